@@ -1,0 +1,94 @@
+/* The machine interface between compiled code and the runtime. The layout stands here once; lowering reads it
+ * through offsetof, the runtime uses it as C.
+ *
+ * Internal calling convention (LLVM `tailcc`), for a Wasm function type [p...] -> [r...]:
+ *   r f(struct vmctx *vmctx, int32_t depth, p...)     one result
+ *   void f(...)                                       no result, or several: those are stored to exec->results[0..]
+ * `depth` is what is left of the logical stack, in bytes of the deterministic frame cost. References are pointers.
+ *
+ * Compiled code reaches the world only through vmctx and its helper table: no symbols to resolve. */
+#ifndef BASE_ABI_H
+#define BASE_ABI_H
+
+#include "gasworks/error.h"
+#include "gasworks/value.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { ABI_MAX_RESULTS = 1000, WASM_PAGE_SIZE = 65536 };
+
+/* The part of an invocation that compiled code touches; shared by all instances of one store. */
+struct exec_ctx {
+  int64_t gas; /* left in the current slice; negative: exhausted */
+  _Alignas(16) union gw_value results[ABI_MAX_RESULTS];
+};
+
+/* What a funcref points to. Lives as long as its instance's store. */
+struct func_ref {
+  void *code;          /* internal calling convention */
+  struct vmctx *vmctx; /* the callee's */
+  uint32_t type_id;    /* canonical, process-wide (frontend/types.h) */
+  uint32_t index;      /* in the callee's module */
+};
+
+/* A linear memory as compiled code sees it; the runtime's struct memory begins with this. */
+struct memory_ctx {
+  uint8_t *base;  /* never changes: the whole index range is reserved */
+  uint64_t bytes; /* current size */
+};
+
+/* A table likewise. `entries` may change when the table grows. */
+struct table_ctx {
+  void **entries;
+  uint64_t size;
+};
+
+struct helpers {
+#define HELPER(id, result, params, sig, flags) result(*id) params;
+#include "base/helper.def"
+#undef HELPER
+};
+
+/* Per instance. The fixed part is followed by arrays whose offsets follow from the module's counts (struct
+ * vmctx_layout): pointers first, then global cells. Everything but the cells and what pointers lead to is constant
+ * for the life of the instance. */
+struct vmctx {
+  struct exec_ctx *exec;
+  const struct helpers *helpers;
+  uint8_t *memory0; /* base of memory 0, NULL without one */
+  struct instance *instance;
+};
+
+struct vmctx_counts {
+  uint32_t types, funcs, memories, tables, globals, imported_globals;
+};
+
+/* Byte offsets from the vmctx. */
+struct vmctx_layout {
+  uint32_t funcs;    /* struct func_ref *[funcs] */
+  uint32_t memories; /* struct memory_ctx *[memories] */
+  uint32_t tables;   /* struct table_ctx *[tables] */
+  uint32_t globals;  /* union gw_value *[globals]: imported ones point into the exporter, own ones to their cells */
+  uint32_t type_ids; /* uint32_t[types], canonical */
+  uint32_t cells;    /* union gw_value[globals - imported_globals], 16-byte aligned */
+  uint32_t size;
+};
+
+static inline struct vmctx_layout vmctx_layout(const struct vmctx_counts *c) {
+  struct vmctx_layout l;
+  l.funcs = sizeof(struct vmctx);
+  l.memories = l.funcs + c->funcs * (uint32_t)sizeof(void *);
+  l.tables = l.memories + c->memories * (uint32_t)sizeof(void *);
+  l.globals = l.tables + c->tables * (uint32_t)sizeof(void *);
+  l.type_ids = l.globals + c->globals * (uint32_t)sizeof(void *);
+  l.cells = (l.type_ids + c->types * (uint32_t)sizeof(uint32_t) + 15) & ~15u;
+  l.size = l.cells + (c->globals - c->imported_globals) * (uint32_t)sizeof(union gw_value);
+  return l;
+}
+
+/* C-callable entry into compiled code, one per function type: loads the parameters from values[0..], calls `code`, stores
+ * the results to values[0..]. */
+typedef void (*entry_thunk)(struct vmctx *vmctx, int32_t depth, void *code, union gw_value *values);
+
+#endif

@@ -1,0 +1,73 @@
+#include "base/buffer.h"
+
+#include "base/error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void buffer_clear(struct buffer *b) {
+  free(b->bytes);
+  *b = (struct buffer){0};
+}
+
+uint8_t *buffer_reserve(struct buffer *b, size_t size) {
+  if (b->capacity - b->size < size) {
+    size_t capacity = b->capacity ? b->capacity : 256;
+    while (capacity - b->size < size) capacity *= 2;
+    uint8_t *bytes = realloc(b->bytes, capacity);
+    if (!bytes) {
+      fputs("gasworks: out of memory\n", stderr);
+      abort();
+    }
+    b->bytes = bytes;
+    b->capacity = capacity;
+  }
+  return b->bytes + b->size;
+}
+
+void buffer_append(struct buffer *b, const void *bytes, size_t size) {
+  if (!size) return;
+  memcpy(buffer_reserve(b, size), bytes, size);
+  b->size += size;
+}
+
+void buffer_append_string(struct buffer *b, const char *s) { buffer_append(b, s, strlen(s)); }
+
+void buffer_format(struct buffer *b, const char *format, ...) {
+  va_list args, again;
+  va_start(args, format);
+  va_copy(again, args);
+  int n = vsnprintf(NULL, 0, format, args);
+  vsnprintf((char *)buffer_reserve(b, (size_t)n + 1), (size_t)n + 1, format, again);
+  b->size += (size_t)n;
+  va_end(again);
+  va_end(args);
+}
+
+bool buffer_read_file(struct buffer *b, const char *path, size_t limit, struct gw_error *err) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return error_set(err, GW_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
+  bool ok = false;
+  for (;;) {
+    ssize_t n = read(fd, buffer_reserve(b, 64 << 10), 64 << 10);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) error_set(err, GW_ERROR_IO, "cannot read %s: %s", path, strerror(errno));
+    if (n <= 0) {
+      ok = n == 0;
+      break;
+    }
+    b->size += (size_t)n;
+    if (b->size > limit) {
+      error_set(err, GW_ERROR_TOO_LARGE, "%s is larger than the limit of %zu bytes", path, limit);
+      break;
+    }
+  }
+  close(fd);
+  if (!ok) buffer_clear(b);
+  return ok;
+}

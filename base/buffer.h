@@ -1,0 +1,26 @@
+/* A growing byte buffer. */
+#ifndef BASE_BUFFER_H
+#define BASE_BUFFER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct buffer {
+  uint8_t *bytes; /* malloc'd, owned */
+  size_t size, capacity;
+};
+
+/* `*b` all zero is an empty buffer. */
+void buffer_clear(struct buffer *b);
+void buffer_append(struct buffer *b, const void *bytes, size_t size);
+void buffer_append_string(struct buffer *b, const char *s);
+void buffer_format(struct buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Room for `size` more bytes; returns where they go. The caller adds to `size` itself. */
+uint8_t *buffer_reserve(struct buffer *b, size_t size);
+
+/* The whole file (a regular one of at most `limit` bytes) into a fresh buffer. */
+struct gw_error;
+bool buffer_read_file(struct buffer *b, const char *path, size_t limit, struct gw_error *err);
+
+#endif

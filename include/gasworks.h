@@ -1,0 +1,168 @@
+/* Gasworks as a C library: load a WebAssembly module, run its functions, pay for exactly what they used.
+ *
+ *   struct gw_error err = {0};
+ *   struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.opt_level = 2, .gas = true}, &err);
+ *   struct gw_module *module = gw_module_create(engine, bytes, size, &err);
+ *   struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){.gas_limit = 1000000}, &err);
+ *   struct gw_instance *instance = gw_instance_create(store, module, NULL, NULL, &err);
+ *   union gw_value values[1] = {{.i32 = 20}};
+ *   bool ok = gw_call_export(instance, "fib", values, 1, &err);   // result in values[0], gas in gw_store_gas_used(store)
+ *
+ * Threads: an engine and a module may be used by many threads at once; a store and everything in it by one at a time.
+ * Errors: functions that can fail return false or NULL and fill *err (which must be zero before). */
+#ifndef GASWORKS_H
+#define GASWORKS_H
+
+#include "gasworks/error.h"
+#include "gasworks/value.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct gw_engine;
+struct gw_module;
+struct gw_store;
+struct gw_instance;
+struct module; /* frontend/module.h; opaque to embedders */
+
+/* --- engine ------------------------------------------------------------------------------------------------------ */
+
+struct gw_engine_options {
+  uint32_t opt_level; /* 0..3 */
+  bool gas;           /* meter; without it gas limits are ignored and gas used is 0 */
+  bool verify;        /* LLVM's verifier on every function; for development */
+};
+
+/* Process-wide set-up: trap signal handlers are installed by the first engine. The compiler is not loaded yet. */
+struct gw_engine *gw_engine_create(const struct gw_engine_options *options, struct gw_error *err);
+/* All modules and stores must be gone. NULL is allowed, here and in every destroy. */
+void gw_engine_destroy(struct gw_engine *engine);
+
+/* --- module ------------------------------------------------------------------------------------------------------ */
+
+/* Decodes and validates; `bytes` are copied. Does not load LLVM. The caller holds one reference. */
+struct gw_module *gw_module_create(struct gw_engine *engine, const void *bytes, size_t size, struct gw_error *err);
+/* Compiles now what would otherwise be compiled by the first instance. Thread-safe; compiles once. */
+bool gw_module_compile(struct gw_module *module, struct gw_error *err);
+struct gw_module *gw_module_retain(struct gw_module *module);
+void gw_module_release(struct gw_module *module);
+/* The decoded form, valid as long as the module. */
+const struct module *gw_module_decoded(const struct gw_module *module);
+/* BLAKE2b-256 of the module's bytes. */
+const uint8_t *gw_module_digest(const struct gw_module *module);
+
+enum gw_dump { GW_DUMP_IR_FRESH = 1, GW_DUMP_IR, GW_DUMP_ASM };
+/* Text of a compilation stage; free() it. */
+char *gw_module_dump(struct gw_module *module, enum gw_dump kind, struct gw_error *err);
+
+struct gw_module_stats {
+  double seconds_decode, seconds_validate, seconds_lower, seconds_optimize, seconds_emit; /* wall time */
+  size_t code_bytes;                                                                       /* machine code */
+};
+void gw_module_stats(const struct gw_module *module, struct gw_module_stats *out);
+
+/* --- store: instances that may share things, and one invocation at a time ----------------------------------------- */
+
+struct gw_store_options {
+  uint64_t gas_limit;        /* per invocation; 0: as good as unlimited */
+  uint64_t slice;            /* gas between two yields of gw_store_resume; 0: never yield */
+  uint64_t max_memory_bytes; /* per memory; 0: what the module allows */
+  uint64_t max_table_entries; /* per table; 0: 10,000,000 */
+  uint32_t max_depth;        /* logical stack in bytes; 0: 1 MiB */
+};
+
+struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store_options *options, struct gw_error *err);
+/* Frees its instances too. No invocation may be suspended on it (cancel first). */
+void gw_store_destroy(struct gw_store *store);
+void gw_store_set_gas_limit(struct gw_store *store, uint64_t gas_limit);
+/* Gas of the last (or current) invocation, at most the limit. */
+uint64_t gw_store_gas_used(const struct gw_store *store);
+/* The embedder's own pointer. */
+void gw_store_set_user(struct gw_store *store, void *user);
+void *gw_store_user(const struct gw_store *store);
+
+/* --- host functions and linking ---------------------------------------------------------------------------------- */
+
+/* A function given by the host: parameters in values[0..], results written to values[0..]. Runs on the guest's fiber: it must
+ * not hold a lock, or memory that nobody else frees, when it returns a trap. GW_TRAP_NONE goes on; GW_TRAP_EXIT ends the
+ * invocation as a success; other values trap it (say why with gw_instance_fail first). */
+typedef enum gw_trap (*gw_host_fn)(struct gw_instance *caller, void *env, union gw_value *values);
+
+/* One row of a host module. `signature` is "results_params" of i I f F r (i32 i64 f32 f64 externref), like "i_iiI". */
+struct gw_host_func {
+  const char *module, *name, *signature;
+  gw_host_fn fn;
+};
+
+enum gw_extern_kind { GW_EXTERN_FUNC, GW_EXTERN_TABLE, GW_EXTERN_MEMORY, GW_EXTERN_GLOBAL, GW_EXTERN_HOST_FUNC };
+
+/* Something that satisfies an import. */
+struct gw_extern {
+  enum gw_extern_kind kind;
+  union {
+    struct func_ref *func; /* from gw_instance_export */
+    struct gw_table *table;
+    struct gw_memory *memory;
+    struct gw_global *global;
+    struct {
+      const struct gw_host_func *func; /* must outlive the instance */
+      void *env;
+    } host;
+  } of;
+};
+
+/* What a module asks for. Names are UTF-8, not NUL-terminated. */
+struct gw_import {
+  const char *module, *field;
+  uint32_t module_size, field_size;
+};
+
+/* Fills *out and returns true, or returns false when there is no such thing. Types are checked by the caller. */
+typedef bool (*gw_resolve_fn)(void *env, const struct gw_import *import, struct gw_extern *out);
+
+/* Links, initialises and runs the start function. `resolve` may be NULL for modules without imports. On failure the store
+ * keeps what active segments wrote into shared memories and tables before. */
+struct gw_instance *gw_instance_create(struct gw_store *store, struct gw_module *module, gw_resolve_fn resolve, void *env,
+                                       struct gw_error *err);
+/* Back to the state right after creation: own memories, tables, globals and segments; then the start function again. Only for
+ * instances that import no memory, table or mutable global. */
+bool gw_instance_reset(struct gw_instance *instance, struct gw_error *err);
+
+bool gw_instance_export(struct gw_instance *instance, const char *name, size_t size, struct gw_extern *out);
+struct gw_module *gw_instance_module(const struct gw_instance *instance);
+struct gw_store *gw_instance_store(const struct gw_instance *instance);
+
+/* Pointer to [offset, offset + size) of memory 0, or NULL when any of it is out of bounds. Valid until the memory grows. */
+void *gw_instance_memory(struct gw_instance *instance, uint64_t offset, uint64_t size);
+uint64_t gw_instance_memory_size(const struct gw_instance *instance);
+/* Charges gas from within a host function; false: not enough left, return GW_TRAP_OUT_OF_GAS. */
+bool gw_instance_charge(struct gw_instance *instance, uint64_t gas);
+/* The sentence that goes with the trap a host function is about to return. */
+void gw_instance_fail(struct gw_instance *instance, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Host-made things for imports, and reading and writing globals; owned by the store. Types as in the text format:
+ * "i32", "funcref", ... */
+struct gw_memory *gw_memory_create(struct gw_store *store, uint64_t min_pages, uint64_t max_pages, struct gw_error *err);
+struct gw_table *gw_table_create(struct gw_store *store, const char *type, uint64_t min, uint64_t max, struct gw_error *err);
+struct gw_global *gw_global_create(struct gw_store *store, const char *type, bool is_mutable, union gw_value value);
+union gw_value gw_global_get(const struct gw_global *global);
+
+/* --- calling ----------------------------------------------------------------------------------------------------- */
+
+/* Runs to the end. `values` holds the parameters and gets the results: room for the greater number of both. The number of values
+ * must fit the export's type for gw_call_export. On a trap err->code is GW_ERROR_TRAP and err->trap says which; GW_TRAP_EXIT
+ * is a success. */
+bool gw_call(struct gw_store *store, struct func_ref *func, union gw_value *values, struct gw_error *err);
+bool gw_call_export(struct gw_instance *instance, const char *name, union gw_value *values, size_t n_values,
+                    struct gw_error *err);
+
+enum gw_status { GW_STATUS_DONE, GW_STATUS_FAILED, GW_STATUS_YIELDED };
+
+/* The same in steps, for event loops: start, then resume until it is not GW_STATUS_YIELDED. `values` must live until then. */
+void gw_store_start(struct gw_store *store, struct func_ref *func, union gw_value *values);
+enum gw_status gw_store_resume(struct gw_store *store, struct gw_error *err);
+/* Ends a suspended invocation; its fiber is dropped, host functions on it do not return. */
+void gw_store_cancel(struct gw_store *store);
+
+#endif

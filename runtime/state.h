@@ -1,0 +1,51 @@
+/* State: each function's ordered key-value space, and one transaction per invocation.
+ *
+ * An invocation reads a snapshot and buffers its writes; commit hands reads and writes to the store's committer, which validates
+ * that nothing read has changed, applies the writes, makes them durable (many transactions share one sync) and answers. */
+#ifndef RUNTIME_STATE_H
+#define RUNTIME_STATE_H
+
+#include "base/buffer.h"
+#include "gasworks.h"
+
+enum { STATE_MAX_KEY = 480, STATE_MAX_VALUE = 1 << 20 };
+
+struct state_store; /* one per process, thread-safe */
+struct state_txn;   /* one per invocation, one thread at a time */
+
+enum state_outcome { STATE_COMMITTED, STATE_CONFLICT, STATE_FAILED };
+
+/* Called on the committer's thread, exactly once per state_txn_commit; must not block. err is set when FAILED. */
+typedef void (*state_done_fn)(void *arg, enum state_outcome outcome, const struct gw_error *err);
+
+/* LMDB environment in `directory` (made if missing). `sync`: commits survive a power failure, not only kill -9. */
+struct state_store *state_store_open(const char *directory, size_t map_size, bool sync, struct gw_error *err);
+/* Waits for all commits under way. */
+void state_store_close(struct state_store *store);
+
+/* `space` names the function's own key space (at most 128 bytes); copied. The snapshot is taken at the first read. */
+struct state_txn *state_txn_begin(struct state_store *store, const char *space);
+/* 1 found (`*value` valid until the next call on txn), 0 not found, -1 failed. Sees the transaction's own writes. */
+int state_txn_get(struct state_txn *txn, const void *key, size_t key_size, const void **value, size_t *value_size,
+                  struct gw_error *err);
+bool state_txn_set(struct state_txn *txn, const void *key, size_t key_size, const void *value, size_t value_size,
+                   struct gw_error *err);
+bool state_txn_delete(struct state_txn *txn, const void *key, size_t key_size, struct gw_error *err);
+bool state_txn_is_read_only(const struct state_txn *txn);
+/* Consumes txn. A transaction that wrote nothing has read one snapshot and needs no validation: done is called at once, on this
+ * thread. */
+void state_txn_commit(struct state_txn *txn, state_done_fn done, void *arg);
+/* Consumes txn, nothing happened. */
+void state_txn_abort(struct state_txn *txn);
+
+/* Synchronous forms for the registry and tests: each one durable transaction. */
+bool state_put(struct state_store *store, const char *space, const void *key, size_t key_size, const void *value,
+               size_t value_size, struct gw_error *err);
+bool state_remove(struct state_store *store, const char *space, const void *key, size_t key_size, struct gw_error *err);
+/* Deletes every key of the space. */
+bool state_clear(struct state_store *store, const char *space, struct gw_error *err);
+/* Calls `each` in key order until it returns false. */
+typedef bool (*state_each_fn)(void *arg, const void *key, size_t key_size, const void *value, size_t value_size);
+bool state_each(struct state_store *store, const char *space, state_each_fn each, void *arg, struct gw_error *err);
+
+#endif

@@ -1,0 +1,44 @@
+/* Gasworks functions in C: the host functions of module "gasworks". A function exports `handle`:
+ *
+ *   #include "gasworks_guest.h"
+ *   GW_HANDLER(void) { gw_reply("hello\n", 6); }
+ *
+ * Pointers are into the function's own memory; sizes are in bytes. Functions that copy out return the full size of the item and
+ * copy at most `capacity` bytes of it; GW_NONE says that there is no such item. A wrong pointer traps. */
+#ifndef GASWORKS_GUEST_H
+#define GASWORKS_GUEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define GW_IMPORT(name) __attribute__((import_module("gasworks"), import_name(#name)))
+#define GW_NONE ((size_t)-1)
+
+/* The request. */
+GW_IMPORT(request_method) size_t gw_request_method(char *out, size_t capacity);
+GW_IMPORT(request_path) size_t gw_request_path(char *out, size_t capacity);
+GW_IMPORT(request_query) size_t gw_request_query(char *out, size_t capacity);
+GW_IMPORT(request_header) size_t gw_request_header(const char *name, size_t name_size, char *out, size_t capacity);
+GW_IMPORT(request_body_size) size_t gw_request_body_size(void);
+/* Copies body[offset ...]; returns the bytes copied. */
+GW_IMPORT(request_body) size_t gw_request_body(size_t offset, void *out, size_t capacity);
+
+/* The reply: 200 and an empty body unless said otherwise. gw_reply may be called again to append. */
+GW_IMPORT(reply_status) void gw_reply_status(uint32_t status);
+GW_IMPORT(reply_header) void gw_reply_header(const char *name, size_t name_size, const char *value, size_t value_size);
+GW_IMPORT(reply) void gw_reply(const void *bytes, size_t size);
+
+/* State: the function's own key-value space; one invocation is one transaction. Keys of 1 to 480 bytes, values up to 1 MiB. */
+GW_IMPORT(state_get) size_t gw_state_get(const void *key, size_t key_size, void *out, size_t capacity);
+GW_IMPORT(state_set) void gw_state_set(const void *key, size_t key_size, const void *value, size_t value_size);
+GW_IMPORT(state_delete) void gw_state_delete(const void *key, size_t key_size);
+
+/* The rest. */
+GW_IMPORT(log) void gw_log(const char *text, size_t size);
+GW_IMPORT(gas_left) uint64_t gw_gas_left(void);
+GW_IMPORT(clock_ms) uint64_t gw_clock_ms(void); /* milliseconds since 1970 */
+GW_IMPORT(random) void gw_random(void *out, size_t size);
+
+#define GW_HANDLER(arguments) __attribute__((export_name("handle"))) void handle(arguments)
+
+#endif
