@@ -1,0 +1,21 @@
+/* The CGI style interface: one request as a WASI program's environment, its output as a reply (docs/interface.md, RFC 3875). */
+#ifndef RUNTIME_CGI_H
+#define RUNTIME_CGI_H
+
+#include "runtime/handler.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct arena;
+
+/* Builds the environment of the request in `h`: "K=V" strings, NULL-terminated, in the arena. `function_name` gives
+ * SCRIPT_NAME ("/f/NAME"). A header `Proxy` is left out, as are names that are no header names; of headers with one name the
+ * values are joined with ", ". False when the environment would exceed 1 MiB. */
+bool cgi_build_env(struct arena *arena, const struct handler *h, const char *function_name, const char ***env_out);
+
+/* Fills status, reply_headers and reply of `h` from the program's output. Output that does not begin with header lines and a
+ * blank line is the body as it is, with status 200. */
+void cgi_parse_reply(struct handler *h, const void *out, size_t size);
+
+#endif
