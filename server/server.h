@@ -1,0 +1,67 @@
+/* The HTTP server: functions deployed over /v1/functions, called over /f/NAME/ (docs/http.md has the routes).
+ *
+ *   struct server_options options;
+ *   server_options_init(&options);
+ *   options.port = 8080;
+ *   struct server *server = server_start(&options, &err);
+ *   bool ok = server_run(server, &err);   // until SIGTERM, SIGINT or server_stop
+ *   server_destroy(server);
+ *
+ * N event loops on N threads, each with its own listening socket on the same port; one registry and one state store. */
+#ifndef SERVER_SERVER_H
+#define SERVER_SERVER_H
+
+#include "gasworks.h"
+
+struct server;
+
+/* Fill with server_options_init, then change. Strings must live until server_start returns. */
+struct server_options {
+  const char *address;   /* numeric IPv4 or IPv6; 127.0.0.1 */
+  uint16_t port;         /* 0: any free one, see server_port; 8080 */
+  const char *data_dir;  /* made if missing: state/ (LMDB) and modules/; "gasworks-data" */
+  uint32_t n_loops;      /* 0: one per core */
+
+  struct gw_engine *engine; /* NULL: the server makes its own with opt_level */
+  uint32_t opt_level;       /* 2 */
+  bool sync;                /* state survives a power failure, not only kill -9; true */
+  size_t map_size;          /* upper bound of the state store in bytes; 16 GiB */
+
+  uint64_t gas_limit;       /* per invocation; 10^10, about one second */
+  uint64_t slice;           /* gas an invocation runs before others of its loop get their turn; 10^7, about 1 ms */
+  uint64_t max_memory;      /* bytes per linear memory; 256 MiB */
+  uint32_t max_running;     /* invocations under way per loop, more get 503; 256 */
+  uint32_t max_idle;        /* idle instances kept per function and loop; 64 */
+  uint32_t max_connections; /* per loop; 8192 */
+
+  size_t max_body;    /* of a request to a function; 16 MiB */
+  size_t max_module;  /* of a deployed module; 64 MiB */
+  size_t max_reply;   /* of a function's reply; 64 MiB */
+
+  uint32_t header_timeout_ms; /* from a request's first byte to its last header; 10,000 */
+  uint32_t body_timeout_ms;   /* for the whole body; 60,000 */
+  uint32_t idle_timeout_ms;   /* keep-alive without a request, and a client that does not read; 60,000 */
+  uint32_t grace_ms;          /* at shutdown, before running requests are cancelled; 10,000 */
+  bool quiet;                 /* no lines on stderr except functions' logs */
+};
+
+void server_options_init(struct server_options *options);
+
+/* Opens the data directory, loads the registry, binds, and serves from this moment on. NULL on failure. */
+struct server *server_start(const struct server_options *options, struct gw_error *err);
+
+/* The bound port. */
+uint16_t server_port(const struct server *server);
+
+/* Blocks until SIGTERM, SIGINT or server_stop, then until every loop has ended: no new connections, running requests finish
+ * (after the grace period they are cancelled), idle connections are closed. Call at most once. The two signals are
+ * blocked in the calling thread on return. False when a thread failed. */
+bool server_run(struct server *server, struct gw_error *err);
+
+/* Begins the shutdown. From any thread; not from a signal handler. Without server_run, server_destroy waits for it. */
+void server_stop(struct server *server);
+
+/* Stops if still running, and frees everything. NULL is allowed. */
+void server_destroy(struct server *server);
+
+#endif
