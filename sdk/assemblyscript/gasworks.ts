@@ -1,0 +1,152 @@
+// Gasworks functions in AssemblyScript: the host functions of module "gasworks" and wrappers over bytes and strings.
+//
+//   import { replyText } from "../../sdk/assemblyscript/gasworks";
+//   export function handle(): void { replyText("hello\n"); }
+//
+// Build with `asc FILE.ts -o FILE.wasm -O3 --runtime stub --use abort=PATH/TO/sdk/assemblyscript/gasworks/trap`.
+
+@external("gasworks", "request_method") declare function hostMethod(out: usize, capacity: usize): usize;
+@external("gasworks", "request_path") declare function hostPath(out: usize, capacity: usize): usize;
+@external("gasworks", "request_query") declare function hostQuery(out: usize, capacity: usize): usize;
+@external("gasworks", "request_header")
+declare function hostHeader(name: usize, nameSize: usize, out: usize, capacity: usize): usize;
+@external("gasworks", "request_body_size") declare function hostBodySize(): usize;
+@external("gasworks", "request_body") declare function hostBody(offset: usize, out: usize, capacity: usize): usize;
+@external("gasworks", "reply_status") declare function hostReplyStatus(status: u32): void;
+@external("gasworks", "reply_header")
+declare function hostReplyHeader(name: usize, nameSize: usize, value: usize, valueSize: usize): void;
+@external("gasworks", "reply") declare function hostReply(bytes: usize, size: usize): void;
+@external("gasworks", "state_get")
+declare function hostStateGet(key: usize, keySize: usize, out: usize, capacity: usize): usize;
+@external("gasworks", "state_set")
+declare function hostStateSet(key: usize, keySize: usize, value: usize, valueSize: usize): void;
+@external("gasworks", "state_delete") declare function hostStateDelete(key: usize, keySize: usize): void;
+@external("gasworks", "log") declare function hostLog(text: usize, size: usize): void;
+@external("gasworks", "gas_left") declare function hostGasLeft(): u64;
+@external("gasworks", "clock_ms") declare function hostClock(): u64;
+@external("gasworks", "random") declare function hostRandom(out: usize, size: usize): void;
+
+/** What the host answers when there is no such item. */
+const NONE: usize = usize.MAX_VALUE;
+
+function pointer(bytes: Uint8Array): usize {
+  return bytes.dataStart;
+}
+
+function encode(text: string): Uint8Array {
+  return Uint8Array.wrap(String.UTF8.encode(text));
+}
+
+function decode(bytes: Uint8Array): string {
+  return String.UTF8.decodeUnsafe(bytes.dataStart, bytes.length);
+}
+
+/** The request's method, like "GET". */
+export function method(): string {
+  const out = new Uint8Array(<i32>hostMethod(0, 0));
+  hostMethod(pointer(out), out.length);
+  return decode(out);
+}
+
+/** What follows the function's name in the path. */
+export function path(): string {
+  const out = new Uint8Array(<i32>hostPath(0, 0));
+  hostPath(pointer(out), out.length);
+  return decode(out);
+}
+
+/** The query string without the question mark, as it was sent. */
+export function query(): string {
+  const out = new Uint8Array(<i32>hostQuery(0, 0));
+  hostQuery(pointer(out), out.length);
+  return decode(out);
+}
+
+/** The value of NAME=VALUE in the query string, or null. */
+export function queryParameter(name: string): string | null {
+  const pairs = query().split("&");
+  for (let i = 0; i < pairs.length; i++) {
+    if (pairs[i].startsWith(name + "=")) return pairs[i].substring(name.length + 1);
+  }
+  return null;
+}
+
+export function header(name: string): string | null {
+  const key = encode(name);
+  const size = hostHeader(pointer(key), key.length, 0, 0);
+  if (size == NONE) return null;
+  const out = new Uint8Array(<i32>size);
+  hostHeader(pointer(key), key.length, pointer(out), out.length);
+  return decode(out);
+}
+
+export function body(): Uint8Array {
+  const out = new Uint8Array(<i32>hostBodySize());
+  hostBody(0, pointer(out), out.length);
+  return out;
+}
+
+/** Status of the reply; 200 unless said otherwise. */
+export function replyStatus(status: u32): void {
+  hostReplyStatus(status);
+}
+
+export function replyHeader(name: string, value: string): void {
+  const n = encode(name), v = encode(value);
+  hostReplyHeader(pointer(n), n.length, pointer(v), v.length);
+}
+
+/** Appends the first `size` bytes to the reply's body. */
+export function reply(bytes: Uint8Array, size: i32 = bytes.length): void {
+  hostReply(pointer(bytes), min(size, bytes.length));
+}
+
+export function replyText(text: string): void {
+  reply(encode(text));
+}
+
+/** Reads the function's own state; one invocation is one transaction. */
+export function stateGet(key: string): Uint8Array | null {
+  const k = encode(key);
+  const size = hostStateGet(pointer(k), k.length, 0, 0);
+  if (size == NONE) return null;
+  const out = new Uint8Array(<i32>size);
+  hostStateGet(pointer(k), k.length, pointer(out), out.length);
+  return out;
+}
+
+/** Kept only if the invocation succeeds. */
+export function stateSet(key: string, value: Uint8Array): void {
+  const k = encode(key);
+  hostStateSet(pointer(k), k.length, pointer(value), value.length);
+}
+
+export function stateDelete(key: string): void {
+  const k = encode(key);
+  hostStateDelete(pointer(k), k.length);
+}
+
+/** A line for the function's log. */
+export function log(text: string): void {
+  const line = encode(text);
+  hostLog(pointer(line), line.length);
+}
+
+export function gasLeft(): u64 {
+  return hostGasLeft();
+}
+
+/** Milliseconds since 1970. */
+export function clock(): u64 {
+  return hostClock();
+}
+
+export function random(out: Uint8Array): void {
+  hostRandom(pointer(out), out.length);
+}
+
+/** What the language's `abort` becomes: the message goes to the log, then the function traps. */
+export function trap(message: string | null, file: string | null, line: u32, column: u32): void {
+  log((message ? message : "abort") + " in " + (file ? file : "?") + ":" + line.toString() + ":" + column.toString());
+  unreachable();
+}
