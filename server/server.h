@@ -17,10 +17,10 @@ struct server;
 
 /* Fill with server_options_init, then change. Strings must live until server_start returns. */
 struct server_options {
-  const char *address;   /* numeric IPv4 or IPv6; 127.0.0.1 */
-  uint16_t port;         /* 0: any free one, see server_port; 8080 */
-  const char *data_dir;  /* made if missing: state/ (LMDB) and modules/; "gasworks-data" */
-  uint32_t n_loops;      /* 0: one per core */
+  const char *address;  /* numeric IPv4 or IPv6; 127.0.0.1 */
+  uint16_t port;        /* 0: any free one, see server_port; 8080 */
+  const char *data_dir; /* made if missing: state/ (LMDB) and modules/; "gasworks-data" */
+  uint32_t n_loops;     /* 0: one per core */
 
   struct gw_engine *engine; /* NULL: the server makes its own with opt_level */
   uint32_t opt_level;       /* 2 */
@@ -34,9 +34,9 @@ struct server_options {
   uint32_t max_idle;        /* idle instances kept per function and loop; 64 */
   uint32_t max_connections; /* per loop; 8192 */
 
-  size_t max_body;    /* of a request to a function; 16 MiB */
-  size_t max_module;  /* of a deployed module; 64 MiB */
-  size_t max_reply;   /* of a function's reply; 64 MiB */
+  size_t max_body;   /* of a request to a function; 16 MiB */
+  size_t max_module; /* of a deployed module; 64 MiB */
+  size_t max_reply;  /* of a function's reply; 64 MiB */
 
   uint32_t header_timeout_ms; /* from a request's first byte to its last header; 10,000 */
   uint32_t body_timeout_ms;   /* for the whole body; 60,000 */

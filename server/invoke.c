@@ -1,0 +1,382 @@
+/* An invocation, from request to reply:
+ *
+ *   begin ─► (LOADING) ─► attempt: slot, transaction ─► RUNNING: slices ─► COMMITTING ─► reply
+ *                            ▲                                                 │ conflict
+ *                            └───────────────── DELAYED ◄──────────────────────┘
+ *
+ * The first slice runs at once; an invocation that needs more goes to the end of the loop's run queue. One turn of the loop runs
+ * one slice and then looks at the sockets, so however many endless functions are queued, a new request waits for one
+ * slice. The reply leaves only after its transaction is durable; a trap aborts the transaction.
+ *
+ * Ownership: the invocation is part of its connection, which stays allocated until connection_replied. Whatever replies comes
+ * last in each path here, because the connection may be gone or answer its next request when that returns. */
+#include "server/invoke.h"
+
+#include "base/error.h"
+#include "runtime/cgi.h"
+#include "server/pool.h"
+#include "server/reply.h"
+#include "server/request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_ATTEMPTS = 16 };
+
+static void attempt(struct invocation *inv);
+
+/* --- queues ------------------------------------------------------------------------------------------------------ */
+
+static void queue_push(struct invocation_queue *queue, struct invocation *inv) {
+  inv->next = NULL;
+  if (queue->last)
+    queue->last->next = inv;
+  else
+    queue->first = inv;
+  queue->last = inv;
+}
+
+static struct invocation *queue_pop(struct invocation_queue *queue) {
+  struct invocation *inv = queue->first;
+  if (!inv) return NULL;
+  queue->first = inv->next;
+  if (!queue->first) queue->last = NULL;
+  return inv;
+}
+
+static void queue_remove(struct invocation_queue *queue, struct invocation *inv) {
+  struct invocation *previous = NULL;
+  for (struct invocation *i = queue->first; i; previous = i, i = i->next) {
+    if (i != inv) continue;
+    if (previous)
+      previous->next = i->next;
+    else
+      queue->first = i->next;
+    if (queue->last == i) queue->last = previous;
+    return;
+  }
+}
+
+/* --- ends -------------------------------------------------------------------------------------------------------- */
+
+static struct loop *loop_of(const struct invocation *inv) { return inv->connection->loop; }
+
+/* Gives the slot back; what is in it stays readable until the connection goes on. */
+static struct slot *release_slot(struct invocation *inv) {
+  struct slot *slot = inv->slot;
+  inv->slot = NULL;
+  if (slot) pool_return(slot);
+  return slot;
+}
+
+static void drop_slot(struct invocation *inv) {
+  struct slot *slot = inv->slot;
+  inv->slot = NULL;
+  if (!slot) return;
+  slot->pool->n_out--;
+  slot_destroy(slot);
+}
+
+static void abort_txn(struct invocation *inv) {
+  if (inv->txn) state_txn_abort(inv->txn);
+  inv->txn = NULL;
+}
+
+static uint64_t gas_used(const struct invocation *inv) {
+  return inv->gas_before + (inv->slot ? gw_store_gas_used(inv->slot->store) : 0);
+}
+
+static void write_logs(struct invocation *inv) {
+  struct slot *slot = inv->slot;
+  struct loop *loop = loop_of(inv);
+  if (!slot) return;
+  const struct buffer *log = &slot->handler.log;
+  if (log->size) log_function(&loop->log, loop_now(loop), slot->function->name, log->bytes, log->size);
+  const struct buffer *text = slot->wasi ? wasi_stderr(slot->wasi) : NULL;
+  if (text && text->size) log_function(&loop->log, loop_now(loop), slot->function->name, text->bytes, text->size);
+}
+
+/* Over, without a reply yet. */
+static void end(struct invocation *inv) {
+  inv->state = INVOCATION_NONE;
+  loop_of(inv)->n_running--;
+}
+
+static void end_with_error(struct invocation *inv, const struct gw_error *err) {
+  struct connection *c = inv->connection;
+  uint64_t gas = gas_used(inv);
+  bool has_run = inv->slot != NULL;
+  abort_txn(inv);
+  write_logs(inv);
+  release_slot(inv);
+  end(inv);
+  reply_error(c, err, c->request.name, has_run ? &gas : NULL);
+}
+
+static void end_with_reply(struct invocation *inv) {
+  struct connection *c = inv->connection;
+  uint64_t gas = gas_used(inv);
+  write_logs(inv);
+  struct slot *slot = release_slot(inv);
+  end(inv);
+  reply_function(c, &slot->handler, gas);
+}
+
+static void end_unavailable(struct invocation *inv, const char *detail) {
+  struct gw_error err = {0};
+  error_set(&err, GW_ERROR_UNAVAILABLE, "%s", detail);
+  end_with_error(inv, &err);
+}
+
+/* --- commit ------------------------------------------------------------------------------------------------------ */
+
+static void committed(struct invocation *inv) {
+  struct loop *loop = loop_of(inv);
+  struct gw_error err = {0};
+  if (inv->outcome == STATE_COMMITTED) {
+    end_with_reply(inv);
+    return;
+  }
+  if (inv->is_cancelled) {
+    end_unavailable(inv, "the server is shutting down");
+    return;
+  }
+  if (inv->outcome == STATE_FAILED) {
+    error_set(&inv->error, GW_ERROR_STATE, "the state of function %s cannot be stored", inv->connection->request.name);
+    end_with_error(inv, &inv->error);
+    return;
+  }
+  if (++inv->attempt == MAX_ATTEMPTS || loop->is_stopping) {
+    error_set(&err, GW_ERROR_CONFLICT, "function %s met conflicting writes in each of %u attempts", inv->connection->request.name,
+              inv->attempt);
+    end_with_error(inv, &err);
+    return;
+  }
+  release_slot(inv);
+  uint32_t spread = 1u << (inv->attempt < 6 ? inv->attempt : 6);
+  inv->retry_at = loop_now(loop) + loop_random(loop) % spread;
+  inv->state = INVOCATION_DELAYED;
+  queue_push(&loop->delayed, inv);
+  if (!uv_is_active((uv_handle_t *)&loop->retry)) uv_timer_start(&loop->retry, loop->on_retry, 1, 1);
+}
+
+static void deliver_commit(struct message *message) { committed((struct invocation *)message); }
+
+/* On the committer's thread, or, for a read-only transaction, on the loop's own within state_txn_commit. */
+static void on_commit(void *arg, enum state_outcome outcome, const struct gw_error *err) {
+  struct invocation *inv = arg;
+  struct loop *loop = loop_of(inv);
+  inv->outcome = outcome;
+  if (outcome == STATE_FAILED && err) inv->error = *err;
+  if (pthread_equal(loop->self, pthread_self()))
+    inv->has_outcome = true;
+  else
+    loop_post(loop, &inv->message);
+}
+
+static void commit(struct invocation *inv) {
+  struct state_txn *txn = inv->txn;
+  inv->txn = NULL;
+  inv->slot->handler.txn = NULL;
+  inv->has_outcome = false;
+  inv->error = (struct gw_error){0};
+  inv->state = INVOCATION_COMMITTING;
+  state_txn_commit(txn, on_commit, inv);
+  if (inv->has_outcome) committed(inv);
+}
+
+/* --- running ----------------------------------------------------------------------------------------------------- */
+
+/* The guest has returned: takes its reply. */
+static bool take_reply(struct invocation *inv, struct gw_error *err) {
+  struct slot *slot = inv->slot;
+  struct handler *h = &slot->handler;
+  const char *name = slot->function->name;
+  if (slot->function->interface == INTERFACE_CGI) {
+    const struct buffer *out = wasi_stdout(slot->wasi);
+    uint32_t code = wasi_exit_code(slot->wasi);
+    if (code && !out->size) return error_set(err, GW_ERROR_BAD_REPLY, "function %s exited with code %u", name, code);
+    cgi_parse_reply(h, out->bytes, out->size);
+    if (code) abort_txn(inv); /* a failure with a reply: nothing it wrote counts */
+  }
+  if (h->status < 200 || h->status > 599)
+    return error_set(err, GW_ERROR_BAD_REPLY, "function %s replied with status %u", name, h->status);
+  if (h->reply.size > loop_of(inv)->options->max_reply)
+    return error_set(err, GW_ERROR_BAD_REPLY, "function %s replied with %zu bytes, which is too much", name, h->reply.size);
+  return true;
+}
+
+/* The initialiser is done: the handler gets what gas is left. */
+static void start_handler(struct invocation *inv) {
+  struct slot *slot = inv->slot;
+  uint64_t limit = loop_of(inv)->limits->gas_limit;
+  inv->is_initializing = false;
+  inv->gas_before = gw_store_gas_used(slot->store);
+  gw_store_set_gas_limit(slot->store, limit > inv->gas_before ? limit - inv->gas_before : 1);
+  gw_store_start(slot->store, slot->entry, slot->values);
+}
+
+static void run_slice(struct invocation *inv) {
+  struct loop *loop = loop_of(inv);
+  struct gw_error err = {0};
+  enum gw_status status = gw_store_resume(inv->slot->store, &err);
+  if (status == GW_STATUS_DONE && inv->is_initializing) {
+    start_handler(inv);
+    status = gw_store_resume(inv->slot->store, &err);
+  }
+  if (status == GW_STATUS_YIELDED) {
+    queue_push(&loop->run_queue, inv);
+    if (!uv_is_active((uv_handle_t *)&loop->run)) uv_idle_start(&loop->run, loop->on_run);
+  } else if (status == GW_STATUS_FAILED || !take_reply(inv, &err)) {
+    end_with_error(inv, &err);
+  } else if (inv->txn) {
+    commit(inv);
+  } else {
+    end_with_reply(inv);
+  }
+}
+
+/* Gives the slot the request. False when it does not fit. */
+static bool fill_slot(struct invocation *inv, struct gw_error *err) {
+  struct slot *slot = inv->slot;
+  struct request *r = &inv->connection->request;
+  struct handler *h = &slot->handler;
+  h->method = r->method_name;
+  h->path = r->rest;
+  h->query = r->query;
+  h->headers = r->headers;
+  h->n_headers = r->n_headers;
+  h->body = r->body.bytes;
+  h->body_size = r->body.size;
+  h->txn = inv->txn;
+  if (slot->function->interface != INTERFACE_CGI) return true;
+  const char **env;
+  if (!cgi_build_env(&r->arena, h, r->name, &env))
+    return error_set(err, GW_ERROR_TOO_LARGE, "the request's headers do not fit an environment");
+  const char *args[] = {slot->function->name, NULL};
+  struct wasi_options options = {.args = args,
+                                 .env = env,
+                                 .stdin_fd = -1,
+                                 .stdout_fd = -1,
+                                 .stderr_fd = -1,
+                                 .stdin_bytes = r->body.bytes,
+                                 .stdin_size = r->body.size,
+                                 .output_limit = loop_of(inv)->limits->max_reply};
+  return wasi_reset(slot->wasi, &options, err);
+}
+
+/* The module is there: one run from the beginning. */
+static void attempt(struct invocation *inv) {
+  struct loop *loop = loop_of(inv);
+  struct gw_error err = {0};
+  inv->state = INVOCATION_RUNNING;
+  inv->gas_before = 0;
+  inv->slot = pool_take(inv->pool, &err);
+  if (!inv->slot) {
+    end_with_error(inv, &err);
+    return;
+  }
+  if (inv->slot->function->uses_state) inv->txn = state_txn_begin(loop->state, inv->slot->function->name);
+  if (!fill_slot(inv, &err)) {
+    end_with_error(inv, &err);
+    return;
+  }
+  struct slot *slot = inv->slot;
+  inv->is_initializing = slot->initialize != NULL;
+  gw_store_set_gas_limit(slot->store, loop->limits->gas_limit);
+  gw_store_start(slot->store, slot->initialize ? slot->initialize : slot->entry, slot->values);
+  run_slice(inv);
+}
+
+/* A stored module that cannot be loaded is the server's fault, whatever was wrong with it. */
+static void end_damaged(struct invocation *inv, const struct gw_error *err) {
+  struct connection *c = inv->connection;
+  char detail[sizeof err->message + 64];
+  snprintf(detail, sizeof detail, "%s", err->message);
+  end(inv);
+  reply_problem(c, PROBLEM(.status = 500, .title = gw_error_title(err->code), .detail = detail, .function = c->request.name));
+}
+
+static void invoke_with_module(struct invocation *inv) {
+  struct function *f = inv->pool->function;
+  switch (function_load_state(f)) {
+  case LOAD_READY: attempt(inv); break;
+  case LOAD_FAILED: end_damaged(inv, &f->error); break;
+  case LOAD_PENDING:
+    inv->state = INVOCATION_LOADING;
+    queue_push(&inv->pool->waiting, inv);
+    pool_load(inv->pool);
+    break;
+  }
+}
+
+void invoke_find(struct invocation *inv) {
+  struct connection *c = inv->connection;
+  inv->pool = pool_find(c->loop, c->request.name);
+  if (inv->pool) {
+    invoke_with_module(inv);
+    return;
+  }
+  char detail[128];
+  snprintf(detail, sizeof detail, "no function is called %s", c->request.name);
+  end(inv);
+  reply_problem(c, PROBLEM(.status = 404, .detail = detail, .function = c->request.name));
+}
+
+void invoke_begin(struct connection *c) {
+  struct invocation *inv = &c->invocation;
+  struct loop *loop = c->loop;
+  inv->connection = c;
+  inv->message = (struct message){.deliver = deliver_commit};
+  inv->slot = NULL;
+  inv->txn = NULL;
+  inv->is_cancelled = false;
+  inv->attempt = 0;
+  if (loop->n_running >= loop->options->max_running) {
+    reply_problem(c, PROBLEM(.status = 503, .detail = "too many functions are running", .retry_after = 1));
+    return;
+  }
+  loop->n_running++;
+  invoke_find(inv);
+}
+
+void invoke_cancel(struct invocation *inv, bool with_reply) {
+  struct loop *loop = inv->connection ? loop_of(inv) : NULL;
+  switch (inv->state) {
+  case INVOCATION_NONE: return; /* a request that runs no function */
+  case INVOCATION_COMMITTING: inv->is_cancelled = true; return;
+  case INVOCATION_LOADING: queue_remove(&inv->pool->waiting, inv); break;
+  case INVOCATION_DELAYED: queue_remove(&loop->delayed, inv); break;
+  case INVOCATION_RUNNING:
+    queue_remove(&loop->run_queue, inv);
+    gw_store_cancel(inv->slot->store);
+    drop_slot(inv);
+    break;
+  }
+  if (with_reply) {
+    end_unavailable(inv, "the server is shutting down");
+    return;
+  }
+  abort_txn(inv);
+  end(inv);
+  connection_replied(inv->connection);
+}
+
+void invoke_run(struct loop *loop) {
+  struct invocation *inv = queue_pop(&loop->run_queue);
+  if (inv) run_slice(inv);
+  if (!loop->run_queue.first) uv_idle_stop(&loop->run);
+}
+
+void invoke_retry(struct loop *loop) {
+  struct invocation_queue due = loop->delayed;
+  loop->delayed = (struct invocation_queue){0};
+  struct invocation *inv;
+  while ((inv = queue_pop(&due))) {
+    if (inv->retry_at > loop_now(loop))
+      queue_push(&loop->delayed, inv);
+    else
+      invoke_find(inv); /* the function may be another by now */
+  }
+  if (!loop->delayed.first) uv_timer_stop(&loop->retry);
+}

@@ -1,0 +1,51 @@
+/* Running functions for requests: slots, slices, transactions. */
+#ifndef SERVER_INVOKE_H
+#define SERVER_INVOKE_H
+
+#include "runtime/state.h"
+#include "server/loop.h"
+#include "server/slot.h"
+
+struct connection;
+
+enum invocation_state {
+  INVOCATION_NONE,
+  INVOCATION_LOADING,    /* waits for its module in pool.waiting */
+  INVOCATION_RUNNING,    /* in run_queue, or on the stack */
+  INVOCATION_COMMITTING, /* with the state store */
+  INVOCATION_DELAYED,    /* will run again after a conflict */
+};
+
+struct invocation {
+  struct message message;  /* from the committer */
+  struct invocation *next; /* in run_queue, delayed or pool.waiting */
+  struct connection *connection;
+  enum invocation_state state;
+  struct pool *pool;
+  struct slot *slot;
+  struct state_txn *txn;
+  bool is_initializing; /* _initialize runs, the handler follows */
+  bool is_cancelled;    /* the client has gone */
+  bool has_outcome;
+  uint32_t attempt;
+  uint64_t gas_before; /* what _initialize used */
+  uint64_t retry_at;
+  enum state_outcome outcome;
+  struct gw_error error; /* of the commit */
+};
+
+/* Answers the connection's request by the function request.name with the path request.rest. */
+void invoke_begin(struct connection *c);
+/* The client has gone, or the grace period is over: the invocation ends as soon as it can, with connection_replied. */
+void invoke_cancel(struct invocation *inv, bool with_reply);
+/* One slice of the first invocation in the queue. */
+void invoke_run(struct loop *loop);
+/* Those whose delay is over. */
+void invoke_retry(struct loop *loop);
+
+/* Makes used slots fresh again: work for after the replies. */
+void pools_clean(struct loop *loop);
+/* Destroys slots that were idle for long; all of them with `everything`. */
+void pools_trim(struct loop *loop, bool everything);
+
+#endif

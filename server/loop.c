@@ -1,0 +1,182 @@
+#include "server/connection.h"
+
+#include "base/error.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TICK_MS = 100, TRIM_TICKS = 20, BACKLOG = 1024, ABORT_MS = 1000 };
+
+uint32_t loop_random(struct loop *loop) { /* xorshift64* */
+  uint64_t x = loop->random;
+  x ^= x >> 12;
+  x ^= x << 25;
+  x ^= x >> 27;
+  loop->random = x;
+  return (uint32_t)((x * 2685821657736338717ull) >> 32);
+}
+
+/* --- messages ---------------------------------------------------------------------------------------------------- */
+
+void loop_post(struct loop *loop, struct message *message) {
+  pthread_mutex_lock(&loop->inbox_lock);
+  message->next = loop->inbox;
+  loop->inbox = message;
+  uv_async_send(&loop->wake); /* under the lock: the handle is closed only after the last message was taken */
+  pthread_mutex_unlock(&loop->inbox_lock);
+}
+
+void loop_stop(struct loop *loop) {
+  pthread_mutex_lock(&loop->inbox_lock);
+  if (!loop->stop_requested) uv_async_send(&loop->wake);
+  loop->stop_requested = true;
+  pthread_mutex_unlock(&loop->inbox_lock);
+}
+
+static void deliver_all(struct message *newest) {
+  struct message *oldest = NULL;
+  while (newest) {
+    struct message *next = newest->next;
+    newest->next = oldest;
+    oldest = newest;
+    newest = next;
+  }
+  while (oldest) {
+    struct message *next = oldest->next;
+    oldest->deliver(oldest);
+    oldest = next;
+  }
+}
+
+/* --- stopping ---------------------------------------------------------------------------------------------------- */
+
+static void close_handle(void *handle) {
+  if (!uv_is_closing(handle)) uv_close(handle, NULL);
+}
+
+/* With the last connection gone nothing can begin any more; loads under way keep uv_run going by themselves. */
+static void end_if_done(struct loop *loop) {
+  if (!loop->is_stopping || loop->connections) return;
+  close_handle(&loop->wake);
+  close_handle(&loop->tick);
+  close_handle(&loop->retry);
+  close_handle(&loop->run);
+}
+
+static void begin_stop(struct loop *loop) {
+  if (loop->is_stopping) return;
+  loop->is_stopping = true;
+  loop->stop_at = loop_now(loop) + loop->options->grace_ms;
+  close_handle(&loop->listener);
+  for (struct connection *c = loop->connections; c; c = c->next) connection_stop(c);
+}
+
+static void check_grace(struct loop *loop) {
+  if (loop_now(loop) < loop->stop_at) return;
+  bool is_last = loop_now(loop) >= loop->stop_at + ABORT_MS;
+  for (struct connection *c = loop->connections, *next; c; c = next) {
+    next = c->next; /* closing is never finished within these calls */
+    if (is_last || !c->has_request)
+      connection_abort(c);
+    else
+      invoke_cancel(&c->invocation, true);
+  }
+}
+
+/* --- callbacks --------------------------------------------------------------------------------------------------- */
+
+static void on_wake(uv_async_t *handle) {
+  struct loop *loop = handle->data;
+  pthread_mutex_lock(&loop->inbox_lock);
+  struct message *inbox = loop->inbox;
+  bool stop = loop->stop_requested;
+  loop->inbox = NULL;
+  pthread_mutex_unlock(&loop->inbox_lock);
+  deliver_all(inbox);
+  if (stop) begin_stop(loop);
+  end_if_done(loop);
+}
+
+static void on_tick(uv_timer_t *handle) {
+  struct loop *loop = handle->data;
+  for (struct connection *c = loop->connections, *next; c; c = next) {
+    next = c->next;
+    connection_tick(c);
+  }
+  if (++loop->ticks % TRIM_TICKS == 0) pools_trim(loop, false);
+  if (loop->is_stopping) check_grace(loop);
+  end_if_done(loop);
+}
+
+static void on_retry(uv_timer_t *handle) { invoke_retry(handle->data); }
+
+static void on_run(uv_idle_t *handle) { invoke_run(handle->data); }
+
+static void on_connection(uv_stream_t *listener, int status) {
+  if (status == 0) connection_accept(listener->data);
+}
+
+/* --- life -------------------------------------------------------------------------------------------------------- */
+
+static void *loop_main(void *arg) {
+  struct loop *loop = arg;
+  loop->self = pthread_self();
+  uv_run(&loop->uv, UV_RUN_DEFAULT);
+  return NULL;
+}
+
+static void init_handles(struct loop *loop) {
+  uv_async_init(&loop->uv, &loop->wake, on_wake);
+  uv_timer_init(&loop->uv, &loop->tick);
+  uv_timer_init(&loop->uv, &loop->retry);
+  uv_idle_init(&loop->uv, &loop->run);
+  uv_tcp_init(&loop->uv, &loop->listener);
+  loop->wake.data = loop->tick.data = loop->retry.data = loop->run.data = loop->listener.data = loop;
+  loop->on_retry = on_retry;
+  loop->on_run = on_run;
+  uv_timer_start(&loop->tick, on_tick, TICK_MS, TICK_MS);
+}
+
+/* Signals are for the thread in server_run, except those that traps raise; a client that has gone must not end the process. */
+static int create_thread(struct loop *loop) {
+  static const int for_traps[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
+  sigset_t all, old;
+  sigfillset(&all);
+  for (size_t i = 0; i < sizeof for_traps / sizeof *for_traps; i++) sigdelset(&all, for_traps[i]);
+  pthread_sigmask(SIG_BLOCK, &all, &old);
+  int failed = pthread_create(&loop->thread, NULL, loop_main, loop);
+  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  return failed;
+}
+
+bool loop_start(struct loop *loop, int listen_fd, struct gw_error *err) {
+  pthread_mutex_init(&loop->inbox_lock, NULL);
+  loop->random = ((uint64_t)loop->index + 1) * 0x9e3779b97f4a7c15ull ^ uv_hrtime();
+  int failed = uv_loop_init(&loop->uv);
+  if (failed) return error_set(err, GW_ERROR_IO, "cannot make an event loop: %s", uv_strerror(failed));
+  loop->has_loop = true;
+  init_handles(loop);
+  failed = uv_tcp_open(&loop->listener, listen_fd);
+  if (!failed) failed = uv_listen((uv_stream_t *)&loop->listener, BACKLOG, on_connection);
+  if (failed) return error_set(err, GW_ERROR_IO, "cannot listen: %s", uv_strerror(failed));
+  failed = create_thread(loop);
+  if (failed) return error_set(err, GW_ERROR_IO, "cannot start a thread: %s", strerror(failed));
+  loop->has_thread = true;
+  return true;
+}
+
+void loop_join(struct loop *loop) {
+  if (loop->has_thread) {
+    pthread_join(loop->thread, NULL);
+  } else if (loop->has_loop) {
+    begin_stop(loop);
+    end_if_done(loop);
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+  }
+  if (!loop->has_loop) return;
+  loop->has_loop = loop->has_thread = false;
+  pools_trim(loop, true);
+  uv_loop_close(&loop->uv);
+  pthread_mutex_destroy(&loop->inbox_lock);
+}

@@ -1,0 +1,180 @@
+#include "server/pool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { IDLE_MS = 30000 };
+
+static struct pool **bucket_of(struct loop *loop, const char *name) {
+  uint32_t hash = 2166136261u;
+  for (const char *p = name; *p; p++) hash = (hash ^ (unsigned char)*p) * 16777619u;
+  return &loop->pools[hash % POOL_BUCKETS];
+}
+
+static void drop_idle(struct pool *pool) {
+  while (pool->idle) {
+    struct slot *slot = pool->idle;
+    pool->idle = slot->next;
+    slot_destroy(slot);
+    pool->n_idle--;
+    pool->loop->n_idle--;
+  }
+}
+
+static struct pool *pool_create(struct loop *loop, const char *name) {
+  struct pool *pool = calloc(1, sizeof *pool), **bucket = bucket_of(loop, name);
+  if (!pool) abort();
+  pool->loop = loop;
+  pool->work.data = pool;
+  memcpy(pool->name, name, strlen(name) + 1);
+  pool->next = *bucket;
+  *bucket = pool;
+  return pool;
+}
+
+struct pool *pool_find(struct loop *loop, const char *name) {
+  struct pool *pool = *bucket_of(loop, name);
+  while (pool && strcmp(pool->name, name) != 0) pool = pool->next;
+  uint64_t epoch = registry_epoch(loop->registry); /* before the look-up: a change in between is seen next time */
+  if (pool) pool->used_at = loop_now(loop);
+  if (pool && pool->epoch == epoch) return pool->function ? pool : NULL;
+  struct function *f = registry_find(loop->registry, name);
+  if (!pool && !f) return NULL;
+  if (!pool) pool = pool_create(loop, name);
+  pool->epoch = epoch;
+  if (f == pool->function) {
+    function_release(f);
+  } else {
+    drop_idle(pool);
+    function_release(pool->function);
+    pool->function = f;
+  }
+  return f ? pool : NULL;
+}
+
+static void load_work(uv_work_t *work) {
+  struct pool *pool = work->data;
+  function_load(pool->loading);
+}
+
+static void load_done(uv_work_t *work, int status) {
+  struct pool *pool = work->data;
+  (void)status;
+  function_release(pool->loading);
+  pool->loading = NULL;
+  struct invocation_queue waiting = pool->waiting;
+  pool->waiting = (struct invocation_queue){0};
+  while (waiting.first) {
+    struct invocation *inv = waiting.first;
+    waiting.first = inv->next;
+    invoke_find(inv);
+  }
+}
+
+void pool_load(struct pool *pool) {
+  if (pool->loading) return;
+  pool->loading = function_retain(pool->function);
+  uv_queue_work(&pool->loop->uv, &pool->work, load_work, load_done);
+}
+
+/* --- slots ------------------------------------------------------------------------------------------------------- */
+
+/* Fresh, or destroyed. */
+static bool freshen(struct slot *slot) {
+  struct gw_error err = {0};
+  if (slot_reset(slot, slot->pool->loop->limits, &err)) return true;
+  slot->pool->n_out--;
+  slot_destroy(slot);
+  return false;
+}
+
+/* A slot of the pool that was used in this turn and waits for its reset. */
+static struct slot *take_used(struct pool *pool) {
+  for (struct slot **at = &pool->loop->used_slots; *at; at = &(*at)->next) {
+    struct slot *slot = *at;
+    if (slot->pool != pool || slot->function != pool->function) continue;
+    *at = slot->next;
+    return freshen(slot) ? slot : NULL;
+  }
+  return NULL;
+}
+
+struct slot *pool_take(struct pool *pool, struct gw_error *err) {
+  struct slot *slot = pool->idle;
+  if (slot) {
+    pool->idle = slot->next;
+    pool->n_idle--;
+    pool->loop->n_idle--;
+    pool->n_out++;
+    return slot;
+  }
+  slot = take_used(pool);
+  if (slot) return slot;
+  slot = slot_create(pool->loop->engine, pool->function, pool->loop->limits, err);
+  if (!slot) return NULL;
+  slot->pool = pool;
+  pool->n_out++;
+  return slot;
+}
+
+void pool_return(struct slot *slot) {
+  struct loop *loop = slot->pool->loop;
+  slot->next = loop->used_slots;
+  loop->used_slots = slot;
+}
+
+void pools_clean(struct loop *loop) {
+  while (loop->used_slots) {
+    struct slot *slot = loop->used_slots;
+    struct pool *pool = slot->pool;
+    loop->used_slots = slot->next;
+    bool is_wanted = slot->function == pool->function && pool->n_idle < loop->options->max_idle && loop->n_idle < LOOP_MAX_IDLE;
+    if (!is_wanted) {
+      pool->n_out--;
+      slot_destroy(slot);
+    } else if (freshen(slot)) {
+      slot->used_at = loop_now(loop);
+      slot->next = pool->idle;
+      pool->idle = slot;
+      pool->n_idle++;
+      pool->n_out--;
+      loop->n_idle++;
+    }
+  }
+}
+
+/* The oldest are at the end of the list. */
+static void trim_idle(struct pool *pool, uint64_t now) {
+  struct slot **at = &pool->idle;
+  while (*at && now - (*at)->used_at < IDLE_MS) at = &(*at)->next;
+  while (*at) {
+    struct slot *slot = *at;
+    *at = slot->next;
+    slot_destroy(slot);
+    pool->n_idle--;
+    pool->loop->n_idle--;
+  }
+}
+
+void pools_trim(struct loop *loop, bool everything) {
+  pools_clean(loop);
+  uint64_t now = loop_now(loop);
+  for (uint32_t i = 0; i < POOL_BUCKETS; i++) {
+    struct pool **at = &loop->pools[i];
+    while (*at) {
+      struct pool *pool = *at;
+      if (everything)
+        drop_idle(pool);
+      else
+        trim_idle(pool, now);
+      bool is_used = pool->n_idle || pool->n_out || pool->loading || pool->waiting.first;
+      if (is_used || (!everything && now - pool->used_at < IDLE_MS)) {
+        at = &pool->next;
+        continue;
+      }
+      *at = pool->next;
+      function_release(pool->function);
+      free(pool);
+    }
+  }
+}

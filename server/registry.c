@@ -1,0 +1,393 @@
+/* The registry keeps two things: module bytes in files named by their digest, and one record per name in the state store under
+ * a reserved space. A deployment is durable in this order: file (written aside, synced, renamed), record, publication.
+ * So a record always points to a complete file, whatever instant the process dies at; files without a record are
+ * removed at the next start.
+ *
+ * Locks: `writing` serialises deployments and deletions (held across disk writes, not across compilation); `table_lock` guards
+ * the sorted table and is held for a few instructions. Order: writing, then table_lock. Event loops take table_lock only when the
+ * epoch has moved. */
+#include "server/registry.h"
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "frontend/module.h"
+#include "server/files.h"
+#include "server/slot.h"
+
+#include <cjson/cJSON.h>
+#include <sodium.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+static const char REGISTRY_SPACE[] = "\x01registry";
+
+enum { MAX_STORED_MODULE = 1 << 30 };
+
+struct registry {
+  struct gw_engine *engine;
+  struct state_store *state;
+  struct function_limits limits;
+  char *directory; /* of the modules */
+  _Atomic uint64_t epoch;
+  pthread_mutex_t writing;
+  pthread_rwlock_t table_lock;
+  struct function **functions; /* sorted by name */
+  size_t n_functions, capacity;
+};
+
+/* --- functions --------------------------------------------------------------------------------------------------- */
+
+bool function_name_is_valid(const char *name, size_t size) {
+  if (size == 0 || size > FUNCTION_MAX_NAME || name[0] == '-' || name[0] == '_') return false;
+  for (size_t i = 0; i < size; i++) {
+    char c = name[i];
+    bool is_ok = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+    if (!is_ok) return false;
+  }
+  return true;
+}
+
+static struct function *function_create(struct registry *registry, const char *name) {
+  struct function *f = calloc(1, sizeof *f);
+  if (!f) abort();
+  atomic_init(&f->refs, 1);
+  atomic_init(&f->load_state, LOAD_PENDING);
+  snprintf(f->name, sizeof f->name, "%s", name);
+  f->registry = registry;
+  pthread_mutex_init(&f->lock, NULL);
+  return f;
+}
+
+struct function *function_retain(struct function *f) {
+  atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+  return f;
+}
+
+void function_release(struct function *f) {
+  if (!f || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1) return;
+  gw_module_release(f->module);
+  pthread_mutex_destroy(&f->lock);
+  free(f);
+}
+
+static void digest_hex(char *hex, const void *bytes, size_t size) {
+  unsigned char digest[DIGEST_SIZE];
+  crypto_generichash(digest, sizeof digest, bytes, size, NULL, 0);
+  sodium_bin2hex(hex, DIGEST_HEX_SIZE, digest, sizeof digest);
+}
+
+static bool name_is(const struct name *name, const char *text) {
+  return name->size == strlen(text) && memcmp(name->bytes, text, name->size) == 0;
+}
+
+/* Whether the module exports a function [] -> [] of this name. */
+static bool exports_plain(const struct module *m, const char *name) {
+  const struct export *e = module_find_export(m, name, strlen(name));
+  if (!e || e->kind != EXTERN_FUNC) return false;
+  const struct type_def *type = &m->types[m->funcs[e->index].type];
+  return type->kind == COMP_FUNC && type->func.n_params == 0 && type->func.n_results == 0;
+}
+
+/* Finds out how the module is to be called and what it needs. */
+static bool function_classify(struct function *f, struct gw_error *err) {
+  const struct module *m = gw_module_decoded(f->module);
+  bool has_handle = exports_plain(m, "handle");
+  if (!has_handle && !exports_plain(m, "_start"))
+    return error_set(err, GW_ERROR_INTERFACE,
+                     "the module exports neither a function handle [] -> [] nor a function _start [] -> []");
+  f->interface = has_handle ? INTERFACE_HANDLE : INTERFACE_CGI;
+  f->has_initialize = has_handle && exports_plain(m, "_initialize");
+  for (uint32_t i = 0; i < m->n_imports; i++) {
+    const struct import *import = &m->imports[i];
+    if (!name_is(&import->module, "gasworks"))
+      f->uses_wasi = true;
+    else if (import->field.size > 6 && memcmp(import->field.bytes, "state_", 6) == 0)
+      f->uses_state = true;
+  }
+  return true;
+}
+
+/* Decode, validate, compile, and one trial instance, which finds unknown imports. */
+static bool function_prepare(struct function *f, const void *bytes, size_t size, struct gw_error *err) {
+  struct registry *r = f->registry;
+  f->module = gw_module_create(r->engine, bytes, size, err);
+  if (!f->module || !function_classify(f, err) || !gw_module_compile(f->module, err)) return false;
+  struct slot *trial = slot_create(r->engine, f, &r->limits, err);
+  slot_destroy(trial);
+  return trial != NULL;
+}
+
+static char *module_path(const struct registry *r, struct arena *arena, const char *digest) {
+  return arena_format(arena, "%s/%s.wasm", r->directory, digest);
+}
+
+static bool load_stored(struct function *f, struct gw_error *err) {
+  struct arena arena = {0};
+  struct buffer bytes = {0};
+  char found[DIGEST_HEX_SIZE];
+  bool ok = buffer_read_file(&bytes, module_path(f->registry, &arena, f->digest), MAX_STORED_MODULE, err);
+  if (ok) {
+    digest_hex(found, bytes.bytes, bytes.size);
+    if (strcmp(found, f->digest) != 0)
+      ok = error_set(err, GW_ERROR_IO, "the stored module of function %s is damaged: its digest is not %.16s...", f->name,
+                     f->digest);
+  }
+  ok = ok && function_prepare(f, bytes.bytes, bytes.size, err);
+  buffer_clear(&bytes);
+  arena_clear(&arena);
+  return ok;
+}
+
+bool function_load(struct function *f) {
+  pthread_mutex_lock(&f->lock);
+  if (function_load_state(f) == LOAD_PENDING) {
+    bool ok = load_stored(f, &f->error);
+    atomic_store_explicit(&f->load_state, ok ? LOAD_READY : LOAD_FAILED, memory_order_release);
+  }
+  pthread_mutex_unlock(&f->lock);
+  return function_load_state(f) == LOAD_READY;
+}
+
+/* --- the table --------------------------------------------------------------------------------------------------- */
+
+/* Index of the first name that is not less; table_lock held. */
+static size_t table_position(const struct registry *r, const char *name, bool *is_there) {
+  size_t low = 0, high = r->n_functions;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (strcmp(r->functions[middle]->name, name) < 0)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  *is_there = low < r->n_functions && strcmp(r->functions[low]->name, name) == 0;
+  return low;
+}
+
+/* Publishes `f` under its name, or removes the name when f is NULL; returns what was there. */
+static struct function *table_replace(struct registry *r, const char *name, struct function *f) {
+  pthread_rwlock_wrlock(&r->table_lock);
+  bool is_there;
+  size_t at = table_position(r, name, &is_there);
+  struct function *old = is_there ? r->functions[at] : NULL;
+  size_t behind = (r->n_functions - at) * sizeof(void *);
+  if (f && !is_there && r->n_functions == r->capacity) {
+    r->capacity = r->capacity ? 2 * r->capacity : 16;
+    r->functions = realloc(r->functions, r->capacity * sizeof(void *));
+    if (!r->functions) abort();
+  }
+  if (f && !is_there) {
+    memmove(r->functions + at + 1, r->functions + at, behind);
+    r->n_functions++;
+  } else if (!f && is_there) {
+    memmove(r->functions + at, r->functions + at + 1, behind - sizeof(void *));
+    r->n_functions--;
+  }
+  if (f) r->functions[at] = f;
+  pthread_rwlock_unlock(&r->table_lock);
+  atomic_fetch_add(&r->epoch, 1);
+  return old;
+}
+
+uint64_t registry_epoch(const struct registry *r) { return atomic_load_explicit(&r->epoch, memory_order_acquire); }
+
+struct function *registry_find(struct registry *r, const char *name) {
+  pthread_rwlock_rdlock(&r->table_lock);
+  bool is_there;
+  size_t at = table_position(r, name, &is_there);
+  struct function *f = is_there ? function_retain(r->functions[at]) : NULL;
+  pthread_rwlock_unlock(&r->table_lock);
+  return f;
+}
+
+void registry_each(struct registry *r, void (*each)(void *arg, const struct function *function), void *arg) {
+  pthread_rwlock_rdlock(&r->table_lock);
+  for (size_t i = 0; i < r->n_functions; i++) each(arg, r->functions[i]);
+  pthread_rwlock_unlock(&r->table_lock);
+}
+
+static bool digest_is_used(struct registry *r, const char *digest) {
+  bool is_used = false;
+  pthread_rwlock_rdlock(&r->table_lock);
+  for (size_t i = 0; i < r->n_functions && !is_used; i++) is_used = strcmp(r->functions[i]->digest, digest) == 0;
+  pthread_rwlock_unlock(&r->table_lock);
+  return is_used;
+}
+
+/* --- records ----------------------------------------------------------------------------------------------------- */
+
+static const char *interface_name(enum interface i) { return i == INTERFACE_HANDLE ? "handle" : "cgi"; }
+
+static bool record_write(struct registry *r, const struct function *f, struct gw_error *err) {
+  cJSON *json = cJSON_CreateObject();
+  cJSON_AddStringToObject(json, "digest", f->digest);
+  cJSON_AddNumberToObject(json, "version", (double)f->version);
+  cJSON_AddNumberToObject(json, "size", (double)f->size);
+  cJSON_AddNumberToObject(json, "created_ms", (double)f->created_ms);
+  cJSON_AddNumberToObject(json, "compile_ms", f->compile_ms);
+  cJSON_AddStringToObject(json, "interface", interface_name(f->interface));
+  char *text = cJSON_PrintUnformatted(json);
+  cJSON_Delete(json);
+  bool ok = text && state_put(r->state, REGISTRY_SPACE, f->name, strlen(f->name), text, strlen(text), err);
+  if (!ok) error_set(err, GW_ERROR_STATE, "the record of function %s cannot be written", f->name);
+  cJSON_free(text);
+  return ok;
+}
+
+static double record_number(const cJSON *json, const char *key) {
+  double n = cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(json, key));
+  return n >= 0 && n < 9e15 ? n : 0;
+}
+
+static bool is_digest(const char *text) {
+  return text && strlen(text) == DIGEST_HEX_SIZE - 1 && strspn(text, "0123456789abcdef") == DIGEST_HEX_SIZE - 1;
+}
+
+/* One record at start. A record that cannot be understood gives a function that answers with the reason. */
+static bool record_read(void *arg, const void *key, size_t key_size, const void *value, size_t value_size) {
+  struct registry *r = arg;
+  char name[FUNCTION_MAX_NAME + 1];
+  if (!function_name_is_valid(key, key_size)) return true;
+  memcpy(name, key, key_size);
+  name[key_size] = 0;
+  struct function *f = function_create(r, name);
+  cJSON *json = cJSON_ParseWithLength(value, value_size);
+  const char *digest = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "digest"));
+  const char *interface = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "interface"));
+  if (is_digest(digest) && interface) {
+    snprintf(f->digest, sizeof f->digest, "%s", digest);
+    f->interface = strcmp(interface, "handle") == 0 ? INTERFACE_HANDLE : INTERFACE_CGI;
+  } else {
+    error_set(&f->error, GW_ERROR_IO, "the stored record of function %s is damaged", name);
+    atomic_store(&f->load_state, LOAD_FAILED);
+  }
+  f->version = (uint64_t)record_number(json, "version");
+  f->size = (uint64_t)record_number(json, "size");
+  f->created_ms = (uint64_t)record_number(json, "created_ms");
+  f->compile_ms = record_number(json, "compile_ms");
+  cJSON_Delete(json);
+  function_release(table_replace(r, name, f));
+  return true;
+}
+
+/* --- changes ----------------------------------------------------------------------------------------------------- */
+
+static double now_ms(clockid_t clock) {
+  struct timespec t;
+  clock_gettime(clock, &t);
+  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+/* `writing` held. */
+static void drop_file(struct registry *r, const char *digest) {
+  if (!digest[0] || digest_is_used(r, digest)) return;
+  struct arena arena = {0};
+  remove(module_path(r, &arena, digest));
+  arena_clear(&arena);
+}
+
+/* Makes the prepared `f` durable and publishes it, consuming the caller's reference on success. `writing` held. */
+static bool publish(struct registry *r, struct function *f, const void *bytes, size_t size, bool *is_new, struct gw_error *err) {
+  struct function *old = registry_find(r, f->name);
+  *is_new = !old;
+  f->version = old ? old->version + 1 : 1;
+  function_release(old);
+  struct arena arena = {0};
+  bool ok = file_write_durably(module_path(r, &arena, f->digest), bytes, size, err) && record_write(r, f, err);
+  arena_clear(&arena);
+  if (!ok) {
+    drop_file(r, f->digest);
+    return false;
+  }
+  old = table_replace(r, f->name, f);
+  if (old) drop_file(r, old->digest);
+  function_release(old);
+  return true;
+}
+
+struct function *registry_put(struct registry *r, const char *name, const void *bytes, size_t size, bool *is_new,
+                              struct gw_error *err) {
+  struct function *f = function_create(r, name);
+  double begin = now_ms(CLOCK_MONOTONIC);
+  bool ok = function_prepare(f, bytes, size, err);
+  if (ok) {
+    f->compile_ms = now_ms(CLOCK_MONOTONIC) - begin;
+    f->created_ms = (uint64_t)now_ms(CLOCK_REALTIME);
+    f->size = size;
+    digest_hex(f->digest, bytes, size);
+    atomic_store(&f->load_state, LOAD_READY);
+    function_retain(f); /* for the table */
+    pthread_mutex_lock(&r->writing);
+    ok = publish(r, f, bytes, size, is_new, err);
+    pthread_mutex_unlock(&r->writing);
+    if (!ok) function_release(f);
+  }
+  if (ok) return f;
+  function_release(f);
+  return NULL;
+}
+
+static bool delete_locked(struct registry *r, struct function *f, bool with_state, struct gw_error *err) {
+  if (!state_remove(r->state, REGISTRY_SPACE, f->name, strlen(f->name), err)) return false;
+  function_release(table_replace(r, f->name, NULL));
+  drop_file(r, f->digest);
+  return !with_state || state_clear(r->state, f->name, err);
+}
+
+bool registry_delete(struct registry *r, const char *name, bool with_state, struct gw_error *err) {
+  pthread_mutex_lock(&r->writing);
+  struct function *f = registry_find(r, name);
+  bool ok = f ? delete_locked(r, f, with_state, err) : error_set(err, GW_ERROR_NOT_FOUND, "no function is called %s", name);
+  pthread_mutex_unlock(&r->writing);
+  function_release(f);
+  return ok;
+}
+
+/* --- opening ----------------------------------------------------------------------------------------------------- */
+
+/* Keeps files that a record names. */
+static bool file_is_wanted(void *arg, const char *file_name) {
+  char digest[DIGEST_HEX_SIZE];
+  if (strlen(file_name) != DIGEST_HEX_SIZE - 1 + 5) return false;
+  memcpy(digest, file_name, DIGEST_HEX_SIZE - 1);
+  digest[DIGEST_HEX_SIZE - 1] = 0;
+  return digest_is_used(arg, digest);
+}
+
+struct registry *registry_open(const char *data_dir, struct gw_engine *engine, struct state_store *state,
+                               const struct function_limits *limits, struct gw_error *err) {
+  if (sodium_init() < 0) {
+    error_set(err, GW_ERROR_IO, "libsodium cannot be initialised");
+    return NULL;
+  }
+  struct registry *r = calloc(1, sizeof *r);
+  if (!r) abort();
+  r->engine = engine;
+  r->state = state;
+  r->limits = *limits;
+  pthread_mutex_init(&r->writing, NULL);
+  pthread_rwlock_init(&r->table_lock, NULL);
+  struct arena arena = {0};
+  r->directory = strdup(arena_format(&arena, "%s/modules", data_dir));
+  arena_clear(&arena);
+  if (directory_make(r->directory, err) && state_each(state, REGISTRY_SPACE, record_read, r, err)) {
+    directory_sweep(r->directory, file_is_wanted, r);
+    return r;
+  }
+  registry_close(r);
+  return NULL;
+}
+
+void registry_close(struct registry *r) {
+  if (!r) return;
+  for (size_t i = 0; i < r->n_functions; i++) function_release(r->functions[i]);
+  free(r->functions);
+  free(r->directory);
+  pthread_mutex_destroy(&r->writing);
+  pthread_rwlock_destroy(&r->table_lock);
+  free(r);
+}

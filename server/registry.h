@@ -1,0 +1,81 @@
+/* Deployed functions: names, versions and module bytes that survive a restart. */
+#ifndef SERVER_REGISTRY_H
+#define SERVER_REGISTRY_H
+
+#include "gasworks.h"
+#include "runtime/state.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { FUNCTION_MAX_NAME = 63, DIGEST_SIZE = 32, DIGEST_HEX_SIZE = 2 * DIGEST_SIZE + 1 };
+
+enum interface { INTERFACE_HANDLE, INTERFACE_CGI };
+
+/* What every instance gets; the same for all functions today. */
+struct function_limits {
+  uint64_t gas_limit, slice; /* per invocation */
+  uint64_t max_memory;       /* bytes per linear memory */
+  size_t max_reply;          /* bytes a CGI program may print */
+};
+
+/* One version of a function. Immutable and shared between threads once the registry has published it, except for the module,
+ * which is loaded by the first function_load. */
+struct function {
+  _Atomic uint32_t refs;
+  char name[FUNCTION_MAX_NAME + 1];
+  char digest[DIGEST_HEX_SIZE]; /* BLAKE2b-256 of the module */
+  uint64_t version;             /* counts deployments of the name from 1 */
+  uint64_t size;                /* bytes of the module */
+  uint64_t created_ms;          /* since 1970 */
+  double compile_ms;            /* of the deployment */
+  enum interface interface;
+  struct registry *registry;
+
+  pthread_mutex_t lock;     /* held while loading */
+  _Atomic int load_state;   /* enum load_state; what follows is constant once it is not LOAD_PENDING */
+  struct gw_module *module; /* NULL after a failure */
+  struct gw_error error;
+  bool uses_state, uses_wasi, has_initialize;
+};
+
+enum load_state { LOAD_PENDING, LOAD_READY, LOAD_FAILED };
+
+struct registry;
+
+/* Reads all records; modules are loaded when they are first called. `engine` and `state` must outlive the registry.
+ * A damaged record or module concerns its function only. */
+struct registry *registry_open(const char *data_dir, struct gw_engine *engine, struct state_store *state,
+                               const struct function_limits *limits, struct gw_error *err);
+/* Nobody may hold a function any more. */
+void registry_close(struct registry *registry);
+
+/* Changes whenever some name means something else than before. Any thread. */
+uint64_t registry_epoch(const struct registry *registry);
+
+/* The current version, with a reference for the caller, or NULL. Any thread. */
+struct function *registry_find(struct registry *registry, const char *name);
+struct function *function_retain(struct function *function);
+void function_release(struct function *function);
+
+/* Calls `each` in name order with a reader lock held: it must not call the registry. */
+void registry_each(struct registry *registry, void (*each)(void *arg, const struct function *function), void *arg);
+
+/* Whether the name is one: [a-z0-9][a-z0-9_-]{0,62}. */
+bool function_name_is_valid(const char *name, size_t size);
+
+/* The three below block on compilation and disk: worker threads only. */
+
+/* Validates, compiles, tries an instance, stores durably and publishes. `*is_new`: the name was free. */
+struct function *registry_put(struct registry *registry, const char *name, const void *bytes, size_t size, bool *is_new,
+                              struct gw_error *err);
+/* GW_ERROR_NOT_FOUND when there is no such function. Its state stays unless `with_state`. */
+bool registry_delete(struct registry *registry, const char *name, bool with_state, struct gw_error *err);
+/* Reads, checks and compiles the stored module unless that is done. */
+bool function_load(struct function *function);
+
+static inline enum load_state function_load_state(struct function *f) {
+  return (enum load_state)atomic_load_explicit(&f->load_state, memory_order_acquire);
+}
+
+#endif

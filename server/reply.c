@@ -1,0 +1,201 @@
+#include "server/reply.h"
+
+#include "server/connection.h"
+
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+/* Headers that the server decides on: a function's own are left out. */
+static const char *const reserved_headers[] = {
+    "connection", "content-length",    "date",    "gasworks-gas", "keep-alive", "proxy-connection", "te",
+    "trailer",    "transfer-encoding", "upgrade",
+};
+
+static const char *reason(uint32_t status) {
+  const char *name = llhttp_status_name((llhttp_status_t)status);
+  if (!name || !*name) return "Unknown";
+  return name;
+}
+
+/* Reason phrases as people write them, from llhttp's NOT_FOUND. */
+static const char *title_of(uint32_t status, char *out, size_t size) {
+  const char *name = reason(status);
+  bool is_first = true;
+  size_t n = 0;
+  for (; *name && n + 1 < size; name++) {
+    char c = *name == '_' ? ' ' : *name;
+    if (!is_first && c >= 'A' && c <= 'Z') c = (char)(c | 32);
+    is_first = *name == '_';
+    out[n++] = c;
+  }
+  out[n] = 0;
+  return out;
+}
+
+static void append_number(struct buffer *out, uint64_t n) {
+  char digits[20], *at = digits + sizeof digits;
+  do *--at = (char)('0' + n % 10);
+  while (n /= 10);
+  buffer_append(out, at, (size_t)(digits + sizeof digits - at));
+}
+
+#define APPEND_LITERAL(out, text) buffer_append(out, text, sizeof text - 1)
+
+static void append_date(struct loop *loop, struct buffer *out) {
+  time_t now = time(NULL);
+  if (now != loop->date_second) {
+    struct tm tm;
+    loop->date_second = now;
+    strftime(loop->date, sizeof loop->date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
+  }
+  APPEND_LITERAL(out, "Date: ");
+  buffer_append_string(out, loop->date);
+}
+
+/* Status line and the headers every reply has. The caller adds its own, then calls end_reply. */
+static struct buffer *begin_reply(struct connection *c, uint32_t status) {
+  struct buffer *out = &c->out;
+  char title[64];
+  if (status == 200) {
+    APPEND_LITERAL(out, "HTTP/1.1 200 OK\r\n");
+  } else {
+    APPEND_LITERAL(out, "HTTP/1.1 ");
+    append_number(out, status);
+    APPEND_LITERAL(out, " ");
+    buffer_append_string(out, title_of(status, title, sizeof title));
+    APPEND_LITERAL(out, "\r\n");
+  }
+  append_date(c->loop, out);
+  APPEND_LITERAL(out, "\r\n");
+  if (c->loop->is_stopping) c->request.is_keep_alive = false;
+  if (!c->request.is_keep_alive)
+    APPEND_LITERAL(out, "Connection: close\r\n");
+  else if (c->request.is_http10)
+    APPEND_LITERAL(out, "Connection: keep-alive\r\n");
+  return out;
+}
+
+static void end_reply(struct connection *c, uint32_t status, const void *body, size_t size) {
+  struct buffer *out = &c->out;
+  bool has_body = status != 204 && status != 304;
+  if (has_body) {
+    APPEND_LITERAL(out, "Content-Length: ");
+    append_number(out, size);
+    APPEND_LITERAL(out, "\r\n");
+  }
+  APPEND_LITERAL(out, "\r\n");
+  if (has_body && c->request.method != HTTP_HEAD) buffer_append(out, body, size);
+  connection_replied(c);
+}
+
+void reply_empty(struct connection *c, uint32_t status) {
+  begin_reply(c, status);
+  end_reply(c, status, NULL, 0);
+}
+
+void reply_json(struct connection *c, uint32_t status, cJSON *json) {
+  char *text = cJSON_PrintUnformatted(json);
+  cJSON_Delete(json);
+  struct buffer *out = begin_reply(c, status);
+  APPEND_LITERAL(out, "Content-Type: application/json\r\n");
+  end_reply(c, status, text, text ? strlen(text) : 0);
+  cJSON_free(text);
+}
+
+/* "urn:gasworks:problem:" and the title in lower case with dashes. */
+static void problem_type(const char *title, char *out, size_t size) {
+  size_t n = (size_t)snprintf(out, size, "urn:gasworks:problem:");
+  for (; *title && n + 1 < size; title++) {
+    char c = *title;
+    if (c >= 'A' && c <= 'Z') c = (char)(c | 32);
+    bool is_plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+    if (is_plain)
+      out[n++] = c;
+    else if (out[n - 1] != '-')
+      out[n++] = '-';
+  }
+  out[n] = 0;
+}
+
+static char *problem_text(const struct problem *p, const char *title) {
+  char type[128];
+  cJSON *json = cJSON_CreateObject();
+  problem_type(title, type, sizeof type);
+  cJSON_AddStringToObject(json, "type", type);
+  cJSON_AddStringToObject(json, "title", title);
+  cJSON_AddNumberToObject(json, "status", p->status);
+  if (p->detail) cJSON_AddStringToObject(json, "detail", p->detail);
+  if (p->function) cJSON_AddStringToObject(json, "function", p->function);
+  if (p->trap) cJSON_AddStringToObject(json, "trap", p->trap);
+  if (p->has_gas) cJSON_AddNumberToObject(json, "gas", (double)p->gas);
+  if (p->offset != GW_NO_OFFSET) cJSON_AddNumberToObject(json, "offset", (double)p->offset);
+  char *text = cJSON_PrintUnformatted(json);
+  cJSON_Delete(json);
+  return text;
+}
+
+static void append_gas(struct buffer *out, uint64_t gas) {
+  APPEND_LITERAL(out, "Gasworks-Gas: ");
+  append_number(out, gas);
+  APPEND_LITERAL(out, "\r\n");
+}
+
+void reply_problem(struct connection *c, const struct problem *p) {
+  char reason_title[64];
+  char *text = problem_text(p, p->title ? p->title : title_of(p->status, reason_title, sizeof reason_title));
+  struct buffer *out = begin_reply(c, p->status);
+  APPEND_LITERAL(out, "Content-Type: application/problem+json\r\n");
+  if (p->has_gas) append_gas(out, p->gas);
+  if (p->allow) buffer_format(out, "Allow: %s\r\n", p->allow);
+  if (p->retry_after) buffer_format(out, "Retry-After: %u\r\n", p->retry_after);
+  end_reply(c, p->status, text, text ? strlen(text) : 0);
+  cJSON_free(text);
+}
+
+void reply_error(struct connection *c, const struct gw_error *err, const char *function, const uint64_t *gas) {
+  bool is_trap = err->code == GW_ERROR_TRAP;
+  struct problem p = {
+      .status = (uint32_t)gw_error_http_status(err),
+      .title = gw_error_title(err->code),
+      .detail = err->message,
+      .function = function,
+      .trap = is_trap ? gw_trap_message(err->trap) : NULL,
+      .offset = err->code == GW_ERROR_MALFORMED || err->code == GW_ERROR_INVALID ? err->offset : GW_NO_OFFSET,
+      .gas = gas ? *gas : 0,
+      .has_gas = gas != NULL,
+  };
+  if (p.status == 503) p.retry_after = 1;
+  reply_problem(c, &p);
+}
+
+static bool is_reserved(const char *line, size_t name_size) {
+  for (size_t i = 0; i < sizeof reserved_headers / sizeof *reserved_headers; i++)
+    if (strlen(reserved_headers[i]) == name_size && strncasecmp(line, reserved_headers[i], name_size) == 0) return true;
+  return false;
+}
+
+/* Copies the function's header lines except for reserved ones; true when there is a Content-Type among them. */
+static bool append_function_headers(struct buffer *out, const struct buffer *headers) {
+  const char *at = (const char *)headers->bytes, *end = at + headers->size;
+  bool has_type = false;
+  while (at < end) {
+    const char *newline = memchr(at, '\n', (size_t)(end - at)), *colon = memchr(at, ':', (size_t)(end - at));
+    if (!newline || !colon || colon > newline) break;
+    size_t name_size = (size_t)(colon - at);
+    if (!is_reserved(at, name_size)) buffer_append(out, at, (size_t)(newline + 1 - at));
+    if (name_size == 12 && strncasecmp(at, "content-type", 12) == 0) has_type = true;
+    at = newline + 1;
+  }
+  return has_type;
+}
+
+void reply_function(struct connection *c, const struct handler *h, uint64_t gas) {
+  struct buffer *out = begin_reply(c, h->status);
+  append_gas(out, gas);
+  bool has_type = h->reply_headers.size && append_function_headers(out, &h->reply_headers);
+  if (!has_type && h->reply.size) APPEND_LITERAL(out, "Content-Type: text/plain; charset=utf-8\r\n");
+  end_reply(c, h->status, h->reply.bytes, h->reply.size);
+}
+
+void reply_continue(struct connection *c) { APPEND_LITERAL(&c->out, "HTTP/1.1 100 Continue\r\n\r\n"); }

@@ -1,0 +1,244 @@
+#include "server/server.h"
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "server/files.h"
+#include "server/loop.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { MAX_LOOPS = 256 };
+
+struct server {
+  struct server_options options;
+  struct function_limits limits;
+  struct gw_engine *engine;
+  bool owns_engine;
+  int lock_fd, stop_fd; /* -1: not open */
+  uint16_t port;
+  struct state_store *state;
+  struct registry *registry;
+  struct loop **loops;
+  uint32_t n_loops; /* started ones */
+};
+
+void server_options_init(struct server_options *options) {
+  *options = (struct server_options){
+      .address = "127.0.0.1",
+      .port = 8080,
+      .data_dir = "gasworks-data",
+      .opt_level = 2,
+      .sync = true,
+      .map_size = (size_t)16 << 30,
+      .gas_limit = 10000000000,
+      .slice = 10000000,
+      .max_memory = 256 << 20,
+      .max_running = 256,
+      .max_idle = 64,
+      .max_connections = 8192,
+      .max_body = 16 << 20,
+      .max_module = 64 << 20,
+      .max_reply = 64 << 20,
+      .header_timeout_ms = 10000,
+      .body_timeout_ms = 60000,
+      .idle_timeout_ms = 60000,
+      .grace_ms = 10000,
+  };
+}
+
+/* --- sockets ----------------------------------------------------------------------------------------------------- */
+
+union address {
+  struct sockaddr any;
+  struct sockaddr_in v4;
+  struct sockaddr_in6 v6;
+};
+
+static bool address_parse(union address *out, socklen_t *size, const char *text, uint16_t port, struct gw_error *err) {
+  *out = (union address){0};
+  if (inet_pton(AF_INET, text, &out->v4.sin_addr) == 1) {
+    out->v4.sin_family = AF_INET;
+    out->v4.sin_port = htons(port);
+    *size = sizeof out->v4;
+    return true;
+  }
+  if (inet_pton(AF_INET6, text, &out->v6.sin6_addr) == 1) {
+    out->v6.sin6_family = AF_INET6;
+    out->v6.sin6_port = htons(port);
+    *size = sizeof out->v6;
+    return true;
+  }
+  return error_set(err, GW_ERROR_USAGE, "%s is neither an IPv4 nor an IPv6 address", text);
+}
+
+/* A bound socket, or -1. */
+static int bind_one(const union address *address, socklen_t size, bool is_shared) {
+  int one = 1, fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (address->any.sa_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
+  bool ok = !is_shared || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) == 0;
+  if (ok && bind(fd, &address->any, size) == 0) return fd;
+  int saved = errno;
+  close(fd);
+  errno = saved;
+  return -1;
+}
+
+/* One socket per loop on the same port. SO_REUSEPORT would let a second server of the same user share the port unnoticed, so a
+ * socket without it looks first whether the port is free. */
+static bool bind_all(struct server *server, int *fds, uint32_t n, struct gw_error *err) {
+  const struct server_options *o = &server->options;
+  union address address;
+  socklen_t size;
+  if (!address_parse(&address, &size, o->address, o->port, err)) return false;
+  int probe = o->port ? bind_one(&address, size, false) : -1;
+  if (o->port && probe < 0)
+    return error_set(err, GW_ERROR_UNAVAILABLE, "cannot listen on %s port %u: %s", o->address, o->port, strerror(errno));
+  if (probe >= 0) close(probe);
+  for (uint32_t i = 0; i < n; i++) {
+    fds[i] = bind_one(&address, size, true);
+    if (fds[i] < 0)
+      return error_set(err, GW_ERROR_UNAVAILABLE, "cannot listen on %s port %u: %s", o->address, o->port, strerror(errno));
+    if (i == 0) getsockname(fds[0], &address.any, &size); /* for port 0, the others take the same */
+  }
+  server->port = ntohs(address.any.sa_family == AF_INET ? address.v4.sin_port : address.v6.sin6_port);
+  return true;
+}
+
+/* --- start ------------------------------------------------------------------------------------------------------- */
+
+static bool open_data(struct server *server, struct gw_error *err) {
+  const char *directory = server->options.data_dir;
+  struct arena arena = {0};
+  if (!directory_make(directory, err)) return false;
+  server->lock_fd = directory_lock(directory, err);
+  if (server->lock_fd < 0) return false;
+  const char *state = arena_format(&arena, "%s/state", directory);
+  if (directory_make(state, err)) server->state = state_store_open(state, server->options.map_size, server->options.sync, err);
+  arena_clear(&arena);
+  if (!server->state) return false;
+  server->registry = registry_open(directory, server->engine, server->state, &server->limits, err);
+  return server->registry != NULL;
+}
+
+static bool open_engine(struct server *server, struct gw_error *err) {
+  server->engine = server->options.engine;
+  if (server->engine) return true;
+  server->engine = gw_engine_create(&(struct gw_engine_options){.opt_level = server->options.opt_level, .gas = true}, err);
+  server->owns_engine = server->engine != NULL;
+  return server->owns_engine;
+}
+
+static bool start_loop(struct server *server, int fd, struct gw_error *err) {
+  struct loop *loop = calloc(1, sizeof *loop);
+  if (!loop) abort();
+  loop->server = server;
+  loop->options = &server->options;
+  loop->limits = &server->limits;
+  loop->registry = server->registry;
+  loop->state = server->state;
+  loop->engine = server->engine;
+  loop->index = server->n_loops;
+  server->loops[server->n_loops++] = loop;
+  return loop_start(loop, fd, err);
+}
+
+static bool start_loops(struct server *server, struct gw_error *err) {
+  int fds[MAX_LOOPS];
+  uint32_t n = server->options.n_loops;
+  if (n == 0) n = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
+  if (n > MAX_LOOPS) n = MAX_LOOPS;
+  for (uint32_t i = 0; i < n; i++) fds[i] = -1;
+  server->loops = calloc(n, sizeof(void *));
+  if (!server->loops) abort();
+  bool ok = bind_all(server, fds, n, err);
+  for (uint32_t i = 0; i < n; i++) {
+    if (ok)
+      ok = start_loop(server, fds[i], err); /* owns the socket now */
+    else if (fds[i] >= 0)
+      close(fds[i]);
+  }
+  return ok;
+}
+
+static void block_shutdown_signals(sigset_t *set) {
+  sigemptyset(set);
+  sigaddset(set, SIGTERM);
+  sigaddset(set, SIGINT);
+  pthread_sigmask(SIG_BLOCK, set, NULL);
+}
+
+struct server *server_start(const struct server_options *options, struct gw_error *err) {
+  struct server *server = calloc(1, sizeof *server);
+  if (!server) abort();
+  sigset_t set;
+  block_shutdown_signals(&set); /* threads made from here on inherit it: only server_run takes the two */
+  server->options = *options;
+  server->limits = (struct function_limits){.gas_limit = options->gas_limit,
+                                            .slice = options->slice,
+                                            .max_memory = options->max_memory,
+                                            .max_reply = options->max_reply};
+  server->lock_fd = -1;
+  server->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  bool ok = server->stop_fd >= 0 || error_set(err, GW_ERROR_IO, "cannot make an eventfd: %s", strerror(errno));
+  if (ok && open_engine(server, err) && open_data(server, err) && start_loops(server, err)) return server;
+  server_destroy(server);
+  return NULL;
+}
+
+uint16_t server_port(const struct server *server) { return server->port; }
+
+/* --- run and stop ------------------------------------------------------------------------------------------------ */
+
+void server_stop(struct server *server) {
+  for (uint32_t i = 0; i < server->n_loops; i++)
+    if (server->loops[i]->has_thread) loop_stop(server->loops[i]);
+  uint64_t one = 1;
+  if (write(server->stop_fd, &one, sizeof one) < 0) {
+  } /* full means it was said already */
+}
+
+static void join_loops(struct server *server) {
+  for (uint32_t i = 0; i < server->n_loops; i++) loop_join(server->loops[i]);
+}
+
+bool server_run(struct server *server, struct gw_error *err) {
+  sigset_t set;
+  block_shutdown_signals(&set);
+  int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (signals < 0) return error_set(err, GW_ERROR_IO, "cannot make a signalfd: %s", strerror(errno));
+  struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = server->stop_fd, .events = POLLIN}};
+  while (poll(fds, 2, -1) < 0 && errno == EINTR) {
+  }
+  struct signalfd_siginfo info;
+  if (read(signals, &info, sizeof info) < 0) {
+  } /* taken off, so that it is not pending afterwards */
+  server_stop(server);
+  join_loops(server);
+  close(signals);
+  return true;
+}
+
+void server_destroy(struct server *server) {
+  if (!server) return;
+  if (server->stop_fd >= 0) server_stop(server);
+  join_loops(server);
+  for (uint32_t i = 0; i < server->n_loops; i++) free(server->loops[i]);
+  free(server->loops);
+  registry_close(server->registry);
+  state_store_close(server->state);
+  if (server->owns_engine) gw_engine_destroy(server->engine);
+  if (server->lock_fd >= 0) close(server->lock_fd);
+  if (server->stop_fd >= 0) close(server->stop_fd);
+  free(server);
+}

@@ -1,0 +1,91 @@
+#include "server/slot.h"
+
+#include "base/error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A module's start function runs inside gw_instance_create and gw_instance_reset, on the event loop and without yielding: it
+ * gets this many slices. Programs in C and Rust have none; their initialisers run as sliced invocations. */
+enum { START_SLICES = 20, KEEP_CAPACITY = 1 << 20 };
+
+static bool slot_resolve(void *env, const struct gw_import *import, struct gw_extern *out) {
+  struct slot *slot = env;
+  if (handler_resolve(&slot->handler, import, out)) return true;
+  return slot->wasi && wasi_resolve(slot->wasi, import, out);
+}
+
+static uint64_t start_gas(const struct function_limits *limits) {
+  uint64_t gas = limits->slice * START_SLICES;
+  return gas && gas < limits->gas_limit ? gas : limits->gas_limit;
+}
+
+static bool slot_wasi(struct slot *slot, const struct function_limits *limits, struct gw_error *err) {
+  const char *args[] = {slot->function->name, NULL}, *env[] = {NULL};
+  struct wasi_options options = {
+      .args = args, .env = env, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .output_limit = limits->max_reply};
+  if (slot->wasi) return wasi_reset(slot->wasi, &options, err);
+  slot->wasi = wasi_create(&options, err);
+  return slot->wasi != NULL;
+}
+
+static struct func_ref *find_func(struct gw_instance *instance, const char *name) {
+  struct gw_extern found;
+  if (!gw_instance_export(instance, name, strlen(name), &found) || found.kind != GW_EXTERN_FUNC) return NULL;
+  return found.of.func;
+}
+
+struct slot *slot_create(struct gw_engine *engine, struct function *function, const struct function_limits *limits,
+                         struct gw_error *err) {
+  struct slot *slot = calloc(1, sizeof *slot);
+  if (!slot) {
+    error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for an instance of function %s", function->name);
+    return NULL;
+  }
+  slot->function = function_retain(function);
+  handler_reset(&slot->handler);
+  struct gw_store_options options = {
+      .gas_limit = start_gas(limits), .slice = limits->slice, .max_memory_bytes = limits->max_memory};
+  slot->store = gw_store_create(engine, &options, err);
+  if (!slot->store) goto fail;
+  if (function->uses_wasi && !slot_wasi(slot, limits, err)) goto fail;
+  slot->instance = gw_instance_create(slot->store, function->module, slot_resolve, slot, err);
+  if (!slot->instance) goto fail;
+  slot->entry = find_func(slot->instance, function->interface == INTERFACE_HANDLE ? "handle" : "_start");
+  if (function->has_initialize) slot->initialize = find_func(slot->instance, "_initialize");
+  if (slot->entry) return slot;
+  error_set(err, GW_ERROR_INTERFACE, "function %s exports neither handle nor _start", function->name);
+fail:
+  slot_destroy(slot);
+  return NULL;
+}
+
+static void trim(struct buffer *b) {
+  if (b->capacity > KEEP_CAPACITY) buffer_clear(b);
+}
+
+bool slot_reset(struct slot *slot, const struct function_limits *limits, struct gw_error *err) {
+  struct handler *h = &slot->handler;
+  handler_reset(h);
+  trim(&h->reply);
+  trim(&h->reply_headers);
+  trim(&h->log);
+  h->txn = NULL;
+  h->method = h->path = h->query = "";
+  h->headers = NULL;
+  h->body = NULL;
+  h->n_headers = h->body_size = 0;
+  if (slot->wasi && wasi_stdout(slot->wasi)->capacity > KEEP_CAPACITY) return error_set(err, GW_ERROR_UNAVAILABLE, "oversized");
+  if (slot->wasi && !slot_wasi(slot, limits, err)) return false;
+  gw_store_set_gas_limit(slot->store, start_gas(limits));
+  return gw_instance_reset(slot->instance, err);
+}
+
+void slot_destroy(struct slot *slot) {
+  if (!slot) return;
+  gw_store_destroy(slot->store);
+  wasi_destroy(slot->wasi);
+  handler_clear(&slot->handler);
+  function_release(slot->function);
+  free(slot);
+}

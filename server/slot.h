@@ -1,0 +1,30 @@
+/* A slot: one fresh instance of a function with its store and host side, ready for one request. */
+#ifndef SERVER_SLOT_H
+#define SERVER_SLOT_H
+
+#include "runtime/handler.h"
+#include "runtime/wasi.h"
+#include "server/registry.h"
+
+struct slot {
+  struct slot *next; /* in its pool's or its loop's list */
+  struct pool *pool;
+  struct function *function;
+  struct gw_store *store;
+  struct gw_instance *instance;
+  struct wasi *wasi; /* NULL when the module imports none of it */
+  struct handler handler;
+  struct func_ref *initialize; /* _initialize of a handler, or NULL */
+  struct func_ref *entry;      /* handle or _start */
+  union gw_value values[1];    /* parameters and results: none, but gw_store_start wants a place */
+  uint64_t used_at;            /* loop time in ms of the last return */
+};
+
+/* Retains `function`, whose module must be there. */
+struct slot *slot_create(struct gw_engine *engine, struct function *function, const struct function_limits *limits,
+                         struct gw_error *err);
+/* Fresh again: nothing of the last request is left. On failure the slot can only be destroyed. */
+bool slot_reset(struct slot *slot, const struct function_limits *limits, struct gw_error *err);
+void slot_destroy(struct slot *slot);
+
+#endif
