@@ -1,0 +1,77 @@
+#!/bin/bash
+# Nothing includes upward (docs/architecture.md): every #include "..." and <...> of the tree against the table below.
+#   layers.sh SOURCE_DIR
+set -u
+cd "${1:?usage: layers.sh SOURCE_DIR}" || exit 1
+shopt -s nullglob
+passed=0 failed=0 files=0
+
+# PATTERN OF FILES | what their quoted includes may start with | what libraries <...> they may use besides libc
+# The first row that matches a file counts.
+rules=(
+  'include/*|gasworks|'
+  'base/*|base/ gasworks|'
+  'frontend/lower*|frontend/ base/ instrument/cost. gasworks jit/|llvm-c/'
+  'frontend/*|frontend/ base/ instrument/cost. gasworks|'
+  'instrument/gas*|instrument/ frontend/ base/ gasworks jit/|llvm-c/'
+  'instrument/*|instrument/ base/ gasworks|sodium.h'
+  'jit/compiler.h|frontend/ instrument/cost. gasworks|'
+  'jit/*|jit/ instrument/ frontend/ base/ gasworks|llvm-c/'
+  'runtime/*|runtime/ frontend/ base/ instrument/cost. jit/compiler.h gasworks|lmdb.h sodium.h sanitizer/'
+  'server/*|server/ runtime/ frontend/ base/ instrument/cost. gasworks|uv.h llhttp.h cjson/ sodium.h sanitizer/'
+)
+libraries='llvm-c/|lmdb\.h|sodium|uv\.h|llhttp|cjson/|cmocka'
+
+starts_with_any() {
+  local text=$1 prefix
+  shift
+  for prefix in "$@"; do [[ $text == "$prefix"* ]] && return 0; done
+  return 1
+}
+
+fail() {
+  echo "FAIL $1"
+  failed=$((failed + 1))
+}
+
+check_include() {
+  local file=$1 kind=$2 name=$3 quoted=$4 system=$5
+  # An include of the own folder without its name would hide the layer.
+  # shellcheck disable=SC2086
+  if [[ $kind == '"' ]]; then
+    starts_with_any "$name" $quoted || { fail "$file includes \"$name\""; return; }
+  elif [[ $name =~ ^($libraries) ]]; then
+    starts_with_any "$name" $system || { fail "$file includes <$name>"; return; }
+  fi
+  passed=$((passed + 1))
+}
+
+check_file() {
+  local file=$1 rule pattern quoted system line
+  for rule in "${rules[@]}"; do
+    IFS='|' read -r pattern quoted system <<<"$rule"
+    # shellcheck disable=SC2053
+    [[ $file == $pattern ]] && break
+  done
+  while IFS= read -r line; do
+    check_include "$file" "${line:0:1}" "${line:1}" "$quoted" "$system"
+  done < <(sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*(["<])([^">]*)[">].*/\1\2/p' "$file")
+}
+
+# A check that cannot fail is none: the same functions on lines that break the rules.
+self_test() {
+  local before=$failed
+  check_include frontend/decode.c '<' llvm-c/Core.h 'frontend/' '' >/dev/null
+  check_include runtime/x.c '"' server/server.h 'runtime/ base/' '' >/dev/null
+  ((failed == before + 2)) || { echo "FAIL the checker itself"; exit 1; }
+  failed=$before
+}
+
+self_test
+for file in {include,include/gasworks,base,frontend,instrument,jit,runtime,server}/*.{c,h,def,S}; do
+  check_file "$file"
+  files=$((files + 1))
+done
+echo "$files files"
+echo "$passed passed, $failed failed, 0 skipped"
+((failed == 0 && files > 20))
