@@ -1,0 +1,249 @@
+/* The LMDB environment: opening, closing, snapshots, and the operations on whole spaces. */
+#include "runtime/state_private.h"
+
+#include "base/error.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Every store open in this process, by directory. */
+static struct state_store *open_stores;
+static pthread_mutex_t open_stores_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+bool state_fail(const struct state_store *store, const char *what, int rc, struct gw_error *err) {
+  switch (rc) {
+  case MDB_MAP_FULL:
+    return error_set(err, GW_ERROR_STATE, "the state store %s is full (map size %zu bytes)", store->directory, store->map_size);
+  case MDB_READERS_FULL: return error_set(err, GW_ERROR_STATE, "more than %d transactions read state at one time", MAX_SNAPSHOTS);
+  default: return error_set(err, GW_ERROR_STATE, "cannot %s the state store %s: %s", what, store->directory, mdb_strerror(rc));
+  }
+}
+
+void state_space_digest(uint8_t out[SPACE_SIZE], const char *space) {
+  crypto_generichash(out, SPACE_SIZE, (const uint8_t *)space, strlen(space), NULL, 0);
+}
+
+/* --- opening and closing ------------------------------------------------------------------------------------------ */
+
+static bool store_register(struct state_store *store, struct gw_error *err) {
+  bool is_free = true;
+  pthread_mutex_lock(&open_stores_mutex);
+  for (struct state_store *s = open_stores; s; s = s->next_open)
+    if (s->device == store->device && s->inode == store->inode) is_free = false;
+  if (is_free) {
+    store->next_open = open_stores;
+    open_stores = store;
+  }
+  pthread_mutex_unlock(&open_stores_mutex);
+  return is_free || error_set(err, GW_ERROR_STATE, "the state store %s is open in this process already", store->directory);
+}
+
+static void store_unregister(struct state_store *store) {
+  pthread_mutex_lock(&open_stores_mutex);
+  for (struct state_store **s = &open_stores; *s; s = &(*s)->next_open) {
+    if (*s != store) continue;
+    *s = store->next_open;
+    break;
+  }
+  pthread_mutex_unlock(&open_stores_mutex);
+}
+
+static bool store_make_directory(struct state_store *store, struct gw_error *err) {
+  struct stat st;
+  if (mkdir(store->directory, 0700) && errno != EEXIST)
+    return error_set(err, GW_ERROR_IO, "cannot make the state directory %s: %s", store->directory, strerror(errno));
+  if (stat(store->directory, &st))
+    return error_set(err, GW_ERROR_IO, "cannot use the state directory %s: %s", store->directory, strerror(errno));
+  if (!S_ISDIR(st.st_mode)) return error_set(err, GW_ERROR_IO, "the state directory %s is not a directory", store->directory);
+  store->device = st.st_dev;
+  store->inode = st.st_ino;
+  return true;
+}
+
+/* The version in its name is that of the layout described in state_private.h. */
+static int store_open_database(struct state_store *store) {
+  MDB_txn *txn;
+  int rc = mdb_txn_begin(store->env, NULL, 0, &txn);
+  if (rc) return rc;
+  rc = mdb_dbi_open(txn, "state.1", MDB_CREATE, &store->dbi);
+  if (rc) {
+    mdb_txn_abort(txn);
+    return rc;
+  }
+  return mdb_txn_commit(txn);
+}
+
+/* NOTLS: a snapshot belongs to a transaction, which may move between threads. */
+static int store_open_env(struct state_store *store, bool sync) {
+  int rc = mdb_env_create(&store->env), dead = 0;
+  if (!rc) rc = mdb_env_set_mapsize(store->env, store->map_size);
+  if (!rc) rc = mdb_env_set_maxdbs(store->env, 4);
+  if (!rc) rc = mdb_env_set_maxreaders(store->env, MAX_SNAPSHOTS);
+  if (!rc) rc = mdb_env_open(store->env, store->directory, MDB_NOTLS | (sync ? 0 : MDB_NOSYNC), 0600);
+  if (!rc) rc = mdb_reader_check(store->env, &dead); /* slots of killed processes would hold back old pages for ever */
+  return rc ? rc : store_open_database(store);
+}
+
+static void store_free(struct state_store *store) {
+  if (store->env) mdb_env_close(store->env);
+  store_unregister(store);
+  pthread_mutex_destroy(&store->mutex);
+  pthread_cond_destroy(&store->wake);
+  free(store->directory);
+  free(store);
+}
+
+struct state_store *state_store_open(const char *directory, size_t map_size, bool sync, struct gw_error *err) {
+  struct state_store *store = calloc(1, sizeof *store);
+  if (!store || sodium_init() < 0 || !(store->directory = strdup(directory))) {
+    free(store);
+    error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for the state store");
+    return NULL;
+  }
+  pthread_mutex_init(&store->mutex, NULL);
+  pthread_cond_init(&store->wake, NULL);
+  store->queue_end = &store->queue;
+  store->map_size = (map_size + 65535) & ~(size_t)65535;
+  randombytes_buf(store->hash_key, sizeof store->hash_key);
+  if (!store_make_directory(store, err) || !store_register(store, err)) goto fail;
+  int rc = store_open_env(store, sync);
+  if (rc) {
+    state_fail(store, "open", rc, err);
+    goto fail;
+  }
+  rc = pthread_create(&store->committer, NULL, state_committer, store);
+  if (rc) {
+    error_set(err, GW_ERROR_STATE, "cannot start the state committer: %s", strerror(rc));
+    goto fail;
+  }
+  return store;
+fail:
+  store_free(store);
+  return NULL;
+}
+
+void state_store_close(struct state_store *store) {
+  if (!store) return;
+  pthread_mutex_lock(&store->mutex);
+  store->is_closing = true;
+  pthread_cond_signal(&store->wake);
+  pthread_mutex_unlock(&store->mutex);
+  pthread_join(store->committer, NULL);
+  for (struct snapshot *s = store->free_snapshots, *next; s; s = next) {
+    next = s->next;
+    mdb_txn_abort(s->txn);
+    free(s);
+  }
+  store_free(store);
+}
+
+/* --- snapshots ---------------------------------------------------------------------------------------------------- */
+
+struct snapshot *snapshot_take(struct state_store *store, struct gw_error *err) {
+  pthread_mutex_lock(&store->mutex);
+  struct snapshot *s = store->free_snapshots;
+  if (s) store->free_snapshots = s->next;
+  pthread_mutex_unlock(&store->mutex);
+  int rc;
+  if (s) {
+    rc = mdb_txn_renew(s->txn);
+    if (rc) mdb_txn_abort(s->txn);
+  } else {
+    s = calloc(1, sizeof *s);
+    rc = s ? mdb_txn_begin(store->env, NULL, MDB_RDONLY, &s->txn) : ENOMEM;
+  }
+  if (!rc) return s;
+  free(s);
+  state_fail(store, "read", rc, err);
+  return NULL;
+}
+
+void snapshot_return(struct state_store *store, struct snapshot *snapshot) {
+  if (!snapshot) return;
+  mdb_txn_reset(snapshot->txn);
+  pthread_mutex_lock(&store->mutex);
+  snapshot->next = store->free_snapshots;
+  store->free_snapshots = snapshot;
+  pthread_mutex_unlock(&store->mutex);
+}
+
+bool state_read(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, MDB_val *value, uint64_t *version, int *rc) {
+  MDB_val k = {key_size, (void *)key};
+  *value = (MDB_val){0};
+  *version = 0;
+  *rc = mdb_get(txn, dbi, &k, value);
+  if (*rc == MDB_NOTFOUND) {
+    *rc = 0;
+    return true;
+  }
+  if (!*rc && value->mv_size < VERSION_SIZE) *rc = MDB_CORRUPTED;
+  if (*rc) return false;
+  memcpy(version, value->mv_data, VERSION_SIZE);
+  value->mv_data = (uint8_t *)value->mv_data + VERSION_SIZE;
+  value->mv_size -= VERSION_SIZE;
+  return true;
+}
+
+/* --- whole spaces ------------------------------------------------------------------------------------------------- */
+
+static bool key_is_in_space(const MDB_val *key, const uint8_t space[SPACE_SIZE]) {
+  return key->mv_size > SPACE_SIZE && !memcmp(key->mv_data, space, SPACE_SIZE);
+}
+
+static int each_in_space(MDB_cursor *cursor, const uint8_t space[SPACE_SIZE], state_each_fn each, void *arg) {
+  MDB_val key = {SPACE_SIZE, (void *)space}, value;
+  int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+  for (; !rc && key_is_in_space(&key, space); rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+    if (value.mv_size < VERSION_SIZE) return MDB_CORRUPTED;
+    if (!each(arg, (uint8_t *)key.mv_data + SPACE_SIZE, key.mv_size - SPACE_SIZE, (uint8_t *)value.mv_data + VERSION_SIZE,
+              value.mv_size - VERSION_SIZE))
+      break;
+  }
+  return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+bool state_each(struct state_store *store, const char *space, state_each_fn each, void *arg, struct gw_error *err) {
+  uint8_t digest[SPACE_SIZE];
+  state_space_digest(digest, space);
+  struct snapshot *snapshot = snapshot_take(store, err);
+  if (!snapshot) return false;
+  MDB_cursor *cursor;
+  int rc = mdb_cursor_open(snapshot->txn, store->dbi, &cursor);
+  if (!rc) {
+    rc = each_in_space(cursor, digest, each, arg);
+    mdb_cursor_close(cursor);
+  }
+  snapshot_return(store, snapshot);
+  return rc ? state_fail(store, "read", rc, err) : true;
+}
+
+static int clear_space(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE]) {
+  MDB_cursor *cursor;
+  int rc = mdb_cursor_open(txn, dbi, &cursor);
+  if (rc) return rc;
+  while (!rc) {
+    MDB_val key = {SPACE_SIZE, (void *)space}, value;
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    if (!rc && !key_is_in_space(&key, space)) rc = MDB_NOTFOUND;
+    if (!rc) rc = mdb_cursor_del(cursor, 0);
+  }
+  mdb_cursor_close(cursor);
+  return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* On the caller's thread: LMDB itself lets one writer in at a time. Transactions that read one of the keys will conflict. */
+bool state_clear(struct state_store *store, const char *space, struct gw_error *err) {
+  uint8_t digest[SPACE_SIZE];
+  state_space_digest(digest, space);
+  MDB_txn *txn;
+  int rc = mdb_txn_begin(store->env, NULL, 0, &txn);
+  if (rc) return state_fail(store, "write to", rc, err);
+  rc = clear_space(txn, store->dbi, digest);
+  if (rc)
+    mdb_txn_abort(txn);
+  else
+    rc = mdb_txn_commit(txn);
+  return rc ? state_fail(store, "write to", rc, err) : true;
+}
