@@ -25,12 +25,12 @@ struct code_range {
 
 /* Executable code of one module. Immutable, shared between threads, freed by `release`. */
 struct code {
-  void *const *funcs;          /* [n_funcs]: internal convention; for imported functions: the thunk that calls the host
-                                  through helpers->host_call with the importing instance's vmctx */
-  const entry_thunk *entries;  /* [n_types]; NULL for types that are not functions */
+  void *const *funcs;         /* [n_funcs]: internal convention; for imported functions: the thunk that calls the host
+                                 through helpers->host_call with the importing instance's vmctx */
+  const entry_thunk *entries; /* [n_types]; NULL for types that are not functions */
   const struct code_range *ranges;
   uint32_t n_ranges;
-  size_t code_bytes;           /* machine code */
+  size_t code_bytes; /* machine code */
   double seconds_lower, seconds_optimize, seconds_emit;
 };
 

@@ -1,0 +1,289 @@
+#include "frontend/lower.h"
+
+#include "frontend/lower_internal.h"
+#include "instrument/gas.h"
+
+#include <stdio.h>
+#include <string.h>
+
+LLVMTypeRef lower_type(const struct lower *l, val_type t) {
+  switch (val_kind(t)) {
+  case VAL_I32: return l->i32;
+  case VAL_I64: return l->i64;
+  case VAL_F32: return l->f32;
+  case VAL_F64: return l->f64;
+  case VAL_V128: return LLVMVectorType(l->i64, 2);
+  default: return l->ptr;
+  }
+}
+
+LLVMValueRef lower_i32(const struct lower *l, uint32_t v) { return LLVMConstInt(l->i32, v, false); }
+LLVMValueRef lower_i64(const struct lower *l, uint64_t v) { return LLVMConstInt(l->i64, v, false); }
+
+LLVMValueRef lower_offset(const struct lower *l, LLVMValueRef base, uint64_t offset) {
+  LLVMValueRef index = lower_i64(l, offset);
+  return offset ? LLVMBuildInBoundsGEP2(l->builder, l->i8, base, &index, 1, "") : base;
+}
+
+LLVMValueRef lower_load_constant(const struct lower *l, LLVMTypeRef type, LLVMValueRef base, uint64_t offset) {
+  LLVMValueRef v = LLVMBuildLoad2(l->builder, type, lower_offset(l, base, offset), "");
+  LLVMSetMetadata(v, l->invariant_kind, l->empty_node);
+  return v;
+}
+
+LLVMValueRef lower_load(const struct lower *l, enum alias alias, LLVMTypeRef type, LLVMValueRef address, const char *name) {
+  LLVMValueRef v = LLVMBuildLoad2(l->builder, type, address, name);
+  LLVMSetMetadata(v, l->tbaa_kind, l->alias_tags[alias]);
+  return v;
+}
+
+LLVMValueRef lower_store(const struct lower *l, enum alias alias, LLVMValueRef value, LLVMValueRef address) {
+  LLVMValueRef v = LLVMBuildStore(l->builder, value, address);
+  LLVMSetMetadata(v, l->tbaa_kind, l->alias_tags[alias]);
+  return v;
+}
+
+static LLVMValueRef call_intrinsic(const struct lower *l, const char *name, LLVMTypeRef *overload, unsigned n_overload,
+                                   LLVMValueRef *args, unsigned n) {
+  unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+  LLVMValueRef decl = LLVMGetIntrinsicDeclaration(l->module, id, overload, n_overload);
+  return LLVMBuildCall2(l->builder, LLVMIntrinsicGetType(l->context, id, overload, n_overload), decl, args, n, "");
+}
+
+LLVMValueRef lower_intrinsic(const struct lower *l, const char *name, LLVMTypeRef type, LLVMValueRef *args, unsigned n) {
+  return call_intrinsic(l, name, &type, 1, args, n);
+}
+
+LLVMValueRef lower_intrinsic2(const struct lower *l, const char *name, LLVMTypeRef result, LLVMTypeRef type, LLVMValueRef arg) {
+  LLVMTypeRef overload[2] = {result, type};
+  return call_intrinsic(l, name, overload, 2, &arg, 1);
+}
+
+static LLVMTypeRef signature_type(const struct lower *l, char c) { return c == 'i' ? l->i32 : c == 'I' ? l->i64 : l->ptr; }
+
+LLVMTypeRef lower_helper_type(const struct lower *l, const char *signature, unsigned *n_params) {
+  LLVMTypeRef params[8] = {l->ptr};
+  unsigned n = 1;
+  const char *params_at = strchr(signature, '_') + 1;
+  for (const char *c = params_at; *c; c++) params[n++] = signature_type(l, *c);
+  *n_params = n;
+  return LLVMFunctionType(*signature == '_' ? l->void_type : signature_type(l, *signature), params, n, false);
+}
+
+LLVMValueRef lower_call_helper(const struct lower *l, LLVMValueRef vmctx, size_t offset, const char *signature,
+                               LLVMValueRef *args) {
+  unsigned n;
+  LLVMTypeRef type = lower_helper_type(l, signature, &n);
+  LLVMValueRef values[8] = {vmctx};
+  for (unsigned i = 1; i < n; i++) values[i] = args[i - 1];
+  LLVMValueRef table = lower_load_constant(l, l->ptr, vmctx, offsetof(struct vmctx, helpers));
+  LLVMValueRef callee = lower_load_constant(l, l->ptr, table, offset);
+  LLVMValueRef call = LLVMBuildCall2(l->builder, type, callee, values, n, "");
+  LLVMSetTailCallKind(call, LLVMTailCallKindNoTail); /* the helper finds its caller from the return address */
+  return call;
+}
+
+/* --- the module ------------------------------------------------------------------------------------------------- */
+
+static void init_types(struct lower *l) {
+  LLVMContextRef c = l->context;
+  l->i1 = LLVMInt1TypeInContext(c);
+  l->i8 = LLVMInt8TypeInContext(c);
+  l->i16 = LLVMInt16TypeInContext(c);
+  l->i32 = LLVMInt32TypeInContext(c);
+  l->i64 = LLVMInt64TypeInContext(c);
+  l->f32 = LLVMFloatTypeInContext(c);
+  l->f64 = LLVMDoubleTypeInContext(c);
+  l->ptr = LLVMPointerTypeInContext(c, 0);
+  l->void_type = LLVMVoidTypeInContext(c);
+}
+
+static LLVMMetadataRef md_string(const struct lower *l, const char *s) {
+  return LLVMMDStringInContext2(l->context, s, strlen(s));
+}
+
+/* One TBAA type per kind of memory, siblings under one root, each used as its own access tag. */
+static void init_aliases(struct lower *l) {
+  static const char *const names[ALIAS_COUNT] = {
+      [ALIAS_GUEST] = "guest memory", [ALIAS_GLOBAL] = "global", [ALIAS_TABLE] = "table",
+      [ALIAS_ENTRY] = "table entry",  [ALIAS_EXEC] = "exec",
+  };
+  l->tbaa_kind = LLVMGetMDKindIDInContext(l->context, "tbaa", 4);
+  l->invariant_kind = LLVMGetMDKindIDInContext(l->context, "invariant.load", 14);
+  l->empty_node = LLVMMetadataAsValue(l->context, LLVMMDNodeInContext2(l->context, NULL, 0));
+  LLVMMetadataRef root_name = md_string(l, "gasworks");
+  LLVMMetadataRef root = LLVMMDNodeInContext2(l->context, &root_name, 1);
+  LLVMMetadataRef zero = LLVMValueAsMetadata(lower_i64(l, 0));
+  for (int i = 0; i < ALIAS_COUNT; i++) {
+    LLVMMetadataRef fields[3] = {md_string(l, names[i]), root, zero};
+    LLVMMetadataRef type = LLVMMDNodeInContext2(l->context, fields, 3);
+    LLVMMetadataRef tag[3] = {type, type, zero};
+    l->alias_tags[i] = LLVMMetadataAsValue(l->context, LLVMMDNodeInContext2(l->context, tag, 3));
+  }
+}
+
+static void init_markers(struct lower *l) {
+  l->charge_type = LLVMFunctionType(l->void_type, &l->i64, 1, false);
+  l->charge = LLVMAddFunction(l->module, GAS_CHARGE, l->charge_type);
+  l->charge_check = LLVMAddFunction(l->module, GAS_CHARGE_CHECK, l->charge_type);
+}
+
+/* The internal calling convention of base/abi.h. */
+static LLVMTypeRef internal_type(const struct lower *l, const struct func_type *type, struct arena *arena) {
+  LLVMTypeRef *params = arena_alloc_array(arena, type->n_params + 2, sizeof *params);
+  params[0] = l->ptr;
+  params[1] = l->i32;
+  for (uint32_t i = 0; i < type->n_params; i++) params[i + 2] = lower_type(l, type->params[i]);
+  LLVMTypeRef result = type->n_results == 1 ? lower_type(l, type->results[0]) : l->void_type;
+  return LLVMFunctionType(result, params, type->n_params + 2, false);
+}
+
+static void add_attribute(const struct lower *l, LLVMValueRef func, LLVMAttributeIndex at, const char *name, uint64_t value) {
+  unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
+  LLVMAddAttributeAtIndex(func, at, LLVMCreateEnumAttribute(l->context, kind, value));
+}
+
+static void add_string_attribute(const struct lower *l, LLVMValueRef func, const char *name, const char *value) {
+  LLVMAddAttributeAtIndex(func, LLVMAttributeFunctionIndex,
+                          LLVMCreateStringAttribute(l->context, name, strlen(name), value, strlen(value)));
+}
+
+static LLVMValueRef add_function(struct lower *l, const char *name, LLVMTypeRef type) {
+  LLVMValueRef func = LLVMAddFunction(l->module, name, type);
+  LLVMSetLinkage(func, LLVMInternalLinkage);
+  add_attribute(l, func, LLVMAttributeFunctionIndex, "nounwind", 0);
+  /* A fault must happen at an address of ours: neither calls to libc (memcpy for a copy loop) nor a frame that
+   * jumps over the stack's guard page. */
+  add_string_attribute(l, func, "no-builtins", "");
+  add_string_attribute(l, func, "probe-stack", "inline-asm");
+  return func;
+}
+
+static void declare_functions(struct lower *l, struct arena *arena) {
+  const struct module *m = l->m;
+  l->func_types = arena_alloc_array(arena, m->n_types, sizeof *l->func_types);
+  for (uint32_t i = 0; i < m->n_types; i++)
+    if (m->types[i].kind == COMP_FUNC) l->func_types[i] = internal_type(l, &m->types[i].func, arena);
+  l->funcs = arena_alloc_array(arena, m->n_funcs, sizeof *l->funcs);
+  for (uint32_t i = 0; i < m->n_funcs; i++) {
+    char name[32];
+    snprintf(name, sizeof name, m->funcs[i].import == NO_INDEX ? "f%u" : "import%u", i);
+    l->funcs[i] = add_function(l, name, l->func_types[m->funcs[i].type]);
+    LLVMSetFunctionCallConv(l->funcs[i], TAIL_CC);
+    add_attribute(l, l->funcs[i], 1, "nonnull", 0);
+    add_attribute(l, l->funcs[i], 1, "noundef", 0);
+    add_attribute(l, l->funcs[i], 1, "dereferenceable", l->layout.size);
+  }
+}
+
+/* Values as an array of union gw_value, for host calls and entries. */
+static LLVMValueRef slot(const struct lower *l, LLVMValueRef values, uint32_t i) {
+  return lower_offset(l, values, (uint64_t)i * sizeof(union gw_value));
+}
+
+/* What an imported host function looks like to compiled code: packs the parameters, calls the runtime, unpacks. */
+static void lower_import_thunk(struct lower *l, uint32_t index) {
+  const struct func_type *type = &l->m->types[l->m->funcs[index].type].func;
+  LLVMValueRef func = l->funcs[index], vmctx = LLVMGetParam(func, 0);
+  LLVMPositionBuilderAtEnd(l->builder, LLVMAppendBasicBlockInContext(l->context, func, ""));
+  uint32_t n = type->n_params > type->n_results ? type->n_params : type->n_results;
+  LLVMValueRef values = LLVMBuildArrayAlloca(l->builder, LLVMArrayType2(l->i64, 2), lower_i32(l, n ? n : 1), "");
+  LLVMSetAlignment(values, 16);
+  for (uint32_t i = 0; i < type->n_params; i++) LLVMBuildStore(l->builder, LLVMGetParam(func, i + 2), slot(l, values, i));
+  LLVMValueRef args[2] = {lower_i32(l, index), values};
+  lower_call_helper(l, vmctx, HELPER_OFFSET_host_call, "_ip", args);
+  if (type->n_results == 1) {
+    LLVMBuildRet(l->builder, LLVMBuildLoad2(l->builder, lower_type(l, type->results[0]), values, ""));
+    return;
+  }
+  LLVMValueRef exec = lower_load_constant(l, l->ptr, vmctx, offsetof(struct vmctx, exec));
+  LLVMValueRef results = lower_offset(l, exec, offsetof(struct exec_ctx, results));
+  for (uint32_t i = 0; i < type->n_results; i++) {
+    LLVMValueRef v = LLVMBuildLoad2(l->builder, lower_type(l, type->results[i]), slot(l, values, i), "");
+    lower_store(l, ALIAS_EXEC, v, slot(l, results, i));
+  }
+  LLVMBuildRetVoid(l->builder);
+}
+
+/* struct entry_thunk of base/abi.h for one function type. */
+static LLVMValueRef lower_entry(struct lower *l, uint32_t type_index, struct arena *arena) {
+  const struct func_type *type = &l->m->types[type_index].func;
+  LLVMTypeRef params[4] = {l->ptr, l->i32, l->ptr, l->ptr};
+  char name[32];
+  snprintf(name, sizeof name, "entry%u", type_index);
+  LLVMValueRef func = add_function(l, name, LLVMFunctionType(l->void_type, params, 4, false));
+  LLVMPositionBuilderAtEnd(l->builder, LLVMAppendBasicBlockInContext(l->context, func, ""));
+  LLVMValueRef *args = arena_alloc_array(arena, type->n_params + 2, sizeof *args);
+  LLVMValueRef vmctx = args[0] = LLVMGetParam(func, 0), values = LLVMGetParam(func, 3);
+  args[1] = LLVMGetParam(func, 1);
+  for (uint32_t i = 0; i < type->n_params; i++)
+    args[i + 2] = LLVMBuildLoad2(l->builder, lower_type(l, type->params[i]), slot(l, values, i), "");
+  LLVMValueRef call = LLVMBuildCall2(l->builder, l->func_types[type_index], LLVMGetParam(func, 2), args, type->n_params + 2, "");
+  LLVMSetInstructionCallConv(call, TAIL_CC);
+  if (type->n_results == 1) {
+    LLVMBuildStore(l->builder, call, values);
+  } else {
+    LLVMValueRef exec = lower_load_constant(l, l->ptr, vmctx, offsetof(struct vmctx, exec));
+    LLVMValueRef results = lower_offset(l, exec, offsetof(struct exec_ctx, results));
+    for (uint32_t i = 0; i < type->n_results; i++) {
+      LLVMValueRef v = lower_load(l, ALIAS_EXEC, lower_type(l, type->results[i]), slot(l, results, i), "");
+      LLVMBuildStore(l->builder, v, slot(l, values, i));
+    }
+  }
+  LLVMBuildRetVoid(l->builder);
+  return func;
+}
+
+/* Entry thunks by type; equal types share one. */
+static void lower_entries(struct lower *l, LLVMValueRef *entries, struct arena *arena) {
+  const struct module *m = l->m;
+  for (uint32_t i = 0; i < m->n_types; i++) {
+    entries[i] = LLVMConstNull(l->ptr);
+    if (m->types[i].kind != COMP_FUNC) continue;
+    uint32_t same = 0;
+    while (same < i && same < 64 && m->types[same].canonical != m->types[i].canonical) same++;
+    entries[i] = same < i && same < 64 ? entries[same] : lower_entry(l, i, arena);
+  }
+}
+
+static void lower_code_table(struct lower *l, struct arena *arena) {
+  const struct module *m = l->m;
+  uint32_t n = m->n_funcs + m->n_types + 1;
+  LLVMValueRef *cells = arena_alloc_array(arena, n, sizeof *cells);
+  memcpy(cells, l->funcs, m->n_funcs * sizeof *cells);
+  lower_entries(l, cells + m->n_funcs, arena);
+  /* The last function in the section marks where the code ends. */
+  LLVMValueRef end = add_function(l, "gw.end", LLVMFunctionType(l->void_type, NULL, 0, false));
+  LLVMPositionBuilderAtEnd(l->builder, LLVMAppendBasicBlockInContext(l->context, end, ""));
+  LLVMBuildRetVoid(l->builder);
+  cells[n - 1] = end;
+  LLVMValueRef table = LLVMAddGlobal(l->module, LLVMArrayType2(l->ptr, n), LOWER_CODE_TABLE);
+  LLVMSetInitializer(table, LLVMConstArray2(l->ptr, cells, n));
+  LLVMSetGlobalConstant(table, true);
+}
+
+void lower_init(struct lower *l, LLVMModuleRef module) {
+  l->module = module;
+  l->context = LLVMGetModuleContext(module);
+  l->builder = LLVMCreateBuilderInContext(l->context);
+  init_types(l);
+  init_aliases(l);
+}
+
+LLVMModuleRef lower_module(LLVMContextRef context, const struct module *m, const struct lower_options *options) {
+  struct vmctx_counts counts = module_vmctx_counts(m);
+  struct lower l = {.m = m, .options = options, .layout = vmctx_layout(&counts)};
+  struct arena arena = {0};
+  lower_init(&l, LLVMModuleCreateWithNameInContext("wasm", context));
+  init_markers(&l);
+  declare_functions(&l, &arena);
+  for (uint32_t i = 0; i < m->n_funcs; i++)
+    if (m->funcs[i].import == NO_INDEX)
+      lower_function(&l, i);
+    else
+      lower_import_thunk(&l, i);
+  lower_code_table(&l, &arena);
+  LLVMDisposeBuilder(l.builder);
+  arena_clear(&arena);
+  return l.module;
+}

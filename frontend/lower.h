@@ -1,0 +1,26 @@
+/* Lowering: a validated module becomes LLVM IR. */
+#ifndef FRONTEND_LOWER_H
+#define FRONTEND_LOWER_H
+
+#include "frontend/module.h"
+#include "instrument/cost.h"
+
+#include <llvm-c/Core.h>
+
+/* The constant array of code addresses that stands for the module: n_funcs functions (thunks for imported ones), then an entry
+ * thunk (or null) per type, then the end of the code. */
+#define LOWER_CODE_TABLE "gw.code"
+
+struct lower_options {
+  bool gas;                        /* emit charge markers (instrument/gas.h) */
+  const struct schedule *schedule; /* prices of the markers */
+};
+
+/* A fresh LLVM module in `context`, owned by the caller. Cannot fail on a validated module. */
+LLVMModuleRef lower_module(LLVMContextRef context, const struct module *m, const struct lower_options *options);
+
+/* Guest loads from which no effect is reached must still trap: makes just those volatile. Run on SSA form, before anything
+ * else optimises. */
+void lower_pin_dead_loads(LLVMModuleRef llvm_module);
+
+#endif

@@ -1,0 +1,200 @@
+/* Variables, memories, tables, references and calls: everything that goes through the vmctx. */
+#include "frontend/lower_internal.h"
+
+#include <string.h>
+
+static LLVMValueRef vmctx_pointer(const struct lower_func *f, uint32_t array, uint32_t index) {
+  return lower_load_constant(f->l, f->l->ptr, f->vmctx, array + (uint64_t)index * sizeof(void *));
+}
+
+static LLVMValueRef wide(const struct lower_func *f, LLVMValueRef v) { return LLVMBuildZExt(f->l->builder, v, f->l->i64, ""); }
+
+/* --- variables -------------------------------------------------------------------------------------------------- */
+
+static LLVMValueRef global_address(const struct lower_func *f, uint32_t index) {
+  const struct lower *l = f->l;
+  if (l->m->globals[index].import != NO_INDEX) return vmctx_pointer(f, l->layout.globals, index);
+  uint64_t cell = index - l->m->n_imported_globals;
+  return lower_offset(l, f->vmctx, l->layout.cells + cell * sizeof(union gw_value));
+}
+
+static void global_get(struct lower_func *f, uint32_t index) {
+  const struct lower *l = f->l;
+  const struct global_type *type = &l->m->globals[index].type;
+  LLVMValueRef address = global_address(f, index);
+  lower_push(f, type->is_mutable ? lower_load(l, ALIAS_GLOBAL, lower_type(l, type->type), address, "")
+                                 : lower_load_constant(l, lower_type(l, type->type), address, 0));
+}
+
+/* --- memories --------------------------------------------------------------------------------------------------- */
+
+static void memory_size(struct lower_func *f, uint32_t index) {
+  const struct lower *l = f->l;
+  LLVMValueRef memory = vmctx_pointer(f, l->layout.memories, index);
+  LLVMValueRef bytes = lower_load(l, ALIAS_TABLE, l->i64, lower_offset(l, memory, offsetof(struct memory_ctx, bytes)), "");
+  LLVMValueRef pages = LLVMBuildLShr(l->builder, bytes, lower_i64(l, 16), "");
+  lower_push(f, LLVMBuildTrunc(l->builder, pages, l->i32, ""));
+}
+
+/* The bulk instructions call a helper whose leading arguments are the instruction's indices and whose others are the operands,
+ * widened where the helper takes 64 bits. */
+static LLVMValueRef call_bulk(struct lower_func *f, size_t helper, const char *signature, const uint32_t *indices,
+                              unsigned n_indices) {
+  const struct lower *l = f->l;
+  LLVMValueRef args[8];
+  const char *params = strchr(signature, '_') + 1;
+  unsigned n = (unsigned)strlen(params);
+  for (unsigned i = 0; i < n_indices; i++) args[i] = lower_i32(l, indices[i]);
+  for (unsigned i = n; i-- > n_indices;) {
+    args[i] = lower_pop(f);
+    if (params[i] == 'I' && LLVMTypeOf(args[i]) == l->i32) args[i] = wide(f, args[i]);
+  }
+  return lower_call_helper(l, f->vmctx, helper, signature, args);
+}
+
+/* --- tables ----------------------------------------------------------------------------------------------------- */
+
+static LLVMValueRef table_size(const struct lower_func *f, LLVMValueRef table) {
+  const struct lower *l = f->l;
+  return lower_load(l, ALIAS_TABLE, l->i64, lower_offset(l, table, offsetof(struct table_ctx, size)), "");
+}
+
+/* Address of an entry, after the bounds check. */
+static LLVMValueRef table_entry(struct lower_func *f, uint32_t index, LLVMValueRef at, enum gw_trap trap) {
+  const struct lower *l = f->l;
+  LLVMValueRef table = vmctx_pointer(f, l->layout.tables, index), i = wide(f, at);
+  lower_trap_if(f, LLVMBuildICmp(l->builder, LLVMIntUGE, i, table_size(f, table), ""), trap);
+  LLVMValueRef entries = lower_load(l, ALIAS_TABLE, l->ptr, lower_offset(l, table, offsetof(struct table_ctx, entries)), "");
+  return LLVMBuildInBoundsGEP2(l->builder, l->ptr, entries, &i, 1, "");
+}
+
+static void table_get(struct lower_func *f, uint32_t index) {
+  LLVMValueRef entry = table_entry(f, index, lower_pop(f), GW_TRAP_TABLE_OUT_OF_BOUNDS);
+  lower_push(f, lower_load(f->l, ALIAS_ENTRY, f->l->ptr, entry, ""));
+}
+
+static void table_set(struct lower_func *f, uint32_t index) {
+  LLVMValueRef ref = lower_pop(f);
+  LLVMValueRef entry = table_entry(f, index, lower_pop(f), GW_TRAP_TABLE_OUT_OF_BOUNDS);
+  lower_store(f->l, ALIAS_ENTRY, ref, entry);
+}
+
+/* --- calls ------------------------------------------------------------------------------------------------------ */
+
+/* Pops the arguments, calls, pushes the results. */
+static void call(struct lower_func *f, uint32_t type_index, LLVMValueRef callee, LLVMValueRef vmctx) {
+  const struct lower *l = f->l;
+  const struct func_type *type = &l->m->types[type_index].func;
+  LLVMValueRef *args = arena_alloc_array(&f->arena, type->n_params + 2, sizeof *args);
+  for (uint32_t i = type->n_params; i-- > 0;) args[i + 2] = lower_pop(f);
+  args[0] = vmctx;
+  args[1] = f->depth;
+  LLVMValueRef v = LLVMBuildCall2(l->builder, l->func_types[type_index], callee, args, type->n_params + 2, "");
+  LLVMSetInstructionCallConv(v, TAIL_CC);
+  if (type->n_results == 1) lower_push(f, v);
+  if (type->n_results <= 1) return;
+  LLVMValueRef exec = lower_load_constant(l, l->ptr, f->vmctx, offsetof(struct vmctx, exec));
+  for (uint32_t i = 0; i < type->n_results; i++) {
+    uint64_t offset = offsetof(struct exec_ctx, results) + i * sizeof(union gw_value);
+    lower_push(f, lower_load(l, ALIAS_EXEC, lower_type(l, type->results[i]), lower_offset(l, exec, offset), ""));
+  }
+}
+
+static void call_func_ref(struct lower_func *f, uint32_t type_index, LLVMValueRef ref) {
+  const struct lower *l = f->l;
+  LLVMValueRef code = lower_load_constant(l, l->ptr, ref, offsetof(struct func_ref, code));
+  LLVMValueRef vmctx = lower_load_constant(l, l->ptr, ref, offsetof(struct func_ref, vmctx));
+  call(f, type_index, code, vmctx);
+}
+
+static void call_direct(struct lower_func *f, uint32_t index) {
+  const struct func *callee = &f->l->m->funcs[index];
+  if (callee->import == NO_INDEX)
+    call(f, callee->type, f->l->funcs[index], f->vmctx);
+  else
+    call_func_ref(f, callee->type, vmctx_pointer(f, f->l->layout.funcs, index));
+}
+
+static void call_indirect(struct lower_func *f, uint32_t type_index, uint32_t table) {
+  const struct lower *l = f->l;
+  LLVMValueRef entry = table_entry(f, table, lower_pop(f), GW_TRAP_UNDEFINED_ELEMENT);
+  LLVMValueRef ref = lower_load(l, ALIAS_ENTRY, l->ptr, entry, "");
+  lower_trap_if(f, LLVMBuildIsNull(l->builder, ref, ""), GW_TRAP_UNINITIALIZED_ELEMENT);
+  LLVMValueRef actual = lower_load_constant(l, l->i32, ref, offsetof(struct func_ref, type_id));
+  LLVMValueRef expected = lower_load_constant(l, l->i32, f->vmctx, l->layout.type_ids + (uint64_t)type_index * 4);
+  lower_trap_if(f, LLVMBuildICmp(l->builder, LLVMIntNE, actual, expected, ""), GW_TRAP_INDIRECT_CALL_TYPE);
+  call_func_ref(f, type_index, ref);
+}
+
+static void select_value(struct lower_func *f) {
+  const struct lower *l = f->l;
+  LLVMValueRef condition = lower_pop(f), b = lower_pop(f), a = lower_pop(f);
+  condition = LLVMBuildICmp(l->builder, LLVMIntNE, condition, lower_i32(l, 0), "");
+  lower_push(f, LLVMBuildSelect(l->builder, condition, a, b, ""));
+}
+
+#define BULK(id, ...)                                                                      \
+  call_bulk(f, HELPER_OFFSET_##id, helper_signature_##id, (const uint32_t[]){__VA_ARGS__}, \
+            sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
+
+#define HELPER(id, result, params, sig, flags) __attribute__((unused)) static const char helper_signature_##id[] = sig;
+#include "base/helper.def"
+#undef HELPER
+
+static void lower_bulk(struct lower_func *f, const struct instruction *in) {
+  const struct lower *l = f->l;
+  switch (in->op) {
+  case OP_MEMORY_GROW: lower_push(f, LLVMBuildTrunc(l->builder, BULK(memory_grow, in->index), l->i32, "")); return;
+  case OP_MEMORY_FILL: BULK(memory_fill, in->index); return;
+  case OP_MEMORY_COPY: BULK(memory_copy, in->index, in->index2); return;
+  case OP_MEMORY_INIT: BULK(memory_init, in->index2, in->index); return;
+  case OP_DATA_DROP: BULK(data_drop, in->index); return;
+  case OP_TABLE_FILL: BULK(table_fill, in->index); return;
+  case OP_TABLE_COPY: BULK(table_copy, in->index, in->index2); return;
+  case OP_TABLE_INIT: BULK(table_init, in->index2, in->index); return;
+  case OP_ELEM_DROP: BULK(elem_drop, in->index); return;
+  default: __builtin_unreachable();
+  }
+}
+
+/* table.grow's operands stand in another order than the helper's parameters. */
+static void table_grow(struct lower_func *f, uint32_t index) {
+  const struct lower *l = f->l;
+  LLVMValueRef n = lower_pop(f), ref = lower_pop(f);
+  LLVMValueRef args[3] = {lower_i32(l, index), wide(f, n), ref};
+  LLVMValueRef old = lower_call_helper(l, f->vmctx, HELPER_OFFSET_table_grow, helper_signature_table_grow, args);
+  lower_push(f, LLVMBuildTrunc(l->builder, old, l->i32, ""));
+}
+
+void lower_access(struct lower_func *f, const struct instruction *in) {
+  const struct lower *l = f->l;
+  LLVMBuilderRef builder = l->builder;
+  switch (in->op) {
+  case OP_NOP: return;
+  case OP_DROP: lower_pop(f); return;
+  case OP_SELECT:
+  case OP_SELECT_T: select_value(f); return;
+  case OP_LOCAL_GET: lower_push(f, LLVMBuildLoad2(builder, f->local_types[in->index], f->locals[in->index], "")); return;
+  case OP_LOCAL_SET: LLVMBuildStore(builder, lower_pop(f), f->locals[in->index]); return;
+  case OP_LOCAL_TEE: LLVMBuildStore(builder, f->stack[f->height - 1], f->locals[in->index]); return;
+  case OP_GLOBAL_GET: global_get(f, in->index); return;
+  case OP_GLOBAL_SET: lower_store(l, ALIAS_GLOBAL, lower_pop(f), global_address(f, in->index)); return;
+  case OP_I32_CONST: lower_push(f, lower_i32(l, (uint32_t)in->value.i64)); return;
+  case OP_I64_CONST: lower_push(f, lower_i64(l, (uint64_t)in->value.i64)); return;
+  case OP_F32_CONST: lower_push(f, LLVMConstBitCast(lower_i32(l, (uint32_t)in->value.bits), l->f32)); return;
+  case OP_F64_CONST: lower_push(f, LLVMConstBitCast(lower_i64(l, in->value.bits), l->f64)); return;
+  case OP_MEMORY_SIZE: memory_size(f, in->index); return;
+  case OP_TABLE_GET: table_get(f, in->index); return;
+  case OP_TABLE_SET: table_set(f, in->index); return;
+  case OP_TABLE_SIZE:
+    lower_push(f, LLVMBuildTrunc(builder, table_size(f, vmctx_pointer(f, l->layout.tables, in->index)), l->i32, ""));
+    return;
+  case OP_TABLE_GROW: table_grow(f, in->index); return;
+  case OP_REF_NULL: lower_push(f, LLVMConstNull(l->ptr)); return;
+  case OP_REF_IS_NULL: lower_push(f, LLVMBuildZExt(builder, LLVMBuildIsNull(builder, lower_pop(f), ""), l->i32, "")); return;
+  case OP_REF_FUNC: lower_push(f, vmctx_pointer(f, l->layout.funcs, in->index)); return;
+  case OP_CALL: call_direct(f, in->index); return;
+  case OP_CALL_INDIRECT: call_indirect(f, in->index, in->index2); return;
+  default: lower_bulk(f, in); return;
+  }
+}

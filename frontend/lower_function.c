@@ -1,0 +1,335 @@
+/* One function body: structured control becomes basic blocks and phis.
+ *
+ * Locals are allocas (mem2reg makes them SSA); the operand stack is SSA from the start. Every construct has a target block,
+ * made when it opens, with one phi per branch operand. Code that cannot be reached is read but not lowered: while is_dead, only
+ * nesting is tracked. */
+#include "frontend/lower_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "frontend/partition.h"
+
+void lower_push(struct lower_func *f, LLVMValueRef v) { f->stack[f->height++] = v; }
+
+LLVMValueRef lower_pop(struct lower_func *f) {
+  assert(f->height > 0);
+  return f->stack[--f->height];
+}
+
+LLVMBasicBlockRef lower_new_block(struct lower_func *f, const char *name) {
+  return LLVMAppendBasicBlockInContext(f->l->context, f->value, name);
+}
+
+static LLVMBasicBlockRef current_block(const struct lower_func *f) { return LLVMGetInsertBlock(f->l->builder); }
+
+/* --- traps ------------------------------------------------------------------------------------------------------ */
+
+static const char *helper_signature_trap = "_ii";
+
+LLVMBasicBlockRef lower_trap_block(struct lower_func *f, enum gw_trap trap) {
+  if (f->traps[trap]) return f->traps[trap];
+  LLVMBuilderRef builder = f->l->builder;
+  LLVMBasicBlockRef from = current_block(f);
+  f->traps[trap] = lower_new_block(f, "trap");
+  LLVMPositionBuilderAtEnd(builder, f->traps[trap]);
+  LLVMValueRef args[2] = {lower_i32(f->l, trap), lower_i32(f->l, f->index)};
+  lower_call_helper(f->l, f->vmctx, HELPER_OFFSET_trap, helper_signature_trap, args);
+  LLVMBuildUnreachable(builder);
+  LLVMPositionBuilderAtEnd(builder, from);
+  return f->traps[trap];
+}
+
+void lower_trap_if(struct lower_func *f, LLVMValueRef condition, enum gw_trap trap) {
+  LLVMBasicBlockRef trap_block = lower_trap_block(f, trap), next = lower_new_block(f, "");
+  LLVMBuildCondBr(f->l->builder, condition, trap_block, next);
+  LLVMPositionBuilderAtEnd(f->l->builder, next);
+}
+
+/* --- gas blocks ------------------------------------------------------------------------------------------------- */
+
+/* The price is known when the block ends: until then the marker says 0. */
+static void close_gas_block(struct lower_func *f) {
+  if (!f->marker) return;
+  if (f->marker_gas == 0 && LLVMGetCalledValue(f->marker) == f->l->charge)
+    LLVMInstructionEraseFromParent(f->marker);
+  else
+    LLVMSetOperand(f->marker, 0, lower_i64(f->l, f->marker_gas));
+  f->marker = NULL;
+}
+
+static void open_gas_block(struct lower_func *f, bool is_checked) {
+  close_gas_block(f);
+  if (!f->l->options->gas || f->is_dead) return;
+  const struct lower *l = f->l;
+  LLVMValueRef zero = lower_i64(l, 0);
+  f->marker_gas = 0;
+  f->marker = LLVMBuildCall2(l->builder, l->charge_type, is_checked ? l->charge_check : l->charge, &zero, 1, "");
+  if (!is_checked) return;
+  LLVMBasicBlockRef next = lower_new_block(f, "");
+  LLVMBuildBr(l->builder, next);
+  LLVMPositionBuilderAtEnd(l->builder, next);
+}
+
+static void count_gas(struct lower_func *f, enum op op) {
+  if (f->marker) f->marker_gas += f->l->options->schedule->gas[op_table[op].cost];
+}
+
+/* --- branches --------------------------------------------------------------------------------------------------- */
+
+static uint32_t branch_arity(const struct control *c) { return c->op == OP_LOOP ? c->type.n_params : c->type.n_results; }
+
+static const val_type *branch_types(const struct control *c) { return c->op == OP_LOOP ? c->type.params : c->type.results; }
+
+static struct control *label(struct lower_func *f, uint32_t depth) { return &f->controls[f->n_controls - 1 - depth]; }
+
+/* Notes the edge from the current block to `c`: the top operands of the stack go into its phis. */
+static LLVMBasicBlockRef add_edge(struct lower_func *f, struct control *c) {
+  LLVMBasicBlockRef from = current_block(f);
+  uint32_t n = branch_arity(c);
+  for (uint32_t i = 0; i < n; i++) LLVMAddIncoming(c->phis[i], &f->stack[f->height - n + i], &from, 1);
+  c->is_target_reached = true;
+  return c->target;
+}
+
+/* What follows cannot be reached until the construct ends or its else arm begins. */
+static void begin_dead_code(struct lower_func *f) {
+  close_gas_block(f);
+  f->is_dead = true;
+}
+
+static void lower_branch(struct lower_func *f, struct control *c) {
+  LLVMBuildBr(f->l->builder, add_edge(f, c));
+  begin_dead_code(f);
+}
+
+static LLVMValueRef pop_condition(struct lower_func *f) {
+  return LLVMBuildICmp(f->l->builder, LLVMIntNE, lower_pop(f), lower_i32(f->l, 0), "");
+}
+
+static void lower_br_if(struct lower_func *f, uint32_t depth) {
+  LLVMValueRef condition = pop_condition(f);
+  LLVMBasicBlockRef target = add_edge(f, label(f, depth)), next = lower_new_block(f, "");
+  LLVMBuildCondBr(f->l->builder, condition, target, next);
+  LLVMPositionBuilderAtEnd(f->l->builder, next);
+  open_gas_block(f, false);
+}
+
+static void lower_br_table(struct lower_func *f, const struct instruction *in) {
+  struct gw_error ignored = {0}; /* validated */
+  struct reader r;
+  reader_init(&r, in->list, in->list, f->func->end, &ignored);
+  LLVMValueRef index = lower_pop(f);
+  uint32_t *labels = arena_alloc_array(&f->arena, (size_t)in->count + 1, sizeof *labels);
+  for (uint32_t i = 0; i <= in->count; i++) labels[i] = read_u32(&r);
+  LLVMBasicBlockRef otherwise = add_edge(f, label(f, labels[in->count]));
+  LLVMValueRef branch = LLVMBuildSwitch(f->l->builder, index, otherwise, in->count);
+  for (uint32_t i = 0; i < in->count; i++) LLVMAddCase(branch, lower_i32(f->l, i), add_edge(f, label(f, labels[i])));
+  begin_dead_code(f);
+}
+
+/* --- constructs ------------------------------------------------------------------------------------------------- */
+
+static struct control *push_control(struct lower_func *f, enum op op) {
+  if (f->n_controls == f->controls_capacity) {
+    uint32_t capacity = f->controls_capacity ? f->controls_capacity * 2 : 32;
+    struct control *grown = arena_alloc_array(&f->arena, capacity, sizeof *grown);
+    if (f->n_controls) memcpy(grown, f->controls, f->n_controls * sizeof *grown);
+    f->controls = grown;
+    f->controls_capacity = capacity;
+  }
+  struct control *c = &f->controls[f->n_controls++];
+  *c = (struct control){.op = op, .is_dead = f->is_dead};
+  return c;
+}
+
+/* The block that branches to `c` lead to, with a phi per operand. */
+static void make_target(struct lower_func *f, struct control *c) {
+  const struct lower *l = f->l;
+  LLVMBasicBlockRef from = current_block(f);
+  uint32_t n = branch_arity(c);
+  c->target = lower_new_block(f, c->op == OP_LOOP ? "loop" : "join");
+  c->phis = arena_alloc_array(&f->arena, n, sizeof *c->phis);
+  LLVMPositionBuilderAtEnd(l->builder, c->target);
+  for (uint32_t i = 0; i < n; i++) c->phis[i] = LLVMBuildPhi(l->builder, lower_type(l, branch_types(c)[i]), "");
+  if (from) LLVMPositionBuilderAtEnd(l->builder, from);
+}
+
+static void lower_block(struct lower_func *f, const struct instruction *in) {
+  struct control *c = push_control(f, in->op);
+  if (c->is_dead) return;
+  LLVMBuilderRef builder = f->l->builder;
+  c->type = block_func_type(f->l->m, in, &c->storage);
+  LLVMValueRef condition = in->op == OP_IF ? pop_condition(f) : NULL;
+  uint32_t n = c->type.n_params;
+  c->height = f->height - n;
+  if (in->op == OP_IF && n) {
+    c->params = arena_alloc_array(&f->arena, n, sizeof *c->params);
+    memcpy(c->params, f->stack + c->height, n * sizeof *c->params);
+  }
+  make_target(f, c);
+  if (in->op == OP_LOOP) {
+    LLVMBuildBr(builder, add_edge(f, c));
+    LLVMPositionBuilderAtEnd(builder, c->target);
+    if (n) memcpy(f->stack + c->height, c->phis, n * sizeof *c->phis);
+    open_gas_block(f, true);
+    count_gas(f, OP_LOOP);
+  } else if (in->op == OP_IF) {
+    LLVMBasicBlockRef then = lower_new_block(f, "then");
+    c->otherwise = lower_new_block(f, "else");
+    LLVMBuildCondBr(builder, condition, then, c->otherwise);
+    LLVMPositionBuilderAtEnd(builder, then);
+    open_gas_block(f, false);
+  }
+}
+
+static void lower_else(struct lower_func *f) {
+  struct control *c = label(f, 0);
+  if (c->is_dead) return;
+  if (!f->is_dead) {
+    LLVMBuildBr(f->l->builder, add_edge(f, c));
+    close_gas_block(f);
+  }
+  f->is_dead = false;
+  f->height = c->height;
+  for (uint32_t i = 0; i < c->type.n_params; i++) lower_push(f, c->params[i]);
+  LLVMPositionBuilderAtEnd(f->l->builder, c->otherwise);
+  c->op = OP_ELSE;
+  open_gas_block(f, false);
+}
+
+/* An `if` without `else` passes its operands through. */
+static void finish_if(struct lower_func *f, struct control *c) {
+  LLVMBasicBlockRef from = current_block(f);
+  size_t height = f->height;
+  f->height = c->height;
+  for (uint32_t i = 0; i < c->type.n_params; i++) lower_push(f, c->params[i]);
+  LLVMPositionBuilderAtEnd(f->l->builder, c->otherwise);
+  LLVMBuildBr(f->l->builder, add_edge(f, c));
+  f->height = height;
+  LLVMPositionBuilderAtEnd(f->l->builder, from);
+}
+
+static void lower_end(struct lower_func *f) {
+  struct control *c = label(f, 0);
+  f->n_controls--;
+  if (c->is_dead) return;
+  if (c->op == OP_LOOP) return; /* straight on, or dead */
+  if (!f->is_dead) LLVMBuildBr(f->l->builder, add_edge(f, c));
+  if (c->op == OP_IF) finish_if(f, c);
+  close_gas_block(f);
+  if (!c->is_target_reached) {
+    LLVMDeleteBasicBlock(c->target);
+    f->is_dead = true;
+    return;
+  }
+  f->is_dead = false;
+  f->height = c->height;
+  for (uint32_t i = 0; i < c->type.n_results; i++) lower_push(f, c->phis[i]);
+  LLVMPositionBuilderAtEnd(f->l->builder, c->target);
+  if (f->n_controls) open_gas_block(f, false);
+}
+
+/* --- the function ----------------------------------------------------------------------------------------------- */
+
+static bool lower_control(struct lower_func *f, const struct instruction *in) {
+  switch (in->op) {
+  case OP_BLOCK:
+  case OP_LOOP:
+  case OP_IF: lower_block(f, in); return true;
+  case OP_ELSE: lower_else(f); return true;
+  case OP_END: lower_end(f); return true;
+  default: break;
+  }
+  if (f->is_dead) return true;
+  switch (in->op) {
+  case OP_UNREACHABLE:
+    LLVMBuildBr(f->l->builder, lower_trap_block(f, GW_TRAP_UNREACHABLE));
+    begin_dead_code(f);
+    return true;
+  case OP_BR: lower_branch(f, label(f, in->index)); return true;
+  case OP_BR_IF: lower_br_if(f, in->index); return true;
+  case OP_BR_TABLE: lower_br_table(f, in); return true;
+  case OP_RETURN: lower_branch(f, &f->controls[0]); return true;
+  default: return false;
+  }
+}
+
+static void lower_locals(struct lower_func *f, const struct func_type *type) {
+  const struct lower *l = f->l;
+  uint32_t n = type->n_params + f->func->n_locals;
+  f->locals = arena_alloc_array(&f->arena, n, sizeof *f->locals);
+  f->local_types = arena_alloc_array(&f->arena, n, sizeof *f->local_types);
+  uint32_t at = 0;
+  for (; at < type->n_params; at++) {
+    f->local_types[at] = lower_type(l, type->params[at]);
+    f->locals[at] = LLVMBuildAlloca(l->builder, f->local_types[at], "");
+    LLVMBuildStore(l->builder, LLVMGetParam(f->value, at + 2), f->locals[at]);
+  }
+  for (uint32_t r = 0; r < f->func->n_runs; r++) {
+    LLVMTypeRef t = lower_type(l, f->func->runs[r].type);
+    for (uint32_t i = 0; i < f->func->runs[r].count; i++, at++) {
+      f->local_types[at] = t;
+      f->locals[at] = LLVMBuildAlloca(l->builder, t, "");
+      LLVMBuildStore(l->builder, LLVMConstNull(t), f->locals[at]);
+    }
+  }
+}
+
+/* The logical stack: what this function takes of it is a constant; a leaf's is covered by what its caller checked and the
+ * native stack's headroom. */
+static void lower_depth_check(struct lower_func *f) {
+  const struct lower *l = f->l;
+  f->depth = LLVMGetParam(f->value, 1);
+  if (f->func->n_calls == 0) return;
+  f->depth = LLVMBuildSub(l->builder, f->depth, lower_i32(l, func_frame_cost(l->m, f->index)), "depth");
+  lower_trap_if(f, LLVMBuildICmp(l->builder, LLVMIntSLT, f->depth, lower_i32(l, 0), ""), GW_TRAP_STACK_OVERFLOW);
+}
+
+static void lower_return(struct lower_func *f, const struct func_type *type) {
+  const struct lower *l = f->l;
+  if (type->n_results == 1) {
+    LLVMBuildRet(l->builder, lower_pop(f));
+    return;
+  }
+  LLVMValueRef exec = type->n_results ? lower_load_constant(l, l->ptr, f->vmctx, offsetof(struct vmctx, exec)) : NULL;
+  for (uint32_t i = type->n_results; i-- > 0;) {
+    uint64_t offset = offsetof(struct exec_ctx, results) + i * sizeof(union gw_value);
+    lower_store(l, ALIAS_EXEC, lower_pop(f), lower_offset(l, exec, offset));
+  }
+  LLVMBuildRetVoid(l->builder);
+}
+
+static void lower_body(struct lower_func *f) {
+  const struct module *m = f->l->m;
+  struct gw_error ignored = {0}; /* validated: reading cannot fail */
+  struct reader r;
+  reader_init(&r, m->bytes, f->func->body, f->func->end, &ignored);
+  struct instruction in;
+  while (f->n_controls && instruction_read(&r, &in)) {
+    if (in.op != OP_LOOP) count_gas(f, in.op); /* a loop's own cost is part of every iteration */
+    if (lower_control(f, &in)) continue;
+    if (!lower_numeric(f, &in)) lower_access(f, &in);
+  }
+  assert(!r.failed);
+}
+
+void lower_function(struct lower *l, uint32_t index) {
+  const struct func *func = &l->m->funcs[index];
+  const struct func_type *type = &l->m->types[func->type].func;
+  struct lower_func f = {.l = l, .func = func, .index = index, .value = l->funcs[index]};
+  f.vmctx = LLVMGetParam(f.value, 0);
+  uint32_t room = func->max_stack > type->n_results ? func->max_stack : type->n_results;
+  f.stack = arena_alloc_array(&f.arena, (size_t)room + 1, sizeof *f.stack);
+  LLVMPositionBuilderAtEnd(l->builder, lower_new_block(&f, "entry"));
+  lower_locals(&f, type);
+  lower_depth_check(&f);
+  struct control *c = push_control(&f, OP_BLOCK);
+  c->type = (struct func_type){.n_results = type->n_results, .results = type->results};
+  make_target(&f, c);
+  open_gas_block(&f, func->n_calls > 0);
+  lower_body(&f);
+  if (!f.is_dead) lower_return(&f, type);
+  arena_clear(&f.arena);
+}

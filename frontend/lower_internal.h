@@ -1,0 +1,103 @@
+/* Shared by the parts of lowering. */
+#ifndef FRONTEND_LOWER_INTERNAL_H
+#define FRONTEND_LOWER_INTERNAL_H
+
+#include "frontend/instruction.h"
+#include "frontend/lower.h"
+
+#include <llvm-c/Core.h>
+
+enum { TAIL_CC = 18 };
+
+/* What a memory access touches. Kinds never alias one another; told to LLVM as TBAA siblings. */
+enum alias { ALIAS_GUEST, ALIAS_GLOBAL, ALIAS_TABLE, ALIAS_ENTRY, ALIAS_EXEC, ALIAS_COUNT };
+
+/* One module being lowered. */
+struct lower {
+  const struct module *m;
+  const struct lower_options *options;
+  struct vmctx_layout layout;
+  LLVMContextRef context;
+  LLVMModuleRef module;
+  LLVMBuilderRef builder;
+  LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, ptr, void_type;
+  LLVMValueRef *funcs;     /* [n_funcs]: bodies; thunks for imported ones */
+  LLVMTypeRef *func_types; /* [n_types]: the internal calling convention */
+  LLVMValueRef charge, charge_check;
+  LLVMTypeRef charge_type;
+  LLVMValueRef alias_tags[ALIAS_COUNT], empty_node;
+  unsigned tbaa_kind, invariant_kind;
+};
+
+/* One open control construct. */
+struct control {
+  enum op op;   /* OP_BLOCK, OP_LOOP, OP_IF, OP_ELSE; OP_END for the function's own frame */
+  bool is_dead; /* opened in unreachable code: nothing is emitted for it */
+  struct func_type type;
+  val_type storage;            /* of a single result; `type` may point here */
+  size_t height;               /* of the value stack below the parameters */
+  LLVMBasicBlockRef target;    /* where a branch goes: the header of a loop, else the continuation */
+  LLVMValueRef *phis;          /* at target: one per branch operand */
+  LLVMBasicBlockRef otherwise; /* OP_IF: the else arm, not yet filled */
+  LLVMValueRef *params;        /* OP_IF: operands that the else arm starts with */
+  bool is_target_reached;      /* something branches to target */
+};
+
+/* One function being lowered. */
+struct lower_func {
+  struct lower *l;
+  const struct func *func;
+  uint32_t index;
+  struct arena arena;
+  LLVMValueRef value, vmctx, depth;
+  LLVMValueRef *locals; /* allocas */
+  LLVMTypeRef *local_types;
+  LLVMValueRef *stack;
+  size_t height;
+  struct control *controls; /* indexed by nesting */
+  uint32_t n_controls, controls_capacity;
+  bool is_dead; /* the code being read is unreachable */
+  LLVMBasicBlockRef traps[GW_TRAP_COUNT];
+  LLVMValueRef marker; /* charge of the open gas block, or NULL */
+  uint64_t marker_gas;
+};
+
+/* --- lower.c: types and accesses --- */
+/* Fills in context, builder (the caller disposes of it), types and alias facts for work on `module`. */
+void lower_init(struct lower *l, LLVMModuleRef module);
+LLVMTypeRef lower_type(const struct lower *l, val_type t);
+LLVMValueRef lower_i32(const struct lower *l, uint32_t v);
+LLVMValueRef lower_i64(const struct lower *l, uint64_t v);
+LLVMValueRef lower_offset(const struct lower *l, LLVMValueRef base, uint64_t offset);
+/* A load of something that never changes while the function runs. */
+LLVMValueRef lower_load_constant(const struct lower *l, LLVMTypeRef type, LLVMValueRef base, uint64_t offset);
+LLVMValueRef lower_load(const struct lower *l, enum alias alias, LLVMTypeRef type, LLVMValueRef address, const char *name);
+LLVMValueRef lower_store(const struct lower *l, enum alias alias, LLVMValueRef value, LLVMValueRef address);
+LLVMValueRef lower_intrinsic(const struct lower *l, const char *name, LLVMTypeRef type, LLVMValueRef *args, unsigned n);
+/* The same with a result type that also picks the overload. */
+LLVMValueRef lower_intrinsic2(const struct lower *l, const char *name, LLVMTypeRef result, LLVMTypeRef type, LLVMValueRef arg);
+/* Calls helpers->ID through vmctx. `offset` and `signature` come from helper.def. */
+LLVMValueRef lower_call_helper(const struct lower *l, LLVMValueRef vmctx, size_t offset, const char *signature,
+                               LLVMValueRef *args);
+LLVMTypeRef lower_helper_type(const struct lower *l, const char *signature, unsigned *n_params);
+
+#define HELPER(id, result, params, sig, flags) enum { HELPER_OFFSET_##id = offsetof(struct helpers, id) };
+#include "base/helper.def"
+#undef HELPER
+
+/* --- lower_function.c --- */
+void lower_function(struct lower *l, uint32_t index);
+void lower_push(struct lower_func *f, LLVMValueRef v);
+LLVMValueRef lower_pop(struct lower_func *f);
+LLVMBasicBlockRef lower_new_block(struct lower_func *f, const char *name);
+/* Goes on only if `condition` (i1) is false; otherwise traps. */
+void lower_trap_if(struct lower_func *f, LLVMValueRef condition, enum gw_trap trap);
+LLVMBasicBlockRef lower_trap_block(struct lower_func *f, enum gw_trap trap);
+
+/* --- lower_numeric.c: false if the instruction is not one of the table-driven ones --- */
+bool lower_numeric(struct lower_func *f, const struct instruction *in);
+
+/* --- lower_access.c: variables, memories, tables, references, calls --- */
+void lower_access(struct lower_func *f, const struct instruction *in);
+
+#endif

@@ -1,0 +1,116 @@
+#include "jit/pipeline.h"
+
+#include "base/error.h"
+#include "frontend/lower.h"
+#include "instrument/gas.h"
+
+#include <llvm-c/Analysis.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static LLVMTargetRef target;
+static char *cpu_name, *cpu_features, *triple;
+
+static void find_host(void) {
+  LLVMInitializeX86TargetInfo();
+  LLVMInitializeX86Target();
+  LLVMInitializeX86TargetMC();
+  LLVMInitializeX86AsmPrinter();
+  triple = LLVMGetDefaultTargetTriple();
+  cpu_name = LLVMGetHostCPUName();
+  cpu_features = LLVMGetHostCPUFeatures();
+  char *message = NULL;
+  if (LLVMGetTargetFromTriple(triple, &target, &message)) LLVMDisposeMessage(message);
+}
+
+static bool create_machine(struct pipeline *p, uint32_t opt_level, struct gw_error *err) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, find_host);
+  if (!target) return error_set(err, GW_ERROR_COMPILE, "LLVM has no code generator for this machine (%s)", triple);
+  static const LLVMCodeGenOptLevel levels[] = {LLVMCodeGenLevelNone, LLVMCodeGenLevelLess, LLVMCodeGenLevelDefault,
+                                               LLVMCodeGenLevelAggressive};
+  p->machine =
+      LLVMCreateTargetMachine(target, triple, cpu_name, cpu_features, levels[opt_level], LLVMRelocPIC, LLVMCodeModelSmall);
+  return true;
+}
+
+static bool run_passes(struct pipeline *p, const char *passes, const struct compile_options *options, struct gw_error *err) {
+  LLVMPassBuilderOptionsRef o = LLVMCreatePassBuilderOptions();
+  LLVMPassBuilderOptionsSetLoopVectorization(o, options->opt_level >= 2);
+  LLVMPassBuilderOptionsSetSLPVectorization(o, options->opt_level >= 2);
+  LLVMPassBuilderOptionsSetLoopUnrolling(o, options->opt_level >= 2);
+  LLVMErrorRef failure = LLVMRunPasses(p->module, passes, p->machine, o);
+  LLVMDisposePassBuilderOptions(o);
+  if (!failure) return true;
+  char *message = LLVMGetErrorMessage(failure);
+  error_set(err, GW_ERROR_COMPILE, "LLVM's pass pipeline failed: %s", message);
+  LLVMDisposeErrorMessage(message);
+  return false;
+}
+
+static bool verify(struct pipeline *p, const char *stage, struct gw_error *err) {
+  char *message = NULL;
+  bool is_broken = LLVMVerifyModule(p->module, LLVMReturnStatusAction, &message);
+  if (is_broken) error_set(err, GW_ERROR_COMPILE, "%s made invalid IR: %.200s", stage, message);
+  LLVMDisposeMessage(message);
+  return !is_broken;
+}
+
+static bool lower_and_charge(struct pipeline *p, const struct module *m, const struct compile_options *options,
+                             struct gw_error *err) {
+  struct lower_options lower_options = {.gas = options->gas, .schedule = options->schedule};
+  p->module = lower_module(p->context, m, &lower_options);
+  LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(p->machine);
+  LLVMSetModuleDataLayout(p->module, layout);
+  LLVMDisposeTargetData(layout);
+  LLVMSetTarget(p->module, triple);
+  if (options->verify && !verify(p, "lowering", err)) return false;
+  if (!run_passes(p, "function(mem2reg)", options, err)) return false;
+  lower_pin_dead_loads(p->module);
+  if (options->gas) gas_instrument(p->module);
+  return !options->verify || verify(p, "the gas pass", err);
+}
+
+bool pipeline_run(struct pipeline *p, const struct module *m, const struct compile_options *options, enum pipeline_stage stage,
+                  struct gw_error *err) {
+  static const char *const passes[] = {"function(mem2reg)", "default<O1>", "default<O2>", "default<O3>"};
+  double start = now();
+  *p = (struct pipeline){.context = LLVMContextCreate()};
+  if (!create_machine(p, options->opt_level, err)) return false;
+  if (!lower_and_charge(p, m, options, err)) return false;
+  p->seconds_lower = now() - start;
+  if (stage == STAGE_LOWERED) return true;
+  start = now();
+  if (!run_passes(p, passes[options->opt_level], options, err)) return false;
+  p->seconds_optimize = now() - start;
+  return true;
+}
+
+LLVMMemoryBufferRef pipeline_emit(struct pipeline *p, LLVMCodeGenFileType type, struct gw_error *err) {
+  double start = now();
+  LLVMMemoryBufferRef buffer = NULL;
+  char *message = NULL;
+  if (LLVMTargetMachineEmitToMemoryBuffer(p->machine, p->module, type, &message, &buffer)) {
+    error_set(err, GW_ERROR_COMPILE, "LLVM's code generator failed: %s", message);
+    LLVMDisposeMessage(message);
+    return NULL;
+  }
+  p->seconds_emit = now() - start;
+  return buffer;
+}
+
+void pipeline_clear(struct pipeline *p) {
+  if (p->module) LLVMDisposeModule(p->module);
+  if (p->machine) LLVMDisposeTargetMachine(p->machine);
+  if (p->context) LLVMContextDispose(p->context);
+  *p = (struct pipeline){0};
+}
