@@ -57,7 +57,7 @@ struct vmctx {
   struct exec_ctx *exec;
   const struct helpers *helpers;
   uint8_t *memory0; /* base of memory 0, NULL without one */
-  struct instance *instance;
+  struct gw_instance *instance;
 };
 
 struct vmctx_counts {

@@ -7,10 +7,10 @@
 
 /* One side of a switch as the sanitizers see it. */
 struct sanitizer_side {
-  void *fake_stack;          /* ASan: locals kept off the stack, for use-after-return */
-  const void *bottom;        /* ASan: lowest address of the stack */
+  void *fake_stack;   /* ASan: locals kept off the stack, for use-after-return */
+  const void *bottom; /* ASan: lowest address of the stack */
   size_t size;
-  void *tsan;                /* TSan: this stack's context */
+  void *tsan; /* TSan: this stack's context */
 };
 
 #if __has_feature(address_sanitizer)

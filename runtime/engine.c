@@ -1,0 +1,103 @@
+/* Engine options, and the compiler as a shared object that only the first compile opens: mapping libLLVM costs more than
+ * everything else that starting a process does. */
+#include "runtime/engine.h"
+
+#include "base/error.h"
+#include "runtime/trap.h"
+
+#include <dlfcn.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define COMPILER_FILE "gasworks-compiler.so"
+
+struct gw_engine *gw_engine_create(const struct gw_engine_options *options, struct gw_error *err) {
+  if (options->opt_level > 3) {
+    error_set(err, GW_ERROR_USAGE, "optimisation level %u is not one of 0 to 3", options->opt_level);
+    return NULL;
+  }
+  if (sodium_init() < 0) {
+    error_set(err, GW_ERROR_UNAVAILABLE, "libsodium does not start");
+    return NULL;
+  }
+  if (!trap_handlers_install(err)) return NULL;
+  struct gw_engine *engine = calloc(1, sizeof *engine);
+  if (!engine) {
+    error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for an engine");
+    return NULL;
+  }
+  engine->options = *options;
+  return engine;
+}
+
+void gw_engine_destroy(struct gw_engine *engine) { free(engine); }
+
+/* The directory of the running program, without a final slash. */
+static bool program_directory(char *out, size_t size) {
+  ssize_t n = readlink("/proc/self/exe", out, size - 1);
+  if (n <= 0) return false;
+  out[n] = 0;
+  char *slash = strrchr(out, '/');
+  if (!slash) return false;
+  *slash = 0;
+  return true;
+}
+
+/* Opens `path` if it is there. A file that is there but cannot be loaded is an error. */
+static void *open_compiler(const char *path, struct gw_error *err) {
+  if (access(path, F_OK)) return NULL;
+  void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (!handle) error_set(err, GW_ERROR_COMPILE, "cannot load the compiler: %.250s", dlerror());
+  return handle;
+}
+
+static void *find_compiler(struct gw_error *err) {
+  char directory[2048], path[2200];
+  bool has_directory = program_directory(directory, sizeof directory);
+  const char *variable = getenv("GASWORKS_COMPILER");
+  void *handle = NULL;
+  if (has_directory) {
+    snprintf(path, sizeof path, "%s/" COMPILER_FILE, directory);
+    handle = open_compiler(path, err);
+  }
+  if (!handle && variable) handle = open_compiler(variable, err);
+  if (!handle && has_directory) {
+    snprintf(path, sizeof path, "%s/../lib/gasworks/" COMPILER_FILE, directory);
+    handle = open_compiler(path, err);
+  }
+  if (!handle)
+    error_set(err, GW_ERROR_COMPILE,
+              "found no " COMPILER_FILE " beside the program, in ../lib/gasworks or at $GASWORKS_COMPILER");
+  return handle;
+}
+
+static const struct compiler_ops *load(struct gw_error *err) {
+  void *handle = find_compiler(err);
+  if (!handle) return NULL;
+  const struct compiler_ops *ops = dlsym(handle, COMPILER_SYMBOL);
+  if (ops && ops->version == COMPILER_VERSION) return ops;
+  if (!ops)
+    error_set(err, GW_ERROR_COMPILE, COMPILER_FILE " has no symbol " COMPILER_SYMBOL);
+  else
+    error_set(err, GW_ERROR_COMPILE, COMPILER_FILE " has interface version %u, this program needs %d", ops->version,
+              COMPILER_VERSION);
+  dlclose(handle);
+  return NULL;
+}
+
+const struct compiler_ops *compiler_load(struct gw_error *err) {
+  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  static const struct compiler_ops *loaded;
+  pthread_mutex_lock(&lock);
+  if (!loaded) {
+    struct gw_error first = {0}; /* the caller's may hold an older error */
+    loaded = load(&first);
+    if (!loaded) error_set(err, first.code, "%s", first.message);
+  }
+  const struct compiler_ops *ops = loaded;
+  pthread_mutex_unlock(&lock);
+  return ops;
+}

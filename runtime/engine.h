@@ -1,0 +1,36 @@
+/* Engines and modules as the runtime keeps them. */
+#ifndef RUNTIME_ENGINE_H
+#define RUNTIME_ENGINE_H
+
+#include "gasworks.h"
+#include "jit/compiler.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct gw_engine {
+  struct gw_engine_options options;
+};
+
+struct gw_module {
+  atomic_uint references;
+  struct gw_engine *engine;
+  uint8_t *bytes; /* owned; decoded points into it */
+  size_t size;
+  struct module decoded;
+  uint8_t digest[32];
+  pthread_mutex_t compile_lock; /* held while compiling, so that it happens once */
+  _Atomic(struct code *) code;  /* NULL until compiled; then it stays */
+  double seconds_decode, seconds_validate;
+};
+
+/* The compiler, loaded at the first call; NULL with `err` set when there is none. Thread-safe. It is never unloaded. */
+const struct compiler_ops *compiler_load(struct gw_error *err);
+
+/* Name of the module from its name section, cut to fit, or "". */
+const char *gw_module_name(const struct gw_module *module, char *out, size_t size);
+
+/* The range of code that holds `pc`, or NULL. The module must be compiled. Safe in a signal handler. */
+const struct code_range *module_find_code(const struct gw_module *module, uintptr_t pc);
+
+#endif

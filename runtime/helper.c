@@ -1,0 +1,156 @@
+/* What compiled code calls in the runtime (base/helper.def). All run on the guest's fiber.
+ *
+ * Order in every one: bounds (64-bit, nothing can wrap), then gas for the size of the work, then the work. Only the last has
+ * an effect, so a trap or a lack of gas leaves everything as it was. */
+#include "runtime/instance.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Host functions may count on this much native stack. */
+enum { HOST_STACK = 256 << 10 };
+
+/* In a helper itself: where in guest code it was called. */
+#define CALLER ((uintptr_t)__builtin_return_address(0))
+
+static void charge(struct gw_store *store, uint64_t gas, uintptr_t pc) {
+  if (!store->engine->options.gas) return;
+  enum gas_take taken = store_take_gas(store, gas);
+  if (taken == GAS_OUT) trap_raise(store, GW_TRAP_OUT_OF_GAS, pc);
+  if (taken == GAS_REFILLED && store->options.slice) store_yield(store);
+}
+
+static void charge_bytes(struct gw_store *store, uint64_t n, uintptr_t pc) {
+  charge(store, (n + 15) / 16 * store->schedule->gas[COST_MEMORY_BYTES_16], pc);
+}
+
+static void charge_entries(struct gw_store *store, uint64_t n, uintptr_t pc) {
+  charge(store, n * store->schedule->gas[COST_TABLE_ENTRY], pc);
+}
+
+static void require(struct gw_store *store, bool is_true, enum gw_trap otherwise, uintptr_t pc) {
+  if (!is_true) trap_raise(store, otherwise, pc);
+}
+
+static void helper_trap(struct vmctx *vmctx, uint32_t trap, uint32_t func) {
+  struct gw_store *store = vmctx->instance->store;
+  store->trap.instance = vmctx->instance;
+  store->trap.func = func;
+  trap_raise(store, trap, 0);
+}
+
+static void helper_gas_exhausted(struct vmctx *vmctx) { charge(vmctx->instance->store, 0, CALLER); }
+
+static void helper_host_call(struct vmctx *vmctx, uint32_t func, union gw_value *values) {
+  struct gw_instance *instance = vmctx->instance;
+  struct gw_store *store = instance->store;
+  uintptr_t pc = CALLER;
+  bool has_stack = (uint8_t *)__builtin_frame_address(0) > store->fiber.low + HOST_STACK;
+  require(store, has_stack, GW_TRAP_STACK_OVERFLOW, pc);
+  charge(store, store->schedule->gas[COST_HOST_CALL], pc);
+  const struct host_import *host = &instance->hosts[func];
+  enum gw_trap trap = host->fn(instance, host->env, values);
+  if (trap == GW_TRAP_NONE) return;
+  store->trap.instance = instance;
+  store->trap.func = func;
+  trap_raise(store, trap, 0);
+}
+
+/* --- memories ----------------------------------------------------------------------------------------------------- */
+
+static int64_t helper_memory_grow(struct vmctx *vmctx, uint32_t memory, uint64_t pages) {
+  struct gw_memory *m = vmctx->instance->memories[memory];
+  struct gw_store *store = vmctx->instance->store;
+  uint64_t before = m->ctx.bytes / WASM_PAGE_SIZE;
+  if (!memory_can_grow(m, pages)) return -1;
+  charge(store, pages * store->schedule->gas[COST_MEMORY_PAGE], CALLER);
+  return memory_grow(m, pages) ? (int64_t)before : -1;
+}
+
+static void helper_memory_fill(struct vmctx *vmctx, uint32_t memory, uint64_t dst, uint32_t value, uint64_t n) {
+  struct memory_ctx *m = &vmctx->instance->memories[memory]->ctx;
+  struct gw_store *store = vmctx->instance->store;
+  require(store, is_within(dst, n, m->bytes), GW_TRAP_MEMORY_OUT_OF_BOUNDS, CALLER);
+  charge_bytes(store, n, CALLER);
+  memset(m->base + dst, (int)(value & 0xff), n);
+}
+
+static void helper_memory_copy(struct vmctx *vmctx, uint32_t dst_memory, uint32_t src_memory, uint64_t dst, uint64_t src,
+                               uint64_t n) {
+  struct memory_ctx *to = &vmctx->instance->memories[dst_memory]->ctx;
+  struct memory_ctx *from = &vmctx->instance->memories[src_memory]->ctx;
+  struct gw_store *store = vmctx->instance->store;
+  bool ok = is_within(dst, n, to->bytes) && is_within(src, n, from->bytes);
+  require(store, ok, GW_TRAP_MEMORY_OUT_OF_BOUNDS, CALLER);
+  charge_bytes(store, n, CALLER);
+  memmove(to->base + dst, from->base + src, n);
+}
+
+static void helper_memory_init(struct vmctx *vmctx, uint32_t memory, uint32_t segment, uint64_t dst, uint32_t src, uint32_t n) {
+  struct gw_instance *instance = vmctx->instance;
+  bool ok = segment_has_data(instance, segment, src, n) && is_within(dst, n, instance->memories[memory]->ctx.bytes);
+  require(instance->store, ok, GW_TRAP_MEMORY_OUT_OF_BOUNDS, CALLER);
+  charge_bytes(instance->store, n, CALLER);
+  segment_init_memory(instance, memory, segment, dst, src, n);
+}
+
+static void helper_data_drop(struct vmctx *vmctx, uint32_t segment) { vmctx->instance->is_data_dropped[segment] = true; }
+
+/* --- tables ------------------------------------------------------------------------------------------------------- */
+
+static int64_t helper_table_grow(struct vmctx *vmctx, uint32_t table, uint64_t n, void *ref) {
+  struct gw_table *t = vmctx->instance->tables[table];
+  uint64_t before = t->ctx.size;
+  if (!table_can_grow(t, n)) return -1;
+  charge_entries(vmctx->instance->store, n, CALLER);
+  return table_grow(t, n, ref) ? (int64_t)before : -1;
+}
+
+static void helper_table_fill(struct vmctx *vmctx, uint32_t table, uint64_t dst, void *ref, uint64_t n) {
+  struct table_ctx *t = &vmctx->instance->tables[table]->ctx;
+  struct gw_store *store = vmctx->instance->store;
+  require(store, is_within(dst, n, t->size), GW_TRAP_TABLE_OUT_OF_BOUNDS, CALLER);
+  charge_entries(store, n, CALLER);
+  for (uint64_t i = 0; i < n; i++) t->entries[dst + i] = ref;
+}
+
+static void helper_table_copy(struct vmctx *vmctx, uint32_t dst_table, uint32_t src_table, uint64_t dst, uint64_t src,
+                              uint64_t n) {
+  struct table_ctx *to = &vmctx->instance->tables[dst_table]->ctx, *from = &vmctx->instance->tables[src_table]->ctx;
+  struct gw_store *store = vmctx->instance->store;
+  bool ok = is_within(dst, n, to->size) && is_within(src, n, from->size);
+  require(store, ok, GW_TRAP_TABLE_OUT_OF_BOUNDS, CALLER);
+  charge_entries(store, n, CALLER);
+  memmove(to->entries + dst, from->entries + src, n * sizeof *to->entries);
+}
+
+static void helper_table_init(struct vmctx *vmctx, uint32_t table, uint32_t segment, uint64_t dst, uint32_t src, uint32_t n) {
+  struct gw_instance *instance = vmctx->instance;
+  bool ok = segment_has_elems(instance, segment, src, n) && is_within(dst, n, instance->tables[table]->ctx.size);
+  require(instance->store, ok, GW_TRAP_TABLE_OUT_OF_BOUNDS, CALLER);
+  charge_entries(instance->store, n, CALLER);
+  segment_init_table(instance, table, segment, dst, src, n);
+}
+
+static void helper_elem_drop(struct vmctx *vmctx, uint32_t segment) { vmctx->instance->is_elem_dropped[segment] = true; }
+
+const struct helpers runtime_helpers = {
+#define HELPER(id, result, params, sig, flags) .id = helper_##id,
+#include "base/helper.def"
+#undef HELPER
+};
+
+/* --- for host functions ------------------------------------------------------------------------------------------- */
+
+bool gw_instance_charge(struct gw_instance *instance, uint64_t gas) {
+  return !instance->store->engine->options.gas || store_take_gas(instance->store, gas) != GAS_OUT;
+}
+
+void gw_instance_fail(struct gw_instance *instance, const char *format, ...) {
+  struct trap *trap = &instance->store->trap;
+  va_list args;
+  va_start(args, format);
+  vsnprintf(trap->message, sizeof trap->message, format, args);
+  va_end(args);
+}

@@ -1,0 +1,163 @@
+/* Instances: made, reset, looked into (core specification, 4.5.4 instantiation).
+ *
+ * Everything of an instance lies in its store's arena and lives as long as the store: a failed instantiation may have left its
+ * functions in a shared table. A reset goes back to what the instance was just before its start function: own globals and
+ * tables from a snapshot, own memories wiped and their data segments written again. */
+#include "runtime/instance.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+static struct gw_instance *instance_alloc(struct gw_store *store, struct gw_module *module) {
+  const struct module *m = &module->decoded;
+  struct arena *a = &store->arena;
+  struct vmctx_counts counts = module_vmctx_counts(m);
+  struct vmctx_layout layout = vmctx_layout(&counts);
+  struct gw_instance *instance = arena_alloc(a, sizeof *instance);
+  uint8_t *block = arena_alloc(a, layout.size);
+  instance->store = store;
+  instance->module = gw_module_retain(module);
+  instance->vmctx = (struct vmctx *)(void *)block;
+  *instance->vmctx = (struct vmctx){.exec = &store->exec, .helpers = &runtime_helpers, .instance = instance};
+  instance->funcs = (struct func_ref **)(void *)(block + layout.funcs);
+  instance->memories = (struct gw_memory **)(void *)(block + layout.memories);
+  instance->tables = (struct gw_table **)(void *)(block + layout.tables);
+  instance->cells = (union gw_value *)(void *)(block + layout.cells);
+  instance->hosts = arena_alloc_array(a, m->n_imported_funcs, sizeof *instance->hosts);
+  instance->refs = arena_alloc_array(a, m->n_funcs, sizeof *instance->refs);
+  instance->globals = arena_alloc_array(a, m->n_globals, sizeof *instance->globals);
+  instance->is_elem_dropped = arena_alloc(a, m->n_elems);
+  instance->is_data_dropped = arena_alloc(a, m->n_datas);
+  uint32_t *type_ids = (uint32_t *)(void *)(block + layout.type_ids);
+  for (uint32_t i = 0; i < m->n_types; i++) type_ids[i] = m->types[i].canonical;
+  instance->next = store->instances;
+  store->instances = instance;
+  return instance;
+}
+
+static void make_funcs(struct gw_instance *instance) {
+  const struct module *m = &instance->module->decoded;
+  const struct code *code = instance->module->code;
+  for (uint32_t i = 0; i < m->n_funcs; i++) {
+    instance->refs[i] = (struct func_ref){
+        .code = code->funcs[i], .vmctx = instance->vmctx, .type_id = m->types[m->funcs[i].type].canonical, .index = i};
+    if (i >= m->n_imported_funcs) instance->funcs[i] = &instance->refs[i];
+  }
+}
+
+static bool make_memories_and_tables(struct gw_instance *instance, struct gw_error *err) {
+  const struct module *m = &instance->module->decoded;
+  for (uint32_t i = m->n_imported_memories; i < m->n_memories; i++) {
+    instance->memories[i] = memory_create(instance->store, &m->memories[i].type, err);
+    if (!instance->memories[i]) return false;
+  }
+  for (uint32_t i = m->n_imported_tables; i < m->n_tables; i++) {
+    instance->tables[i] = table_create(instance->store, &m->tables[i].type, err);
+    if (!instance->tables[i]) return false;
+  }
+  if (m->n_memories) instance->vmctx->memory0 = instance->memories[0]->ctx.base;
+  return true;
+}
+
+/* Own globals in order, as an initialiser may read those before it; then what tables are filled with. */
+static void make_globals(struct gw_instance *instance) {
+  const struct module *m = &instance->module->decoded;
+  struct arena *a = &instance->store->arena;
+  for (uint32_t i = m->n_imported_globals; i < m->n_globals; i++) {
+    struct gw_global *global = arena_alloc(a, sizeof *global);
+    union gw_value *cell = &instance->cells[i - m->n_imported_globals];
+    *cell = instance_evaluate(instance, m->globals[i].init);
+    *global = (struct gw_global){.store = instance->store, .type = m->globals[i].type, .cell = cell};
+    instance->globals[i] = global;
+  }
+  struct vmctx_counts counts = module_vmctx_counts(m);
+  union gw_value **cells = (union gw_value **)(void *)((uint8_t *)instance->vmctx + vmctx_layout(&counts).globals);
+  for (uint32_t i = 0; i < m->n_globals; i++) cells[i] = instance->globals[i]->cell;
+  for (uint32_t i = m->n_imported_tables; i < m->n_tables; i++) {
+    if (!m->tables[i].init.bytes) continue;
+    struct table_ctx *t = &instance->tables[i]->ctx;
+    void *ref = instance_evaluate(instance, m->tables[i].init).ref;
+    for (uint64_t k = 0; k < t->size; k++) t->entries[k] = ref;
+  }
+}
+
+static bool is_resettable(const struct module *m) {
+  for (uint32_t i = 0; i < m->n_imported_globals; i++)
+    if (m->globals[i].type.is_mutable) return false;
+  return m->n_imported_memories == 0 && m->n_imported_tables == 0;
+}
+
+static bool snapshot(struct gw_instance *instance, struct gw_error *err) {
+  const struct module *m = &instance->module->decoded;
+  instance->is_resettable = is_resettable(m);
+  if (!instance->is_resettable) return true;
+  size_t size = (m->n_globals - m->n_imported_globals) * sizeof *instance->cells;
+  instance->initial_cells = arena_copy(&instance->store->arena, instance->cells, size);
+  for (uint32_t i = 0; i < m->n_tables; i++)
+    if (!table_snapshot(instance->tables[i])) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a table");
+  return true;
+}
+
+static bool run_start(struct gw_instance *instance, struct gw_error *err) {
+  uint32_t start = instance->module->decoded.start;
+  return start == NO_INDEX || gw_call(instance->store, instance->funcs[start], NULL, err);
+}
+
+struct gw_instance *gw_instance_create(struct gw_store *store, struct gw_module *module, gw_resolve_fn resolve, void *env,
+                                       struct gw_error *err) {
+  if (!gw_module_compile(module, err)) return NULL;
+  struct gw_instance *instance = instance_alloc(store, module);
+  if (!instance_link(instance, resolve, env, err)) return NULL;
+  make_funcs(instance);
+  if (!make_memories_and_tables(instance, err)) return NULL;
+  make_globals(instance);
+  if (!segments_apply_elems(instance, err) || !segments_apply_datas(instance, err)) return NULL;
+  if (!snapshot(instance, err) || !run_start(instance, err)) return NULL;
+  return instance;
+}
+
+bool gw_instance_reset(struct gw_instance *instance, struct gw_error *err) {
+  const struct module *m = &instance->module->decoded;
+  if (!instance->is_resettable)
+    return error_set(err, GW_ERROR_USAGE, "an instance that imports a memory, table or mutable global cannot be reset");
+  if (instance->store->state != INVOCATION_NONE)
+    return error_set(err, GW_ERROR_USAGE, "an instance cannot be reset while its store has an invocation under way");
+  memcpy(instance->cells, instance->initial_cells, (m->n_globals - m->n_imported_globals) * sizeof *instance->cells);
+  for (uint32_t i = 0; i < m->n_tables; i++) table_restore(instance->tables[i]);
+  for (uint32_t i = 0; i < m->n_elems; i++) instance->is_elem_dropped[i] = m->elems[i].mode != SEGMENT_PASSIVE;
+  if (m->n_datas) memset(instance->is_data_dropped, 0, m->n_datas);
+  for (uint32_t i = 0; i < m->n_memories; i++)
+    if (!memory_clear(instance->memories[i])) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "cannot clear a memory");
+  return segments_apply_datas(instance, err) && run_start(instance, err);
+}
+
+bool gw_instance_export(struct gw_instance *instance, const char *name, size_t size, struct gw_extern *out) {
+  const struct export *e = module_find_export(&instance->module->decoded, name, size);
+  if (!e) return false;
+  switch (e->kind) {
+  case EXTERN_FUNC: *out = (struct gw_extern){.kind = GW_EXTERN_FUNC, .of.func = instance->funcs[e->index]}; return true;
+  case EXTERN_TABLE: *out = (struct gw_extern){.kind = GW_EXTERN_TABLE, .of.table = instance->tables[e->index]}; return true;
+  case EXTERN_MEMORY: *out = (struct gw_extern){.kind = GW_EXTERN_MEMORY, .of.memory = instance->memories[e->index]}; return true;
+  case EXTERN_GLOBAL: *out = (struct gw_extern){.kind = GW_EXTERN_GLOBAL, .of.global = instance->globals[e->index]}; return true;
+  default: return false;
+  }
+}
+
+struct gw_module *gw_instance_module(const struct gw_instance *instance) {
+  return instance->module;
+}
+
+struct gw_store *gw_instance_store(const struct gw_instance *instance) {
+  return instance->store;
+}
+
+void *gw_instance_memory(struct gw_instance *instance, uint64_t offset, uint64_t size) {
+  if (!instance->module->decoded.n_memories) return NULL;
+  const struct memory_ctx *m = &instance->memories[0]->ctx;
+  return is_within(offset, size, m->bytes) ? m->base + offset : NULL;
+}
+
+uint64_t gw_instance_memory_size(const struct gw_instance *instance) {
+  return instance->module->decoded.n_memories ? instance->memories[0]->ctx.bytes : 0;
+}

@@ -1,0 +1,131 @@
+/* A loaded module: its bytes, its decoded form, and its code once somebody needs that. Shared by reference count. */
+#include "runtime/engine.h"
+
+#include "base/error.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static double seconds_now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static bool decode_and_validate(struct gw_module *module, struct gw_error *err) {
+  double start = seconds_now();
+  if (!module_decode(&module->decoded, module->bytes, module->size, err)) return false;
+  double decoded = seconds_now();
+  module->seconds_decode = decoded - start;
+  bool ok = module_validate(&module->decoded, err);
+  module->seconds_validate = seconds_now() - decoded;
+  if (!ok) module_clear(&module->decoded);
+  return ok;
+}
+
+struct gw_module *gw_module_create(struct gw_engine *engine, const void *bytes, size_t size, struct gw_error *err) {
+  struct gw_module *module = calloc(1, sizeof *module);
+  uint8_t *copy = malloc(size ? size : 1);
+  if (!module || !copy) {
+    error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a module of %zu bytes", size);
+    goto fail;
+  }
+  if (size) memcpy(copy, bytes, size);
+  module->references = 1;
+  module->engine = engine;
+  module->bytes = copy;
+  module->size = size;
+  if (!decode_and_validate(module, err)) goto fail;
+  crypto_generichash(module->digest, sizeof module->digest, copy, size, NULL, 0);
+  pthread_mutex_init(&module->compile_lock, NULL);
+  return module;
+fail:
+  free(copy);
+  free(module);
+  return NULL;
+}
+
+struct gw_module *gw_module_retain(struct gw_module *module) {
+  atomic_fetch_add_explicit(&module->references, 1, memory_order_relaxed);
+  return module;
+}
+
+void gw_module_release(struct gw_module *module) {
+  if (!module || atomic_fetch_sub_explicit(&module->references, 1, memory_order_acq_rel) != 1) return;
+  struct code *code = atomic_load(&module->code);
+  if (code) compiler_load(NULL)->release(code);
+  pthread_mutex_destroy(&module->compile_lock);
+  module_clear(&module->decoded);
+  free(module->bytes);
+  free(module);
+}
+
+static struct compile_options compile_options(const struct gw_engine *engine) {
+  return (struct compile_options){
+      .opt_level = engine->options.opt_level,
+      .gas = engine->options.gas,
+      .verify = engine->options.verify,
+      .schedule = schedule_default(),
+  };
+}
+
+bool gw_module_compile(struct gw_module *module, struct gw_error *err) {
+  if (atomic_load_explicit(&module->code, memory_order_acquire)) return true;
+  const struct compiler_ops *ops = compiler_load(err);
+  if (!ops) return false;
+  pthread_mutex_lock(&module->compile_lock);
+  struct code *code = atomic_load(&module->code);
+  if (!code) {
+    struct compile_options options = compile_options(module->engine);
+    code = ops->compile(&module->decoded, &options, err);
+    atomic_store_explicit(&module->code, code, memory_order_release);
+  }
+  pthread_mutex_unlock(&module->compile_lock);
+  return code;
+}
+
+char *gw_module_dump(struct gw_module *module, enum gw_dump kind, struct gw_error *err) {
+  static const enum dump_kind kinds[] = {[GW_DUMP_IR_FRESH] = DUMP_IR_FRESH, [GW_DUMP_IR] = DUMP_IR, [GW_DUMP_ASM] = DUMP_ASM};
+  const struct compiler_ops *ops = compiler_load(err);
+  if (!ops) return NULL;
+  struct compile_options options = compile_options(module->engine);
+  return ops->dump(&module->decoded, &options, kinds[kind], err);
+}
+
+const struct module *gw_module_decoded(const struct gw_module *module) { return &module->decoded; }
+
+const uint8_t *gw_module_digest(const struct gw_module *module) { return module->digest; }
+
+void gw_module_stats(const struct gw_module *module, struct gw_module_stats *out) {
+  *out = (struct gw_module_stats){.seconds_decode = module->seconds_decode, .seconds_validate = module->seconds_validate};
+  const struct code *code = atomic_load_explicit(&((struct gw_module *)module)->code, memory_order_acquire);
+  if (!code) return;
+  out->seconds_lower = code->seconds_lower;
+  out->seconds_optimize = code->seconds_optimize;
+  out->seconds_emit = code->seconds_emit;
+  out->code_bytes = code->code_bytes;
+}
+
+const char *gw_module_name(const struct gw_module *module, char *out, size_t size) {
+  struct name name = module->decoded.name;
+  size_t n = name.size < size - 1 ? name.size : size - 1;
+  if (n) memcpy(out, name.bytes, n);
+  out[n] = 0;
+  return out;
+}
+
+const struct code_range *module_find_code(const struct gw_module *module, uintptr_t pc) {
+  const struct code *code = atomic_load_explicit(&((struct gw_module *)module)->code, memory_order_acquire);
+  if (!code) return NULL;
+  uint32_t low = 0, high = code->n_ranges;
+  while (low < high) {
+    uint32_t middle = low + (high - low) / 2;
+    if (code->ranges[middle].end <= pc)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low < code->n_ranges && code->ranges[low].begin <= pc ? &code->ranges[low] : NULL;
+}

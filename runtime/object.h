@@ -1,0 +1,57 @@
+/* Memories, tables and globals: what instances of one store may share. All belong to the store. */
+#ifndef RUNTIME_OBJECT_H
+#define RUNTIME_OBJECT_H
+
+#include "base/abi.h"
+#include "frontend/module.h"
+#include "gasworks.h"
+
+struct gw_memory {
+  struct memory_ctx ctx;  /* first: compiled code sees this */
+  struct gw_memory *next; /* of the store */
+  struct gw_store *store;
+  struct limits limits; /* as declared */
+  uint64_t max_pages;   /* the lower of the declared maximum and the store's */
+};
+
+struct gw_table {
+  struct table_ctx ctx; /* first: compiled code sees this */
+  struct gw_table *next;
+  struct gw_store *store;
+  struct table_type type; /* as declared */
+  uint64_t max;
+  uint64_t capacity; /* allocated entries */
+  void **initial;    /* contents after instantiation, type.limits.min entries, for resets; NULL before */
+};
+
+struct gw_global {
+  struct gw_store *store;
+  struct global_type type;
+  union gw_value *cell;
+};
+
+/* Bytes of address space behind `base`: every 32-bit index plus every 32-bit offset plus the widest access. */
+#define MEMORY_RESERVED ((UINT64_C(8) << 30) + (64 << 10))
+
+struct gw_memory *memory_create(struct gw_store *store, const struct memory_type *type, struct gw_error *err);
+void memory_destroy(struct gw_memory *memory); /* not the struct, which lies in the store's arena */
+/* Whether growing by `pages` is allowed at all. */
+bool memory_can_grow(const struct gw_memory *memory, uint64_t pages);
+/* False when the system refuses. */
+bool memory_grow(struct gw_memory *memory, uint64_t pages);
+/* All bytes 0 and the size it began with. */
+bool memory_clear(struct gw_memory *memory);
+
+struct gw_table *table_create(struct gw_store *store, const struct table_type *type, struct gw_error *err);
+void table_destroy(struct gw_table *table);
+bool table_can_grow(const struct gw_table *table, uint64_t n);
+/* False when there is no memory for it. */
+bool table_grow(struct gw_table *table, uint64_t n, void *ref);
+/* Remembers the contents, and goes back to them. */
+bool table_snapshot(struct gw_table *table);
+void table_restore(struct gw_table *table);
+
+/* "i32", "funcref", ...; VAL_BOT for anything else. */
+val_type val_type_parse(const char *text);
+
+#endif

@@ -1,0 +1,64 @@
+/* Data and element segments (core specification, 4.5.4 and 4.4: memory.init, table.init). */
+#include "base/error.h"
+#include "runtime/instance.h"
+
+#include <string.h>
+
+bool segment_has_data(const struct gw_instance *instance, uint32_t segment, uint32_t src, uint32_t n) {
+  return is_within(src, n, instance->is_data_dropped[segment] ? 0 : instance->module->decoded.datas[segment].size);
+}
+
+bool segment_has_elems(const struct gw_instance *instance, uint32_t segment, uint32_t src, uint32_t n) {
+  return is_within(src, n, instance->is_elem_dropped[segment] ? 0 : instance->module->decoded.elems[segment].n);
+}
+
+void segment_init_memory(struct gw_instance *instance, uint32_t memory, uint32_t segment, uint64_t dst, uint32_t src,
+                         uint32_t n) {
+  if (n) memcpy(instance->memories[memory]->ctx.base + dst, instance->module->decoded.datas[segment].bytes + src, n);
+}
+
+void segment_init_table(struct gw_instance *instance, uint32_t table, uint32_t segment, uint64_t dst, uint32_t src, uint32_t n) {
+  const struct elem_segment *s = &instance->module->decoded.elems[segment];
+  void **entries = instance->tables[table]->ctx.entries + dst;
+  for (uint32_t i = 0; i < n; i++)
+    entries[i] = s->funcs ? instance->funcs[s->funcs[src + i]] : instance_evaluate(instance, s->exprs[src + i]).ref;
+}
+
+static bool does_not_fit(const struct gw_instance *instance, enum gw_trap trap, const char *what, uint32_t segment,
+                         struct gw_error *err) {
+  char name[64];
+  gw_module_name(instance->module, name, sizeof name);
+  if (err && err->code == GW_ERROR_NONE) err->trap = trap;
+  return error_set(err, GW_ERROR_TRAP, "%s by %s segment %u%s%s%s", gw_trap_message(trap), what, segment,
+                   name[0] ? " (module " : "", name, name[0] ? ")" : "");
+}
+
+bool segments_apply_elems(struct gw_instance *instance, struct gw_error *err) {
+  const struct module *m = &instance->module->decoded;
+  for (uint32_t i = 0; i < m->n_elems; i++) {
+    const struct elem_segment *s = &m->elems[i];
+    if (s->mode == SEGMENT_PASSIVE) continue;
+    if (s->mode == SEGMENT_ACTIVE) {
+      uint64_t at = instance_evaluate(instance, s->offset).u32;
+      if (!is_within(at, s->n, instance->tables[s->table]->ctx.size))
+        return does_not_fit(instance, GW_TRAP_TABLE_OUT_OF_BOUNDS, "element", i, err);
+      segment_init_table(instance, s->table, i, at, 0, s->n);
+    }
+    instance->is_elem_dropped[i] = true;
+  }
+  return true;
+}
+
+bool segments_apply_datas(struct gw_instance *instance, struct gw_error *err) {
+  const struct module *m = &instance->module->decoded;
+  for (uint32_t i = 0; i < m->n_datas; i++) {
+    const struct data_segment *s = &m->datas[i];
+    if (s->mode != SEGMENT_ACTIVE) continue;
+    uint64_t at = instance_evaluate(instance, s->offset).u32;
+    if (!is_within(at, s->size, instance->memories[s->memory]->ctx.bytes))
+      return does_not_fit(instance, GW_TRAP_MEMORY_OUT_OF_BOUNDS, "data", i, err);
+    segment_init_memory(instance, s->memory, i, at, 0, s->size);
+    instance->is_data_dropped[i] = true;
+  }
+  return true;
+}

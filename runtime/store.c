@@ -1,0 +1,205 @@
+/* Stores, gas in slices, and invocations as steps of a fiber.
+ *
+ * Gas. Compiled code subtracts from exec.gas and calls gas_exhausted when it finds it negative. What an invocation may use
+ * beyond the present slice waits in `reserve`, so limit = used + exec.gas + reserve at all times, and being out of gas means
+ * that exec.gas is short by more than the reserve. Compiled code may notice late, so every end of an invocation settles first:
+ * one that overdrew its limit was out of gas, whatever else it did after. */
+#include "runtime/store.h"
+
+#include "base/error.h"
+#include "runtime/instance.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  DEFAULT_DEPTH = 1 << 20,
+  MAX_DEPTH = 256 << 20,
+  MIN_STACK = 16 << 20,
+  STACK_FACTOR = 16, /* native bytes for each byte of logical depth: unoptimised frames stay below */
+};
+
+struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store_options *options, struct gw_error *err) {
+  struct gw_store *store = calloc(1, sizeof *store);
+  if (!store) {
+    error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a store");
+    return NULL;
+  }
+  store->engine = engine;
+  store->schedule = schedule_default();
+  if (options) store->options = *options;
+  if (!store->options.max_depth) store->options.max_depth = DEFAULT_DEPTH;
+  if (store->options.max_depth > MAX_DEPTH) store->options.max_depth = MAX_DEPTH;
+  return store;
+}
+
+void gw_store_destroy(struct gw_store *store) {
+  if (!store) return;
+  for (struct gw_memory *m = store->memories, *next; m; m = next) {
+    next = m->next;
+    memory_destroy(m);
+  }
+  for (struct gw_table *t = store->tables; t; t = t->next) table_destroy(t);
+  for (struct gw_instance *i = store->instances; i; i = i->next) gw_module_release(i->module);
+  fiber_close(&store->fiber);
+  arena_clear(&store->arena);
+  free(store);
+}
+
+void gw_store_set_gas_limit(struct gw_store *store, uint64_t gas_limit) { store->options.gas_limit = gas_limit; }
+
+void gw_store_set_user(struct gw_store *store, void *user) { store->user = user; }
+
+void *gw_store_user(const struct gw_store *store) { return store->user; }
+
+/* --- gas ---------------------------------------------------------------------------------------------------------- */
+
+static void begin_gas(struct gw_store *store) {
+  const struct gw_store_options *o = &store->options;
+  store->limit = o->gas_limit && o->gas_limit < INT64_MAX ? o->gas_limit : INT64_MAX;
+  bool is_sliced = store->engine->options.gas && o->slice && o->slice < store->limit;
+  store->exec.gas = (int64_t)(is_sliced ? o->slice : store->limit);
+  store->reserve = store->limit - (uint64_t)store->exec.gas;
+}
+
+uint64_t gw_store_gas_used(const struct gw_store *store) {
+  if (!store->engine->options.gas) return 0;
+  if (store->exec.gas >= 0) return store->limit - store->reserve - (uint64_t)store->exec.gas;
+  uint64_t overdrawn = -(uint64_t)store->exec.gas;
+  return overdrawn > store->reserve ? store->limit : store->limit - store->reserve + overdrawn;
+}
+
+enum gas_take store_take_gas(struct gw_store *store, uint64_t amount) {
+  int64_t gas = store->exec.gas;
+  uint64_t missing; /* what the reserve must cover */
+  if (gas >= 0) {
+    if (amount <= (uint64_t)gas) {
+      store->exec.gas = gas - (int64_t)amount;
+      return GAS_TAKEN;
+    }
+    missing = amount - (uint64_t)gas;
+  } else if (__builtin_add_overflow(amount, -(uint64_t)gas, &missing)) {
+    missing = UINT64_MAX;
+  }
+  if (missing > store->reserve) {
+    store->exec.gas = 0;
+    store->reserve = 0;
+    return GAS_OUT;
+  }
+  uint64_t slice = store->options.slice, refill = store->reserve;
+  if (slice) {
+    uint64_t slices = missing / slice + (missing % slice != 0), whole;
+    if (!__builtin_mul_overflow(slices, slice, &whole) && whole < refill) refill = whole;
+  }
+  store->exec.gas = (int64_t)(refill - missing);
+  store->reserve -= refill;
+  return GAS_REFILLED;
+}
+
+/* --- running ------------------------------------------------------------------------------------------------------ */
+
+/* The entry is machine code without the type hash that -fsanitize=function looks for. */
+__attribute__((no_sanitize("function"))) static void run(void *arg) {
+  struct gw_store *store = arg;
+  const struct func_ref *func = store->func;
+  const struct gw_module *module = func->vmctx->instance->module;
+  const struct code *code = module->code;
+  entry_thunk enter = code->entries[module->decoded.funcs[func->index].type];
+  enter(func->vmctx, (int32_t)store->options.max_depth, func->code, store->values);
+  store->state = INVOCATION_FINISHED;
+  fiber_end(&store->fiber);
+}
+
+void gw_store_start(struct gw_store *store, struct func_ref *func, union gw_value *values) {
+  if (store->state == INVOCATION_RUNNING || store->state == INVOCATION_YIELDED) return; /* gw_store_resume says so */
+  store->func = func;
+  store->values = values;
+  store->state = INVOCATION_READY;
+  store->is_cancelled = false;
+  store->trap.code = GW_TRAP_NONE;
+  store->trap.instance = NULL;
+  store->trap.memory = NULL;
+  store->trap.message[0] = 0;
+  begin_gas(store);
+}
+
+static bool prepare(struct gw_store *store, struct gw_error *err) {
+  if (!trap_thread_prepare(err)) return false;
+  if (store->state == INVOCATION_YIELDED) return true;
+  if (store->func->vmctx->exec != &store->exec) return error_set(err, GW_ERROR_USAGE, "the function belongs to another store");
+  size_t stack = (size_t)store->options.max_depth * STACK_FACTOR;
+  if (!store->fiber.guard && !fiber_open(&store->fiber, stack < MIN_STACK ? MIN_STACK : stack, err)) return false;
+  fiber_start(&store->fiber, run, store);
+  return true;
+}
+
+static void step(struct gw_store *store) {
+  struct gw_store *outer = trap_set_current(store);
+  store->state = INVOCATION_RUNNING;
+  fiber_resume(&store->fiber);
+  trap_set_current(outer);
+}
+
+/* An invocation that overdrew its limit before it ended has run out of gas there. */
+static void settle(struct gw_store *store) {
+  if (!store->engine->options.gas || store->exec.gas >= 0) return;
+  if (store_take_gas(store, 0) != GAS_OUT) return;
+  store->trap = (struct trap){.code = GW_TRAP_OUT_OF_GAS};
+  store->state = INVOCATION_TRAPPED;
+}
+
+enum gw_status gw_store_resume(struct gw_store *store, struct gw_error *err) {
+  if (store->state != INVOCATION_READY && store->state != INVOCATION_YIELDED) {
+    error_set(err, GW_ERROR_USAGE, "no invocation to resume");
+    return GW_STATUS_FAILED;
+  }
+  if (!prepare(store, err)) {
+    if (store->state == INVOCATION_READY) store->state = INVOCATION_NONE;
+    return GW_STATUS_FAILED;
+  }
+  step(store);
+  if (store->state == INVOCATION_YIELDED) return GW_STATUS_YIELDED;
+  settle(store);
+  bool ok = store->state == INVOCATION_FINISHED || store->trap.code == GW_TRAP_EXIT;
+  if (!ok) trap_describe(store, err);
+  store->state = INVOCATION_NONE;
+  return ok ? GW_STATUS_DONE : GW_STATUS_FAILED;
+}
+
+void store_yield(struct gw_store *store) {
+  store->state = INVOCATION_YIELDED;
+  fiber_suspend(&store->fiber);
+  if (store->is_cancelled) trap_raise(store, GW_TRAP_CANCELLED, 0);
+}
+
+/* The fiber ends itself: only so do sanitizers see it end. */
+void gw_store_cancel(struct gw_store *store) {
+  if (store->state == INVOCATION_YIELDED) {
+    store->is_cancelled = true;
+    step(store);
+  }
+  if (store->state != INVOCATION_RUNNING) store->state = INVOCATION_NONE;
+}
+
+bool gw_call(struct gw_store *store, struct func_ref *func, union gw_value *values, struct gw_error *err) {
+  if (store->state != INVOCATION_NONE) return error_set(err, GW_ERROR_USAGE, "the store has an invocation under way");
+  gw_store_start(store, func, values);
+  enum gw_status status;
+  do status = gw_store_resume(store, err);
+  while (status == GW_STATUS_YIELDED);
+  return status == GW_STATUS_DONE;
+}
+
+bool gw_call_export(struct gw_instance *instance, const char *name, union gw_value *values, size_t n_values,
+                    struct gw_error *err) {
+  struct gw_extern found;
+  if (!gw_instance_export(instance, name, strlen(name), &found) || found.kind != GW_EXTERN_FUNC)
+    return error_set(err, GW_ERROR_NOT_FOUND, "no function is exported as \"%.100s\"", name);
+  const struct module *m = &found.of.func->vmctx->instance->module->decoded;
+  const struct func_type *type = &m->types[m->funcs[found.of.func->index].type].func;
+  uint32_t wanted = type->n_params > type->n_results ? type->n_params : type->n_results;
+  if (n_values != wanted)
+    return error_set(err, GW_ERROR_USAGE, "function \"%.100s\" takes %u parameters and gives %u results, %zu values are given",
+                     name, type->n_params, type->n_results, n_values);
+  return gw_call(instance->store, found.of.func, values, err);
+}

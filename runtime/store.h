@@ -1,0 +1,53 @@
+/* Stores, and the one invocation that each may have under way. */
+#ifndef RUNTIME_STORE_H
+#define RUNTIME_STORE_H
+
+#include "base/abi.h"
+#include "base/arena.h"
+#include "gasworks.h"
+#include "instrument/cost.h"
+#include "runtime/fiber.h"
+#include "runtime/trap.h"
+
+enum invocation_state {
+  INVOCATION_NONE,
+  INVOCATION_READY, /* started, not yet resumed */
+  INVOCATION_RUNNING,
+  INVOCATION_YIELDED,
+  INVOCATION_FINISHED, /* returned to its entry */
+  INVOCATION_TRAPPED,  /* see trap */
+};
+
+struct gw_store {
+  struct exec_ctx exec; /* what compiled code sees; exec.gas is what is left of the slice */
+  struct gw_engine *engine;
+  const struct schedule *schedule;
+  struct gw_store_options options;
+  void *user;
+  struct arena arena; /* instances and what they are made of */
+  struct gw_instance *instances;
+  struct gw_memory *memories;
+  struct gw_table *tables;
+
+  struct fiber fiber; /* opened by the first invocation and used again */
+  enum invocation_state state;
+  bool is_cancelled; /* the next step of the fiber is its end */
+  struct func_ref *func;
+  union gw_value *values;
+  uint64_t limit;   /* gas of this invocation */
+  uint64_t reserve; /* gas that is not yet in a slice; limit = used + exec.gas + reserve */
+  struct trap trap;
+};
+
+/* Gas in hand: takes `amount` and what exec.gas is short of already. */
+enum gas_take {
+  GAS_TAKEN,
+  GAS_REFILLED, /* the slice had run out, a new one has begun */
+  GAS_OUT,      /* the limit is reached: nothing is left */
+};
+enum gas_take store_take_gas(struct gw_store *store, uint64_t amount);
+
+/* On the fiber: lets the resumer go on and returns when resumed. Does not return when the invocation was cancelled. */
+void store_yield(struct gw_store *store);
+
+#endif

@@ -1,0 +1,108 @@
+/* Tables of references, and globals. */
+#include "runtime/object.h"
+
+#include "base/error.h"
+#include "runtime/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEFAULT_MAX_ENTRIES = 10000000 };
+
+struct gw_table *table_create(struct gw_store *store, const struct table_type *type, struct gw_error *err) {
+  uint64_t max = store->options.max_table_entries ? store->options.max_table_entries : DEFAULT_MAX_ENTRIES;
+  if (type->limits.max < max) max = type->limits.max;
+  if (type->limits.min > max) {
+    error_set(err, GW_ERROR_LIMIT, "the table starts with %llu entries, the limit is %llu", (unsigned long long)type->limits.min,
+              (unsigned long long)max);
+    return NULL;
+  }
+  uint64_t capacity = type->limits.min ? type->limits.min : 1;
+  void **entries = calloc(capacity, sizeof *entries);
+  if (!entries) {
+    error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a table of %llu entries", (unsigned long long)capacity);
+    return NULL;
+  }
+  struct gw_table *table = arena_alloc(&store->arena, sizeof *table);
+  table->ctx = (struct table_ctx){.entries = entries, .size = type->limits.min};
+  table->store = store;
+  table->type = *type;
+  table->max = max;
+  table->capacity = capacity;
+  table->next = store->tables;
+  store->tables = table;
+  return table;
+}
+
+void table_destroy(struct gw_table *table) {
+  free(table->ctx.entries);
+  free(table->initial);
+}
+
+bool table_can_grow(const struct gw_table *table, uint64_t n) { return n <= table->max - table->ctx.size; }
+
+bool table_grow(struct gw_table *table, uint64_t n, void *ref) {
+  uint64_t size = table->ctx.size + n;
+  if (size > table->capacity) {
+    uint64_t capacity = table->capacity * 2 < table->max ? table->capacity * 2 : table->max;
+    if (capacity < size) capacity = size;
+    void **entries = realloc(table->ctx.entries, capacity * sizeof *entries);
+    if (!entries) return false;
+    table->ctx.entries = entries;
+    table->capacity = capacity;
+  }
+  for (uint64_t i = table->ctx.size; i < size; i++) table->ctx.entries[i] = ref;
+  table->ctx.size = size;
+  return true;
+}
+
+bool table_snapshot(struct gw_table *table) {
+  uint64_t n = table->type.limits.min;
+  table->initial = malloc(n ? n * sizeof *table->initial : 1);
+  if (table->initial && n) memcpy(table->initial, table->ctx.entries, n * sizeof *table->initial);
+  return table->initial;
+}
+
+void table_restore(struct gw_table *table) {
+  table->ctx.size = table->type.limits.min;
+  if (table->ctx.size) memcpy(table->ctx.entries, table->initial, table->ctx.size * sizeof *table->initial);
+}
+
+val_type val_type_parse(const char *text) {
+  static const struct {
+    const char *text;
+    val_type type;
+  } names[] = {
+      {"i32", VAL_I32},
+      {"i64", VAL_I64},
+      {"f32", VAL_F32},
+      {"f64", VAL_F64},
+      {"v128", VAL_V128},
+      {"funcref", TYPE_FUNCREF},
+      {"externref", TYPE_EXTERNREF},
+  };
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (!strcmp(text, names[i].text)) return names[i].type;
+  return VAL_BOT;
+}
+
+struct gw_table *gw_table_create(struct gw_store *store, const char *type, uint64_t min, uint64_t max, struct gw_error *err) {
+  struct table_type t = {.elem = val_type_parse(type), .limits = {.min = min, .max = max, .has_max = max != UINT64_MAX}};
+  if (val_kind(t.elem) != VAL_REF) {
+    error_set(err, GW_ERROR_USAGE, "\"%s\" is no reference type for a table", type);
+    return NULL;
+  }
+  return table_create(store, &t, err);
+}
+
+struct gw_global *gw_global_create(struct gw_store *store, const char *type, bool is_mutable, union gw_value value) {
+  struct gw_global *global = arena_alloc(&store->arena, sizeof *global);
+  global->store = store;
+  global->type = (struct global_type){.type = val_type_parse(type), .is_mutable = is_mutable};
+  global->cell = arena_copy(&store->arena, &value, sizeof value);
+  return global;
+}
+
+union gw_value gw_global_get(const struct gw_global *global) {
+  return *global->cell;
+}

@@ -1,0 +1,194 @@
+/* How a guest's run ends before its time.
+ *
+ * By call: compiled code and helpers call trap_raise on the guest's fiber. It notes what is known and leaves the fiber for good;
+ * the host goes on behind its fiber_resume and makes the error there, where it may allocate and search.
+ *
+ * By signal: loads and stores are unchecked (memory.c), and so is the native stack. A SIGSEGV, SIGBUS or SIGFPE is the guest's
+ * when this thread runs a store and the program counter lies in the code of one of that store's instances. Only this thread
+ * changes the store, and it is busy being interrupted in guest code, so the handler reads the store's lists without a lock and
+ * no registry of code is needed: code that this store may run is held by its instances for as long as the store lives.
+ * The fault's address says what happened: inside a memory's reservation, or inside the fiber's guard. Anything else, and
+ * any fault outside guest code (host functions, helpers, the embedder), goes to whoever handled the signal before us.
+ *
+ * The handler runs on the thread's signal stack, because the guest's may just have run out. It does not jump out of the
+ * handler: it points the interrupted context at trap_land, on the top of the fiber's stack (the guest's frames are dropped
+ * anyway), and returns, so that the kernel restores the signal mask. */
+#define _GNU_SOURCE /* register names in ucontext.h */
+#include "runtime/trap.h"
+
+#include "base/error.h"
+#include "runtime/instance.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+enum { SIGNAL_STACK_SIZE = 64 << 10, SIGNAL_STACK_MIN = 16 << 10 };
+
+/* Read by the handler: initial-exec, because the general model may allocate at the first access. */
+static _Thread_local struct gw_store *current __attribute__((tls_model("initial-exec")));
+
+static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE};
+enum { N_SIGNALS = sizeof signals / sizeof signals[0] };
+static struct sigaction previous[N_SIGNALS];
+
+struct gw_store *trap_set_current(struct gw_store *store) {
+  struct gw_store *before = current;
+  current = store;
+  return before;
+}
+
+_Noreturn void trap_raise(struct gw_store *store, enum gw_trap code, uintptr_t pc) {
+  store->trap.code = code;
+  store->trap.pc = pc;
+  store->state = INVOCATION_TRAPPED;
+  fiber_end(&store->fiber);
+}
+
+/* Where a context that trapped by signal goes on. The handler has filled store->trap. */
+static _Noreturn void trap_land(struct gw_store *store) { fiber_end(&store->fiber); }
+
+static const struct gw_instance *find_instance(const struct gw_store *store, uintptr_t pc, uint32_t *func) {
+  for (const struct gw_instance *i = store->instances; i; i = i->next) {
+    const struct code_range *range = module_find_code(i->module, pc);
+    if (!range) continue;
+    *func = range->func;
+    return i;
+  }
+  return NULL;
+}
+
+static const struct gw_memory *find_memory(const struct gw_store *store, uintptr_t address) {
+  for (const struct gw_memory *m = store->memories; m; m = m->next)
+    if (address - (uintptr_t)m->ctx.base < MEMORY_RESERVED) return m;
+  return NULL;
+}
+
+/* Fills store->trap, or returns false when the fault is not the guest's. */
+static bool classify(struct gw_store *store, int number, const siginfo_t *info, uintptr_t pc) {
+  struct trap trap = {.pc = pc};
+  trap.instance = find_instance(store, pc, &trap.func);
+  if (!trap.instance || info->si_code <= 0) return false; /* not in guest code, or sent by a process */
+  uintptr_t address = (uintptr_t)info->si_addr;
+  const struct fiber *f = &store->fiber;
+  if (number == SIGFPE) {
+    trap.code = GW_TRAP_INTEGER_DIVIDE_BY_ZERO;
+  } else if (address >= (uintptr_t)f->guard && address < (uintptr_t)f->low) {
+    trap.code = GW_TRAP_STACK_OVERFLOW;
+  } else {
+    trap.memory = find_memory(store, address);
+    if (!trap.memory) return false;
+    trap.code = GW_TRAP_MEMORY_OUT_OF_BOUNDS;
+    trap.address = address - (uintptr_t)trap.memory->ctx.base;
+  }
+  store->trap = trap;
+  return true;
+}
+
+static void pass_on(int number, siginfo_t *info, void *context) {
+  size_t i = 0;
+  while (signals[i] != number) i++;
+  const struct sigaction *p = &previous[i];
+  if (p->sa_flags & SA_SIGINFO) {
+    p->sa_sigaction(number, info, context);
+  } else if (p->sa_handler != SIG_DFL && p->sa_handler != SIG_IGN) {
+    p->sa_handler(number);
+  } else {
+    /* The fault happens again when we return, and then has its default meaning. One that was sent must be sent again. */
+    signal(number, SIG_DFL);
+    if (info->si_code <= 0) raise(number);
+  }
+}
+
+static void handle_signal(int number, siginfo_t *info, void *context) {
+  struct gw_store *store = current;
+  greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
+  if (!store || !classify(store, number, info, (uintptr_t)registers[REG_RIP])) {
+    pass_on(number, info, context);
+    return;
+  }
+  store->state = INVOCATION_TRAPPED;
+  struct fiber *f = &store->fiber;
+  uint8_t *sp = (uint8_t *)registers[REG_RSP];
+  sanitizer_forget_frames(sp >= f->low && sp < f->high ? sp : f->low, f->high);
+  registers[REG_RIP] = (greg_t)(uintptr_t)trap_land;
+  registers[REG_RSP] = (greg_t)(uintptr_t)(f->high - 64 - 8); /* as after a call: 8 off a multiple of 16 */
+  registers[REG_RDI] = (greg_t)(uintptr_t)store;
+}
+
+static int install_error;
+
+static void install(void) {
+  struct sigaction action = {.sa_sigaction = handle_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+  sigemptyset(&action.sa_mask);
+  for (size_t i = 0; i < N_SIGNALS; i++)
+    if (sigaction(signals[i], &action, &previous[i])) install_error = errno;
+}
+
+bool trap_handlers_install(struct gw_error *err) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, install);
+  if (!install_error) return true;
+  return error_set(err, GW_ERROR_UNAVAILABLE, "cannot install signal handlers: %s", strerror(install_error));
+}
+
+static pthread_key_t stack_key;
+
+static void free_signal_stack(void *stack) {
+  stack_t off = {.ss_flags = SS_DISABLE}, now;
+  if (sigaltstack(NULL, &now) == 0 && now.ss_sp == stack) sigaltstack(&off, NULL);
+  munmap(stack, SIGNAL_STACK_SIZE);
+}
+
+static void make_stack_key(void) { pthread_key_create(&stack_key, free_signal_stack); }
+
+bool trap_thread_prepare(struct gw_error *err) {
+  static _Thread_local bool is_prepared;
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  if (is_prepared) return true;
+  stack_t now;
+  if (sigaltstack(NULL, &now)) return error_set(err, GW_ERROR_UNAVAILABLE, "sigaltstack: %s", strerror(errno));
+  if ((now.ss_flags & SS_DISABLE) || now.ss_size < SIGNAL_STACK_MIN) {
+    pthread_once(&once, make_stack_key);
+    void *p = mmap(NULL, SIGNAL_STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a signal stack: %s", strerror(errno));
+    sigaltstack(&(stack_t){.ss_sp = p, .ss_size = SIGNAL_STACK_SIZE}, NULL);
+    pthread_setspecific(stack_key, p);
+  }
+  is_prepared = true;
+  return true;
+}
+
+/* " in function $f (module m)" into `out`. */
+static void describe_place(const struct gw_instance *instance, uint32_t func, char *out, size_t size) {
+  char name[96], module_name[64];
+  if (!instance || func == GW_NO_FUNC) return;
+  const struct module *m = &instance->module->decoded;
+  int n = snprintf(out, size, " in function %s", func_display_name(m, func, name, sizeof name));
+  if (m->name.size && n > 0 && (size_t)n < size)
+    snprintf(out + n, size - (size_t)n, " (module %s)", gw_module_name(instance->module, module_name, sizeof module_name));
+}
+
+void trap_describe(const struct gw_store *store, struct gw_error *err) {
+  const struct trap *t = &store->trap;
+  const struct gw_instance *instance = t->instance;
+  uint32_t func = instance ? t->func : GW_NO_FUNC;
+  if (!instance && t->pc) instance = find_instance(store, t->pc - 1, &func); /* a return address: the call lies before it */
+  char place[192] = "", address[80] = "";
+  describe_place(instance, func, place, sizeof place);
+  if (t->memory)
+    snprintf(address, sizeof address, " at address 0x%llx, memory size %llu", (unsigned long long)t->address,
+             (unsigned long long)t->memory->ctx.bytes);
+  if (err && err->code != GW_ERROR_NONE) return; /* the first one wins */
+  if (t->message[0])
+    error_set(err, GW_ERROR_TRAP, "%s", t->message);
+  else
+    error_set(err, GW_ERROR_TRAP, "%s%s%s", gw_trap_message(t->code), place, address);
+  if (!err) return;
+  err->trap = t->code;
+  err->func = func;
+}

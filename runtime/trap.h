@@ -1,0 +1,40 @@
+/* Traps: by call and by signal (essay in trap.c). */
+#ifndef RUNTIME_TRAP_H
+#define RUNTIME_TRAP_H
+
+#include "gasworks/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct gw_store;
+struct gw_instance;
+struct gw_memory;
+
+/* What is known when an invocation ends early. Written on the fiber or by the signal handler, read by the host. */
+struct trap {
+  enum gw_trap code;
+  const struct gw_instance *instance; /* whose code ran; NULL: look for pc */
+  uint32_t func;                      /* with instance, or GW_NO_FUNC */
+  uintptr_t pc;                       /* in guest code; 0: unknown */
+  const struct gw_memory *memory;     /* access out of bounds by a load or store, or NULL; */
+  uint64_t address;                   /* where */
+  char message[256];                  /* of a host function, or "" */
+};
+
+/* Once per process; later calls do nothing. */
+bool trap_handlers_install(struct gw_error *err);
+
+/* Before running guests on this thread: gives it a signal stack, unless it has one. */
+bool trap_thread_prepare(struct gw_error *err);
+
+/* The store whose guest runs on this thread, or NULL; returns the one before. Host side only. */
+struct gw_store *trap_set_current(struct gw_store *store);
+
+/* On the fiber: the invocation ends here. `pc`: return address into guest code, 0 when the place is in store->trap already. */
+_Noreturn void trap_raise(struct gw_store *store, enum gw_trap code, uintptr_t pc);
+
+/* Makes the error that the embedder sees of store->trap. */
+void trap_describe(const struct gw_store *store, struct gw_error *err);
+
+#endif
