@@ -152,6 +152,8 @@ static LLVMValueRef add_function(struct lower *l, const char *name, LLVMTypeRef 
   LLVMValueRef func = LLVMAddFunction(l->module, name, type);
   LLVMSetLinkage(func, LLVMInternalLinkage);
   add_attribute(l, func, LLVMAttributeFunctionIndex, "nounwind", 0);
+  /* The producer inlined already, and a fault's function is found from its address. */
+  add_attribute(l, func, LLVMAttributeFunctionIndex, "noinline", 0);
   /* A fault must happen at an address of ours: neither calls to libc (memcpy for a copy loop) nor a frame that
    * jumps over the stack's guard page. */
   add_string_attribute(l, func, "no-builtins", "");
