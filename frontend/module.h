@@ -19,8 +19,18 @@ enum val_kind { VAL_BOT, VAL_I32, VAL_I64, VAL_F32, VAL_F64, VAL_V128, VAL_REF }
 
 enum {
   HEAP_FIRST = 0x7fffe0,
-  HEAP_FUNC = HEAP_FIRST, HEAP_EXTERN, HEAP_ANY, HEAP_EQ, HEAP_I31, HEAP_STRUCT, HEAP_ARRAY, HEAP_EXN,
-  HEAP_NONE, HEAP_NOFUNC, HEAP_NOEXTERN, HEAP_NOEXN,
+  HEAP_FUNC = HEAP_FIRST,
+  HEAP_EXTERN,
+  HEAP_ANY,
+  HEAP_EQ,
+  HEAP_I31,
+  HEAP_STRUCT,
+  HEAP_ARRAY,
+  HEAP_EXN,
+  HEAP_NONE,
+  HEAP_NOFUNC,
+  HEAP_NOEXTERN,
+  HEAP_NOEXN,
 };
 
 #define REF_TYPE(nullable, heap) ((val_type)(VAL_REF | ((nullable) ? 0x100u : 0u) | ((uint32_t)(heap) << 9)))
@@ -42,10 +52,10 @@ enum comp_kind { COMP_FUNC, COMP_STRUCT, COMP_ARRAY };
 struct type_def {
   enum comp_kind kind;
   bool is_final;
-  uint32_t super;      /* type index, or NO_INDEX */
-  uint32_t group;      /* index of the first type of its recursive group */
-  uint32_t group_size; /* number of types in it */
-  uint32_t canonical;  /* process-wide id: equal exactly when the types are (frontend/types.h) */
+  uint32_t super;        /* type index, or NO_INDEX */
+  uint32_t group;        /* index of the first type of its recursive group */
+  uint32_t group_size;   /* number of types in it */
+  uint32_t canonical;    /* process-wide id: equal exactly when the types are (frontend/types.h) */
   struct func_type func; /* COMP_FUNC */
 };
 
@@ -104,17 +114,17 @@ struct local_run {
 
 /* One entry of the function index space; imported ones have no body. */
 struct func {
-  uint32_t type;        /* type index */
-  uint32_t import;      /* index into imports, or NO_INDEX */
-  const uint8_t *body;  /* first instruction, behind the local declarations */
-  const uint8_t *end;   /* just behind the final `end` */
+  uint32_t type;       /* type index */
+  uint32_t import;     /* index into imports, or NO_INDEX */
+  const uint8_t *body; /* first instruction, behind the local declarations */
+  const uint8_t *end;  /* just behind the final `end` */
   const struct local_run *runs;
   uint32_t n_runs;
-  uint32_t n_locals;    /* declared locals, without the parameters */
-  uint32_t max_stack;   /* greatest operand stack height, filled by validation */
-  uint32_t n_calls;     /* call instructions of any kind in the body, filled by validation; 0: a leaf */
-  bool is_declared;     /* may be the operand of ref.func */
-  struct name name;     /* from the name section; size 0 without one */
+  uint32_t n_locals;  /* declared locals, without the parameters */
+  uint32_t max_stack; /* greatest operand stack height, filled by validation */
+  uint32_t n_calls;   /* call instructions of any kind in the body, filled by validation; 0: a leaf */
+  bool is_declared;   /* may be the operand of ref.func */
+  struct name name;   /* from the name section; size 0 without one */
 };
 
 struct global {
@@ -177,10 +187,11 @@ struct module {
   struct data_segment *datas;
   uint32_t n_types, n_imports, n_funcs, n_tables, n_memories, n_globals, n_tags, n_exports, n_elems, n_datas;
   uint32_t n_imported_funcs, n_imported_tables, n_imported_memories, n_imported_globals, n_imported_tags;
-  uint32_t start;        /* function index, or NO_INDEX */
-  uint32_t data_count;   /* of the data count section, or NO_INDEX */
-  struct name name;      /* from the name section */
-  size_t code_size;      /* bytes of the code section */
+  uint32_t start;                        /* function index, or NO_INDEX */
+  uint32_t data_count;                   /* of the data count section, or NO_INDEX */
+  struct name name;                      /* from the name section */
+  size_t code_size;                      /* bytes of the code section */
+  const struct export **exports_by_name; /* sorted, n_exports of them; filled by validation */
 };
 
 /* Decodes `size` bytes into `*m`. On failure `*m` is cleared and `err` says what and where. Thread-safe. */

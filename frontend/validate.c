@@ -1,0 +1,209 @@
+/* Validation of the module's parts (spec 3.5). */
+#include "frontend/types.h"
+#include "frontend/validate.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool validator_fail(struct validator *v, enum gw_error_code code, const char *format, ...) {
+  v->failed = true;
+  if (v->err->code != GW_ERROR_NONE) return false;
+  char text[192], name[64];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  if (v->func == GW_NO_FUNC) return error_at(v->err, code, v->in.offset, "%s", text);
+  error_at(v->err, code, v->in.offset, "%s in function %s", text, func_display_name(v->m, v->func, name, sizeof name));
+  v->err->func = v->func;
+  return false;
+}
+
+const struct func_type *validator_func_type(struct validator *v, uint32_t index) {
+  if (index < v->m->n_types && v->m->types[index].kind == COMP_FUNC) return &v->m->types[index].func;
+  validator_fail(v, GW_ERROR_INVALID, "unknown type %u", index);
+  return NULL;
+}
+
+bool validator_need(struct validator *v, enum feature f, const char *what) {
+  return feature_is_on(f) || validator_fail(v, GW_ERROR_UNSUPPORTED, "unsupported feature: %s: %s", feature_name(f), what);
+}
+
+/* Outside of bodies errors are placed by what is at hand. */
+static void place(struct validator *v, const void *bytes) {
+  v->in.offset = bytes ? (uint64_t)((const uint8_t *)bytes - v->m->bytes) : GW_NO_OFFSET;
+}
+
+static bool check_limits(struct validator *v, const struct limits *l, uint64_t most, const char *too_large) {
+  if (l->min > most || (l->has_max && l->max > most)) return validator_fail(v, GW_ERROR_INVALID, "%s", too_large);
+  if (l->has_max && l->min > l->max) return validator_fail(v, GW_ERROR_INVALID, "size minimum must not be greater than maximum");
+  return true;
+}
+
+static bool check_memory_type(struct validator *v, const struct memory_type *t) {
+  const struct limits *l = &t->limits;
+  unsigned address_bits = l->is_64 ? 64 : 32;
+  uint64_t most = l->page_size_log2 == 0 && l->is_64 ? UINT64_MAX : UINT64_C(1) << (address_bits - l->page_size_log2);
+  if (l->page_size_log2 == 0 && !l->is_64) most = UINT32_MAX;
+  if (l->is_shared && !l->has_max) return validator_fail(v, GW_ERROR_INVALID, "shared memory must have maximum");
+  return check_limits(v, l, most,
+                      l->is_64 ? "memory size must be at most 2^48 pages" : "memory size must be at most 65536 pages (4GiB)");
+}
+
+static bool check_func_types(struct validator *v) {
+  const struct module *m = v->m;
+  for (uint32_t i = 0; i < m->n_funcs; i++) {
+    const struct func *f = &m->funcs[i];
+    place(v, f->body);
+    if (f->import != NO_INDEX) v->in.offset = m->imports[f->import].offset;
+    if (!validator_func_type(v, f->type)) return false;
+  }
+  for (uint32_t i = 0; i < m->n_tags; i++) {
+    const struct func_type *type = validator_func_type(v, m->tags[i].type);
+    if (!type) return false;
+    if (type->n_results) return validator_fail(v, GW_ERROR_INVALID, "non-empty tag result type");
+  }
+  return true;
+}
+
+static bool check_tables(struct validator *v) {
+  const struct module *m = v->m;
+  for (uint32_t i = 0; i < m->n_tables; i++) {
+    const struct table *t = &m->tables[i];
+    place(v, t->init.bytes);
+    if (t->import != NO_INDEX) v->in.offset = m->imports[t->import].offset;
+    uint64_t most = t->type.limits.is_64 ? UINT64_MAX : UINT32_MAX;
+    if (!check_limits(v, &t->type.limits, most, "table size must be at most 2^32-1")) return false;
+    if (t->init.bytes && !validate_const_expr(v, &t->init, t->type.elem, m->n_imported_globals)) return false;
+  }
+  return true;
+}
+
+static bool check_memories(struct validator *v) {
+  const struct module *m = v->m;
+  for (uint32_t i = 0; i < m->n_memories; i++) {
+    place(v, NULL);
+    if (m->memories[i].import != NO_INDEX) v->in.offset = m->imports[m->memories[i].import].offset;
+    if (i == 1 && !validator_need(v, FEATURE_MULTI_MEMORY, "more than one memory")) return false;
+    if (!check_memory_type(v, &m->memories[i].type)) return false;
+  }
+  return true;
+}
+
+static bool check_globals(struct validator *v) {
+  const struct module *m = v->m;
+  for (uint32_t i = m->n_imported_globals; i < m->n_globals; i++)
+    if (!validate_const_expr(v, &m->globals[i].init, m->globals[i].type.type, i)) return false;
+  return true;
+}
+
+/* --- exports ------------------------------------------------------------------------------------------------------ */
+
+static int compare_exports(const void *a, const void *b) {
+  const struct name *x = &(*(const struct export *const *)a)->name, *y = &(*(const struct export *const *)b)->name;
+  uint32_t n = x->size < y->size ? x->size : y->size;
+  int order = n ? memcmp(x->bytes, y->bytes, n) : 0;
+  return order ? order : (x->size > y->size) - (x->size < y->size);
+}
+
+static bool check_export_names(struct validator *v) {
+  struct module *m = v->m;
+  m->exports_by_name = arena_alloc_array(&m->arena, m->n_exports, sizeof *m->exports_by_name);
+  for (uint32_t i = 0; i < m->n_exports; i++) m->exports_by_name[i] = &m->exports[i];
+  qsort(m->exports_by_name, m->n_exports, sizeof *m->exports_by_name, compare_exports);
+  for (uint32_t i = 1; i < m->n_exports; i++) {
+    if (compare_exports(&m->exports_by_name[i - 1], &m->exports_by_name[i])) continue;
+    const struct name *name = &m->exports_by_name[i]->name;
+    place(v, name->bytes);
+    return validator_fail(v, GW_ERROR_INVALID, "duplicate export name \"%.*s\"", name->size < 64 ? (int)name->size : 64,
+                          name->bytes);
+  }
+  return true;
+}
+
+static bool check_exports(struct validator *v) {
+  struct module *m = v->m;
+  static const char *const words[] = {"function", "table", "memory", "global", "tag"};
+  const uint32_t counts[] = {m->n_funcs, m->n_tables, m->n_memories, m->n_globals, m->n_tags};
+  for (uint32_t i = 0; i < m->n_exports; i++) {
+    const struct export *e = &m->exports[i];
+    place(v, e->name.bytes);
+    if (e->index >= counts[e->kind]) return validator_fail(v, GW_ERROR_INVALID, "unknown %s %u", words[e->kind], e->index);
+    if (e->kind == EXTERN_FUNC) m->funcs[e->index].is_declared = true;
+  }
+  return check_export_names(v);
+}
+
+static bool check_start(struct validator *v) {
+  const struct module *m = v->m;
+  if (m->start == NO_INDEX) return true;
+  place(v, NULL);
+  if (m->start >= m->n_funcs) return validator_fail(v, GW_ERROR_INVALID, "unknown function %u", m->start);
+  const struct func_type *type = &m->types[m->funcs[m->start].type].func;
+  if (type->n_params || type->n_results) return validator_fail(v, GW_ERROR_INVALID, "start function must take and give nothing");
+  return true;
+}
+
+/* --- segments ----------------------------------------------------------------------------------------------------- */
+
+static val_type address_type(const struct limits *l) { return l->is_64 ? VAL_I64 : VAL_I32; }
+
+static bool check_elem(struct validator *v, const struct elem_segment *e) {
+  struct module *m = v->m;
+  place(v, e->offset.bytes);
+  if (e->mode == SEGMENT_ACTIVE) {
+    if (e->table >= m->n_tables) return validator_fail(v, GW_ERROR_INVALID, "unknown table %u", e->table);
+    const struct table_type *t = &m->tables[e->table].type;
+    char to[32], from[32];
+    if (t->elem != e->type)
+      return validator_fail(v, GW_ERROR_INVALID, "type mismatch: table of %s cannot take %s",
+                            val_type_name(t->elem, to, sizeof to), val_type_name(e->type, from, sizeof from));
+    if (!validate_const_expr(v, &e->offset, address_type(&t->limits), m->n_globals)) return false;
+  }
+  for (uint32_t i = 0; i < e->n && e->funcs; i++) {
+    if (e->funcs[i] >= m->n_funcs) return validator_fail(v, GW_ERROR_INVALID, "unknown function %u", e->funcs[i]);
+    m->funcs[e->funcs[i]].is_declared = true;
+  }
+  for (uint32_t i = 0; i < e->n && e->exprs; i++)
+    if (!validate_const_expr(v, &e->exprs[i], e->type, m->n_globals)) return false;
+  return true;
+}
+
+static bool check_elems(struct validator *v) {
+  for (uint32_t i = 0; i < v->m->n_elems; i++)
+    if (!check_elem(v, &v->m->elems[i])) return false;
+  return true;
+}
+
+static bool check_datas(struct validator *v) {
+  const struct module *m = v->m;
+  for (uint32_t i = 0; i < m->n_datas; i++) {
+    const struct data_segment *s = &m->datas[i];
+    if (s->mode != SEGMENT_ACTIVE) continue;
+    place(v, s->offset.bytes);
+    if (s->memory >= m->n_memories) return validator_fail(v, GW_ERROR_INVALID, "unknown memory %u", s->memory);
+    if (!validate_const_expr(v, &s->offset, address_type(&m->memories[s->memory].type.limits), m->n_globals)) return false;
+  }
+  return true;
+}
+
+static bool check_bodies(struct validator *v) {
+  for (uint32_t i = v->m->n_imported_funcs; i < v->m->n_funcs; i++)
+    if (!validate_body(v, i)) return false;
+  return true;
+}
+
+bool module_validate(struct module *m, struct gw_error *err) {
+  struct gw_error unwanted = {0};
+  struct validator v = {.m = m, .err = err ? err : &unwanted, .func = GW_NO_FUNC};
+  /* ref.func in bodies needs to know what the rest declares: bodies come last. */
+  bool ok = check_func_types(&v) && check_tables(&v) && check_memories(&v) && check_globals(&v) && check_exports(&v) &&
+            check_start(&v) && check_elems(&v) && check_datas(&v) && check_bodies(&v);
+  free(v.stack);
+  free(v.frames);
+  free(v.locals);
+  free(v.run_ends);
+  return ok;
+}

@@ -1,0 +1,72 @@
+/* Private to the validator (validate*.c). */
+#ifndef FRONTEND_VALIDATE_H
+#define FRONTEND_VALIDATE_H
+
+#include "frontend/instruction.h"
+#include "frontend/limit.h"
+
+/* One entry of the control stack (spec, appendix "Validation Algorithm"). */
+struct frame {
+  struct func_type type;
+  val_type single; /* storage of the result where the block's type has no index; read through frame_results */
+  uint32_t height; /* of the operand stack at its start, parameters below it not counted */
+  uint8_t opcode;  /* OP_BLOCK, OP_LOOP, OP_IF, OP_ELSE; OP_BLOCK for the function itself */
+  bool is_unreachable;
+};
+
+/* Validates function bodies one after the other; the stacks are kept. */
+struct validator {
+  struct module *m;
+  struct gw_error *err;
+  struct reader r;
+  struct instruction in;
+  uint32_t func; /* being validated; GW_NO_FUNC outside of bodies */
+  bool failed;
+
+  val_type *stack;
+  uint32_t n_stack, stack_capacity, max_stack;
+  struct frame *frames;
+  uint32_t n_frames, frames_capacity;
+
+  /* Types of the first n_locals locals; those behind are found in run_ends by binary search, so that a declaration of
+   * 50,000 locals in six bytes costs nothing. */
+  val_type *locals;
+  uint32_t n_locals, locals_capacity;
+  uint32_t *run_ends; /* per run: the index just behind its last local */
+  uint32_t runs_capacity;
+  uint32_t n_calls;
+  uint64_t n_type_moves; /* see LIMIT_TYPE_MOVES */
+};
+
+/* Records "message in function NAME (at byte ...)" and makes the validator fail; always returns false. */
+bool validator_fail(struct validator *v, enum gw_error_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* The function type with this index, or NULL after "unknown type". */
+const struct func_type *validator_func_type(struct validator *v, uint32_t index);
+
+/* Refuses `f` when it is off. */
+bool validator_need(struct validator *v, enum feature f, const char *what);
+
+/* Operands and blocks (validate_stack.c). */
+void push(struct validator *v, val_type t);
+val_type pop(struct validator *v);                    /* any type; VAL_BOT where code is unreachable */
+val_type pop_expect(struct validator *v, val_type t); /* that type */
+void push_list(struct validator *v, uint32_t n, const val_type *types);
+void pop_list(struct validator *v, uint32_t n, const val_type *types);
+void push_frame(struct validator *v, enum op op, struct func_type type, val_type single);
+struct frame pop_frame(struct validator *v);
+void set_unreachable(struct validator *v);
+const val_type *frame_results(const struct frame *f);
+
+static inline struct frame *top_frame(struct validator *v) { return &v->frames[v->n_frames - 1]; }
+
+/* Instructions whose signature is not in the table (validate_special.c). */
+void validate_special(struct validator *v);
+
+/* Checks a function defined here and fills its max_stack and n_calls (validate_body.c). */
+bool validate_body(struct validator *v, uint32_t func);
+
+/* A constant expression of type `type` that may read the first n_globals globals. */
+bool validate_const_expr(struct validator *v, const struct const_expr *expr, val_type type, uint32_t n_globals);
+
+#endif

@@ -1,0 +1,226 @@
+/* Function bodies and constant expressions: the loop over instructions, and those that the opcode table fully describes. */
+#include "frontend/types.h"
+#include "frontend/validate.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The table's columns, ready for the loop. */
+struct rule {
+  uint8_t n_operands;
+  bool is_special, is_refused, has_result;
+  val_type operands[4], result;
+  uint8_t memory_align; /* log2 of the natural alignment + 1; 0: no memory access */
+  bool is_atomic;       /* must be aligned exactly */
+  uint8_t n_lanes;      /* 0: no lane */
+};
+
+static struct rule rules[OP_COUNT];
+static pthread_once_t rules_once = PTHREAD_ONCE_INIT;
+
+static val_type letter_type(char c) {
+  switch (c) {
+  case 'i': return VAL_I32;
+  case 'I': return VAL_I64;
+  case 'f': return VAL_F32;
+  case 'F': return VAL_F64;
+  default: return VAL_V128;
+  }
+}
+
+static void fill_access(struct rule *rule, enum immediate immediate) {
+  static const struct {
+    uint8_t align_plus_one, n_lanes;
+  } accesses[] = {
+      [IMM_MEM1] = {1, 0},       [IMM_MEM2] = {2, 0},         [IMM_MEM4] = {3, 0},       [IMM_MEM8] = {4, 0},
+      [IMM_MEM16] = {5, 0},      [IMM_LANE2] = {0, 2},        [IMM_LANE4] = {0, 4},      [IMM_LANE8] = {0, 8},
+      [IMM_LANE16] = {0, 16},    [IMM_MEM1_LANE16] = {1, 16}, [IMM_MEM2_LANE8] = {2, 8}, [IMM_MEM4_LANE4] = {3, 4},
+      [IMM_MEM8_LANE2] = {4, 2},
+  };
+  if (immediate >= sizeof accesses / sizeof accesses[0]) return;
+  rule->memory_align = accesses[immediate].align_plus_one;
+  rule->n_lanes = accesses[immediate].n_lanes;
+}
+
+static void fill_rules(void) {
+  for (int op = 0; op < OP_COUNT; op++) {
+    const struct op_info *info = &op_table[op];
+    struct rule *rule = &rules[op];
+    rule->is_refused = !feature_is_on(info->feature);
+    rule->is_special = !strcmp(info->signature, "SPECIAL");
+    rule->is_atomic = info->feature == FEATURE_THREADS;
+    fill_access(rule, info->immediate);
+    if (rule->is_special || !strcmp(info->signature, "___")) continue;
+    const char *s = info->signature;
+    if ((rule->has_result = *s != '_')) rule->result = letter_type(*s++);
+    for (s++; *s; s++) rule->operands[rule->n_operands++] = letter_type(*s);
+  }
+}
+
+static void check_access(struct validator *v, const struct rule *rule) {
+  const struct instruction *in = &v->in;
+  uint32_t natural = rule->memory_align - 1u;
+  if (in->mem.memory >= v->m->n_memories)
+    validator_fail(v, GW_ERROR_INVALID, "unknown memory %u", in->mem.memory);
+  else if (in->mem.align > natural)
+    validator_fail(v, GW_ERROR_INVALID, "alignment must not be larger than natural: 2^%u for %s", in->mem.align,
+                   op_table[in->op].text);
+  else if (rule->is_atomic && in->mem.align != natural)
+    validator_fail(v, GW_ERROR_INVALID, "atomic alignment must be natural");
+  else if (in->mem.offset > UINT32_MAX && !v->m->memories[in->mem.memory].type.limits.is_64)
+    validator_fail(v, GW_ERROR_INVALID, "offset out of range: %llu", (unsigned long long)in->mem.offset);
+}
+
+static void check_lanes(struct validator *v, const struct rule *rule) {
+  if (rule->n_lanes && v->in.lane >= rule->n_lanes) validator_fail(v, GW_ERROR_INVALID, "invalid lane index %u", v->in.lane);
+  if (v->in.op != OP_I8X16_SHUFFLE) return;
+  for (int i = 0; i < 16; i++)
+    if (v->in.value.v128[i] >= 32) validator_fail(v, GW_ERROR_INVALID, "invalid lane index %u", v->in.value.v128[i]);
+}
+
+static void check_immediates(struct validator *v, const struct rule *rule) {
+  if (rule->is_refused) {
+    validator_need(v, op_table[v->in.op].feature, op_table[v->in.op].text);
+    return;
+  }
+  if (rule->memory_align) check_access(v, rule);
+  check_lanes(v, rule);
+}
+
+/* An instruction whose signature is in the table. */
+static inline void apply_rule(struct validator *v, const struct rule *rule) {
+  for (uint32_t i = rule->n_operands; i-- > 0;) {
+    val_type want = rule->operands[i];
+    /* The address is the first operand of every access. */
+    if (i == 0 && rule->memory_align && v->m->memories[v->in.mem.memory].type.limits.is_64) want = VAL_I64;
+    if (v->n_stack > top_frame(v)->height && v->stack[v->n_stack - 1] == want)
+      v->n_stack--;
+    else
+      pop_expect(v, want);
+  }
+  if (rule->has_result) push(v, rule->result);
+}
+
+/* Reads and checks one instruction; false at the first error. */
+static bool check_instruction(struct validator *v) {
+  if (!instruction_read(&v->r, &v->in)) {
+    v->failed = true;
+    return false;
+  }
+  const struct rule *rule = &rules[v->in.op];
+  if (rule->is_refused || rule->memory_align || rule->n_lanes || v->in.op == OP_I8X16_SHUFFLE) check_immediates(v, rule);
+  if (v->failed) return false;
+  if (rule->is_special)
+    validate_special(v);
+  else
+    apply_rule(v, rule);
+  return !v->failed;
+}
+
+static void start(struct validator *v, const uint8_t *at, const uint8_t *end) {
+  pthread_once(&rules_once, fill_rules);
+  reader_init(&v->r, v->m->bytes, at, end, v->err);
+  v->r.is_part = true;
+  v->n_stack = v->n_frames = v->max_stack = v->n_calls = 0;
+}
+
+/* --- bodies ------------------------------------------------------------------------------------------------------- */
+
+static void *resize(void *p, uint32_t *capacity, uint32_t n, size_t item_size) {
+  if (n <= *capacity) return p;
+  free(p);
+  *capacity = 2 * n;
+  p = malloc(*capacity * item_size);
+  if (p) return p;
+  fputs("gasworks: out of memory\n", stderr);
+  abort();
+}
+
+static void lay_out_locals(struct validator *v, const struct func *f, const struct func_type *type) {
+  uint32_t wanted = type->n_params + f->n_locals, most = type->n_params + 64 + (uint32_t)(f->end - f->body);
+  v->n_locals = wanted < most ? wanted : most;
+  v->locals = resize(v->locals, &v->locals_capacity, v->n_locals, sizeof *v->locals);
+  v->run_ends = resize(v->run_ends, &v->runs_capacity, f->n_runs, sizeof *v->run_ends);
+  uint32_t n = type->n_params;
+  if (n) memcpy(v->locals, type->params, n * sizeof *v->locals);
+  uint32_t end = n;
+  for (uint32_t i = 0; i < f->n_runs; i++) {
+    v->run_ends[i] = end += f->runs[i].count;
+    while (n < end && n < v->n_locals) v->locals[n++] = f->runs[i].type;
+  }
+}
+
+/* Says what is wrong with a body whose instructions did not end where it does. */
+static void check_body_end(struct validator *v, const struct func *f) {
+  if (!v->failed && v->r.at != f->end) {
+    v->in.offset = (uint64_t)(v->r.at - v->r.start);
+    validator_fail(v, GW_ERROR_MALFORMED, "END opcode expected: %zu bytes behind the end of the function", reader_left(&v->r));
+  }
+}
+
+bool validate_body(struct validator *v, uint32_t func) {
+  struct func *f = &v->m->funcs[func];
+  const struct func_type *type = &v->m->types[f->type].func;
+  v->func = func;
+  start(v, f->body, f->end);
+  lay_out_locals(v, f, type);
+  push_frame(v, OP_BLOCK, (struct func_type){.n_results = type->n_results, .results = type->results}, VAL_BOT);
+  while (v->n_frames && check_instruction(v)) {
+  }
+  check_body_end(v, f);
+  f->max_stack = v->max_stack;
+  f->n_calls = v->n_calls;
+  if (v->r.failed && v->err->func == GW_NO_FUNC) v->err->func = func;
+  v->func = GW_NO_FUNC;
+  return !v->failed;
+}
+
+/* --- constant expressions (spec 3.4, "Constant Expressions") ------------------------------------------------------ */
+
+static bool check_const_global(struct validator *v, uint32_t n_globals) {
+  const struct module *m = v->m;
+  uint32_t index = v->in.index;
+  if (index >= n_globals) return validator_fail(v, GW_ERROR_INVALID, "unknown global %u", index);
+  if (m->globals[index].type.is_mutable)
+    return validator_fail(v, GW_ERROR_INVALID, "constant expression required: global %u is mutable", index);
+  return index < m->n_imported_globals || validator_need(v, FEATURE_GC, "global.get of a global that is not imported");
+}
+
+static bool check_constant(struct validator *v, uint32_t n_globals) {
+  switch (v->in.op) {
+  case OP_I32_CONST:
+  case OP_I64_CONST:
+  case OP_F32_CONST:
+  case OP_F64_CONST:
+  case OP_REF_NULL:
+  case OP_END:
+  case OP_V128_CONST: return true;
+  case OP_I32_ADD:
+  case OP_I32_SUB:
+  case OP_I32_MUL:
+  case OP_I64_ADD:
+  case OP_I64_SUB:
+  case OP_I64_MUL: return validator_need(v, FEATURE_EXTENDED_CONST, op_table[v->in.op].text);
+  case OP_REF_FUNC: /* stands outside of all bodies, and so declares the function */
+    if (v->in.index < v->m->n_funcs) v->m->funcs[v->in.index].is_declared = true;
+    return true;
+  case OP_GLOBAL_GET: return check_const_global(v, n_globals);
+  default:
+    return validator_fail(v, GW_ERROR_INVALID, "constant expression required: %s is not constant", op_table[v->in.op].text);
+  }
+}
+
+bool validate_const_expr(struct validator *v, const struct const_expr *expr, val_type type, uint32_t n_globals) {
+  start(v, expr->bytes, expr->bytes + expr->size);
+  push_frame(v, OP_BLOCK, (struct func_type){.n_results = 1}, type);
+  while (v->n_frames && !v->failed) {
+    struct reader peek = v->r;
+    if (!instruction_read(&peek, &v->in) || !check_constant(v, n_globals))
+      v->failed = true;
+    else
+      check_instruction(v);
+  }
+  return !v->failed;
+}
