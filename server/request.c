@@ -156,6 +156,18 @@ static int check_framing(struct connection *c) {
   return 0;
 }
 
+/* RFC 9110, 5.1. The parser lets spaces through, which other servers on the way may read differently. */
+static bool is_token(const char *name) {
+  static const char others[] = "!#$%&'*+-.^_`|~";
+  if (!*name) return false;
+  for (; *name; name++) {
+    char lower = (char)(*name | 32);
+    bool is_plain = (lower >= 'a' && lower <= 'z') || (*name >= '0' && *name <= '9');
+    if (!is_plain && !strchr(others, *name)) return false;
+  }
+  return true;
+}
+
 static int on_headers_complete(llhttp_t *parser) {
   struct connection *c = parser->data;
   struct request *r = &c->request;
@@ -164,6 +176,7 @@ static int on_headers_complete(llhttp_t *parser) {
   for (uint32_t i = 0; i < r->n_headers; i++) {
     r->headers[i].name = (const char *)r->head.bytes + r->name_at[i];
     r->headers[i].value = (const char *)r->head.bytes + r->value_at[i];
+    if (!is_token(r->headers[i].name)) return refuse(c, 400, "a header name holds characters it may not");
   }
   r->is_head_complete = true;
   r->method = (llhttp_method_t)parser->method;
