@@ -140,13 +140,7 @@ static LLVMValueRef divide(struct lower_func *f, LLVMOpcode op, LLVMValueRef a, 
 
 /* The quiet form of a NaN in `v`; other values as they are. */
 static LLVMValueRef quiet(struct lower_func *f, LLVMValueRef v) {
-  const struct lower *l = f->l;
-  bool is_64 = LLVMTypeOf(v) == l->f64;
-  LLVMTypeRef bits_type = is_64 ? l->i64 : l->i32;
-  LLVMValueRef bits = LLVMBuildBitCast(l->builder, v, bits_type, "");
-  LLVMValueRef quiet_bit = LLVMConstInt(bits_type, is_64 ? 1ull << 51 : 1ull << 22, false);
-  LLVMValueRef quieted = LLVMBuildBitCast(l->builder, LLVMBuildOr(l->builder, bits, quiet_bit, ""), LLVMTypeOf(v), "");
-  return LLVMBuildSelect(l->builder, LLVMBuildFCmp(l->builder, LLVMRealUNO, v, v, ""), quieted, v, "");
+  return lower_intrinsic(f->l, "llvm.canonicalize", LLVMTypeOf(v), &v, 1);
 }
 
 /* LLVM may fold x * 1, x / 1, x + 0 and their negations to x or -x, which would let a signalling NaN through; Wasm wants
@@ -266,11 +260,8 @@ static LLVMValueRef lower_binary(struct lower_func *f, const struct lower_row *r
   }
   case LOWER_ROT: args[1] = a; return lower_intrinsic(l, row->intrinsic, type, args, 3);
   case LOWER_FBIN: return float_binary(f, row->code, a, b);
-  case LOWER_FMINMAX: {
-    LLVMValueRef v = lower_intrinsic(l, row->intrinsic, type, args, 2);
-    return a == b ? quiet(f, v) : v; /* folded to its operand otherwise */
-  }
-  default: return lower_intrinsic(l, row->intrinsic, type, args, 2); /* COPYSIGN */
+  case LOWER_FMINMAX: return quiet(f, lower_intrinsic(l, row->intrinsic, type, args, 2)); /* LLVM's may return a signalling NaN */
+  default: return lower_intrinsic(l, row->intrinsic, type, args, 2);                      /* COPYSIGN */
   }
 }
 
