@@ -1,0 +1,143 @@
+#include "server/cli_client.h"
+
+#include "base/error.h"
+
+#include <curl/curl.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+const char *client_default_server(void) {
+  const char *server = getenv("GASWORKS_SERVER");
+  return server && *server ? server : "http://127.0.0.1:8080";
+}
+
+/* The value of a header line when it is the one called `name` (with its colon), else NULL. */
+static const char *header_value(const char *line, const char *name) {
+  size_t size = strlen(name);
+  if (strncasecmp(line, name, size) != 0) return NULL;
+  line += size;
+  return line + strspn(line, " \t");
+}
+
+struct receiver {
+  struct client_reply *reply;
+  bool wants_headers;
+};
+
+static size_t receive_header(char *bytes, size_t one, size_t size, void *user) {
+  struct receiver *receiver = user;
+  struct client_reply *reply = receiver->reply;
+  char line[256];
+  (void)one;
+  if (receiver->wants_headers) buffer_append(&reply->headers, bytes, size);
+  size_t n = size < sizeof line ? size : sizeof line - 1;
+  memcpy(line, bytes, n);
+  line[n] = 0;
+  const char *gas = header_value(line, "Gasworks-Gas:"), *type = header_value(line, "Content-Type:");
+  if (gas) {
+    reply->has_gas = true;
+    reply->gas = strtoull(gas, NULL, 10);
+  }
+  if (type) reply->is_problem = strncasecmp(type, "application/problem+json", 24) == 0;
+  return size;
+}
+
+static size_t receive_body(char *bytes, size_t one, size_t size, void *user) {
+  struct receiver *receiver = user;
+  (void)one;
+  buffer_append(&receiver->reply->body, bytes, size);
+  return size;
+}
+
+static void set_body(CURL *curl, const struct buffer *body) {
+  curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body->size ? (const char *)body->bytes : "");
+  curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->size);
+}
+
+static struct curl_slist *request_headers(const struct client_request *request) {
+  struct curl_slist *list = curl_slist_append(NULL, "Expect:"); /* no waiting for 100 Continue */
+  list = curl_slist_append(list, "Content-Type: application/octet-stream");
+  for (const char *const *h = request->headers; h && *h; h++) {
+    if (header_value(*h, "Content-Type:")) { /* the caller's takes the place of ours */
+      curl_slist_free_all(list);
+      list = curl_slist_append(NULL, "Expect:");
+    }
+  }
+  for (const char *const *h = request->headers; h && *h; h++) list = curl_slist_append(list, *h);
+  return list;
+}
+
+static CURLcode perform(CURL *curl, const struct client_request *request, struct receiver *receiver, char *message) {
+  struct buffer url = {0};
+  size_t base = strlen(request->server);
+  while (base && request->server[base - 1] == '/') base--;
+  buffer_append(&url, request->server, base);
+  buffer_append(&url, request->path, strlen(request->path) + 1);
+  struct curl_slist *headers = request_headers(request);
+  if (request->body) set_body(curl, request->body);
+  if (strcmp(request->method, "HEAD") == 0) curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+  curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+  curl_easy_setopt(curl, CURLOPT_URL, (const char *)url.bytes);
+  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+  curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, message);
+  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, receive_header);
+  curl_easy_setopt(curl, CURLOPT_HEADERDATA, receiver);
+  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive_body);
+  curl_easy_setopt(curl, CURLOPT_WRITEDATA, receiver);
+  CURLcode code = curl_easy_perform(curl);
+  curl_slist_free_all(headers);
+  buffer_clear(&url);
+  return code;
+}
+
+bool client_send(const struct client_request *request, struct client_reply *reply, struct gw_error *err) {
+  char message[CURL_ERROR_SIZE] = "";
+  struct receiver receiver = {reply, request->wants_headers};
+  *reply = (struct client_reply){0};
+  curl_global_init(CURL_GLOBAL_DEFAULT);
+  CURL *curl = curl_easy_init();
+  CURLcode code = curl ? perform(curl, request, &receiver, message) : CURLE_OUT_OF_MEMORY;
+  if (curl) curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply->status);
+  if (curl) curl_easy_cleanup(curl);
+  curl_global_cleanup();
+  *buffer_reserve(&reply->body, 1) = 0;
+  if (code == CURLE_OK) return true;
+  return error_set(err, GW_ERROR_UNAVAILABLE, "no answer from %s: %s", request->server,
+                   *message ? message : curl_easy_strerror(code));
+}
+
+void client_reply_clear(struct client_reply *reply) {
+  buffer_clear(&reply->headers);
+  buffer_clear(&reply->body);
+}
+
+/* Problem documents carry the titles of the error table and the messages of the trap table: back to the same code here, so that
+ * `deploy` of a bad module ends like `run` of it. */
+static struct gw_error problem_code(const cJSON *problem, long status) {
+  const char *title = cJSON_GetStringValue(cJSON_GetObjectItem(problem, "title"));
+  const char *trap = cJSON_GetStringValue(cJSON_GetObjectItem(problem, "trap"));
+  for (int i = 1; trap && i < GW_TRAP_COUNT; i++) {
+    if (strcmp(trap, gw_trap_message((enum gw_trap)i)) == 0)
+      return (struct gw_error){.code = GW_ERROR_TRAP, .trap = (enum gw_trap)i};
+  }
+  for (int i = 1; title && i < GW_ERROR_COUNT; i++)
+    if (strcasecmp(title, gw_error_title((enum gw_error_code)i)) == 0) return (struct gw_error){.code = (enum gw_error_code)i};
+  return (struct gw_error){.code = status == 404 ? GW_ERROR_NOT_FOUND : GW_ERROR_REQUEST};
+}
+
+bool client_problem(const struct client_reply *reply, struct gw_error *err) {
+  cJSON *json = reply->is_problem ? cJSON_Parse((const char *)reply->body.bytes) : NULL;
+  struct gw_error found = problem_code(json, reply->status);
+  const char *detail = cJSON_GetStringValue(cJSON_GetObjectItem(json, "detail"));
+  if (!detail) detail = cJSON_GetStringValue(cJSON_GetObjectItem(json, "title"));
+  if (detail) error_set(err, found.code, "%s (HTTP %ld)", detail, reply->status);
+  else error_set(err, found.code, "the answer was HTTP %ld", reply->status);
+  err->trap = found.trap;
+  cJSON_Delete(json);
+  return false;
+}

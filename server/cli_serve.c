@@ -1,0 +1,81 @@
+/* gasworks serve: fills the server's options and runs it in the foreground. */
+#include "server/cli.h"
+
+#include "base/error.h"
+#include "server/server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ADDRESS:PORT, [IPv6]:PORT, or a port alone. Cuts `text` in place. */
+static bool parse_listen(char *text, struct server_options *options) {
+  char *colon = strrchr(text, ':'), *port = colon ? colon + 1 : text;
+  uint64_t number;
+  if (!cli_parse_number(port, 1, &number) || number > UINT16_MAX) return false;
+  options->port = (uint16_t)number;
+  if (!colon) return true;
+  *colon = 0;
+  size_t size = strlen(text);
+  if (size >= 2 && text[0] == '[' && text[size - 1] == ']') {
+    text[size - 1] = 0;
+    text++;
+  }
+  options->address = *text ? text : options->address;
+  return true;
+}
+
+static int serve(const struct server_options *options) {
+  struct gw_error err = {0};
+  struct server *server = server_start(options, &err);
+  if (!server) return cli_fail(&err);
+  bool is_ipv6 = strchr(options->address, ':') != NULL;
+  if (!options->quiet)
+    fprintf(stderr, "gasworks: serving on http://%s%s%s:%u\n", is_ipv6 ? "[" : "", options->address, is_ipv6 ? "]" : "",
+            (unsigned)server_port(server));
+  bool ok = server_run(server, &err);
+  server_destroy(server);
+  return ok ? 0 : cli_fail(&err);
+}
+
+int cli_serve(int argc, char **argv) {
+  struct server_options o;
+  const char *listen = NULL;
+  uint64_t max_body, max_module, max_reply, map_size;
+  server_options_init(&o);
+  max_body = o.max_body, max_module = o.max_module, max_reply = o.max_reply, map_size = o.map_size;
+  const struct cli_option options[] = {
+      {"listen", 'l', CLI_TEXT, &listen, "ADDRESS:PORT", "where to listen; 127.0.0.1:8080 unless told, port 0 is any free one"},
+      {"data", 'd', CLI_TEXT, &o.data_dir, "DIR", "where functions and state are kept; gasworks-data unless told"},
+      {"workers", 'w', CLI_U32, &o.n_loops, "N", "event loops; one per core unless told"},
+      {"optimize", 'O', CLI_LEVEL, &o.opt_level, "0..3", "optimisation level; 2 unless told"},
+      {"gas-limit", 0, CLI_NUMBER, &o.gas_limit, "N", "gas of one invocation (k M G T allowed); 10G unless told"},
+      {"slice", 0, CLI_NUMBER, &o.slice, "N", "gas before other invocations get their turn; 10M unless told"},
+      {"max-memory", 0, CLI_SIZE, &o.max_memory, "BYTES", "limit of each linear memory (K M G allowed); 256M unless told"},
+      {"max-running", 0, CLI_U32, &o.max_running, "N", "invocations under way per worker, more get 503; 256 unless told"},
+      {"max-idle", 0, CLI_U32, &o.max_idle, "N", "idle instances kept per function and worker; 64 unless told"},
+      {"max-connections", 0, CLI_U32, &o.max_connections, "N", "connections per worker; 8192 unless told"},
+      {"max-body", 0, CLI_SIZE, &max_body, "BYTES", "limit of a request's body; 16M unless told"},
+      {"max-module", 0, CLI_SIZE, &max_module, "BYTES", "limit of a deployed module; 64M unless told"},
+      {"max-reply", 0, CLI_SIZE, &max_reply, "BYTES", "limit of a function's reply; 64M unless told"},
+      {"max-state", 0, CLI_SIZE, &map_size, "BYTES", "limit of the whole state store; 16G unless told"},
+      {"sync", 0, CLI_ON_OFF, &o.sync, "on|off", "state survives power failures, not only kill -9; on unless told"},
+      {"grace", 0, CLI_U32, &o.grace_ms, "MS", "how long running requests may finish at shutdown; 10000 unless told"},
+      {"quiet", 'q', CLI_FLAG, &o.quiet, NULL, "nothing on standard error but errors and what functions log"},
+  };
+  const struct cli_command command = {
+      .name = "serve",
+      .arguments = "",
+      .description = "Serves functions over HTTP until SIGTERM or SIGINT: PUT /v1/functions/NAME deploys one, /f/NAME/... calls it.",
+      .options = options,
+      .n_options = sizeof options / sizeof *options,
+  };
+  int exit_code;
+  if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
+  char *address = strdup(listen ? listen : "127.0.0.1:8080");
+  o.max_body = max_body, o.max_module = max_module, o.max_reply = max_reply, o.map_size = map_size;
+  if (address && parse_listen(address, &o)) exit_code = serve(&o);
+  else exit_code = cli_usage("serve", "--listen wants ADDRESS:PORT, not %s", listen);
+  free(address);
+  return exit_code;
+}
