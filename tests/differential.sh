@@ -18,8 +18,12 @@ passed=0 failed=0 skipped=0
 features=(--mvp-features --enable-mutable-globals --enable-sign-ext --enable-nontrapping-float-to-int --enable-multivalue
   --enable-bulk-memory)
 
-# Bytes that follow from the seed alone.
-make_input() { openssl enc -aes-128-ctr -nosalt -K "$(printf '%032x' "$1")" -iv 0 </dev/zero 2>/dev/null | head -c "$2" >"$3"; }
+# Bytes that follow from the seed alone: make_input SEED SIZE FILE
+make_input() {
+  node -e 'const [seed, size, file] = process.argv.slice(1);
+    const cipher = crypto.createCipheriv("aes-128-ctr", seed.padStart(16, "0"), Buffer.alloc(16));
+    fs.writeFileSync(file, cipher.update(Buffer.alloc(Number(size))))' "$@"
+}
 
 # V8 has one message where the suite has several.
 fold() {

@@ -11,7 +11,7 @@ passed=0 failed=0 files=0
 rules=(
   'include/*|gasworks|'
   'base/*|base/ gasworks|'
-  'frontend/lower*|frontend/ base/ instrument/cost. gasworks jit/|llvm-c/'
+  'frontend/lower*|frontend/ base/ instrument/ gasworks jit/|llvm-c/'
   'frontend/*|frontend/ base/ instrument/cost. gasworks|'
   'instrument/gas*|instrument/ frontend/ base/ gasworks jit/|llvm-c/'
   'instrument/*|instrument/ base/ gasworks|sodium.h'
