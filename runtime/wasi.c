@@ -1,0 +1,138 @@
+/* WASI preview 1: life of the context, and from an import's name to its handler. */
+#include "runtime/wasi_private.h"
+
+#include "base/error.h"
+#include "instrument/cost.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+static const char **copy_strings(struct arena *arena, const char *const *strings) {
+  size_t n = 0;
+  while (strings && strings[n]) n++;
+  const char **copy = arena_alloc_array(arena, n + 1, sizeof *copy);
+  for (size_t i = 0; i < n; i++) copy[i] = arena_copy(arena, strings[i], strlen(strings[i]) + 1);
+  return copy;
+}
+
+bool wasi_reset(struct wasi *wasi, const struct wasi_options *options, struct gw_error *err) {
+  wasi_close_all(wasi);
+  arena_clear(&wasi->arena);
+  wasi->out.size = wasi->error_out.size = 0;
+  wasi->args = copy_strings(&wasi->arena, options->args);
+  wasi->env = copy_strings(&wasi->arena, options->env);
+  wasi->input = options->stdin_bytes;
+  wasi->input_size = options->stdin_size;
+  wasi->input_offset = 0;
+  wasi->output_limit = options->output_limit ? options->output_limit : 16 << 20;
+  wasi->deterministic = options->deterministic;
+  wasi->was_nondeterministic = false;
+  wasi->may_wait = options->stdin_fd >= 0;
+  wasi->random_calls = 0;
+  wasi->exit_code = 0;
+  return wasi_open_all(wasi, options, err);
+}
+
+struct wasi *wasi_create(const struct wasi_options *options, struct gw_error *err) {
+  struct wasi *wasi = calloc(1, sizeof *wasi);
+  if (!wasi) {
+    error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for the WASI context");
+    return NULL;
+  }
+  if (wasi_reset(wasi, options, err)) return wasi;
+  wasi_destroy(wasi);
+  return NULL;
+}
+
+void wasi_destroy(struct wasi *wasi) {
+  if (!wasi) return;
+  wasi_close_all(wasi);
+  free(wasi->fds);
+  buffer_clear(&wasi->out);
+  buffer_clear(&wasi->error_out);
+  arena_clear(&wasi->arena);
+  free(wasi);
+}
+
+const struct buffer *wasi_stdout(const struct wasi *wasi) { return &wasi->out; }
+const struct buffer *wasi_stderr(const struct wasi *wasi) { return &wasi->error_out; }
+uint32_t wasi_exit_code(const struct wasi *wasi) { return wasi->exit_code; }
+bool wasi_was_nondeterministic(const struct wasi *wasi) { return wasi->was_nondeterministic; }
+
+/* --- errors and gas ----------------------------------------------------------------------------------------------- */
+
+enum wasi_errno wasi_host_errno(int host) {
+  enum { ___ = -1 };
+  static const struct {
+    int host;
+    enum wasi_errno code;
+  } table[] = {
+#define ERRNO(name, code, host_errno) {host_errno, WASI_E##name},
+#include "runtime/wasi_errno.def"
+#undef ERRNO
+  };
+  for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+    if (table[i].host == host) return table[i].code;
+  return WASI_EIO;
+}
+
+bool wasi_charge(struct wasi_call *c, uint64_t bytes) {
+  if (gw_instance_charge(c->caller, bytes * schedule_default()->gas[COST_HOST_BYTE])) return true;
+  c->trap = GW_TRAP_OUT_OF_GAS;
+  return false;
+}
+
+/* --- dispatch ----------------------------------------------------------------------------------------------------- */
+
+static enum gw_trap wasi_call(struct gw_instance *caller, void *env, union gw_value *values, bool is_unstable,
+                              enum wasi_errno (*handler)(struct wasi_call *)) {
+  struct wasi_call call = {.wasi = env, .caller = caller, .v = values, .is_unstable = is_unstable};
+  enum wasi_errno e = handler(&call);
+  values[0].u64 = e;
+  return call.trap;
+}
+
+#define WASI(name, signature, handler)                                                                 \
+  static enum gw_trap call_##name(struct gw_instance *caller, void *env, union gw_value *values) {     \
+    return wasi_call(caller, env, values, false, wasi_do_##handler);                                   \
+  }                                                                                                    \
+  static enum gw_trap unstable_##name(struct gw_instance *caller, void *env, union gw_value *values) { \
+    return wasi_call(caller, env, values, true, wasi_do_##handler);                                    \
+  }
+#include "runtime/wasi.def"
+#undef WASI
+
+static const struct gw_host_func preview1[] = {
+#define WASI(name, signature, handler) {"wasi_snapshot_preview1", #name, signature, call_##name},
+#include "runtime/wasi.def"
+#undef WASI
+};
+
+static const struct gw_host_func unstable[] = {
+#define WASI(name, signature, handler) {"wasi_unstable", #name, signature, unstable_##name},
+#include "runtime/wasi.def"
+#undef WASI
+};
+
+enum { N_FUNCS = sizeof preview1 / sizeof *preview1 };
+_Static_assert(N_FUNCS == 46, "the functions of preview 1");
+
+static bool name_is(const char *name, const char *bytes, uint32_t size) {
+  return strlen(name) == size && !memcmp(name, bytes, size);
+}
+
+bool wasi_resolve(void *wasi, const struct gw_import *import, struct gw_extern *out) {
+  const struct gw_host_func *funcs = NULL;
+  if (name_is(preview1[0].module, import->module, import->module_size)) funcs = preview1;
+  if (name_is(unstable[0].module, import->module, import->module_size)) funcs = unstable;
+  for (size_t i = 0; funcs && i < N_FUNCS; i++) {
+    if (!name_is(funcs[i].name, import->field, import->field_size)) continue;
+    out->kind = GW_EXTERN_HOST_FUNC;
+    out->of.host.func = &funcs[i];
+    out->of.host.env = wasi;
+    return true;
+  }
+  return false;
+}
