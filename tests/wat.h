@@ -1,0 +1,38 @@
+/* For unit tests: modules in the text format, assembled by wat2wasm when the test runs. */
+#ifndef TESTS_WAT_H
+#define TESTS_WAT_H
+
+#include "base/buffer.h"
+#include "gasworks.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static inline void wat_fail(const char *what, const char *why) {
+  fprintf(stderr, "%s: %s\n", what, why);
+  exit(1);
+}
+
+/* The module of `text`; the program ends when it does not assemble or validate. */
+static inline struct gw_module *wat_module(struct gw_engine *engine, const char *text) {
+  char source[] = "/tmp/gasworks-wat-XXXXXX", binary[64], command[256];
+  int fd = mkstemp(source);
+  if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text)) wat_fail("wat", "cannot write a temporary file");
+  close(fd);
+  snprintf(binary, sizeof binary, "%s.wasm", source);
+  snprintf(command, sizeof command, "wat2wasm --debug-names --enable-extended-const %s -o %s", source, binary);
+  if (system(command) != 0) wat_fail("wat2wasm", text);
+  struct buffer bytes = {0};
+  struct gw_error err = {0};
+  if (!buffer_read_file(&bytes, binary, 1 << 20, &err)) wat_fail("wat", err.message);
+  struct gw_module *module = gw_module_create(engine, bytes.bytes, bytes.size, &err);
+  if (!module) wat_fail(text, err.message);
+  buffer_clear(&bytes);
+  unlink(source);
+  unlink(binary);
+  return module;
+}
+
+#endif
