@@ -78,6 +78,8 @@ void gw_store_destroy(struct gw_store *store);
 void gw_store_set_gas_limit(struct gw_store *store, uint64_t gas_limit);
 /* Gas of the last (or current) invocation, at most the limit. */
 uint64_t gw_store_gas_used(const struct gw_store *store);
+/* The limit of the last (or current) invocation; INT64_MAX without one. */
+uint64_t gw_store_gas_limit(const struct gw_store *store);
 /* The embedder's own pointer. */
 void gw_store_set_user(struct gw_store *store, void *user);
 void *gw_store_user(const struct gw_store *store);

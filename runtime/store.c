@@ -62,6 +62,8 @@ static void begin_gas(struct gw_store *store) {
   store->reserve = store->limit - (uint64_t)store->exec.gas;
 }
 
+uint64_t gw_store_gas_limit(const struct gw_store *store) { return store->limit; }
+
 uint64_t gw_store_gas_used(const struct gw_store *store) {
   if (!store->engine->options.gas) return 0;
   if (store->exec.gas >= 0) return store->limit - store->reserve - (uint64_t)store->exec.gas;

@@ -13,15 +13,15 @@ struct wasi_preopen {
 
 /* Where standard streams go: -1 means the buffer. */
 struct wasi_options {
-  const char *const *args; /* argv, NULL-terminated */
-  const char *const *env;  /* "K=V", NULL-terminated */
+  const char *const *args;             /* argv, NULL-terminated */
+  const char *const *env;              /* "K=V", NULL-terminated */
   const struct wasi_preopen *preopens; /* n_preopens, opened for reading */
   size_t n_preopens;
-  int stdin_fd, stdout_fd, stderr_fd;   /* -1: stdin_bytes, wasi_stdout, wasi_stderr */
-  const void *stdin_bytes;              /* must outlive the invocation */
+  int stdin_fd, stdout_fd, stderr_fd; /* -1: stdin_bytes, wasi_stdout, wasi_stderr */
+  const void *stdin_bytes;            /* must outlive the invocation */
   size_t stdin_size;
-  size_t output_limit;                  /* bytes of the stdout and of the stderr buffer each; more is errno EFBIG. 0: 16 MiB */
-  bool deterministic;                   /* clocks stand at 0 and random comes from a fixed seed */
+  size_t output_limit; /* bytes of the stdout and of the stderr buffer each; more is errno EFBIG. 0: 16 MiB */
+  bool deterministic;  /* clocks stand at 0 and random comes from a fixed seed */
 };
 
 /* One per instance; strings are copied. Options change between invocations with wasi_reset, which also forgets all output
