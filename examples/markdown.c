@@ -1,5 +1,5 @@
-/* Turns a subset of Markdown on standard input into HTML: headings, paragraphs, lists, quotes, code blocks, rules; emphasis, code,
- * links. Everything else is escaped, raw HTML too. A CGI program, and a filter on the command line. */
+/* Turns a subset of Markdown on standard input into HTML: headings, paragraphs, lists, quotes, code blocks, rules; emphasis,
+ * code, links. Everything else is escaped, raw HTML too. A CGI program, and a filter on the command line. */
 #include <ctype.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -89,8 +89,10 @@ static size_t write_span(struct text t, size_t from) {
     size_t end = find(t, begin, spans[i].mark);
     if (end == t.size || end == begin) continue;
     printf("<%s>", spans[i].tag);
-    if (spans[i].is_verbatim) write_escaped(part(t, begin, end));
-    else write_inline(part(t, begin, end));
+    if (spans[i].is_verbatim)
+      write_escaped(part(t, begin, end));
+    else
+      write_inline(part(t, begin, end));
     printf("</%s>", spans[i].tag);
     return end + mark;
   }
@@ -98,16 +100,17 @@ static size_t write_span(struct text t, size_t from) {
 }
 
 /* An underscore inside a word is no emphasis: snake_case_names stay as they are. */
-static bool may_open(struct text t, size_t at) {
-  return t.at[at] != '_' || at == 0 || !isalnum((unsigned char)t.at[at - 1]);
-}
+static bool may_open(struct text t, size_t at) { return t.at[at] != '_' || at == 0 || !isalnum((unsigned char)t.at[at - 1]); }
 
 static void write_inline(struct text t) {
   for (size_t i = 0; i < t.size;) {
     size_t next = i;
-    if (t.at[i] == '\\' && i + 1 < t.size && ispunct((unsigned char)t.at[i + 1])) i++, next = i;
-    else if (t.at[i] == '[') next = write_link(t, i);
-    else if (strchr("`*_", t.at[i]) && may_open(t, i)) next = write_span(t, i);
+    if (t.at[i] == '\\' && i + 1 < t.size && ispunct((unsigned char)t.at[i + 1]))
+      i++, next = i;
+    else if (t.at[i] == '[')
+      next = write_link(t, i);
+    else if (strchr("`*_", t.at[i]) && may_open(t, i))
+      next = write_span(t, i);
     if (next == i) write_escaped(part(t, i, i + 1)), next++;
     i = next;
   }

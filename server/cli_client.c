@@ -135,8 +135,10 @@ bool client_problem(const struct client_reply *reply, struct gw_error *err) {
   struct gw_error found = problem_code(json, reply->status);
   const char *detail = cJSON_GetStringValue(cJSON_GetObjectItem(json, "detail"));
   if (!detail) detail = cJSON_GetStringValue(cJSON_GetObjectItem(json, "title"));
-  if (detail) error_set(err, found.code, "%s (HTTP %ld)", detail, reply->status);
-  else error_set(err, found.code, "the answer was HTTP %ld", reply->status);
+  if (detail)
+    error_set(err, found.code, "%s (HTTP %ld)", detail, reply->status);
+  else
+    error_set(err, found.code, "the answer was HTTP %ld", reply->status);
   err->trap = found.trap;
   cJSON_Delete(json);
   return false;

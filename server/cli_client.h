@@ -5,11 +5,11 @@
 #include "server/cli.h"
 
 struct client_request {
-  const char *server;                /* base URL */
-  const char *method, *path;         /* path begins with a slash; sent as it is */
-  const char *const *headers;        /* "Name: value", NULL-terminated, or NULL */
-  const struct buffer *body;         /* NULL: none */
-  bool wants_headers;                /* keep the reply's header lines */
+  const char *server;         /* base URL */
+  const char *method, *path;  /* path begins with a slash; sent as it is */
+  const char *const *headers; /* "Name: value", NULL-terminated, or NULL */
+  const struct buffer *body;  /* NULL: none */
+  bool wants_headers;         /* keep the reply's header lines */
 };
 
 struct client_reply {

@@ -9,9 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SERVER_OPTION(target)                                                                                          \
-  {"server", 's', CLI_TEXT, target, "URL", "the server; $GASWORKS_SERVER or http://127.0.0.1:8080 unless told"}
-#define JSON_OPTION(target) {"json", 0, CLI_FLAG, target, NULL, "the server's answer as JSON"}
+#define SERVER_OPTION(target) \
+  { "server", 's', CLI_TEXT, target, "URL", "the server; $GASWORKS_SERVER or http://127.0.0.1:8080 unless told" }
+#define JSON_OPTION(target) \
+  { "json", 0, CLI_FLAG, target, NULL, "the server's answer as JSON" }
 
 /* Function names need no escaping; anything else would lead to another place. */
 static bool check_name(const char *name, struct gw_error *err) {
@@ -44,7 +45,8 @@ static int finish(bool ok, struct client_reply *reply, const struct gw_error *er
 
 static void show_deployed(const struct client_reply *reply, const char *name, bool is_json) {
   cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
-  if (is_json) cli_print_json(json, false);
+  if (is_json)
+    cli_print_json(json, false);
   else
     printf("%s %s: version %.0f, %.0f bytes, %s, digest %.16s\n", reply->status == 201 ? "created" : "updated", name,
            number_of(json, "version"), number_of(json, "size"), text_of(json, "interface"), text_of(json, "digest"));
@@ -110,7 +112,9 @@ static bool invoke(struct invocation *v, const char *name, struct client_reply *
   *buffer_reserve(&path, 1) = 0;
   struct client_request request = {
       .server = v->server,
-      .method = v->method ? v->method : v->data ? "POST" : "GET",
+      .method = v->method ? v->method
+                : v->data ? "POST"
+                          : "GET",
       .path = (const char *)path.bytes,
       .headers = v->headers.items,
       .body = v->data ? &v->body : NULL,

@@ -8,6 +8,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+_Static_assert(OP_TRY_TABLE < 256, "openers fit in one byte of struct walk");
+
 struct gas_block {
   uint64_t offset, gas, instructions;
 };
@@ -15,7 +17,7 @@ struct gas_block {
 /* A walk over one body in the order of its bytes. */
 struct walk {
   struct reader reader;
-  struct buffer opened; /* one byte per open construct: the opcode that opened it (all are below 256) */
+  struct buffer opened; /* one byte per open construct: the opcode that opened it */
   struct gas_block block;
   bool has_begun;
 };

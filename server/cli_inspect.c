@@ -39,8 +39,10 @@ static cJSON *json_name(struct name name) {
 }
 
 static void limits_print(const struct limits *l, const char *unit, char *out, size_t size) {
-  if (l->has_max) snprintf(out, size, "%" PRIu64 " to %" PRIu64 " %s", l->min, l->max, unit);
-  else snprintf(out, size, "%" PRIu64 " %s or more", l->min, unit);
+  if (l->has_max)
+    snprintf(out, size, "%" PRIu64 " to %" PRIu64 " %s", l->min, l->max, unit);
+  else
+    snprintf(out, size, "%" PRIu64 " %s or more", l->min, unit);
 }
 
 /* The type of an import or export, in the text format's words. */
@@ -188,8 +190,8 @@ static void print_summary(const cJSON *json) {
   print_externs(cJSON_GetObjectItem(json, "exports"), "exports");
   puts("\nsections");
   cJSON_ArrayForEach(one, cJSON_GetObjectItem(json, "sections"))
-    printf("  0x%06" PRIx64 " %9.0f bytes  %s %s\n", (uint64_t)number_of(one, "offset"), number_of(one, "size"),
-           text_of(one, "section"), text_of(one, "name"));
+      printf("  0x%06" PRIx64 " %9.0f bytes  %s %s\n", (uint64_t)number_of(one, "offset"), number_of(one, "size"),
+             text_of(one, "section"), text_of(one, "name"));
 }
 
 /* --- the verb ----------------------------------------------------------------------------------------------------- */
@@ -214,8 +216,10 @@ static bool show(struct inspection *v, struct gw_error *err) {
   if (wants_summary) {
     cJSON *json = summary(v);
     if (!v->is_json) print_summary(json);
-    if (v->is_json) cli_print_json(json, false);
-    else cJSON_Delete(json);
+    if (v->is_json)
+      cli_print_json(json, false);
+    else
+      cJSON_Delete(json);
   }
   if (v->gas) cli_print_gas(m, v->is_json);
   if (v->text) print_text(m);

@@ -196,8 +196,10 @@ bool cli_parse(const struct cli_command *c, int *argc, char ***argv, int *exit_c
   *argc -= optind;
   *argv += optind;
   if (*argc >= c->min_operands && *argc <= c->max_operands) return true;
-  if (*argc < c->min_operands) *exit_code = cli_usage(c->name, "%s wants %s", c->name, c->arguments);
-  else *exit_code = cli_usage(c->name, "unexpected argument %s", (*argv)[c->max_operands]);
+  if (*argc < c->min_operands)
+    *exit_code = cli_usage(c->name, "%s wants %s", c->name, c->arguments);
+  else
+    *exit_code = cli_usage(c->name, "unexpected argument %s", (*argv)[c->max_operands]);
   return false;
 }
 

@@ -75,7 +75,8 @@ static bool create_wasi(struct run *r, char **arguments, struct gw_error *err) {
 
 static bool instantiate(struct run *r, const char *path, struct gw_error *err) {
   struct gw_engine_options engine_options = {.opt_level = r->opt_level, .gas = r->gas};
-  struct gw_store_options store_options = {.gas_limit = r->gas_limit, .max_memory_bytes = r->max_memory, .max_depth = r->max_stack};
+  struct gw_store_options store_options = {
+      .gas_limit = r->gas_limit, .max_memory_bytes = r->max_memory, .max_depth = r->max_stack};
   if (!cli_read_file(&r->bytes, path, err)) return false;
   r->engine = gw_engine_create(&engine_options, err);
   if (!r->engine) return false;
@@ -128,11 +129,15 @@ static void print_results(const struct run *r, const struct func_type *type, con
   cJSON *array = cJSON_CreateArray();
   for (uint32_t i = 0; i < type->n_results; i++) {
     cli_print_value(values[i], type->results[i], text);
-    if (!r->wants_json) puts(text);
-    else cJSON_AddItemToArray(array, cJSON_CreateRaw(strpbrk(text, "fl?a") ? "null" : text));
+    if (!r->wants_json)
+      puts(text);
+    else
+      cJSON_AddItemToArray(array, cJSON_CreateRaw(strpbrk(text, "fl?a") ? "null" : text));
   }
-  if (r->wants_json) cli_print_json(array, false);
-  else cJSON_Delete(array);
+  if (r->wants_json)
+    cli_print_json(array, false);
+  else
+    cJSON_Delete(array);
 }
 
 /* One export with arguments from the command line. */
@@ -176,9 +181,12 @@ static void print_stats(const struct run *r, const struct run_stats *s) {
     const char *name;
     double seconds;
   } times[] = {
-      {"decode", s->module.seconds_decode},         {"validate", s->module.seconds_validate},
-      {"lower", s->module.seconds_lower},           {"optimize", s->module.seconds_optimize},
-      {"emit", s->module.seconds_emit},             {"instantiate", r->seconds_instantiate},
+      {"decode", s->module.seconds_decode},
+      {"validate", s->module.seconds_validate},
+      {"lower", s->module.seconds_lower},
+      {"optimize", s->module.seconds_optimize},
+      {"emit", s->module.seconds_emit},
+      {"instantiate", r->seconds_instantiate},
       {"run", r->seconds_run},
   };
   size_t n_times = sizeof times / sizeof *times;
@@ -261,9 +269,10 @@ int cli_run(int argc, char **argv) {
   const struct cli_command command = {
       .name = "run",
       .arguments = "FILE.wasm [ARGS...]",
-      .description = "Runs a module: a WASI program (export _start) with the standard streams and ARGS, a handler (export handle)\n"
-                     "with an empty request, or the export named by --invoke. FILE - is standard input. What follows FILE\n"
-                     "belongs to the program.",
+      .description =
+          "Runs a module: a WASI program (export _start) with the standard streams and ARGS, a handler (export handle)\n"
+          "with an empty request, or the export named by --invoke. FILE - is standard input. What follows FILE\n"
+          "belongs to the program.",
       .options = options,
       .n_options = sizeof options / sizeof *options,
       .min_operands = 1,

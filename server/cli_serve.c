@@ -66,7 +66,8 @@ int cli_serve(int argc, char **argv) {
   const struct cli_command command = {
       .name = "serve",
       .arguments = "",
-      .description = "Serves functions over HTTP until SIGTERM or SIGINT: PUT /v1/functions/NAME deploys one, /f/NAME/... calls it.",
+      .description =
+          "Serves functions over HTTP until SIGTERM or SIGINT: PUT /v1/functions/NAME deploys one, /f/NAME/... calls it.",
       .options = options,
       .n_options = sizeof options / sizeof *options,
   };
@@ -74,8 +75,10 @@ int cli_serve(int argc, char **argv) {
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
   char *address = strdup(listen ? listen : "127.0.0.1:8080");
   o.max_body = max_body, o.max_module = max_module, o.max_reply = max_reply, o.map_size = map_size;
-  if (address && parse_listen(address, &o)) exit_code = serve(&o);
-  else exit_code = cli_usage("serve", "--listen wants ADDRESS:PORT, not %s", listen);
+  if (address && parse_listen(address, &o))
+    exit_code = serve(&o);
+  else
+    exit_code = cli_usage("serve", "--listen wants ADDRESS:PORT, not %s", listen);
   free(address);
   return exit_code;
 }

@@ -40,9 +40,7 @@ bool cli_parse_value(const char *text, val_type type, union gw_value *out) {
     out->u32 = (uint32_t)bits;
     return true;
   case VAL_I64: return parse_integer(text, 64, &out->u64);
-  case VAL_F32:
-    out->f32 = strtof(text, &end);
-    return *text && !*end;
+  case VAL_F32: out->f32 = strtof(text, &end); return *text && !*end;
   case VAL_F64:
     if (!parse_double(text, &number)) return false;
     out->f64 = number;

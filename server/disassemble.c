@@ -24,10 +24,17 @@ static void put_string(struct buffer *out, const void *bytes, size_t size) {
   put(out, "\"");
 }
 
+static int printed_size(struct name name) { return name.size < 100 ? (int)name.size : 100; }
+
 /* A name as a comment; what could end the comment, or is no ASCII, becomes '_'. */
 static void put_function_comment(struct buffer *out, const struct module *m, uint32_t func) {
   char name[256];
-  func_display_name(m, func, name, sizeof name);
+  const struct import *import = m->funcs[func].import == NO_INDEX ? NULL : &m->imports[m->funcs[func].import];
+  if (import)
+    snprintf(name, sizeof name, "%.*s.%.*s", printed_size(import->module), import->module.bytes, printed_size(import->field),
+             import->field.bytes);
+  else
+    func_display_name(m, func, name, sizeof name);
   for (char *c = name; *c; c++)
     if ((uint8_t)*c < 0x20 || (uint8_t)*c >= 0x7f || *c == ';') *c = '_';
   buffer_format(out, " (;%s;)", name);
@@ -49,11 +56,13 @@ static void put_types(struct buffer *out, const char *keyword, const val_type *t
 }
 
 static void put_heap_type(struct buffer *out, val_type type) {
-  static const char *const names[] = {"func", "extern", "any",  "eq",     "i31",      "struct",
-                                      "array", "exn",   "none", "nofunc", "noextern", "noexn"};
+  static const char *const names[] = {"func",  "extern", "any",  "eq",     "i31",      "struct",
+                                      "array", "exn",    "none", "nofunc", "noextern", "noexn"};
   uint32_t heap = val_heap(type), abstract = heap - HEAP_FIRST;
-  if (heap >= HEAP_FIRST && abstract < sizeof names / sizeof *names) buffer_format(out, " %s", names[abstract]);
-  else put_index(out, heap);
+  if (heap >= HEAP_FIRST && abstract < sizeof names / sizeof *names)
+    buffer_format(out, " %s", names[abstract]);
+  else
+    put_index(out, heap);
 }
 
 /* --- constants ---------------------------------------------------------------------------------------------------- */
@@ -61,10 +70,14 @@ static void put_heap_type(struct buffer *out, val_type type) {
 /* Exact in hexadecimal; not-a-numbers with their payload. */
 static void put_float(struct buffer *out, double value, bool is_negative, uint64_t payload, uint64_t canonical) {
   const char *sign = is_negative ? "-" : "";
-  if (isnan(value) && payload == canonical) buffer_format(out, " %snan", sign);
-  else if (isnan(value)) buffer_format(out, " %snan:0x%" PRIx64, sign, payload);
-  else if (isinf(value)) buffer_format(out, " %sinf", sign);
-  else buffer_format(out, " %a", value);
+  if (isnan(value) && payload == canonical)
+    buffer_format(out, " %snan", sign);
+  else if (isnan(value))
+    buffer_format(out, " %snan:0x%" PRIx64, sign, payload);
+  else if (isinf(value))
+    buffer_format(out, " %sinf", sign);
+  else
+    buffer_format(out, " %a", value);
 }
 
 static void put_f32(struct buffer *out, uint32_t bits) {
@@ -87,8 +100,10 @@ static void put_bytes(struct buffer *out, const char *prefix, const uint8_t *byt
 /* --- instructions ------------------------------------------------------------------------------------------------- */
 
 static void put_block_type(struct buffer *out, const struct instruction *in) {
-  if (in->block.has_index) buffer_format(out, " (type %" PRIu32 ")", in->index);
-  else if (in->block.result != VAL_BOT) put_types(out, "result", &in->block.result, 1);
+  if (in->block.has_index)
+    buffer_format(out, " (type %" PRIu32 ")", in->index);
+  else if (in->block.result != VAL_BOT)
+    put_types(out, "result", &in->block.result, 1);
 }
 
 static void put_labels(struct buffer *out, const struct module *m, const struct instruction *in) {
@@ -127,15 +142,22 @@ static void put_call(struct buffer *out, const struct module *m, const struct in
 
 static void put_immediate(struct buffer *out, const struct module *m, const struct instruction *in) {
   switch ((enum immediate)op_table[in->op].immediate) {
-  case IMM_NONE: case IMM_ZERO_BYTE: return;
-  case IMM_BLOCK: case IMM_TRY_TABLE: put_block_type(out, in); return;
+  case IMM_NONE:
+  case IMM_ZERO_BYTE: return;
+  case IMM_BLOCK:
+  case IMM_TRY_TABLE: put_block_type(out, in); return;
   case IMM_BR_TABLE: put_labels(out, m, in); return;
   case IMM_FUNC: put_call(out, m, in); return;
   case IMM_CALL_INDIRECT: put_call_indirect(out, in); return;
   case IMM_SELECT_T: put_types(out, "result", &in->type, 1); return;
-  case IMM_LABEL: case IMM_TYPE: case IMM_TAG: case IMM_LOCAL: case IMM_GLOBAL: case IMM_TABLE: case IMM_ELEM: case IMM_DATA:
-    put_index(out, in->index);
-    return;
+  case IMM_LABEL:
+  case IMM_TYPE:
+  case IMM_TAG:
+  case IMM_LOCAL:
+  case IMM_GLOBAL:
+  case IMM_TABLE:
+  case IMM_ELEM:
+  case IMM_DATA: put_index(out, in->index); return;
   case IMM_MEMORY:
     if (in->index) put_index(out, in->index);
     return;
@@ -144,10 +166,14 @@ static void put_immediate(struct buffer *out, const struct module *m, const stru
     return;
   case IMM_MEMORY_INIT: put_memory_init(out, in); return;
   case IMM_TABLE_INIT: put_indices(out, in->index2, in->index); return;
-  case IMM_TABLE_COPY: case IMM_TYPE_FIELD: case IMM_TYPE_COUNT: case IMM_TYPE_DATA: case IMM_TYPE_ELEM: case IMM_TYPE_TYPE:
-    put_indices(out, in->index, in->index2);
-    return;
-  case IMM_I32: case IMM_I64: buffer_format(out, " %" PRId64, in->value.i64); return;
+  case IMM_TABLE_COPY:
+  case IMM_TYPE_FIELD:
+  case IMM_TYPE_COUNT:
+  case IMM_TYPE_DATA:
+  case IMM_TYPE_ELEM:
+  case IMM_TYPE_TYPE: put_indices(out, in->index, in->index2); return;
+  case IMM_I32:
+  case IMM_I64: buffer_format(out, " %" PRId64, in->value.i64); return;
   case IMM_F32: put_f32(out, (uint32_t)in->value.bits); return;
   case IMM_F64: put_f64(out, in->value.bits); return;
   case IMM_V128: put_bytes(out, " i8x16", in->value.v128); return;
@@ -158,9 +184,19 @@ static void put_immediate(struct buffer *out, const struct module *m, const stru
     put_heap_type(out, in->type);
     put_heap_type(out, in->index2);
     return;
-  case IMM_LANE2: case IMM_LANE4: case IMM_LANE8: case IMM_LANE16: put_index(out, in->lane); return;
-  case IMM_MEM1: case IMM_MEM2: case IMM_MEM4: case IMM_MEM8: case IMM_MEM16: put_memory_argument(out, in); return;
-  case IMM_MEM1_LANE16: case IMM_MEM2_LANE8: case IMM_MEM4_LANE4: case IMM_MEM8_LANE2:
+  case IMM_LANE2:
+  case IMM_LANE4:
+  case IMM_LANE8:
+  case IMM_LANE16: put_index(out, in->lane); return;
+  case IMM_MEM1:
+  case IMM_MEM2:
+  case IMM_MEM4:
+  case IMM_MEM8:
+  case IMM_MEM16: put_memory_argument(out, in); return;
+  case IMM_MEM1_LANE16:
+  case IMM_MEM2_LANE8:
+  case IMM_MEM4_LANE4:
+  case IMM_MEM8_LANE2:
     put_memory_argument(out, in);
     put_index(out, in->lane);
     return;
@@ -281,11 +317,15 @@ static void put_elem(struct buffer *out, const struct module *m, const struct el
   if (s->mode == SEGMENT_ACTIVE && s->table) buffer_format(out, " (table %" PRIu32 ")", s->table);
   if (s->mode == SEGMENT_ACTIVE) put_const_expr(out, m, "offset", s->offset);
   put(out, " ");
-  if (s->funcs) put(out, "func");
-  else put_type(out, s->type);
+  if (s->funcs)
+    put(out, "func");
+  else
+    put_type(out, s->type);
   for (uint32_t i = 0; i < s->n; i++) {
-    if (s->funcs) put_index(out, s->funcs[i]);
-    else put_const_expr(out, m, "item", s->exprs[i]);
+    if (s->funcs)
+      put_index(out, s->funcs[i]);
+    else
+      put_const_expr(out, m, "item", s->exprs[i]);
   }
   put(out, ")\n");
 }

@@ -39,8 +39,8 @@ int cli_help(int argc, char **argv) {
 int cli_version(int argc, char **argv) {
   bool is_json = false;
   const struct cli_option options[] = {{"json", 0, CLI_FLAG, &is_json, NULL, "as a JSON object"}};
-  const struct cli_command command = {.name = "version", .arguments = "", .description = "Shows the version.", .options = options,
-                                      .n_options = 1};
+  const struct cli_command command = {
+      .name = "version", .arguments = "", .description = "Shows the version.", .options = options, .n_options = 1};
   int exit_code;
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
   printf(is_json ? "{\"version\": \"%s\"}\n" : "gasworks %s\n", GASWORKS_VERSION);

@@ -9,9 +9,7 @@
 
 static inline void gw_reply_text(const char *text) { gw_reply(text, strlen(text)); }
 
-static inline void gw_reply_type(const char *media_type) {
-  gw_reply_header("Content-Type", 12, media_type, strlen(media_type));
-}
+static inline void gw_reply_type(const char *media_type) { gw_reply_header("Content-Type", 12, media_type, strlen(media_type)); }
 
 /* A reply that is an error: the status and one sentence. */
 static inline void gw_reply_error(uint32_t status, const char *sentence) {
