@@ -50,7 +50,10 @@ static void decode_import(struct decoder *d, struct reader *r, struct import *im
   switch (import->kind) {
   case EXTERN_FUNC: type->type = read_u32(r); break;
   case EXTERN_TABLE: decode_table_type(d, r, &type->table); break;
-  case EXTERN_MEMORY: decode_limits(d, r, &type->memory.limits, true); break;
+  case EXTERN_MEMORY:
+    if (import->index > 0) decode_need(d, r, at, FEATURE_MULTI_MEMORY);
+    decode_limits(d, r, &type->memory.limits, true);
+    break;
   case EXTERN_GLOBAL: decode_global_type(d, r, &type->global); break;
   case EXTERN_TAG: decode_tag_type(d, r, &type->type); break;
   }
@@ -118,7 +121,9 @@ void decode_tables(struct decoder *d, struct reader *r) {
 
 void decode_memories(struct decoder *d, struct reader *r) {
   struct module *m = d->m;
+  const uint8_t *at = r->at;
   uint32_t old = m->n_memories, n = read_count(r, LIMIT_MEMORIES, old, 2);
+  if (old + n > 1) decode_need(d, r, at, FEATURE_MULTI_MEMORY);
   m->memories = grow(d, m->memories, old, old + n, sizeof *m->memories);
   for (uint32_t i = 0; i < n && !r->failed; i++) {
     m->memories[old + i].import = NO_INDEX;
@@ -179,4 +184,7 @@ void decode_exports(struct decoder *d, struct reader *r) {
   m->n_exports = n;
 }
 
-void decode_start(struct decoder *d, struct reader *r) { d->m->start = read_u32(r); }
+void decode_start(struct decoder *d, struct reader *r) {
+  d->m->start_place = (uint32_t)(r->at - r->start);
+  d->m->start = read_u32(r);
+}

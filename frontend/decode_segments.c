@@ -33,6 +33,7 @@ static void decode_elem(struct decoder *d, struct reader *r, struct elem_segment
     return;
   }
   e->mode = !(flags & ELEM_NOT_ACTIVE) ? SEGMENT_ACTIVE : flags & ELEM_EXPLICIT ? SEGMENT_DECLARATIVE : SEGMENT_PASSIVE;
+  e->place = (uint32_t)(at - r->start);
   e->type = TYPE_FUNCREF;
   if (e->mode == SEGMENT_ACTIVE) {
     e->table = flags & ELEM_EXPLICIT ? read_u32(r) : 0;

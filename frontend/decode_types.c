@@ -72,10 +72,6 @@ void decode_limits(struct decoder *d, struct reader *r, struct limits *limits, b
   const uint8_t *at = r->at;
   uint8_t flags = read_u8(r);
   uint8_t known = LIMITS_MAX | LIMITS_64 | (is_memory ? LIMITS_SHARED | LIMITS_PAGE_SIZE : 0);
-  if (flags & 0x80) {
-    reader_fail_at(r, GW_ERROR_MALFORMED, at, "integer representation too long in limits flags");
-    return;
-  }
   if (flags & ~known) {
     reader_fail_at(r, GW_ERROR_MALFORMED, at, "malformed limits flags %02x", flags);
     return;
@@ -83,6 +79,7 @@ void decode_limits(struct decoder *d, struct reader *r, struct limits *limits, b
   if (flags & LIMITS_SHARED) decode_need(d, r, at, FEATURE_THREADS);
   if (flags & LIMITS_64) decode_need(d, r, at, FEATURE_MEMORY64);
   if (flags & LIMITS_PAGE_SIZE) decode_need(d, r, at, FEATURE_CUSTOM_PAGE_SIZES);
+  limits->place = (uint32_t)(at - r->start);
   limits->is_shared = flags & LIMITS_SHARED;
   limits->is_64 = flags & LIMITS_64;
   limits->has_max = flags & LIMITS_MAX;

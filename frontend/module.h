@@ -65,6 +65,7 @@ struct limits {
   uint64_t min, max; /* max is UINT64_MAX when absent */
   bool has_max, is_shared, is_64;
   uint8_t page_size_log2; /* memories: 16 unless custom */
+  uint32_t place;         /* byte offset in the module, for messages */
 };
 
 struct table_type {
@@ -153,6 +154,7 @@ enum segment_mode { SEGMENT_ACTIVE, SEGMENT_PASSIVE, SEGMENT_DECLARATIVE };
 
 struct elem_segment {
   enum segment_mode mode;
+  uint32_t place; /* byte offset in the module, for messages */
   uint32_t table;
   struct const_expr offset;
   val_type type;
@@ -188,6 +190,7 @@ struct module {
   uint32_t n_types, n_imports, n_funcs, n_tables, n_memories, n_globals, n_tags, n_exports, n_elems, n_datas;
   uint32_t n_imported_funcs, n_imported_tables, n_imported_memories, n_imported_globals, n_imported_tags;
   uint32_t start;                        /* function index, or NO_INDEX */
+  uint32_t start_place;                  /* byte offset in the module, for messages */
   uint32_t data_count;                   /* of the data count section, or NO_INDEX */
   struct name name;                      /* from the name section */
   size_t code_size;                      /* bytes of the code section */

@@ -72,8 +72,7 @@ static bool check_tables(struct validator *v) {
   const struct module *m = v->m;
   for (uint32_t i = 0; i < m->n_tables; i++) {
     const struct table *t = &m->tables[i];
-    place(v, t->init.bytes);
-    if (t->import != NO_INDEX) v->in.offset = m->imports[t->import].offset;
+    v->in.offset = t->type.limits.place;
     uint64_t most = t->type.limits.is_64 ? UINT64_MAX : UINT32_MAX;
     if (!check_limits(v, &t->type.limits, most, "table size must be at most 2^32-1")) return false;
     if (t->init.bytes && !validate_const_expr(v, &t->init, t->type.elem, m->n_imported_globals)) return false;
@@ -84,9 +83,7 @@ static bool check_tables(struct validator *v) {
 static bool check_memories(struct validator *v) {
   const struct module *m = v->m;
   for (uint32_t i = 0; i < m->n_memories; i++) {
-    place(v, NULL);
-    if (m->memories[i].import != NO_INDEX) v->in.offset = m->imports[m->memories[i].import].offset;
-    if (i == 1 && !validator_need(v, FEATURE_MULTI_MEMORY, "more than one memory")) return false;
+    v->in.offset = m->memories[i].type.limits.place;
     if (!check_memory_type(v, &m->memories[i].type)) return false;
   }
   return true;
@@ -139,7 +136,7 @@ static bool check_exports(struct validator *v) {
 static bool check_start(struct validator *v) {
   const struct module *m = v->m;
   if (m->start == NO_INDEX) return true;
-  place(v, NULL);
+  v->in.offset = m->start_place;
   if (m->start >= m->n_funcs) return validator_fail(v, GW_ERROR_INVALID, "unknown function %u", m->start);
   const struct func_type *type = &m->types[m->funcs[m->start].type].func;
   if (type->n_params || type->n_results) return validator_fail(v, GW_ERROR_INVALID, "start function must take and give nothing");
@@ -152,7 +149,7 @@ static val_type address_type(const struct limits *l) { return l->is_64 ? VAL_I64
 
 static bool check_elem(struct validator *v, const struct elem_segment *e) {
   struct module *m = v->m;
-  place(v, e->offset.bytes);
+  v->in.offset = e->place;
   if (e->mode == SEGMENT_ACTIVE) {
     if (e->table >= m->n_tables) return validator_fail(v, GW_ERROR_INVALID, "unknown table %u", e->table);
     const struct table_type *t = &m->tables[e->table].type;
@@ -162,6 +159,7 @@ static bool check_elem(struct validator *v, const struct elem_segment *e) {
                             val_type_name(t->elem, to, sizeof to), val_type_name(e->type, from, sizeof from));
     if (!validate_const_expr(v, &e->offset, address_type(&t->limits), m->n_globals)) return false;
   }
+  v->in.offset = e->place;
   for (uint32_t i = 0; i < e->n && e->funcs; i++) {
     if (e->funcs[i] >= m->n_funcs) return validator_fail(v, GW_ERROR_INVALID, "unknown function %u", e->funcs[i]);
     m->funcs[e->funcs[i]].is_declared = true;

@@ -48,7 +48,7 @@ const struct func_type *validator_func_type(struct validator *v, uint32_t index)
 bool validator_need(struct validator *v, enum feature f, const char *what);
 
 /* Operands and blocks (validate_stack.c). */
-void push(struct validator *v, val_type t);
+void grow_stack(struct validator *v);
 val_type pop(struct validator *v);                    /* any type; VAL_BOT where code is unreachable */
 val_type pop_expect(struct validator *v, val_type t); /* that type */
 void push_list(struct validator *v, uint32_t n, const val_type *types);
@@ -58,7 +58,20 @@ struct frame pop_frame(struct validator *v);
 void set_unreachable(struct validator *v);
 const val_type *frame_results(const struct frame *f);
 
+static inline void push(struct validator *v, val_type t) {
+  if (v->n_stack == v->stack_capacity) grow_stack(v);
+  v->stack[v->n_stack++] = t;
+  if (v->n_stack > v->max_stack) v->max_stack = v->n_stack;
+}
+
 static inline struct frame *top_frame(struct validator *v) { return &v->frames[v->n_frames - 1]; }
+
+/* Type of a local, or VAL_BOT after "unknown local". */
+val_type find_local(struct validator *v, uint32_t index);
+
+static inline val_type local_type(struct validator *v, uint32_t index) {
+  return index < v->n_locals ? v->locals[index] : find_local(v, index);
+}
 
 /* Instructions whose signature is not in the table (validate_special.c). */
 void validate_special(struct validator *v);

@@ -7,20 +7,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The table's columns, ready for the loop. */
-struct rule {
-  uint8_t n_operands;
-  bool is_special, is_refused, has_result;
-  val_type operands[4], result;
-  uint8_t memory_align; /* log2 of the natural alignment + 1; 0: no memory access */
-  bool is_atomic;       /* must be aligned exactly */
-  uint8_t n_lanes;      /* 0: no lane */
+/* Instructions that the loop handles at once, because they make up most of all code. */
+enum shortcut {
+  SHORTCUT_NONE,
+  SHORTCUT_PLAIN,
+  SHORTCUT_ACCESS,
+  SHORTCUT_I32_CONST,
+  SHORTCUT_LOCAL_GET,
+  SHORTCUT_LOCAL_SET,
+  SHORTCUT_LOCAL_TEE
 };
 
-static struct rule rules[OP_COUNT];
+/* The table's columns, ready for the loop. Types are enum val_kind. */
+struct rule {
+  uint16_t op;
+  uint8_t shortcut; /* enum shortcut; one-byte opcodes only */
+  uint8_t n_operands, operands[4];
+  uint8_t result;       /* VAL_BOT: none */
+  uint8_t memory_align; /* log2 of the natural alignment + 1; 0: no memory access */
+  uint8_t n_lanes;      /* 0: no lane */
+  bool is_special, is_refused;
+  bool is_atomic;  /* must be aligned exactly */
+  bool has_checks; /* of immediates */
+};
+
+static struct rule rules[OP_COUNT], byte_rules[256];
 static pthread_once_t rules_once = PTHREAD_ONCE_INIT;
 
-static val_type letter_type(char c) {
+static enum val_kind letter_type(char c) {
   switch (c) {
   case 'i': return VAL_I32;
   case 'I': return VAL_I64;
@@ -44,18 +58,39 @@ static void fill_access(struct rule *rule, enum immediate immediate) {
   rule->n_lanes = accesses[immediate].n_lanes;
 }
 
+static enum shortcut choose_shortcut(const struct rule *rule, enum immediate immediate) {
+  if (rule->is_refused) return SHORTCUT_NONE;
+  switch (rule->op) {
+  case OP_I32_CONST: return SHORTCUT_I32_CONST;
+  case OP_LOCAL_GET: return SHORTCUT_LOCAL_GET;
+  case OP_LOCAL_SET: return SHORTCUT_LOCAL_SET;
+  case OP_LOCAL_TEE: return SHORTCUT_LOCAL_TEE;
+  default: break;
+  }
+  if (rule->is_special) return SHORTCUT_NONE;
+  if (rule->memory_align && !rule->n_lanes) return SHORTCUT_ACCESS;
+  return immediate == IMM_NONE ? SHORTCUT_PLAIN : SHORTCUT_NONE;
+}
+
+static void fill_signature(struct rule *rule, const char *s) {
+  if (*s != '_') rule->result = letter_type(*s++);
+  for (s++; *s; s++) rule->operands[rule->n_operands++] = letter_type(*s);
+}
+
 static void fill_rules(void) {
   for (int op = 0; op < OP_COUNT; op++) {
     const struct op_info *info = &op_table[op];
     struct rule *rule = &rules[op];
+    rule->op = (uint16_t)op;
     rule->is_refused = !feature_is_on(info->feature);
     rule->is_special = !strcmp(info->signature, "SPECIAL");
     rule->is_atomic = info->feature == FEATURE_THREADS;
     fill_access(rule, info->immediate);
-    if (rule->is_special || !strcmp(info->signature, "___")) continue;
-    const char *s = info->signature;
-    if ((rule->has_result = *s != '_')) rule->result = letter_type(*s++);
-    for (s++; *s; s++) rule->operands[rule->n_operands++] = letter_type(*s);
+    rule->has_checks = rule->is_refused || rule->memory_align || rule->n_lanes || op == OP_I8X16_SHUFFLE;
+    if (!rule->is_special && strcmp(info->signature, "___")) fill_signature(rule, info->signature);
+    if (info->prefix) continue;
+    rule->shortcut = choose_shortcut(rule, info->immediate);
+    byte_rules[info->code] = *rule;
   }
 }
 
@@ -89,28 +124,88 @@ static void check_immediates(struct validator *v, const struct rule *rule) {
   check_lanes(v, rule);
 }
 
+static inline void pop_quick(struct validator *v, val_type want) {
+  if (v->n_stack > top_frame(v)->height && v->stack[v->n_stack - 1] == want)
+    v->n_stack--;
+  else
+    pop_expect(v, want);
+}
+
 /* An instruction whose signature is in the table. */
 static inline void apply_rule(struct validator *v, const struct rule *rule) {
   for (uint32_t i = rule->n_operands; i-- > 0;) {
     val_type want = rule->operands[i];
     /* The address is the first operand of every access. */
     if (i == 0 && rule->memory_align && v->m->memories[v->in.mem.memory].type.limits.is_64) want = VAL_I64;
-    if (v->n_stack > top_frame(v)->height && v->stack[v->n_stack - 1] == want)
-      v->n_stack--;
-    else
-      pop_expect(v, want);
+    pop_quick(v, want);
   }
-  if (rule->has_result) push(v, rule->result);
+  if (rule->result) push(v, rule->result);
+}
+
+val_type find_local(struct validator *v, uint32_t index) {
+  const struct func *f = &v->m->funcs[v->func];
+  uint32_t low = 0, high = f->n_runs;
+  while (low < high) { /* the first run that ends behind the local */
+    uint32_t middle = low + (high - low) / 2;
+    if (v->run_ends[middle] > index)
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  if (low < f->n_runs) return f->runs[low].type;
+  validator_fail(v, GW_ERROR_INVALID, "unknown local %u", index);
+  return VAL_BOT;
+}
+
+static inline void check_local(struct validator *v, bool is_popped, bool is_pushed) {
+  uint32_t index = read_u32(&v->r);
+  if (v->r.failed) return;
+  val_type t = local_type(v, index);
+  if (v->failed) return;
+  if (is_popped) pop_quick(v, t);
+  if (is_pushed) push(v, t);
+}
+
+static inline void check_short_access(struct validator *v, const struct rule *rule) {
+  v->in.mem.align = *v->r.at++; /* below 0x40: no memory index follows */
+  v->in.mem.memory = 0;
+  v->in.mem.offset = read_u64(&v->r);
+  if (v->r.failed) return;
+  check_access(v, rule);
+  if (!v->failed) apply_rule(v, rule);
+}
+
+static inline bool take_shortcut(struct validator *v, const struct rule *rule) {
+  v->in.offset = (uint64_t)(v->r.at - v->r.start);
+  v->in.op = rule->op;
+  v->r.at++;
+  switch ((enum shortcut)rule->shortcut) {
+  case SHORTCUT_PLAIN: apply_rule(v, rule); break;
+  case SHORTCUT_ACCESS: check_short_access(v, rule); break;
+  case SHORTCUT_I32_CONST:
+    read_s32(&v->r);
+    push(v, VAL_I32);
+    break;
+  case SHORTCUT_LOCAL_GET: check_local(v, false, true); break;
+  case SHORTCUT_LOCAL_SET: check_local(v, true, false); break;
+  case SHORTCUT_LOCAL_TEE: check_local(v, true, true); break;
+  case SHORTCUT_NONE: break;
+  }
+  v->failed |= v->r.failed;
+  return !v->failed;
 }
 
 /* Reads and checks one instruction; false at the first error. */
 static bool check_instruction(struct validator *v) {
+  const uint8_t *at = v->r.at;
+  if (v->r.end - at >= 2 && byte_rules[*at].shortcut && (byte_rules[*at].shortcut != SHORTCUT_ACCESS || at[1] < 0x40))
+    return take_shortcut(v, &byte_rules[*at]);
   if (!instruction_read(&v->r, &v->in)) {
     v->failed = true;
     return false;
   }
   const struct rule *rule = &rules[v->in.op];
-  if (rule->is_refused || rule->memory_align || rule->n_lanes || v->in.op == OP_I8X16_SHUFFLE) check_immediates(v, rule);
+  if (rule->has_checks) check_immediates(v, rule);
   if (v->failed) return false;
   if (rule->is_special)
     validate_special(v);

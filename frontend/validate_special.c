@@ -181,41 +181,6 @@ static void check_select_t(struct validator *v) {
   push(v, v->in.type);
 }
 
-/* The type of a local beyond the ones laid out in v->locals. */
-static val_type find_local(struct validator *v, uint32_t index) {
-  const struct func *f = &v->m->funcs[v->func];
-  uint32_t low = 0, high = f->n_runs;
-  while (low < high) { /* the first run that ends behind the local */
-    uint32_t middle = low + (high - low) / 2;
-    if (v->run_ends[middle] > index)
-      high = middle;
-    else
-      low = middle + 1;
-  }
-  if (low < f->n_runs) return f->runs[low].type;
-  unknown(v, "local", index);
-  return VAL_BOT;
-}
-
-static val_type local_type(struct validator *v) {
-  return v->in.index < v->n_locals ? v->locals[v->in.index] : find_local(v, v->in.index);
-}
-
-static void check_local_set(struct validator *v) {
-  val_type t = local_type(v);
-  if (!v->failed) pop_expect(v, t);
-}
-
-static void check_local_get(struct validator *v) {
-  val_type t = local_type(v);
-  if (!v->failed) push(v, t);
-}
-
-static void check_local_tee(struct validator *v) {
-  check_local_set(v);
-  check_local_get(v);
-}
-
 static void check_global(struct validator *v, bool is_set) {
   if (v->in.index >= v->m->n_globals) {
     unknown(v, "global", v->in.index);
@@ -387,9 +352,6 @@ void validate_special(struct validator *v) {
   case OP_DROP: pop(v); break;
   case OP_SELECT: check_select(v); break;
   case OP_SELECT_T: check_select_t(v); break;
-  case OP_LOCAL_GET: check_local_get(v); break;
-  case OP_LOCAL_SET: check_local_set(v); break;
-  case OP_LOCAL_TEE: check_local_tee(v); break;
   case OP_GLOBAL_GET: check_global(v, false); break;
   case OP_GLOBAL_SET: check_global(v, true); break;
   case OP_TABLE_GET: check_table_get(v); break;

@@ -13,11 +13,7 @@ static void *grow(void *p, uint32_t *capacity, size_t item_size) {
   abort();
 }
 
-void push(struct validator *v, val_type t) {
-  if (v->n_stack == v->stack_capacity) v->stack = grow(v->stack, &v->stack_capacity, sizeof *v->stack);
-  v->stack[v->n_stack++] = t;
-  if (v->n_stack > v->max_stack) v->max_stack = v->n_stack;
-}
+void grow_stack(struct validator *v) { v->stack = grow(v->stack, &v->stack_capacity, sizeof *v->stack); }
 
 static val_type pop_empty(struct validator *v, val_type expected) {
   char name[32];
