@@ -104,7 +104,7 @@ static struct reply receive(int fd, bool has_body) {
 }
 
 /* True when the server has closed the connection (with everything read). */
-static bool is_closed(int fd) {
+static inline bool is_closed(int fd) {
   char byte;
   return recv(fd, &byte, 1, 0) <= 0;
 }

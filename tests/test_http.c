@@ -2,6 +2,7 @@
 #include "tests/http_client.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <time.h>
 
@@ -315,6 +316,34 @@ static void test_limits(void **state) {
   buffer_clear(&text);
 }
 
+/* Requests with random damage, in random pieces: whatever comes back, the server goes on. */
+static void test_mutations(void **state) {
+  (void)state;
+  static const char seed[] = "POST /f/echo?a=b HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\nX: y\r\n\r\nabc"
+                             "PUT /v1/functions/m HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n"
+                             "DELETE /v1/functions/m HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\n\r\n"
+                             "GET http://t/f/path/%41 HTTP/1.1\r\nHost: t\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n";
+  unsigned random = 1;
+  for (int i = 0; i < 600; i++) {
+    char text[sizeof seed], scrap[4096];
+    memcpy(text, seed, sizeof seed);
+    for (int k = 0; k < 1 + i % 5; k++) {
+      random = random * 1103515245 + 12345;
+      text[(random >> 8) % (sizeof seed - 1)] = (char)(random >> 20);
+    }
+    int fd = dial(port);
+    size_t half = (random >> 4) % sizeof seed;
+    if (send(fd, text, half, MSG_NOSIGNAL) > 0 && i % 3 == 0) sched_yield();
+    if (send(fd, text + half, sizeof seed - 1 - half, MSG_NOSIGNAL) < 0) random++;
+    if (i % 2) shutdown(fd, SHUT_WR);
+    if (i % 4 == 1)
+      while (recv(fd, scrap, sizeof scrap, 0) > 0) {
+      }
+    close(fd);
+  }
+  assert_int_equal(status_of(port, "GET", "/f/hello"), 200);
+}
+
 static void test_slow_client(void **state) {
   (void)state;
   int fd = dial(port), silent = dial(port);
@@ -617,31 +646,15 @@ static void test_busy_address(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_keep_alive),
-      cmocka_unit_test(test_pipelining),
-      cmocka_unit_test(test_pipelining_slow),
-      cmocka_unit_test(test_byte_by_byte),
-      cmocka_unit_test(test_large_body),
-      cmocka_unit_test(test_backpressure),
-      cmocka_unit_test(test_head),
-      cmocka_unit_test(test_expect_continue),
-      cmocka_unit_test(test_malformed),
-      cmocka_unit_test(test_limits),
-      cmocka_unit_test(test_slow_client),
-      cmocka_unit_test(test_routes),
-      cmocka_unit_test(test_bad_modules),
-      cmocka_unit_test(test_fresh_instances),
-      cmocka_unit_test(test_same_gas),
-      cmocka_unit_test(test_reply_headers),
-      cmocka_unit_test(test_cgi),
-      cmocka_unit_test(test_traps),
-      cmocka_unit_test(test_state),
-      cmocka_unit_test(test_state_conflicts),
-      cmocka_unit_test(test_slices),
-      cmocka_unit_test(test_shutdown),
-      cmocka_unit_test(test_grace),
-      cmocka_unit_test(test_sigterm),
-      cmocka_unit_test(test_busy_address),
+      cmocka_unit_test(test_keep_alive),   cmocka_unit_test(test_pipelining),      cmocka_unit_test(test_pipelining_slow),
+      cmocka_unit_test(test_byte_by_byte), cmocka_unit_test(test_large_body),      cmocka_unit_test(test_backpressure),
+      cmocka_unit_test(test_head),         cmocka_unit_test(test_expect_continue), cmocka_unit_test(test_malformed),
+      cmocka_unit_test(test_limits),       cmocka_unit_test(test_mutations),       cmocka_unit_test(test_slow_client),
+      cmocka_unit_test(test_routes),       cmocka_unit_test(test_bad_modules),     cmocka_unit_test(test_fresh_instances),
+      cmocka_unit_test(test_same_gas),     cmocka_unit_test(test_reply_headers),   cmocka_unit_test(test_cgi),
+      cmocka_unit_test(test_traps),        cmocka_unit_test(test_state),           cmocka_unit_test(test_state_conflicts),
+      cmocka_unit_test(test_slices),       cmocka_unit_test(test_shutdown),        cmocka_unit_test(test_grace),
+      cmocka_unit_test(test_sigterm),      cmocka_unit_test(test_busy_address),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }
