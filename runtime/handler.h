@@ -15,11 +15,11 @@ struct handler {
   size_t body_size;
   struct state_txn *txn; /* NULL: no state here, state calls trap with a message */
 
-  uint32_t status;              /* of the reply; 200 unless set */
-  struct buffer reply_headers;  /* "Name: value\r\n" lines, checked */
+  uint32_t status;             /* of the reply; 200 unless set */
+  struct buffer reply_headers; /* "Name: value\r\n" lines, checked */
   struct buffer reply;
-  struct buffer log;            /* lines the function logged, bounded */
-  bool was_nondeterministic;    /* read the clock or random numbers */
+  struct buffer log;         /* lines the function logged, bounded */
+  bool was_nondeterministic; /* read the clock or random numbers */
 };
 
 struct handler_header {
