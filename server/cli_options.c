@@ -22,7 +22,10 @@ int cli_usage(const char *verb, const char *format, ...) {
   fputs("gasworks: ", stderr);
   vfprintf(stderr, format, args);
   va_end(args);
-  fprintf(stderr, "; see gasworks %s --help\n", verb);
+  if (verb)
+    fprintf(stderr, "; see gasworks %s --help\n", verb);
+  else
+    fputs("; see gasworks help\n", stderr);
   return gw_error_exit_code(&(struct gw_error){.code = GW_ERROR_USAGE});
 }
 
@@ -40,21 +43,28 @@ static void print_option(const struct cli_option *o) {
   print_row(left, o->help);
 }
 
-/* Exit codes come from the tables, so that they cannot drift. */
+/* One way to fail: a row of the error table, or behind those one of the trap table. */
+static struct gw_error failure(int row) {
+  if (row < GW_ERROR_COUNT) return (struct gw_error){.code = (enum gw_error_code)row};
+  return (struct gw_error){.code = GW_ERROR_TRAP, .trap = (enum gw_trap)(row - GW_ERROR_COUNT)};
+}
+
+static bool is_shown(int row) {
+  return row != GW_ERROR_TRAP && row != GW_ERROR_COUNT + GW_TRAP_NONE && row != GW_ERROR_COUNT + GW_TRAP_EXIT;
+}
+
+/* Exit codes come from the tables, so that they cannot drift: one line for each, with everything that gives it. */
 static void print_exit_codes(void) {
-  puts("\nExit codes:");
-  print_row("0", "success; run: the program's own code");
-  for (int code = 1; code < GW_ERROR_COUNT; code++) {
-    struct gw_error err = {.code = (enum gw_error_code)code};
-    char number[12];
-    snprintf(number, sizeof number, "%d", gw_error_exit_code(&err));
-    if (code != GW_ERROR_TRAP) print_row(number, gw_error_title(err.code));
-  }
-  for (int trap = 1; trap < GW_TRAP_COUNT; trap++) {
-    struct gw_error err = {.code = GW_ERROR_TRAP, .trap = (enum gw_trap)trap};
-    char number[12];
-    snprintf(number, sizeof number, "%d", gw_error_exit_code(&err));
-    if (trap != GW_TRAP_EXIT) print_row(number, gw_trap_message(err.trap));
+  puts("\nExit codes:\n  0    success; run: the program's own code");
+  for (int code = 1; code < 256; code++) {
+    int n = 0;
+    for (int row = 1; row < GW_ERROR_COUNT + GW_TRAP_COUNT; row++) {
+      struct gw_error err = failure(row);
+      if (!is_shown(row) || gw_error_exit_code(&err) != code) continue;
+      if (n == 0) printf("  %-3d ", code);
+      printf(n++ ? ", %s" : " %s", err.code == GW_ERROR_TRAP ? gw_trap_message(err.trap) : gw_error_title(err.code));
+    }
+    if (n) puts("");
   }
 }
 
