@@ -20,6 +20,7 @@ enum {
 };
 
 struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store_options *options, struct gw_error *err) {
+  if (!trap_handlers_install(err)) return NULL;
   struct gw_store *store = calloc(1, sizeof *store);
   if (!store) {
     error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a store");

@@ -90,18 +90,23 @@ static bool classify(struct gw_store *store, int number, const siginfo_t *info, 
 }
 
 static void pass_on(int number, siginfo_t *info, void *context) {
+  static _Thread_local bool is_passing __attribute__((tls_model("initial-exec")));
   size_t i = 0;
   while (signals[i] != number) i++;
   const struct sigaction *p = &previous[i];
-  if (p->sa_flags & SA_SIGINFO) {
-    p->sa_sigaction(number, info, context);
-  } else if (p->sa_handler != SIG_DFL && p->sa_handler != SIG_IGN) {
-    p->sa_handler(number);
-  } else {
+  bool has_handler = (p->sa_flags & SA_SIGINFO) || (p->sa_handler != SIG_DFL && p->sa_handler != SIG_IGN);
+  if (is_passing || !has_handler) { /* or a handler behind ours leads back here */
     /* The fault happens again when we return, and then has its default meaning. One that was sent must be sent again. */
     signal(number, SIG_DFL);
     if (info->si_code <= 0) raise(number);
+    return;
   }
+  is_passing = true;
+  if (p->sa_flags & SA_SIGINFO)
+    p->sa_sigaction(number, info, context);
+  else
+    p->sa_handler(number);
+  is_passing = false;
 }
 
 static void handle_signal(int number, siginfo_t *info, void *context) {
@@ -120,20 +125,24 @@ static void handle_signal(int number, siginfo_t *info, void *context) {
   registers[REG_RDI] = (greg_t)(uintptr_t)store;
 }
 
-static int install_error;
-
-static void install(void) {
-  struct sigaction action = {.sa_sigaction = handle_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-  sigemptyset(&action.sa_mask);
-  for (size_t i = 0; i < N_SIGNALS; i++)
-    if (sigaction(signals[i], &action, &previous[i])) install_error = errno;
+/* Puts our handler for signals[i] in its place, if it is not there. Test frameworks and the like replace it. */
+static bool install(size_t i) {
+  struct sigaction now, ours = {.sa_sigaction = handle_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+  sigemptyset(&ours.sa_mask);
+  if (sigaction(signals[i], NULL, &now)) return false;
+  bool is_ours = now.sa_sigaction == handle_signal;
+  if (is_ours && (now.sa_flags & SA_SIGINFO) && (now.sa_flags & SA_ONSTACK)) return true; /* and not set again by signal() */
+  if (!is_ours) previous[i] = now;
+  return sigaction(signals[i], &ours, NULL) == 0;
 }
 
 bool trap_handlers_install(struct gw_error *err) {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, install);
-  if (!install_error) return true;
-  return error_set(err, GW_ERROR_UNAVAILABLE, "cannot install signal handlers: %s", strerror(install_error));
+  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  bool ok = true;
+  pthread_mutex_lock(&lock);
+  for (size_t i = 0; ok && i < N_SIGNALS; i++) ok = install(i);
+  pthread_mutex_unlock(&lock);
+  return ok || error_set(err, GW_ERROR_UNAVAILABLE, "cannot install signal handlers: %s", strerror(errno));
 }
 
 static pthread_key_t stack_key;

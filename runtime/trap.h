@@ -22,7 +22,7 @@ struct trap {
   char message[256];                  /* of a host function, or "" */
 };
 
-/* Once per process; later calls do nothing. */
+/* Makes sure that the process's handlers are in place. Thread-safe, three system calls when they are. */
 bool trap_handlers_install(struct gw_error *err);
 
 /* Before running guests on this thread: gives it a signal stack, unless it has one. */
