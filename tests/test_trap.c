@@ -383,9 +383,23 @@ static void test_host_faults_stay_faults(void **state) {
   }
 }
 
-int main(void) {
+/* What the tests before measured at one level must be the same at the other. */
+static void test_gas_same_on_levels(void **state) {
+  (void)state;
+  static uint64_t expected[3];
+  static const char *const names[] = {"count", "ask", "fill"};
+  for (size_t i = 0; i < 3; i++) {
+    enum gw_trap trap;
+    uint64_t used = gas_of(names[i], 50, 0, 0, &trap);
+    assert_int_equal(trap, GW_TRAP_NONE);
+    if (expected[i]) assert_int_equal(used, expected[i]);
+    expected[i] = used;
+  }
+}
+
+static int run_at_level(uint32_t level) {
   struct gw_error err = {0};
-  engine = gw_engine_create(&(struct gw_engine_options){.opt_level = 2, .gas = true, .verify = true}, &err);
+  engine = gw_engine_create(&(struct gw_engine_options){.opt_level = level, .gas = true, .verify = true}, &err);
   if (!engine) wat_fail("engine", err.message);
   module = wat_module(engine, text);
   const struct CMUnitTest tests[] = {
@@ -401,9 +415,12 @@ int main(void) {
       cmocka_unit_test(test_threads_take_turns),
       cmocka_unit_test(test_threads_at_once),
       cmocka_unit_test(test_host_faults_stay_faults),
+      cmocka_unit_test(test_gas_same_on_levels),
   };
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   gw_module_release(module);
   gw_engine_destroy(engine);
   return failed;
 }
+
+int main(void) { return run_at_level(2) + run_at_level(0); }
