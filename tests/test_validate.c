@@ -43,8 +43,10 @@ static bool load_module(const char *path, struct gw_error *err) {
   if (!buffer_read_file(&b, path, 64 << 20, &io)) fail_msg("%s: %s", path, io.message);
   struct module m;
   bool ok = module_decode(&m, b.bytes, b.size, err) && module_validate(&m, err);
-  if (ok || err->code == GW_ERROR_INVALID) module_clear(&m);
-  else module_clear(&m);
+  if (ok || err->code == GW_ERROR_INVALID)
+    module_clear(&m);
+  else
+    module_clear(&m);
   buffer_clear(&b);
   return ok;
 }
