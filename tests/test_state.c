@@ -1,0 +1,546 @@
+/* State: transactions are serializable, durable, bounded, and fail alone. */
+#include "runtime/state.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAP_SIZE = 64 << 20 };
+
+/* --- helpers ------------------------------------------------------------------------------------------------------ */
+
+static char directory[64];
+
+static int make_directory(void **state) {
+  (void)state;
+  snprintf(directory, sizeof directory, "/tmp/gasworks-state-XXXXXX");
+  return mkdtemp(directory) ? 0 : -1;
+}
+
+static int remove_directory(void **state) {
+  (void)state;
+  static const char *const files[] = {"data.mdb", "lock.mdb"};
+  char path[128];
+  for (size_t i = 0; i < 2; i++) {
+    snprintf(path, sizeof path, "%s/%s", directory, files[i]);
+    unlink(path);
+  }
+  return rmdir(directory);
+}
+
+static struct state_store *open_store(size_t map_size) {
+  struct gw_error err = {0};
+  struct state_store *store = state_store_open(directory, map_size, false, &err);
+  if (!store) print_error("%s\n", err.message);
+  assert_non_null(store);
+  return store;
+}
+
+/* Waits for a commit. */
+struct outcome {
+  pthread_mutex_t mutex;
+  pthread_cond_t cond;
+  int calls;
+  enum state_outcome outcome;
+  char message[320];
+};
+
+static void outcome_set(void *arg, enum state_outcome result, const struct gw_error *err) {
+  struct outcome *o = arg;
+  pthread_mutex_lock(&o->mutex);
+  o->outcome = result;
+  o->calls++;
+  if (err) snprintf(o->message, sizeof o->message, "%s", err->message);
+  pthread_cond_signal(&o->cond);
+  pthread_mutex_unlock(&o->mutex);
+}
+
+#define OUTCOME \
+  { .mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER }
+
+static enum state_outcome outcome_wait(struct outcome *o) {
+  pthread_mutex_lock(&o->mutex);
+  while (!o->calls) pthread_cond_wait(&o->cond, &o->mutex);
+  assert_int_equal(o->calls, 1);
+  pthread_mutex_unlock(&o->mutex);
+  return o->outcome;
+}
+
+static enum state_outcome commit(struct state_txn *txn) {
+  struct outcome o = OUTCOME;
+  state_txn_commit(txn, outcome_set, &o);
+  return outcome_wait(&o);
+}
+
+static void set(struct state_txn *txn, const char *key, const char *value) {
+  struct gw_error err = {0};
+  assert_true(state_txn_set(txn, key, strlen(key), value, strlen(value), &err));
+}
+
+/* The value as a string, or "-". */
+static const char *get(struct state_txn *txn, const char *key) {
+  static char text[256];
+  struct gw_error err = {0};
+  const void *value;
+  size_t size;
+  int found = state_txn_get(txn, key, strlen(key), &value, &size, &err);
+  assert_int_not_equal(found, -1);
+  if (!found) return "-";
+  assert_true(size < sizeof text);
+  memcpy(text, value, size);
+  text[size] = 0;
+  return text;
+}
+
+static void remove_key(struct state_txn *txn, const char *key) {
+  struct gw_error err = {0};
+  assert_true(state_txn_delete(txn, key, strlen(key), &err));
+}
+
+static void put(struct state_store *store, const char *space, const char *key, const char *value) {
+  struct gw_error err = {0};
+  assert_true(state_put(store, space, key, strlen(key), value, strlen(value), &err));
+}
+
+static void expect(struct state_store *store, const char *space, const char *key, const char *value) {
+  struct state_txn *txn = state_txn_begin(store, space);
+  assert_string_equal(get(txn, key), value);
+  state_txn_abort(txn);
+}
+
+static bool collect(void *arg, const void *key, size_t key_size, const void *value, size_t value_size) {
+  char *text = arg;
+  size_t n = strlen(text);
+  snprintf(text + n, 256 - n, "%.*s=%.*s ", (int)key_size, (const char *)key, (int)value_size, (const char *)value);
+  return true;
+}
+
+static void expect_all(struct state_store *store, const char *space, const char *expected) {
+  char text[256] = "";
+  struct gw_error err = {0};
+  assert_true(state_each(store, space, collect, text, &err));
+  assert_string_equal(text, expected);
+}
+
+/* --- one transaction ---------------------------------------------------------------------------------------------- */
+
+static void test_reads_its_own_writes(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  struct state_txn *txn = state_txn_begin(store, "f");
+  assert_true(state_txn_is_read_only(txn));
+  assert_string_equal(get(txn, "a"), "-");
+  set(txn, "a", "1");
+  assert_string_equal(get(txn, "a"), "1");
+  set(txn, "a", "a longer value than before");
+  assert_string_equal(get(txn, "a"), "a longer value than before");
+  set(txn, "a", "");
+  assert_string_equal(get(txn, "a"), "");
+  remove_key(txn, "a");
+  assert_string_equal(get(txn, "a"), "-");
+  set(txn, "a", "2");
+  assert_false(state_txn_is_read_only(txn));
+  expect(store, "f", "a", "-");
+  assert_int_equal(commit(txn), STATE_COMMITTED);
+  expect(store, "f", "a", "2");
+  expect(store, "g", "a", "-");
+  state_store_close(store);
+}
+
+static void test_abort_leaves_nothing(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  struct state_txn *txn = state_txn_begin(store, "f");
+  set(txn, "a", "1");
+  state_txn_abort(txn);
+  expect(store, "f", "a", "-");
+  state_store_close(store);
+}
+
+static void test_limits(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  struct state_txn *txn = state_txn_begin(store, "f");
+  char *big = calloc(1, STATE_MAX_VALUE + 1);
+  struct gw_error err = {0};
+  assert_false(state_txn_set(txn, "", 0, "x", 1, &err));
+  assert_non_null(strstr(err.message, "1 to 480 bytes"));
+  err = (struct gw_error){0};
+  assert_false(state_txn_set(txn, big, STATE_MAX_KEY + 1, "x", 1, &err));
+  err = (struct gw_error){0};
+  assert_false(state_txn_set(txn, "k", 1, big, STATE_MAX_VALUE + 1, &err));
+  assert_true(state_txn_is_read_only(txn));
+  err = (struct gw_error){0};
+  assert_true(state_txn_set(txn, big, STATE_MAX_KEY, big, STATE_MAX_VALUE, &err));
+  assert_int_equal(commit(txn), STATE_COMMITTED);
+  txn = state_txn_begin(store, "f");
+  const void *value;
+  size_t size;
+  assert_int_equal(state_txn_get(txn, big, STATE_MAX_KEY, &value, &size, &err), 1);
+  assert_int_equal(size, STATE_MAX_VALUE);
+  /* one key written again and again is no matter; many keys are */
+  for (int i = 0; i < 200; i++) assert_true(state_txn_set(txn, "k", 1, big, STATE_MAX_VALUE, &err));
+  int n = 0;
+  while (n < 100 && state_txn_set(txn, &n, sizeof n, big, STATE_MAX_VALUE, &err)) n++;
+  assert_in_range(n, 50, 64);
+  assert_int_equal(err.code, GW_ERROR_LIMIT);
+  state_txn_abort(txn);
+  free(big);
+  state_store_close(store);
+}
+
+static void test_many_keys(void **state) {
+  (void)state;
+  enum { N = 5000 };
+  struct state_store *store = open_store(MAP_SIZE);
+  struct state_txn *txn = state_txn_begin(store, "f");
+  struct gw_error err = {0};
+  for (int i = 0; i < N; i++) assert_true(state_txn_set(txn, &i, sizeof i, &i, sizeof i, &err));
+  assert_int_equal(commit(txn), STATE_COMMITTED);
+  txn = state_txn_begin(store, "f");
+  for (int i = 0; i < N; i++) {
+    const void *value;
+    size_t size;
+    assert_int_equal(state_txn_get(txn, &i, sizeof i, &value, &size, &err), 1);
+    assert_memory_equal(value, &i, sizeof i);
+  }
+  state_txn_abort(txn);
+  assert_true(state_clear(store, "f", &err));
+  expect_all(store, "f", "");
+  state_store_close(store);
+}
+
+/* --- two transactions --------------------------------------------------------------------------------------------- */
+
+static void test_one_of_two_conflicts(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  put(store, "f", "n", "0");
+  struct state_txn *a = state_txn_begin(store, "f"), *b = state_txn_begin(store, "f");
+  assert_string_equal(get(a, "n"), "0");
+  assert_string_equal(get(b, "n"), "0");
+  set(a, "n", "a");
+  set(b, "n", "b");
+  assert_int_equal(commit(a), STATE_COMMITTED);
+  assert_int_equal(commit(b), STATE_CONFLICT);
+  expect(store, "f", "n", "a");
+  state_store_close(store);
+}
+
+/* Absence is something read, and a value that went and came back has changed. */
+static void test_what_conflicts(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  struct state_txn *a = state_txn_begin(store, "f");
+  assert_string_equal(get(a, "new"), "-");
+  set(a, "x", "1");
+  put(store, "f", "new", "1");
+  assert_int_equal(commit(a), STATE_CONFLICT);
+  expect(store, "f", "x", "-");
+
+  struct gw_error err = {0};
+  a = state_txn_begin(store, "f");
+  assert_string_equal(get(a, "new"), "1");
+  set(a, "x", "1");
+  assert_true(state_remove(store, "f", "new", 3, &err));
+  put(store, "f", "new", "1");
+  assert_int_equal(commit(a), STATE_CONFLICT);
+
+  a = state_txn_begin(store, "f");
+  assert_string_equal(get(a, "new"), "1");
+  set(a, "x", "1");
+  assert_true(state_clear(store, "f", &err));
+  assert_int_equal(commit(a), STATE_CONFLICT);
+  state_store_close(store);
+}
+
+static void test_what_does_not_conflict(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  put(store, "f", "a", "1");
+  /* blind writes, and reads of a transaction's own writes */
+  struct state_txn *a = state_txn_begin(store, "f"), *b = state_txn_begin(store, "f");
+  set(a, "k", "a");
+  set(b, "k", "b");
+  assert_string_equal(get(b, "k"), "b");
+  assert_int_equal(commit(a), STATE_COMMITTED);
+  assert_int_equal(commit(b), STATE_COMMITTED);
+  expect(store, "f", "k", "b");
+  /* another space */
+  a = state_txn_begin(store, "f");
+  assert_string_equal(get(a, "a"), "1");
+  put(store, "g", "a", "2");
+  set(a, "a", "3");
+  assert_int_equal(commit(a), STATE_COMMITTED);
+  /* a transaction that only reads has its snapshot */
+  a = state_txn_begin(store, "f");
+  assert_string_equal(get(a, "a"), "3");
+  put(store, "f", "a", "4");
+  put(store, "f", "c", "4");
+  assert_string_equal(get(a, "a"), "3");
+  assert_string_equal(get(a, "c"), "-");
+  assert_int_equal(commit(a), STATE_COMMITTED);
+  state_store_close(store);
+}
+
+/* Write skew: each reads what the other writes. A store with snapshot isolation only would let both through. */
+static void test_write_skew(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  put(store, "f", "a", "1");
+  put(store, "f", "b", "1");
+  struct state_txn *a = state_txn_begin(store, "f"), *b = state_txn_begin(store, "f");
+  get(a, "a"), get(a, "b"), get(b, "a"), get(b, "b");
+  set(a, "a", "0");
+  set(b, "b", "0");
+  struct outcome oa = OUTCOME, ob = OUTCOME; /* likely in one batch */
+  state_txn_commit(a, outcome_set, &oa);
+  state_txn_commit(b, outcome_set, &ob);
+  assert_int_equal(outcome_wait(&oa), STATE_COMMITTED);
+  assert_int_equal(outcome_wait(&ob), STATE_CONFLICT);
+  state_store_close(store);
+}
+
+/* --- many threads ------------------------------------------------------------------------------------------------- */
+
+enum { N_THREADS = 4, N_INCREMENTS = 250 };
+
+struct worker {
+  pthread_t thread;
+  struct state_store *store;
+  int conflicts;
+};
+
+static enum state_outcome increment(struct state_store *store, const char *key) {
+  struct state_txn *txn = state_txn_begin(store, "counter");
+  uint64_t n = 0;
+  const void *value;
+  size_t size;
+  struct gw_error err = {0};
+  if (state_txn_get(txn, key, strlen(key), &value, &size, &err) == 1) memcpy(&n, value, sizeof n);
+  n++;
+  state_txn_set(txn, key, strlen(key), &n, sizeof n, &err);
+  return commit(txn);
+}
+
+static void *count_up(void *arg) {
+  struct worker *w = arg;
+  for (int done = 0; done < N_INCREMENTS;) {
+    if (increment(w->store, "n") == STATE_COMMITTED)
+      done++;
+    else
+      w->conflicts++;
+  }
+  return NULL;
+}
+
+static uint64_t counter(struct state_store *store) {
+  struct state_txn *txn = state_txn_begin(store, "counter");
+  uint64_t n = 0;
+  const void *value;
+  size_t size;
+  struct gw_error err = {0};
+  if (state_txn_get(txn, "n", 1, &value, &size, &err) == 1) memcpy(&n, value, sizeof n);
+  state_txn_abort(txn);
+  return n;
+}
+
+static void test_no_update_is_lost(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  struct worker workers[N_THREADS] = {0};
+  for (int i = 0; i < N_THREADS; i++) {
+    workers[i].store = store;
+    assert_int_equal(pthread_create(&workers[i].thread, NULL, count_up, &workers[i]), 0);
+  }
+  for (int i = 0; i < N_THREADS; i++) pthread_join(workers[i].thread, NULL);
+  assert_int_equal(counter(store), N_THREADS * N_INCREMENTS);
+  state_store_close(store);
+}
+
+/* --- crashes, reopening, full stores ------------------------------------------------------------------------------ */
+
+/* Child: increments for ever and writes each acknowledged one to the pipe. */
+static void write_acknowledgements(int pipe_fd) {
+  struct gw_error err = {0};
+  struct state_store *store = state_store_open(directory, MAP_SIZE, true, &err);
+  while (store && increment(store, "n") == STATE_COMMITTED && write(pipe_fd, "+", 1) == 1) {
+  }
+  _exit(1);
+}
+
+static void kill_in_the_middle(int acks_before_kill, uint64_t *acknowledged) {
+  int pipe_fds[2];
+  assert_int_equal(pipe(pipe_fds), 0);
+  pid_t child = fork();
+  if (child == 0) {
+    close(pipe_fds[0]);
+    write_acknowledgements(pipe_fds[1]);
+  }
+  close(pipe_fds[1]);
+  char byte;
+  for (int i = 0; i < acks_before_kill; i++) {
+    assert_int_equal(read(pipe_fds[0], &byte, 1), 1);
+    ++*acknowledged;
+  }
+  kill(child, SIGKILL);
+  int status;
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  while (read(pipe_fds[0], &byte, 1) == 1) ++*acknowledged; /* what it had still acknowledged */
+  close(pipe_fds[0]);
+}
+
+static void test_kill_loses_nothing_acknowledged(void **state) {
+  (void)state;
+  uint64_t acknowledged = 0, kills = 0;
+  for (int n = 1; n < 60; n += 13) {
+    kill_in_the_middle(n, &acknowledged);
+    kills++;
+    struct state_store *store = open_store(MAP_SIZE);
+    uint64_t stored = counter(store);
+    assert_in_range(stored, acknowledged, acknowledged + kills); /* each kill may cut off one acknowledgement */
+    state_store_close(store);
+  }
+}
+
+static void test_reopening(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  put(store, "f", "a", "1");
+  struct gw_error err = {0};
+  assert_null(state_store_open(directory, MAP_SIZE, false, &err));
+  assert_non_null(strstr(err.message, "open in this process already"));
+  state_store_close(store);
+  store = open_store(MAP_SIZE);
+  expect(store, "f", "a", "1");
+  /* versions go on where they were: a snapshot of this run sees changes of this run */
+  struct state_txn *txn = state_txn_begin(store, "f");
+  get(txn, "a");
+  set(txn, "b", "1");
+  put(store, "f", "a", "1");
+  assert_int_equal(commit(txn), STATE_CONFLICT);
+  state_store_close(store);
+}
+
+static void test_directory_errors(void **state) {
+  (void)state;
+  struct gw_error err = {0};
+  assert_null(state_store_open("/proc/no/such/place", MAP_SIZE, false, &err));
+  assert_non_null(strstr(err.message, "/proc/no/such/place"));
+  err = (struct gw_error){0};
+  assert_null(state_store_open("/dev/null", MAP_SIZE, false, &err));
+  assert_non_null(strstr(err.message, "/dev/null"));
+
+  char path[128];
+  snprintf(path, sizeof path, "%s/data.mdb", directory);
+  FILE *file = fopen(path, "w");
+  for (int i = 0; i < 20000; i++) fputc('x', file);
+  fclose(file);
+  err = (struct gw_error){0};
+  assert_null(state_store_open(directory, MAP_SIZE, false, &err));
+  assert_non_null(strstr(err.message, directory));
+}
+
+static void test_full_store_fails_one(void **state) {
+  (void)state;
+  struct state_store *store = open_store(1 << 20);
+  put(store, "f", "a", "1");
+  char *big = calloc(1, STATE_MAX_VALUE);
+  struct outcome small[8] = {OUTCOME, OUTCOME, OUTCOME, OUTCOME, OUTCOME, OUTCOME, OUTCOME, OUTCOME}, large = OUTCOME;
+  struct gw_error err = {0};
+  for (int i = 0; i < 8; i++) {
+    char key[2] = {(char)('b' + i), 0};
+    struct state_txn *txn = state_txn_begin(store, "f");
+    set(txn, key, "2");
+    if (i == 4) {
+      struct state_txn *too_large = state_txn_begin(store, "f");
+      assert_true(state_txn_set(too_large, "z", 1, big, STATE_MAX_VALUE, &err));
+      state_txn_commit(too_large, outcome_set, &large);
+    }
+    state_txn_commit(txn, outcome_set, &small[i]);
+  }
+  for (int i = 0; i < 8; i++) assert_int_equal(outcome_wait(&small[i]), STATE_COMMITTED);
+  assert_int_equal(outcome_wait(&large), STATE_FAILED);
+  assert_non_null(strstr(large.message, "is full (map size 1048576 bytes)"));
+  expect_all(store, "f", "a=1 b=2 c=2 d=2 e=2 f=2 g=2 h=2 i=2 ");
+  free(big);
+  state_store_close(store);
+}
+
+static void test_each_in_order(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  put(store, "f", "b", "2");
+  put(store, "f", "a", "1");
+  put(store, "f", "ab", "3");
+  put(store, "g", "0", "0");
+  put(store, "e", "z", "0");
+  expect_all(store, "f", "a=1 ab=3 b=2 ");
+  struct gw_error err = {0};
+  assert_true(state_remove(store, "f", "ab", 2, &err));
+  assert_true(state_remove(store, "f", "never there", 11, &err));
+  expect_all(store, "f", "a=1 b=2 ");
+  assert_true(state_clear(store, "f", &err));
+  expect_all(store, "f", "");
+  expect_all(store, "g", "0=0 ");
+  expect_all(store, "e", "z=0 ");
+  state_store_close(store);
+}
+
+/* Closing waits for what is under way. */
+static void test_close_finishes_commits(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  enum { N = 50 };
+  static struct outcome outcomes[N];
+  for (int i = 0; i < N; i++) {
+    outcomes[i] = (struct outcome)OUTCOME;
+    struct state_txn *txn = state_txn_begin(store, "f");
+    char key[16];
+    snprintf(key, sizeof key, "k%d", i);
+    set(txn, key, "1");
+    state_txn_commit(txn, outcome_set, &outcomes[i]);
+  }
+  state_store_close(store);
+  for (int i = 0; i < N; i++) assert_int_equal(outcomes[i].calls, 1);
+  store = open_store(MAP_SIZE);
+  expect(store, "f", "k49", "1");
+  state_store_close(store);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, make_directory, remove_directory)
+  const struct CMUnitTest tests[] = {
+      TEST(kill_loses_nothing_acknowledged), /* first: it forks, and no other test's thread may be there */
+      TEST(reads_its_own_writes),
+      TEST(abort_leaves_nothing),
+      TEST(limits),
+      TEST(many_keys),
+      TEST(one_of_two_conflicts),
+      TEST(what_conflicts),
+      TEST(what_does_not_conflict),
+      TEST(write_skew),
+      TEST(no_update_is_lost),
+      TEST(reopening),
+      TEST(directory_errors),
+      TEST(full_store_fails_one),
+      TEST(each_in_order),
+      TEST(close_finishes_commits),
+  };
+  return cmocka_run_group_tests_name("state", tests, NULL, NULL);
+}
