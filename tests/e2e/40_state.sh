@@ -18,13 +18,16 @@ for name in counter-c counter-rust; do
 done
 
 # Writers on one key and on keys of their own, cut off by kill -9.
+# curl writes to stderr without a buffer: what it has seen is in the file when it is killed, too.
 round() {
   local key acknowledged count writers=(shared shared first second) i=0
   pids=()
   rm -f "$work"/writer.*
   for key in "${writers[@]}"; do
-    curl -s -m 20 --retry 0 -X POST -o /dev/null -w '%{http_code}\n' "$base/f/counter-c/$key?n=[1-100000]" >"$work/writer.$((i++)).$key" 2>/dev/null &
+    curl -s -m 20 --retry 0 -X POST -o /dev/null \
+      -w '%{stderr}%{http_code}\n' "$base/f/counter-c/$key?n=[1-100000]" 2>"$work/writer.$i.$key" &
     pids+=($!)
+    i=$((i + 1))
   done
   sleep "$1"
   kill -9 "$server_pid"
