@@ -51,7 +51,10 @@ static void helper_host_call(struct vmctx *vmctx, uint32_t func, union gw_value 
   charge(store, store->schedule->gas[COST_HOST_CALL], pc);
   const struct host_import *host = &instance->hosts[func];
   enum gw_trap trap = host->fn(instance, host->env, values);
-  if (trap == GW_TRAP_NONE) return;
+  if (trap == GW_TRAP_NONE) {
+    store->trap.message[0] = 0; /* of a failure that the host function got over */
+    return;
+  }
   store->trap.instance = instance;
   store->trap.func = func;
   trap_raise(store, trap, 0);

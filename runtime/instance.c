@@ -76,9 +76,10 @@ static void make_globals(struct gw_instance *instance) {
   for (uint32_t i = 0; i < m->n_globals; i++) cells[i] = instance->globals[i]->cell;
   for (uint32_t i = m->n_imported_tables; i < m->n_tables; i++) {
     if (!m->tables[i].init.bytes) continue;
-    struct table_ctx *t = &instance->tables[i]->ctx;
+    struct gw_table *t = instance->tables[i];
     void *ref = instance_evaluate(instance, m->tables[i].init).ref;
-    for (uint64_t k = 0; k < t->size; k++) t->entries[k] = ref;
+    for (uint64_t k = 0; k < t->ctx.size; k++) t->ctx.entries[k] = ref;
+    t->written = t->ctx.size;
   }
 }
 
@@ -124,7 +125,8 @@ bool gw_instance_reset(struct gw_instance *instance, struct gw_error *err) {
   if (instance->store->state != INVOCATION_NONE)
     return error_set(err, GW_ERROR_USAGE, "an instance cannot be reset while its store has an invocation under way");
   memcpy(instance->cells, instance->initial_cells, (m->n_globals - m->n_imported_globals) * sizeof *instance->cells);
-  for (uint32_t i = 0; i < m->n_tables; i++) table_restore(instance->tables[i]);
+  for (uint32_t i = 0; i < m->n_tables; i++)
+    if (!table_restore(instance->tables[i])) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a table");
   for (uint32_t i = 0; i < m->n_elems; i++) instance->is_elem_dropped[i] = m->elems[i].mode != SEGMENT_PASSIVE;
   if (m->n_datas) memset(instance->is_data_dropped, 0, m->n_datas);
   for (uint32_t i = 0; i < m->n_memories; i++)

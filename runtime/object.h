@@ -21,7 +21,9 @@ struct gw_table {
   struct table_type type; /* as declared */
   uint64_t max;
   uint64_t capacity; /* allocated entries */
-  void **initial;    /* contents after instantiation, type.limits.min entries, for resets; NULL before */
+  uint64_t written;  /* entries from here on are null, as long as only segments were written */
+  void **initial;    /* the first n_initial entries after instantiation, the rest being null; NULL before */
+  uint64_t n_initial;
 };
 
 struct gw_global {
@@ -49,7 +51,7 @@ bool table_can_grow(const struct gw_table *table, uint64_t n);
 bool table_grow(struct gw_table *table, uint64_t n, void *ref);
 /* Remembers the contents, and goes back to them. */
 bool table_snapshot(struct gw_table *table);
-void table_restore(struct gw_table *table);
+bool table_restore(struct gw_table *table); /* false: no memory */
 
 /* "i32", "funcref", ...; VAL_BOT for anything else. */
 val_type val_type_parse(const char *text);

@@ -19,7 +19,9 @@ void segment_init_memory(struct gw_instance *instance, uint32_t memory, uint32_t
 
 void segment_init_table(struct gw_instance *instance, uint32_t table, uint32_t segment, uint64_t dst, uint32_t src, uint32_t n) {
   const struct elem_segment *s = &instance->module->decoded.elems[segment];
-  void **entries = instance->tables[table]->ctx.entries + dst;
+  struct gw_table *t = instance->tables[table];
+  void **entries = t->ctx.entries + dst;
+  if (dst + n > t->written) t->written = dst + n;
   for (uint32_t i = 0; i < n; i++)
     entries[i] = s->funcs ? instance->funcs[s->funcs[src + i]] : instance_evaluate(instance, s->exprs[src + i]).ref;
 }

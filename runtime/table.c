@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_MAX_ENTRIES = 10000000 };
+enum { DEFAULT_MAX_ENTRIES = 10000000, WIPE_LIMIT = 8192 };
 
 struct gw_table *table_create(struct gw_store *store, const struct table_type *type, struct gw_error *err) {
   uint64_t max = store->options.max_table_entries ? store->options.max_table_entries : DEFAULT_MAX_ENTRIES;
@@ -57,15 +57,29 @@ bool table_grow(struct gw_table *table, uint64_t n, void *ref) {
 }
 
 bool table_snapshot(struct gw_table *table) {
-  uint64_t n = table->type.limits.min;
+  uint64_t n = table->written;
   table->initial = malloc(n ? n * sizeof *table->initial : 1);
-  if (table->initial && n) memcpy(table->initial, table->ctx.entries, n * sizeof *table->initial);
-  return table->initial;
+  if (!table->initial) return false;
+  if (n) memcpy(table->initial, table->ctx.entries, n * sizeof *table->initial);
+  table->n_initial = n;
+  return true;
 }
 
-void table_restore(struct gw_table *table) {
-  table->ctx.size = table->type.limits.min;
-  if (table->ctx.size) memcpy(table->ctx.entries, table->initial, table->ctx.size * sizeof *table->initial);
+/* Large tables are allocated anew: the system's zero pages cost less than writing zeros. */
+bool table_restore(struct gw_table *table) {
+  uint64_t size = table->type.limits.min, n_initial = table->n_initial;
+  if (size > WIPE_LIMIT || table->capacity > WIPE_LIMIT) {
+    void **entries = calloc(size ? size : 1, sizeof *entries);
+    if (!entries) return false;
+    free(table->ctx.entries);
+    table->ctx.entries = entries;
+    table->capacity = size ? size : 1;
+  } else if (size > n_initial) {
+    memset(table->ctx.entries + n_initial, 0, (size - n_initial) * sizeof *table->ctx.entries);
+  }
+  table->ctx.size = size;
+  if (n_initial) memcpy(table->ctx.entries, table->initial, n_initial * sizeof *table->initial);
+  return true;
 }
 
 val_type val_type_parse(const char *text) {

@@ -330,6 +330,40 @@ static void test_reset_large(void **state) {
   gw_store_destroy(store);
 }
 
+/* Small and large tables, written and grown in every way. */
+static void test_reset_tables(void **state) {
+  (void)state;
+  static const char text[] =
+      "(module (table $t %d externref) (table $f %d funcref) (elem (table $f) (i32.const 3) func $g) (elem $e func $g $g)"
+      " (func $g) (func (export \"spoil\") (param i32) (param externref)"
+      "   (table.init $f $e (local.get 0) (i32.const 0) (i32.const 2)) (table.fill $f (i32.const 0) (ref.func $g) (i32.const 2))"
+      "   (table.set $f (i32.const 3) (ref.null func)) (drop (table.grow $f (ref.func $g) (i32.const 9)))"
+      "   (table.set $t (local.get 0) (local.get 1)))"
+      " (func (export \"count\") (result i32) (local $i i32) (local $n i32)"
+      "   (loop $l"
+      "     (local.set $n (i32.add (local.get $n) (i32.mul (local.get $i) (i32.eqz (ref.is_null (table.get $f (local.get "
+      "$i)))))))"
+      "     (local.set $n (i32.add (local.get $n) (i32.eqz (ref.is_null (table.get $t (local.get $i))))))"
+      "     (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (table.size $t))))"
+      "   (i32.add (local.get $n) (table.size $f))))";
+  static const int sizes[] = {10, 8192, 8193, 20000};
+  struct gw_store *store = open_store();
+  for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+    char filled[sizeof text + 32];
+    snprintf(filled, sizeof filled, text, sizes[i], sizes[i]);
+    struct gw_instance *a = must_make(store, filled, NULL, NULL);
+    struct gw_error err = {0};
+    for (int k = 0; k < 3; k++) {
+      assert_int_equal(call32(a, "count", 1, 0, 0), sizes[i] + 3);
+      union gw_value values[2] = {{.i32 = sizes[i] - 3}, {.ref = &err}};
+      assert_true(gw_call_export(a, "spoil", values, 2, &err));
+      assert_int_equal(call32(a, "count", 1, 0, 0), sizes[i] + 9 + 1 + (sizes[i] - 3) + (sizes[i] - 2) + 1);
+      assert_true(gw_instance_reset(a, &err));
+    }
+  }
+  gw_store_destroy(store);
+}
+
 static void test_reset_refused(void **state) {
   (void)state;
   struct gw_store *store = open_store();
@@ -408,6 +442,7 @@ int main(void) {
       cmocka_unit_test(test_reset),
       cmocka_unit_test(test_reset_grown_memory_is_zero),
       cmocka_unit_test(test_reset_large),
+      cmocka_unit_test(test_reset_tables),
       cmocka_unit_test(test_reset_refused),
       cmocka_unit_test(test_threads),
       cmocka_unit_test(test_cost),

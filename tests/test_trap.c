@@ -36,6 +36,7 @@ static const char text[] =
     "    (memory.fill (local.get 0) (i32.const 1) (local.get 1)))"
     "  (func $grow (export \"grow\") (param i32) (result i32) (memory.grow (local.get 0)))"
     "  (func $ask (export \"ask\") (param i32) (call $fail (local.get 0)) (global.set $g (i32.const 8)))"
+    "  (func $ask_and_trap (export \"ask_and_trap\") (param i32) (call $fail (local.get 0)) unreachable)"
     "  (func $get (export \"get\") (result i32) (global.get $g))"
     "  (func $forever (export \"forever\") (loop $l (br $l)))"
     "  (func $count (export \"count\") (param i32) (result i32) (local i32)"
@@ -48,6 +49,8 @@ static const char text[] =
 static struct gw_engine *engine;
 static struct gw_module *module;
 
+static enum gw_trap trap_in_other_store(void);
+
 static enum gw_trap host_fail(struct gw_instance *caller, void *env, union gw_value *values) {
   (void)env;
   if (values[0].i32 == 1) {
@@ -55,6 +58,8 @@ static enum gw_trap host_fail(struct gw_instance *caller, void *env, union gw_va
     return GW_TRAP_HOST;
   }
   if (values[0].i32 == 2) return GW_TRAP_EXIT;
+  if (values[0].i32 == 4) gw_instance_fail(caller, "got over it");
+  if (values[0].i32 == 5) return trap_in_other_store();
   if (values[0].i32 == 3) return gw_instance_charge(caller, UINT64_MAX) ? GW_TRAP_NONE : GW_TRAP_OUT_OF_GAS;
   return GW_TRAP_NONE;
 }
@@ -149,6 +154,34 @@ static void test_repeated(void **state) {
     assert_false(gw_call_export(f.instance, name, values, name[0] != 'u', &err));
   }
   assert_int_equal(call(&f, "div", 2, 8, 2), 4);
+  gw_store_destroy(f.store);
+}
+
+/* On the guest's fiber: another store runs, traps by signal, and this one goes on. */
+static enum gw_trap trap_in_other_store(void) {
+  struct fixture f = open_fixture(0, 0);
+  union gw_value values[1] = {{.i32 = -1}};
+  struct gw_error err = {0};
+  bool ok = gw_call_export(f.instance, "load", values, 1, &err);
+  gw_store_destroy(f.store);
+  return !ok && err.trap == GW_TRAP_MEMORY_OUT_OF_BOUNDS ? GW_TRAP_NONE : GW_TRAP_HOST;
+}
+
+static void test_nested_stores(void **state) {
+  (void)state;
+  struct fixture f = open_fixture(0, 0);
+  call(&f, "ask", 1, 5, 0);
+  assert_int_equal(call(&f, "get", 1, 0, 0), 8);
+  expect_trap(&f, "load", 1, -1, 0, GW_TRAP_MEMORY_OUT_OF_BOUNDS,
+              "out of bounds memory access in function load (module demo) at address 0xffffffff, memory size 65536");
+  gw_store_destroy(f.store);
+}
+
+/* A sentence of a failure that did not end the invocation is not the next trap's. */
+static void test_forgotten_message(void **state) {
+  (void)state;
+  struct fixture f = open_fixture(0, 0);
+  expect_trap(&f, "ask_and_trap", 1, 4, 0, GW_TRAP_UNREACHABLE, "unreachable in function ask_and_trap (module demo)");
   gw_store_destroy(f.store);
 }
 
@@ -416,6 +449,8 @@ static int run_at_level(uint32_t level) {
       cmocka_unit_test(test_threads_at_once),
       cmocka_unit_test(test_host_faults_stay_faults),
       cmocka_unit_test(test_gas_same_on_levels),
+      cmocka_unit_test(test_nested_stores),
+      cmocka_unit_test(test_forgotten_message),
   };
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   gw_module_release(module);
