@@ -104,9 +104,11 @@ static void all_written(struct connection *c) {
     c->phase = PHASE_DRAINING;
     c->deadline = loop_now(c->loop) + DRAIN_MS;
     uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shutdown);
-  } else if (c->phase == PHASE_LAST || (c->has_eof && c->phase < PHASE_BUSY && !has_input)) {
-    connection_close(c);
+    return;
   }
+  bool is_idle_at_stop = c->loop->is_stopping && c->phase == PHASE_IDLE;
+  bool is_abandoned = c->has_eof && c->phase < PHASE_BUSY;
+  if (c->phase == PHASE_LAST || ((is_idle_at_stop || is_abandoned) && !has_input)) connection_close(c);
 }
 
 static void on_written(uv_write_t *write, int status) {

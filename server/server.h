@@ -47,15 +47,16 @@ struct server_options {
 
 void server_options_init(struct server_options *options);
 
-/* Opens the data directory, loads the registry, binds, and serves from this moment on. NULL on failure. */
+/* Opens the data directory, loads the registry, binds, and serves from this moment on. NULL on failure. SIGTERM and SIGINT are
+ * blocked in the calling thread from here on: they wait for server_run. */
 struct server *server_start(const struct server_options *options, struct gw_error *err);
 
 /* The bound port. */
 uint16_t server_port(const struct server *server);
 
 /* Blocks until SIGTERM, SIGINT or server_stop, then until every loop has ended: no new connections, running requests finish
- * (after the grace period they are cancelled), idle connections are closed. Call at most once. The two signals are
- * blocked in the calling thread on return. False when a thread failed. */
+ * (after the grace period they are cancelled), idle connections are closed. Call at most once. False when signals
+ * cannot be received. */
 bool server_run(struct server *server, struct gw_error *err);
 
 /* Begins the shutdown. From any thread; not from a signal handler. Without server_run, server_destroy waits for it. */

@@ -561,6 +561,34 @@ static void test_slices(void **state) {
   remove_data_dir(directory);
 }
 
+/* More invocations than allowed get 503 at once; others of the loop go on. */
+static void test_overload(void **state) {
+  (void)state;
+  char *directory = make_data_dir();
+  struct server_options o = test_options(directory);
+  o.n_loops = 1;
+  o.max_running = 2;
+  o.gas_limit = 1000000000000;
+  struct server *own = start(&o);
+  uint16_t at = server_port(own);
+  assert_int_equal(deploy(at, "loop", WAT_LOOP), 201);
+  int loops[2];
+  for (int i = 0; i < 2; i++) {
+    loops[i] = dial(at);
+    send_text(loops[i], "GET /f/loop HTTP/1.1\r\nHost: t\r\n\r\n");
+  }
+  usleep(100000);
+  struct reply r = call(at, "/f/loop");
+  char after[16];
+  assert_int_equal(r.status, 503);
+  assert_true(header(&r, "retry-after", after, sizeof after));
+  reply_clear(&r);
+  assert_int_equal(status_of(at, "GET", "/healthz"), 200);
+  for (int i = 0; i < 2; i++) close(loops[i]);
+  server_destroy(own);
+  remove_data_dir(directory);
+}
+
 /* --- life -------------------------------------------------------------------------------------------------------- */
 
 /* A request that runs when the shutdown begins gets its answer; new connections do not. */
@@ -656,8 +684,8 @@ int main(void) {
       cmocka_unit_test(test_routes),       cmocka_unit_test(test_bad_modules),     cmocka_unit_test(test_fresh_instances),
       cmocka_unit_test(test_same_gas),     cmocka_unit_test(test_reply_headers),   cmocka_unit_test(test_cgi),
       cmocka_unit_test(test_traps),        cmocka_unit_test(test_state),           cmocka_unit_test(test_state_conflicts),
-      cmocka_unit_test(test_slices),       cmocka_unit_test(test_shutdown),        cmocka_unit_test(test_grace),
-      cmocka_unit_test(test_sigterm),      cmocka_unit_test(test_busy_address),
+      cmocka_unit_test(test_slices),       cmocka_unit_test(test_overload),        cmocka_unit_test(test_shutdown),
+      cmocka_unit_test(test_grace),        cmocka_unit_test(test_sigterm),         cmocka_unit_test(test_busy_address),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

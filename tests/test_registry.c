@@ -156,6 +156,32 @@ static void test_restart(void **state) {
   remove_data_dir(data_dir);
 }
 
+/* Many first requests at once, on both loops: the module is compiled and all are answered. */
+static void test_first_requests(void **state) {
+  (void)state;
+  enum { N = 16 };
+  char *data_dir = make_data_dir();
+  uint16_t port;
+  struct server *server = restart(NULL, data_dir, &port);
+  assert_int_equal(deploy(port, "hello", WAT_HELLO), 201);
+  server = restart(server, data_dir, &port);
+  int fds[N];
+  for (int i = 0; i < N; i++) {
+    fds[i] = dial(port);
+    send_text(fds[i], "GET /f/hello HTTP/1.1\r\nHost: t\r\n\r\n");
+  }
+  close(fds[0]); /* this one does not wait for it */
+  for (int i = 1; i < N; i++) {
+    struct reply r = receive(fds[i], true);
+    assert_int_equal(r.status, 200);
+    assert_string_equal(r.body, "hello\n");
+    reply_clear(&r);
+    close(fds[i]);
+  }
+  server_destroy(server);
+  remove_data_dir(data_dir);
+}
+
 static void test_versions(void **state) {
   (void)state;
   char *data_dir = make_data_dir(), paths[8][256];
@@ -280,9 +306,9 @@ static void test_names(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_kill),         cmocka_unit_test(test_restart), cmocka_unit_test(test_versions),
-      cmocka_unit_test(test_delete_state), cmocka_unit_test(test_damage),  cmocka_unit_test(test_leftovers),
-      cmocka_unit_test(test_names),
+      cmocka_unit_test(test_kill),      cmocka_unit_test(test_restart),      cmocka_unit_test(test_first_requests),
+      cmocka_unit_test(test_versions),  cmocka_unit_test(test_delete_state), cmocka_unit_test(test_damage),
+      cmocka_unit_test(test_leftovers), cmocka_unit_test(test_names),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
