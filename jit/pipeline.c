@@ -5,6 +5,7 @@
 #include "instrument/gas.h"
 
 #include <llvm-c/Analysis.h>
+#include <llvm-c/Support.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 
 #include <pthread.h>
@@ -25,6 +26,10 @@ static void find_host(void) {
   LLVMInitializeX86Target();
   LLVMInitializeX86TargetMC();
   LLVMInitializeX86AsmPrinter();
+  /* Producers count loops in wrapping 32 bits, often up to zero. Widened to 64 bits such a counter needs a mask, its trip count is
+   * no longer known, and the loop is not vectorised. LLVM has no other switch for it. */
+  static const char *const arguments[] = {"gasworks", "-indvars-widen-indvars=false"};
+  LLVMParseCommandLineOptions(sizeof arguments / sizeof arguments[0], arguments, NULL);
   triple = LLVMGetDefaultTargetTriple();
   cpu_name = LLVMGetHostCPUName();
   cpu_features = LLVMGetHostCPUFeatures();
