@@ -1,4 +1,5 @@
 /* Traps by signal and by call, gas limits, slices, cancelling. */
+#include "runtime/store.h"
 #include "tests/wat.h"
 
 #include <pthread.h>
@@ -59,6 +60,7 @@ static enum gw_trap host_fail(struct gw_instance *caller, void *env, union gw_va
   }
   if (values[0].i32 == 2) return GW_TRAP_EXIT;
   if (values[0].i32 == 4) gw_instance_fail(caller, "got over it");
+  if (values[0].i32 == 6) gw_instance_store(caller)->exec.gas = -1; /* as compiled code that has not looked yet */
   if (values[0].i32 == 5) return trap_in_other_store();
   if (values[0].i32 == 3) return gw_instance_charge(caller, UINT64_MAX) ? GW_TRAP_NONE : GW_TRAP_OUT_OF_GAS;
   return GW_TRAP_NONE;
@@ -256,6 +258,14 @@ static void test_gas_endless(void **state) {
   assert_int_equal(trap, GW_TRAP_OUT_OF_GAS);
 }
 
+/* Compiled code may find out late that the limit was passed; then the end does. */
+static void test_gas_overdrawn_at_end(void **state) {
+  (void)state;
+  enum gw_trap trap;
+  assert_int_equal(gas_of("ask", 6, 1000000, 0, &trap), 1000000);
+  assert_int_equal(trap, GW_TRAP_OUT_OF_GAS);
+}
+
 /* A bulk operation that cannot be paid has no effect. */
 static void test_gas_before_effect(void **state) {
   (void)state;
@@ -450,6 +460,7 @@ static int run_at_level(uint32_t level) {
       cmocka_unit_test(test_host_faults_stay_faults),
       cmocka_unit_test(test_gas_same_on_levels),
       cmocka_unit_test(test_nested_stores),
+      cmocka_unit_test(test_gas_overdrawn_at_end),
       cmocka_unit_test(test_forgotten_message),
   };
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
