@@ -9,20 +9,42 @@
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
-static const char **copy_strings(struct arena *arena, const char *const *strings) {
+static size_t count(const char *const *strings, size_t *bytes) {
   size_t n = 0;
-  while (strings && strings[n]) n++;
-  const char **copy = arena_alloc_array(arena, n + 1, sizeof *copy);
-  for (size_t i = 0; i < n; i++) copy[i] = arena_copy(arena, strings[i], strlen(strings[i]) + 1);
-  return copy;
+  for (; strings && strings[n]; n++) *bytes += strlen(strings[n]) + 1;
+  return n;
+}
+
+const char *wasi_keep_string(struct wasi *wasi, const char *s) {
+  struct buffer *b = &wasi->strings;
+  char *copy = (char *)b->bytes + b->size;
+  b->size += strlen(s) + 1;
+  return strcpy(copy, s);
+}
+
+static void keep_strings(struct wasi *wasi, const char **to, const char *const *strings, size_t n) {
+  for (size_t i = 0; i < n; i++) to[i] = wasi_keep_string(wasi, strings[i]);
+  to[n] = NULL;
+}
+
+/* Everything goes into one buffer that is kept from one invocation to the next: pointers first, then their strings. Room for the
+ * names of preopened directories follows. */
+static void keep_options(struct wasi *wasi, const struct wasi_options *o) {
+  size_t bytes = 0, n_args = count(o->args, &bytes), n_env = count(o->env, &bytes);
+  size_t n_pointers = n_args + n_env + 2;
+  for (size_t i = 0; i < o->n_preopens; i++) bytes += strlen(o->preopens[i].guest_path) + 1;
+  wasi->strings.size = 0;
+  wasi->args = (const char **)buffer_reserve(&wasi->strings, n_pointers * sizeof(char *) + bytes);
+  wasi->env = wasi->args + n_args + 1;
+  wasi->strings.size = n_pointers * sizeof(char *);
+  keep_strings(wasi, wasi->args, o->args, n_args);
+  keep_strings(wasi, wasi->env, o->env, n_env);
 }
 
 bool wasi_reset(struct wasi *wasi, const struct wasi_options *options, struct gw_error *err) {
   wasi_close_all(wasi);
-  arena_clear(&wasi->arena);
   wasi->out.size = wasi->error_out.size = 0;
-  wasi->args = copy_strings(&wasi->arena, options->args);
-  wasi->env = copy_strings(&wasi->arena, options->env);
+  keep_options(wasi, options);
   wasi->input = options->stdin_bytes;
   wasi->input_size = options->stdin_size;
   wasi->input_offset = 0;
@@ -52,7 +74,7 @@ void wasi_destroy(struct wasi *wasi) {
   free(wasi->fds);
   buffer_clear(&wasi->out);
   buffer_clear(&wasi->error_out);
-  arena_clear(&wasi->arena);
+  buffer_clear(&wasi->strings);
   free(wasi);
 }
 

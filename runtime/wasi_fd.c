@@ -79,7 +79,7 @@ static bool open_preopen(struct wasi *wasi, const struct wasi_preopen *p, struct
                                    .host = host,
                                    .rights = RIGHTS_DIR,
                                    .inheriting = RIGHTS_DIR | RIGHTS_FILE,
-                                   .preopen = arena_copy(&wasi->arena, p->guest_path, strlen(p->guest_path) + 1)};
+                                   .preopen = wasi_keep_string(wasi, p->guest_path)};
   return true;
 }
 

@@ -5,7 +5,6 @@
 #ifndef RUNTIME_WASI_PRIVATE_H
 #define RUNTIME_WASI_PRIVATE_H
 
-#include "base/arena.h"
 #include "runtime/wasi.h"
 
 #include <string.h>
@@ -61,7 +60,7 @@ struct wasi_fd {
 };
 
 struct wasi {
-  struct arena arena; /* copies of the options' strings */
+  struct buffer strings; /* copies of the options' strings, and pointers to them */
   const char **args, **env;
   struct wasi_fd *fds; /* malloc'ed */
   uint32_t n_fds;
@@ -90,6 +89,9 @@ struct wasi_call {
 enum wasi_errno wasi_host_errno(int host);
 /* Charges COST_HOST_BYTE for each; false: c->trap is set, return at once. */
 bool wasi_charge(struct wasi_call *c, uint64_t bytes);
+
+/* A copy that lives until the next reset; wasi_reset has made room for what is kept. */
+const char *wasi_keep_string(struct wasi *wasi, const char *s);
 
 /* [ptr, ptr + size) of guest memory, or NULL. */
 static inline void *wasi_guest(struct wasi_call *c, int32_t ptr, uint64_t size) {

@@ -1,0 +1,111 @@
+/* A guest without an engine: memory of one page and a gas counter behind the gw_instance_* functions that host functions use, so
+ * that they can be tested alone. Include once per program. */
+#ifndef TESTS_FAKE_GUEST_H
+#define TESTS_FAKE_GUEST_H
+
+#include "gasworks.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { GUEST_BYTES = 65536 };
+
+static struct {
+  uint8_t *memory; /* of GUEST_BYTES, on the heap: the sanitizer sees what runs over */
+  uint64_t gas, limit;
+  char message[320];
+} guest;
+
+static inline void guest_init(void) {
+  free(guest.memory);
+  guest.memory = calloc(1, GUEST_BYTES);
+  guest.gas = guest.limit = 1 << 30;
+  guest.message[0] = 0;
+}
+
+static inline void guest_clear(void) {
+  free(guest.memory);
+  guest.memory = NULL;
+}
+
+static inline uint64_t guest_gas_used(void) { return guest.limit - guest.gas; }
+
+void *gw_instance_memory(struct gw_instance *instance, uint64_t offset, uint64_t size) {
+  (void)instance;
+  return offset <= GUEST_BYTES && size <= GUEST_BYTES - offset ? guest.memory + offset : NULL;
+}
+
+uint64_t gw_instance_memory_size(const struct gw_instance *instance) {
+  (void)instance;
+  return GUEST_BYTES;
+}
+
+bool gw_instance_charge(struct gw_instance *instance, uint64_t gas) {
+  (void)instance;
+  if (gas > guest.gas) return false;
+  guest.gas -= gas;
+  return true;
+}
+
+void gw_instance_fail(struct gw_instance *instance, const char *format, ...) {
+  (void)instance;
+  va_list args;
+  va_start(args, format);
+  vsnprintf(guest.message, sizeof guest.message, format, args);
+  va_end(args);
+}
+
+struct gw_store *gw_instance_store(const struct gw_instance *instance) {
+  (void)instance;
+  return NULL;
+}
+
+uint64_t gw_store_gas_used(const struct gw_store *store) {
+  (void)store;
+  return guest_gas_used();
+}
+
+uint64_t gw_store_gas_limit(const struct gw_store *store) {
+  (void)store;
+  return guest.limit;
+}
+
+/* --- calling host functions --------------------------------------------------------------------------------------- */
+
+/* Calls `module`.`name`, parameters and result in `values`; an import that does not resolve ends the program. */
+static inline enum gw_trap guest_call(gw_resolve_fn resolve, void *env, const char *module, const char *name,
+                                      union gw_value *values) {
+  struct gw_import import = {module, name, (uint32_t)strlen(module), (uint32_t)strlen(name)};
+  struct gw_extern found;
+  if (!resolve(env, &import, &found)) {
+    fprintf(stderr, "no function %s.%s\n", module, name);
+    abort();
+  }
+  guest.message[0] = 0;
+  return found.of.host.func->fn(NULL, found.of.host.env, values);
+}
+
+/* Puts a string without its NUL into guest memory. */
+static inline uint32_t guest_put(uint32_t at, const char *s) {
+  memcpy(guest.memory + at, s, strlen(s));
+  return (uint32_t)strlen(s);
+}
+
+static inline uint32_t guest_u32(uint32_t at) {
+  uint32_t x;
+  memcpy(&x, guest.memory + at, sizeof x);
+  return x;
+}
+
+static inline uint64_t guest_u64(uint32_t at) {
+  uint64_t x;
+  memcpy(&x, guest.memory + at, sizeof x);
+  return x;
+}
+
+static inline void guest_put_u32(uint32_t at, uint32_t x) { memcpy(guest.memory + at, &x, sizeof x); }
+static inline void guest_put_u64(uint32_t at, uint64_t x) { memcpy(guest.memory + at, &x, sizeof x); }
+
+#endif
