@@ -99,28 +99,28 @@ static bool decode_end(struct decoder *d, struct reader *r) {
   return !r->failed;
 }
 
-/* Types without a canonical id of their own are an error that validation tells; they must not reach the registry. */
-static bool check_group(struct decoder *d, struct reader *r, uint32_t group) {
-  const struct type_def *types = d->m->types;
-  uint32_t end = group + types[group].group_size;
+/* References must lead to types before `end`; only then may the group reach the registry. */
+static bool check_references(struct reader *r, uint32_t n, const val_type *types, uint32_t end) {
+  for (uint32_t i = 0; i < n; i++) {
+    if (val_kind(types[i]) != VAL_REF || val_heap(types[i]) >= HEAP_FIRST || val_heap(types[i]) < end) continue;
+    reader_fail_at(r, GW_ERROR_INVALID, r->start, "unknown type %u", val_heap(types[i]));
+    return false;
+  }
+  return true;
+}
+
+static bool check_group(const struct module *m, struct reader *r, uint32_t group) {
+  uint32_t end = group + m->types[group].group_size;
   for (uint32_t i = group; i < end; i++) {
-    const struct func_type *f = &types[i].func;
-    const val_type *lists[] = {f->params, f->results};
-    const uint32_t sizes[] = {f->n_params, f->n_results};
-    for (int list = 0; list < 2; list++)
-      for (uint32_t k = 0; k < sizes[list]; k++) {
-        val_type t = lists[list][k];
-        if (val_kind(t) != VAL_REF || val_heap(t) >= HEAP_FIRST || val_heap(t) < end) continue;
-        reader_fail_at(r, GW_ERROR_INVALID, r->start, "unknown type %u", val_heap(t));
-        return false;
-      }
+    const struct func_type *f = &m->types[i].func;
+    if (!check_references(r, f->n_params, f->params, end) || !check_references(r, f->n_results, f->results, end)) return false;
   }
   return true;
 }
 
 static bool canonicalize(struct decoder *d, struct reader *r) {
   for (uint32_t i = 0; i < d->m->n_types; i += d->m->types[i].group_size) {
-    if (!check_group(d, r, i)) return false;
+    if (!check_group(d->m, r, i)) return false;
     types_canonicalize(d->m, i);
   }
   return true;

@@ -82,7 +82,7 @@ val_type read_ref_type(struct reader *r) { return read_type(r, true, "reference"
 
 /* --- immediates (spec 5.4) ---------------------------------------------------------------------------------------- */
 
-/* Natural alignment (log2) of memory accesses. */
+/* Bit 6 of the flags tells that a memory index follows (multi-memory); the bits below are the alignment. */
 static void read_memarg(struct reader *r, struct instruction *in) {
   const uint8_t *at = r->at;
   uint32_t flags = read_u32(r);

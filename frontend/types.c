@@ -1,12 +1,13 @@
 /* Canonical types. A recursive group is written as a string of words in which references to types inside the group are
  * relative and those to earlier types are canonical ids; two groups are equal exactly when the strings are. The
- * registry lives as long as the process: ids stay valid in artifacts, tables and host functions of every module. */
+ * registry lives as long as the process, and only grows: ids stay valid in the tables and host functions of every module. */
 #include "frontend/types.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct words {
   uint32_t *at;
@@ -24,6 +25,7 @@ static struct {
   pthread_mutex_t lock; /* a leaf: nothing else is locked under it */
   struct entry *slots;  /* open addressing; n_words 0: free */
   uint32_t n_slots, n_entries, next_id;
+  uint64_t seed; /* of the hash, so that nobody can prepare types that all collide */
 } registry = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void *check(void *p) {
@@ -53,7 +55,7 @@ static void put_val_type(struct words *w, const struct module *m, uint32_t group
     put(w, t);
     return;
   }
-  put(w, t & 0x1ff); /* kind and nullability: no other type is written as this word, see TYPE_FUNCREF's heap bits */
+  put(w, t & 0x1ff); /* kind and nullability: as a whole type this word would be a reference to type 0 */
   put_type_index(w, m, group, val_heap(t));
 }
 
@@ -75,7 +77,7 @@ static void put_def(struct words *w, const struct module *m, uint32_t group, con
 }
 
 static uint64_t hash_words(const struct words *w) {
-  uint64_t h = 0x9e3779b97f4a7c15u;
+  uint64_t h = registry.seed;
   for (uint32_t i = 0; i < w->n; i++) {
     h = (h ^ w->at[i]) * 0xff51afd7ed558ccdu;
     h ^= h >> 32;
@@ -101,8 +103,14 @@ static void grow_registry(void) {
   free(old);
 }
 
+static void choose_seed(void) {
+  if (getentropy(&registry.seed, sizeof registry.seed)) registry.seed = 0x9e3779b97f4a7c15u; /* early boot: any will do */
+}
+
 /* The id of the group's first type. */
 static uint32_t intern(const struct words *w, uint32_t group_size) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, choose_seed);
   uint64_t hash = hash_words(w);
   pthread_mutex_lock(&registry.lock);
   if (2 * registry.n_entries >= registry.n_slots) grow_registry();
