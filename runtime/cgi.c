@@ -8,32 +8,9 @@
 
 /* --- the environment ---------------------------------------------------------------------------------------------- */
 
-enum { MAX_ENV = 1 << 20, MAX_HEADERS = 1000, N_FIXED = 12 };
+enum { MAX_ENV = 1 << 20, MAX_HEADERS = 1000, N_FIXED = 11 };
 
 static const char *text(const char *s) { return s ? s : ""; }
-
-static int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-/* PATH_INFO is the decoded path; a path that holds "%00" or a broken escape stays as it came. */
-static const char *decode_path(struct arena *arena, const char *path) {
-  char *out = arena_alloc(arena, strlen(path) + 1), *to = out;
-  for (const char *p = path; *p; p++) {
-    if (*p != '%') {
-      *to++ = *p;
-      continue;
-    }
-    int high = hex_digit(p[1]), low = high < 0 ? -1 : hex_digit(p[2]);
-    if (low < 0 || high * 16 + low == 0) return path;
-    *to++ = (char)(high * 16 + low);
-    p += 2;
-  }
-  return out;
-}
 
 /* Names that are not letters, digits and "-" are left out: "A_B" and "A-B" would meet in HTTP_A_B, and a client could forge what
  * a proxy sets. "Proxy" would become HTTP_PROXY, which programs take for the proxy to use. */
@@ -82,7 +59,7 @@ static const char *joined_values(struct arena *arena, const struct handler *h, s
 }
 
 static size_t request_size(const struct handler *h, const char *function_name) {
-  size_t size = 4 * strlen(text(h->path)) + 2 * strlen(text(h->query)) + strlen(text(h->method)) + 2 * strlen(function_name);
+  size_t size = strlen(text(h->path)) + strlen(text(h->query)) + strlen(text(h->method)) + strlen(function_name);
   for (size_t i = 0; i < h->n_headers; i++) size += strlen(h->headers[i].name) + strlen(h->headers[i].value) + 16;
   return size;
 }
@@ -90,7 +67,7 @@ static size_t request_size(const struct handler *h, const char *function_name) {
 bool cgi_build_env(struct arena *arena, const struct handler *h, const char *function_name, const char ***env_out) {
   if (h->n_headers > MAX_HEADERS || request_size(h, function_name) > MAX_ENV) return false;
   const char **env = arena_alloc_array(arena, N_FIXED + h->n_headers + 1, sizeof *env);
-  const char *path = text(h->path), *query = text(h->query), *type = header_value(h, "Content-Type");
+  const char *type = header_value(h, "Content-Type");
   const char *host = header_value(h, "Host");
   size_t n = 0;
   env[n++] = "GATEWAY_INTERFACE=CGI/1.1";
@@ -98,10 +75,9 @@ bool cgi_build_env(struct arena *arena, const struct handler *h, const char *fun
   env[n++] = "SERVER_SOFTWARE=gasworks";
   env[n++] = arena_format(arena, "SERVER_NAME=%s", host ? host : "localhost");
   env[n++] = arena_format(arena, "REQUEST_METHOD=%s", text(h->method));
-  env[n++] = arena_format(arena, "REQUEST_URI=/f/%s%s%s%s", function_name, path, *query ? "?" : "", query);
   env[n++] = arena_format(arena, "SCRIPT_NAME=/f/%s", function_name);
-  env[n++] = arena_format(arena, "PATH_INFO=%s", decode_path(arena, path));
-  env[n++] = arena_format(arena, "QUERY_STRING=%s", query);
+  env[n++] = arena_format(arena, "PATH_INFO=%s", text(h->path));
+  env[n++] = arena_format(arena, "QUERY_STRING=%s", text(h->query));
   env[n++] = arena_format(arena, "CONTENT_LENGTH=%zu", h->body_size);
   if (type) env[n++] = arena_format(arena, "CONTENT_TYPE=%s", type);
   for (size_t i = 0; i < h->n_headers; i++) {

@@ -301,21 +301,11 @@ static void expect_env(const char **env, const char *expected) {
 
 static void test_cgi_env(void **state) {
   (void)state;
-  static const char *const expected[] = {"GATEWAY_INTERFACE=CGI/1.1",
-                                         "SERVER_PROTOCOL=HTTP/1.1",
-                                         "REQUEST_METHOD=POST",
-                                         "REQUEST_URI=/f/f1/a%20b?x=1",
-                                         "SCRIPT_NAME=/f/f1",
-                                         "PATH_INFO=/a b",
-                                         "QUERY_STRING=x=1",
-                                         "CONTENT_LENGTH=10",
-                                         "CONTENT_TYPE=text/plain",
-                                         "HTTP_X_ONE=1, 2",
-                                         "HTTP_COOKIE=a=b; c=d",
-                                         "HTTP_HOST=h:1",
-                                         "HTTP_X_EMPTY=",
-                                         "SERVER_NAME=h:1",
-                                         "SERVER_SOFTWARE=gasworks"};
+  static const char *const expected[] = {
+      "GATEWAY_INTERFACE=CGI/1.1", "SERVER_PROTOCOL=HTTP/1.1", "REQUEST_METHOD=POST", "SCRIPT_NAME=/f/f1",
+      "PATH_INFO=/a%20b",          "QUERY_STRING=x=1",         "CONTENT_LENGTH=10",   "CONTENT_TYPE=text/plain",
+      "HTTP_X_ONE=1, 2",           "HTTP_COOKIE=a=b; c=d",     "HTTP_HOST=h:1",       "HTTP_X_EMPTY=",
+      "SERVER_NAME=h:1",           "SERVER_SOFTWARE=gasworks"};
   enum { N = sizeof expected / sizeof *expected };
   struct arena arena = {0};
   const char **env;
@@ -324,14 +314,6 @@ static void test_cgi_env(void **state) {
   size_t n = 0;
   while (env[n]) n++;
   assert_int_equal(n, N); /* and nothing else: no HTTP_PROXY, no second HTTP_X_ONE */
-  static const char *const raw[] = {"/%00", "/%", "/%4", "/%zz"};
-  for (size_t i = 0; i < 4; i++) {
-    char line[32];
-    handler.path = raw[i];
-    assert_true(cgi_build_env(&arena, &handler, "f1", &env));
-    snprintf(line, sizeof line, "PATH_INFO=%s", raw[i]);
-    expect_env(env, line);
-  }
   char *huge = malloc((1 << 20) + 1);
   memset(huge, 'x', 1 << 20);
   huge[1 << 20] = 0;
