@@ -58,6 +58,14 @@ static const char *joined_values(struct arena *arena, const struct handler *h, s
   return copy;
 }
 
+/* The host without its port; "[::1]:80" is one too. */
+static const char *server_name(struct arena *arena, const char *host) {
+  if (!host || !*host) host = "localhost";
+  size_t size = *host == '[' ? strcspn(host, "]") : strcspn(host, ":");
+  if (host[size] == ']') size++;
+  return arena_format(arena, "SERVER_NAME=%.*s", (int)size, host);
+}
+
 static size_t request_size(const struct handler *h, const char *function_name) {
   size_t size = strlen(text(h->path)) + strlen(text(h->query)) + strlen(text(h->method)) + strlen(function_name);
   for (size_t i = 0; i < h->n_headers; i++) size += strlen(h->headers[i].name) + strlen(h->headers[i].value) + 16;
@@ -68,12 +76,11 @@ bool cgi_build_env(struct arena *arena, const struct handler *h, const char *fun
   if (h->n_headers > MAX_HEADERS || request_size(h, function_name) > MAX_ENV) return false;
   const char **env = arena_alloc_array(arena, N_FIXED + h->n_headers + 1, sizeof *env);
   const char *type = header_value(h, "Content-Type");
-  const char *host = header_value(h, "Host");
   size_t n = 0;
   env[n++] = "GATEWAY_INTERFACE=CGI/1.1";
   env[n++] = "SERVER_PROTOCOL=HTTP/1.1";
   env[n++] = "SERVER_SOFTWARE=gasworks";
-  env[n++] = arena_format(arena, "SERVER_NAME=%s", host ? host : "localhost");
+  env[n++] = server_name(arena, header_value(h, "Host"));
   env[n++] = arena_format(arena, "REQUEST_METHOD=%s", text(h->method));
   env[n++] = arena_format(arena, "SCRIPT_NAME=/f/%s", function_name);
   env[n++] = arena_format(arena, "PATH_INFO=%s", text(h->path));

@@ -301,11 +301,20 @@ static void expect_env(const char **env, const char *expected) {
 
 static void test_cgi_env(void **state) {
   (void)state;
-  static const char *const expected[] = {
-      "GATEWAY_INTERFACE=CGI/1.1", "SERVER_PROTOCOL=HTTP/1.1", "REQUEST_METHOD=POST", "SCRIPT_NAME=/f/f1",
-      "PATH_INFO=/a%20b",          "QUERY_STRING=x=1",         "CONTENT_LENGTH=10",   "CONTENT_TYPE=text/plain",
-      "HTTP_X_ONE=1, 2",           "HTTP_COOKIE=a=b; c=d",     "HTTP_HOST=h:1",       "HTTP_X_EMPTY=",
-      "SERVER_NAME=h:1",           "SERVER_SOFTWARE=gasworks"};
+  static const char *const expected[] = {"GATEWAY_INTERFACE=CGI/1.1",
+                                         "SERVER_PROTOCOL=HTTP/1.1",
+                                         "REQUEST_METHOD=POST",
+                                         "SCRIPT_NAME=/f/f1",
+                                         "PATH_INFO=/a%20b",
+                                         "QUERY_STRING=x=1",
+                                         "CONTENT_LENGTH=10",
+                                         "CONTENT_TYPE=text/plain",
+                                         "HTTP_X_ONE=1, 2",
+                                         "HTTP_COOKIE=a=b; c=d",
+                                         "HTTP_HOST=h:1",
+                                         "HTTP_X_EMPTY=",
+                                         "SERVER_NAME=h",
+                                         "SERVER_SOFTWARE=gasworks"};
   enum { N = sizeof expected / sizeof *expected };
   struct arena arena = {0};
   const char **env;
