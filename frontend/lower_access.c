@@ -28,14 +28,6 @@ static void global_get(struct lower_func *f, uint32_t index) {
 
 /* --- memories --------------------------------------------------------------------------------------------------- */
 
-static void memory_size(struct lower_func *f, uint32_t index) {
-  const struct lower *l = f->l;
-  LLVMValueRef memory = vmctx_pointer(f, l->layout.memories, index);
-  LLVMValueRef bytes = lower_load(l, ALIAS_TABLE, l->i64, lower_offset(l, memory, offsetof(struct memory_ctx, bytes)), "");
-  LLVMValueRef pages = LLVMBuildLShr(l->builder, bytes, lower_i64(l, 16), "");
-  lower_push(f, LLVMBuildTrunc(l->builder, pages, l->i32, ""));
-}
-
 /* The bulk instructions call a helper whose leading arguments are the instruction's indices and whose others are the operands,
  * widened where the helper takes 64 bits. */
 static LLVMValueRef call_bulk(struct lower_func *f, size_t helper, const char *signature, const uint32_t *indices,
@@ -183,7 +175,7 @@ void lower_access(struct lower_func *f, const struct instruction *in) {
   case OP_I64_CONST: lower_push(f, lower_i64(l, (uint64_t)in->value.i64)); return;
   case OP_F32_CONST: lower_push(f, LLVMConstBitCast(lower_i32(l, (uint32_t)in->value.bits), l->f32)); return;
   case OP_F64_CONST: lower_push(f, LLVMConstBitCast(lower_i64(l, in->value.bits), l->f64)); return;
-  case OP_MEMORY_SIZE: memory_size(f, in->index); return;
+  case OP_MEMORY_SIZE: lower_push(f, lower_memory_size(f, in->index)); return;
   case OP_TABLE_GET: table_get(f, in->index); return;
   case OP_TABLE_SET: table_set(f, in->index); return;
   case OP_TABLE_SIZE:

@@ -97,6 +97,13 @@ LLVMBasicBlockRef lower_trap_block(struct lower_func *f, enum gw_trap trap);
 /* --- lower_numeric.c: false if the instruction is not one of the table-driven ones --- */
 bool lower_numeric(struct lower_func *f, const struct instruction *in);
 
+/* --- lower_memory.c --- */
+/* Address of the `access_size` bytes at `index` + in->mem.offset of memory in->mem.memory. What is outside of the memory traps:
+ * here, or by the fault that the access makes. `index` is as wide as the memory's address type. */
+LLVMValueRef lower_address(struct lower_func *f, const struct instruction *in, LLVMValueRef index, uint32_t access_size);
+/* In pages, of the memory's address type. */
+LLVMValueRef lower_memory_size(struct lower_func *f, uint32_t memory);
+
 /* --- lower_access.c: variables, memories, tables, references, calls --- */
 void lower_access(struct lower_func *f, const struct instruction *in);
 

@@ -190,24 +190,17 @@ static LLVMValueRef truncate(struct lower_func *f, LLVMValueRef v, LLVMTypeRef t
   return LLVMBuildCast(builder, is_signed ? LLVMFPToSI : LLVMFPToUI, v, to, "");
 }
 
-/* Effective address: base + zero-extended index + offset. The reservation behind a 32-bit memory covers the whole sum, so
- * there is no check: an access outside of the memory faults. */
-static LLVMValueRef address(struct lower_func *f, const struct instruction *in, LLVMValueRef index) {
-  const struct lower *l = f->l;
-  LLVMValueRef base;
-  if (in->mem.memory == 0) {
-    base = lower_load_constant(l, l->ptr, f->vmctx, offsetof(struct vmctx, memory0));
-  } else {
-    LLVMValueRef memory = lower_load_constant(l, l->ptr, f->vmctx, l->layout.memories + in->mem.memory * sizeof(void *));
-    base = lower_load_constant(l, l->ptr, memory, offsetof(struct memory_ctx, base));
-  }
-  LLVMValueRef wide = LLVMBuildZExt(l->builder, index, l->i64, "");
-  return lower_offset(l, LLVMBuildInBoundsGEP2(l->builder, l->i8, base, &wide, 1, ""), in->mem.offset);
+/* Bytes of a type in linear memory. */
+static uint32_t row_size(int type) {
+  static const uint8_t sizes[] = {
+      [TYPE_i8] = 1, [TYPE_i16] = 2, [TYPE_i32] = 4, [TYPE_i64] = 8, [TYPE_f32] = 4, [TYPE_f64] = 8};
+  return sizes[type];
 }
 
 static void lower_guest_load(struct lower_func *f, const struct instruction *in, const struct lower_row *row) {
   const struct lower *l = f->l;
-  LLVMValueRef v = lower_load(l, ALIAS_GUEST, row_type(l, row->code), address(f, in, lower_pop(f)), "");
+  LLVMValueRef address = lower_address(f, in, lower_pop(f), row_size(row->code));
+  LLVMValueRef v = lower_load(l, ALIAS_GUEST, row_type(l, row->code), address, "");
   LLVMSetAlignment(v, 1);
   LLVMTypeRef type = result_type(l, in->op);
   if (row->more == EXTEND_SEXT) v = LLVMBuildSExt(l->builder, v, type, "");
@@ -220,7 +213,8 @@ static void lower_guest_store(struct lower_func *f, const struct instruction *in
   LLVMValueRef v = lower_pop(f);
   LLVMTypeRef type = row_type(l, row->code);
   if (LLVMTypeOf(v) != type) v = LLVMBuildTrunc(l->builder, v, type, "");
-  LLVMSetAlignment(lower_store(l, ALIAS_GUEST, v, address(f, in, lower_pop(f))), 1);
+  LLVMValueRef address = lower_address(f, in, lower_pop(f), row_size(row->code));
+  LLVMSetAlignment(lower_store(l, ALIAS_GUEST, v, address), 1);
 }
 
 static LLVMValueRef lower_unary(struct lower_func *f, const struct instruction *in, const struct lower_row *row, LLVMValueRef a) {
