@@ -291,6 +291,22 @@ static void test_table_matches_the_sdk(void **state) {
   assert_false(handler_resolve(&handler, &import, &found));
 }
 
+static void test_table_is_documented(void **state) {
+  (void)state;
+  static const char *const names[] = {
+#define FUNCTION(name, signature, handler) "| `" #name "(",
+#include "runtime/handler.def"
+#undef FUNCTION
+  };
+  struct buffer page = {0};
+  struct gw_error err = {0};
+  assert_true(buffer_read_file(&page, SOURCE_DIR "/docs/interface.md", 1 << 20, &err));
+  buffer_append(&page, "", 1);
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (!strstr((char *)page.bytes, names[i])) fail_msg("docs/interface.md does not have %s", names[i]);
+  buffer_clear(&page);
+}
+
 /* --- CGI ---------------------------------------------------------------------------------------------------------- */
 
 static void expect_env(const char **env, const char *expected) {
@@ -396,6 +412,7 @@ int main(void) {
       TEST(gas_clock_random),
       TEST(state),
       TEST(table_matches_the_sdk),
+      TEST(table_is_documented),
       TEST(cgi_env),
       TEST(cgi_reply),
       TEST(cgi_reply_is_bounded),
