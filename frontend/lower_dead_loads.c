@@ -1,6 +1,11 @@
-/* A guest load must trap when it is out of bounds, even if nobody uses what it reads. Making every load volatile would keep
- * them all and forbid folding, hoisting and vectorising. So: mark what effects depend on (stores, calls, control flow),
- * backwards through operands; the guest loads left over are few, and only those become volatile. */
+/* A guest load must trap when it is out of bounds, even if nobody uses what it reads, and whichever way the code goes on after
+ * it. Making every load volatile would ensure that, and forbid folding, hoisting and vectorising. LLVM deletes a load that no
+ * effect depends on, and may sink one into the only branch that uses it. So a load stays plain only if
+ *
+ *   - something with an effect (a store, a call, control flow) depends on it, and
+ *   - already in its own block: through instructions of that block, to an effect there or to a phi that the block leads to.
+ *
+ * The loads left over are few, because producers put loads next to their uses; only those become volatile. */
 #include "frontend/lower.h"
 
 #include <stdint.h>
@@ -37,9 +42,21 @@ static void set_add(struct value_set *s, LLVMValueRef v) {
   s->list[s->n++] = v;
 }
 
+static bool set_has(const struct value_set *s, LLVMValueRef v) { return s->slots[slot_of(s, v)] != NULL; }
+
+/* In time that follows what is in it, not how large it once was. */
 static void set_empty(struct value_set *s) {
-  if (s->n) memset(s->slots, 0, s->capacity * sizeof *s->slots);
+  if (s->n > s->capacity / 8) {
+    memset(s->slots, 0, s->capacity * sizeof *s->slots);
+  } else {
+    for (size_t i = s->n; i-- > 0;) s->slots[slot_of(s, s->list[i])] = NULL;
+  }
   s->n = s->at = 0;
+}
+
+static void set_free(struct value_set *s) {
+  free(s->slots);
+  free(s->list);
 }
 
 static bool is_intrinsic(LLVMValueRef call) {
@@ -60,29 +77,53 @@ static bool has_effect(LLVMValueRef v) {
 
 static bool is_guest_load(LLVMValueRef v) { return LLVMGetInstructionOpcode(v) == LLVMLoad && LLVMGetAlignment(v) == 1; }
 
-static void pin_in_function(LLVMValueRef func, struct value_set *live) {
+/* Adds to `live` everything that an effect depends on. Returns whether there are guest loads at all. */
+static bool mark_live(LLVMValueRef func, struct value_set *live) {
   bool has_loads = false;
-  set_empty(live);
   for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(func); b; b = LLVMGetNextBasicBlock(b))
     for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v)) {
       if (has_effect(v)) set_add(live, v);
       has_loads |= is_guest_load(v);
     }
-  if (!has_loads) return;
-  while (live->at < live->n) {
+  while (has_loads && live->at < live->n) {
     LLVMValueRef v = live->list[live->at++];
     int n = LLVMGetNumOperands(v);
     for (int i = 0; i < n; i++) set_add(live, LLVMGetOperand(v, (unsigned)i));
   }
-  for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(func); b; b = LLVMGetNextBasicBlock(b))
-    for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v))
-      if (is_guest_load(v) && live->slots[slot_of(live, v)] == NULL) LLVMSetVolatile(v, true);
+  return has_loads;
+}
+
+/* Whether an effect in the value's own block, or a phi behind it, depends on it; `anchored` holds the answer for all later
+ * instructions of the block. */
+static bool is_anchored(LLVMValueRef v, const struct value_set *live, const struct value_set *anchored) {
+  if (has_effect(v)) return true;
+  for (LLVMUseRef use = LLVMGetFirstUse(v); use; use = LLVMGetNextUse(use)) {
+    LLVMValueRef user = LLVMGetUser(use);
+    bool is_phi = LLVMGetInstructionOpcode(user) == LLVMPHI;
+    if (is_phi ? set_has(live, user) : set_has(anchored, user)) return true;
+  }
+  return false;
+}
+
+static void pin_in_block(LLVMBasicBlockRef block, const struct value_set *live, struct value_set *anchored) {
+  set_empty(anchored);
+  for (LLVMValueRef v = LLVMGetLastInstruction(block); v; v = LLVMGetPreviousInstruction(v)) {
+    if (LLVMGetInstructionOpcode(v) != LLVMPHI && is_anchored(v, live, anchored))
+      set_add(anchored, v);
+    else if (is_guest_load(v))
+      LLVMSetVolatile(v, true);
+  }
 }
 
 void lower_pin_dead_loads(LLVMModuleRef llvm_module) {
-  struct value_set live = {0};
+  struct value_set live = {0}, anchored = {0};
   set_grow(&live);
-  for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f; f = LLVMGetNextFunction(f)) pin_in_function(f, &live);
-  free(live.slots);
-  free(live.list);
+  set_grow(&anchored);
+  for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f; f = LLVMGetNextFunction(f)) {
+    set_empty(&live);
+    if (!mark_live(f, &live)) continue;
+    for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b)) pin_in_block(b, &live, &anchored);
+  }
+  set_free(&live);
+  set_free(&anchored);
 }
