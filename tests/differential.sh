@@ -33,7 +33,7 @@ fold() {
 
 keep() {
   mkdir -p "$kept" && cp "$1" "$kept/"
-  echo "FAIL seed $seed: $2 (kept as $kept/$(basename "$1"))"
+  echo "FAIL seed $(basename "$1" .wasm): $2 (kept as $kept/$(basename "$1"))"
   failed=$((failed + 1))
 }
 
@@ -55,7 +55,8 @@ check() {
   fi
 }
 
-while ((SECONDS < seconds)); do
+[[ -x $program ]] || { echo "differential: cannot run $program"; exit 1; }
+while ((SECONDS < seconds && failed < 10)); do
   files=()
   for _ in 1 2 3 4 5; do
     wasm=$work/$seed.wasm
