@@ -46,6 +46,8 @@ check() {
   fi
   "$program" -O 2 --show-gas "$wasm" >"$wasm.fast" 2>"$wasm.err" || { keep "$wasm" "-O2 failed: $(tail -n 1 "$wasm.fast")"; return; }
   "$program" -O 0 --show-gas "$wasm" >"$wasm.slow" 2>"$wasm.err" || { keep "$wasm" "-O0 failed: $(tail -n 1 "$wasm.slow")"; return; }
+  # Gas at a memory access out of bounds is a lower bound until the precise tier is there (docs/gas.md, section 5).
+  sed -i '/out of bounds memory access/s/ gas [0-9]*$//' "$wasm.fast" "$wasm.slow"
   if ! diff "$wasm.fast" "$wasm.slow" >"$wasm.diff"; then
     keep "$wasm" "-O2 and -O0 differ: $(sed -n 2p "$wasm.diff")"
   elif ! diff <(sed -E 's/ gas [0-9]+$//' "$wasm.fast" | fold) <(fold "$wasm.v8") >"$wasm.diff"; then
