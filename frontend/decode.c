@@ -113,6 +113,8 @@ static bool check_group(const struct module *m, struct reader *r, uint32_t group
   uint32_t end = group + m->types[group].group_size;
   for (uint32_t i = group; i < end; i++) {
     const struct func_type *f = &m->types[i].func;
+    uint32_t super = m->types[i].super;
+    if (super != NO_INDEX && super >= i) return reader_fail_at(r, GW_ERROR_INVALID, r->start, "unknown type %u", super), false;
     if (!check_references(r, f->n_params, f->params, end) || !check_references(r, f->n_results, f->results, end)) return false;
   }
   return true;

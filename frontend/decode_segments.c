@@ -34,7 +34,7 @@ static void decode_elem(struct decoder *d, struct reader *r, struct elem_segment
   }
   e->mode = !(flags & ELEM_NOT_ACTIVE) ? SEGMENT_ACTIVE : flags & ELEM_EXPLICIT ? SEGMENT_DECLARATIVE : SEGMENT_PASSIVE;
   e->place = (uint32_t)(at - r->start);
-  e->type = TYPE_FUNCREF;
+  e->type = flags & ELEM_EXPRS ? TYPE_FUNCREF : REF_TYPE(false, HEAP_FUNC); /* a list of indices has no null */
   if (e->mode == SEGMENT_ACTIVE) {
     e->table = flags & ELEM_EXPLICIT ? read_u32(r) : 0;
     read_const_expr(r, &e->offset);

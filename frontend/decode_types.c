@@ -160,7 +160,7 @@ static void decode_sub_type(struct decoder *d, struct reader *r, struct type_def
   t->is_final = true;
   t->super = NO_INDEX;
   if (reader_left(r) && (*at == CODE_SUB || *at == CODE_SUB_FINAL)) {
-    decode_need(d, r, at, FEATURE_GC);
+    decode_need(d, r, at, FEATURE_FUNCTION_REFERENCES);
     t->is_final = *at == CODE_SUB_FINAL;
     r->at++;
     uint32_t n = read_count(r, LIMIT_TYPES, 0, 1);
@@ -184,7 +184,7 @@ static void decode_group(struct decoder *d, struct reader *r) {
   const uint8_t *at = r->at;
   uint32_t n = 1, group = d->m->n_types;
   if (reader_left(r) && *at == CODE_REC) {
-    decode_need(d, r, at, FEATURE_GC);
+    decode_need(d, r, at, FEATURE_FUNCTION_REFERENCES);
     r->at++;
     n = read_count(r, LIMIT_TYPES, group, 2);
   }

@@ -1,5 +1,6 @@
 /* Variables, memories, tables, references and calls: everything that goes through the vmctx. */
 #include "frontend/lower_internal.h"
+#include "frontend/types.h"
 
 #include <string.h>
 
@@ -73,16 +74,29 @@ static void table_set(struct lower_func *f, uint32_t index) {
 
 /* --- calls ------------------------------------------------------------------------------------------------------ */
 
+/* A tail call gives what it gets, and starts with the logical stack that the caller started with. */
+static void return_call(struct lower_func *f, const struct func_type *type, LLVMValueRef call) {
+  LLVMSetTailCallKind(call, LLVMTailCallKindMustTail);
+  if (type->n_results == 1)
+    LLVMBuildRet(f->l->builder, call);
+  else
+    LLVMBuildRetVoid(f->l->builder);
+}
+
 /* Pops the arguments, calls, pushes the results. */
-static void call(struct lower_func *f, uint32_t type_index, LLVMValueRef callee, LLVMValueRef vmctx) {
+static void call(struct lower_func *f, uint32_t type_index, LLVMValueRef callee, LLVMValueRef vmctx, bool is_tail) {
   const struct lower *l = f->l;
   const struct func_type *type = &l->m->types[type_index].func;
   LLVMValueRef *args = arena_alloc_array(&f->arena, type->n_params + 2, sizeof *args);
   for (uint32_t i = type->n_params; i-- > 0;) args[i + 2] = lower_pop(f);
   args[0] = vmctx;
-  args[1] = f->depth;
+  args[1] = is_tail ? LLVMGetParam(f->value, 1) : f->depth;
   LLVMValueRef v = LLVMBuildCall2(l->builder, l->func_types[type_index], callee, args, type->n_params + 2, "");
   LLVMSetInstructionCallConv(v, TAIL_CC);
+  if (is_tail) {
+    return_call(f, type, v);
+    return;
+  }
   if (type->n_results == 1) lower_push(f, v);
   if (type->n_results <= 1) return;
   LLVMValueRef exec = lower_load_constant(l, l->ptr, f->vmctx, offsetof(struct vmctx, exec));
@@ -92,30 +106,56 @@ static void call(struct lower_func *f, uint32_t type_index, LLVMValueRef callee,
   }
 }
 
-static void call_func_ref(struct lower_func *f, uint32_t type_index, LLVMValueRef ref) {
+static void call_func_ref(struct lower_func *f, uint32_t type_index, LLVMValueRef ref, bool is_tail) {
   const struct lower *l = f->l;
   LLVMValueRef code = lower_load_constant(l, l->ptr, ref, offsetof(struct func_ref, code));
   LLVMValueRef vmctx = lower_load_constant(l, l->ptr, ref, offsetof(struct func_ref, vmctx));
-  call(f, type_index, code, vmctx);
+  call(f, type_index, code, vmctx, is_tail);
 }
 
-static void call_direct(struct lower_func *f, uint32_t index) {
+static void call_direct(struct lower_func *f, uint32_t index, bool is_tail) {
   const struct func *callee = &f->l->m->funcs[index];
   if (callee->import == NO_INDEX)
-    call(f, callee->type, f->l->funcs[index], f->vmctx);
+    call(f, callee->type, f->l->funcs[index], f->vmctx, is_tail);
   else
-    call_func_ref(f, callee->type, vmctx_pointer(f, f->l->layout.funcs, index));
+    call_func_ref(f, callee->type, vmctx_pointer(f, f->l->layout.funcs, index), is_tail);
 }
 
-static void call_indirect(struct lower_func *f, uint32_t type_index, uint32_t table) {
+/* The check of an indirect call. A function's own type may lie below a type that is not final, and then the runtime tells. */
+static void check_func_type(struct lower_func *f, uint32_t type_index, LLVMValueRef ref) {
+  const struct lower *l = f->l;
+  LLVMValueRef actual = lower_load_constant(l, l->i32, ref, offsetof(struct func_ref, type_id));
+  LLVMValueRef expected = lower_load_constant(l, l->i32, f->vmctx, l->layout.type_ids + (uint64_t)type_index * 4);
+  LLVMValueRef is_other = LLVMBuildICmp(l->builder, LLVMIntNE, actual, expected, "");
+  if (l->m->types[type_index].is_final) {
+    lower_trap_if(f, is_other, GW_TRAP_INDIRECT_CALL_TYPE);
+    return;
+  }
+  LLVMBasicBlockRef ask = lower_new_block(f, "subtype"), next = lower_new_block(f, "");
+  LLVMBuildCondBr(l->builder, is_other, ask, next);
+  LLVMPositionBuilderAtEnd(l->builder, ask);
+  LLVMValueRef args[2] = {ref, expected};
+  LLVMValueRef is_below = lower_call_helper(l, f->vmctx, HELPER_OFFSET_is_subtype, "i_pi", args);
+  lower_trap_if(f, LLVMBuildICmp(l->builder, LLVMIntEQ, is_below, lower_i32(l, 0), ""), GW_TRAP_INDIRECT_CALL_TYPE);
+  LLVMBuildBr(l->builder, next);
+  LLVMPositionBuilderAtEnd(l->builder, next);
+}
+
+static void call_indirect(struct lower_func *f, uint32_t type_index, uint32_t table, bool is_tail) {
   const struct lower *l = f->l;
   LLVMValueRef entry = table_entry(f, table, lower_pop(f), GW_TRAP_UNDEFINED_ELEMENT);
   LLVMValueRef ref = lower_load(l, ALIAS_ENTRY, l->ptr, entry, "");
   lower_trap_if(f, LLVMBuildIsNull(l->builder, ref, ""), GW_TRAP_UNINITIALIZED_ELEMENT);
-  LLVMValueRef actual = lower_load_constant(l, l->i32, ref, offsetof(struct func_ref, type_id));
-  LLVMValueRef expected = lower_load_constant(l, l->i32, f->vmctx, l->layout.type_ids + (uint64_t)type_index * 4);
-  lower_trap_if(f, LLVMBuildICmp(l->builder, LLVMIntNE, actual, expected, ""), GW_TRAP_INDIRECT_CALL_TYPE);
-  call_func_ref(f, type_index, ref);
+  /* A table may hold nothing but functions of the type. */
+  if (!val_type_matches(l->m, l->m->tables[table].type.elem, REF_TYPE(true, type_index))) check_func_type(f, type_index, ref);
+  call_func_ref(f, type_index, ref, is_tail);
+}
+
+/* Pops a reference that must not be null. */
+static LLVMValueRef pop_non_null(struct lower_func *f, enum gw_trap trap) {
+  LLVMValueRef ref = lower_pop(f);
+  lower_trap_if(f, LLVMBuildIsNull(f->l->builder, ref, ""), trap);
+  return ref;
 }
 
 static void select_value(struct lower_func *f) {
@@ -185,8 +225,15 @@ void lower_access(struct lower_func *f, const struct instruction *in) {
   case OP_REF_NULL: lower_push(f, LLVMConstNull(l->ptr)); return;
   case OP_REF_IS_NULL: lower_push(f, LLVMBuildZExt(builder, LLVMBuildIsNull(builder, lower_pop(f), ""), l->i32, "")); return;
   case OP_REF_FUNC: lower_push(f, vmctx_pointer(f, l->layout.funcs, in->index)); return;
-  case OP_CALL: call_direct(f, in->index); return;
-  case OP_CALL_INDIRECT: call_indirect(f, in->index, in->index2); return;
+  case OP_REF_AS_NON_NULL: lower_push(f, pop_non_null(f, GW_TRAP_NULL_REFERENCE)); return;
+  case OP_CALL:
+  case OP_RETURN_CALL: call_direct(f, in->index, in->op == OP_RETURN_CALL); return;
+  case OP_CALL_INDIRECT:
+  case OP_RETURN_CALL_INDIRECT: call_indirect(f, in->index, in->index2, in->op == OP_RETURN_CALL_INDIRECT); return;
+  case OP_CALL_REF:
+  case OP_RETURN_CALL_REF:
+    call_func_ref(f, in->index, pop_non_null(f, GW_TRAP_NULL_FUNCTION), in->op == OP_RETURN_CALL_REF);
+    return;
   default: lower_bulk(f, in); return;
   }
 }

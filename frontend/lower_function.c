@@ -116,6 +116,17 @@ static void lower_br_if(struct lower_func *f, uint32_t depth) {
   open_gas_block(f, false);
 }
 
+/* A branch on a null leaves the reference behind, one on what is not null takes it along. */
+static void lower_br_on_null(struct lower_func *f, uint32_t depth, bool is_on_null) {
+  LLVMValueRef ref = f->stack[f->height - 1], is_null = LLVMBuildIsNull(f->l->builder, ref, "");
+  if (is_on_null) f->height--;
+  LLVMBasicBlockRef target = add_edge(f, label(f, depth)), next = lower_new_block(f, "");
+  LLVMBuildCondBr(f->l->builder, is_null, is_on_null ? target : next, is_on_null ? next : target);
+  LLVMPositionBuilderAtEnd(f->l->builder, next);
+  f->height += is_on_null ? 1 : -1;
+  open_gas_block(f, false);
+}
+
 static void lower_br_table(struct lower_func *f, const struct instruction *in) {
   struct gw_error ignored = {0}; /* validated */
   struct reader r;
@@ -250,7 +261,15 @@ static bool lower_control(struct lower_func *f, const struct instruction *in) {
     return true;
   case OP_BR: lower_branch(f, label(f, in->index)); return true;
   case OP_BR_IF: lower_br_if(f, in->index); return true;
+  case OP_BR_ON_NULL:
+  case OP_BR_ON_NON_NULL: lower_br_on_null(f, in->index, in->op == OP_BR_ON_NULL); return true;
   case OP_BR_TABLE: lower_br_table(f, in); return true;
+  case OP_RETURN_CALL:
+  case OP_RETURN_CALL_INDIRECT:
+  case OP_RETURN_CALL_REF:
+    lower_access(f, in);
+    begin_dead_code(f);
+    return true;
   case OP_RETURN: lower_branch(f, &f->controls[0]); return true;
   default: return false;
   }

@@ -31,6 +31,7 @@ enum {
   HEAP_NOFUNC,
   HEAP_NOEXTERN,
   HEAP_NOEXN,
+  HEAP_BOT, /* of references that unreachable code yields: matches all; in no module */
 };
 
 #define REF_TYPE(nullable, heap) ((val_type)(VAL_REF | ((nullable) ? 0x100u : 0u) | ((uint32_t)(heap) << 9)))
@@ -53,6 +54,7 @@ struct type_def {
   enum comp_kind kind;
   bool is_final;
   uint32_t super;        /* type index, or NO_INDEX */
+  uint32_t depth;        /* number of types above it, filled by validation */
   uint32_t group;        /* index of the first type of its recursive group */
   uint32_t group_size;   /* number of types in it */
   uint32_t canonical;    /* process-wide id: equal exactly when the types are (frontend/types.h) */

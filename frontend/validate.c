@@ -52,6 +52,16 @@ static bool check_memory_type(struct validator *v, const struct memory_type *t) 
                       l->is_64 ? "memory size must be at most 2^48 pages" : "memory size must be at most 65536 pages (4GiB)");
 }
 
+/* Types of values outside of bodies. */
+static bool check_type_indices(struct validator *v) {
+  const struct module *m = v->m;
+  bool ok = true;
+  for (uint32_t i = 0; i < m->n_globals; i++) ok = ok && validator_check_type(v, m->globals[i].type.type);
+  for (uint32_t i = 0; i < m->n_tables; i++) ok = ok && validator_check_type(v, m->tables[i].type.elem);
+  for (uint32_t i = 0; i < m->n_elems; i++) ok = ok && validator_check_type(v, m->elems[i].type);
+  return ok;
+}
+
 static bool check_func_types(struct validator *v) {
   const struct module *m = v->m;
   for (uint32_t i = 0; i < m->n_funcs; i++) {
@@ -76,6 +86,8 @@ static bool check_tables(struct validator *v) {
     uint64_t most = t->type.limits.is_64 ? UINT64_MAX : UINT32_MAX;
     if (!check_limits(v, &t->type.limits, most, "table size must be at most 2^32-1")) return false;
     if (t->init.bytes && !validate_const_expr(v, &t->init, t->type.elem, m->n_imported_globals)) return false;
+    if (t->import == NO_INDEX && !t->init.bytes && !has_default(t->type.elem))
+      return validator_fail(v, GW_ERROR_INVALID, "type mismatch: a table of references that are never null needs an initialiser");
   }
   return true;
 }
@@ -154,7 +166,7 @@ static bool check_elem(struct validator *v, const struct elem_segment *e) {
     if (e->table >= m->n_tables) return validator_fail(v, GW_ERROR_INVALID, "unknown table %u", e->table);
     const struct table_type *t = &m->tables[e->table].type;
     char to[32], from[32];
-    if (t->elem != e->type)
+    if (!val_type_matches(m, e->type, t->elem))
       return validator_fail(v, GW_ERROR_INVALID, "type mismatch: table of %s cannot take %s",
                             val_type_name(t->elem, to, sizeof to), val_type_name(e->type, from, sizeof from));
     if (!validate_const_expr(v, &e->offset, address_type(&t->limits), m->n_globals)) return false;
@@ -197,11 +209,13 @@ bool module_validate(struct module *m, struct gw_error *err) {
   struct gw_error unwanted = {0};
   struct validator v = {.m = m, .err = err ? err : &unwanted, .func = GW_NO_FUNC};
   /* ref.func in bodies needs to know what the rest declares: bodies come last. */
-  bool ok = check_func_types(&v) && check_tables(&v) && check_memories(&v) && check_globals(&v) && check_exports(&v) &&
+  bool ok = validate_sub_types(&v) && check_type_indices(&v) && check_func_types(&v) && check_tables(&v) && check_memories(&v) && check_globals(&v) && check_exports(&v) &&
             check_start(&v) && check_elems(&v) && check_datas(&v) && check_bodies(&v);
   free(v.stack);
   free(v.frames);
   free(v.locals);
   free(v.run_ends);
+  free(v.is_set);
+  free(v.sets);
   return ok;
 }

@@ -10,6 +10,7 @@ struct frame {
   struct func_type type;
   val_type single; /* storage of the result where the block's type has no index; read through frame_results */
   uint32_t height; /* of the operand stack at its start, parameters below it not counted */
+  uint32_t n_sets; /* of the validator at its start */
   uint8_t opcode;  /* OP_BLOCK, OP_LOOP, OP_IF, OP_ELSE; OP_BLOCK for the function itself */
   bool is_unreachable;
 };
@@ -35,6 +36,9 @@ struct validator {
   uint32_t *run_ends; /* per run: the index just behind its last local */
   uint32_t runs_capacity;
   uint32_t n_calls;
+  /* Locals without a default value that have been set: a mark for each, and their list, shortened at the end of blocks. */
+  uint32_t *is_set, *sets;
+  uint32_t n_sets, is_set_capacity, sets_capacity;
   uint64_t n_type_moves; /* see LIMIT_TYPE_MOVES */
 };
 
@@ -72,6 +76,20 @@ val_type find_local(struct validator *v, uint32_t index);
 static inline val_type local_type(struct validator *v, uint32_t index) {
   return index < v->n_locals ? v->locals[index] : find_local(v, index);
 }
+
+/* What a branch to this label takes; false after "unknown label". */
+bool find_label(struct validator *v, uint32_t label, uint32_t *n, const val_type **types);
+void apply_call(struct validator *v, const struct func_type *type, bool is_tail);
+
+/* Typed references (validate_reference.c). */
+bool validate_sub_types(struct validator *v);
+bool validator_check_type(struct validator *v, val_type t); /* "unknown type" */
+bool validate_reference(struct validator *v);               /* false: not one of its instructions */
+void note_local_set(struct validator *v, uint32_t index);
+bool check_local_set(struct validator *v, uint32_t index); /* "uninitialized local" */
+void forget_local_sets(struct validator *v, uint32_t n);   /* all but the first n */
+
+static inline bool has_default(val_type t) { return val_kind(t) != VAL_REF || val_is_nullable(t); }
 
 /* Instructions whose signature is not in the table (validate_special.c). */
 void validate_special(struct validator *v);

@@ -162,6 +162,10 @@ static inline void check_local(struct validator *v, bool is_popped, bool is_push
   if (v->r.failed) return;
   val_type t = local_type(v, index);
   if (v->failed) return;
+  if (!has_default(t)) {
+    if (is_popped) note_local_set(v, index);
+    if (!check_local_set(v, index)) return;
+  }
   if (is_popped) pop_quick(v, t);
   if (is_pushed) push(v, t);
 }
@@ -238,6 +242,7 @@ static void lay_out_locals(struct validator *v, const struct func *f, const stru
   v->n_locals = wanted < most ? wanted : most;
   v->locals = resize(v->locals, &v->locals_capacity, v->n_locals, sizeof *v->locals);
   v->run_ends = resize(v->run_ends, &v->runs_capacity, f->n_runs, sizeof *v->run_ends);
+  for (uint32_t i = 0; i < f->n_runs; i++) validator_check_type(v, f->runs[i].type);
   uint32_t n = type->n_params;
   if (n) memcpy(v->locals, type->params, n * sizeof *v->locals);
   uint32_t end = n;
@@ -262,7 +267,7 @@ bool validate_body(struct validator *v, uint32_t func) {
   start(v, f->body, f->end);
   lay_out_locals(v, f, type);
   push_frame(v, OP_BLOCK, (struct func_type){.n_results = type->n_results, .results = type->results}, VAL_BOT);
-  while (v->n_frames && check_instruction(v)) {
+  while (v->n_frames && !v->failed && check_instruction(v)) {
   }
   check_body_end(v, f);
   f->max_stack = v->max_stack;
@@ -280,7 +285,7 @@ static bool check_const_global(struct validator *v, uint32_t n_globals) {
   if (index >= n_globals) return validator_fail(v, GW_ERROR_INVALID, "unknown global %u", index);
   if (m->globals[index].type.is_mutable)
     return validator_fail(v, GW_ERROR_INVALID, "constant expression required: global %u is mutable", index);
-  return index < m->n_imported_globals || validator_need(v, FEATURE_GC, "global.get of a global that is not imported");
+  return true;
 }
 
 static bool check_constant(struct validator *v, uint32_t n_globals) {

@@ -21,6 +21,8 @@ static void open_block(struct validator *v) {
     if (type.n_params) validator_need(v, FEATURE_MULTI_VALUE, "block with parameters");
   } else if (in->block.result != VAL_BOT && !validator_need(v, val_type_feature(in->block.result), "block")) {
     return;
+  } else if (!validator_check_type(v, in->block.result)) {
+    return;
   }
   pop_list(v, type.n_params, type.params);
   push_frame(v, in->op, type, in->block.result);
@@ -39,7 +41,7 @@ static void check_end(struct validator *v) {
   struct frame f = pop_frame(v);
   if (f.opcode == OP_IF) { /* no else: the parameters are the results */
     bool is_same = f.type.n_params == f.type.n_results;
-    for (uint32_t i = 0; i < f.type.n_params && is_same; i++) is_same = f.type.params[i] == frame_results(&f)[i];
+    is_same = is_same && val_types_match(v->m, f.type.n_params, f.type.params, frame_results(&f));
     if (!is_same && !v->failed) validator_fail(v, GW_ERROR_INVALID, "type mismatch: if without else must give what it takes");
   }
   if (v->n_frames) push_list(v, f.type.n_results, frame_results(&f));
@@ -54,6 +56,12 @@ static struct frame *label_frame(struct validator *v, uint32_t label) {
 static uint32_t label_types(const struct frame *f, const val_type **types) {
   *types = f->opcode == OP_LOOP ? f->type.params : frame_results(f);
   return f->opcode == OP_LOOP ? f->type.n_params : f->type.n_results;
+}
+
+bool find_label(struct validator *v, uint32_t label, uint32_t *n, const val_type **types) {
+  const struct frame *f = label_frame(v, label);
+  if (f) *n = label_types(f, types);
+  return f;
 }
 
 static void check_branch(struct validator *v, bool is_conditional) {
@@ -108,7 +116,7 @@ static void check_return(struct validator *v) {
   set_unreachable(v);
 }
 
-static void apply_call(struct validator *v, const struct func_type *type, bool is_tail) {
+void apply_call(struct validator *v, const struct func_type *type, bool is_tail) {
   v->n_calls++;
   pop_list(v, type->n_params, type->params);
   if (!is_tail) {
@@ -117,7 +125,7 @@ static void apply_call(struct validator *v, const struct func_type *type, bool i
   }
   const struct frame *body = &v->frames[0];
   bool is_same = type->n_results == body->type.n_results;
-  for (uint32_t i = 0; i < type->n_results && is_same; i++) is_same = type->results[i] == frame_results(body)[i];
+  is_same = is_same && val_types_match(v->m, type->n_results, type->results, frame_results(body));
   if (!is_same) validator_fail(v, GW_ERROR_INVALID, "type mismatch: tail call gives other results");
   set_unreachable(v);
 }
@@ -141,7 +149,7 @@ static const struct table_type *table_type(struct validator *v, uint32_t index) 
 static void check_call_indirect(struct validator *v, bool is_tail) {
   const struct table_type *table = table_type(v, v->in.index2);
   if (!table) return;
-  if (table->elem != TYPE_FUNCREF) {
+  if (!val_type_matches(v->m, table->elem, TYPE_FUNCREF)) {
     char name[32];
     validator_fail(v, GW_ERROR_INVALID, "type mismatch: call_indirect needs a table of funcref, not %s",
                    val_type_name(table->elem, name, sizeof name));
@@ -174,7 +182,7 @@ static void check_select_t(struct validator *v) {
     validator_fail(v, GW_ERROR_INVALID, "invalid result arity: select with %u types", v->in.count);
     return;
   }
-  if (!validator_need(v, val_type_feature(v->in.type), "select")) return;
+  if (!validator_need(v, val_type_feature(v->in.type), "select") || !validator_check_type(v, v->in.type)) return;
   pop_expect(v, VAL_I32);
   pop_expect(v, v->in.type);
   pop_expect(v, v->in.type);
@@ -196,7 +204,7 @@ static void check_global(struct validator *v, bool is_set) {
 }
 
 static void check_ref_null(struct validator *v) {
-  if (validator_need(v, val_type_feature(v->in.type), "ref.null")) push(v, v->in.type);
+  if (validator_need(v, val_type_feature(v->in.type), "ref.null") && validator_check_type(v, v->in.type)) push(v, v->in.type);
 }
 
 static void check_ref_is_null(struct validator *v) {
@@ -214,7 +222,7 @@ static void check_ref_func(struct validator *v) {
   else if (!m->funcs[v->in.index].is_declared)
     validator_fail(v, GW_ERROR_INVALID, "undeclared function reference %u", v->in.index);
   else
-    push(v, TYPE_FUNCREF);
+    push(v, REF_TYPE(false, m->funcs[v->in.index].type));
 }
 
 /* --- tables and memories ------------------------------------------------------------------------------------------ */
@@ -276,7 +284,7 @@ static void table_elem_mismatch(struct validator *v, val_type to, val_type from)
 static void check_table_copy(struct validator *v) {
   const struct table_type *dst = table_type(v, v->in.index), *src = dst ? table_type(v, v->in.index2) : NULL;
   if (!src) return;
-  if (dst->elem != src->elem)
+  if (!val_type_matches(v->m, src->elem, dst->elem))
     table_elem_mismatch(v, dst->elem, src->elem);
   else
     check_copy(v, &dst->limits, &src->limits);
@@ -287,7 +295,7 @@ static void check_table_init(struct validator *v) {
   if (!t) return;
   if (v->in.index >= v->m->n_elems)
     unknown(v, "elem segment", v->in.index);
-  else if (v->m->elems[v->in.index].type != t->elem)
+  else if (!val_type_matches(v->m, v->m->elems[v->in.index].type, t->elem))
     table_elem_mismatch(v, t->elem, v->m->elems[v->in.index].type);
   else
     check_init(v, &t->limits);
@@ -371,7 +379,8 @@ void validate_special(struct validator *v) {
   case OP_REF_NULL: check_ref_null(v); break;
   case OP_REF_IS_NULL: check_ref_is_null(v); break;
   case OP_REF_FUNC: check_ref_func(v); break;
-  default: /* a feature that was switched on before its rules were written */
+  default: /* the rest may be a feature that was switched on before its rules were written */
+    if (validate_reference(v)) break;
     validator_fail(v, GW_ERROR_UNSUPPORTED, "unsupported instruction: %s", op_table[v->in.op].text);
   }
 }

@@ -34,7 +34,7 @@ val_type pop(struct validator *v) {
 val_type pop_expect(struct validator *v, val_type t) {
   if (v->n_stack == top_frame(v)->height) return pop_empty(v, t);
   val_type got = v->stack[--v->n_stack];
-  if (got == t || got == VAL_BOT || t == VAL_BOT) return got;
+  if (got == t || got == VAL_BOT || t == VAL_BOT || val_type_matches(v->m, got, t)) return got;
   char expected[32], found[32];
   validator_fail(v, GW_ERROR_INVALID, "type mismatch: expected %s but got %s", val_type_name(t, expected, sizeof expected),
                  val_type_name(got, found, sizeof found));
@@ -66,7 +66,8 @@ void push_frame(struct validator *v, enum op op, struct func_type type, val_type
     return;
   }
   if (v->n_frames == v->frames_capacity) v->frames = grow(v->frames, &v->frames_capacity, sizeof *v->frames);
-  v->frames[v->n_frames++] = (struct frame){.type = type, .single = single, .height = v->n_stack, .opcode = (uint8_t)op};
+  v->frames[v->n_frames++] = (struct frame){
+      .type = type, .single = single, .height = v->n_stack, .n_sets = v->n_sets, .opcode = (uint8_t)op};
   push_list(v, type.n_params, type.params);
 }
 
@@ -75,6 +76,7 @@ struct frame pop_frame(struct validator *v) {
   pop_list(v, f.type.n_results, frame_results(&f));
   if (v->n_stack != f.height && !v->failed)
     validator_fail(v, GW_ERROR_INVALID, "type mismatch: values remaining on stack at end of block: %u", v->n_stack - f.height);
+  forget_local_sets(v, f.n_sets);
   v->n_frames--;
   return f;
 }

@@ -68,19 +68,24 @@ static bool touches_gas(LLVMValueRef call) {
   return !LLVMIsAFunction(callee) || LLVMGetIntrinsicID(callee) == 0;
 }
 
+/* Its return must follow at once: the callee has the counter from here on. */
+static bool is_tail_call(LLVMValueRef v) {
+  return v && LLVMIsACallInst(v) && LLVMGetTailCallKind(v) == LLVMTailCallKindMustTail;
+}
+
 static void rewrite(struct gas_pass *p, LLVMValueRef v, LLVMValueRef next) {
   LLVMBuilderRef builder = p->l.builder;
   LLVMOpcode op = LLVMGetInstructionOpcode(v);
   LLVMPositionBuilderBefore(builder, v);
   if (op == LLVMRet) {
-    spill(p);
+    if (!is_tail_call(LLVMGetPreviousInstruction(v))) spill(p);
   } else if (op == LLVMCall && is_marker(p, LLVMGetCalledValue(v))) {
     subtract(p, v);
     if (LLVMGetCalledValue(v) == p->charge_check) check(p, v);
     LLVMInstructionEraseFromParent(v);
   } else if (op == LLVMCall && touches_gas(v)) {
     spill(p);
-    if (LLVMGetInstructionOpcode(next) == LLVMUnreachable) return;
+    if (LLVMGetInstructionOpcode(next) == LLVMUnreachable || is_tail_call(v)) return;
     LLVMPositionBuilderBefore(builder, next);
     fill(p);
   }

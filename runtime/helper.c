@@ -2,6 +2,7 @@
  *
  * Order in every one: bounds (64-bit, nothing can wrap), then gas for the size of the work, then the work. Only the last has
  * an effect, so a trap or a lack of gas leaves everything as it was. */
+#include "frontend/types.h"
 #include "runtime/instance.h"
 
 #include <stdarg.h>
@@ -134,6 +135,13 @@ static void helper_table_init(struct vmctx *vmctx, uint32_t table, uint32_t segm
   require(instance->store, ok, GW_TRAP_TABLE_OUT_OF_BOUNDS, CALLER);
   charge_entries(instance->store, n, CALLER);
   segment_init_table(instance, table, segment, dst, src, n);
+}
+
+/* Whether the function may be called as a type that its own is not, but may have been declared to lie below. */
+static uint32_t helper_is_subtype(struct vmctx *vmctx, const struct func_ref *func, uint32_t type_id) {
+  (void)vmctx;
+  const struct module *m = &func->vmctx->instance->module->decoded;
+  return type_matches(m, m->funcs[func->index].type, type_id);
 }
 
 static void helper_elem_drop(struct vmctx *vmctx, uint32_t segment) { vmctx->instance->is_elem_dropped[segment] = true; }

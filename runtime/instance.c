@@ -55,6 +55,7 @@ static bool make_memories_and_tables(struct gw_instance *instance, struct gw_err
   for (uint32_t i = m->n_imported_tables; i < m->n_tables; i++) {
     instance->tables[i] = table_create(instance->store, &m->tables[i].type, err);
     if (!instance->tables[i]) return false;
+    instance->tables[i]->module = m;
   }
   if (m->n_memories) instance->vmctx->memory0 = instance->memories[0]->ctx.base;
   return true;
@@ -68,7 +69,7 @@ static void make_globals(struct gw_instance *instance) {
     struct gw_global *global = arena_alloc(a, sizeof *global);
     union gw_value *cell = &instance->cells[i - m->n_imported_globals];
     *cell = instance_evaluate(instance, m->globals[i].init);
-    *global = (struct gw_global){.store = instance->store, .type = m->globals[i].type, .cell = cell};
+    *global = (struct gw_global){.store = instance->store, .type = m->globals[i].type, .module = m, .cell = cell};
     instance->globals[i] = global;
   }
   struct vmctx_counts counts = module_vmctx_counts(m);

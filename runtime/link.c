@@ -72,14 +72,20 @@ static bool link_func(struct linker *l) {
   struct func_ref *func = l->found.of.func;
   const struct gw_instance *exporter = func->vmctx->instance;
   if (exporter->store != instance->store) return foreign(l);
-  if (func->type_id != wanted->canonical) {
-    const struct module *m = &exporter->module->decoded;
+  const struct module *m = &exporter->module->decoded;
+  if (!type_matches(m, m->funcs[func->index].type, wanted->canonical)) {
     return incompatible(l, "it is %s, the module wants %s",
                         func_type_print(&m->types[m->funcs[func->index].type].func, have, sizeof have),
                         func_type_print(&wanted->func, want, sizeof want));
   }
   instance->funcs[l->import->index] = func;
   return true;
+}
+
+/* What may be written as one type and read as the other must have the same. */
+static bool types_equal(const struct module *have_module, val_type have, const struct module *want_module, val_type want) {
+  return val_type_matches_across(have_module, have, want_module, want) &&
+         val_type_matches_across(want_module, want, have_module, have);
 }
 
 /* Whether something of type `have` and size `size` may be used as `want`. */
@@ -93,7 +99,7 @@ static bool link_table(struct linker *l) {
   if (l->found.kind != GW_EXTERN_TABLE) return incompatible(l, "the module wants a table");
   struct gw_table *table = l->found.of.table;
   if (table->store != l->instance->store) return foreign(l);
-  if (table->type.elem != wanted->elem) return incompatible(l, "the table holds other references");
+  if (!types_equal(table->module, table->type.elem, l->module, wanted->elem)) return incompatible(l, "the table holds other references");
   if (!limits_match(&table->type.limits, table->ctx.size, &wanted->limits))
     return incompatible(l, "the table's limits do not fit");
   l->instance->tables[l->import->index] = table;
@@ -117,7 +123,9 @@ static bool link_global(struct linker *l) {
   if (l->found.kind != GW_EXTERN_GLOBAL) return incompatible(l, "the module wants a global");
   struct gw_global *global = l->found.of.global;
   if (global->store != l->instance->store) return foreign(l);
-  if (global->type.type != wanted->type || global->type.is_mutable != wanted->is_mutable)
+  bool fits = wanted->is_mutable ? types_equal(global->module, global->type.type, l->module, wanted->type)
+                                 : val_type_matches_across(global->module, global->type.type, l->module, wanted->type);
+  if (!fits || global->type.is_mutable != wanted->is_mutable)
     return incompatible(l, "the global's type differs");
   l->instance->globals[l->import->index] = global;
   return true;

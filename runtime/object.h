@@ -19,6 +19,7 @@ struct gw_table {
   struct gw_table *next;
   struct gw_store *store;
   struct table_type type; /* as declared */
+  const struct module *module; /* what type indices in it are of; NULL: the host's table */
   uint64_t max;
   uint64_t capacity; /* allocated entries */
   uint64_t written;  /* entries from here on are null, as long as only segments were written */
@@ -29,6 +30,7 @@ struct gw_table {
 struct gw_global {
   struct gw_store *store;
   struct global_type type;
+  const struct module *module; /* as a table's */
   union gw_value *cell;
 };
 

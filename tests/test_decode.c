@@ -227,18 +227,15 @@ static const struct {
   const char *message;
 } refused[] = {
     {BYTES(HEADER "\1\5\1\x4e\1\x60\0"), "unexpected end of section or function (at byte 0xf)"}, /* malformed comes first */
-    {BYTES(HEADER "\1\6\1\x4e\1\x60\0\0"), "unsupported feature: gc (at byte 0xb)"},
-    {BYTES(HEADER "\1\6\1\x50\0\x60\0\0"), "unsupported feature: gc (at byte 0xb)"},
     {BYTES(HEADER "\1\5\1\x5f\1\x78\1"), "unsupported feature: gc (at byte 0xb)"},
     {BYTES(HEADER "\1\5\1\x60\1\x6e\0"), "unsupported feature: gc (at byte 0xd)"},
-    {BYTES(HEADER "\1\6\1\x60\1\x64\x70\0"), "unsupported feature: function-references (at byte 0xd)"},
+    {BYTES(HEADER "\1\6\1\x60\1\x64\x71\0"), "unsupported feature: gc (at byte 0xd)"},
     {BYTES(HEADER "\1\5\1\x60\1\x7b\0"), "unsupported feature: simd (at byte 0xd)"},
     {BYTES(HEADER "\5\3\1\4\0"), "unsupported feature: memory64 (at byte 0xb)"},
     {BYTES(HEADER "\5\4\1\3\0\0"), "unsupported feature: threads (at byte 0xb)"},
     {BYTES(HEADER "\5\4\1\x08\0\0"), "unsupported feature: custom-page-sizes (at byte 0xb)"},
     {BYTES(HEADER "\5\5\2\0\0\0\0"), "unsupported feature: multi-memory (at byte 0xa)"},
     {BYTES(HEADER "\1\4\1\x60\0\0\x0d\3\1\0\0"), "unsupported feature: exceptions (at byte 0x10)"},
-    {BYTES(ONE_FUNC("\6", "\4", "\x12\0\x0b")), "unsupported feature: tail-call: return_call in function func[0] (at byte 0x17)"},
     {BYTES(ONE_FUNC("\x16", "\x14",
                     "\xfd\x0c"
                     "0123456789abcdef"
