@@ -89,7 +89,8 @@ void decode_limits(struct decoder *d, struct reader *r, struct limits *limits, b
   if (!(flags & LIMITS_PAGE_SIZE)) return;
   at = r->at;
   uint32_t log2 = read_u32(r);
-  if (log2 != 0 && log2 != 16) reader_fail_at(r, GW_ERROR_INVALID, at, "invalid custom page size");
+  if (log2 >= 64) reader_fail_at(r, GW_ERROR_MALFORMED, at, "invalid custom page size: 2^%u", log2);
+  if (log2 != 0 && log2 != 16) reader_fail_at(r, GW_ERROR_INVALID, at, "invalid custom page size: 2^%u", log2);
   limits->page_size_log2 = (uint8_t)log2;
 }
 

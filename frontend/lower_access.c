@@ -8,7 +8,15 @@ static LLVMValueRef vmctx_pointer(const struct lower_func *f, uint32_t array, ui
   return lower_load_constant(f->l, f->l->ptr, f->vmctx, array + (uint64_t)index * sizeof(void *));
 }
 
-static LLVMValueRef wide(const struct lower_func *f, LLVMValueRef v) { return LLVMBuildZExt(f->l->builder, v, f->l->i64, ""); }
+/* An index or a size as the runtime has it: 64 bits. */
+static LLVMValueRef wide(const struct lower_func *f, LLVMValueRef v) {
+  return LLVMTypeOf(v) == f->l->i64 ? v : LLVMBuildZExt(f->l->builder, v, f->l->i64, "");
+}
+
+/* A size from the runtime, as wide as the address type. */
+static void push_size(struct lower_func *f, const struct limits *limits, LLVMValueRef v) {
+  lower_push(f, limits->is_64 ? v : LLVMBuildTrunc(f->l->builder, v, f->l->i32, ""));
+}
 
 /* --- variables -------------------------------------------------------------------------------------------------- */
 
@@ -40,7 +48,7 @@ static LLVMValueRef call_bulk(struct lower_func *f, size_t helper, const char *s
   for (unsigned i = 0; i < n_indices; i++) args[i] = lower_i32(l, indices[i]);
   for (unsigned i = n; i-- > n_indices;) {
     args[i] = lower_pop(f);
-    if (params[i] == 'I' && LLVMTypeOf(args[i]) == l->i32) args[i] = wide(f, args[i]);
+    if (params[i] == 'I') args[i] = wide(f, args[i]);
   }
   return lower_call_helper(l, f->vmctx, helper, signature, args);
 }
@@ -174,9 +182,8 @@ static void select_value(struct lower_func *f) {
 #undef HELPER
 
 static void lower_bulk(struct lower_func *f, const struct instruction *in) {
-  const struct lower *l = f->l;
   switch (in->op) {
-  case OP_MEMORY_GROW: lower_push(f, LLVMBuildTrunc(l->builder, BULK(memory_grow, in->index), l->i32, "")); return;
+  case OP_MEMORY_GROW: push_size(f, &f->l->m->memories[in->index].type.limits, BULK(memory_grow, in->index)); return;
   case OP_MEMORY_FILL: BULK(memory_fill, in->index); return;
   case OP_MEMORY_COPY: BULK(memory_copy, in->index, in->index2); return;
   case OP_MEMORY_INIT: BULK(memory_init, in->index2, in->index); return;
@@ -195,7 +202,7 @@ static void table_grow(struct lower_func *f, uint32_t index) {
   LLVMValueRef n = lower_pop(f), ref = lower_pop(f);
   LLVMValueRef args[3] = {lower_i32(l, index), wide(f, n), ref};
   LLVMValueRef old = lower_call_helper(l, f->vmctx, HELPER_OFFSET_table_grow, helper_signature_table_grow, args);
-  lower_push(f, LLVMBuildTrunc(l->builder, old, l->i32, ""));
+  push_size(f, &l->m->tables[index].type.limits, old);
 }
 
 void lower_access(struct lower_func *f, const struct instruction *in) {
@@ -219,7 +226,7 @@ void lower_access(struct lower_func *f, const struct instruction *in) {
   case OP_TABLE_GET: table_get(f, in->index); return;
   case OP_TABLE_SET: table_set(f, in->index); return;
   case OP_TABLE_SIZE:
-    lower_push(f, LLVMBuildTrunc(builder, table_size(f, vmctx_pointer(f, l->layout.tables, in->index)), l->i32, ""));
+    push_size(f, &l->m->tables[in->index].type.limits, table_size(f, vmctx_pointer(f, l->layout.tables, in->index)));
     return;
   case OP_TABLE_GROW: table_grow(f, in->index); return;
   case OP_REF_NULL: lower_push(f, LLVMConstNull(l->ptr)); return;

@@ -23,6 +23,8 @@ enum lower_class {
   LOWER_TRUNC_SAT,
   LOWER_DEMOTE,
   LOWER_PROMOTE,
+  LOWER_WIDE,
+  LOWER_WIDE_MUL,
   LOWER_LOAD,
   LOWER_STORE,
 };
@@ -81,6 +83,10 @@ struct lower_row {
   { LOWER_DEMOTE, 0, 0, NULL }
 #define PROMOTE() \
   { LOWER_PROMOTE, 0, 0, NULL }
+#define WIDE(op) \
+  { LOWER_WIDE, LLVM##op, 0, NULL }
+#define WIDE_MUL(extend) \
+  { LOWER_WIDE_MUL, LLVM##extend, 0, NULL }
 #define LOAD(type, extend) \
   { LOWER_LOAD, TYPE_##type, EXTEND_##extend, NULL }
 #define STORE(type) \
@@ -192,8 +198,7 @@ static LLVMValueRef truncate(struct lower_func *f, LLVMValueRef v, LLVMTypeRef t
 
 /* Bytes of a type in linear memory. */
 static uint32_t row_size(int type) {
-  static const uint8_t sizes[] = {
-      [TYPE_i8] = 1, [TYPE_i16] = 2, [TYPE_i32] = 4, [TYPE_i64] = 8, [TYPE_f32] = 4, [TYPE_f64] = 8};
+  static const uint8_t sizes[] = {[TYPE_i8] = 1, [TYPE_i16] = 2, [TYPE_i32] = 4, [TYPE_i64] = 8, [TYPE_f32] = 4, [TYPE_f64] = 8};
   return sizes[type];
 }
 
@@ -259,6 +264,36 @@ static LLVMValueRef lower_binary(struct lower_func *f, const struct lower_row *r
   }
 }
 
+/* --- wide arithmetic: 128 bits on the stack as two i64, the low half first ------------------------------------------ */
+
+static LLVMTypeRef i128(const struct lower *l) { return LLVMIntTypeInContext(l->context, 128); }
+
+static LLVMValueRef pop_wide(struct lower_func *f) {
+  const struct lower *l = f->l;
+  LLVMTypeRef type = i128(l);
+  LLVMValueRef high = LLVMBuildZExt(l->builder, lower_pop(f), type, "");
+  LLVMValueRef low = LLVMBuildZExt(l->builder, lower_pop(f), type, "");
+  return LLVMBuildOr(l->builder, LLVMBuildShl(l->builder, high, LLVMConstInt(type, 64, false), ""), low, "");
+}
+
+static void push_wide(struct lower_func *f, LLVMValueRef v) {
+  const struct lower *l = f->l;
+  lower_push(f, LLVMBuildTrunc(l->builder, v, l->i64, ""));
+  lower_push(f, LLVMBuildTrunc(l->builder, LLVMBuildLShr(l->builder, v, LLVMConstInt(i128(l), 64, false), ""), l->i64, ""));
+}
+
+static void lower_wide(struct lower_func *f, const struct lower_row *row) {
+  LLVMBuilderRef builder = f->l->builder;
+  if (row->kind == LOWER_WIDE) {
+    LLVMValueRef b = pop_wide(f), a = pop_wide(f);
+    push_wide(f, LLVMBuildBinOp(builder, row->code, a, b, ""));
+    return;
+  }
+  LLVMValueRef b = LLVMBuildCast(builder, row->code, lower_pop(f), i128(f->l), "");
+  LLVMValueRef a = LLVMBuildCast(builder, row->code, lower_pop(f), i128(f->l), "");
+  push_wide(f, LLVMBuildMul(builder, a, b, ""));
+}
+
 bool lower_numeric(struct lower_func *f, const struct instruction *in) {
   const struct lower_row *row = &rows[in->op];
   LLVMBuilderRef builder = f->l->builder;
@@ -266,6 +301,8 @@ bool lower_numeric(struct lower_func *f, const struct instruction *in) {
   case LOWER_NONE: return false;
   case LOWER_LOAD: lower_guest_load(f, in, row); return true;
   case LOWER_STORE: lower_guest_store(f, in, row); return true;
+  case LOWER_WIDE:
+  case LOWER_WIDE_MUL: lower_wide(f, row); return true;
   case LOWER_EQZ: push_bool(f, is_equal(f, lower_pop(f), 0)); return true;
   case LOWER_BITCOUNT:
   case LOWER_CAST:

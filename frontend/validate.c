@@ -44,12 +44,12 @@ static bool check_limits(struct validator *v, const struct limits *l, uint64_t m
 
 static bool check_memory_type(struct validator *v, const struct memory_type *t) {
   const struct limits *l = &t->limits;
-  unsigned address_bits = l->is_64 ? 64 : 32;
-  uint64_t most = l->page_size_log2 == 0 && l->is_64 ? UINT64_MAX : UINT64_C(1) << (address_bits - l->page_size_log2);
-  if (l->page_size_log2 == 0 && !l->is_64) most = UINT32_MAX;
   if (l->is_shared && !l->has_max) return validator_fail(v, GW_ERROR_INVALID, "shared memory must have maximum");
-  return check_limits(v, l, most,
-                      l->is_64 ? "memory size must be at most 2^48 pages" : "memory size must be at most 65536 pages (4GiB)");
+  if (l->page_size_log2 == 0)
+    return l->is_64 ? check_limits(v, l, UINT64_MAX, "")
+                    : check_limits(v, l, UINT32_MAX, "memory size must be at most 4294967295 pages of one byte");
+  return l->is_64 ? check_limits(v, l, UINT64_C(1) << 48, "memory size must be at most 2^48 pages")
+                  : check_limits(v, l, UINT64_C(1) << 16, "memory size must be at most 65536 pages (4GiB)");
 }
 
 /* Types of values outside of bodies. */

@@ -23,7 +23,7 @@ struct rule {
   uint16_t op;
   uint8_t shortcut; /* enum shortcut; one-byte opcodes only */
   uint8_t n_operands, operands[4];
-  uint8_t result;       /* VAL_BOT: none */
+  uint8_t results[2];   /* VAL_BOT: none */
   uint8_t memory_align; /* log2 of the natural alignment + 1; 0: no memory access */
   uint8_t n_lanes;      /* 0: no lane */
   bool is_special, is_refused;
@@ -73,7 +73,7 @@ static enum shortcut choose_shortcut(const struct rule *rule, enum immediate imm
 }
 
 static void fill_signature(struct rule *rule, const char *s) {
-  if (*s != '_') rule->result = letter_type(*s++);
+  for (int i = 0; *s != '_'; i++) rule->results[i] = letter_type(*s++);
   for (s++; *s; s++) rule->operands[rule->n_operands++] = letter_type(*s);
 }
 
@@ -139,7 +139,9 @@ static inline void apply_rule(struct validator *v, const struct rule *rule) {
     if (i == 0 && rule->memory_align && v->m->memories[v->in.mem.memory].type.limits.is_64) want = VAL_I64;
     pop_quick(v, want);
   }
-  if (rule->result) push(v, rule->result);
+  if (!rule->results[0]) return;
+  push(v, rule->results[0]);
+  if (rule->results[1]) push(v, rule->results[1]);
 }
 
 val_type find_local(struct validator *v, uint32_t index) {

@@ -67,7 +67,7 @@ void gw_module_stats(const struct gw_module *module, struct gw_module_stats *out
 struct gw_store_options {
   uint64_t gas_limit;        /* per invocation; 0: as good as unlimited */
   uint64_t slice;            /* gas between two yields of gw_store_resume; 0: never yield */
-  uint64_t max_memory_bytes; /* per memory; 0: what the module allows */
+  uint64_t max_memory_bytes; /* per memory; 0: what the module allows, 64 GiB for 64-bit memories */
   uint64_t max_table_entries; /* per table; 0: 10,000,000 */
   uint32_t max_depth;        /* logical stack in bytes; 0: 1 MiB */
 };
@@ -144,7 +144,7 @@ bool gw_instance_charge(struct gw_instance *instance, uint64_t gas);
 void gw_instance_fail(struct gw_instance *instance, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Host-made things for imports, and reading and writing globals; owned by the store. Types as in the text format:
- * "i32", "funcref", ... */
+ * "i32", "funcref", ...; a table with 64-bit indices is "i64 funcref". */
 struct gw_memory *gw_memory_create(struct gw_store *store, uint64_t min_pages, uint64_t max_pages, struct gw_error *err);
 struct gw_table *gw_table_create(struct gw_store *store, const char *type, uint64_t min, uint64_t max, struct gw_error *err);
 struct gw_global *gw_global_create(struct gw_store *store, const char *type, bool is_mutable, union gw_value value);

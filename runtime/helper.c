@@ -63,12 +63,18 @@ static void helper_host_call(struct vmctx *vmctx, uint32_t func, union gw_value 
 
 /* --- memories ----------------------------------------------------------------------------------------------------- */
 
+/* The price of a page is that of 64 KiB; smaller ones cost their share, rounded up once. */
+static uint64_t growth_gas(const struct gw_store *store, const struct gw_memory *m, uint64_t pages) {
+  uint64_t price = store->schedule->gas[COST_MEMORY_PAGE], bytes = pages << m->limits.page_size_log2;
+  return bytes / WASM_PAGE_SIZE * price + (bytes % WASM_PAGE_SIZE * price + WASM_PAGE_SIZE - 1) / WASM_PAGE_SIZE;
+}
+
 static int64_t helper_memory_grow(struct vmctx *vmctx, uint32_t memory, uint64_t pages) {
   struct gw_memory *m = vmctx->instance->memories[memory];
   struct gw_store *store = vmctx->instance->store;
-  uint64_t before = m->ctx.bytes / WASM_PAGE_SIZE;
+  uint64_t before = memory_pages(m);
   if (!memory_can_grow(m, pages)) return -1;
-  charge(store, pages * store->schedule->gas[COST_MEMORY_PAGE], CALLER);
+  charge(store, growth_gas(store, m, pages), CALLER);
   return memory_grow(m, pages) ? (int64_t)before : -1;
 }
 

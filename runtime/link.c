@@ -111,8 +111,7 @@ static bool link_memory(struct linker *l) {
   if (l->found.kind != GW_EXTERN_MEMORY) return incompatible(l, "the module wants a memory");
   struct gw_memory *memory = l->found.of.memory;
   if (memory->store != l->instance->store) return foreign(l);
-  if (memory->limits.page_size_log2 != wanted->page_size_log2 ||
-      !limits_match(&memory->limits, memory->ctx.bytes / WASM_PAGE_SIZE, wanted))
+  if (memory->limits.page_size_log2 != wanted->page_size_log2 || !limits_match(&memory->limits, memory_pages(memory), wanted))
     return incompatible(l, "the memory's limits do not fit");
   l->instance->memories[l->import->index] = memory;
   return true;

@@ -1,7 +1,8 @@
 /* Linear memories.
  *
- * Each one reserves all addresses that a 32-bit index plus a 32-bit offset can form, so compiled code checks nothing: what lies
- * behind the current size has no access rights and the fault becomes a trap (trap.c). The base never moves.
+ * One with 32-bit indices and pages of 64 KiB reserves all addresses that an index plus an offset can form, so compiled code
+ * checks nothing: what lies behind the current size has no access rights and the fault becomes a trap (trap.c). Other
+ * memories are checked by compiled code and reserve what they may grow to. The base never moves.
  *
  * Clearing must be cheap, it happens after every request. Measured here: giving pages back (madvise) costs 2 us for every page
  * that is touched again, wiping a page that stays 0.05 us, and asking the kernel which pages are there about 1 us. So: read the
@@ -20,7 +21,6 @@
 #include <unistd.h>
 
 enum {
-  MAX_PAGES_32 = 65536,
   HOST_PAGE = 4096,
   SCAN_BATCH = 512,                       /* host pages per read of the pagemap */
   SCAN_LIMIT = 16 << 20,                  /* bytes; larger memories are given back unseen */
@@ -42,22 +42,47 @@ static void pagemap_open(void) {
   pthread_atfork(NULL, NULL, pagemap_reopen);
 }
 
+/* Bytes of a 32-bit index's range, and what a 64-bit memory may grow to where the store says nothing: so much address space
+ * that two thousand of them fit into a process. */
+#define MAX_BYTES_32 (UINT64_C(1) << 32)
+#define DEFAULT_MAX_BYTES_64 (UINT64_C(64) << 30)
+
+/* Access rights go by host pages; pages of a memory may be smaller. */
+static uint64_t round_up(uint64_t bytes) { return (bytes + HOST_PAGE - 1) & ~(uint64_t)(HOST_PAGE - 1); }
+
 static bool set_access(struct gw_memory *memory, uint64_t from, uint64_t to, int access) {
+  from = round_up(from);
+  to = round_up(to);
   return from == to || mprotect(memory->ctx.base + from, to - from, access) == 0;
+}
+
+/* The most pages that a memory of this type may have in this store. */
+static uint64_t most_pages(const struct gw_store *store, const struct limits *l) {
+  uint64_t bytes = l->is_64 ? DEFAULT_MAX_BYTES_64 : MAX_BYTES_32, allowed = store->options.max_memory_bytes;
+  if (allowed && (l->is_64 || allowed < bytes)) bytes = allowed;
+  if (!l->is_64 && bytes == MAX_BYTES_32 && l->page_size_log2 == 0) bytes--; /* 2^32 pages: no i32 could tell */
+  uint64_t pages = bytes >> l->page_size_log2;
+  return l->max < pages ? l->max : pages;
+}
+
+/* Bytes of address space behind the base. */
+static uint64_t to_reserve(const struct limits *l, uint64_t max_pages) {
+  if (!l->is_64 && l->page_size_log2 == 16) return MEMORY_RESERVED;
+  uint64_t bytes = max_pages << l->page_size_log2;
+  return bytes ? round_up(bytes) : HOST_PAGE;
 }
 
 struct gw_memory *memory_create(struct gw_store *store, const struct memory_type *type, struct gw_error *err) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, pagemap_open);
-  uint64_t max = type->limits.max < MAX_PAGES_32 ? type->limits.max : MAX_PAGES_32;
-  uint64_t allowed = store->options.max_memory_bytes / WASM_PAGE_SIZE;
-  if (store->options.max_memory_bytes && allowed < max) max = allowed;
-  if (type->limits.min > max) {
-    error_set(err, GW_ERROR_LIMIT, "the memory starts with %llu pages, the limit is %llu", (unsigned long long)type->limits.min,
+  uint64_t min = type->limits.min, max = most_pages(store, &type->limits);
+  if (min > max) {
+    error_set(err, GW_ERROR_LIMIT, "the memory starts with %llu pages, the limit is %llu", (unsigned long long)min,
               (unsigned long long)max);
     return NULL;
   }
-  void *base = mmap(NULL, MEMORY_RESERVED, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  uint64_t reserved = to_reserve(&type->limits, max);
+  void *base = mmap(NULL, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) {
     error_set(err, GW_ERROR_OUT_OF_MEMORY, "cannot reserve a memory: %s", strerror(errno));
     return NULL;
@@ -67,9 +92,9 @@ struct gw_memory *memory_create(struct gw_store *store, const struct memory_type
   memory->store = store;
   memory->limits = type->limits;
   memory->max_pages = max;
-  if (!memory_grow(memory, type->limits.min)) {
-    error_set(err, GW_ERROR_OUT_OF_MEMORY, "cannot commit %llu memory pages: %s", (unsigned long long)type->limits.min,
-              strerror(errno));
+  memory->reserved = reserved;
+  if (!memory_grow(memory, min)) {
+    error_set(err, GW_ERROR_OUT_OF_MEMORY, "cannot commit %llu memory pages: %s", (unsigned long long)min, strerror(errno));
     memory_destroy(memory);
     return NULL;
   }
@@ -78,20 +103,20 @@ struct gw_memory *memory_create(struct gw_store *store, const struct memory_type
   return memory;
 }
 
-void memory_destroy(struct gw_memory *memory) { munmap(memory->ctx.base, MEMORY_RESERVED); }
+void memory_destroy(struct gw_memory *memory) { munmap(memory->ctx.base, memory->reserved); }
 
-bool memory_can_grow(const struct gw_memory *memory, uint64_t pages) {
-  return pages <= memory->max_pages - memory->ctx.bytes / WASM_PAGE_SIZE;
-}
+uint64_t memory_pages(const struct gw_memory *memory) { return memory->ctx.bytes >> memory->limits.page_size_log2; }
+
+bool memory_can_grow(const struct gw_memory *memory, uint64_t pages) { return pages <= memory->max_pages - memory_pages(memory); }
 
 bool memory_grow(struct gw_memory *memory, uint64_t pages) {
-  uint64_t bytes = memory->ctx.bytes + pages * WASM_PAGE_SIZE;
+  uint64_t bytes = memory->ctx.bytes + (pages << memory->limits.page_size_log2);
   if (!set_access(memory, memory->ctx.bytes, bytes, PROT_READ | PROT_WRITE)) return false;
   memory->ctx.bytes = bytes;
   return true;
 }
 
-/* Wipes the resident pages of [0, bytes). False: too many, or the kernel does not tell. */
+/* Wipes the resident pages of [0, bytes), whole host pages. False: too many, or the kernel does not tell. */
 static bool wipe_resident(struct gw_memory *memory, uint64_t bytes) {
   if (pagemap_fd < 0 || bytes > SCAN_LIMIT) return false;
   uint64_t batch[SCAN_BATCH];
@@ -110,14 +135,15 @@ static bool wipe_resident(struct gw_memory *memory, uint64_t bytes) {
 }
 
 bool memory_clear(struct gw_memory *memory) {
-  uint64_t first = memory->limits.min * WASM_PAGE_SIZE, grown = memory->ctx.bytes;
-  if (grown > first) {
-    if (madvise(memory->ctx.base + first, grown - first, MADV_DONTNEED)) return false;
-    if (!set_access(memory, first, grown, PROT_NONE)) return false;
-    memory->ctx.bytes = first;
+  uint64_t first = memory->limits.min << memory->limits.page_size_log2, kept = round_up(first);
+  uint64_t grown = round_up(memory->ctx.bytes);
+  if (grown > kept) {
+    if (madvise(memory->ctx.base + kept, grown - kept, MADV_DONTNEED)) return false;
+    if (!set_access(memory, kept, grown, PROT_NONE)) return false;
   }
-  if (first == 0 || wipe_resident(memory, first)) return true;
-  return madvise(memory->ctx.base, first, MADV_DONTNEED) == 0;
+  memory->ctx.bytes = first;
+  if (kept == 0 || wipe_resident(memory, kept)) return true;
+  return madvise(memory->ctx.base, kept, MADV_DONTNEED) == 0;
 }
 
 struct gw_memory *gw_memory_create(struct gw_store *store, uint64_t min_pages, uint64_t max_pages, struct gw_error *err) {

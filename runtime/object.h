@@ -12,6 +12,7 @@ struct gw_memory {
   struct gw_store *store;
   struct limits limits; /* as declared */
   uint64_t max_pages;   /* the lower of the declared maximum and the store's */
+  uint64_t reserved;    /* bytes of address space at the base */
 };
 
 struct gw_table {
@@ -34,11 +35,13 @@ struct gw_global {
   union gw_value *cell;
 };
 
-/* Bytes of address space behind `base`: every 32-bit index plus every 32-bit offset plus the widest access. */
+/* What a memory reserves that is guarded instead of checked: every 32-bit index plus every 32-bit offset plus the widest access.
+ */
 #define MEMORY_RESERVED ((UINT64_C(8) << 30) + (64 << 10))
 
 struct gw_memory *memory_create(struct gw_store *store, const struct memory_type *type, struct gw_error *err);
 void memory_destroy(struct gw_memory *memory); /* not the struct, which lies in the store's arena */
+uint64_t memory_pages(const struct gw_memory *memory);
 /* Whether growing by `pages` is allowed at all. */
 bool memory_can_grow(const struct gw_memory *memory, uint64_t pages);
 /* False when the system refuses. */

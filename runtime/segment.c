@@ -35,13 +35,19 @@ static bool does_not_fit(const struct gw_instance *instance, enum gw_trap trap, 
                    name[0] ? " (module " : "", name, name[0] ? ")" : "");
 }
 
+/* Where an active segment goes: as wide as the address type. */
+static uint64_t start_of(const struct gw_instance *instance, struct const_expr offset, const struct limits *limits) {
+  union gw_value v = instance_evaluate(instance, offset);
+  return limits->is_64 ? v.u64 : v.u32;
+}
+
 bool segments_apply_elems(struct gw_instance *instance, struct gw_error *err) {
   const struct module *m = &instance->module->decoded;
   for (uint32_t i = 0; i < m->n_elems; i++) {
     const struct elem_segment *s = &m->elems[i];
     if (s->mode == SEGMENT_PASSIVE) continue;
     if (s->mode == SEGMENT_ACTIVE) {
-      uint64_t at = instance_evaluate(instance, s->offset).u32;
+      uint64_t at = start_of(instance, s->offset, &m->tables[s->table].type.limits);
       if (!is_within(at, s->n, instance->tables[s->table]->ctx.size))
         return does_not_fit(instance, GW_TRAP_TABLE_OUT_OF_BOUNDS, "element", i, err);
       segment_init_table(instance, s->table, i, at, 0, s->n);
@@ -56,7 +62,7 @@ bool segments_apply_datas(struct gw_instance *instance, struct gw_error *err) {
   for (uint32_t i = 0; i < m->n_datas; i++) {
     const struct data_segment *s = &m->datas[i];
     if (s->mode != SEGMENT_ACTIVE) continue;
-    uint64_t at = instance_evaluate(instance, s->offset).u32;
+    uint64_t at = start_of(instance, s->offset, &m->memories[s->memory].type.limits);
     if (!is_within(at, s->size, instance->memories[s->memory]->ctx.bytes))
       return does_not_fit(instance, GW_TRAP_MEMORY_OUT_OF_BOUNDS, "data", i, err);
     segment_init_memory(instance, s->memory, i, at, 0, s->size);

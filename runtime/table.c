@@ -101,7 +101,9 @@ val_type val_type_parse(const char *text) {
 }
 
 struct gw_table *gw_table_create(struct gw_store *store, const char *type, uint64_t min, uint64_t max, struct gw_error *err) {
-  struct table_type t = {.elem = val_type_parse(type), .limits = {.min = min, .max = max, .has_max = max != UINT64_MAX}};
+  bool is_64 = strncmp(type, "i64 ", 4) == 0;
+  struct table_type t = {.elem = val_type_parse(is_64 ? type + 4 : type),
+                         .limits = {.min = min, .max = max, .has_max = max != UINT64_MAX, .is_64 = is_64}};
   if (val_kind(t.elem) != VAL_REF) {
     error_set(err, GW_ERROR_USAGE, "\"%s\" is no reference type for a table", type);
     return NULL;

@@ -64,7 +64,7 @@ static const struct gw_instance *find_instance(const struct gw_store *store, uin
 
 static const struct gw_memory *find_memory(const struct gw_store *store, uintptr_t address) {
   for (const struct gw_memory *m = store->memories; m; m = m->next)
-    if (address - (uintptr_t)m->ctx.base < MEMORY_RESERVED) return m;
+    if (address - (uintptr_t)m->ctx.base < m->reserved) return m;
   return NULL;
 }
 

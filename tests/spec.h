@@ -55,7 +55,7 @@ void spec_value_print(const cJSON *pattern, const union gw_value *got, char *out
 /* The host module `spectest`, one per script. */
 struct spectest {
   struct gw_memory *memory;
-  struct gw_table *table;
+  struct gw_table *table, *table64;
   struct gw_global *globals[4];
 };
 

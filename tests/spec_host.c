@@ -33,11 +33,12 @@ bool spectest_init(struct spectest *t, struct gw_store *store, struct gw_error *
   *t = (struct spectest){0};
   t->memory = gw_memory_create(store, 1, 2, err);
   t->table = gw_table_create(store, "funcref", 10, 20, err);
+  t->table64 = gw_table_create(store, "i64 funcref", 10, 20, err);
   for (int i = 0; i < N_GLOBALS; i++) {
     t->globals[i] = gw_global_create(store, globals[i].type, false, globals[i].value);
     if (!t->globals[i]) return false;
   }
-  return t->memory && t->table;
+  return t->memory && t->table && t->table64;
 }
 
 static bool field_is(const struct gw_import *import, const char *name) {
@@ -59,6 +60,8 @@ bool spectest_resolve(const struct spectest *t, const struct gw_import *import, 
     *out = (struct gw_extern){.kind = GW_EXTERN_MEMORY, .of.memory = t->memory};
   else if (field_is(import, "table"))
     *out = (struct gw_extern){.kind = GW_EXTERN_TABLE, .of.table = t->table};
+  else if (field_is(import, "table64"))
+    *out = (struct gw_extern){.kind = GW_EXTERN_TABLE, .of.table = t->table64};
   else
     return false;
   return true;
