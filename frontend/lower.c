@@ -51,7 +51,7 @@ static LLVMValueRef call_intrinsic(const struct lower *l, const char *name, LLVM
 }
 
 LLVMValueRef lower_intrinsic(const struct lower *l, const char *name, LLVMTypeRef type, LLVMValueRef *args, unsigned n) {
-  return call_intrinsic(l, name, &type, 1, args, n);
+  return call_intrinsic(l, name, &type, type ? 1 : 0, args, n);
 }
 
 LLVMValueRef lower_intrinsic2(const struct lower *l, const char *name, LLVMTypeRef result, LLVMTypeRef type, LLVMValueRef arg) {

@@ -329,7 +329,7 @@ static void lower_body(struct lower_func *f) {
   while (f->n_controls && instruction_read(&r, &in)) {
     if (in.op != OP_LOOP) count_gas(f, in.op); /* a loop's own cost is part of every iteration */
     if (lower_control(f, &in)) continue;
-    if (!lower_numeric(f, &in)) lower_access(f, &in);
+    if (!lower_numeric(f, &in) && !lower_simd(f, &in)) lower_access(f, &in);
   }
   assert(!r.failed);
 }

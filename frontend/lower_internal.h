@@ -73,6 +73,7 @@ LLVMValueRef lower_offset(const struct lower *l, LLVMValueRef base, uint64_t off
 LLVMValueRef lower_load_constant(const struct lower *l, LLVMTypeRef type, LLVMValueRef base, uint64_t offset);
 LLVMValueRef lower_load(const struct lower *l, enum alias alias, LLVMTypeRef type, LLVMValueRef address, const char *name);
 LLVMValueRef lower_store(const struct lower *l, enum alias alias, LLVMValueRef value, LLVMValueRef address);
+/* `type` picks the overload; NULL: there is only one. */
 LLVMValueRef lower_intrinsic(const struct lower *l, const char *name, LLVMTypeRef type, LLVMValueRef *args, unsigned n);
 /* The same with a result type that also picks the overload. */
 LLVMValueRef lower_intrinsic2(const struct lower *l, const char *name, LLVMTypeRef result, LLVMTypeRef type, LLVMValueRef arg);
@@ -96,6 +97,14 @@ LLVMBasicBlockRef lower_trap_block(struct lower_func *f, enum gw_trap trap);
 
 /* --- lower_numeric.c: false if the instruction is not one of the table-driven ones --- */
 bool lower_numeric(struct lower_func *f, const struct instruction *in);
+/* The quiet form of NaNs in `v`; other values as they are. */
+LLVMValueRef lower_quiet(struct lower_func *f, LLVMValueRef v);
+/* LLVM may fold x * 1, x / 1, x + 0 and their negations to x or -x, which would let a signalling NaN through; Wasm wants it
+ * quiet. Whether `v` is a number that allows it. */
+bool lower_is_identity(LLVMOpcode op, LLVMValueRef v);
+
+/* --- lower_simd.c: likewise, for vectors --- */
+bool lower_simd(struct lower_func *f, const struct instruction *in);
 
 /* --- lower_memory.c --- */
 /* Address of the `access_size` bytes at `index` + in->mem.offset of memory in->mem.memory. What is outside of the memory traps:

@@ -92,8 +92,15 @@ struct lower_row {
 #define STORE(type) \
   { LOWER_STORE, TYPE_##type, 0, NULL }
 
+/* Prefix 0xfd is lower_simd.c's. */
+#define ROW_0(id, ...) [OP_##id] = __VA_ARGS__,
+#define ROW_0xfb(id, ...) ROW_0(id, __VA_ARGS__)
+#define ROW_0xfc(id, ...) ROW_0(id, __VA_ARGS__)
+#define ROW_0xfd(id, ...)
+#define ROW_0xfe(id, ...) ROW_0(id, __VA_ARGS__)
+
 static const struct lower_row rows[OP_COUNT] = {
-#define OP(id, prefix, code, text, imm, sig, cost, feature, lower) [OP_##id] = lower,
+#define OP(id, prefix, code, text, imm, sig, cost, feature, lower) ROW_##prefix(id, lower)
 #include "frontend/opcode.def"
 #undef OP
 };
@@ -144,14 +151,12 @@ static LLVMValueRef divide(struct lower_func *f, LLVMOpcode op, LLVMValueRef a, 
   return LLVMBuildBinOp(builder, op, a, b, "");
 }
 
-/* The quiet form of a NaN in `v`; other values as they are. */
-static LLVMValueRef quiet(struct lower_func *f, LLVMValueRef v) {
+LLVMValueRef lower_quiet(struct lower_func *f, LLVMValueRef v) {
   return lower_intrinsic(f->l, "llvm.canonicalize", LLVMTypeOf(v), &v, 1);
 }
 
-/* LLVM may fold x * 1, x / 1, x + 0 and their negations to x or -x, which would let a signalling NaN through; Wasm wants
- * it quiet. Only such constants can be folded that way. */
-static bool is_identity_operand(LLVMOpcode op, LLVMValueRef v) {
+/* Only such constants can be folded that way. */
+bool lower_is_identity(LLVMOpcode op, LLVMValueRef v) {
   if (!LLVMIsAConstantFP(v)) return false;
   LLVMBool loses;
   double c = LLVMConstRealGetDouble(v, &loses);
@@ -160,7 +165,7 @@ static bool is_identity_operand(LLVMOpcode op, LLVMValueRef v) {
 
 static LLVMValueRef float_binary(struct lower_func *f, LLVMOpcode op, LLVMValueRef a, LLVMValueRef b) {
   LLVMValueRef v = LLVMBuildBinOp(f->l->builder, op, a, b, "");
-  return is_identity_operand(op, a) || is_identity_operand(op, b) ? quiet(f, v) : v;
+  return lower_is_identity(op, a) || lower_is_identity(op, b) ? lower_quiet(f, v) : v;
 }
 
 /* The open interval (low, high) of values whose truncation fits, exactly representable in the source type. */
@@ -238,7 +243,7 @@ static LLVMValueRef lower_unary(struct lower_func *f, const struct instruction *
   case LOWER_TRUNC_SAT: return lower_intrinsic2(l, row->intrinsic, row_type(l, row->more), type, a);
   case LOWER_DEMOTE: {
     LLVMValueRef v = LLVMBuildFPTrunc(builder, a, l->f32, "");
-    return LLVMIsAFPExtInst(a) ? quiet(f, v) : v; /* the pair would be folded away */
+    return LLVMIsAFPExtInst(a) ? lower_quiet(f, v) : v; /* the pair would be folded away */
   }
   case LOWER_PROMOTE: return LLVMBuildFPExt(builder, a, l->f64, "");
   default: return lower_intrinsic(l, row->intrinsic, type, &a, 1); /* FABS, FUN */
@@ -259,8 +264,9 @@ static LLVMValueRef lower_binary(struct lower_func *f, const struct lower_row *r
   }
   case LOWER_ROT: args[1] = a; return lower_intrinsic(l, row->intrinsic, type, args, 3);
   case LOWER_FBIN: return float_binary(f, row->code, a, b);
-  case LOWER_FMINMAX: return quiet(f, lower_intrinsic(l, row->intrinsic, type, args, 2)); /* LLVM's may return a signalling NaN */
-  default: return lower_intrinsic(l, row->intrinsic, type, args, 2);                      /* COPYSIGN */
+  case LOWER_FMINMAX: /* LLVM's may return a signalling NaN */
+    return lower_quiet(f, lower_intrinsic(l, row->intrinsic, type, args, 2));
+  default: return lower_intrinsic(l, row->intrinsic, type, args, 2); /* COPYSIGN */
   }
 }
 

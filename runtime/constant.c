@@ -2,6 +2,8 @@
 #include "frontend/instruction.h"
 #include "runtime/instance.h"
 
+#include <string.h>
+
 enum { SMALL_STACK = 16 };
 
 static union gw_value combine(enum op op, union gw_value a, union gw_value b) {
@@ -22,6 +24,7 @@ static bool leaf(const struct gw_instance *instance, const struct instruction *i
   case OP_I64_CONST: *out = (union gw_value){.i64 = in->value.i64}; return true;
   case OP_F32_CONST:
   case OP_F64_CONST: *out = (union gw_value){.u64 = in->value.bits}; return true;
+  case OP_V128_CONST: memcpy(out->v128, in->value.v128, sizeof out->v128); return true;
   case OP_REF_NULL: *out = (union gw_value){.ref = NULL}; return true;
   case OP_REF_FUNC: *out = (union gw_value){.ref = instance->funcs[in->index]}; return true;
   case OP_GLOBAL_GET: *out = *instance->globals[in->index]->cell; return true;
