@@ -34,6 +34,10 @@ LLVMValueRef lower_load_constant(const struct lower *l, LLVMTypeRef type, LLVMVa
 LLVMValueRef lower_load(const struct lower *l, enum alias alias, LLVMTypeRef type, LLVMValueRef address, const char *name) {
   LLVMValueRef v = LLVMBuildLoad2(l->builder, type, address, name);
   LLVMSetMetadata(v, l->tbaa_kind, l->alias_tags[alias]);
+  if (alias == ALIAS_GUEST) {
+    LLVMSetAlignment(v, 1);
+    LLVMSetVolatile(v, true); /* for now: lower_loads.c */
+  }
   return v;
 }
 

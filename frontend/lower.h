@@ -19,8 +19,8 @@ struct lower_options {
 /* A fresh LLVM module in `context`, owned by the caller. Cannot fail on a validated module. */
 LLVMModuleRef lower_module(LLVMContextRef context, const struct module *m, const struct lower_options *options);
 
-/* Guest loads from which no effect is reached must still trap: makes just those volatile. Run on SSA form, before anything
- * else optimises. */
-void lower_pin_dead_loads(LLVMModuleRef llvm_module);
+/* Makes plain loads of the volatile guest loads that an effect depends on (lower_loads.c). Run on simplified SSA form, before
+ * anything that moves instructions. */
+void lower_relax_loads(LLVMModuleRef llvm_module);
 
 #endif

@@ -211,7 +211,6 @@ static void lower_guest_load(struct lower_func *f, const struct instruction *in,
   const struct lower *l = f->l;
   LLVMValueRef address = lower_address(f, in, lower_pop(f), row_size(row->code));
   LLVMValueRef v = lower_load(l, ALIAS_GUEST, row_type(l, row->code), address, "");
-  LLVMSetAlignment(v, 1);
   LLVMTypeRef type = result_type(l, in->op);
   if (row->more == EXTEND_SEXT) v = LLVMBuildSExt(l->builder, v, type, "");
   if (row->more == EXTEND_ZEXT) v = LLVMBuildZExt(l->builder, v, type, "");

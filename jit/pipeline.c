@@ -26,8 +26,8 @@ static void find_host(void) {
   LLVMInitializeX86Target();
   LLVMInitializeX86TargetMC();
   LLVMInitializeX86AsmPrinter();
-  /* Producers count loops in wrapping 32 bits, often up to zero. Widened to 64 bits such a counter needs a mask, its trip count is
-   * no longer known, and the loop is not vectorised. LLVM has no other switch for it. */
+  /* Producers count loops in wrapping 32 bits, often up to zero. Widened to 64 bits such a counter needs a mask, its trip count
+   * is no longer known, and the loop is not vectorised. LLVM has no other switch for it. */
   static const char *const arguments[] = {"gasworks", "-indvars-widen-indvars=false"};
   LLVMParseCommandLineOptions(sizeof arguments / sizeof arguments[0], arguments, NULL);
   triple = LLVMGetDefaultTargetTriple();
@@ -79,8 +79,9 @@ static bool lower_and_charge(struct pipeline *p, const struct module *m, const s
   LLVMDisposeTargetData(layout);
   LLVMSetTarget(p->module, triple);
   if (options->verify && !verify(p, "lowering", err)) return false;
-  if (!run_passes(p, "function(mem2reg)", options, err)) return false;
-  lower_pin_dead_loads(p->module);
+  bool is_optimized = options->opt_level > 0; /* without, all loads stay volatile */
+  if (!run_passes(p, is_optimized ? "function(mem2reg,early-cse,instcombine)" : "function(mem2reg)", options, err)) return false;
+  if (is_optimized) lower_relax_loads(p->module);
   if (options->gas) gas_instrument(p->module);
   return !options->verify || verify(p, "the gas pass", err);
 }

@@ -26,6 +26,11 @@ static const char text[] =
     "  (func $load_far (export \"load_far\") (param i32) (result i32) (i32.load offset=0xffffffff (local.get 0)))"
     "  (func $store (export \"store\") (param i32) (i32.store (local.get 0) (i32.const 1)))"
     "  (func $dead (export \"dead\") (param i32) (drop (i64.load (local.get 0))))"
+    "  (func $cancel (export \"cancel\") (param i32) (result i32) (local i32)"
+    "    (local.set 1 (i32.load (local.get 0))) (i32.xor (local.get 1) (local.get 1)))"
+    "  (func $sunk (export \"sunk\") (param i32 i32) (local i32)"
+    "    (local.set 2 (i32.load (local.get 0)))"
+    "    (if (local.get 1) (then (i32.store (i32.const 0) (local.get 2)))))"
     "  (func $div (export \"div\") (param i32 i32) (result i32) (i32.div_s (local.get 0) (local.get 1)))"
     "  (func $rem (export \"rem\") (param i32 i32) (result i32) (i32.rem_u (local.get 0) (local.get 1)))"
     "  (func $trunc (export \"trunc\") (param f64) (result i32) (i32.trunc_f64_s (local.get 0)))"
@@ -128,6 +133,10 @@ static void test_messages(void **state) {
        "out of bounds memory access in function store (module demo) at address 0x10000, memory size 65536"},
       {"dead", 1, 1 << 20, 0, GW_TRAP_MEMORY_OUT_OF_BOUNDS,
        "out of bounds memory access in function dead (module demo) at address 0x100000, memory size 65536"},
+      {"cancel", 1, -6, 0, GW_TRAP_MEMORY_OUT_OF_BOUNDS,
+       "out of bounds memory access in function cancel (module demo) at address 0xfffffffa, memory size 65536"},
+      {"sunk", 2, 65533, 0, GW_TRAP_MEMORY_OUT_OF_BOUNDS,
+       "out of bounds memory access in function sunk (module demo) at address 0x10000, memory size 65536"},
       {"div", 2, 1, 0, GW_TRAP_INTEGER_DIVIDE_BY_ZERO, "integer divide by zero in function div (module demo)"},
       {"div", 2, INT32_MIN, -1, GW_TRAP_INTEGER_OVERFLOW, "integer overflow in function div (module demo)"},
       {"rem", 2, 1, 0, GW_TRAP_INTEGER_DIVIDE_BY_ZERO, "integer divide by zero in function rem (module demo)"},

@@ -1,11 +1,14 @@
-/* A guest load must trap when it is out of bounds, even if nobody uses what it reads, and whichever way the code goes on after
- * it. Making every load volatile would ensure that, and forbid folding, hoisting and vectorising. LLVM deletes a load that no
- * effect depends on, and may sink one into the only branch that uses it. So a load stays plain only if
+/* Which guest loads LLVM may treat as plain loads.
+ *
+ * A guest load must trap when it is out of bounds, even if nobody uses what it reads, and whichever way the code goes on after
+ * it. But LLVM deletes a plain load that no effect depends on, and may sink one into the only branch that uses it. If every load
+ * were volatile, nothing could be folded, hoisted or vectorised. So loads are born volatile, a first simplification folds what is
+ * the same whatever they read (x ^ x), and then a load becomes plain if
  *
  *   - something with an effect (a store, a call, control flow) depends on it, and
  *   - already in its own block: through instructions of that block, to an effect there or to a phi that the block leads to.
  *
- * The loads left over are few, because producers put loads next to their uses; only those become volatile. */
+ * The loads left over are few, because producers put loads next to their uses. */
 #include "frontend/lower.h"
 
 #include <stdint.h>
@@ -105,24 +108,23 @@ static bool is_anchored(LLVMValueRef v, const struct value_set *live, const stru
   return false;
 }
 
-static void pin_in_block(LLVMBasicBlockRef block, const struct value_set *live, struct value_set *anchored) {
+static void relax_in_block(LLVMBasicBlockRef block, const struct value_set *live, struct value_set *anchored) {
   set_empty(anchored);
   for (LLVMValueRef v = LLVMGetLastInstruction(block); v; v = LLVMGetPreviousInstruction(v)) {
-    if (LLVMGetInstructionOpcode(v) != LLVMPHI && is_anchored(v, live, anchored))
-      set_add(anchored, v);
-    else if (is_guest_load(v))
-      LLVMSetVolatile(v, true);
+    if (LLVMGetInstructionOpcode(v) == LLVMPHI || !is_anchored(v, live, anchored)) continue;
+    set_add(anchored, v);
+    if (is_guest_load(v)) LLVMSetVolatile(v, false);
   }
 }
 
-void lower_pin_dead_loads(LLVMModuleRef llvm_module) {
+void lower_relax_loads(LLVMModuleRef llvm_module) {
   struct value_set live = {0}, anchored = {0};
   set_grow(&live);
   set_grow(&anchored);
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f; f = LLVMGetNextFunction(f)) {
     set_empty(&live);
     if (!mark_live(f, &live)) continue;
-    for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b)) pin_in_block(b, &live, &anchored);
+    for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b)) relax_in_block(b, &live, &anchored);
   }
   set_free(&live);
   set_free(&anchored);
