@@ -80,7 +80,9 @@ static bool lower_and_charge(struct pipeline *p, const struct module *m, const s
   LLVMSetTarget(p->module, triple);
   if (options->verify && !verify(p, "lowering", err)) return false;
   bool is_optimized = options->opt_level > 0; /* without, all loads stay volatile */
-  if (!run_passes(p, is_optimized ? "function(mem2reg,early-cse,instcombine)" : "function(mem2reg)", options, err)) return false;
+  if (!run_passes(p, is_optimized ? "function(mem2reg,early-cse,instcombine<no-verify-fixpoint>)" : "function(mem2reg)", options,
+                  err))
+    return false;
   if (is_optimized) lower_relax_loads(p->module);
   if (options->gas) gas_instrument(p->module);
   return !options->verify || verify(p, "the gas pass", err);
