@@ -5,6 +5,7 @@
  *   r f(struct vmctx *vmctx, int32_t depth, p...)     one result
  *   void f(...)                                       no result, or several: those are stored to exec->results[0..]
  * `depth` is what is left of the logical stack, in bytes of the deterministic frame cost. References are pointers.
+ * A function that returns with exec->exception set has no results: the values it returns mean nothing.
  *
  * Compiled code reaches the world only through vmctx and its helper table: no symbols to resolve. */
 #ifndef BASE_ABI_H
@@ -20,8 +21,17 @@ enum { ABI_MAX_RESULTS = 1000, WASM_PAGE_SIZE = 65536 };
 
 /* The part of an invocation that compiled code touches; shared by all instances of one store. */
 struct exec_ctx {
-  int64_t gas; /* left in the current slice; negative: exhausted */
+  int64_t gas;                 /* left in the current slice; negative: exhausted */
+  struct exception *exception; /* thrown and not yet caught: the caller looks after every call that may throw */
   _Alignas(16) union gw_value results[ABI_MAX_RESULTS];
+};
+
+/* A thrown exception, and what an exnref points to. helpers->throw_new makes one and exec->exception point to it; the thrower
+ * fills in the values, which never change from then on. */
+struct exception {
+  const void *tag;    /* identity: compared with the pointers of vmctx_layout.tags */
+  uint32_t is_shared; /* an exnref to it was made (set by compiled code): who catches it later does not own it */
+  _Alignas(16) union gw_value values[];
 };
 
 /* What a funcref points to. Lives as long as its instance's store. */
@@ -61,7 +71,7 @@ struct vmctx {
 };
 
 struct vmctx_counts {
-  uint32_t types, funcs, memories, tables, globals, imported_globals;
+  uint32_t types, funcs, memories, tables, globals, imported_globals, tags;
 };
 
 /* Byte offsets from the vmctx. */
@@ -70,6 +80,7 @@ struct vmctx_layout {
   uint32_t memories; /* struct memory_ctx *[memories] */
   uint32_t tables;   /* struct table_ctx *[tables] */
   uint32_t globals;  /* union gw_value *[globals]: imported ones point into the exporter, own ones to their cells */
+  uint32_t tags;     /* void *[tags]: what exception.tag is compared with */
   uint32_t type_ids; /* uint32_t[types], canonical */
   uint32_t cells;    /* union gw_value[globals - imported_globals], 16-byte aligned */
   uint32_t size;
@@ -81,7 +92,8 @@ static inline struct vmctx_layout vmctx_layout(const struct vmctx_counts *c) {
   l.memories = l.funcs + c->funcs * (uint32_t)sizeof(void *);
   l.tables = l.memories + c->memories * (uint32_t)sizeof(void *);
   l.globals = l.tables + c->tables * (uint32_t)sizeof(void *);
-  l.type_ids = l.globals + c->globals * (uint32_t)sizeof(void *);
+  l.tags = l.globals + c->globals * (uint32_t)sizeof(void *);
+  l.type_ids = l.tags + c->tags * (uint32_t)sizeof(void *);
   l.cells = (l.type_ids + c->types * (uint32_t)sizeof(uint32_t) + 15) & ~15u;
   l.size = l.cells + (c->globals - c->imported_globals) * (uint32_t)sizeof(union gw_value);
   return l;

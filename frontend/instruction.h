@@ -33,6 +33,9 @@ struct instruction {
   uint32_t count;      /* of the list; of select t's types */
 };
 
+/* Kinds of a try_table's clauses, as encoded. Those with a tag have its index before the label. */
+enum { CATCH_TAG, CATCH_TAG_REF, CATCH_EVERY, CATCH_EVERY_REF };
+
 /* Reads one instruction. Returns false (and r->failed is set) when malformed. The labels of a br_table are read with
  * read_u32 from a reader at `list`. Type indices are not checked here. */
 bool instruction_read(struct reader *r, struct instruction *in);

@@ -13,6 +13,7 @@
 
 struct lower_options {
   bool gas;                        /* emit charge markers (instrument/gas.h) */
+  bool exceptions;                 /* look for a pending exception after calls */
   const struct schedule *schedule; /* prices of the markers */
 };
 

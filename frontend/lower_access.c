@@ -91,20 +91,26 @@ static void return_call(struct lower_func *f, const struct func_type *type, LLVM
     LLVMBuildRetVoid(f->l->builder);
 }
 
+struct callee {
+  LLVMValueRef code, vmctx;
+  bool is_leaf; /* known to call nothing and to throw nothing */
+};
+
 /* Pops the arguments, calls, pushes the results. */
-static void call(struct lower_func *f, uint32_t type_index, LLVMValueRef callee, LLVMValueRef vmctx, bool is_tail) {
+static void call(struct lower_func *f, uint32_t type_index, struct callee callee, bool is_tail) {
   const struct lower *l = f->l;
   const struct func_type *type = &l->m->types[type_index].func;
   LLVMValueRef *args = arena_alloc_array(&f->arena, type->n_params + 2, sizeof *args);
   for (uint32_t i = type->n_params; i-- > 0;) args[i + 2] = lower_pop(f);
-  args[0] = vmctx;
+  args[0] = callee.vmctx;
   args[1] = is_tail ? LLVMGetParam(f->value, 1) : f->depth;
-  LLVMValueRef v = LLVMBuildCall2(l->builder, l->func_types[type_index], callee, args, type->n_params + 2, "");
+  LLVMValueRef v = LLVMBuildCall2(l->builder, l->func_types[type_index], callee.code, args, type->n_params + 2, "");
   LLVMSetInstructionCallConv(v, TAIL_CC);
   if (is_tail) {
     return_call(f, type, v);
     return;
   }
+  if (!callee.is_leaf) lower_check_exception(f);
   if (type->n_results == 1) lower_push(f, v);
   if (type->n_results <= 1) return;
   LLVMValueRef exec = lower_load_constant(l, l->ptr, f->vmctx, offsetof(struct vmctx, exec));
@@ -118,13 +124,13 @@ static void call_func_ref(struct lower_func *f, uint32_t type_index, LLVMValueRe
   const struct lower *l = f->l;
   LLVMValueRef code = lower_load_constant(l, l->ptr, ref, offsetof(struct func_ref, code));
   LLVMValueRef vmctx = lower_load_constant(l, l->ptr, ref, offsetof(struct func_ref, vmctx));
-  call(f, type_index, code, vmctx, is_tail);
+  call(f, type_index, (struct callee){.code = code, .vmctx = vmctx}, is_tail);
 }
 
 static void call_direct(struct lower_func *f, uint32_t index, bool is_tail) {
   const struct func *callee = &f->l->m->funcs[index];
   if (callee->import == NO_INDEX)
-    call(f, callee->type, f->l->funcs[index], f->vmctx, is_tail);
+    call(f, callee->type, (struct callee){f->l->funcs[index], f->vmctx, callee->n_calls == 0}, is_tail);
   else
     call_func_ref(f, callee->type, vmctx_pointer(f, f->l->layout.funcs, index), is_tail);
 }

@@ -50,7 +50,7 @@ void lower_trap_if(struct lower_func *f, LLVMValueRef condition, enum gw_trap tr
 /* --- gas blocks ------------------------------------------------------------------------------------------------- */
 
 /* The price is known when the block ends: until then the marker says 0. */
-static void close_gas_block(struct lower_func *f) {
+void close_gas_block(struct lower_func *f) {
   if (!f->marker) return;
   if (f->marker_gas == 0 && LLVMGetCalledValue(f->marker) == f->l->charge)
     LLVMInstructionEraseFromParent(f->marker);
@@ -59,7 +59,7 @@ static void close_gas_block(struct lower_func *f) {
   f->marker = NULL;
 }
 
-static void open_gas_block(struct lower_func *f, bool is_checked) {
+void open_gas_block(struct lower_func *f, bool is_checked) {
   close_gas_block(f);
   if (!f->l->options->gas || f->is_dead) return;
   const struct lower *l = f->l;
@@ -84,8 +84,7 @@ static const val_type *branch_types(const struct control *c) { return c->op == O
 
 static struct control *label(struct lower_func *f, uint32_t depth) { return &f->controls[f->n_controls - 1 - depth]; }
 
-/* Notes the edge from the current block to `c`: the top operands of the stack go into its phis. */
-static LLVMBasicBlockRef add_edge(struct lower_func *f, struct control *c) {
+LLVMBasicBlockRef add_edge(struct lower_func *f, struct control *c) {
   LLVMBasicBlockRef from = current_block(f);
   uint32_t n = branch_arity(c);
   for (uint32_t i = 0; i < n; i++) LLVMAddIncoming(c->phis[i], &f->stack[f->height - n + i], &from, 1);
@@ -93,8 +92,7 @@ static LLVMBasicBlockRef add_edge(struct lower_func *f, struct control *c) {
   return c->target;
 }
 
-/* What follows cannot be reached until the construct ends or its else arm begins. */
-static void begin_dead_code(struct lower_func *f) {
+void begin_dead_code(struct lower_func *f) {
   close_gas_block(f);
   f->is_dead = true;
 }
@@ -222,7 +220,7 @@ static void finish_if(struct lower_func *f, struct control *c) {
   LLVMPositionBuilderAtEnd(f->l->builder, from);
 }
 
-static void lower_end(struct lower_func *f) {
+static void lower_end(struct lower_func *f, const struct instruction *in) {
   struct control *c = label(f, 0);
   f->n_controls--;
   if (c->is_dead) return;
@@ -230,6 +228,7 @@ static void lower_end(struct lower_func *f) {
   if (!f->is_dead) LLVMBuildBr(f->l->builder, add_edge(f, c));
   if (c->op == OP_IF) finish_if(f, c);
   close_gas_block(f);
+  if (c->op == OP_TRY || c->op == OP_CATCH) lower_end_try(f, c, in);
   if (!c->is_target_reached) {
     LLVMDeleteBasicBlock(c->target);
     f->is_dead = true;
@@ -250,7 +249,15 @@ static bool lower_control(struct lower_func *f, const struct instruction *in) {
   case OP_LOOP:
   case OP_IF: lower_block(f, in); return true;
   case OP_ELSE: lower_else(f); return true;
-  case OP_END: lower_end(f); return true;
+  case OP_TRY_TABLE:
+  case OP_TRY:
+    lower_block(f, in);
+    lower_try(f, in);
+    return true;
+  case OP_CATCH:
+  case OP_CATCH_ALL: lower_catch(f, in); return true;
+  case OP_DELEGATE:
+  case OP_END: lower_end(f, in); return true;
   default: break;
   }
   if (f->is_dead) return true;
@@ -271,6 +278,9 @@ static bool lower_control(struct lower_func *f, const struct instruction *in) {
     begin_dead_code(f);
     return true;
   case OP_RETURN: lower_branch(f, &f->controls[0]); return true;
+  case OP_THROW:
+  case OP_THROW_REF:
+  case OP_RETHROW: lower_throw(f, in); return true;
   default: return false;
   }
 }

@@ -31,7 +31,7 @@ struct lower {
 
 /* One open control construct. */
 struct control {
-  enum op op;   /* OP_BLOCK, OP_LOOP, OP_IF, OP_ELSE; OP_END for the function's own frame */
+  enum op op;   /* OP_BLOCK, OP_LOOP, OP_IF, OP_ELSE, OP_TRY_TABLE, OP_TRY, OP_CATCH, OP_CATCH_ALL; the function's own: OP_BLOCK */
   bool is_dead; /* opened in unreachable code: nothing is emitted for it */
   struct func_type type;
   val_type storage;            /* of a single result; `type` may point here */
@@ -41,6 +41,8 @@ struct control {
   LLVMBasicBlockRef otherwise; /* OP_IF: the else arm, not yet filled */
   LLVMValueRef *params;        /* OP_IF: operands that the else arm starts with */
   bool is_target_reached;      /* something branches to target */
+  LLVMBasicBlockRef handler;   /* OP_TRY_TABLE, OP_TRY: where exceptions of the body go; later in OP_TRY: to the next clause */
+  LLVMValueRef caught;         /* OP_CATCH, OP_CATCH_ALL: the exception */
 };
 
 /* One function being lowered. */
@@ -58,6 +60,7 @@ struct lower_func {
   uint32_t n_controls, controls_capacity;
   bool is_dead; /* the code being read is unreachable */
   LLVMBasicBlockRef traps[GW_TRAP_COUNT];
+  LLVMBasicBlockRef unwind; /* returns with the exception pending, or NULL */
   LLVMValueRef marker; /* charge of the open gas block, or NULL */
   uint64_t marker_gas;
 };
@@ -94,6 +97,25 @@ LLVMBasicBlockRef lower_new_block(struct lower_func *f, const char *name);
 /* Goes on only if `condition` (i1) is false; otherwise traps. */
 void lower_trap_if(struct lower_func *f, LLVMValueRef condition, enum gw_trap trap);
 LLVMBasicBlockRef lower_trap_block(struct lower_func *f, enum gw_trap trap);
+
+/* Notes the edge from the current block to `c`: the top operands of the stack go into its phis. Returns where to branch to. */
+LLVMBasicBlockRef add_edge(struct lower_func *f, struct control *c);
+/* What follows cannot be reached until the construct ends or its next arm begins. */
+void begin_dead_code(struct lower_func *f);
+void open_gas_block(struct lower_func *f, bool is_checked);
+void close_gas_block(struct lower_func *f);
+
+/* --- lower_exception.c --- */
+/* After a call that may throw: goes on only if no exception is pending. */
+void lower_check_exception(struct lower_func *f);
+/* try_table and legacy try, when their control has been pushed: where exceptions of the body go. */
+void lower_try(struct lower_func *f, const struct instruction *in);
+/* Legacy catch and catch_all. */
+void lower_catch(struct lower_func *f, const struct instruction *in);
+/* The legacy try `c` has been popped, by `delegate` where `in` is one: what no clause caught goes on to the next handler. */
+void lower_end_try(struct lower_func *f, struct control *c, const struct instruction *in);
+/* throw, throw_ref, rethrow. */
+void lower_throw(struct lower_func *f, const struct instruction *in);
 
 /* --- lower_numeric.c: false if the instruction is not one of the table-driven ones --- */
 bool lower_numeric(struct lower_func *f, const struct instruction *in);

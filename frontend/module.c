@@ -14,6 +14,7 @@ struct vmctx_counts module_vmctx_counts(const struct module *m) {
                                .memories = m->n_memories,
                                .tables = m->n_tables,
                                .globals = m->n_globals,
+                               .tags = m->n_tags,
                                .imported_globals = m->n_imported_globals};
 }
 

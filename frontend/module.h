@@ -127,6 +127,7 @@ struct func {
   uint32_t max_stack; /* greatest operand stack height, filled by validation */
   uint32_t n_calls;   /* call instructions of any kind in the body, filled by validation; 0: a leaf */
   bool is_declared;   /* may be the operand of ref.func */
+  bool has_rethrow;   /* a legacy rethrow in the body, filled by validation: what it catches must be kept */
   struct name name;   /* from the name section; size 0 without one */
 };
 
@@ -196,6 +197,7 @@ struct module {
   uint32_t data_count;                   /* of the data count section, or NO_INDEX */
   struct name name;                      /* from the name section */
   size_t code_size;                      /* bytes of the code section */
+  bool has_exceptions;                   /* has a tag or an instruction about exceptions; filled by validation */
   const struct export **exports_by_name; /* sorted, n_exports of them; filled by validation */
 };
 

@@ -1,7 +1,7 @@
 /* Gas blocks: the one partition of a body that every tier charges by (docs/gas.md section 2).
  *
  * A gas block starts at the function's entry, behind `loop`, behind `if` and `else`, behind the `end` of a block or if,
- * and behind every instruction that branches. It is charged the sum of its instructions' costs when it is entered. */
+ * and behind every instruction that branches or throws, and behind `catch` and `catch_all`. It is charged the sum of its instructions' costs when it is entered. */
 #ifndef FRONTEND_PARTITION_H
 #define FRONTEND_PARTITION_H
 

@@ -200,6 +200,7 @@ static bool check_datas(struct validator *v) {
 }
 
 static bool check_bodies(struct validator *v) {
+  v->m->has_exceptions = v->m->n_tags > 0;
   for (uint32_t i = v->m->n_imported_funcs; i < v->m->n_funcs; i++)
     if (!validate_body(v, i)) return false;
   return true;

@@ -11,7 +11,8 @@ struct frame {
   val_type single; /* storage of the result where the block's type has no index; read through frame_results */
   uint32_t height; /* of the operand stack at its start, parameters below it not counted */
   uint32_t n_sets; /* of the validator at its start */
-  uint8_t opcode;  /* OP_BLOCK, OP_LOOP, OP_IF, OP_ELSE; OP_BLOCK for the function itself */
+  uint8_t opcode;  /* OP_BLOCK, OP_LOOP, OP_IF, OP_ELSE, OP_TRY_TABLE, OP_TRY, OP_CATCH, OP_CATCH_ALL;
+                      OP_BLOCK for the function itself */
   bool is_unreachable;
 };
 
@@ -39,6 +40,7 @@ struct validator {
   /* Locals without a default value that have been set: a mark for each, and their list, shortened at the end of blocks. */
   uint32_t *is_set, *sets;
   uint32_t n_sets, is_set_capacity, sets_capacity;
+  bool has_rethrow;
   uint64_t n_type_moves; /* see LIMIT_TYPE_MOVES */
 };
 
@@ -93,6 +95,11 @@ static inline bool has_default(val_type t) { return val_kind(t) != VAL_REF || va
 
 /* Instructions whose signature is not in the table (validate_special.c). */
 void validate_special(struct validator *v);
+/* Pops the parameters of the block of v->in and opens its frame. */
+void open_block(struct validator *v);
+
+/* Exceptions, in both forms (validate_exception.c); false when the instruction is none of them. */
+bool validate_exception(struct validator *v);
 
 /* Checks a function defined here and fills its max_stack and n_calls (validate_body.c). */
 bool validate_body(struct validator *v, uint32_t func);

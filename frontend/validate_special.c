@@ -11,7 +11,7 @@ static bool unknown(struct validator *v, const char *what, uint32_t index) {
 /* --- control ------------------------------------------------------------------------------------------------------ */
 
 /* Pops the block's parameters and opens its frame. */
-static void open_block(struct validator *v) {
+void open_block(struct validator *v) {
   const struct instruction *in = &v->in;
   struct func_type type = {.n_results = in->block.result != VAL_BOT};
   if (in->block.has_index) {
@@ -380,7 +380,7 @@ void validate_special(struct validator *v) {
   case OP_REF_IS_NULL: check_ref_is_null(v); break;
   case OP_REF_FUNC: check_ref_func(v); break;
   default: /* the rest may be a feature that was switched on before its rules were written */
-    if (validate_reference(v)) break;
+    if (validate_reference(v) || validate_exception(v)) break;
     validator_fail(v, GW_ERROR_UNSUPPORTED, "unsupported instruction: %s", op_table[v->in.op].text);
   }
 }

@@ -97,7 +97,7 @@ struct gw_host_func {
   gw_host_fn fn;
 };
 
-enum gw_extern_kind { GW_EXTERN_FUNC, GW_EXTERN_TABLE, GW_EXTERN_MEMORY, GW_EXTERN_GLOBAL, GW_EXTERN_HOST_FUNC };
+enum gw_extern_kind { GW_EXTERN_FUNC, GW_EXTERN_TABLE, GW_EXTERN_MEMORY, GW_EXTERN_GLOBAL, GW_EXTERN_HOST_FUNC, GW_EXTERN_TAG };
 
 /* Something that satisfies an import. */
 struct gw_extern {
@@ -107,6 +107,7 @@ struct gw_extern {
     struct gw_table *table;
     struct gw_memory *memory;
     struct gw_global *global;
+    struct gw_tag *tag;
     struct {
       const struct gw_host_func *func; /* must outlive the instance */
       void *env;

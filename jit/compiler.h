@@ -6,13 +6,14 @@
 #include "frontend/module.h"
 #include "instrument/cost.h"
 
-enum { COMPILER_VERSION = 1 };
+enum { COMPILER_VERSION = 2 };
 
 enum dump_kind { DUMP_NONE, DUMP_IR_FRESH, DUMP_IR, DUMP_ASM };
 
 struct compile_options {
   uint32_t opt_level;              /* 0..3 */
   bool gas;                        /* charge gas */
+  bool exceptions;                 /* look for a pending exception after calls; must be set if the module has_exceptions */
   bool verify;                     /* run LLVM's verifier on what lowering and instrumentation made */
   const struct schedule *schedule; /* prices; must be set when gas is */
 };

@@ -72,7 +72,7 @@ static bool verify(struct pipeline *p, const char *stage, struct gw_error *err) 
 
 static bool lower_and_charge(struct pipeline *p, const struct module *m, const struct compile_options *options,
                              struct gw_error *err) {
-  struct lower_options lower_options = {.gas = options->gas, .schedule = options->schedule};
+  struct lower_options lower_options = {.gas = options->gas, .exceptions = options->exceptions, .schedule = options->schedule};
   p->module = lower_module(p->context, m, &lower_options);
   LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(p->machine);
   LLVMSetModuleDataLayout(p->module, layout);

@@ -20,7 +20,9 @@ struct gw_module {
   struct module decoded;
   uint8_t digest[32];
   pthread_mutex_t compile_lock; /* held while compiling, so that it happens once */
-  _Atomic(struct code *) code;  /* NULL until compiled; then it stays */
+  /* NULL until compiled; then it stays. [1] looks for exceptions after calls: what modules with exceptions need, and every
+   * module that shares a store with one. */
+  _Atomic(struct code *) codes[2];
   double seconds_decode, seconds_validate;
 };
 
@@ -30,7 +32,10 @@ const struct compiler_ops *compiler_load(struct gw_error *err);
 /* Name of the module from its name section, cut to fit, or "". */
 const char *gw_module_name(const struct gw_module *module, char *out, size_t size);
 
-/* The range of code that holds `pc`, or NULL. The module must be compiled. Safe in a signal handler. */
-const struct code_range *module_find_code(const struct gw_module *module, uintptr_t pc);
+/* The code of one variant, compiled at the first call; NULL with `err` set. Thread-safe. */
+const struct code *module_compile(struct gw_module *module, bool exceptions, struct gw_error *err);
+
+/* The range of code that holds `pc`, or NULL, as for a `code` that is NULL. Safe in a signal handler. */
+const struct code_range *code_find(const struct code *code, uintptr_t pc);
 
 #endif

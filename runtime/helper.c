@@ -150,6 +150,33 @@ static uint32_t helper_is_subtype(struct vmctx *vmctx, const struct func_ref *fu
   return type_matches(m, m->funcs[func->index].type, type_id);
 }
 
+/* --- exceptions --------------------------------------------------------------------------------------------------- */
+
+static void *helper_throw_new(struct vmctx *vmctx, uint32_t tag) {
+  struct gw_store *store = vmctx->instance->store;
+  struct exception *e = exception_create(&store->exceptions, vmctx->instance->tags[tag], CALLER);
+  require(store, e, GW_TRAP_EXCEPTION_MEMORY, CALLER);
+  store->exec.exception = e;
+  return e;
+}
+
+static void helper_rethrow(struct vmctx *vmctx, void *exception) {
+  struct gw_store *store = vmctx->instance->store;
+  exception_release(&store->exceptions, exception);
+  store->exec.exception = exception;
+}
+
+static void helper_exception_drop(struct vmctx *vmctx, void *exception) {
+  exception_destroy(&vmctx->instance->store->exceptions, exception);
+}
+
+static void *helper_exception_hold(struct vmctx *vmctx, void *exception, uint32_t depth, uint32_t level) {
+  struct gw_store *store = vmctx->instance->store;
+  struct exception *held = exception_hold(&store->exceptions, exception, depth, level);
+  require(store, held, GW_TRAP_EXCEPTION_MEMORY, CALLER);
+  return held;
+}
+
 static void helper_elem_drop(struct vmctx *vmctx, uint32_t segment) { vmctx->instance->is_elem_dropped[segment] = true; }
 
 const struct helpers runtime_helpers = {

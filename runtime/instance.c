@@ -23,6 +23,7 @@ static struct gw_instance *instance_alloc(struct gw_store *store, struct gw_modu
   instance->funcs = (struct func_ref **)(void *)(block + layout.funcs);
   instance->memories = (struct gw_memory **)(void *)(block + layout.memories);
   instance->tables = (struct gw_table **)(void *)(block + layout.tables);
+  instance->tags = (struct gw_tag **)(void *)(block + layout.tags);
   instance->cells = (union gw_value *)(void *)(block + layout.cells);
   instance->hosts = arena_alloc_array(a, m->n_imported_funcs, sizeof *instance->hosts);
   instance->refs = arena_alloc_array(a, m->n_funcs, sizeof *instance->refs);
@@ -38,12 +39,37 @@ static struct gw_instance *instance_alloc(struct gw_store *store, struct gw_modu
 
 static void make_funcs(struct gw_instance *instance) {
   const struct module *m = &instance->module->decoded;
-  const struct code *code = instance->module->code;
+  const struct code *code = instance->code;
   for (uint32_t i = 0; i < m->n_funcs; i++) {
     instance->refs[i] = (struct func_ref){
         .code = code->funcs[i], .vmctx = instance->vmctx, .type_id = m->types[m->funcs[i].type].canonical, .index = i};
     if (i >= m->n_imported_funcs) instance->funcs[i] = &instance->refs[i];
   }
+}
+
+static void make_tags(struct gw_instance *instance) {
+  const struct module *m = &instance->module->decoded;
+  for (uint32_t i = m->n_imported_tags; i < m->n_tags; i++) {
+    const struct type_def *type = &m->types[m->tags[i].type];
+    instance->tags[i] = arena_alloc(&instance->store->arena, sizeof **instance->tags);
+    *instance->tags[i] = (struct gw_tag){.store = instance->store, .type_id = type->canonical, .type = &type->func};
+  }
+}
+
+/* From now on every instance of the store runs code that looks for exceptions: any of them may call, through a table or a
+ * reference, a function that throws. Code is entered through func_refs only, so this is a matter of changing those. */
+static bool enable_exceptions(struct gw_store *store, struct gw_error *err) {
+  if (store->has_exceptions) return true;
+  if (store->instances && store->state != INVOCATION_NONE)
+    return error_set(err, GW_ERROR_USAGE, "a module with exceptions cannot join a store that has an invocation under way");
+  for (struct gw_instance *i = store->instances; i; i = i->next)
+    if (i->code && !module_compile(i->module, true, err)) return false;
+  for (struct gw_instance *i = store->instances; i; i = i->next) {
+    if (!i->code) continue; /* its linking failed */
+    i->code = module_compile(i->module, true, err);
+    for (uint32_t k = 0; k < i->module->decoded.n_funcs; k++) i->refs[k].code = i->code->funcs[k];
+  }
+  return store->has_exceptions = true;
 }
 
 static bool make_memories_and_tables(struct gw_instance *instance, struct gw_error *err) {
@@ -108,10 +134,14 @@ static bool run_start(struct gw_instance *instance, struct gw_error *err) {
 
 struct gw_instance *gw_instance_create(struct gw_store *store, struct gw_module *module, gw_resolve_fn resolve, void *env,
                                        struct gw_error *err) {
-  if (!gw_module_compile(module, err)) return NULL;
+  if (module->decoded.has_exceptions && !enable_exceptions(store, err)) return NULL;
+  const struct code *code = module_compile(module, store->has_exceptions, err);
+  if (!code) return NULL;
   struct gw_instance *instance = instance_alloc(store, module);
   if (!instance_link(instance, resolve, env, err)) return NULL;
+  instance->code = code;
   make_funcs(instance);
+  make_tags(instance);
   if (!make_memories_and_tables(instance, err)) return NULL;
   make_globals(instance);
   if (!segments_apply_elems(instance, err) || !segments_apply_datas(instance, err)) return NULL;
@@ -143,8 +173,9 @@ bool gw_instance_export(struct gw_instance *instance, const char *name, size_t s
   case EXTERN_TABLE: *out = (struct gw_extern){.kind = GW_EXTERN_TABLE, .of.table = instance->tables[e->index]}; return true;
   case EXTERN_MEMORY: *out = (struct gw_extern){.kind = GW_EXTERN_MEMORY, .of.memory = instance->memories[e->index]}; return true;
   case EXTERN_GLOBAL: *out = (struct gw_extern){.kind = GW_EXTERN_GLOBAL, .of.global = instance->globals[e->index]}; return true;
-  default: return false;
+  case EXTERN_TAG: *out = (struct gw_extern){.kind = GW_EXTERN_TAG, .of.tag = instance->tags[e->index]}; return true;
   }
+  return false;
 }
 
 struct gw_module *gw_instance_module(const struct gw_instance *instance) {

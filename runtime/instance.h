@@ -17,6 +17,7 @@ struct gw_instance {
   struct gw_instance *next; /* of the store */
   struct gw_store *store;
   struct gw_module *module; /* one reference */
+  const struct code *code;  /* the module's, in the variant that the store needs; NULL until linked */
   struct vmctx *vmctx;
   struct host_import *hosts;     /* [imported functions]; fn NULL where a Wasm function is imported */
   struct func_ref *refs;         /* [functions]; unused where a Wasm function is imported */
@@ -29,6 +30,7 @@ struct gw_instance {
   struct func_ref **funcs;
   struct gw_memory **memories;
   struct gw_table **tables;
+  struct gw_tag **tags;
 };
 
 /* link.c: fills the imported part of every index space, or fails with GW_ERROR_LINK. */

@@ -130,12 +130,26 @@ static bool link_global(struct linker *l) {
   return true;
 }
 
+static bool link_tag(struct linker *l) {
+  const struct type_def *wanted = &l->module->types[l->module->tags[l->import->index].type];
+  char want[64], have[64];
+  if (l->found.kind != GW_EXTERN_TAG) return incompatible(l, "the module wants a tag");
+  struct gw_tag *tag = l->found.of.tag;
+  if (tag->store != l->instance->store) return foreign(l);
+  if (tag->type_id != wanted->canonical)
+    return incompatible(l, "the tag is %s, the module wants %s", func_type_print(tag->type, have, sizeof have),
+                        func_type_print(&wanted->func, want, sizeof want));
+  l->instance->tags[l->import->index] = tag;
+  return true;
+}
+
 static bool link_import(struct linker *l, gw_resolve_fn resolve, void *env) {
   static bool (*const link_kind[])(struct linker *) = {
       [EXTERN_FUNC] = link_func,
       [EXTERN_TABLE] = link_table,
       [EXTERN_MEMORY] = link_memory,
       [EXTERN_GLOBAL] = link_global,
+      [EXTERN_TAG] = link_tag,
   };
   const struct import *i = l->import;
   struct gw_import asked = {
@@ -145,7 +159,6 @@ static bool link_import(struct linker *l, gw_resolve_fn resolve, void *env) {
     return error_at(l->err, GW_ERROR_LINK, i->offset, "unknown import %.*s.%.*s",
                     i->module.size < 100 ? (int)i->module.size : 100, i->module.bytes,
                     i->field.size < 100 ? (int)i->field.size : 100, i->field.bytes);
-  if (i->kind == EXTERN_TAG) return incompatible(l, "tags are not supported");
   return link_kind[i->kind](l);
 }
 

@@ -54,43 +54,52 @@ struct gw_module *gw_module_retain(struct gw_module *module) {
 
 void gw_module_release(struct gw_module *module) {
   if (!module || atomic_fetch_sub_explicit(&module->references, 1, memory_order_acq_rel) != 1) return;
-  struct code *code = atomic_load(&module->code);
-  if (code) compiler_load(NULL)->release(code);
+  for (int i = 0; i < 2; i++) {
+    struct code *code = atomic_load(&module->codes[i]);
+    if (code) compiler_load(NULL)->release(code);
+  }
   pthread_mutex_destroy(&module->compile_lock);
   module_clear(&module->decoded);
   free(module->bytes);
   free(module);
 }
 
-static struct compile_options compile_options(const struct gw_engine *engine) {
+static struct compile_options compile_options(const struct gw_engine *engine, bool exceptions) {
   return (struct compile_options){
       .opt_level = engine->options.opt_level,
       .gas = engine->options.gas,
+      .exceptions = exceptions,
       .verify = engine->options.verify,
       .schedule = schedule_default(),
   };
 }
 
-bool gw_module_compile(struct gw_module *module, struct gw_error *err) {
-  if (atomic_load_explicit(&module->code, memory_order_acquire)) return true;
+const struct code *module_compile(struct gw_module *module, bool exceptions, struct gw_error *err) {
+  _Atomic(struct code *) *variant = &module->codes[exceptions];
+  struct code *code = atomic_load_explicit(variant, memory_order_acquire);
+  if (code) return code;
   const struct compiler_ops *ops = compiler_load(err);
-  if (!ops) return false;
+  if (!ops) return NULL;
   pthread_mutex_lock(&module->compile_lock);
-  struct code *code = atomic_load(&module->code);
+  code = atomic_load(variant);
   if (!code) {
-    struct compile_options options = compile_options(module->engine);
+    struct compile_options options = compile_options(module->engine, exceptions);
     code = ops->compile(&module->decoded, &options, err);
-    atomic_store_explicit(&module->code, code, memory_order_release);
+    atomic_store_explicit(variant, code, memory_order_release);
   }
   pthread_mutex_unlock(&module->compile_lock);
   return code;
+}
+
+bool gw_module_compile(struct gw_module *module, struct gw_error *err) {
+  return module_compile(module, module->decoded.has_exceptions, err);
 }
 
 char *gw_module_dump(struct gw_module *module, enum gw_dump kind, struct gw_error *err) {
   static const enum dump_kind kinds[] = {[GW_DUMP_IR_FRESH] = DUMP_IR_FRESH, [GW_DUMP_IR] = DUMP_IR, [GW_DUMP_ASM] = DUMP_ASM};
   const struct compiler_ops *ops = compiler_load(err);
   if (!ops) return NULL;
-  struct compile_options options = compile_options(module->engine);
+  struct compile_options options = compile_options(module->engine, module->decoded.has_exceptions);
   return ops->dump(&module->decoded, &options, kinds[kind], err);
 }
 
@@ -100,7 +109,8 @@ const uint8_t *gw_module_digest(const struct gw_module *module) { return module-
 
 void gw_module_stats(const struct gw_module *module, struct gw_module_stats *out) {
   *out = (struct gw_module_stats){.seconds_decode = module->seconds_decode, .seconds_validate = module->seconds_validate};
-  const struct code *code = atomic_load_explicit(&((struct gw_module *)module)->code, memory_order_acquire);
+  struct gw_module *m = (struct gw_module *)module;
+  const struct code *code = atomic_load_explicit(&m->codes[m->decoded.has_exceptions], memory_order_acquire);
   if (!code) return;
   out->seconds_lower = code->seconds_lower;
   out->seconds_optimize = code->seconds_optimize;
@@ -116,8 +126,7 @@ const char *gw_module_name(const struct gw_module *module, char *out, size_t siz
   return out;
 }
 
-const struct code_range *module_find_code(const struct gw_module *module, uintptr_t pc) {
-  const struct code *code = atomic_load_explicit(&((struct gw_module *)module)->code, memory_order_acquire);
+const struct code_range *code_find(const struct code *code, uintptr_t pc) {
   if (!code) return NULL;
   uint32_t low = 0, high = code->n_ranges;
   while (low < high) {

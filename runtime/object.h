@@ -35,6 +35,13 @@ struct gw_global {
   union gw_value *cell;
 };
 
+/* Two tags are the same exactly when they are one object. */
+struct gw_tag {
+  struct gw_store *store;
+  uint32_t type_id;             /* canonical */
+  const struct func_type *type; /* params; of the module that defined the tag */
+};
+
 /* What a memory reserves that is guarded instead of checked: every 32-bit index plus every 32-bit offset plus the widest access.
  */
 #define MEMORY_RESERVED ((UINT64_C(8) << 30) + (64 << 10))

@@ -7,6 +7,7 @@
 #include "runtime/store.h"
 
 #include "base/error.h"
+#include "runtime/exception.h"
 #include "runtime/instance.h"
 
 #include <stdlib.h>
@@ -41,6 +42,7 @@ void gw_store_destroy(struct gw_store *store) {
     memory_destroy(m);
   }
   for (struct gw_table *t = store->tables; t; t = t->next) table_destroy(t);
+  exceptions_clear(&store->exceptions);
   for (struct gw_instance *i = store->instances; i; i = i->next) gw_module_release(i->module);
   fiber_close(&store->fiber);
   arena_clear(&store->arena);
@@ -106,9 +108,10 @@ __attribute__((no_sanitize("function"))) static void run(void *arg) {
   struct gw_store *store = arg;
   const struct func_ref *func = store->func;
   const struct gw_module *module = func->vmctx->instance->module;
-  const struct code *code = module->code;
+  const struct code *code = func->vmctx->instance->code;
   entry_thunk enter = code->entries[module->decoded.funcs[func->index].type];
   enter(func->vmctx, (int32_t)store->options.max_depth, func->code, store->values);
+  if (store->exec.exception) trap_raise(store, GW_TRAP_EXCEPTION, exception_place(store->exec.exception));
   store->state = INVOCATION_FINISHED;
   fiber_end(&store->fiber);
 }
@@ -123,6 +126,7 @@ void gw_store_start(struct gw_store *store, struct func_ref *func, union gw_valu
   store->trap.instance = NULL;
   store->trap.memory = NULL;
   store->trap.message[0] = 0;
+  store->exec.exception = NULL;
   begin_gas(store);
 }
 
@@ -165,6 +169,7 @@ enum gw_status gw_store_resume(struct gw_store *store, struct gw_error *err) {
   settle(store);
   bool ok = store->state == INVOCATION_FINISHED || store->trap.code == GW_TRAP_EXIT;
   if (!ok) trap_describe(store, err);
+  exceptions_collect(store, store->state == INVOCATION_FINISHED);
   store->state = INVOCATION_NONE;
   return ok ? GW_STATUS_DONE : GW_STATUS_FAILED;
 }
@@ -180,6 +185,7 @@ void gw_store_cancel(struct gw_store *store) {
   if (store->state == INVOCATION_YIELDED) {
     store->is_cancelled = true;
     step(store);
+    exceptions_collect(store, false);
   }
   if (store->state != INVOCATION_RUNNING) store->state = INVOCATION_NONE;
 }

@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "gasworks.h"
 #include "instrument/cost.h"
+#include "runtime/exception.h"
 #include "runtime/fiber.h"
 #include "runtime/trap.h"
 
@@ -28,6 +29,9 @@ struct gw_store {
   struct gw_instance *instances;
   struct gw_memory *memories;
   struct gw_table *tables;
+
+  struct exceptions exceptions;
+  bool has_exceptions; /* some instance has them: all code looks for them after calls */
 
   struct fiber fiber; /* opened by the first invocation and used again */
   enum invocation_state state;

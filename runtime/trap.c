@@ -54,7 +54,7 @@ static _Noreturn void trap_land(struct gw_store *store) { fiber_end(&store->fibe
 
 static const struct gw_instance *find_instance(const struct gw_store *store, uintptr_t pc, uint32_t *func) {
   for (const struct gw_instance *i = store->instances; i; i = i->next) {
-    const struct code_range *range = module_find_code(i->module, pc);
+    const struct code_range *range = code_find(i->code, pc);
     if (!range) continue;
     *func = range->func;
     return i;

@@ -113,6 +113,22 @@ static void put_labels(struct buffer *out, const struct module *m, const struct 
   for (uint64_t i = 0; i <= in->count; i++) put_index(out, read_u32(&r));
 }
 
+static void put_catches(struct buffer *out, const struct module *m, const struct instruction *in) {
+  static const char *const keywords[] = {
+      [CATCH_TAG] = "catch", [CATCH_TAG_REF] = "catch_ref", [CATCH_EVERY] = "catch_all", [CATCH_EVERY_REF] = "catch_all_ref"};
+  struct gw_error err = {0};
+  struct reader r;
+  reader_init(&r, m->bytes, in->list, m->bytes + m->size, &err);
+  put_block_type(out, in);
+  for (uint32_t i = 0; i < in->count; i++) {
+    uint8_t kind = read_u8(&r);
+    buffer_format(out, " (%s", keywords[kind]);
+    if (kind == CATCH_TAG || kind == CATCH_TAG_REF) put_index(out, read_u32(&r));
+    put_index(out, read_u32(&r));
+    put(out, ")");
+  }
+}
+
 static void put_memory_argument(struct buffer *out, const struct instruction *in) {
   if (in->mem.memory) put_index(out, in->mem.memory);
   if (in->mem.offset) buffer_format(out, " offset=%" PRIu64, in->mem.offset);
@@ -144,8 +160,8 @@ static void put_immediate(struct buffer *out, const struct module *m, const stru
   switch ((enum immediate)op_table[in->op].immediate) {
   case IMM_NONE:
   case IMM_ZERO_BYTE: return;
-  case IMM_BLOCK:
-  case IMM_TRY_TABLE: put_block_type(out, in); return;
+  case IMM_BLOCK: put_block_type(out, in); return;
+  case IMM_TRY_TABLE: put_catches(out, m, in); return;
   case IMM_BR_TABLE: put_labels(out, m, in); return;
   case IMM_FUNC: put_call(out, m, in); return;
   case IMM_CALL_INDIRECT: put_call_indirect(out, in); return;
@@ -302,6 +318,11 @@ static void put_tables(struct buffer *out, const struct module *m) {
   }
 }
 
+static void put_tags(struct buffer *out, const struct module *m) {
+  for (uint32_t i = m->n_imported_tags; i < m->n_tags; i++)
+    buffer_format(out, "  (tag (;%" PRIu32 ";) (type %" PRIu32 "))\n", i, m->tags[i].type);
+}
+
 static void put_globals(struct buffer *out, const struct module *m) {
   for (uint32_t i = m->n_imported_globals; i < m->n_globals; i++) {
     buffer_format(out, "  (global (;%" PRIu32 ";)", i);
@@ -396,6 +417,7 @@ void disassemble_module(const struct module *m, struct buffer *out) {
   put_imports(out, m);
   for (uint32_t i = m->n_imported_funcs; i < m->n_funcs; i++) put_function(out, m, i);
   put_tables(out, m);
+  put_tags(out, m);
   put_globals(out, m);
   put_exports(out, m);
   if (m->start != NO_INDEX) buffer_format(out, "  (start %" PRIu32 ")\n", m->start);

@@ -231,7 +231,6 @@ static const struct {
     {BYTES(HEADER "\1\5\1\x60\1\x6e\0"), "unsupported feature: gc (at byte 0xd)"},
     {BYTES(HEADER "\1\6\1\x60\1\x64\x71\0"), "unsupported feature: gc (at byte 0xd)"},
     {BYTES(HEADER "\5\4\1\3\0\0"), "unsupported feature: threads (at byte 0xb)"},
-    {BYTES(HEADER "\1\4\1\x60\0\0\x0d\3\1\0\0"), "unsupported feature: exceptions (at byte 0x10)"},
 };
 
 static void test_refused(void **state) {
