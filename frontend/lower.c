@@ -4,6 +4,7 @@
 #include "instrument/gas.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 LLVMTypeRef lower_type(const struct lower *l, val_type t) {
@@ -291,5 +292,7 @@ LLVMModuleRef lower_module(LLVMContextRef context, const struct module *m, const
   lower_code_table(&l, &arena);
   LLVMDisposeBuilder(l.builder);
   arena_clear(&arena);
+  free(l.locals);
+  free(l.used_locals);
   return l.module;
 }

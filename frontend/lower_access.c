@@ -20,6 +20,11 @@ static void push_size(struct lower_func *f, const struct limits *limits, LLVMVal
 
 /* --- variables -------------------------------------------------------------------------------------------------- */
 
+static void local_get(struct lower_func *f, uint32_t index) {
+  const struct local *local = lower_local(f, index);
+  lower_push(f, LLVMBuildLoad2(f->l->builder, local->type, local->slot, ""));
+}
+
 static LLVMValueRef global_address(const struct lower_func *f, uint32_t index) {
   const struct lower *l = f->l;
   if (l->m->globals[index].import != NO_INDEX) return vmctx_pointer(f, l->layout.globals, index);
@@ -219,9 +224,9 @@ void lower_access(struct lower_func *f, const struct instruction *in) {
   case OP_DROP: lower_pop(f); return;
   case OP_SELECT:
   case OP_SELECT_T: select_value(f); return;
-  case OP_LOCAL_GET: lower_push(f, LLVMBuildLoad2(builder, f->local_types[in->index], f->locals[in->index], "")); return;
-  case OP_LOCAL_SET: LLVMBuildStore(builder, lower_pop(f), f->locals[in->index]); return;
-  case OP_LOCAL_TEE: LLVMBuildStore(builder, f->stack[f->height - 1], f->locals[in->index]); return;
+  case OP_LOCAL_GET: local_get(f, in->index); return;
+  case OP_LOCAL_SET: LLVMBuildStore(builder, lower_pop(f), lower_local(f, in->index)->slot); return;
+  case OP_LOCAL_TEE: LLVMBuildStore(builder, f->stack[f->height - 1], lower_local(f, in->index)->slot); return;
   case OP_GLOBAL_GET: global_get(f, in->index); return;
   case OP_GLOBAL_SET: lower_store(l, ALIAS_GLOBAL, lower_pop(f), global_address(f, in->index)); return;
   case OP_I32_CONST: lower_push(f, lower_i32(l, (uint32_t)in->value.i64)); return;

@@ -285,27 +285,6 @@ static bool lower_control(struct lower_func *f, const struct instruction *in) {
   }
 }
 
-static void lower_locals(struct lower_func *f, const struct func_type *type) {
-  const struct lower *l = f->l;
-  uint32_t n = type->n_params + f->func->n_locals;
-  f->locals = arena_alloc_array(&f->arena, n, sizeof *f->locals);
-  f->local_types = arena_alloc_array(&f->arena, n, sizeof *f->local_types);
-  uint32_t at = 0;
-  for (; at < type->n_params; at++) {
-    f->local_types[at] = lower_type(l, type->params[at]);
-    f->locals[at] = LLVMBuildAlloca(l->builder, f->local_types[at], "");
-    LLVMBuildStore(l->builder, LLVMGetParam(f->value, at + 2), f->locals[at]);
-  }
-  for (uint32_t r = 0; r < f->func->n_runs; r++) {
-    LLVMTypeRef t = lower_type(l, f->func->runs[r].type);
-    for (uint32_t i = 0; i < f->func->runs[r].count; i++, at++) {
-      f->local_types[at] = t;
-      f->locals[at] = LLVMBuildAlloca(l->builder, t, "");
-      LLVMBuildStore(l->builder, LLVMConstNull(t), f->locals[at]);
-    }
-  }
-}
-
 /* The logical stack: what this function takes of it is a constant; a leaf's is covered by what its caller checked and the
  * native stack's headroom. */
 static void lower_depth_check(struct lower_func *f) {
@@ -352,7 +331,7 @@ void lower_function(struct lower *l, uint32_t index) {
   uint32_t room = func->max_stack > type->n_results ? func->max_stack : type->n_results;
   f.stack = arena_alloc_array(&f.arena, (size_t)room + 1, sizeof *f.stack);
   LLVMPositionBuilderAtEnd(l->builder, lower_new_block(&f, "entry"));
-  lower_locals(&f, type);
+  lower_locals_begin(&f);
   lower_depth_check(&f);
   struct control *c = push_control(&f, OP_BLOCK);
   c->type = (struct func_type){.n_results = type->n_results, .results = type->results};
@@ -360,5 +339,6 @@ void lower_function(struct lower *l, uint32_t index) {
   open_gas_block(&f, func->n_calls > 0);
   lower_body(&f);
   if (!f.is_dead) lower_return(&f, type);
+  lower_locals_end(&f);
   arena_clear(&f.arena);
 }

@@ -12,6 +12,11 @@ enum { TAIL_CC = 18 };
 /* What a memory access touches. Kinds never alias one another; told to LLVM as TBAA siblings. */
 enum alias { ALIAS_GUEST, ALIAS_GLOBAL, ALIAS_TABLE, ALIAS_ENTRY, ALIAS_EXEC, ALIAS_COUNT };
 
+struct local {
+  LLVMValueRef slot; /* alloca; NULL: not yet used */
+  LLVMTypeRef type;
+};
+
 /* One module being lowered. */
 struct lower {
   const struct module *m;
@@ -27,6 +32,9 @@ struct lower {
   LLVMTypeRef charge_type;
   LLVMValueRef alias_tags[ALIAS_COUNT], empty_node;
   unsigned tbaa_kind, invariant_kind;
+  /* Locals of the function under way (lower_local.c). */
+  struct local *locals;
+  uint32_t *used_locals, n_used_locals, locals_capacity;
 };
 
 /* One open control construct. */
@@ -52,8 +60,8 @@ struct lower_func {
   uint32_t index;
   struct arena arena;
   LLVMValueRef value, vmctx, depth;
-  LLVMValueRef *locals; /* allocas */
-  LLVMTypeRef *local_types;
+  LLVMValueRef locals_end; /* terminator of the entry block: allocas go before it */
+  uint32_t *run_ends;      /* see lower_local.c */
   LLVMValueRef *stack;
   size_t height;
   struct control *controls; /* indexed by nesting */
@@ -127,6 +135,11 @@ bool lower_is_identity(LLVMOpcode op, LLVMValueRef v);
 
 /* --- lower_simd.c: likewise, for vectors --- */
 bool lower_simd(struct lower_func *f, const struct instruction *in);
+
+/* --- lower_local.c --- */
+void lower_locals_begin(struct lower_func *f); /* ends the entry block and begins the body */
+void lower_locals_end(struct lower_func *f);
+const struct local *lower_local(struct lower_func *f, uint32_t index);
 
 /* --- lower_memory.c --- */
 /* Address of the `access_size` bytes at `index` + in->mem.offset of memory in->mem.memory. What is outside of the memory traps:

@@ -1,0 +1,71 @@
+/* Locals: allocas that mem2reg turns into SSA. One is made when the body first names it, because a declaration of 50,000 takes
+ * six bytes and may stand in a million functions. The table from index to alloca belongs to the module and is as long as the
+ * longest declaration; each function notes what it used and leaves the table empty. */
+#include "frontend/lower_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void lower_locals_begin(struct lower_func *f) {
+  struct lower *l = f->l;
+  uint32_t n = l->m->types[f->func->type].func.n_params + f->func->n_locals;
+  if (n > l->locals_capacity) {
+    free(l->locals);
+    free(l->used_locals);
+    l->locals_capacity = 2 * n;
+    l->locals = calloc(l->locals_capacity, sizeof *l->locals);
+    l->used_locals = malloc(l->locals_capacity * sizeof *l->used_locals);
+    if (!l->locals || !l->used_locals) abort();
+  }
+  LLVMBasicBlockRef body = lower_new_block(f, "body");
+  f->locals_end = LLVMBuildBr(l->builder, body);
+  LLVMPositionBuilderAtEnd(l->builder, body);
+}
+
+void lower_locals_end(struct lower_func *f) {
+  struct lower *l = f->l;
+  for (uint32_t i = 0; i < l->n_used_locals; i++) l->locals[l->used_locals[i]] = (struct local){0};
+  l->n_used_locals = 0;
+}
+
+/* Behind which local each run ends, for the search below. */
+static void find_run_ends(struct lower_func *f) {
+  f->run_ends = arena_alloc_array(&f->arena, f->func->n_runs, sizeof *f->run_ends);
+  uint32_t end = f->l->m->types[f->func->type].func.n_params;
+  for (uint32_t i = 0; i < f->func->n_runs; i++) f->run_ends[i] = end += f->func->runs[i].count;
+}
+
+static val_type declared_type(struct lower_func *f, uint32_t index) {
+  if (!f->run_ends) find_run_ends(f);
+  uint32_t low = 0, high = f->func->n_runs - 1;
+  while (low < high) { /* the first run that ends behind the local */
+    uint32_t middle = low + (high - low) / 2;
+    if (f->run_ends[middle] > index)
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  return f->func->runs[low].type;
+}
+
+static struct local make_local(struct lower_func *f, uint32_t index) {
+  const struct lower *l = f->l;
+  const struct func_type *type = &l->m->types[f->func->type].func;
+  bool is_param = index < type->n_params;
+  LLVMBasicBlockRef from = LLVMGetInsertBlock(l->builder);
+  LLVMPositionBuilderBefore(l->builder, f->locals_end);
+  struct local local = {.type = lower_type(l, is_param ? type->params[index] : declared_type(f, index))};
+  local.slot = LLVMBuildAlloca(l->builder, local.type, "");
+  LLVMBuildStore(l->builder, is_param ? LLVMGetParam(f->value, index + 2) : LLVMConstNull(local.type), local.slot);
+  LLVMPositionBuilderAtEnd(l->builder, from);
+  return local;
+}
+
+const struct local *lower_local(struct lower_func *f, uint32_t index) {
+  struct lower *l = f->l;
+  struct local *local = &l->locals[index];
+  if (local->slot) return local;
+  *local = make_local(f, index);
+  l->used_locals[l->n_used_locals++] = index;
+  return local;
+}
