@@ -64,9 +64,7 @@ bool val_type_matches_across(const struct module *ma, val_type a, const struct m
   return heap_matches(ma, val_heap(a), mb, val_heap(b));
 }
 
-bool val_type_matches(const struct module *m, val_type a, val_type b) {
-  return a == b || val_type_matches_across(m, a, m, b);
-}
+bool val_type_matches(const struct module *m, val_type a, val_type b) { return a == b || val_type_matches_across(m, a, m, b); }
 
 bool val_types_match(const struct module *m, uint32_t n, const val_type *a, const val_type *b) {
   for (uint32_t i = 0; i < n; i++)

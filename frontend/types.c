@@ -151,8 +151,8 @@ uint32_t types_canonical_func(const struct func_type *type) {
 static const char *const kind_names[] = {
     [VAL_BOT] = "any value", [VAL_I32] = "i32", [VAL_I64] = "i64", [VAL_F32] = "f32", [VAL_F64] = "f64", [VAL_V128] = "v128"};
 
-static const char *const heap_names[] = {"func",  "extern", "any",  "eq",     "i31",      "struct",
-                                         "array", "exn",    "none", "nofunc", "noextern", "noexn", "bottom"};
+static const char *const heap_names[] = {"func", "extern", "any",    "eq",       "i31",   "struct", "array",
+                                         "exn",  "none",   "nofunc", "noextern", "noexn", "bottom"};
 
 const char *val_type_name(val_type t, char *out, size_t size) {
   const char *null = val_is_nullable(t) ? "null " : "";

@@ -105,8 +105,8 @@ static void check_br_on_non_null(struct validator *v) {
     return;
   }
   if (!val_type_matches(v->m, without_null(t), types[n - 1])) {
-    validator_fail(v, GW_ERROR_INVALID, "type mismatch: the label takes %s, not %s",
-                   val_type_name(types[n - 1], to, sizeof to), val_type_name(without_null(t), from, sizeof from));
+    validator_fail(v, GW_ERROR_INVALID, "type mismatch: the label takes %s, not %s", val_type_name(types[n - 1], to, sizeof to),
+                   val_type_name(without_null(t), from, sizeof from));
     return;
   }
   pop_list(v, n - 1, types);

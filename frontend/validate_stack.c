@@ -66,8 +66,8 @@ void push_frame(struct validator *v, enum op op, struct func_type type, val_type
     return;
   }
   if (v->n_frames == v->frames_capacity) v->frames = grow(v->frames, &v->frames_capacity, sizeof *v->frames);
-  v->frames[v->n_frames++] = (struct frame){
-      .type = type, .single = single, .height = v->n_stack, .n_sets = v->n_sets, .opcode = (uint8_t)op};
+  v->frames[v->n_frames++] =
+      (struct frame){.type = type, .single = single, .height = v->n_stack, .n_sets = v->n_sets, .opcode = (uint8_t)op};
   push_list(v, type.n_params, type.params);
 }
 

@@ -69,9 +69,7 @@ static bool touches_gas(LLVMValueRef call) {
 }
 
 /* Its return must follow at once: the callee has the counter from here on. */
-static bool is_tail_call(LLVMValueRef v) {
-  return v && LLVMIsACallInst(v) && LLVMGetTailCallKind(v) == LLVMTailCallKindMustTail;
-}
+static bool is_tail_call(LLVMValueRef v) { return v && LLVMIsACallInst(v) && LLVMGetTailCallKind(v) == LLVMTailCallKindMustTail; }
 
 static void rewrite(struct gas_pass *p, LLVMValueRef v, LLVMValueRef next) {
   LLVMBuilderRef builder = p->l.builder;

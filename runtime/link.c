@@ -99,7 +99,8 @@ static bool link_table(struct linker *l) {
   if (l->found.kind != GW_EXTERN_TABLE) return incompatible(l, "the module wants a table");
   struct gw_table *table = l->found.of.table;
   if (table->store != l->instance->store) return foreign(l);
-  if (!types_equal(table->module, table->type.elem, l->module, wanted->elem)) return incompatible(l, "the table holds other references");
+  if (!types_equal(table->module, table->type.elem, l->module, wanted->elem))
+    return incompatible(l, "the table holds other references");
   if (!limits_match(&table->type.limits, table->ctx.size, &wanted->limits))
     return incompatible(l, "the table's limits do not fit");
   l->instance->tables[l->import->index] = table;
@@ -124,8 +125,7 @@ static bool link_global(struct linker *l) {
   if (global->store != l->instance->store) return foreign(l);
   bool fits = wanted->is_mutable ? types_equal(global->module, global->type.type, l->module, wanted->type)
                                  : val_type_matches_across(global->module, global->type.type, l->module, wanted->type);
-  if (!fits || global->type.is_mutable != wanted->is_mutable)
-    return incompatible(l, "the global's type differs");
+  if (!fits || global->type.is_mutable != wanted->is_mutable) return incompatible(l, "the global's type differs");
   l->instance->globals[l->import->index] = global;
   return true;
 }

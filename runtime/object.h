@@ -19,7 +19,7 @@ struct gw_table {
   struct table_ctx ctx; /* first: compiled code sees this */
   struct gw_table *next;
   struct gw_store *store;
-  struct table_type type; /* as declared */
+  struct table_type type;      /* as declared */
   const struct module *module; /* what type indices in it are of; NULL: the host's table */
   uint64_t max;
   uint64_t capacity; /* allocated entries */
