@@ -1,9 +1,11 @@
 /* differential: runs every export of a module in a fixed order and prints what happened, for comparison with another engine.
  *
- *   differential [-O LEVEL] [--gas on|off] [--show-gas] FILE.wasm
+ *   differential [-O LEVEL] [--gas on|off] [--show-gas] [--slice N]... FILE.wasm...
  *
- * One line per exported function: name, results as bit patterns (any NaN is "nan") or the trap's name; then a digest of the
- * memory. Arguments are small numbers derived from the position, the same as in differential.js. Imported functions return zeros.
+ * Every file is compiled once and run once for each --slice (one: not sliced). "@ FILE SLICE" stands before each run when there
+ * are several. Then one line per exported function: name, results as bit patterns (any NaN is "nan") or the trap's name; then a
+ * digest of the memory. Arguments are small numbers derived from the position, the same as in differential.js. Imported functions
+ * return zeros.
  */
 #include "base/buffer.h"
 #include "frontend/module.h"
@@ -15,12 +17,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_MODULE = 16 << 20, MAX_VALUES = 2048, MAX_IMPORTS = 256, GAS_LIMIT = 100000000 };
+enum { MAX_MODULE = 16 << 20, MAX_VALUES = 2048, MAX_IMPORTS = 256, MAX_SLICES = 8, GAS_LIMIT = 2000000000 };
 
 struct driver {
   struct gw_engine_options engine;
+  struct gw_engine *compiler;
   bool show_gas;
-  const char *path;
+  uint64_t slices[MAX_SLICES];
+  int n_slices;
+  char **paths; /* the front of argv */
+  int n_paths;
   const struct module *module;
   struct gw_store *store;
   union gw_value values[MAX_VALUES];
@@ -129,6 +135,7 @@ static uint32_t memory_digest(struct gw_instance *instance) {
 static int run(struct driver *d, struct gw_module *module) {
   struct gw_error err = {0};
   d->module = gw_module_decoded(module);
+  d->n_imports = 0;
   struct gw_instance *instance = gw_instance_create(d->store, module, resolve, d, &err);
   if (!instance) {
     printf("instantiation: %s\n", err.code == GW_ERROR_TRAP ? gw_trap_message(err.trap) : err.message);
@@ -141,42 +148,64 @@ static int run(struct driver *d, struct gw_module *module) {
   return 0;
 }
 
+static int run_slices(struct driver *d, const char *path, struct gw_module *module, struct gw_error *err) {
+  int status = 0;
+  for (int i = 0; i < d->n_slices && !status; i++) {
+    if (d->n_paths * d->n_slices > 1) printf("@ %s %" PRIu64 "\n", path, d->slices[i]);
+    struct gw_store_options options = {.gas_limit = GAS_LIMIT, .slice = d->slices[i]};
+    d->store = gw_store_create(d->compiler, &options, err);
+    status = d->store ? run(d, module) : 1;
+    gw_store_destroy(d->store);
+  }
+  return status;
+}
+
+static int run_file(struct driver *d, const char *path) {
+  struct gw_error err = {0};
+  struct buffer bytes = {0};
+  struct gw_module *module = NULL;
+  int status = 1;
+  if (buffer_read_file(&bytes, path, MAX_MODULE, &err)) module = gw_module_create(d->compiler, bytes.bytes, bytes.size, &err);
+  if (module) status = run_slices(d, path, module, &err);
+  if (err.code != GW_ERROR_NONE) printf("error: %s\n", err.message);
+  gw_module_release(module);
+  buffer_clear(&bytes);
+  return status;
+}
+
 static bool read_arguments(struct driver *d, int argc, char **argv) {
   d->engine = (struct gw_engine_options){.opt_level = 2, .gas = true, .verify = true};
+  d->paths = argv;
   for (int i = 1; i < argc; i++) {
     bool has_value = i + 1 < argc;
     if (strcmp(argv[i], "-O") == 0 && has_value)
       d->engine.opt_level = (uint32_t)atoi(argv[++i]);
     else if (strcmp(argv[i], "--gas") == 0 && has_value)
       d->engine.gas = strcmp(argv[++i], "off") != 0;
+    else if (strcmp(argv[i], "--slice") == 0 && has_value && d->n_slices < MAX_SLICES)
+      d->slices[d->n_slices++] = strtoull(argv[++i], NULL, 10);
     else if (strcmp(argv[i], "--show-gas") == 0)
       d->show_gas = true;
     else
-      d->path = argv[i];
+      d->paths[d->n_paths++] = argv[i];
   }
-  return d->path != NULL;
+  if (!d->n_slices) d->n_slices = 1;
+  return d->n_paths > 0;
 }
 
 int main(int argc, char **argv) {
   static struct driver driver;
   struct driver *d = &driver;
   struct gw_error err = {0};
-  struct buffer bytes = {0};
-  struct gw_engine *engine = NULL;
-  struct gw_module *module = NULL;
-  int status = 1;
+  int status = 0;
   if (!read_arguments(d, argc, argv)) return 2;
-  if (!buffer_read_file(&bytes, d->path, MAX_MODULE, &err)) goto out;
-  engine = gw_engine_create(&d->engine, &err);
-  if (!engine) goto out;
-  module = gw_module_create(engine, bytes.bytes, bytes.size, &err);
-  d->store = gw_store_create(engine, &(struct gw_store_options){.gas_limit = GAS_LIMIT}, &err);
-  if (module && d->store) status = run(d, module);
-out:
-  if (err.code != GW_ERROR_NONE) printf("error: %s\n", err.message);
-  gw_store_destroy(d->store);
-  gw_module_release(module);
-  gw_engine_destroy(engine);
-  buffer_clear(&bytes);
+  d->compiler = gw_engine_create(&d->engine, &err);
+  if (!d->compiler) {
+    printf("error: %s\n", err.message);
+    return 1;
+  }
+  for (int i = 0; i < d->n_paths; i++)
+    if (run_file(d, d->paths[i])) status = 1;
+  gw_engine_destroy(d->compiler);
   return status;
 }

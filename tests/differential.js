@@ -75,4 +75,5 @@ function run(file) {
   return lines;
 }
 
-for (const file of process.argv.slice(2)) fs.writeFileSync(`${file}.v8`, run(file).join('\n') + '\n');
+if (require.main === module) for (const file of process.argv.slice(2)) fs.writeFileSync(`${file}.v8`, run(file).join('\n') + '\n');
+module.exports = { trapName, show, showRef, make, digest };

@@ -1,0 +1,239 @@
+#!/usr/bin/env node
+'use strict';
+// The gas oracle: what modules cost by docs/gas.md, counted instruction by instruction in V8, against what this engine charges.
+const { spawnSync } = require('node:child_process');
+const crypto = require('node:crypto');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { instrument, readSchedule } = require('./gas_text.js');
+const loops = require('./gas_loops.js');
+const v8 = require('./gas_v8.js');
+
+const help = `usage: gas_oracle.js PROGRAM KIND [OPTION...] [FILE...]
+  PROGRAM            build/*/differential
+  KIND               loops: generated loop shapes; random: modules by Binaryen; files: the modules FILE...
+  --count N          of shapes (200) or random modules (50)
+  --seed N           where generating starts (1)
+  --seconds N        no new batch after so many seconds
+  --levels LIST      optimisation levels (0,1,2,3)
+  --slices LIST      gas per slice, 0 is unlimited (0,1000,77)
+  --print            every row
+Modules that differ stay in $TMPDIR/gasworks-oracle. Ends with 77 when a tool is missing.
+`;
+
+const schedule = readSchedule();
+for (const flag of ['type-reflection', 'return-call', 'memory64', 'extended-const'])
+  require('node:v8').setFlagsFromString(`--experimental-wasm-${flag}`);
+const features = ['--enable-tail-call', '--enable-memory64', '--enable-multi-memory', '--enable-exceptions', '--enable-extended-const'];
+
+function die(message) {
+  process.stderr.write(`gas_oracle: ${message}\n`);
+  process.exit(1);
+}
+
+function parseArguments(argv) {
+  const o = { seed: 1, levels: ['0', '1', '2', '3'], slices: ['0', '1000', '77'], files: [], seconds: Infinity };
+  const value = { '--count': (v) => (o.count = Number(v)), '--seed': (v) => (o.seed = Number(v)), '--seconds': (v) => (o.seconds = Number(v)),
+    '--levels': (v) => (o.levels = v.split(',')), '--slices': (v) => (o.slices = v.split(',')) };
+  const rest = [];
+  for (let i = 0; i < argv.length; i++) {
+    if (argv[i] === '--print') o.print = true;
+    else if (value[argv[i]] && i + 1 < argv.length) value[argv[i]](argv[++i]);
+    else if (argv[i].startsWith('-')) die(help);
+    else rest.push(argv[i]);
+  }
+  [o.program, o.kind, ...o.files] = rest;
+  if (!o.program || !Object.hasOwn(kinds, o.kind)) die(help);
+  return o;
+}
+
+// --- modules ----------------------------------------------------------------------------------------------------------
+
+// A tool's output, or an exception with what it said.
+function tool(command, args, input) {
+  const result = spawnSync(command, args, { input, maxBuffer: 1 << 28, encoding: 'utf8' });
+  if (result.error?.code === 'ENOENT') {
+    console.log(`gas_oracle: ${command} is not installed; nothing was tested`);
+    process.exit(77);
+  }
+  if (result.status !== 0) throw new Error(`${command}: ${result.stderr.split('\n', 2).join(' ') || result.signal}`);
+  return result.stdout;
+}
+
+// The module with counters, as bytes.
+function instrumented(file) {
+  const text = tool('wasm2wat', ['--no-debug-names', ...features, file]);
+  const wat = `${file}.counted.wat`, wasm = `${file}.counted`;
+  fs.writeFileSync(wat, instrument(text, schedule));
+  tool('wat2wasm', [...features, wat, '-o', wasm]);
+  return fs.readFileSync(wasm);
+}
+
+function* loopModules(o, work) {
+  let i = 0;
+  for (const { text, names } of loops.modules(o.count ?? 200, o.seed)) {
+    const file = path.join(work, `loops-${o.seed}-${i++}.wasm`);
+    fs.writeFileSync(`${file}.wat`, text);
+    tool('wat2wasm', [`${file}.wat`, '-o', file]);
+    yield { file, names };
+  }
+}
+
+// Bytes that follow from the seed alone (as differential.sh makes them).
+function noise(seed, size) {
+  return crypto.createCipheriv('aes-128-ctr', String(seed).padStart(16, '0'), Buffer.alloc(16)).update(Buffer.alloc(size));
+}
+
+const randomFeatures = ['--mvp-features', '--enable-mutable-globals', '--enable-sign-ext', '--enable-nontrapping-float-to-int', '--enable-multivalue',
+  '--enable-bulk-memory'];
+
+function* randomModules(o, work) {
+  const input = path.join(work, 'input');
+  for (let seed = o.seed; seed < o.seed + (o.count ?? 50); seed++) {
+    const file = path.join(work, `random-${seed}.wasm`);
+    fs.writeFileSync(input, noise(seed, 500 + (seed % 7) * 600));
+    const more = seed % 5 === 0 ? ['--enable-reference-types'] : [];
+    try {
+      tool('wasm-opt', [input, '-ttf', '--denan', ...randomFeatures, ...more, '-o', file]);
+    } catch {
+      continue; // Binaryen gives up on some inputs
+    }
+    yield { file, names: {} };
+  }
+}
+
+function* givenModules(o, work) {
+  for (const given of o.files) {
+    const file = path.join(work, path.basename(given).replace(/\.wat$/, '.wasm'));
+    if (given.endsWith('.wat')) tool('wat2wasm', [...features, given, '-o', file]);
+    else fs.copyFileSync(given, file);
+    yield { file, names: {} };
+  }
+}
+
+const kinds = { loops: loopModules, random: randomModules, files: givenModules };
+
+// --- comparing --------------------------------------------------------------------------------------------------------
+
+// V8 has one message where the suite has several.
+const fold = (outcome) => outcome.replace(/(undefined|uninitialized) element|indirect call type mismatch|out of bounds table access/, 'table trap')
+  .replace(/invalid conversion to integer/, 'integer overflow');
+
+// What this engine printed: { 'file slice': [{ name, outcome, gas }] }.
+function engineRuns(o, level, files) {
+  const slices = o.slices.flatMap((s) => ['--slice', s]);
+  const result = spawnSync(o.program, ['-O', level, '--show-gas', ...slices, ...files], { encoding: 'utf8', maxBuffer: 1 << 28 });
+  if (result.error) die(`${o.program}: ${result.error.message}`);
+  const runs = {};
+  let rows = runs[`${files[0]} ${o.slices[0]}`] = [];
+  for (const line of result.stdout.split('\n')) {
+    if (line.startsWith('@ ')) rows = runs[line.slice(2)] = [];
+    else if (line) {
+      const [, name, outcome, gas] = /^(\S+)(.*?)(?: gas (\d+))?$/.exec(line);
+      rows.push({ name, outcome: outcome.trim(), gas: gas === undefined ? undefined : BigInt(gas) });
+    }
+  }
+  if (result.signal) rows.push({ name: 'crash', outcome: `${result.signal} ${result.stderr.slice(-300)}` });
+  return runs;
+}
+
+// What is wrong with this row, or null.
+function compareRow(want, got) {
+  if (!got) return 'this engine stopped before';
+  if (want.name !== got.name || fold(want.outcome) !== fold(got.outcome)) return `V8: ${want.name} ${want.outcome}, this engine: ${got.name} ${got.outcome}`;
+  if (want.isEnd) return null;
+  const { gas, charged, floor } = want;
+  if (!want.trap && gas !== charged) return `the oracle's own counts differ: ${gas} by instruction, ${charged} by block`;
+  if (want.trap === 'out of bounds memory access') {
+    return got.gas < floor || got.gas > charged ? `gas ${got.gas} at a fault, it must be ${floor} to ${charged}` : null;
+  }
+  return got.gas === charged ? null : `gas ${got.gas}, it must be ${charged} (${got.gas - charged})${want.trap ? ` at ${want.trap}` : ''}`;
+}
+
+// How deep a stack goes is each engine's own affair; what it left behind differs from then on.
+const isExhausted = (row) => row?.outcome === 'call stack exhausted';
+
+function compareRuns(want, got, names, report) {
+  let compared = 0;
+  for (let i = 0; i < want.length; i++) {
+    if (isExhausted(want[i]) || isExhausted(got[i])) break;
+    const problem = compareRow(want[i], got[i]);
+    if (problem) {
+      report(`${want[i].name}${names[want[i].name] ? ` (${names[want[i].name]})` : ''}: ${problem}`);
+      return compared; // what follows may follow from it
+    }
+    compared++;
+  }
+  return compared;
+}
+
+const keepIn = path.join(process.env.TMPDIR ?? '/tmp', 'gasworks-oracle');
+
+class Tally {
+  constructor(o) {
+    this.o = o;
+    this.modules = this.compared = this.skipped = 0;
+    this.failed = new Set();
+    this.problems = 0;
+  }
+
+  fail(file, where, problem) {
+    if (!this.failed.has(file)) {
+      fs.mkdirSync(keepIn, { recursive: true });
+      for (const end of ['', '.wat', '.counted.wat']) if (fs.existsSync(file + end)) fs.copyFileSync(file + end, path.join(keepIn, path.basename(file) + end));
+      this.failed.add(file);
+    }
+    if (++this.problems <= 30) console.log(`FAIL ${path.basename(file)} ${where} ${problem}`);
+  }
+
+  batch(list) {
+    const known = [];
+    for (const m of list) {
+      let rows;
+      try {
+        rows = WebAssembly.validate(fs.readFileSync(m.file)) ? v8.run(instrumented(m.file), schedule) : null;
+      } catch (error) {
+        this.fail(m.file, '', error.message);
+        continue;
+      }
+      if (rows) known.push({ ...m, rows });
+      else this.skipped++; // Binaryen's references follow an older draft
+      if (this.o.print && rows) for (const r of rows) console.log(`${m.names[r.name] ?? r.name} ${r.outcome} ${r.charged ?? ''}`);
+    }
+    this.modules += known.length;
+    if (!known.length) return;
+    for (const level of this.o.levels) {
+      const runs = engineRuns(this.o, level, known.map((m) => m.file));
+      for (const m of known) for (const slice of this.o.slices) {
+        const got = runs[`${m.file} ${slice}`] ?? [];
+        this.compared += compareRuns(m.rows, got, m.names, (problem) => this.fail(m.file, `-O${level} slice ${slice}`, problem));
+      }
+    }
+  }
+}
+
+function main() {
+  const o = parseArguments(process.argv.slice(2));
+  const work = fs.mkdtempSync(path.join(os.tmpdir(), 'gas-oracle-'));
+  const tally = new Tally(o), start = Date.now();
+  let batch = [];
+  try {
+    const flush = () => {
+      tally.batch(batch);
+      for (const { file } of batch) for (const end of ['', '.wat', '.counted', '.counted.wat']) fs.rmSync(file + end, { force: true });
+      batch = [];
+    };
+    for (const m of kinds[o.kind](o, work)) {
+      if (batch.push(m) === 10) flush();
+      if ((Date.now() - start) / 1000 > o.seconds) break;
+    }
+    flush();
+  } finally {
+    fs.rmSync(work, { recursive: true, force: true });
+  }
+  console.log(`${o.kind}: ${tally.modules} modules, ${tally.compared} results compared, ${tally.failed.size} modules differ, ${tally.skipped} skipped`);
+  process.exit(tally.failed.size || !tally.compared ? 1 : 0);
+}
+
+main();
