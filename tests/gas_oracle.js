@@ -12,7 +12,9 @@ const v8 = require('./gas_v8.js');
 
 const help = `usage: gas_oracle.js PROGRAM KIND [OPTION...] [FILE...]
   PROGRAM            build/*/differential
-  KIND               loops: generated loop shapes; random: modules by Binaryen; files: the modules FILE...
+  KIND               loops: generated loop shapes; random: modules by Binaryen; bench: bench/programs, one round each;
+                     files: the exports of the modules FILE...; commands: FILE... as gasworks (beside PROGRAM) runs them,
+                     WASI programs with the text of docs/gas.md as input, handlers with an empty request
   --count N          of shapes (200) or random modules (50)
   --seed N           where generating starts (1)
   --seconds N        no new batch after so many seconds
@@ -22,6 +24,7 @@ const help = `usage: gas_oracle.js PROGRAM KIND [OPTION...] [FILE...]
 Modules that differ stay in $TMPDIR/gasworks-oracle. Ends with 77 when a tool is missing.
 `;
 
+const root = path.dirname(__dirname);
 const schedule = readSchedule();
 for (const flag of ['type-reflection', 'return-call', 'memory64', 'extended-const'])
   require('node:v8').setFlagsFromString(`--experimental-wasm-${flag}`);
@@ -112,7 +115,29 @@ function* givenModules(o, work) {
   }
 }
 
-const kinds = { loops: loopModules, random: randomModules, files: givenModules };
+const benchFlags = ['-O3', '--target=wasm32-wasi', '--sysroot=/usr', '-Wno-deprecated', '-nostartfiles', '-Wl,--no-entry', '-DREACTOR_ROUNDS=1'];
+
+function* benchModules(o, work) {
+  const sources = path.join(root, 'bench', 'programs'), reactor = path.join(sources, 'reactor.c');
+  const names = fs.readdirSync(sources).filter((f) => f.endsWith('.c') && f !== 'main.c' && f !== 'reactor.c');
+  for (const name of names) {
+    const file = path.join(work, name.replace('.c', '.wasm'));
+    tool('clang-22', [...benchFlags, path.join(sources, name), reactor, '-o', file]);
+    yield { file, names: {} };
+  }
+}
+
+// Whole programs: the host functions are modelled too.
+function* commands(o, work) {
+  const input = path.join(root, 'docs', 'gas.md');
+  for (const given of o.files) {
+    const file = path.join(work, path.basename(given));
+    fs.copyFileSync(given, file);
+    yield { file, names: {}, command: { input, args: [file] } };
+  }
+}
+
+const kinds = { loops: loopModules, random: randomModules, files: givenModules, bench: benchModules, commands };
 
 // --- comparing --------------------------------------------------------------------------------------------------------
 
@@ -136,6 +161,19 @@ function engineRuns(o, level, files) {
   }
   if (result.signal) rows.push({ name: 'crash', outcome: `${result.signal} ${result.stderr.slice(-300)}` });
   return runs;
+}
+
+// The same for a whole program.
+function commandRuns(o, level, m) {
+  const input = fs.openSync(m.command.input, 'r'), output = fs.openSync(`${m.file}.out`, 'w+');
+  const gasworks = path.join(path.dirname(o.program), 'gasworks');
+  const result = spawnSync(gasworks, ['run', '-O', level, '--deterministic', '--stats', '--json', ...m.command.args], { stdio: [input, output, 'pipe'] });
+  if (result.error) die(`${gasworks}: ${result.error.message}`);
+  fs.closeSync(input);
+  fs.closeSync(output);
+  const gas = /"gas":\s*(\d+)/.exec(result.stderr);
+  const isTrap = !gas || /^gasworks: /m.test(result.stderr);
+  return [{ name: 'command', outcome: v8.outputOutcome(fs.readFileSync(`${m.file}.out`), isTrap), gas: BigInt(gas?.[1] ?? -1) }];
 }
 
 // What is wrong with this row, or null.
@@ -187,12 +225,18 @@ class Tally {
     if (++this.problems <= 30) console.log(`FAIL ${path.basename(file)} ${where} ${problem}`);
   }
 
+  expect(m) {
+    if (!WebAssembly.validate(fs.readFileSync(m.file))) return null;
+    const bytes = instrumented(m.file);
+    return m.command ? v8.runCommand(bytes, schedule, m.command) : v8.run(bytes, schedule);
+  }
+
   batch(list) {
     const known = [];
     for (const m of list) {
       let rows;
       try {
-        rows = WebAssembly.validate(fs.readFileSync(m.file)) ? v8.run(instrumented(m.file), schedule) : null;
+        rows = this.expect(m);
       } catch (error) {
         this.fail(m.file, '', error.message);
         continue;
@@ -204,6 +248,9 @@ class Tally {
     this.modules += known.length;
     if (!known.length) return;
     for (const level of this.o.levels) {
+      for (const m of known.filter((k) => k.command))
+        this.compared += compareRuns(m.rows, commandRuns(this.o, level, m), m.names, (problem) => this.fail(m.file, `-O${level}`, problem));
+      if (known[0].command) continue;
       const runs = engineRuns(this.o, level, known.map((m) => m.file));
       for (const m of known) for (const slice of this.o.slices) {
         const got = runs[`${m.file} ${slice}`] ?? [];
@@ -221,7 +268,7 @@ function main() {
   try {
     const flush = () => {
       tally.batch(batch);
-      for (const { file } of batch) for (const end of ['', '.wat', '.counted', '.counted.wat']) fs.rmSync(file + end, { force: true });
+      for (const { file } of batch) for (const end of ['', '.wat', '.counted', '.counted.wat', '.out']) fs.rmSync(file + end, { force: true });
       batch = [];
     };
     for (const m of kinds[o.kind](o, work)) {

@@ -1,5 +1,7 @@
 'use strict';
 // Runs instrumented modules in V8 and counts what the host charges. Calls are those of differential.c, in its order and words.
+const fs = require('node:fs');
+const { Host, Exit } = require('./gas_host.js');
 const { exported } = require('./gas_text.js');
 const { trapName, show, showRef, make, digest } = require('./differential.js');
 
@@ -73,4 +75,25 @@ function run(bytes, schedule) {
   return [...rows, { name: 'memory', outcome, isEnd: true }];
 }
 
-module.exports = { run, Meter };
+// How a whole program ended, in a word: what it wrote, and whether it trapped.
+const outputOutcome = (output, isTrap) => `${isTrap ? 'trap' : 'ok'} ${output.length} ${Buffer.from(output).toString('latin1').slice(0, 60)}`;
+
+// A WASI command or a handler. Its invocations are _initialize or _start, or what handlers export.
+function runCommand(bytes, schedule, { args, input }) {
+  const meter = new Meter(), host = new Host(meter, schedule, { args, input: fs.readFileSync(input) });
+  const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), host.imports());
+  host.attach(instance);
+  meter.attach(instance);
+  const { _initialize: initialize, _start: start, handle } = instance.exports;
+  initialize?.();
+  meter.reset();
+  let trap = null;
+  try {
+    (start ?? handle)();
+  } catch (error) {
+    if (!(error instanceof Exit)) trap = trapName(error);
+  }
+  return [{ name: 'command', outcome: outputOutcome(Buffer.concat(host.out), trap !== null), trap, ...meter.read() }];
+}
+
+module.exports = { run, runCommand, outputOutcome };
