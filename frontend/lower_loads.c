@@ -8,7 +8,12 @@
  *   - something with an effect (a store, a call, control flow) depends on it, and
  *   - already in its own block: through instructions of that block, to an effect there or to a phi that the block leads to.
  *
- * The loads left over are few, because producers put loads next to their uses. */
+ * The loads left over are few, because producers put loads next to their uses. A branch whose ways all lead to the same place
+ * with the same values is no effect: LLVM drops it.
+ *
+ * LLVM also narrows a load of which only some bits or lanes matter, and then its other bytes would not trap. Where no use needs
+ * the whole value, a `freeze` stands between: it costs nothing, can be vectorised, and nothing is narrowed through it. The code
+ * generator sees through that of a vector, so vectors needed in part are loaded volatile. */
 #include "frontend/lower.h"
 
 #include <stdint.h>
@@ -67,12 +72,55 @@ static bool is_intrinsic(LLVMValueRef call) {
   return LLVMIsAFunction(callee) && LLVMGetIntrinsicID(callee) != 0;
 }
 
-static bool has_effect(LLVMValueRef v) {
+/* Control flow from one block to another, past blocks that do nothing. */
+struct edge {
+  LLVMBasicBlockRef from, to;
+};
+
+static struct edge follow(LLVMBasicBlockRef from, LLVMBasicBlockRef to) {
+  for (int steps = 0; steps < 16; steps++) {
+    LLVMValueRef first = LLVMGetFirstInstruction(to);
+    if (LLVMGetInstructionOpcode(first) != LLVMBr || LLVMGetNumSuccessors(first) != 1) break;
+    from = to;
+    to = LLVMGetSuccessor(first, 0);
+  }
+  return (struct edge){from, to};
+}
+
+static LLVMValueRef incoming_from(LLVMValueRef phi, LLVMBasicBlockRef from) {
+  unsigned i = 0;
+  while (LLVMGetIncomingBlock(phi, i) != from) i++;
+  return LLVMGetIncomingValue(phi, i);
+}
+
+/* Whether a live phi tells two edges to one block apart. Where that would take long to say: no. */
+static bool are_told_apart(struct edge a, struct edge b, const struct value_set *live) {
+  enum { MAX_INCOMING = 64 };
+  for (LLVMValueRef v = LLVMGetFirstInstruction(a.to); LLVMIsAPHINode(v); v = LLVMGetNextInstruction(v))
+    if (set_has(live, v) && LLVMCountIncoming(v) <= MAX_INCOMING && incoming_from(v, a.from) != incoming_from(v, b.from))
+      return true;
+  return false;
+}
+
+/* Whether it matters which way a terminator goes. */
+static bool chooses(LLVMValueRef terminator, const struct value_set *live) {
+  unsigned n = LLVMGetNumSuccessors(terminator);
+  if (n < 2) return true;
+  LLVMBasicBlockRef block = LLVMGetInstructionParent(terminator);
+  struct edge first = follow(block, LLVMGetSuccessor(terminator, 0));
+  for (unsigned i = 1; i < n; i++) {
+    struct edge other = follow(block, LLVMGetSuccessor(terminator, i));
+    if (other.to != first.to || (other.from != first.from && are_told_apart(first, other, live))) return true;
+  }
+  return false;
+}
+
+static bool has_effect(LLVMValueRef v, const struct value_set *live) {
   switch (LLVMGetInstructionOpcode(v)) {
   case LLVMStore:
-  case LLVMRet:
+  case LLVMRet: return true;
   case LLVMBr:
-  case LLVMSwitch: return true;
+  case LLVMSwitch: return chooses(v, live);
   case LLVMCall: return !is_intrinsic(v);
   default: return false;
   }
@@ -80,26 +128,74 @@ static bool has_effect(LLVMValueRef v) {
 
 static bool is_guest_load(LLVMValueRef v) { return LLVMGetInstructionOpcode(v) == LLVMLoad && LLVMGetAlignment(v) == 1; }
 
-/* Adds to `live` everything that an effect depends on. Returns whether there are guest loads at all. */
-static bool mark_live(LLVMValueRef func, struct value_set *live) {
-  bool has_loads = false;
+static bool has_guest_loads(LLVMValueRef func) {
   for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(func); b; b = LLVMGetNextBasicBlock(b))
-    for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v)) {
-      if (has_effect(v)) set_add(live, v);
-      has_loads |= is_guest_load(v);
+    for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v))
+      if (is_guest_load(v)) return true;
+  return false;
+}
+
+/* Adds to `live` what has effects already now. */
+static void add_effects(LLVMValueRef func, struct value_set *live) {
+  for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(func); b; b = LLVMGetNextBasicBlock(b))
+    for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v))
+      if (has_effect(v, live)) set_add(live, v);
+}
+
+/* Adds to `live` everything that an effect depends on. Phis that become live may make branches matter; a branch that is found
+ * after the last round only leaves loads volatile. */
+static void mark_live(LLVMValueRef func, struct value_set *live) {
+  enum { MAX_ROUNDS = 3 };
+  for (int round = 0; round < MAX_ROUNDS; round++) {
+    add_effects(func, live);
+    if (live->at == live->n) break;
+    while (live->at < live->n) {
+      LLVMValueRef v = live->list[live->at++];
+      int n = LLVMGetNumOperands(v);
+      for (int i = 0; i < n; i++) set_add(live, LLVMGetOperand(v, (unsigned)i));
     }
-  while (has_loads && live->at < live->n) {
-    LLVMValueRef v = live->list[live->at++];
-    int n = LLVMGetNumOperands(v);
-    for (int i = 0; i < n; i++) set_add(live, LLVMGetOperand(v, (unsigned)i));
   }
-  return has_loads;
+}
+
+/* Whether `v`, if all of it matters, needs all of its operands, as far as LLVM could tell. */
+static bool needs_whole_operands(LLVMValueRef v) {
+  bool has_constant =
+      LLVMGetNumOperands(v) == 2 && (LLVMIsConstant(LLVMGetOperand(v, 0)) || LLVMIsConstant(LLVMGetOperand(v, 1)));
+  switch (LLVMGetInstructionOpcode(v)) {
+  case LLVMTrunc:
+  case LLVMShl:
+  case LLVMLShr:
+  case LLVMAShr:
+  case LLVMExtractElement:
+  case LLVMShuffleVector: return false;
+  case LLVMAnd: /* by a constant: a mask, or may become one */
+  case LLVMOr:
+  case LLVMXor:
+  case LLVMMul:
+  case LLVMUDiv:
+  case LLVMSDiv:
+  case LLVMURem:
+  case LLVMSRem: return !has_constant;
+  case LLVMICmp: return !has_constant || LLVMGetICmpPredicate(v) == LLVMIntEQ || LLVMGetICmpPredicate(v) == LLVMIntNE;
+  default: return true;
+  }
+}
+
+/* Adds to `whole` everything of which an effect needs all bits. */
+static void mark_whole(const struct value_set *live, struct value_set *whole) {
+  for (size_t i = 0; i < live->n; i++)
+    if (has_effect(live->list[i], live)) set_add(whole, live->list[i]);
+  while (whole->at < whole->n) {
+    LLVMValueRef v = whole->list[whole->at++];
+    int n = needs_whole_operands(v) ? LLVMGetNumOperands(v) : 0;
+    for (int i = 0; i < n; i++) set_add(whole, LLVMGetOperand(v, (unsigned)i));
+  }
 }
 
 /* Whether an effect in the value's own block, or a phi behind it, depends on it; `anchored` holds the answer for all later
  * instructions of the block. */
 static bool is_anchored(LLVMValueRef v, const struct value_set *live, const struct value_set *anchored) {
-  if (has_effect(v)) return true;
+  if (has_effect(v, live)) return true;
   for (LLVMUseRef use = LLVMGetFirstUse(v); use; use = LLVMGetNextUse(use)) {
     LLVMValueRef user = LLVMGetUser(use);
     bool is_phi = LLVMGetInstructionOpcode(user) == LLVMPHI;
@@ -108,24 +204,49 @@ static bool is_anchored(LLVMValueRef v, const struct value_set *live, const stru
   return false;
 }
 
-static void relax_in_block(LLVMBasicBlockRef block, const struct value_set *live, struct value_set *anchored) {
-  set_empty(anchored);
+static bool is_byte(LLVMValueRef v) {
+  LLVMTypeRef type = LLVMTypeOf(v);
+  return LLVMGetTypeKind(type) == LLVMIntegerTypeKind && LLVMGetIntTypeWidth(type) == 8;
+}
+
+/* Puts a freeze between a load and its uses. */
+static void freeze(LLVMBuilderRef builder, LLVMValueRef load) {
+  LLVMPositionBuilderBefore(builder, LLVMGetNextInstruction(load));
+  LLVMValueRef frozen = LLVMBuildFreeze(builder, load, "");
+  LLVMReplaceAllUsesWith(load, frozen);
+  LLVMSetOperand(frozen, 0, load);
+}
+
+struct marks {
+  struct value_set live, whole, anchored;
+};
+
+static void relax_in_block(LLVMBuilderRef builder, LLVMBasicBlockRef block, struct marks *m) {
+  set_empty(&m->anchored);
   for (LLVMValueRef v = LLVMGetLastInstruction(block); v; v = LLVMGetPreviousInstruction(v)) {
-    if (LLVMGetInstructionOpcode(v) == LLVMPHI || !is_anchored(v, live, anchored)) continue;
-    set_add(anchored, v);
-    if (is_guest_load(v)) LLVMSetVolatile(v, false);
+    if (LLVMIsAPHINode(v) || !is_anchored(v, &m->live, &m->anchored)) continue;
+    set_add(&m->anchored, v);
+    if (!is_guest_load(v)) continue;
+    bool is_whole = set_has(&m->whole, v) || is_byte(v);
+    if (!is_whole && LLVMGetTypeKind(LLVMTypeOf(v)) == LLVMVectorTypeKind) continue;
+    LLVMSetVolatile(v, false);
+    if (!is_whole) freeze(builder, v);
   }
 }
 
 void lower_relax_loads(LLVMModuleRef llvm_module) {
-  struct value_set live = {0}, anchored = {0};
-  set_grow(&live);
-  set_grow(&anchored);
+  struct marks m = {0};
+  struct value_set *sets[] = {&m.live, &m.whole, &m.anchored};
+  LLVMBuilderRef builder = LLVMCreateBuilderInContext(LLVMGetModuleContext(llvm_module));
+  for (int i = 0; i < 3; i++) set_grow(sets[i]);
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f; f = LLVMGetNextFunction(f)) {
-    set_empty(&live);
-    if (!mark_live(f, &live)) continue;
-    for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b)) relax_in_block(b, &live, &anchored);
+    if (!has_guest_loads(f)) continue;
+    set_empty(&m.live);
+    set_empty(&m.whole);
+    mark_live(f, &m.live);
+    mark_whole(&m.live, &m.whole);
+    for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b)) relax_in_block(builder, b, &m);
   }
-  set_free(&live);
-  set_free(&anchored);
+  for (int i = 0; i < 3; i++) set_free(sets[i]);
+  LLVMDisposeBuilder(builder);
 }

@@ -134,9 +134,7 @@ static LLVMValueRef address(const struct simd *s, LLVMValueRef index, LLVMTypeRe
 }
 
 static LLVMValueRef load(const struct simd *s, LLVMTypeRef type, LLVMValueRef index) {
-  LLVMValueRef v = lower_load(s->l, ALIAS_GUEST, type, address(s, index, type), "");
-  LLVMSetAlignment(v, 1); /* what tells guest loads from others (lower_dead_loads.c) */
-  return v;
+  return lower_load(s->l, ALIAS_GUEST, type, address(s, index, type), "");
 }
 
 static void store(const struct simd *s, LLVMValueRef v, LLVMValueRef index) {

@@ -131,6 +131,8 @@ static void print_results(const struct run *r, const struct func_type *type, con
     cli_print_value(values[i], type->results[i], text);
     if (!r->wants_json)
       puts(text);
+    else if (val_kind(type->results[i]) == VAL_V128)
+      cJSON_AddItemToArray(array, cJSON_CreateString(text));
     else
       cJSON_AddItemToArray(array, cJSON_CreateRaw(strpbrk(text, "fl?a") ? "null" : text));
   }
@@ -147,7 +149,7 @@ static bool run_export(struct run *r, const char *name, int argc, char **argv, s
   if (!initialize(r, err)) return false;
   uint32_t n_values = type->n_params > type->n_results ? type->n_params : type->n_results;
   union gw_value *values = calloc(n_values + 1, sizeof *values);
-  bool ok = values && parse_arguments(type, name, argc, argv, values, err) && call(r, name, values, type->n_params, err);
+  bool ok = values && parse_arguments(type, name, argc, argv, values, err) && call(r, name, values, n_values, err);
   if (ok) print_results(r, type, values);
   free(values);
   return ok;

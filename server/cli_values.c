@@ -29,6 +29,19 @@ static bool parse_double(const char *text, double *out) {
   return *text && !*end;
 }
 
+static bool parse_vector(const char *text, uint8_t *out) {
+  if (text[0] != '0' || (text[1] | 0x20) != 'x') return false;
+  const char *digits = text + 2;
+  size_t n = strspn(digits, "0123456789abcdefABCDEF");
+  if (n == 0 || n > 32 || digits[n]) return false;
+  for (size_t i = 0; i < n; i++) { /* from the last digit */
+    int c = digits[n - 1 - i] | 0x20;
+    int digit = c <= '9' ? c - '0' : c - 'a' + 10;
+    out[i / 2] |= (uint8_t)(digit << (i % 2 * 4));
+  }
+  return true;
+}
+
 bool cli_parse_value(const char *text, val_type type, union gw_value *out) {
   uint64_t bits;
   double number;
@@ -45,6 +58,7 @@ bool cli_parse_value(const char *text, val_type type, union gw_value *out) {
     if (!parse_double(text, &number)) return false;
     out->f64 = number;
     return true;
+  case VAL_V128: return parse_vector(text, out->v128);
   case VAL_REF: return strcmp(text, "null") == 0;
   default: return false;
   }
@@ -62,12 +76,18 @@ static void print_float(double value, bool is_single, char *out) {
   }
 }
 
+static void print_vector(const uint8_t *bytes, char *out) {
+  strcpy(out, "0x");
+  for (int i = 15; i >= 0; i--) snprintf(out + 2 + 2 * (15 - i), 3, "%02x", bytes[i]);
+}
+
 void cli_print_value(union gw_value value, val_type type, char *out) {
   switch (val_kind(type)) {
   case VAL_I32: snprintf(out, CLI_VALUE_SIZE, "%" PRId32, value.i32); return;
   case VAL_I64: snprintf(out, CLI_VALUE_SIZE, "%" PRId64, value.i64); return;
   case VAL_F32: print_float((double)value.f32, true, out); return;
   case VAL_F64: print_float(value.f64, false, out); return;
+  case VAL_V128: print_vector(value.v128, out); return;
   case VAL_REF: snprintf(out, CLI_VALUE_SIZE, value.ref ? "ref" : "null"); return;
   default: snprintf(out, CLI_VALUE_SIZE, "?"); return;
   }

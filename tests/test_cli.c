@@ -10,6 +10,7 @@
 #include "server/cli_values.c"
 
 #include <sys/wait.h>
+#include <unistd.h>
 
 static void test_numbers(void **state) {
   (void)state;
@@ -71,6 +72,12 @@ static void test_values(void **state) {
       {VAL_F64, "nan", "nan"},
       {VAL_F64, "", NULL},
       {VAL_F64, "1x", NULL},
+      {VAL_V128, "0x1", "0x00000000000000000000000000000001"},
+      {VAL_V128, "0x00112233445566778899aAbBccDDeeff", "0x00112233445566778899aabbccddeeff"},
+      {VAL_V128, "0x100112233445566778899aabbccddeeff", NULL},
+      {VAL_V128, "1", NULL},
+      {VAL_V128, "0x", NULL},
+      {VAL_V128, "0x1g", NULL},
       {TYPE_EXTERNREF, "null", "null"},
       {TYPE_EXTERNREF, "1", NULL},
   };
@@ -128,6 +135,38 @@ static void test_exit_codes(void **state) {
     if (exit_code != rows[i].exit_code) fail_msg("gasworks %s: exit code %d", rows[i].arguments, exit_code);
     buffer_clear(&out);
   }
+}
+
+/* Results of `run --invoke`, more of them than arguments, too. */
+static void test_invoke(void **state) {
+  (void)state;
+  static const char text[] =
+      "(module (func (export \"none\") (result i32 i64) (i32.const -1) (i64.const 5))"
+      "  (func (export \"twice\") (param v128) (result v128 v128) (local.get 0) (i64x2.neg (local.get 0))))";
+  FILE *f = fopen("/tmp/gasworks-test-cli.wat", "w");
+  assert_non_null(f);
+  fputs(text, f);
+  fclose(f);
+  assert_int_equal(system("wat2wasm /tmp/gasworks-test-cli.wat -o /tmp/gasworks-test-cli.wasm"), 0);
+  static const struct {
+    const char *arguments, *printed;
+  } rows[] = {
+      {"run --invoke none /tmp/gasworks-test-cli.wasm", "-1\n5\n"},
+      {"run --invoke twice /tmp/gasworks-test-cli.wasm 0x10000000000000002",
+       "0x00000000000000010000000000000002\n0xfffffffffffffffffffffffffffffffe\n"},
+      {"run --json --invoke twice /tmp/gasworks-test-cli.wasm 0x0",
+       "[\"0x00000000000000000000000000000000\", \"0x00000000000000000000000000000000\"]\n"},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    int exit_code;
+    struct buffer out = run(rows[i].arguments, &exit_code);
+    buffer_append(&out, "", 1);
+    assert_int_equal(exit_code, 0);
+    assert_string_equal((const char *)out.bytes, rows[i].printed);
+    buffer_clear(&out);
+  }
+  unlink("/tmp/gasworks-test-cli.wat");
+  unlink("/tmp/gasworks-test-cli.wasm");
 }
 
 /* The long option of the next line of --help's option list ("  -O, --optimize 0..3  ..."); 0 behind the last one. */
@@ -192,10 +231,8 @@ static void test_manual(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_numbers),
-      cmocka_unit_test(test_values),
-      cmocka_unit_test(test_exit_codes),
-      cmocka_unit_test(test_manual),
+      cmocka_unit_test(test_numbers), cmocka_unit_test(test_values), cmocka_unit_test(test_exit_codes),
+      cmocka_unit_test(test_invoke),  cmocka_unit_test(test_manual),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,7 +22,8 @@ static inline struct gw_module *wat_module(struct gw_engine *engine, const char 
   if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text)) wat_fail("wat", "cannot write a temporary file");
   close(fd);
   snprintf(binary, sizeof binary, "%s.wasm", source);
-  snprintf(command, sizeof command, "wat2wasm --debug-names --enable-extended-const --enable-tail-call %s -o %s", source, binary);
+  snprintf(command, sizeof command, "wat2wasm --debug-names --enable-extended-const --enable-tail-call --enable-relaxed-simd %s -o %s",
+           source, binary);
   if (system(command) != 0) wat_fail("wat2wasm", text);
   struct buffer bytes = {0};
   struct gw_error err = {0};

@@ -1,0 +1,369 @@
+/* The price of traps: memory accesses are plain enough for LLVM to vectorise, and yet no load loses its trap and no store before
+ * a trap is lost. */
+#include "frontend/module.h"
+#include "tests/wat.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+enum { X = 4096, Y = 16384, N = 1003 };
+
+static const char kernels[] = //
+    "typedef unsigned u32; typedef unsigned char u8;\n"
+    "#define EXPORT(n) __attribute__((export_name(#n)))\n"
+    "EXPORT(saxpy) void saxpy(u32 n, float a, const float *x, float *y) {\n"
+    "  for (u32 i = 0; i < n; i++) y[i] = a * x[i] + y[i]; }\n"
+    "EXPORT(sum) int sum(const int *p, u32 n) { int s = 0; for (u32 i = 0; i < n; i++) s += p[i]; return s; }\n"
+    "EXPORT(mask) void mask(u8 *p, u32 n, u8 key) { for (u32 i = 0; i < n; i++) p[i] ^= key; }\n";
+
+/* What the packed form of each kernel's arithmetic is called, one of two. */
+static const struct {
+  const char *name, *packed, *packed_too;
+} expected[] = {{"saxpy", "mulps", "fmadd"}, {"sum", "paddd", "paddd"}, {"mask", "pxor", "xorps"}};
+
+enum { N_KERNELS = sizeof expected / sizeof *expected };
+
+static struct gw_engine *open_engine(uint32_t level, bool gas) {
+  struct gw_error err = {0};
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.opt_level = level, .gas = gas, .verify = true}, &err);
+  if (!engine) wat_fail("engine", err.message);
+  return engine;
+}
+
+/* --- compiling the kernels ---------------------------------------------------------------------------------------- */
+
+static struct gw_module *compile_kernels(struct gw_engine *engine, const char *flags) {
+  char source[] = "/tmp/gasworks-kernels-XXXXXX", binary[64], command[256];
+  int fd = mkstemp(source);
+  assert_true(fd >= 0);
+  assert_int_equal(write(fd, kernels, strlen(kernels)), strlen(kernels));
+  close(fd);
+  snprintf(binary, sizeof binary, "%s.wasm", source);
+  snprintf(command, sizeof command, "clang-22 --target=wasm32 -x c -O2 %s -nostdlib -Wl,--no-entry -Wl,--export-memory %s -o %s",
+           flags, source, binary);
+  if (system(command) != 0) fail_msg("%s", command);
+  struct buffer bytes = {0};
+  struct gw_error err = {0};
+  if (!buffer_read_file(&bytes, binary, 1 << 20, &err)) fail_msg("%s", err.message);
+  struct gw_module *module = gw_module_create(engine, bytes.bytes, bytes.size, &err);
+  if (!module) fail_msg("%s", err.message);
+  buffer_clear(&bytes);
+  unlink(source);
+  unlink(binary);
+  return module;
+}
+
+/* --- reading machine code ----------------------------------------------------------------------------------------- */
+
+enum { MAX_LINES = 4096 };
+
+struct listing {
+  char *text, *lines[MAX_LINES];
+  size_t n;
+};
+
+/* The lines of function `index`. */
+static struct listing list_function(struct gw_module *module, uint32_t index) {
+  struct gw_error err = {0};
+  struct listing l = {.text = gw_module_dump(module, GW_DUMP_ASM, &err)};
+  if (!l.text) fail_msg("%s", err.message);
+  char label[32], end[32], *rest;
+  snprintf(label, sizeof label, "f%u:", index);
+  bool is_inside = false;
+  for (char *line = strtok_r(l.text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+    if (strncmp(line, label, strlen(label)) == 0) is_inside = true;
+    if (is_inside && sscanf(line, ".Lfunc_end%31[0-9]:", end) == 1) break;
+    if (is_inside && l.n < MAX_LINES) l.lines[l.n++] = line;
+  }
+  assert_in_range(l.n, 1, MAX_LINES - 1);
+  return l;
+}
+
+/* The line of the label that a jump in line `at` goes back to, or SIZE_MAX. */
+static size_t jump_back(const struct listing *l, size_t at) {
+  char target[64];
+  if (sscanf(l->lines[at], "\tj%*[a-z]\t%60[.A-Za-z0-9_]", target) != 1) return SIZE_MAX;
+  strcat(target, ":");
+  for (size_t i = 0; i < at; i++)
+    if (strncmp(l->lines[i], target, strlen(target)) == 0) return i;
+  return SIZE_MAX;
+}
+
+static bool loop_has(const struct listing *l, size_t first, size_t last, const char *word) {
+  for (size_t i = first; i <= last; i++)
+    if (strstr(l->lines[i], word)) return true;
+  return false;
+}
+
+static bool loop_has_jump_back(const struct listing *l, size_t first, size_t last) {
+  for (size_t i = first; i < last; i++)
+    if (jump_back(l, i) != SIZE_MAX && jump_back(l, i) >= first) return true;
+  return false;
+}
+
+/* Whether some innermost loop does packed arithmetic on neighbours in memory: no lane is moved alone. */
+static bool has_packed_loop(struct gw_module *module, const char *name, const char *packed, const char *packed_too) {
+  const struct export *e = module_find_export(gw_module_decoded(module), name, strlen(name));
+  assert_non_null(e);
+  struct listing l = list_function(module, e->index);
+  bool found = false;
+  for (size_t last = 0; last < l.n && !found; last++) {
+    size_t first = jump_back(&l, last);
+    if (first == SIZE_MAX || loop_has_jump_back(&l, first, last)) continue;
+    found = (loop_has(&l, first, last, packed) || loop_has(&l, first, last, packed_too)) &&
+            !loop_has(&l, first, last, "gather") && !loop_has(&l, first, last, "scatter") && !loop_has(&l, first, last, "pextr");
+  }
+  free(l.text);
+  return found;
+}
+
+/* --- vector loops ------------------------------------------------------------------------------------------------- */
+
+static void fill(uint8_t *bytes, size_t n) {
+  for (size_t i = 0; i < n; i++) bytes[i] = (uint8_t)(i * 7 + i / 251);
+}
+
+static void call(struct gw_instance *instance, const char *name, union gw_value *values, size_t n) {
+  struct gw_error err = {0};
+  if (!gw_call_export(instance, name, values, n, &err)) fail_msg("%s: %s", name, err.message);
+}
+
+/* The kernels compute what they say, at a length that is no multiple of anything. */
+static void check_results(struct gw_engine *engine, struct gw_module *module) {
+  struct gw_error err = {0};
+  struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){.gas_limit = 1 << 30}, &err);
+  struct gw_instance *instance = gw_instance_create(store, module, NULL, NULL, &err);
+  if (!instance) fail_msg("%s", err.message);
+  uint8_t *memory = gw_instance_memory(instance, 0, Y + N * 4);
+  assert_non_null(memory);
+  float x[N], y[N];
+  int32_t sum = 0;
+  for (int i = 0; i < N; i++) x[i] = (float)i * 0.5f, y[i] = (float)(N - i), sum += 3 * i;
+  memcpy(memory + X, x, sizeof x);
+  memcpy(memory + Y, y, sizeof y);
+  call(instance, "saxpy", (union gw_value[]){{.i32 = N}, {.f32 = 1.5f}, {.i32 = X}, {.i32 = Y}}, 4);
+  for (int i = 0; i < N; i++) y[i] = 1.5f * x[i] + y[i];
+  assert_memory_equal(memory + Y, y, sizeof y);
+  for (int32_t i = 0; i < N; i++) memcpy(memory + X + 4 * i, &(int32_t){3 * i}, 4);
+  union gw_value values[3] = {{.i32 = X}, {.i32 = N}};
+  call(instance, "sum", values, 2);
+  assert_int_equal(values[0].i32, sum);
+  uint8_t bytes[N];
+  fill(bytes, N);
+  fill(memory + X, N);
+  call(instance, "mask", (union gw_value[]){{.i32 = X}, {.i32 = N}, {.i32 = 0x5a}}, 3);
+  for (int i = 0; i < N; i++) bytes[i] ^= 0x5a;
+  assert_memory_equal(memory + X, bytes, N);
+  gw_store_destroy(store);
+}
+
+static void check_kernels(const char *flags, bool gas) {
+  struct gw_engine *engine = open_engine(2, gas);
+  struct gw_module *module = compile_kernels(engine, flags);
+  for (int i = 0; i < N_KERNELS; i++)
+    if (!has_packed_loop(module, expected[i].name, expected[i].packed, expected[i].packed_too))
+      fail_msg("%s (clang -O2 %s, gas %s): no packed loop", expected[i].name, flags, gas ? "on" : "off");
+  check_results(engine, module);
+  gw_module_release(module);
+  gw_engine_destroy(engine);
+}
+
+/* Scalar loops are vectorised here. (Where the producer unrolled them, addresses that may wrap separate the copies.) */
+static void test_scalar_kernels(void **state) {
+  (void)state;
+  check_kernels("-fno-unroll-loops", false);
+}
+
+/* What the producer vectorised stays so, metered or not. */
+static void test_simd_kernels(void **state) {
+  (void)state;
+  check_kernels("-msimd128", false);
+  check_kernels("-msimd128", true);
+}
+
+/* --- traps -------------------------------------------------------------------------------------------------------- */
+
+/* Loads of `size` bytes at the parameter whose value, or part of it, nothing needs. */
+static const struct {
+  int32_t size;
+  const char *body;
+} loads[] = {
+    {4, "(drop (i32.load (local.get 0)))"},
+    {16, "(drop (v128.load (local.get 0)))"},
+    {8, "(drop (v128.load8x8_s (local.get 0)))"},
+    {8, "(drop (v128.load64_splat (local.get 0)))"},
+    {8, "(drop (v128.load64_zero (local.get 0)))"},
+    {8, "(drop (v128.load64_lane 1 (local.get 0) (v128.const i64x2 1 2)))"},
+    {16, "(local v128) (local.set 1 (v128.load (local.get 0)))"},
+    {16, "(local v128) (local.set 1 (v128.load (local.get 0)))" /* needed on one way only, and not on that of the test */
+         "(if (i32.load (i32.const 64)) (then (v128.store (i32.const 32) (local.get 1))))"},
+    {4, "(result i32) (local i32) (local.set 1 (i32.load (local.get 0))) (local.set 1 (i32.const 5)) (local.get 1)"},
+    /* some of the bits */
+    {8, "(result i32) (i32.wrap_i64 (i64.load (local.get 0)))"},
+    {8, "(result i64) (i64.shr_u (i64.load (local.get 0)) (i64.const 32))"},
+    {4, "(result i32) (i32.and (i32.load (local.get 0)) (i32.const 255))"},
+    {4, "(result i32) (i32.extend8_s (i32.load (local.get 0)))"},
+    {4, "(result i32) (i32.rem_u (i32.load (local.get 0)) (i32.const 256))"},
+    {4, "(result i32) (i32.lt_u (i32.load (local.get 0)) (i32.const 256))"},
+    {8, "(result i32) (i64.lt_s (i64.load (local.get 0)) (i64.const 0))"},
+    {4, "(i32.store8 (i32.const 32) (i32.load (local.get 0)))"},
+    {4, "(i32.store8 (i32.const 32) (i32.add (i32.load (local.get 0)) (i32.const 1)))"},
+    {8, "(i64.store (local.get 0) (i64.or (i64.load (local.get 0)) (i64.const 255)))"},
+    {16, "(result i32) (i32x4.extract_lane 0 (v128.load (local.get 0)))"},
+    {16, "(result f32) (f32x4.extract_lane 1 (f32x4.add (v128.load (local.get 0)) (v128.load (i32.const 0))))"},
+    {16, "(v128.store (i32.const 32) (i8x16.shuffle 0 1 2 3 0 1 2 3 0 1 2 3 0 1 2 3 (v128.load (local.get 0)) (v128.const i64x2 "
+         "0 0)))"},
+    {16, "(v128.store (i32.const 32) (i64x2.extend_low_i32x4_u (v128.load (local.get 0))))"},
+    {8, "(i64.store8 (i32.const 32) (i64.load32_u offset=4 (local.get 0)))"},
+    /* the same result, whatever it is */
+    {4, "(result i32) (i32.and (i32.load (local.get 0)) (i32.const 0))"},
+    {4, "(result i32) (local i32) (i32.and (i32.load (local.get 0)) (local.get 1))"},
+    {4, "(result i32) (local i32) (i32.xor (local.tee 1 (i32.load (local.get 0))) (local.get 1))"},
+    {4, "(result i32) (i32.sub (i32.load (local.get 0)) (i32.load (local.get 0)))"},
+    {16, "(result i32) (i32x4.extract_lane 3 (v128.and (v128.load (local.get 0)) (v128.const i64x2 0 0)))"},
+    {4, "(result i32) (select (i32.const 3) (i32.const 3) (i32.load (local.get 0)))"},
+    {4, "(if (i32.load (local.get 0)) (then) (else))"},
+    {4, "(block (br_table 0 0 0 (i32.load (local.get 0))))"},
+    {4, "(result i32) (if (result i32) (i32.load (local.get 0)) (then (i32.const 1)) (else (i32.const 1)))"},
+    {4, "(drop (if (result i32) (i32.load (local.get 0)) (then (i32.const 1)) (else (i32.const 2))))"},
+};
+
+enum { N_LOADS = sizeof loads / sizeof *loads };
+
+static struct gw_module *loads_module(struct gw_engine *engine) {
+  static char text[16384] = "(module (memory 1)";
+  size_t n = strlen("(module (memory 1)");
+  for (int i = 0; i < N_LOADS; i++)
+    n += (size_t)snprintf(text + n, sizeof text - n, "(func (export \"%d\") (param i32) %s)", i, loads[i].body);
+  snprintf(text + n, sizeof text - n, ")");
+  return wat_module(engine, text);
+}
+
+static enum gw_trap trap_of(struct gw_instance *instance, const char *name, union gw_value *values, size_t n) {
+  struct gw_error err = {0};
+  if (gw_call_export(instance, name, values, n, &err)) return GW_TRAP_NONE;
+  if (err.code != GW_ERROR_TRAP) fail_msg("%s: %s", name, err.message);
+  return err.trap;
+}
+
+static void check_loads(uint32_t level, bool gas, unsigned *n_lost) {
+  struct gw_error err = {0};
+  struct gw_engine *engine = open_engine(level, gas);
+  struct gw_module *module = loads_module(engine);
+  struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){.gas_limit = 1 << 30}, &err);
+  struct gw_instance *instance = gw_instance_create(store, module, NULL, NULL, &err);
+  if (!instance) fail_msg("%s", err.message);
+  for (int i = 0; i < N_LOADS; i++) {
+    char name[16];
+    snprintf(name, sizeof name, "%d", i);
+    for (int32_t outside = 0; outside <= loads[i].size; outside++) { /* how many of its bytes are */
+      union gw_value values[1] = {{.i32 = 65536 - loads[i].size + outside}};
+      enum gw_trap trap = trap_of(instance, name, values, 1);
+      if (trap == (outside ? GW_TRAP_MEMORY_OUT_OF_BOUNDS : GW_TRAP_NONE)) continue;
+      print_error("%s, %d of %d bytes outside: %s (-O%u, gas %s)\n", loads[i].body, outside, loads[i].size, gw_trap_message(trap),
+                  level, gas ? "on" : "off");
+      ++*n_lost;
+    }
+  }
+  gw_store_destroy(store);
+  gw_module_release(module);
+  gw_engine_destroy(engine);
+}
+
+static void test_dead_loads(void **state) {
+  (void)state;
+  unsigned n_lost = 0;
+  for (uint32_t level = 0; level <= 3; level++) {
+    check_loads(level, false, &n_lost);
+    check_loads(level, true, &n_lost);
+  }
+  assert_int_equal(n_lost, 0);
+}
+
+/* Each stores 1 to 16 and then traps. Where memory faults, LLVM may have put off a store that a later one overwrites, or merges
+ * with; nothing but -O0 keeps those apart (docs/architecture.md). */
+static const struct {
+  bool is_kept_by_optimizer;
+  const char *body;
+} stores[] = {
+    {true, "(i32.store (i32.const 16) (i32.const 1)) unreachable"},
+    {true, "(i32.store (i32.const 16) (i32.const 1)) unreachable (i32.store (i32.const 16) (i32.const 2))"},
+    {true, "(i32.store (i32.const 16) (i32.const 1)) (drop (i32.div_u (i32.const 1) (i32.load (i32.const 0))))"
+           "(i32.store (i32.const 16) (i32.const 2))"},
+    {true, "(i32.store (i32.const 16) (i32.const 1)) (memory.fill (i32.const 0) (i32.const 0) (i32.const 65537))"
+           "(i32.store (i32.const 16) (i32.const 2))"},
+    {true, "(i32.store (i32.const 16) (i32.const 1)) (drop (i32.load (i32.const 65536)))"},
+    {true, "(i32.store (i32.const 16) (i32.const 1)) (i32.store (i32.const 32) (i32.load (i32.const 65536)))"},
+    {true, "(i32.store (i32.const 16) (i32.const 1)) (i32.store (i32.const 65536) (i32.const 1))"},
+    {true, "(i32.store (i32.const 16) (i32.const 1)) (drop (v128.load (i32.const 65530)))"},
+    {true, "(v128.store (i32.const 16) (v128.const i32x4 1 0 0 0)) (v128.store (i32.const 32) (v128.load (i32.const 65530)))"},
+    {true, "(local $i i32) (local.set $i (i32.const 65528))" /* a value in memory that could live in a register */
+           "(loop $l (i32.store (i32.const 16) (i32.add (i32.load8_u (local.get $i)) (i32.const 1)))"
+           "         (local.set $i (i32.add (local.get $i) (i32.const 1))) (br $l))"},
+    {false, "(i32.store (i32.const 16) (i32.const 1)) (i32.store (i32.const 32) (i32.load (i32.const 65536)))"
+            "(i32.store (i32.const 16) (i32.const 2))"},
+    {false, "(i32.store (i32.const 16) (i32.const 1)) (i32.store (i32.const 65534) (i32.const 1))"
+            "(i32.store (i32.const 16) (i32.const 2))"},
+    {false,
+     "(i32.store (i32.const 16) (i32.const 1)) (drop (i32.load (i32.const 65536))) (i32.store (i32.const 20) (i32.const 2))"},
+};
+
+enum { N_STORES = sizeof stores / sizeof *stores };
+
+static struct gw_module *stores_module(struct gw_engine *engine) {
+  static char text[16384] = "(module (memory 1)";
+  size_t n = strlen("(module (memory 1)");
+  for (int i = 0; i < N_STORES; i++)
+    n += (size_t)snprintf(text + n, sizeof text - n, "(func (export \"%d\") %s)", i, stores[i].body);
+  snprintf(text + n, sizeof text - n, ")");
+  return wat_module(engine, text);
+}
+
+static void check_stores(uint32_t level, bool gas, unsigned *n_lost) {
+  struct gw_error err = {0};
+  struct gw_engine *engine = open_engine(level, gas);
+  struct gw_module *module = stores_module(engine);
+  struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){.gas_limit = 1 << 30}, &err);
+  struct gw_instance *instance = gw_instance_create(store, module, NULL, NULL, &err);
+  if (!instance) fail_msg("%s", err.message);
+  uint8_t *memory = gw_instance_memory(instance, 0, 65536);
+  for (int i = 0; i < N_STORES; i++) {
+    if (level > 0 && !stores[i].is_kept_by_optimizer) continue;
+    char name[16];
+    int32_t cells[2];
+    snprintf(name, sizeof name, "%d", i);
+    memset(memory, 0, 64);
+    enum gw_trap trap = trap_of(instance, name, NULL, 0);
+    memcpy(cells, memory + 16, sizeof cells);
+    if (trap != GW_TRAP_NONE && cells[0] == 1 && cells[1] == 0) continue;
+    print_error("%s: %s, stored %d and %d (-O%u, gas %s)\n", stores[i].body, gw_trap_message(trap), cells[0], cells[1], level,
+                gas ? "on" : "off");
+    ++*n_lost;
+  }
+  gw_store_destroy(store);
+  gw_module_release(module);
+  gw_engine_destroy(engine);
+}
+
+static void test_stores_before_traps(void **state) {
+  (void)state;
+  unsigned n_lost = 0;
+  for (uint32_t level = 0; level <= 3; level++) {
+    check_stores(level, false, &n_lost);
+    check_stores(level, true, &n_lost);
+  }
+  assert_int_equal(n_lost, 0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_scalar_kernels),
+      cmocka_unit_test(test_simd_kernels),
+      cmocka_unit_test(test_dead_loads),
+      cmocka_unit_test(test_stores_before_traps),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
