@@ -6,6 +6,7 @@
 #include "jit/link.h"
 #include "jit/pipeline.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,16 +44,28 @@ static void fill_ranges(struct code *code, const struct module *m, void *const *
   code->code_bytes = kept ? end - ranges[0].begin : 0;
 }
 
+/* All modules are linked in one session, so each needs a name of its own there. */
+static void name_code_table(struct pipeline *p, char *out, size_t size) {
+  static atomic_ulong last;
+  unsigned long n = atomic_fetch_add_explicit(&last, 1, memory_order_relaxed);
+  int length = snprintf(out, size, LOWER_CODE_TABLE ".%lu", n);
+  LLVMSetValueName2(LLVMGetNamedGlobal(p->module, LOWER_CODE_TABLE), out, (size_t)length);
+}
+
 static struct code *compile(const struct module *m, const struct compile_options *options, struct gw_error *err) {
   struct pipeline p = {0};
   struct compiled *compiled = NULL;
   LLVMMemoryBufferRef object = NULL;
-  if (pipeline_run(&p, m, options, STAGE_OPTIMIZED, err)) object = pipeline_emit(&p, LLVMObjectFile, err);
+  char symbol[48];
+  if (pipeline_run(&p, m, options, STAGE_OPTIMIZED, err)) {
+    name_code_table(&p, symbol, sizeof symbol);
+    object = pipeline_emit(&p, LLVMObjectFile, err);
+  }
   double seconds_lower = p.seconds_lower, seconds_optimize = p.seconds_optimize, seconds_emit = p.seconds_emit;
   pipeline_clear(&p);
   if (!object) return NULL;
   void *const *table;
-  struct linked *linked = link_object(object, LOWER_CODE_TABLE, (const void **)&table, err); /* consumes object */
+  struct linked *linked = link_object(object, symbol, (const void **)&table, err); /* consumes object */
   if (!linked) return NULL;
   compiled = calloc(1, sizeof *compiled);
   if (!compiled) abort();

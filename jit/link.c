@@ -1,17 +1,25 @@
 #include "jit/link.h"
 
 #include "base/error.h"
+#include "jit/machine.h"
 
 #include <llvm-c/LLJIT.h>
 #include <llvm-c/Orc.h>
 #include <llvm-c/OrcEE.h>
 
+#include <pthread.h>
 #include <stdlib.h>
 
-/* A session per module: its end frees everything that linking allocated. */
+/* What linking one module allocated: all of it goes with the tracker. */
 struct linked {
-  LLVMOrcLLJITRef jit;
+  LLVMOrcResourceTrackerRef tracker;
 };
+
+/* One session for the process: making one takes several times as long as linking a small module. */
+static struct {
+  pthread_mutex_t lock;
+  LLVMOrcLLJITRef jit;
+} linker = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static bool fail(struct gw_error *err, const char *what, LLVMErrorRef failure) {
   char *message = LLVMGetErrorMessage(failure);
@@ -29,38 +37,51 @@ static LLVMOrcObjectLayerRef create_jitlink_layer(void *context, LLVMOrcExecutio
   return layer;
 }
 
+/* Told the machine, ORC does not look for the host's features, which takes long under a hypervisor. */
 static LLVMOrcLLJITRef create_jit(struct gw_error *err) {
+  LLVMTargetMachineRef machine = machine_create(0, err);
+  if (!machine) return NULL;
   LLVMOrcLLJITBuilderRef builder = LLVMOrcCreateLLJITBuilder();
+  LLVMOrcLLJITBuilderSetJITTargetMachineBuilder(builder, LLVMOrcJITTargetMachineBuilderCreateFromTargetMachine(machine));
   LLVMOrcLLJITBuilderSetObjectLinkingLayerCreator(builder, create_jitlink_layer, NULL);
   LLVMOrcLLJITRef jit = NULL;
-  LLVMErrorRef failure = LLVMOrcCreateLLJIT(&jit, builder); /* consumes the builder */
+  LLVMErrorRef failure = LLVMOrcCreateLLJIT(&jit, builder); /* consumes the builder, as that did the machine */
   if (failure) fail(err, "cannot start the linker", failure);
   return failure ? NULL : jit;
 }
 
+static LLVMOrcLLJITRef the_jit(struct gw_error *err) {
+  pthread_mutex_lock(&linker.lock);
+  if (!linker.jit) linker.jit = create_jit(err);
+  LLVMOrcLLJITRef jit = linker.jit;
+  pthread_mutex_unlock(&linker.lock);
+  return jit;
+}
+
 struct linked *link_object(LLVMMemoryBufferRef object, const char *symbol, const void **address, struct gw_error *err) {
-  LLVMOrcLLJITRef jit = create_jit(err);
+  LLVMOrcLLJITRef jit = the_jit(err);
   if (!jit) {
     LLVMDisposeMemoryBuffer(object);
     return NULL;
   }
-  LLVMErrorRef failure = LLVMOrcLLJITAddObjectFile(jit, LLVMOrcLLJITGetMainJITDylib(jit), object);
+  struct linked *linked = malloc(sizeof *linked);
+  if (!linked) abort();
+  linked->tracker = LLVMOrcJITDylibCreateResourceTracker(LLVMOrcLLJITGetMainJITDylib(jit));
+  LLVMErrorRef failure = LLVMOrcLLJITAddObjectFileWithRT(jit, linked->tracker, object);
   LLVMOrcExecutorAddress at = 0;
   if (!failure) failure = LLVMOrcLLJITLookup(jit, &at, symbol);
-  struct linked *linked = failure ? NULL : malloc(sizeof *linked);
-  if (!linked) {
-    if (failure) fail(err, "cannot link compiled code", failure);
-    failure = LLVMOrcDisposeLLJIT(jit);
-    if (failure) LLVMConsumeError(failure);
+  if (failure) {
+    fail(err, "cannot link compiled code", failure);
+    link_release(linked);
     return NULL;
   }
-  linked->jit = jit;
   *address = (const void *)(uintptr_t)at;
   return linked;
 }
 
 void link_release(struct linked *linked) {
-  LLVMErrorRef failure = LLVMOrcDisposeLLJIT(linked->jit);
+  LLVMErrorRef failure = LLVMOrcResourceTrackerRemove(linked->tracker);
   if (failure) LLVMConsumeError(failure);
+  LLVMOrcReleaseResourceTracker(linked->tracker);
   free(linked);
 }

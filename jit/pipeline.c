@@ -3,12 +3,11 @@
 #include "base/error.h"
 #include "frontend/lower.h"
 #include "instrument/gas.h"
+#include "jit/machine.h"
 
 #include <llvm-c/Analysis.h>
-#include <llvm-c/Support.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 
-#include <pthread.h>
 #include <string.h>
 #include <time.h>
 
@@ -16,36 +15,6 @@ static double now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static LLVMTargetRef target;
-static char *cpu_name, *cpu_features, *triple;
-
-static void find_host(void) {
-  LLVMInitializeX86TargetInfo();
-  LLVMInitializeX86Target();
-  LLVMInitializeX86TargetMC();
-  LLVMInitializeX86AsmPrinter();
-  /* Producers count loops in wrapping 32 bits, often up to zero. Widened to 64 bits such a counter needs a mask, its trip count
-   * is no longer known, and the loop is not vectorised. LLVM has no other switch for it. */
-  static const char *const arguments[] = {"gasworks", "-indvars-widen-indvars=false"};
-  LLVMParseCommandLineOptions(sizeof arguments / sizeof arguments[0], arguments, NULL);
-  triple = LLVMGetDefaultTargetTriple();
-  cpu_name = LLVMGetHostCPUName();
-  cpu_features = LLVMGetHostCPUFeatures();
-  char *message = NULL;
-  if (LLVMGetTargetFromTriple(triple, &target, &message)) LLVMDisposeMessage(message);
-}
-
-static bool create_machine(struct pipeline *p, uint32_t opt_level, struct gw_error *err) {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, find_host);
-  if (!target) return error_set(err, GW_ERROR_COMPILE, "LLVM has no code generator for this machine (%s)", triple);
-  static const LLVMCodeGenOptLevel levels[] = {LLVMCodeGenLevelNone, LLVMCodeGenLevelLess, LLVMCodeGenLevelDefault,
-                                               LLVMCodeGenLevelAggressive};
-  p->machine =
-      LLVMCreateTargetMachine(target, triple, cpu_name, cpu_features, levels[opt_level], LLVMRelocPIC, LLVMCodeModelSmall);
-  return true;
 }
 
 static bool run_passes(struct pipeline *p, const char *passes, const struct compile_options *options, struct gw_error *err) {
@@ -77,7 +46,7 @@ static bool lower_and_charge(struct pipeline *p, const struct module *m, const s
   LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(p->machine);
   LLVMSetModuleDataLayout(p->module, layout);
   LLVMDisposeTargetData(layout);
-  LLVMSetTarget(p->module, triple);
+  LLVMSetTarget(p->module, machine_triple());
   if (options->verify && !verify(p, "lowering", err)) return false;
   bool is_optimized = options->opt_level > 0; /* without, all loads stay volatile */
   if (!run_passes(p, is_optimized ? "function(mem2reg,early-cse,instcombine<no-verify-fixpoint>)" : "function(mem2reg)", options,
@@ -93,7 +62,9 @@ bool pipeline_run(struct pipeline *p, const struct module *m, const struct compi
   static const char *const passes[] = {"function(mem2reg)", "default<O1>", "default<O2>", "default<O3>"};
   double start = now();
   *p = (struct pipeline){.context = LLVMContextCreate()};
-  if (!create_machine(p, options->opt_level, err)) return false;
+  p->opt_level = options->opt_level;
+  p->machine = machine_take(p->opt_level, err);
+  if (!p->machine) return false;
   if (!lower_and_charge(p, m, options, err)) return false;
   p->seconds_lower = now() - start;
   if (stage == STAGE_LOWERED) return true;
@@ -103,8 +74,8 @@ bool pipeline_run(struct pipeline *p, const struct module *m, const struct compi
   return true;
 }
 
-/* musttail keeps the passes from parting a tail call and its return, but LLVM 22's x86-64 code generator takes such a call for one
- * that needs no stack arguments moved. Marked as `tail`, the convention's own guarantee holds, and it moves them. */
+/* musttail keeps the passes from parting a tail call and its return, but LLVM 22's x86-64 code generator takes such a call for
+ * one that needs no stack arguments moved. Marked as `tail`, the convention's own guarantee holds, and it moves them. */
 static void soften_tail_calls(LLVMModuleRef module) {
   for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f))
     for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b)) {
@@ -130,7 +101,7 @@ LLVMMemoryBufferRef pipeline_emit(struct pipeline *p, LLVMCodeGenFileType type, 
 
 void pipeline_clear(struct pipeline *p) {
   if (p->module) LLVMDisposeModule(p->module);
-  if (p->machine) LLVMDisposeTargetMachine(p->machine);
+  if (p->machine) machine_return(p->machine, p->opt_level);
   if (p->context) LLVMContextDispose(p->context);
   *p = (struct pipeline){0};
 }

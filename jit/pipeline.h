@@ -12,6 +12,7 @@ struct pipeline {
   LLVMContextRef context;
   LLVMModuleRef module;
   LLVMTargetMachineRef machine;
+  uint32_t opt_level;
   double seconds_lower, seconds_optimize, seconds_emit;
 };
 

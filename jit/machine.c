@@ -1,0 +1,68 @@
+#include "jit/machine.h"
+
+#include "base/error.h"
+
+#include <llvm-c/Core.h>
+#include <llvm-c/Support.h>
+
+#include <pthread.h>
+
+static LLVMTargetRef target;
+static char *cpu_name, *cpu_features, *triple;
+
+static void find_host(void) {
+  LLVMInitializeX86TargetInfo();
+  LLVMInitializeX86Target();
+  LLVMInitializeX86TargetMC();
+  LLVMInitializeX86AsmPrinter();
+  /* Producers count loops in wrapping 32 bits, often up to zero. Widened to 64 bits such a counter needs a mask, its trip count
+   * is no longer known, and the loop is not vectorised. LLVM has no other switch for it. */
+  static const char *const arguments[] = {"gasworks", "-indvars-widen-indvars=false"};
+  LLVMParseCommandLineOptions(sizeof arguments / sizeof arguments[0], arguments, NULL);
+  triple = LLVMGetDefaultTargetTriple();
+  cpu_name = LLVMGetHostCPUName();
+  cpu_features = LLVMGetHostCPUFeatures();
+  char *message = NULL;
+  if (LLVMGetTargetFromTriple(triple, &target, &message)) LLVMDisposeMessage(message);
+}
+
+LLVMTargetMachineRef machine_create(uint32_t opt_level, struct gw_error *err) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, find_host);
+  if (!target) {
+    error_set(err, GW_ERROR_COMPILE, "LLVM has no code generator for this machine (%s)", triple);
+    return NULL;
+  }
+  static const LLVMCodeGenOptLevel levels[] = {LLVMCodeGenLevelNone, LLVMCodeGenLevelLess, LLVMCodeGenLevelDefault,
+                                               LLVMCodeGenLevelAggressive};
+  return LLVMCreateTargetMachine(target, triple, cpu_name, cpu_features, levels[opt_level], LLVMRelocPIC, LLVMCodeModelSmall);
+}
+
+const char *machine_triple(void) { return triple; }
+
+/* --- the pool ------------------------------------------------------------------------------------------------------ */
+
+enum { N_LEVELS = 4, MAX_KEPT = 16 };
+
+static struct {
+  pthread_mutex_t lock; /* a leaf */
+  LLVMTargetMachineRef kept[N_LEVELS][MAX_KEPT];
+  uint32_t n_kept[N_LEVELS];
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+LLVMTargetMachineRef machine_take(uint32_t opt_level, struct gw_error *err) {
+  pthread_mutex_lock(&pool.lock);
+  uint32_t *n = &pool.n_kept[opt_level];
+  LLVMTargetMachineRef machine = *n ? pool.kept[opt_level][--*n] : NULL;
+  pthread_mutex_unlock(&pool.lock);
+  return machine ? machine : machine_create(opt_level, err);
+}
+
+void machine_return(LLVMTargetMachineRef machine, uint32_t opt_level) {
+  pthread_mutex_lock(&pool.lock);
+  uint32_t *n = &pool.n_kept[opt_level];
+  bool is_kept = *n < MAX_KEPT;
+  if (is_kept) pool.kept[opt_level][(*n)++] = machine;
+  pthread_mutex_unlock(&pool.lock);
+  if (!is_kept) LLVMDisposeTargetMachine(machine);
+}

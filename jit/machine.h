@@ -1,0 +1,22 @@
+/* LLVM's code generator for this machine. */
+#ifndef JIT_MACHINE_H
+#define JIT_MACHINE_H
+
+#include "gasworks/error.h"
+
+#include <llvm-c/TargetMachine.h>
+
+#include <stdint.h>
+
+/* A target machine for one optimisation level (0 to 3), the caller's alone until it is returned; NULL with err set. Making one
+ * takes longer than compiling a small module, so those returned are kept for the next. Thread-safe. */
+LLVMTargetMachineRef machine_take(uint32_t opt_level, struct gw_error *err);
+void machine_return(LLVMTargetMachineRef machine, uint32_t opt_level);
+
+/* A new one, which its taker disposes of. */
+LLVMTargetMachineRef machine_create(uint32_t opt_level, struct gw_error *err);
+
+/* For the IR; a machine must have been made. */
+const char *machine_triple(void);
+
+#endif
