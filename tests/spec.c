@@ -76,12 +76,25 @@ static bool is_on_by_name(const char *name) {
   return false;
 }
 
+/* Of gc these scripts use no more than the recursive groups and subtypes of functions, which come with typed references. */
+static const char *const need_no_gc[] = {"data", "elem", "global", "tag", "type-canon", "type-equivalence"};
+
+static bool needs(const cJSON *entry, const char *feature) {
+  if (strcmp(feature, "gc") != 0 || strcmp(string_of(entry, "group"), "core") != 0) return true;
+  for (size_t i = 0; i < sizeof need_no_gc / sizeof need_no_gc[0]; i++) {
+    if (strcmp(string_of(entry, "name"), need_no_gc[i]) == 0) return false;
+  }
+  return true;
+}
+
 /* The first feature that the script needs and the engine lacks, or NULL. */
 static const char *missing_feature(const cJSON *entry) {
   const cJSON *feature;
-  if (!is_on_by_name(string_of(entry, "main"))) return string_of(entry, "main");
+  const char *main_feature = string_of(entry, "main");
+  if (!is_on_by_name(main_feature) && needs(entry, main_feature)) return main_feature;
   cJSON_ArrayForEach(feature, cJSON_GetObjectItemCaseSensitive(entry, "features")) {
-    if (!is_on_by_name(cJSON_GetStringValue(feature))) return cJSON_GetStringValue(feature);
+    const char *name = cJSON_GetStringValue(feature);
+    if (!is_on_by_name(name) && needs(entry, name)) return name;
   }
   return NULL;
 }
