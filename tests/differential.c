@@ -45,7 +45,7 @@ static enum gw_trap zero(struct gw_instance *caller, void *env, union gw_value *
 }
 
 static char letter_of(val_type t) {
-  static const char letters[] = {[VAL_I32] = 'i', [VAL_I64] = 'I', [VAL_F32] = 'f', [VAL_F64] = 'F'};
+  static const char letters[] = {[VAL_I32] = 'i', [VAL_I64] = 'I', [VAL_F32] = 'f', [VAL_F64] = 'F', [VAL_V128] = 'v'};
   return val_kind(t) < sizeof letters && letters[val_kind(t)] ? letters[val_kind(t)] : 'r';
 }
 
@@ -99,6 +99,14 @@ static void print_value(val_type type, const union gw_value *v) {
   }
 }
 
+static bool has_vector(const struct func_type *type) {
+  for (uint32_t i = 0; i < type->n_params; i++)
+    if (type->params[i] == VAL_V128) return true;
+  for (uint32_t i = 0; i < type->n_results; i++)
+    if (type->results[i] == VAL_V128) return true;
+  return false;
+}
+
 static void call(struct driver *d, struct gw_instance *instance, uint32_t position) {
   const struct export *e = &d->module->exports[position];
   const struct func_type *type = &d->module->types[d->module->funcs[e->index].type].func;
@@ -108,6 +116,10 @@ static void call(struct driver *d, struct gw_instance *instance, uint32_t positi
   if (type->n_params > MAX_VALUES || type->n_results > MAX_VALUES ||
       !gw_instance_export(instance, e->name.bytes, e->name.size, &export)) {
     printf(" no call\n");
+    return;
+  }
+  if (has_vector(type)) { /* the other engine's host cannot pass any */
+    printf(" has vectors\n");
     return;
   }
   for (uint32_t i = 0; i < type->n_params; i++) make_argument(type->params[i], position * 7 + i, &d->values[i]);

@@ -64,6 +64,7 @@ while ((SECONDS < seconds && failed < 10)); do
     wasm=$work/$seed.wasm
     more=()
     ((seed % 5 == 0)) && more=(--enable-reference-types)
+    ((seed % 5 == 1)) && more=(--enable-simd)
     make_input "$seed" $((500 + seed % 7 * 600)) "$work/input"
     if wasm-opt "$work/input" -ttf --denan "${features[@]}" "${more[@]}" -o "$wasm" >/dev/null 2>&1; then files+=("$wasm"); else skipped=$((skipped + 1)); fi
     seed=$((seed + 1))
