@@ -1,98 +1,85 @@
-/* The counter lives in an alloca that mem2reg turns into SSA. exec->gas is only right outside of the function: it is read at
- * entry and after calls, written before calls and returns.
+/* The pass. The counter lives in an alloca that mem2reg turns into SSA; exec->gas is only right outside of the function
+ * (gas_spill.c). A marker without check just subtracts. A check asks whether the counter went negative; if so the runtime
+ * decides: it takes the next slice (and may let others run first), or ends the invocation. Loops whose length is known when they
+ * start are paid in chunks and carry no check (gas_loop.c).
  *
- * A marker without check just subtracts. A check asks whether the counter went negative; if so the runtime decides: it takes
- * the next slice (and may let others run first), or ends the invocation. Between two checks lies straight-line code of one
- * function, and leaves that it calls, so the notice is late by a bounded amount, and every helper that an outsider could observe
- * looks at the counter itself. */
-#include "base/abi.h"
-#include "frontend/lower_internal.h"
+ * Between two checks lies straight-line code of one function, leaves that it calls, and chunks of loops that the counter
+ * covers; so the notice is late by a bounded amount, and every helper that an outsider could observe looks at the counter
+ * itself. */
 #include "instrument/gas.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include "base/abi.h"
+#include "instrument/gas_internal.h"
 
-struct gas_pass {
-  struct lower l; /* types and accesses; has no Wasm module here */
-  LLVMValueRef charge, charge_check;
-  /* of the current function */
-  LLVMValueRef func, counter, vmctx;
-};
-
-static LLVMValueRef exec_gas(struct gas_pass *p) {
-  return lower_offset(&p->l, lower_load_constant(&p->l, p->l.ptr, p->vmctx, offsetof(struct vmctx, exec)),
-                      offsetof(struct exec_ctx, gas));
+bool gas_is_marker(const struct gas_pass *p, LLVMValueRef v) {
+  if (LLVMGetInstructionOpcode(v) != LLVMCall) return false;
+  LLVMValueRef callee = LLVMGetCalledValue(v);
+  return callee == p->charge || callee == p->charge_check;
 }
 
-static void fill(struct gas_pass *p) {
-  LLVMBuildStore(p->l.builder, lower_load(&p->l, ALIAS_EXEC, p->l.i64, exec_gas(p), ""), p->counter);
-}
+uint64_t gas_marker_price(LLVMValueRef marker) { return LLVMConstIntGetZExtValue(LLVMGetOperand(marker, 0)); }
 
-static void spill(struct gas_pass *p) {
-  lower_store(&p->l, ALIAS_EXEC, LLVMBuildLoad2(p->l.builder, p->l.i64, p->counter, ""), exec_gas(p));
-}
-
-static void subtract(struct gas_pass *p, LLVMValueRef marker) {
-  LLVMValueRef left = LLVMBuildLoad2(p->l.builder, p->l.i64, p->counter, "");
-  LLVMBuildStore(p->l.builder, LLVMBuildSub(p->l.builder, left, LLVMGetOperand(marker, 0), ""), p->counter);
-}
-
-static void weigh_unlikely(struct gas_pass *p, LLVMValueRef branch) {
-  LLVMContextRef c = p->l.context;
-  LLVMTypeRef i32 = LLVMInt32TypeInContext(c);
-  LLVMMetadataRef fields[3] = {LLVMMDStringInContext2(c, "branch_weights", 14), LLVMValueAsMetadata(LLVMConstInt(i32, 1, false)),
-                               LLVMValueAsMetadata(LLVMConstInt(i32, 100000, false))};
-  LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(c, "prof", 4), LLVMMetadataAsValue(c, LLVMMDNodeInContext2(c, fields, 3)));
-}
-
-/* The marker is followed by the branch that ends its block: that becomes the check. */
-static void check(struct gas_pass *p, LLVMValueRef marker) {
-  struct lower *l = &p->l;
-  LLVMValueRef branch = LLVMGetBasicBlockTerminator(LLVMGetInstructionParent(marker));
-  LLVMBasicBlockRef next = LLVMGetSuccessor(branch, 0);
-  LLVMPositionBuilderBefore(l->builder, branch);
-  LLVMValueRef left = LLVMBuildLoad2(l->builder, l->i64, p->counter, "");
-  LLVMValueRef is_negative = LLVMBuildICmp(l->builder, LLVMIntSLT, left, LLVMConstNull(l->i64), "");
-  LLVMBasicBlockRef exhausted = LLVMAppendBasicBlockInContext(l->context, p->func, "exhausted");
-  weigh_unlikely(p, LLVMBuildCondBr(l->builder, is_negative, exhausted, next));
-  LLVMInstructionEraseFromParent(branch);
-  LLVMPositionBuilderAtEnd(l->builder, exhausted);
-  lower_call_helper(l, p->vmctx, HELPER_OFFSET_gas_exhausted, "_", NULL); /* spilled and filled as every call is */
-  LLVMBuildBr(l->builder, next);
-}
-
-static bool is_marker(const struct gas_pass *p, LLVMValueRef callee) { return callee == p->charge || callee == p->charge_check; }
-
-static bool touches_gas(LLVMValueRef call) {
-  LLVMValueRef callee = LLVMGetCalledValue(call);
+bool gas_is_call(const struct gas_pass *p, LLVMValueRef v) {
+  if (LLVMGetInstructionOpcode(v) != LLVMCall || gas_is_marker(p, v)) return false;
+  LLVMValueRef callee = LLVMGetCalledValue(v);
   return !LLVMIsAFunction(callee) || LLVMGetIntrinsicID(callee) == 0;
 }
 
-/* Its return must follow at once: the callee has the counter from here on. */
-static bool is_tail_call(LLVMValueRef v) { return v && LLVMIsACallInst(v) && LLVMGetTailCallKind(v) == LLVMTailCallKindMustTail; }
+LLVMValueRef gas_subtract(struct gas_pass *p, LLVMValueRef amount) {
+  LLVMValueRef left = LLVMBuildLoad2(p->l.builder, p->l.i64, p->counter, "");
+  left = LLVMBuildSub(p->l.builder, left, amount, "");
+  LLVMBuildStore(p->l.builder, left, p->counter);
+  return left;
+}
 
-static void rewrite(struct gas_pass *p, LLVMValueRef v, LLVMValueRef next) {
+void gas_weigh_unlikely(struct gas_pass *p, LLVMValueRef branch) {
+  LLVMContextRef c = p->l.context;
+  LLVMMetadataRef fields[3] = {LLVMMDStringInContext2(c, "branch_weights", 14), LLVMValueAsMetadata(lower_i32(&p->l, 1)),
+                               LLVMValueAsMetadata(lower_i32(&p->l, 100000))};
+  LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(c, "prof", 4), LLVMMetadataAsValue(c, LLVMMDNodeInContext2(c, fields, 3)));
+}
+
+void gas_build_check(struct gas_pass *p, LLVMValueRef left, LLVMBasicBlockRef next) {
+  struct lower *l = &p->l;
+  LLVMValueRef is_negative = LLVMBuildICmp(l->builder, LLVMIntSLT, left, LLVMConstNull(l->i64), "");
+  LLVMBasicBlockRef exhausted = LLVMAppendBasicBlockInContext(l->context, p->func, "exhausted");
+  gas_weigh_unlikely(p, LLVMBuildCondBr(l->builder, is_negative, exhausted, next));
+  LLVMPositionBuilderAtEnd(l->builder, exhausted);
+  lower_call_helper(l, p->vmctx, HELPER_OFFSET_gas_exhausted, "_", NULL);
+  LLVMBuildBr(l->builder, next);
+}
+
+/* A check marker is followed by the branch that ends its block: that becomes the check. */
+static void expand_marker(struct gas_pass *p, LLVMValueRef marker) {
   LLVMBuilderRef builder = p->l.builder;
-  LLVMOpcode op = LLVMGetInstructionOpcode(v);
-  LLVMPositionBuilderBefore(builder, v);
-  if (op == LLVMRet) {
-    if (!is_tail_call(LLVMGetPreviousInstruction(v))) spill(p);
-  } else if (op == LLVMCall && is_marker(p, LLVMGetCalledValue(v))) {
-    subtract(p, v);
-    if (LLVMGetCalledValue(v) == p->charge_check) check(p, v);
-    LLVMInstructionEraseFromParent(v);
-  } else if (op == LLVMCall && touches_gas(v)) {
-    spill(p);
-    if (LLVMGetInstructionOpcode(next) == LLVMUnreachable || is_tail_call(v)) return;
-    LLVMPositionBuilderBefore(builder, next);
-    fill(p);
+  LLVMPositionBuilderBefore(builder, marker);
+  LLVMValueRef left = gas_subtract(p, LLVMGetOperand(marker, 0));
+  if (LLVMGetCalledValue(marker) == p->charge_check) {
+    LLVMBasicBlockRef block = LLVMGetInstructionParent(marker);
+    LLVMValueRef branch = LLVMGetBasicBlockTerminator(block);
+    LLVMBasicBlockRef next = LLVMGetSuccessor(branch, 0);
+    LLVMInstructionEraseFromParent(branch);
+    LLVMPositionBuilderAtEnd(builder, block);
+    gas_build_check(p, left, next);
   }
+  LLVMInstructionEraseFromParent(marker);
+}
+
+static void expand_markers(struct gas_pass *p) {
+  for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(p->func); b; b = LLVMGetNextBasicBlock(b))
+    for (LLVMValueRef v = LLVMGetFirstInstruction(b), next; v; v = next) {
+      next = LLVMGetNextInstruction(v);
+      if (!gas_is_marker(p, v)) continue;
+      bool ends_block = LLVMGetCalledValue(v) == p->charge_check;
+      expand_marker(p, v);
+      if (ends_block) break; /* the terminator has been replaced */
+    }
 }
 
 static bool has_marker(const struct gas_pass *p, LLVMValueRef func) {
   for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(func); b; b = LLVMGetNextBasicBlock(b))
     for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v))
-      if (LLVMGetInstructionOpcode(v) == LLVMCall && is_marker(p, LLVMGetCalledValue(v))) return true;
+      if (gas_is_marker(p, v)) return true;
   return false;
 }
 
@@ -100,20 +87,11 @@ static void instrument_function(struct gas_pass *p, LLVMValueRef func) {
   if (!has_marker(p, func)) return;
   p->func = func;
   p->vmctx = LLVMGetParam(func, 0);
-  LLVMBuilderRef builder = p->l.builder;
-  LLVMValueRef first = LLVMGetFirstInstruction(LLVMGetEntryBasicBlock(func));
-  LLVMPositionBuilderBefore(builder, first);
-  p->counter = LLVMBuildAlloca(builder, p->l.i64, "gas");
-  fill(p);
-  /* Blocks that checks append hold one helper call and come last, so they are rewritten too. */
-  for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(func); b; b = LLVMGetNextBasicBlock(b))
-    for (LLVMValueRef v = b == LLVMGetEntryBasicBlock(func) ? first : LLVMGetFirstInstruction(b), next; v; v = next) {
-      next = LLVMGetNextInstruction(v);
-      bool was_branch_before_check = next && LLVMIsATerminatorInst(next) && LLVMGetInstructionOpcode(v) == LLVMCall &&
-                                     LLVMGetCalledValue(v) == p->charge_check;
-      rewrite(p, v, next);
-      if (was_branch_before_check) break; /* the terminator has been replaced */
-    }
+  LLVMPositionBuilderBefore(p->l.builder, LLVMGetFirstInstruction(LLVMGetEntryBasicBlock(func)));
+  p->counter = LLVMBuildAlloca(p->l.builder, p->l.i64, "gas");
+  gas_convert_loops(p);
+  expand_markers(p);
+  gas_spill_counter(p);
 }
 
 void gas_instrument(LLVMModuleRef llvm_module) {

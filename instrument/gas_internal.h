@@ -1,0 +1,57 @@
+/* Shared by the parts of the gas pass. */
+#ifndef INSTRUMENT_GAS_INTERNAL_H
+#define INSTRUMENT_GAS_INTERNAL_H
+
+#include "base/arena.h"
+#include "frontend/lower_internal.h"
+#include "instrument/gas.h"
+
+/* A function's blocks by number, with what the pass wants to know of each. */
+struct gas_block {
+  LLVMBasicBlockRef block;
+  uint32_t before, after; /* depth-first numbers: an edge to a block whose interval encloses the source's is a back edge */
+  uint32_t member_of;     /* loop being collected, by its header's number + 1 */
+};
+
+struct gas_graph {
+  struct arena arena;
+  struct gas_block *blocks; /* [n], in depth-first order; the entry is 0 */
+  uint32_t n;
+  uint32_t *slots; /* open addressing: block -> number + 1 */
+  uint32_t capacity;
+};
+
+#define NO_BLOCK UINT32_MAX
+
+/* All blocks that the entry reaches. `*g` is cleared by the caller. */
+void gas_graph_build(struct gas_graph *g, LLVMValueRef func);
+void gas_graph_clear(struct gas_graph *g);
+/* NO_BLOCK for blocks that are unreachable or were made later. */
+uint32_t gas_graph_find(const struct gas_graph *g, LLVMBasicBlockRef block);
+bool gas_graph_is_back_edge(const struct gas_graph *g, uint32_t from, uint32_t to);
+
+struct gas_pass {
+  struct lower l; /* types and accesses; has no Wasm module here */
+  LLVMValueRef charge, charge_check;
+  /* of the current function */
+  LLVMValueRef func, counter, vmctx;
+  struct gas_graph graph;
+};
+
+bool gas_is_marker(const struct gas_pass *p, LLVMValueRef v);
+uint64_t gas_marker_price(LLVMValueRef marker);
+/* Whether a call may read or change exec->gas. */
+bool gas_is_call(const struct gas_pass *p, LLVMValueRef v);
+/* counter -= amount (i64), at the builder's position. Returns what is left. */
+LLVMValueRef gas_subtract(struct gas_pass *p, LLVMValueRef amount);
+/* Ends the builder's block: goes to `next`, by way of the runtime if `left` is negative. */
+void gas_build_check(struct gas_pass *p, LLVMValueRef left, LLVMBasicBlockRef next);
+void gas_weigh_unlikely(struct gas_pass *p, LLVMValueRef branch);
+
+/* Pays the function's counted loops in chunks (gas_loop.c); what it converted has no check marker any more. */
+void gas_convert_loops(struct gas_pass *p);
+
+/* Writes the counter back where somebody may look and it has changed, and takes it anew after calls (gas_spill.c). */
+void gas_spill_counter(struct gas_pass *p);
+
+#endif
