@@ -21,222 +21,19 @@
  *
  * Prices inside conditional parts of the body stay subtractions without checks. A way out of the middle (a break, a trap) pays
  * for the iterations begun. */
-#include "instrument/gas_internal.h"
+#include "instrument/gas_loop.h"
 
-#include "base/abi.h"
+#include <string.h>
 
-enum {
-  MAX_BODY = 64,         /* blocks of a loop that is converted */
-  MAX_PRICE = 1 << 28,   /* of an iteration: k * price stays within 64 bits */
-  MAX_OFFSET_STEPS = 64, /* additions of constants followed back to the phi */
+/* What a conversion makes. */
+struct conversion {
+  struct loop *loop;
+  LLVMBasicBlockRef plan, chunk, enter, settled, paid;
+  LLVMBasicBlockRef copies[MAX_BODY]; /* of the body: the loop as it was */
+  struct copy {
+    LLVMValueRef from, to;
+  } values[2 * MAX_INSTRUCTIONS]; /* open addressing */
 };
-#define MAX_DISTANCE (1ull << 32) /* of 64-bit counters; k may always be less */
-
-/* How a loop counts. */
-struct count {
-  LLVMValueRef phi, bound;
-  uint64_t step, offset;     /* of the phi per iteration; of what is compared from the phi. Modulo 2^64 */
-  LLVMIntPredicate going_on; /* a PRED bound: another iteration */
-  bool is_32;
-};
-
-struct loop {
-  LLVMBasicBlockRef header, latch, exit;
-  uint32_t header_number;
-  LLVMBasicBlockRef body[MAX_BODY];
-  uint32_t n_body;
-  bool has_early_exit;
-  struct count count;
-  uint64_t price, worst_price; /* of every iteration; with all conditional parts */
-  LLVMValueRef marker;
-  /* made by conversion */
-  LLVMBasicBlockRef chunk, settled;
-  LLVMValueRef k, left; /* iterations of the chunk; those left, this one included */
-};
-
-/* --- recognising --------------------------------------------------------------------------------------------------- */
-
-static bool is_in_body(const struct gas_pass *p, const struct loop *loop, LLVMBasicBlockRef block) {
-  uint32_t i = gas_graph_find(&p->graph, block);
-  return i != NO_BLOCK && p->graph.blocks[i].member_of == loop->header_number + 1;
-}
-
-static LLVMValueRef check_marker(const struct gas_pass *p, LLVMBasicBlockRef block) {
-  LLVMValueRef last = LLVMGetPreviousInstruction(LLVMGetBasicBlockTerminator(block));
-  bool is_check = last && gas_is_marker(p, last) && LLVMGetCalledValue(last) == p->charge_check;
-  return is_check ? last : NULL;
-}
-
-static bool add_to_body(struct gas_pass *p, struct loop *loop, LLVMBasicBlockRef block) {
-  uint32_t i = gas_graph_find(&p->graph, block);
-  if (i == NO_BLOCK || p->graph.blocks[i].member_of == loop->header_number + 1) return true;
-  if (loop->n_body == MAX_BODY) return false;
-  p->graph.blocks[i].member_of = loop->header_number + 1;
-  loop->body[loop->n_body++] = block;
-  return true;
-}
-
-/* The one block with a back edge to the header, or NULL. */
-static LLVMBasicBlockRef find_latch(const struct gas_pass *p, uint32_t header) {
-  LLVMBasicBlockRef latch = NULL;
-  LLVMValueRef value = LLVMBasicBlockAsValue(p->graph.blocks[header].block);
-  for (LLVMUseRef use = LLVMGetFirstUse(value); use; use = LLVMGetNextUse(use)) {
-    LLVMBasicBlockRef from = LLVMGetInstructionParent(LLVMGetUser(use));
-    uint32_t i = gas_graph_find(&p->graph, from);
-    if (i == NO_BLOCK || !gas_graph_is_back_edge(&p->graph, i, header)) continue;
-    if (latch) return NULL;
-    latch = from;
-  }
-  return latch;
-}
-
-/* Everything from which the latch is reached without passing the header. */
-static bool collect_body(struct gas_pass *p, struct loop *loop) {
-  if (!add_to_body(p, loop, loop->header) || !add_to_body(p, loop, loop->latch)) return false;
-  for (uint32_t i = 1; i < loop->n_body; i++) {
-    LLVMValueRef value = LLVMBasicBlockAsValue(loop->body[i]);
-    for (LLVMUseRef use = LLVMGetFirstUse(value); use; use = LLVMGetNextUse(use))
-      if (!add_to_body(p, loop, LLVMGetInstructionParent(LLVMGetUser(use)))) return false;
-  }
-  return true;
-}
-
-/* Prices and ways out of one block of the body; false where the loop does what a counted one must not. */
-static bool inspect_block(const struct gas_pass *p, struct loop *loop, LLVMBasicBlockRef block) {
-  for (LLVMValueRef v = LLVMGetFirstInstruction(block); v; v = LLVMGetNextInstruction(v)) {
-    if (gas_is_call(p, v)) return false;
-    if (!gas_is_marker(p, v)) continue;
-    if (v != loop->marker && LLVMGetCalledValue(v) == p->charge_check) return false; /* an inner loop */
-    loop->worst_price += gas_marker_price(v);
-    if (loop->worst_price > MAX_PRICE) return false;
-  }
-  LLVMValueRef terminator = LLVMGetBasicBlockTerminator(block);
-  unsigned n = LLVMGetNumSuccessors(terminator);
-  for (unsigned i = 0; i < n; i++)
-    if (block != loop->latch && !is_in_body(p, loop, LLVMGetSuccessor(terminator, i))) loop->has_early_exit = true;
-  return n > 0;
-}
-
-/* Follows additions of constants back to a phi of the header. */
-static LLVMValueRef strip_offset(const struct loop *loop, LLVMValueRef v, uint64_t *offset) {
-  *offset = 0;
-  for (int i = 0; i < MAX_OFFSET_STEPS; i++) {
-    if (!LLVMIsAInstruction(v)) return NULL;
-    LLVMOpcode op = LLVMGetInstructionOpcode(v);
-    if (op == LLVMPHI) return LLVMGetInstructionParent(v) == loop->header ? v : NULL;
-    if ((op != LLVMAdd && op != LLVMSub) || !LLVMIsAConstantInt(LLVMGetOperand(v, 1))) return NULL;
-    uint64_t c = (uint64_t)LLVMConstIntGetSExtValue(LLVMGetOperand(v, 1));
-    *offset += op == LLVMAdd ? c : -c;
-    v = LLVMGetOperand(v, 0);
-  }
-  return NULL;
-}
-
-static LLVMIntPredicate swap_operands(LLVMIntPredicate p) {
-  switch (p) {
-  case LLVMIntUGT: return LLVMIntULT;
-  case LLVMIntUGE: return LLVMIntULE;
-  case LLVMIntULT: return LLVMIntUGT;
-  case LLVMIntULE: return LLVMIntUGE;
-  case LLVMIntSGT: return LLVMIntSLT;
-  case LLVMIntSGE: return LLVMIntSLE;
-  case LLVMIntSLT: return LLVMIntSGT;
-  case LLVMIntSLE: return LLVMIntSGE;
-  default: return p;
-  }
-}
-
-static LLVMIntPredicate negate(LLVMIntPredicate p) {
-  switch (p) {
-  case LLVMIntEQ: return LLVMIntNE;
-  case LLVMIntNE: return LLVMIntEQ;
-  case LLVMIntUGT: return LLVMIntULE;
-  case LLVMIntUGE: return LLVMIntULT;
-  case LLVMIntULT: return LLVMIntUGE;
-  case LLVMIntULE: return LLVMIntUGT;
-  case LLVMIntSGT: return LLVMIntSLE;
-  case LLVMIntSGE: return LLVMIntSLT;
-  case LLVMIntSLT: return LLVMIntSGE;
-  default: return LLVMIntSGT; /* SLE */
-  }
-}
-
-static bool goes_up(const struct count *c) { return (int64_t)c->step > 0; }
-
-/* Whether the counter moves towards failing the condition. */
-static bool makes_progress(const struct count *c) {
-  switch (c->going_on) {
-  case LLVMIntNE: return true;
-  case LLVMIntULT:
-  case LLVMIntULE:
-  case LLVMIntSLT:
-  case LLVMIntSLE: return goes_up(c);
-  case LLVMIntUGT:
-  case LLVMIntUGE:
-  case LLVMIntSGT:
-  case LLVMIntSGE: return !goes_up(c);
-  default: return false;
-  }
-}
-
-/* The phi's change in one iteration, or 0 if that is not a constant. */
-static uint64_t phi_step(const struct loop *loop, LLVMValueRef phi) {
-  unsigned n = LLVMCountIncoming(phi);
-  for (unsigned i = 0; i < n; i++) {
-    if (LLVMGetIncomingBlock(phi, i) != loop->latch) continue;
-    uint64_t step;
-    return strip_offset(loop, LLVMGetIncomingValue(phi, i), &step) == phi ? step : 0;
-  }
-  return 0;
-}
-
-static bool is_invariant(const struct gas_pass *p, const struct loop *loop, LLVMValueRef v) {
-  return !LLVMIsAInstruction(v) || !is_in_body(p, loop, LLVMGetInstructionParent(v));
-}
-
-static bool recognise_compare(const struct gas_pass *p, struct loop *loop, LLVMValueRef compare, bool exits_when_true) {
-  struct count *c = &loop->count;
-  LLVMValueRef a = LLVMGetOperand(compare, 0), b = LLVMGetOperand(compare, 1);
-  c->going_on = LLVMGetICmpPredicate(compare);
-  c->phi = strip_offset(loop, a, &c->offset);
-  c->bound = b;
-  if (!c->phi) {
-    c->going_on = swap_operands(c->going_on);
-    c->phi = strip_offset(loop, b, &c->offset);
-    c->bound = a;
-  }
-  if (!c->phi || !is_invariant(p, loop, c->bound)) return false;
-  if (exits_when_true) c->going_on = negate(c->going_on);
-  LLVMTypeRef type = LLVMTypeOf(c->phi);
-  c->is_32 = type == p->l.i32;
-  c->step = phi_step(loop, c->phi);
-  if (c->is_32) c->step = (uint64_t)(int64_t)(int32_t)c->step;
-  return (c->is_32 || type == p->l.i64) && c->step != 0 && c->step != (uint64_t)INT64_MIN && makes_progress(c);
-}
-
-static bool recognise_count(const struct gas_pass *p, struct loop *loop) {
-  LLVMValueRef branch = LLVMGetBasicBlockTerminator(loop->latch);
-  if (LLVMGetInstructionOpcode(branch) != LLVMBr || !LLVMIsConditional(branch)) return false;
-  bool exits_when_true = LLVMGetSuccessor(branch, 1) == loop->header;
-  loop->exit = LLVMGetSuccessor(branch, exits_when_true ? 0 : 1);
-  if (is_in_body(p, loop, loop->exit)) return false;
-  LLVMValueRef condition = LLVMGetCondition(branch);
-  if (!LLVMIsAICmpInst(condition)) return false;
-  return recognise_compare(p, loop, condition, exits_when_true);
-}
-
-static bool recognise(struct gas_pass *p, struct loop *loop, uint32_t header) {
-  *loop = (struct loop){.header = p->graph.blocks[header].block, .header_number = header};
-  loop->marker = check_marker(p, loop->header);
-  if (!loop->marker) return false;
-  loop->latch = find_latch(p, header);
-  if (!loop->latch || !collect_body(p, loop)) return false;
-  for (uint32_t i = 0; i < loop->n_body; i++)
-    if (!inspect_block(p, loop, loop->body[i])) return false;
-  return recognise_count(p, loop);
-}
-
-/* --- prices --------------------------------------------------------------------------------------------------------- */
 
 /* Takes the block's markers into the price of every iteration. */
 static void absorb_markers(struct gas_pass *p, struct loop *loop, LLVMBasicBlockRef block) {
@@ -248,12 +45,10 @@ static void absorb_markers(struct gas_pass *p, struct loop *loop, LLVMBasicBlock
   }
 }
 
-/* Blocks that every iteration runs: from the header on and from the latch back, as far as nothing branches. Where there is
- * a way out of the middle only the header is sure to have been paid for. */
+/* Blocks that every iteration runs: from the header on as far as nothing branches, and the latch. */
 static void absorb_sure_markers(struct gas_pass *p, struct loop *loop) {
   LLVMBasicBlockRef block = loop->header;
   absorb_markers(p, loop, block);
-  if (loop->has_early_exit) return;
   while (block != loop->latch) {
     LLVMValueRef terminator = LLVMGetBasicBlockTerminator(block);
     if (LLVMGetNumSuccessors(terminator) != 1) break;
@@ -263,164 +58,220 @@ static void absorb_sure_markers(struct gas_pass *p, struct loop *loop) {
   if (block != loop->latch) absorb_markers(p, loop, loop->latch);
 }
 
-/* --- converting ----------------------------------------------------------------------------------------------------- */
+/* --- the copy ------------------------------------------------------------------------------------------------------- */
 
-/* Makes `phi` take what came from block `old` from `new` instead; LLVM's C interface only lets one make it anew. */
-static void replace_source(struct gas_pass *p, LLVMValueRef phi, LLVMBasicBlockRef old, LLVMBasicBlockRef new) {
-  LLVMPositionBuilderBefore(p->l.builder, phi);
-  LLVMValueRef copy = LLVMBuildPhi(p->l.builder, LLVMTypeOf(phi), "");
-  unsigned n = LLVMCountIncoming(phi);
-  bool has_new = false;
-  for (unsigned i = 0; i < n; i++) {
-    LLVMValueRef value = LLVMGetIncomingValue(phi, i);
-    LLVMBasicBlockRef from = LLVMGetIncomingBlock(phi, i);
-    if (from == old && has_new) continue; /* several edges from `old` have become one */
-    has_new |= from == old;
-    if (from == old) from = new;
-    LLVMAddIncoming(copy, &value, &from, 1);
-  }
-  LLVMReplaceAllUsesWith(phi, copy);
-  LLVMInstructionEraseFromParent(phi);
+static struct copy *copy_slot(struct conversion *c, LLVMValueRef v) {
+  enum { N = sizeof c->values / sizeof c->values[0] };
+  size_t i = ((uintptr_t)v >> 4) * 0x9e3779b97f4a7c15ull >> 40;
+  while (c->values[i % N].from && c->values[i % N].from != v) i++;
+  return &c->values[i % N];
 }
 
-static void replace_sources(struct gas_pass *p, LLVMBasicBlockRef block, LLVMBasicBlockRef old, LLVMBasicBlockRef new) {
-  for (LLVMValueRef v = LLVMGetFirstInstruction(block), next; v && LLVMIsAPHINode(v); v = next) {
-    next = LLVMGetNextInstruction(v);
-    replace_source(p, v, old, new);
+static LLVMValueRef copied_value(struct conversion *c, LLVMValueRef v) {
+  const struct copy *copy = copy_slot(c, v);
+  return copy->from ? copy->to : v;
+}
+
+static LLVMBasicBlockRef copied_block(const struct conversion *c, LLVMBasicBlockRef block) {
+  for (uint32_t i = 0; i < c->loop->n_body; i++)
+    if (c->loop->body[i] == block) return c->copies[i];
+  return block == c->loop->exit ? c->paid : block;
+}
+
+static void copy_instructions(struct gas_pass *p, struct conversion *c, uint32_t b) {
+  LLVMPositionBuilderAtEnd(p->l.builder, c->copies[b]);
+  for (LLVMValueRef v = LLVMGetFirstInstruction(c->loop->body[b]); v; v = LLVMGetNextInstruction(v)) {
+    LLVMValueRef copy;
+    if (LLVMIsAPHINode(v)) {
+      copy = LLVMBuildPhi(p->l.builder, LLVMTypeOf(v), "");
+    } else {
+      copy = LLVMInstructionClone(v);
+      LLVMInsertIntoBuilder(p->l.builder, copy);
+    }
+    *copy_slot(c, v) = (struct copy){v, copy};
   }
 }
 
-/* The header's phis become the chunk's: the chunk has those from outside and from the last chunk, the header one from the
- * chunk and one from the latch. */
-static void split_phis(struct gas_pass *p, struct loop *loop, LLVMBasicBlockRef enter) {
+/* Makes a copied instruction refer to copies. A header's phi gets only what comes from the latch: the plan adds the rest. */
+static void connect_copy(struct conversion *c, LLVMValueRef from) {
+  LLVMValueRef to = copied_value(c, from);
+  if (LLVMIsAPHINode(from)) {
+    bool is_header_phi = LLVMGetInstructionParent(from) == c->loop->header;
+    unsigned n = LLVMCountIncoming(from);
+    for (unsigned i = 0; i < n; i++) {
+      LLVMBasicBlockRef block = LLVMGetIncomingBlock(from, i);
+      if (is_header_phi && block != c->loop->latch) continue;
+      LLVMValueRef value = copied_value(c, LLVMGetIncomingValue(from, i));
+      block = copied_block(c, block);
+      LLVMAddIncoming(to, &value, &block, 1);
+    }
+    return;
+  }
+  unsigned n_successors = LLVMIsATerminatorInst(from) ? LLVMGetNumSuccessors(from) : 0;
+  int n = LLVMGetNumOperands(from);
+  for (int i = 0; i < n; i++) {
+    LLVMValueRef operand = LLVMGetOperand(from, (unsigned)i);
+    if (!LLVMValueIsBasicBlock(operand)) LLVMSetOperand(to, (unsigned)i, copied_value(c, operand));
+  }
+  for (unsigned i = 0; i < n_successors; i++) LLVMSetSuccessor(to, i, copied_block(c, LLVMGetSuccessor(from, i)));
+}
+
+static void copy_loop(struct gas_pass *p, struct conversion *c) {
+  struct loop *loop = c->loop;
+  for (uint32_t i = 0; i < loop->n_body; i++) c->copies[i] = LLVMInsertBasicBlockInContext(p->l.context, c->chunk, "whole");
+  for (uint32_t i = 0; i < loop->n_body; i++) copy_instructions(p, c, i);
+  for (uint32_t i = 0; i < loop->n_body; i++)
+    for (LLVMValueRef v = LLVMGetFirstInstruction(loop->body[i]); v; v = LLVMGetNextInstruction(v)) connect_copy(c, v);
+}
+
+/* --- phis ----------------------------------------------------------------------------------------------------------- */
+
+/* Where the exit has no other way in, values of the loop are used behind it directly; a phi there makes room for a second
+ * source. */
+static void use_by_phi(struct gas_pass *p, const struct loop *loop, LLVMValueRef v) {
+  LLVMValueRef phi = NULL;
+  for (LLVMUseRef use = LLVMGetFirstUse(v), next; use; use = next) {
+    next = LLVMGetNextUse(use);
+    LLVMValueRef user = LLVMGetUser(use);
+    LLVMBasicBlockRef block = LLVMGetInstructionParent(user);
+    if (gas_loop_has(p, loop, block) || user == phi) continue;
+    if (block == loop->exit && LLVMIsAPHINode(user)) continue;
+    if (!phi) {
+      LLVMPositionBuilderBefore(p->l.builder, LLVMGetFirstInstruction(loop->exit));
+      phi = LLVMBuildPhi(p->l.builder, LLVMTypeOf(v), "");
+    }
+    int n = LLVMGetNumOperands(user);
+    for (int i = 0; i < n; i++)
+      if (LLVMGetOperand(user, (unsigned)i) == v) LLVMSetOperand(user, (unsigned)i, phi);
+    next = LLVMGetFirstUse(v); /* the list has changed */
+  }
+  LLVMBasicBlockRef latch = loop->latch;
+  if (phi) LLVMAddIncoming(phi, &v, &latch, 1);
+}
+
+static void close_uses(struct gas_pass *p, const struct loop *loop) {
+  for (uint32_t b = 0; b < loop->n_body; b++)
+    for (LLVMValueRef v = LLVMGetFirstInstruction(loop->body[b]); v; v = LLVMGetNextInstruction(v)) use_by_phi(p, loop, v);
+}
+
+/* The exit is reached from both copies now. LLVM's C interface cannot change a phi's source, so each is made anew. */
+static void connect_exit(struct gas_pass *p, struct conversion *c) {
   LLVMBuilderRef builder = p->l.builder;
-  for (LLVMValueRef v = LLVMGetFirstInstruction(loop->header), next; v && LLVMIsAPHINode(v); v = next) {
+  for (LLVMValueRef v = LLVMGetFirstInstruction(c->loop->exit), next; v && LLVMIsAPHINode(v); v = next) {
     next = LLVMGetNextInstruction(v);
-    LLVMPositionBuilderAtEnd(builder, loop->chunk);
-    LLVMValueRef outer = LLVMBuildPhi(builder, LLVMTypeOf(v), "");
     LLVMPositionBuilderBefore(builder, v);
-    LLVMValueRef inner = LLVMBuildPhi(builder, LLVMTypeOf(v), "");
+    LLVMValueRef phi = LLVMBuildPhi(builder, LLVMTypeOf(v), "");
     unsigned n = LLVMCountIncoming(v);
     for (unsigned i = 0; i < n; i++) {
-      LLVMValueRef value = LLVMGetIncomingValue(v, i);
+      LLVMValueRef value = LLVMGetIncomingValue(v, i), copy = copied_value(c, value);
       LLVMBasicBlockRef from = LLVMGetIncomingBlock(v, i);
-      bool is_latch = from == loop->latch;
-      if (is_latch) LLVMAddIncoming(inner, &value, &from, 1);
-      LLVMAddIncoming(outer, &value, is_latch ? &loop->settled : &from, 1);
+      bool is_latch = from == c->loop->latch;
+      LLVMAddIncoming(phi, &value, is_latch ? &c->settled : &from, 1);
+      if (is_latch) LLVMAddIncoming(phi, &copy, &c->paid, 1);
     }
-    LLVMAddIncoming(inner, &outer, &enter, 1);
-    if (v == loop->count.phi) loop->count.phi = outer; /* what counting starts from */
-    LLVMReplaceAllUsesWith(v, inner);
+    LLVMReplaceAllUsesWith(v, phi);
     LLVMInstructionEraseFromParent(v);
   }
 }
 
-static bool includes_equality(LLVMIntPredicate p) {
-  return p == LLVMIntULE || p == LLVMIntUGE || p == LLVMIntSLE || p == LLVMIntSGE;
-}
-
-/* d of the essay above, in 64 bits. */
-static LLVMValueRef build_distance(struct gas_pass *p, const struct count *c) {
+/* One phi of the header becomes one each of plan (from outside), chunk (from the plan or the last chunk) and header (from
+ * the chunk or the latch). Returns the plan's. */
+static LLVMValueRef split_phi(struct gas_pass *p, struct conversion *c, LLVMValueRef v, LLVMValueRef *chunk_phi) {
   LLVMBuilderRef builder = p->l.builder;
-  LLVMTypeRef type = LLVMTypeOf(c->bound);
-  uint64_t offset = c->is_32 ? (uint32_t)c->offset : c->offset;
-  LLVMValueRef a0 = LLVMBuildAdd(builder, c->phi, LLVMConstInt(type, offset, false), "");
-  LLVMValueRef d = goes_up(c) ? LLVMBuildSub(builder, c->bound, a0, "") : LLVMBuildSub(builder, a0, c->bound, "");
-  if (c->is_32) d = LLVMBuildZExt(builder, d, p->l.i64, "");
-  LLVMValueRef most = lower_i64(&p->l, MAX_DISTANCE);
-  if (!c->is_32) d = LLVMBuildSelect(builder, LLVMBuildICmp(builder, LLVMIntULT, d, most, ""), d, most, "");
-  if (c->going_on == LLVMIntNE) return d;
-  if (includes_equality(c->going_on)) d = LLVMBuildAdd(builder, d, lower_i64(&p->l, 1), "");
-  LLVMValueRef goes_on = LLVMBuildICmp(builder, c->going_on, a0, c->bound, "");
-  return LLVMBuildSelect(builder, goes_on, d, LLVMConstNull(p->l.i64), "");
-}
-
-/* ceil(d / |step|) + 1 */
-static LLVMValueRef build_sure_iterations(struct gas_pass *p, const struct count *c) {
-  LLVMBuilderRef builder = p->l.builder;
-  uint64_t step = goes_up(c) ? c->step : -c->step;
-  LLVMValueRef d = build_distance(p, c);
-  if (step > 1) {
-    d = LLVMBuildAdd(builder, d, lower_i64(&p->l, step - 1), "");
-    d = LLVMBuildUDiv(builder, d, lower_i64(&p->l, step), "");
+  LLVMPositionBuilderAtEnd(builder, c->plan);
+  LLVMValueRef plan = LLVMBuildPhi(builder, LLVMTypeOf(v), "");
+  LLVMPositionBuilderAtEnd(builder, c->chunk);
+  LLVMValueRef chunk = LLVMBuildPhi(builder, LLVMTypeOf(v), "");
+  LLVMPositionBuilderBefore(builder, v);
+  LLVMValueRef inner = LLVMBuildPhi(builder, LLVMTypeOf(v), "");
+  unsigned n = LLVMCountIncoming(v);
+  for (unsigned i = 0; i < n; i++) {
+    LLVMValueRef value = LLVMGetIncomingValue(v, i);
+    LLVMBasicBlockRef from = LLVMGetIncomingBlock(v, i);
+    if (from == c->loop->latch) {
+      LLVMAddIncoming(inner, &value, &from, 1);
+      LLVMAddIncoming(chunk, &value, &c->settled, 1);
+    } else {
+      LLVMAddIncoming(plan, &value, &from, 1);
+    }
   }
-  return LLVMBuildAdd(builder, d, lower_i64(&p->l, 1), "k");
+  LLVMAddIncoming(chunk, &plan, &c->plan, 1);
+  LLVMAddIncoming(inner, &chunk, &c->enter, 1);
+  LLVMValueRef whole = copied_value(c, v);
+  LLVMAddIncoming(whole, &plan, &c->plan, 1);
+  LLVMReplaceAllUsesWith(v, inner);
+  LLVMInstructionEraseFromParent(v);
+  *chunk_phi = chunk;
+  return plan;
 }
 
-/* chunk: chooses k; leaves for the header by way of the block returned. */
-static void build_chunk(struct gas_pass *p, struct loop *loop, LLVMBasicBlockRef enter) {
+/* --- the parts ------------------------------------------------------------------------------------------------------ */
+
+static LLVMValueRef build_worst(struct gas_pass *p, const struct loop *loop, LLVMValueRef k) {
+  return LLVMBuildMul(p->l.builder, k, lower_i64(&p->l, loop->worst_price ? loop->worst_price : 1), "");
+}
+
+static LLVMValueRef build_counter(struct gas_pass *p) { return LLVMBuildLoad2(p->l.builder, p->l.i64, p->counter, ""); }
+
+/* plan, and what pays for the whole loop behind its copy. */
+static void build_plan(struct gas_pass *p, struct conversion *c, LLVMValueRef start) {
   struct lower *l = &p->l;
   LLVMBuilderRef builder = l->builder;
-  LLVMBasicBlockRef scarce = LLVMInsertBasicBlockInContext(l->context, enter, "scarce");
-  LLVMPositionBuilderAtEnd(builder, loop->chunk);
-  LLVMValueRef sure = build_sure_iterations(p, &loop->count);
-  LLVMValueRef worst = lower_i64(l, loop->worst_price ? loop->worst_price : 1);
-  LLVMValueRef gas = LLVMBuildLoad2(builder, l->i64, p->counter, "");
-  LLVMValueRef is_scarce = LLVMBuildICmp(builder, LLVMIntSGT, LLVMBuildMul(builder, sure, worst, ""), gas, "");
-  gas_weigh_unlikely(p, LLVMBuildCondBr(builder, is_scarce, scarce, enter));
-  LLVMPositionBuilderAtEnd(builder, scarce);
-  LLVMValueRef covered = LLVMBuildSDiv(builder, gas, worst, ""), one = lower_i64(l, 1);
-  LLVMValueRef is_some = LLVMBuildICmp(builder, LLVMIntSGT, covered, one, "");
-  covered = LLVMBuildSelect(builder, is_some, covered, one, "");
-  LLVMBuildBr(builder, enter);
-  LLVMPositionBuilderAtEnd(builder, enter);
-  loop->k = LLVMBuildPhi(builder, l->i64, "k");
-  LLVMAddIncoming(loop->k, &sure, &loop->chunk, 1);
-  LLVMAddIncoming(loop->k, &covered, &scarce, 1);
-  LLVMBuildBr(builder, loop->header);
+  LLVMPositionBuilderAtEnd(builder, c->plan);
+  LLVMValueRef exact, k = gas_build_iterations(p, &c->loop->count, start, &exact);
+  LLVMValueRef is_scarce = LLVMBuildICmp(builder, LLVMIntSGT, build_worst(p, c->loop, k), build_counter(p), "");
+  LLVMValueRef must_chunk = LLVMBuildOr(builder, is_scarce, LLVMBuildNot(builder, exact, ""), "");
+  gas_weigh_unlikely(p, LLVMBuildCondBr(builder, must_chunk, c->chunk, copied_block(c, c->loop->header)));
+  LLVMPositionBuilderAtEnd(builder, c->paid);
+  gas_subtract(p, LLVMBuildMul(builder, k, lower_i64(l, c->loop->price), ""));
+  LLVMBuildBr(builder, c->loop->exit);
 }
 
-/* The latch counts `left` down; the chunk's end pays, looks, and asks the loop's own condition. */
-static void build_settle(struct gas_pass *p, struct loop *loop, LLVMBasicBlockRef enter) {
+/* chunk: chooses k, which the counter may not cover. Returns it, as a phi of `enter`. */
+static LLVMValueRef build_chunk(struct gas_pass *p, struct conversion *c, LLVMValueRef start) {
   struct lower *l = &p->l;
+  LLVMBuilderRef builder = l->builder;
+  LLVMBasicBlockRef scarce = LLVMInsertBasicBlockInContext(l->context, c->enter, "scarce");
+  LLVMPositionBuilderAtEnd(builder, c->chunk);
+  LLVMValueRef sure = gas_build_iterations(p, &c->loop->count, start, NULL), gas = build_counter(p);
+  LLVMValueRef is_scarce = LLVMBuildICmp(builder, LLVMIntSGT, build_worst(p, c->loop, sure), gas, "");
+  LLVMBuildCondBr(builder, is_scarce, scarce, c->enter);
+  LLVMPositionBuilderAtEnd(builder, scarce);
+  LLVMValueRef one = lower_i64(l, 1);
+  LLVMValueRef covered = LLVMBuildSDiv(builder, gas, lower_i64(l, c->loop->worst_price ? c->loop->worst_price : 1), "");
+  LLVMValueRef is_some = LLVMBuildICmp(builder, LLVMIntSGT, covered, one, "");
+  covered = LLVMBuildSelect(builder, is_some, covered, one, "");
+  LLVMBuildBr(builder, c->enter);
+  LLVMPositionBuilderAtEnd(builder, c->enter);
+  LLVMValueRef k = LLVMBuildPhi(builder, l->i64, "k");
+  LLVMAddIncoming(k, &sure, &c->chunk, 1);
+  LLVMAddIncoming(k, &covered, &scarce, 1);
+  LLVMBuildBr(builder, c->loop->header);
+  return k;
+}
+
+/* The latch counts k down; the chunk's end pays, looks, and asks the loop's own condition. */
+static void build_settle(struct gas_pass *p, struct conversion *c, LLVMValueRef k) {
+  struct lower *l = &p->l;
+  struct loop *loop = c->loop;
   LLVMBuilderRef builder = l->builder;
   LLVMBasicBlockRef settle = LLVMAppendBasicBlockInContext(l->context, p->func, "settle");
   LLVMValueRef branch = LLVMGetBasicBlockTerminator(loop->latch), condition = LLVMGetCondition(branch);
   bool exits_when_true = LLVMGetSuccessor(branch, 1) == loop->header;
   LLVMPositionBuilderBefore(builder, LLVMGetFirstInstruction(loop->header));
-  loop->left = LLVMBuildPhi(builder, l->i64, "left");
+  LLVMValueRef left = LLVMBuildPhi(builder, l->i64, "left");
   LLVMPositionBuilderBefore(builder, branch);
-  LLVMValueRef next = LLVMBuildSub(builder, loop->left, lower_i64(l, 1), "");
+  LLVMValueRef next = LLVMBuildSub(builder, left, lower_i64(l, 1), "");
   LLVMValueRef is_more = LLVMBuildICmp(builder, LLVMIntNE, next, LLVMConstNull(l->i64), "");
   LLVMBuildCondBr(builder, is_more, loop->header, settle);
   LLVMInstructionEraseFromParent(branch);
-  LLVMAddIncoming(loop->left, &loop->k, &enter, 1);
-  LLVMAddIncoming(loop->left, &next, &loop->latch, 1);
+  LLVMAddIncoming(left, &k, &c->enter, 1);
+  LLVMAddIncoming(left, &next, &loop->latch, 1);
   LLVMPositionBuilderAtEnd(builder, settle);
-  LLVMValueRef left = gas_subtract(p, LLVMBuildMul(builder, loop->k, lower_i64(l, loop->price), ""));
-  gas_build_check(p, left, loop->settled);
-  LLVMPositionBuilderAtEnd(builder, loop->settled);
+  gas_build_check(p, gas_subtract(p, LLVMBuildMul(builder, k, lower_i64(l, loop->price), "")), c->settled);
+  LLVMPositionBuilderAtEnd(builder, c->settled);
   if (exits_when_true) condition = LLVMBuildNot(builder, condition, "");
-  gas_weigh_unlikely(p, LLVMBuildCondBr(builder, condition, loop->chunk, loop->exit));
-}
-
-/* A way out of the middle pays for the iterations begun: k - left + 1. */
-static void pay_early_exit(struct gas_pass *p, struct loop *loop, LLVMBasicBlockRef from, unsigned successor) {
-  struct lower *l = &p->l;
-  LLVMValueRef terminator = LLVMGetBasicBlockTerminator(from);
-  LLVMBasicBlockRef to = LLVMGetSuccessor(terminator, successor);
-  LLVMBasicBlockRef pay = LLVMAppendBasicBlockInContext(l->context, p->func, "leave");
-  unsigned n = LLVMGetNumSuccessors(terminator);
-  for (unsigned i = successor; i < n; i++)
-    if (LLVMGetSuccessor(terminator, i) == to) LLVMSetSuccessor(terminator, i, pay);
-  replace_sources(p, to, from, pay);
-  LLVMPositionBuilderAtEnd(l->builder, pay);
-  LLVMValueRef begun = LLVMBuildSub(l->builder, loop->k, loop->left, "");
-  begun = LLVMBuildAdd(l->builder, begun, lower_i64(l, 1), "");
-  gas_subtract(p, LLVMBuildMul(l->builder, begun, lower_i64(l, loop->price), ""));
-  LLVMBuildBr(l->builder, to);
-}
-
-static void pay_early_exits(struct gas_pass *p, struct loop *loop) {
-  for (uint32_t b = 0; b < loop->n_body; b++) {
-    if (loop->body[b] == loop->latch) continue;
-    LLVMValueRef terminator = LLVMGetBasicBlockTerminator(loop->body[b]);
-    for (unsigned i = 0; i < LLVMGetNumSuccessors(terminator); i++) {
-      LLVMBasicBlockRef to = LLVMGetSuccessor(terminator, i);
-      uint32_t number = gas_graph_find(&p->graph, to);
-      if (number != NO_BLOCK && !is_in_body(p, loop, to)) pay_early_exit(p, loop, loop->body[b], i);
-    }
-  }
+  gas_weigh_unlikely(p, LLVMBuildCondBr(builder, condition, c->chunk, loop->exit));
 }
 
 /* A branch to the header from outside of the loop, or NULL. */
@@ -431,33 +282,47 @@ static LLVMValueRef find_entry(const struct loop *loop) {
   return NULL;
 }
 
-static void redirect_entries(const struct loop *loop) {
+static void redirect_entries(const struct loop *loop, LLVMBasicBlockRef to) {
   LLVMValueRef terminator;
   while ((terminator = find_entry(loop))) {
     unsigned n = LLVMGetNumSuccessors(terminator);
     for (unsigned i = 0; i < n; i++)
-      if (LLVMGetSuccessor(terminator, i) == loop->header) LLVMSetSuccessor(terminator, i, loop->chunk);
+      if (LLVMGetSuccessor(terminator, i) == loop->header) LLVMSetSuccessor(terminator, i, to);
   }
 }
 
-static void convert(struct gas_pass *p, struct loop *loop) {
-  struct lower *l = &p->l;
+static void convert(struct gas_pass *p, struct conversion *c) {
+  LLVMContextRef context = p->l.context;
+  struct loop *loop = c->loop;
   absorb_sure_markers(p, loop);
-  loop->chunk = LLVMInsertBasicBlockInContext(l->context, loop->header, "chunk");
-  LLVMBasicBlockRef enter = LLVMInsertBasicBlockInContext(l->context, loop->header, "enter");
-  loop->settled = LLVMAppendBasicBlockInContext(l->context, p->func, "settled");
-  redirect_entries(loop);
-  split_phis(p, loop, enter);
-  build_chunk(p, loop, enter);
-  build_settle(p, loop, enter);
-  replace_sources(p, loop->exit, loop->latch, loop->settled);
-  pay_early_exits(p, loop);
+  c->plan = LLVMInsertBasicBlockInContext(context, loop->header, "plan");
+  c->chunk = LLVMInsertBasicBlockInContext(context, loop->header, "chunk");
+  c->enter = LLVMInsertBasicBlockInContext(context, loop->header, "enter");
+  c->paid = LLVMInsertBasicBlockInContext(context, c->chunk, "paid");
+  c->settled = LLVMAppendBasicBlockInContext(context, p->func, "settled");
+  close_uses(p, loop);
+  copy_loop(p, c);
+  redirect_entries(loop, c->plan);
+  connect_exit(p, c);
+  LLVMValueRef plan_start = NULL, chunk_start = NULL;
+  for (LLVMValueRef v = LLVMGetFirstInstruction(loop->header), next; v && LLVMIsAPHINode(v); v = next) {
+    next = LLVMGetNextInstruction(v);
+    bool is_counter = v == loop->count.phi;
+    LLVMValueRef chunk_phi, plan_phi = split_phi(p, c, v, &chunk_phi);
+    if (is_counter) plan_start = plan_phi, chunk_start = chunk_phi;
+  }
+  build_plan(p, c, plan_start);
+  build_settle(p, c, build_chunk(p, c, chunk_start));
 }
 
 void gas_convert_loops(struct gas_pass *p) {
   gas_graph_build(&p->graph, p->func);
-  struct loop *loop = arena_alloc(&p->graph.arena, sizeof *loop);
-  for (uint32_t i = 0; i < p->graph.n; i++)
-    if (recognise(p, loop, i)) convert(p, loop);
+  struct loop loop;
+  for (uint32_t i = 0; i < p->graph.n; i++) {
+    if (!gas_recognise_loop(p, &loop, i)) continue;
+    struct conversion *c = arena_alloc(&p->graph.arena, sizeof *c);
+    c->loop = &loop;
+    convert(p, c);
+  }
   gas_graph_clear(&p->graph);
 }

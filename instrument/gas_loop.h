@@ -1,0 +1,40 @@
+/* Counted loops: what gas_count.c recognises and gas_loop.c converts. */
+#ifndef INSTRUMENT_GAS_LOOP_H
+#define INSTRUMENT_GAS_LOOP_H
+
+#include "instrument/gas_internal.h"
+
+enum {
+  MAX_BODY = 16,          /* blocks of a loop that is converted */
+  MAX_INSTRUCTIONS = 400, /* of its body */
+  MAX_PRICE = 1 << 28,    /* of an iteration: k * price stays within 64 bits */
+  MAX_OFFSET_STEPS = 64,  /* additions of constants followed back to the phi */
+};
+#define MAX_DISTANCE (1ull << 32) /* of 64-bit counters */
+
+/* How a loop counts. */
+struct count {
+  LLVMValueRef phi, bound;
+  uint64_t step, offset;     /* of the phi per iteration; of what is compared from the phi. Modulo 2^64 */
+  LLVMIntPredicate going_on; /* a PRED bound: another iteration */
+  bool is_32;
+};
+
+struct loop {
+  LLVMBasicBlockRef header, latch, exit;
+  uint32_t header_number;
+  LLVMBasicBlockRef body[MAX_BODY];
+  uint32_t n_body, n_instructions;
+  struct count count;
+  uint64_t price, worst_price; /* of every iteration; with all conditional parts */
+  LLVMValueRef marker;
+};
+
+/* Whether block number `header` begins a loop that counts and that LLVM might vectorise; fills *loop. */
+bool gas_recognise_loop(struct gas_pass *p, struct loop *loop, uint32_t header);
+bool gas_loop_has(const struct gas_pass *p, const struct loop *loop, LLVMBasicBlockRef block);
+
+/* Builds k for the phi's value `start`, and, where exact is not NULL, whether it is exact. In 64 bits. */
+LLVMValueRef gas_build_iterations(struct gas_pass *p, const struct count *c, LLVMValueRef start, LLVMValueRef *exact);
+
+#endif
