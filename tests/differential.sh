@@ -16,7 +16,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0 skipped=0
 features=(--mvp-features --enable-mutable-globals --enable-sign-ext --enable-nontrapping-float-to-int --enable-multivalue
-  --enable-bulk-memory)
+  --enable-bulk-memory --enable-tail-call)
 
 # Bytes that follow from the seed alone: make_input SEED SIZE FILE
 make_input() {

@@ -301,6 +301,47 @@ static void test_limits(void **state) {
   buffer_clear(&b);
 }
 
+/* A chain of function types, each below the one before. */
+static void put_subtypes(struct buffer *b, uint32_t n) {
+  put(b, BYTES(HEADER "\1"));
+  put_leb(b, 5 + 5 + (n - 1) * 10);
+  put_leb(b, n);
+  put(b, BYTES("\x50\0\x60\0\0"));
+  for (uint32_t i = 1; i < n; i++) {
+    put(b, BYTES("\x50\1"));
+    put_leb(b, i - 1);
+    put(b, BYTES("\x60\0\0"));
+  }
+}
+
+static void test_subtypes(void **state) {
+  (void)state;
+  struct buffer b = {0};
+  struct gw_error err;
+  put_subtypes(&b, 64); /* 63 above the last one */
+  assert_int_equal(judge(&b, &err), GW_ERROR_NONE);
+  b.size = 0;
+  put_subtypes(&b, 65);
+  assert_int_equal(judge(&b, &err), GW_ERROR_LIMIT);
+  assert_string_equal(err.message, "too many super types of one type");
+  static const struct {
+    const char *bytes;
+    size_t size;
+    const char *message;
+  } bad[] = {
+      {BYTES(HEADER "\1\x0a\2\x60\0\0\x50\1\0\x60\0\0"), "sub type 1 does not match super type 0"}, /* it is final */
+      {BYTES(HEADER "\1\x0d\2\x50\0\x60\0\0\x50\1\0\x60\1\x7f\0"), "sub type 1 does not match super type 0"},
+      {BYTES(HEADER "\1\x07\1\x50\1\0\x60\0\0"), "unknown type 0"}, /* itself */
+  };
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    b.size = 0;
+    put(&b, bad[i].bytes, bad[i].size);
+    assert_int_equal(judge(&b, &err), GW_ERROR_INVALID);
+    if (strncmp(err.message, bad[i].message, strlen(bad[i].message)) != 0) fail_msg("%s", err.message);
+  }
+  buffer_clear(&b);
+}
+
 /* Blocks whose type moves 1000 operands in three bytes must not make validation slow. */
 static void test_type_moves(void **state) {
   (void)state;
@@ -382,10 +423,11 @@ static void test_schedule(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_control),           cmocka_unit_test(test_segments),  cmocka_unit_test(test_canonical),
-      cmocka_unit_test(test_canonical_threads), cmocka_unit_test(test_type_text), cmocka_unit_test(test_messages),
-      cmocka_unit_test(test_refused),           cmocka_unit_test(test_limits),    cmocka_unit_test(test_type_moves),
-      cmocka_unit_test(test_huge_counts),       cmocka_unit_test(test_bad_names), cmocka_unit_test(test_schedule),
+      cmocka_unit_test(test_control),           cmocka_unit_test(test_segments),    cmocka_unit_test(test_canonical),
+      cmocka_unit_test(test_canonical_threads), cmocka_unit_test(test_type_text),   cmocka_unit_test(test_messages),
+      cmocka_unit_test(test_refused),           cmocka_unit_test(test_limits),      cmocka_unit_test(test_subtypes),
+      cmocka_unit_test(test_type_moves),        cmocka_unit_test(test_huge_counts), cmocka_unit_test(test_bad_names),
+      cmocka_unit_test(test_schedule),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
