@@ -316,6 +316,7 @@ static void lower_body(struct lower_func *f) {
   reader_init(&r, m->bytes, f->func->body, f->func->end, &ignored);
   struct instruction in;
   while (f->n_controls && instruction_read(&r, &in)) {
+    lower_locals_split(f);
     if (in.op != OP_LOOP) count_gas(f, in.op); /* a loop's own cost is part of every iteration */
     if (lower_control(f, &in)) continue;
     if (!lower_numeric(f, &in) && !lower_simd(f, &in)) lower_access(f, &in);

@@ -62,6 +62,8 @@ struct lower_func {
   LLVMValueRef value, vmctx, depth;
   LLVMValueRef locals_end; /* terminator of the entry block: allocas go before it */
   uint32_t *run_ends;      /* see lower_local.c */
+  LLVMBasicBlockRef split_block;
+  uint32_t split_count; /* instructions since split_block began */
   LLVMValueRef *stack;
   size_t height;
   struct control *controls; /* indexed by nesting */
@@ -139,6 +141,7 @@ bool lower_simd(struct lower_func *f, const struct instruction *in);
 /* --- lower_local.c --- */
 void lower_locals_begin(struct lower_func *f); /* ends the entry block and begins the body */
 void lower_locals_end(struct lower_func *f);
+void lower_locals_split(struct lower_func *f); /* before each instruction: bounds the length of blocks */
 const struct local *lower_local(struct lower_func *f, uint32_t index);
 
 /* --- lower_memory.c --- */

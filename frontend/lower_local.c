@@ -1,6 +1,9 @@
 /* Locals: allocas that mem2reg turns into SSA. One is made when the body first names it, because a declaration of 50,000 takes
  * six bytes and may stand in a million functions. The table from index to alloca belongs to the module and is as long as the
- * longest declaration; each function notes what it used and leaves the table empty. */
+ * longest declaration; each function notes what it used and leaves the table empty.
+ *
+ * mem2reg looks for the first access to an alloca from the start of a block, for every alloca: many locals in a long block take
+ * quadratic time. So functions with many locals get their blocks cut in pieces. */
 #include "frontend/lower_internal.h"
 
 #include <stdlib.h>
@@ -26,6 +29,20 @@ void lower_locals_end(struct lower_func *f) {
   struct lower *l = f->l;
   for (uint32_t i = 0; i < l->n_used_locals; i++) l->locals[l->used_locals[i]] = (struct local){0};
   l->n_used_locals = 0;
+}
+
+void lower_locals_split(struct lower_func *f) {
+  enum { MANY_LOCALS = 256, LONGEST_BLOCK = 512 };
+  const struct lower *l = f->l;
+  LLVMBasicBlockRef block = LLVMGetInsertBlock(l->builder);
+  if (block != f->split_block) {
+    f->split_block = block;
+    f->split_count = 0;
+  }
+  if (l->n_used_locals < MANY_LOCALS || f->is_dead || ++f->split_count < LONGEST_BLOCK) return;
+  LLVMBasicBlockRef next = lower_new_block(f, "");
+  LLVMBuildBr(l->builder, next);
+  LLVMPositionBuilderAtEnd(l->builder, next);
 }
 
 /* Behind which local each run ends, for the search below. */
