@@ -153,6 +153,10 @@ static void add_string_attribute(const struct lower *l, LLVMValueRef func, const
                           LLVMCreateStringAttribute(l->context, name, strlen(name), value, strlen(value)));
 }
 
+void lower_set_unoptimized(const struct lower *l, LLVMValueRef func) {
+  add_attribute(l, func, LLVMAttributeFunctionIndex, "optnone", 0); /* wants noinline, which all have */
+}
+
 static LLVMValueRef add_function(struct lower *l, const char *name, LLVMTypeRef type) {
   LLVMValueRef func = LLVMAddFunction(l->module, name, type);
   LLVMSetLinkage(func, LLVMInternalLinkage);

@@ -90,6 +90,8 @@ LLVMValueRef lower_store(const struct lower *l, enum alias alias, LLVMValueRef v
 LLVMValueRef lower_intrinsic(const struct lower *l, const char *name, LLVMTypeRef type, LLVMValueRef *args, unsigned n);
 /* The same with a result type that also picks the overload. */
 LLVMValueRef lower_intrinsic2(const struct lower *l, const char *name, LLVMTypeRef result, LLVMTypeRef type, LLVMValueRef arg);
+/* Keeps LLVM's passes, mem2reg included, away from a function. */
+void lower_set_unoptimized(const struct lower *l, LLVMValueRef func);
 /* Calls helpers->ID through vmctx. `offset` and `signature` come from helper.def. */
 LLVMValueRef lower_call_helper(const struct lower *l, LLVMValueRef vmctx, size_t offset, const char *signature,
                                LLVMValueRef *args);

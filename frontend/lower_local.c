@@ -3,7 +3,8 @@
  * longest declaration; each function notes what it used and leaves the table empty.
  *
  * mem2reg looks for the first access to an alloca from the start of a block, for every alloca: many locals in a long block take
- * quadratic time. So functions with many locals get their blocks cut in pieces. */
+ * quadratic time. So functions with many locals get their blocks cut in pieces; and where many locals meet many blocks (far
+ * more than any producer makes), the function is left unoptimised. */
 #include "frontend/lower_internal.h"
 
 #include <stdlib.h>
@@ -25,8 +26,15 @@ void lower_locals_begin(struct lower_func *f) {
   LLVMPositionBuilderAtEnd(l->builder, body);
 }
 
+/* What LLVM needs to follow locals through blocks grows with the product of both. */
+static bool is_too_large_to_optimize(const struct lower_func *f) {
+  enum { MOST_PAIRS = 30000000 };
+  return (uint64_t)f->l->n_used_locals * LLVMCountBasicBlocks(f->value) > MOST_PAIRS;
+}
+
 void lower_locals_end(struct lower_func *f) {
   struct lower *l = f->l;
+  if (is_too_large_to_optimize(f)) lower_set_unoptimized(l, f->value);
   for (uint32_t i = 0; i < l->n_used_locals; i++) l->locals[l->used_locals[i]] = (struct local){0};
   l->n_used_locals = 0;
 }
