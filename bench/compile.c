@@ -3,7 +3,7 @@
  * Shapes are made by this program, each in several sizes (megabytes); what matters is the factor from one size to the next: 2 for
  * twice the bytes is linear. Files are decoded and validated again and again, for megabytes per second on modules as they are. */
 #include "base/buffer.h"
-#include "frontend/module.h"
+#include "frontend/lower.h"
 #include "jit/pipeline.h"
 
 #include <stdio.h>
@@ -225,12 +225,30 @@ enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
 /* --- measuring ---------------------------------------------------------------------------------------------------- */
 
 struct times {
-  double decode, validate, lower;
+  double decode, validate;
+  double lower;   /* to LLVM IR */
+  double prepare; /* what the pipeline does with it before it optimises: SSA form, gas */
 };
 
 static void fail(const char *what, const struct gw_error *err) {
   fprintf(stderr, "bench_compile: %s: %s\n", what, err->message);
   exit(1);
+}
+
+static void measure_lowering(const char *what, const struct module *m, struct times *out) {
+  struct lower_options lower_options = {.gas = true, .schedule = schedule_default()};
+  LLVMContextRef context = LLVMContextCreate();
+  double start = seconds_now();
+  LLVMModuleRef module = lower_module(context, m, &lower_options);
+  out->lower = seconds_now() - start;
+  LLVMDisposeModule(module);
+  LLVMContextDispose(context);
+  struct compile_options options = {.opt_level = 2, .gas = true, .schedule = schedule_default()};
+  struct gw_error err = {0};
+  struct pipeline p = {0};
+  if (!pipeline_run(&p, m, &options, STAGE_LOWERED, &err)) fail(what, &err);
+  out->prepare = p.seconds_lower > out->lower ? p.seconds_lower - out->lower : 0;
+  pipeline_clear(&p);
 }
 
 static void measure(const char *what, const struct buffer *b, bool with_lower, struct times *out) {
@@ -242,14 +260,8 @@ static void measure(const char *what, const struct buffer *b, bool with_lower, s
   start = seconds_now();
   if (!module_validate(&m, &err)) fail(what, &err);
   out->validate = seconds_now() - start;
-  out->lower = 0;
-  if (with_lower) {
-    struct compile_options options = {.opt_level = 2, .gas = true, .schedule = schedule_default()};
-    struct pipeline p = {0};
-    if (!pipeline_run(&p, &m, &options, STAGE_LOWERED, &err)) fail(what, &err);
-    out->lower = p.seconds_lower;
-    pipeline_clear(&p);
-  }
+  out->lower = out->prepare = 0;
+  if (with_lower) measure_lowering(what, &m, out);
   module_clear(&m);
 }
 
@@ -266,8 +278,8 @@ static void print_growth(double now, double before) {
 
 static void report_shape(const struct shape *s, size_t size, const struct times *t, const struct times *before) {
   if (as_json) {
-    printf("%s{\"shape\":\"%s\",\"bytes\":%zu,\"decode\":%.6f,\"validate\":%.6f,\"lower\":%.6f}", is_first ? "" : ",\n", s->name,
-           size, t->decode, t->validate, t->lower);
+    printf("%s{\"shape\":\"%s\",\"bytes\":%zu,\"decode\":%.6f,\"validate\":%.6f,\"lower\":%.6f,\"prepare\":%.6f}",
+           is_first ? "" : ",\n", s->name, size, t->decode, t->validate, t->lower, t->prepare);
     is_first = false;
     return;
   }
@@ -275,6 +287,7 @@ static void report_shape(const struct shape *s, size_t size, const struct times 
   print_growth(t->decode, before->decode);
   print_growth(t->validate, before->validate);
   print_growth(t->lower, before->lower);
+  print_growth(t->prepare, before->prepare);
   printf(" %8.0f\n", (double)size / MB / (t->decode + t->validate));
   fflush(stdout);
 }
@@ -361,7 +374,8 @@ int main(int argc, char **argv) {
   }
   if (as_json) printf("[");
   if (!as_json && at == argc)
-    printf("%-10s %6s%18s%18s%18s %8s\n", "shape", "MB", "decode ms", "validate ms", "lower ms", "d+v MB/s");
+    printf("%-10s %6s%18s%18s%18s%18s %8s\n", "shape", "MB", "decode ms", "validate ms", "lower ms", "SSA and gas ms",
+           "d+v MB/s");
   for (int i = 0; i < N_SHAPES && at == argc; i++)
     if (is_in_list(wanted, shapes[i].name)) run_shape(&shapes[i], sizes, n_sizes, with_lower);
   for (; at < argc; at++) run_file(argv[at]);
