@@ -24,6 +24,22 @@ void arena_clear(struct arena *a) {
   *a = (struct arena){0};
 }
 
+void arena_reset(struct arena *a) {
+  struct arena_chunk *kept = NULL;
+  for (struct arena_chunk *c = a->chunks, *next; c; c = next) {
+    next = c->next;
+    if (!kept && c->size == CHUNK_SIZE)
+      kept = c;
+    else
+      free(c);
+  }
+  *a = (struct arena){.chunks = kept};
+  if (!kept) return;
+  memset(kept->bytes, 0, kept->used);
+  kept->used = 0;
+  kept->next = NULL;
+}
+
 static struct arena_chunk *chunk_create(size_t size) {
   struct arena_chunk *c = calloc(1, sizeof *c + size);
   if (!c) {

@@ -14,6 +14,8 @@ struct arena {
 /* `*a` may be all zero instead. */
 void arena_init(struct arena *a);
 void arena_clear(struct arena *a);
+/* Empty, but with some room at hand. */
+void arena_reset(struct arena *a);
 
 /* Zeroed, aligned to 16 bytes, freed with the arena. Ends the process when the system has no memory left:
  * sizes are bounded by limits long before. */

@@ -296,6 +296,7 @@ LLVMModuleRef lower_module(LLVMContextRef context, const struct module *m, const
   lower_code_table(&l, &arena);
   LLVMDisposeBuilder(l.builder);
   arena_clear(&arena);
+  arena_clear(&l.scratch);
   free(l.locals);
   free(l.used_locals);
   return l.module;

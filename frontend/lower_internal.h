@@ -32,6 +32,7 @@ struct lower {
   LLVMTypeRef charge_type;
   LLVMValueRef alias_tags[ALIAS_COUNT], empty_node;
   unsigned tbaa_kind, invariant_kind;
+  struct arena scratch; /* of functions, one after the other */
   /* Locals of the function under way (lower_local.c). */
   struct local *locals;
   uint32_t *used_locals, n_used_locals, locals_capacity;

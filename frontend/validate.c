@@ -68,7 +68,8 @@ static bool check_func_types(struct validator *v) {
     const struct func *f = &m->funcs[i];
     place(v, f->body);
     if (f->import != NO_INDEX) v->in.offset = m->imports[f->import].offset;
-    if (!validator_func_type(v, f->type)) return false;
+    const struct func_type *type = validator_func_type(v, f->type);
+    if (!type || !count_moves(v, type->n_params + type->n_results)) return false;
   }
   for (uint32_t i = 0; i < m->n_tags; i++) {
     const struct func_type *type = validator_func_type(v, m->tags[i].type);

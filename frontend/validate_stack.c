@@ -41,8 +41,7 @@ val_type pop_expect(struct validator *v, val_type t) {
   return VAL_BOT;
 }
 
-/* False when the module has moved more types than it may. */
-static bool count_moves(struct validator *v, uint32_t n) {
+bool count_moves(struct validator *v, uint32_t n) {
   v->n_type_moves += n;
   if (v->n_type_moves <= limit_table[LIMIT_TYPE_MOVES].value) return true;
   return validator_fail(v, GW_ERROR_LIMIT, "too many %s", limit_table[LIMIT_TYPE_MOVES].words);

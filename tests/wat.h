@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define WAT_FEATURES "--enable-extended-const --enable-tail-call --enable-relaxed-simd --enable-memory64 --enable-multi-memory"
+
 static inline void wat_fail(const char *what, const char *why) {
   fprintf(stderr, "%s: %s\n", what, why);
   exit(1);
@@ -17,13 +19,12 @@ static inline void wat_fail(const char *what, const char *why) {
 
 /* The module of `text`; the program ends when it does not assemble or validate. */
 static inline struct gw_module *wat_module(struct gw_engine *engine, const char *text) {
-  char source[] = "/tmp/gasworks-wat-XXXXXX", binary[64], command[256];
+  char source[] = "/tmp/gasworks-wat-XXXXXX", binary[64], command[512];
   int fd = mkstemp(source);
   if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text)) wat_fail("wat", "cannot write a temporary file");
   close(fd);
   snprintf(binary, sizeof binary, "%s.wasm", source);
-  snprintf(command, sizeof command, "wat2wasm --debug-names --enable-extended-const --enable-tail-call --enable-relaxed-simd %s -o %s",
-           source, binary);
+  snprintf(command, sizeof command, "wat2wasm --debug-names " WAT_FEATURES " %s -o %s", source, binary);
   if (system(command) != 0) wat_fail("wat2wasm", text);
   struct buffer bytes = {0};
   struct gw_error err = {0};
