@@ -1,0 +1,177 @@
+/* against_v8: what this engine makes of modules, for comparison with another engine and between optimisation levels.
+ *
+ *   against_v8 [--gas on|off] FILE.wasm...
+ *
+ * For modules that closed_module.js made: no imports; functions "%..." without parameters that return integers; memories "%m...".
+ * Every file is run at -O2 and at -O0, in a process of its own. Output:
+ *
+ *   module FILE
+ *   -O2
+ *   %f0 1 2 gas 30                a call and its results, or the trap's name
+ *   %m0 65536 123456              at the end, each memory's size and digest
+ *   -O0
+ *   ...
+ *   end                           absent after a crash, of which the process speaks on the next line
+ *
+ * What a memory holds after an access out of bounds is not defined (docs/architecture.md), so calls after such a trap get a new
+ * instance. */
+#include "base/buffer.h"
+#include "frontend/module.h"
+#include "gasworks.h"
+#include "runtime/instance.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MAX_MODULE = 16 << 20, MAX_VALUES = 2048, GAS_LIMIT = 100000000, CHILD_SECONDS = 60 };
+
+struct driver {
+  struct gw_engine *engine;
+  struct gw_store *store;
+  struct gw_module *module;
+  struct gw_instance *instance;
+  union gw_value values[MAX_VALUES];
+};
+
+static const struct module *decoded(const struct driver *d) { return gw_module_decoded(d->module); }
+
+static bool is_probe(const struct export *e, enum extern_kind kind) {
+  return e->kind == kind && e->name.size > 0 && e->name.bytes[0] == '%';
+}
+
+static void print_failure(const struct gw_error *err) {
+  printf(" %s", err->code == GW_ERROR_TRAP ? gw_trap_message(err->trap) : err->message);
+}
+
+/* A new instance in a new store, in place of the old ones. False: it said why. */
+static bool renew(struct driver *d, const struct gw_store_options *options) {
+  struct gw_error err = {0};
+  gw_store_destroy(d->store);
+  d->instance = NULL;
+  d->store = gw_store_create(d->engine, options, &err);
+  if (d->store) d->instance = gw_instance_create(d->store, d->module, NULL, NULL, &err);
+  if (d->instance) return true;
+  printf("instantiation");
+  print_failure(&err);
+  printf("\n");
+  return false;
+}
+
+/* Whether the instance can be used further. */
+static bool call(struct driver *d, const struct export *e) {
+  const struct func_type *type = &decoded(d)->types[decoded(d)->funcs[e->index].type].func;
+  struct gw_extern export;
+  struct gw_error err = {0};
+  printf("%.*s", (int)e->name.size, e->name.bytes);
+  if (type->n_params > 0 || type->n_results > MAX_VALUES ||
+      !gw_instance_export(d->instance, e->name.bytes, e->name.size, &export)) {
+    printf(" no call\n");
+    return true;
+  }
+  if (gw_call(d->store, export.of.func, d->values, &err)) {
+    for (uint32_t i = 0; i < type->n_results; i++) {
+      bool is_long = val_kind(type->results[i]) == VAL_I64;
+      printf(" %" PRIu64, is_long ? d->values[i].u64 : d->values[i].u32);
+    }
+  } else {
+    print_failure(&err);
+  }
+  printf(" gas %" PRIu64 "\n", gw_store_gas_used(d->store));
+  return !(err.code == GW_ERROR_TRAP && err.trap == GW_TRAP_MEMORY_OUT_OF_BOUNDS);
+}
+
+/* FNV-1a by words of 4 bytes, so that JavaScript can do it with Math.imul. */
+static uint32_t digest(const uint8_t *bytes, uint64_t size) {
+  uint32_t hash = 2166136261u, word;
+  for (uint64_t i = 0; i + 4 <= size; i += 4) {
+    memcpy(&word, bytes + i, 4);
+    hash = (hash ^ word) * 16777619u;
+  }
+  return hash;
+}
+
+static void print_memory(const struct driver *d, const struct export *e) {
+  const struct memory_ctx *memory = &d->instance->memories[e->index]->ctx;
+  printf("%.*s %" PRIu64 " %" PRIu32 "\n", (int)e->name.size, e->name.bytes, memory->bytes, digest(memory->base, memory->bytes));
+}
+
+static void run(struct driver *d) {
+  const struct gw_store_options options = {.gas_limit = GAS_LIMIT};
+  const struct module *m = decoded(d);
+  if (!renew(d, &options)) return;
+  for (uint32_t i = 0; i < m->n_exports; i++) {
+    if (is_probe(&m->exports[i], EXTERN_FUNC) && !call(d, &m->exports[i]) && !renew(d, &options)) return;
+  }
+  for (uint32_t i = 0; i < m->n_exports; i++) {
+    if (is_probe(&m->exports[i], EXTERN_MEMORY)) print_memory(d, &m->exports[i]);
+  }
+}
+
+static void run_level(const struct buffer *bytes, uint32_t level, bool gas) {
+  static struct driver driver;
+  struct driver *d = &driver;
+  struct gw_error err = {0};
+  printf("-O%u\n", level);
+  *d = (struct driver){.engine =
+                           gw_engine_create(&(struct gw_engine_options){.opt_level = level, .gas = gas, .verify = true}, &err)};
+  if (d->engine) d->module = gw_module_create(d->engine, bytes->bytes, bytes->size, &err);
+  if (d->module) run(d);
+  if (err.code != GW_ERROR_NONE) printf("error: %s\n", err.message);
+  gw_store_destroy(d->store);
+  gw_module_release(d->module);
+  gw_engine_destroy(d->engine);
+}
+
+static int run_file(const char *path, bool gas) {
+  struct buffer bytes = {0};
+  struct gw_error err = {0};
+  alarm(CHILD_SECONDS);
+  if (buffer_read_file(&bytes, path, MAX_MODULE, &err)) {
+    run_level(&bytes, 2, gas);
+    run_level(&bytes, 0, gas);
+  } else {
+    printf("error: %s\n", err.message);
+  }
+  printf("end\n");
+  buffer_clear(&bytes);
+  return 0;
+}
+
+/* Loads the compiler, so that the children need not. */
+static void warm_up(void) {
+  static const uint8_t empty[] = {0, 'a', 's', 'm', 1, 0, 0, 0};
+  struct gw_error err = {0};
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.opt_level = 2}, &err);
+  struct gw_module *module = engine ? gw_module_create(engine, empty, sizeof empty, &err) : NULL;
+  if (module) gw_module_compile(module, &err);
+  if (err.code != GW_ERROR_NONE) fprintf(stderr, "against_v8: %s\n", err.message);
+  gw_module_release(module);
+  gw_engine_destroy(engine);
+}
+
+static void run_child(const char *path, bool gas) {
+  int status = -1;
+  printf("module %s\n", path);
+  fflush(stdout);
+  pid_t pid = fork();
+  if (pid == 0) exit(run_file(path, gas));
+  if (pid > 0) waitpid(pid, &status, 0);
+  if (status != 0)
+    printf("\ncrash: %s %d\n", WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : status);
+}
+
+int main(int argc, char **argv) {
+  bool gas = true;
+  warm_up();
+  for (int i = 1; i < argc; i++) {
+    if (strcmp(argv[i], "--gas") == 0 && i + 1 < argc)
+      gas = strcmp(argv[++i], "off") != 0;
+    else
+      run_child(argv[i], gas);
+  }
+  return 0;
+}

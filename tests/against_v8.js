@@ -1,0 +1,252 @@
+'use strict';
+// Random modules made by Binaryen: what V8 and this engine make of them must agree, and -O2 and -O0 must agree in gas too.
+//
+//   against_v8.js PROGRAM WASM_OPT [--seconds S] [--count N] [--seed N] [--keep-going]
+//
+// PROGRAM is build/*/against_v8, WASM_OPT the script of that name in npm's binaryen. A seed always gives the same module.
+// Modules on which somebody disagrees stay in $TMPDIR/gasworks-against-v8. What is known to differ: docs/fuzzing.md.
+const fs = require('fs');
+const os = require('os');
+const path = require('path');
+const crypto = require('crypto');
+const { spawn } = require('child_process');
+const { parseArgs } = require('util');
+const { closeModule } = require('./closed_module.js');
+
+const BATCH = 25, MOST_FAILURES = 10;
+
+// Which features a module may use: by its seed, in turn. `pass` runs on what was generated.
+const base = ['sign-ext', 'mutable-globals', 'nontrapping-float-to-int', 'bulk-memory', 'multivalue', 'extended-const'];
+const references = [...base, 'reference-types', 'tail-call'];
+const profiles = [
+  { features: base },
+  { features: [...base, 'simd'] },
+  { features: references },
+  { features: [...references, 'simd', 'exception-handling'], pass: '--translate-to-exnref' },
+  { features: [...references, 'memory64', 'multimemory'] },
+  { features: [...references, 'simd', 'exception-handling', 'memory64', 'multimemory'], pass: '--translate-to-exnref' },
+  // Modules with both forms of exception handling are refused by V8: only the levels are compared then.
+  { features: [...references, 'exception-handling'] },
+  // V8 does what the CPU does, or lacks the feature: only the levels are compared.
+  { features: [...references, 'simd', 'relaxed-simd', 'custom-page-sizes', 'wide-arithmetic'], isAlone: true },
+];
+
+// --- generating: wasm-opt many times in this process, compiled once
+
+function loadGenerator(script) {
+  const source = fs.readFileSync(script, 'utf8').replace(/^#!.*\n/, '');
+  const names = ['Module', 'WebAssembly', 'require', 'module', 'exports', '__filename', '__dirname'];
+  const start = new Function(...names, source);
+  let compiled;
+  const instantiate = async (bytes, imports) => {
+    compiled ??= new WebAssembly.Module(bytes);
+    return { instance: new WebAssembly.Instance(compiled, imports) };
+  };
+  const api = Object.create(WebAssembly, { instantiate: { value: instantiate } });
+  const fromCompiled = (imports, done) => done(new WebAssembly.Instance(compiled, imports));
+  // Resolves to whether it succeeded; the script reports its status as this process's.
+  return (args) => new Promise((resolve) => {
+    process.exitCode = 0;
+    const options = { arguments: args, print() {}, printErr() {} };
+    options.postRun = () => {
+      resolve(!process.exitCode);
+      process.exitCode = 0;
+    };
+    if (compiled) options.instantiateWasm = fromCompiled;
+    start(options, api, require, {}, {}, script, path.dirname(script));
+  });
+}
+
+function randomBytes(seed, size) {
+  const cipher = crypto.createCipheriv('aes-128-ctr', String(seed).padStart(16, '0'), Buffer.alloc(16));
+  return cipher.update(Buffer.alloc(size));
+}
+
+async function makeModule(generate, directory, seed) {
+  const profile = profiles[seed % profiles.length];
+  const [input, output] = ['input', `${seed}.wasm`].map((name) => path.join(directory, name));
+  fs.writeFileSync(input, randomBytes(seed, 100 + ((seed * 37) % 11) * 110));
+  const features = ['--mvp-features', ...profile.features.map((f) => `--enable-${f}`)];
+  const more = profile.pass ? [profile.pass] : [];
+  if (!(await generate([input, '-ttf', '--denan', ...features, ...more, '-o', output]))) return null;
+  const bytes = closeModule(fs.readFileSync(output));
+  fs.writeFileSync(output, bytes);
+  return { seed, profile, path: output, bytes };
+}
+
+// --- V8
+
+// V8's messages in our words. Where one of both has one message for several traps, they are one here.
+const v8Traps = [
+  [/unreachable/, 'unreachable'],
+  [/memory access out of bounds|data segment/, 'out of bounds memory access'],
+  [/(divide|remainder) by zero/, 'integer divide by zero'],
+  [/divide result unrepresentable|float unrepresentable/, 'integer overflow'],
+  [/null function or function signature|table index is out of bounds|table (access )?out of bounds|element segment/, 'table trap'],
+  [/dereferencing a null pointer/, 'null reference'],
+  [/rethrowing null/, 'null exception reference'],
+  [/call stack/, 'call stack exhausted'],
+];
+const ourTraps = [
+  [/(undefined|uninitialized) element|indirect call type mismatch|out of bounds table access/, 'table trap'],
+  [/invalid conversion to integer/, 'integer overflow'],
+  [/null function reference/, 'null reference'],
+];
+
+function trapName(error) {
+  if (error instanceof WebAssembly.Exception) return 'uncaught exception';
+  return v8Traps.find(([pattern]) => pattern.test(error.message))?.[1] ?? String(error);
+}
+
+const unsigned = (value) => (typeof value === 'bigint' ? BigInt.asUintN(64, value) : value >>> 0);
+
+function digest(buffer) {
+  let hash = 2166136261;
+  for (const word of new Uint32Array(buffer, 0, buffer.byteLength >>> 2)) hash = Math.imul(hash ^ word, 16777619);
+  return hash >>> 0;
+}
+
+function runInV8(bytes) {
+  let compiled, instance;
+  try {
+    compiled = new WebAssembly.Module(bytes);
+  } catch (error) {
+    return { refusal: error.message };
+  }
+  const lines = [];
+  const renew = () => {
+    try {
+      instance = new WebAssembly.Instance(compiled);
+    } catch (error) {
+      lines.push(`instantiation ${trapName(error)}`);
+    }
+    return instance;
+  };
+  const names = WebAssembly.Module.exports(compiled).map((e) => e.name).filter((name) => name[0] === '%');
+  if (!renew()) return { lines };
+  for (const name of names.filter((n) => n[1] !== 'm')) {
+    try {
+      const result = instance.exports[name]();
+      const results = result === undefined ? [] : Array.isArray(result) ? result : [result];
+      lines.push([name, ...results.map(unsigned)].join(' '));
+    } catch (error) {
+      lines.push(`${name} ${trapName(error)}`);
+      if (!lines.at(-1).endsWith('out of bounds memory access')) continue;
+      instance = undefined;
+      if (!renew()) return { lines };
+    }
+  }
+  for (const name of names.filter((n) => n[1] === 'm')) {
+    const { buffer } = instance.exports[name];
+    lines.push(`${name} ${buffer.byteLength} ${digest(buffer)}`);
+  }
+  return { lines };
+}
+
+// --- this engine
+
+function runEngine(program, directory, modules) {
+  const output = path.join(directory, 'engine.txt');
+  const file = fs.openSync(output, 'w');
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, modules.map((m) => m.path), { stdio: ['ignore', file, file] });
+    child.on('error', reject);
+    child.on('close', () => {
+      fs.closeSync(file);
+      const texts = fs.readFileSync(output, 'latin1').split(/^module .*\n/m).slice(1);
+      resolve(texts.map((text) => {
+        const [, fast, slow] = /^-O2\n(.*)^-O0\n(.*)^end\n$/ms.exec(text) ?? [];
+        return fast === undefined ? { crash: text } : { fast: fast.split('\n'), slow: slow.split('\n') };
+      }));
+    });
+  });
+}
+
+function fold(line) {
+  for (const [pattern, name] of ourTraps) line = line.replace(pattern, name);
+  return line.replace(/ gas \d+$/, '');
+}
+
+// Gas at a memory access out of bounds is a lower bound until the precise tier is there (docs/gas.md, section 5).
+const withoutUnsureGas = (line) => (line.includes('out of bounds memory access') ? fold(line) : line);
+
+// How deep recursion may go is each engine's own affair; what comes after is not comparable.
+function untilExhaustion(lines) {
+  const at = lines.findIndex((line) => line.includes('call stack exhausted'));
+  return at < 0 ? lines : lines.slice(0, at);
+}
+
+function firstDifference(left, right) {
+  for (let i = 0; i < Math.max(left.length, right.length); i++) {
+    if (left[i] !== right[i]) return `"${left[i]}", "${right[i]}"`;
+  }
+  return null;
+}
+
+// Why the module fails, or null.
+function judge(module, ours, tally) {
+  if (ours.crash !== undefined) return `the engine ended early: ${ours.crash.slice(-500)}`;
+  const levels = firstDifference(ours.fast.map(withoutUnsureGas), ours.slow.map(withoutUnsureGas));
+  if (levels) return `-O2 and -O0 differ: ${levels}`;
+  if (ours.fast[0]?.startsWith('error: ')) return ours.fast[0];
+  if (module.profile.isAlone) return null;
+  const { lines, refusal } = runInV8(module.bytes);
+  if (refusal && !/mix of legacy and new exception handling/.test(refusal)) return `V8 refuses the module: ${refusal}`;
+  if (refusal) return null;
+  let [v8, fast] = [lines, ours.fast.filter((line) => line).map(fold)];
+  if (v8.concat(fast).some((line) => line.includes('call stack exhausted'))) {
+    const most = Math.min(untilExhaustion(v8).length, untilExhaustion(fast).length);
+    [v8, fast] = [v8.slice(0, most), fast.slice(0, most)];
+    tally.exhausted++;
+  }
+  tally.compared++;
+  tally.calls += v8.length;
+  tally.trapped += v8.filter((line) => /[a-z]{4}/.test(line)).length;
+  const difference = firstDifference(v8, fast);
+  return difference && `V8 and -O2 differ: ${difference}`;
+}
+
+function keep(module, reason) {
+  const directory = path.join(os.tmpdir(), 'gasworks-against-v8');
+  fs.mkdirSync(directory, { recursive: true });
+  const kept = path.join(directory, path.basename(module.path));
+  fs.writeFileSync(kept, module.bytes);
+  console.log(`FAIL seed ${module.seed}: ${reason} (kept as ${kept})`);
+}
+
+async function main() {
+  const { values, positionals: [program, script] } = parseArgs({
+    allowPositionals: true,
+    options: {
+      seconds: { type: 'string', default: '15' }, count: { type: 'string', default: 'Infinity' },
+      seed: { type: 'string', default: '1' }, 'keep-going': { type: 'boolean', default: false },
+    },
+  });
+  const end = Date.now() + Number(values.seconds) * 1000;
+  const last = Number(values.seed) + Number(values.count);
+  const generate = loadGenerator(path.resolve(script));
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'against-v8-'));
+  const tally = { passed: 0, failed: 0, skipped: 0, compared: 0, calls: 0, trapped: 0, exhausted: 0 };
+  for (let seed = Number(values.seed); seed < last && Date.now() < end && (values['keep-going'] || tally.failed < MOST_FAILURES);) {
+    const modules = [];
+    for (const stop = Math.min(seed + BATCH, last); seed < stop; seed++) {
+      const module = await makeModule(generate, directory, seed);
+      if (module) modules.push(module);
+      else tally.skipped++;
+    }
+    const answers = await runEngine(program, directory, modules);
+    modules.forEach((module, i) => {
+      const reason = judge(module, answers[i] ?? { crash: 'no answer' }, tally);
+      tally[reason ? 'failed' : 'passed']++;
+      if (reason) keep(module, reason);
+      fs.rmSync(module.path);
+    });
+    if (tally.passed % 1000 < BATCH && tally.passed > BATCH) console.log(`seed ${seed}: ${JSON.stringify(tally)}`);
+  }
+  fs.rmSync(directory, { recursive: true });
+  console.log(`${tally.compared} modules compared with V8: ${tally.calls} calls, of which ${tally.trapped} trapped; in ${tally.exhausted} the stack was exhausted`);
+  console.log(`${tally.passed} passed, ${tally.failed} failed, ${tally.skipped} skipped`);
+  process.exit(tally.failed === 0 && tally.passed > 0 ? 0 : 1);
+}
+
+main();
