@@ -1,0 +1,607 @@
+/* docs/gas.md, sentence by sentence: what blocks, dynamic work, traps and slices cost, and what running out leaves behind. Whole
+ * programs and generated loops are the business of the oracle (gas_oracle.js). */
+#include "instrument/cost.h"
+#include "tests/wat.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+enum { LEVELS = 4 };
+
+static struct gw_engine *engines[LEVELS];
+static const uint64_t slices[] = {0, 1, 7, 100, 5000};
+enum { N_SLICES = sizeof slices / sizeof *slices };
+
+#define G(id) ((uint64_t)schedule_default()->gas[COST_##id])
+
+/* --- running rows ------------------------------------------------------------------------------------------------- */
+
+/* One function without parameters: what it costs and how it ends. */
+struct row {
+  const char *what, *items, *body; /* `items` stand beside the function in the module */
+  uint64_t gas;
+  enum gw_trap trap;
+};
+
+static enum gw_trap host_nothing(struct gw_instance *caller, void *env, union gw_value *values) {
+  (void)caller, (void)env, (void)values;
+  return GW_TRAP_NONE;
+}
+
+/* Charges what it is told, then may trap. */
+static enum gw_trap host_charge(struct gw_instance *caller, void *env, union gw_value *values) {
+  (void)env;
+  if (!gw_instance_charge(caller, values[0].u32)) return GW_TRAP_OUT_OF_GAS;
+  return values[1].i32 == 1 ? GW_TRAP_HOST : values[1].i32 == 2 ? GW_TRAP_EXIT : GW_TRAP_NONE;
+}
+
+static bool resolve_host(void *env, const struct gw_import *import, struct gw_extern *out) {
+  static const struct gw_host_func rows[] = {{"host", "nothing", "_", host_nothing}, {"host", "charge", "_ii", host_charge}};
+  (void)env;
+  bool is_charge = import->field_size == strlen("charge") && memcmp(import->field, "charge", import->field_size) == 0;
+  *out = (struct gw_extern){.kind = GW_EXTERN_HOST_FUNC, .of.host.func = &rows[is_charge]};
+  return true;
+}
+
+static struct gw_store *open_store(struct gw_engine *engine, uint64_t limit, uint64_t slice) {
+  struct gw_error err = {0};
+  struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){.gas_limit = limit, .slice = slice}, &err);
+  if (!store) fail_msg("%s", err.message);
+  return store;
+}
+
+static struct gw_instance *instantiate(struct gw_store *store, struct gw_module *module, gw_resolve_fn resolve, void *env) {
+  struct gw_error err = {0};
+  struct gw_instance *instance = gw_instance_create(store, module, resolve, env, &err);
+  if (!instance) fail_msg("%s", err.message);
+  return instance;
+}
+
+static struct func_ref *find(struct gw_instance *instance, const char *name) {
+  struct gw_extern found;
+  if (!gw_instance_export(instance, name, strlen(name), &found)) fail_msg("no export %s", name);
+  return found.of.func;
+}
+
+static void run_row(const struct row *r, struct gw_module *module, int level, uint64_t slice) {
+  union gw_value values[4] = {0};
+  struct gw_error err = {0};
+  struct gw_store *store = open_store(engines[level], 0, slice);
+  struct gw_instance *instance = instantiate(store, module, resolve_host, NULL);
+  bool ok = gw_call(store, find(instance, "f"), values, &err);
+  enum gw_trap trap = ok ? GW_TRAP_NONE : err.trap;
+  if (trap != r->trap || gw_store_gas_used(store) != r->gas)
+    fail_msg("%s, -O%d, slice %d: %s, gas %d; must be %s, gas %d", r->what, level, (int)slice, gw_trap_message(trap),
+             (int)gw_store_gas_used(store), gw_trap_message(r->trap), (int)r->gas);
+  gw_store_destroy(store);
+}
+
+static void run_rows(const struct row *rows, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    char text[8192];
+    snprintf(text, sizeof text, "(module %s (func (export \"f\") %s))", rows[i].items ? rows[i].items : "", rows[i].body);
+    for (int level = 0; level < LEVELS; level++) {
+      struct gw_module *module = wat_module(engines[level], text);
+      for (int s = 0; s < N_SLICES; s++) run_row(&rows[i], module, level, slices[s]);
+      gw_module_release(module);
+    }
+  }
+}
+#define RUN(rows) run_rows(rows, sizeof rows / sizeof *rows)
+
+/* --- section 2: blocks -------------------------------------------------------------------------------------------- */
+
+/* A trap that nobody can foresee, and work that costs one ALU each. */
+#define CELL "(global $zero (export \"zero\") (mut i32) (i32.const 0))"
+#define TRAP_HERE "(drop (i32.div_u (i32.const 1) (global.get $zero)))"
+#define ALU1 "(global.set $zero (i32.eqz (i32.eqz (global.get $zero))))"
+
+/* Costs of the above. */
+static uint64_t trap_here(void) { return G(DIV) + G(GLOBAL); }
+static uint64_t alu1(void) { return 2 * G(ALU) + 2 * G(GLOBAL); }
+
+static void test_block_starts(void **state) {
+  (void)state;
+  const uint64_t t = trap_here(), w = alu1(), cond = G(GLOBAL);
+  const struct row rows[] = {
+      {"an empty function", NULL, "", 0, GW_TRAP_NONE},
+      {"a block is charged when it is entered", CELL, TRAP_HERE ALU1 ALU1, t + 2 * w, GW_TRAP_INTEGER_DIVIDE_BY_ZERO},
+      {"block, nop and drop end nothing", CELL, "(block " TRAP_HERE "nop " ALU1 ")", t + w, GW_TRAP_INTEGER_DIVIDE_BY_ZERO},
+      {"the end of a block ends one", CELL, "(block " TRAP_HERE ")" ALU1, t, GW_TRAP_INTEGER_DIVIDE_BY_ZERO},
+      {"the loop's own cost belongs to the block behind it", CELL, TRAP_HERE "(loop " ALU1 ")", t,
+       GW_TRAP_INTEGER_DIVIDE_BY_ZERO},
+      {"loop starts one", CELL, ALU1 "(loop " TRAP_HERE ")", w + G(LOOP) + t, GW_TRAP_INTEGER_DIVIDE_BY_ZERO},
+      {"the end of a loop ends none", CELL, "(loop " TRAP_HERE ")" ALU1, G(LOOP) + t + w, GW_TRAP_INTEGER_DIVIDE_BY_ZERO},
+      {"if belongs to the block it ends", CELL, TRAP_HERE "(if (global.get $zero) (then " ALU1 "))", t + cond + G(BRANCH),
+       GW_TRAP_INTEGER_DIVIDE_BY_ZERO},
+      {"an arm not taken costs nothing", CELL, "(if (global.get $zero) (then " ALU1 "))", cond + G(BRANCH), GW_TRAP_NONE},
+      {"else starts one", CELL, "(if (global.get $zero) (then " ALU1 ALU1 ") (else " ALU1 "))", cond + G(BRANCH) + w,
+       GW_TRAP_NONE},
+      {"the end of an arm ends one", CELL, "(if (i32.eqz (global.get $zero)) (then " TRAP_HERE "))" ALU1,
+       cond + G(ALU) + G(BRANCH) + t, GW_TRAP_INTEGER_DIVIDE_BY_ZERO},
+      {"br_if ends one, taken or not", CELL, "(block " TRAP_HERE "(br_if 0 (global.get $zero)) " ALU1 ")", t + cond + G(BRANCH),
+       GW_TRAP_INTEGER_DIVIDE_BY_ZERO},
+      {"br_if not taken", CELL, "(block (br_if 0 (global.get $zero)) " ALU1 ")", cond + G(BRANCH) + w, GW_TRAP_NONE},
+      {"br_if taken", CELL, "(block (br_if 0 (i32.eqz (global.get $zero))) " ALU1 ")", cond + G(ALU) + G(BRANCH), GW_TRAP_NONE},
+      {"behind br", CELL, "(block (br 0) " ALU1 ")", G(BRANCH), GW_TRAP_NONE},
+      {"behind br_table", CELL, "(block (block (br_table 0 1 (global.get $zero)) " ALU1 ")" ALU1 ")", cond + G(BR_TABLE) + w,
+       GW_TRAP_NONE},
+      {"behind return", CELL, "(block (return) " ALU1 ")" ALU1, 0, GW_TRAP_NONE},
+      {"behind unreachable", CELL, ALU1 "(unreachable) " ALU1, w, GW_TRAP_UNREACHABLE},
+      {"unreachable code, up to else", CELL, "(if (global.get $zero) (then (return) " ALU1 ") (else " ALU1 "))",
+       cond + G(BRANCH) + w, GW_TRAP_NONE},
+      {"blocks in unreachable code", CELL, "(return) (block (loop " ALU1 " (br_if 0 (global.get $zero))) " ALU1 ")" ALU1, 0,
+       GW_TRAP_NONE},
+      {"behind a block that nobody leaves", CELL, "(block (return) " ALU1 ") " ALU1, 0, GW_TRAP_NONE},
+  };
+  RUN(rows);
+}
+
+static void test_block_calls(void **state) {
+  (void)state;
+  const uint64_t t = trap_here(), w = alu1();
+  const char *callee = CELL "(type $t (func)) (table 2 funcref) (elem (i32.const 0) $g $g) (func $g " TRAP_HERE ALU1 ")";
+  const char *tail = CELL "(func $g " ALU1 ")";
+  const struct row rows[] = {
+      {"a call ends no block", callee, "(call $g) " ALU1, G(CALL) + w + t + w, GW_TRAP_INTEGER_DIVIDE_BY_ZERO},
+      {"an indirect call neither", callee, "(call_indirect (type $t) (global.get $zero)) " ALU1,
+       G(CALL_INDIRECT) + G(GLOBAL) + w + t + w, GW_TRAP_INTEGER_DIVIDE_BY_ZERO},
+      {"a tail call ends one", tail, "(return_call $g) " ALU1, G(CALL) + w, GW_TRAP_NONE},
+      {"callee and caller add up", tail, "(call $g) (call $g) " ALU1, 2 * G(CALL) + 3 * w, GW_TRAP_NONE},
+  };
+  RUN(rows);
+}
+
+static void test_loops(void **state) {
+  (void)state;
+  const uint64_t w = alu1(), turn = G(LOOP) + w + G(ALU) + G(BRANCH);
+  const char *count = CELL "(global $n (mut i32) (i32.const 37))";
+#define DOWN                                                                                                                \
+  "(local $i i32) (local.set $i (global.get $n)) (loop " ALU1 " (br_if 0 (local.tee $i (i32.sub (local.get $i) (i32.const " \
+  "1)))))"
+  const struct row rows[] = {
+      {"every iteration pays for its loop", count, DOWN, G(GLOBAL) + 37 * turn, GW_TRAP_NONE},
+      {"a loop that does nothing is not free", "(global $n (mut i32) (i32.const 1000))",
+       "(local $i i32) (local.set $i (global.get $n)) (loop (br_if 0 (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))",
+       G(GLOBAL) + 1000 * (G(LOOP) + G(ALU) + G(BRANCH)), GW_TRAP_NONE},
+      {"a loop with a result that nobody uses", "",
+       "(local $i i32) (local.set $i (i32.const 100000)) "
+       "(loop (drop (i32.mul (local.get $i) (i32.const 3))) (br_if 0 (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))",
+       100000 * (G(LOOP) + G(MUL) + G(ALU) + G(BRANCH)), GW_TRAP_NONE},
+  };
+  RUN(rows);
+}
+
+/* --- section 3: work that depends on an operand -------------------------------------------------------------------- */
+
+#define MEMORY "(memory 1 5) (data $d \"0123456789abcdefghij\")"
+
+static void test_memory_work(void **state) {
+  (void)state;
+  const uint64_t unit = G(MEMORY_BYTES_16), page = G(MEMORY_PAGE);
+  const struct row rows[] = {
+      {"memory.fill of nothing", MEMORY, "(memory.fill (i32.const 9) (i32.const 1) (i32.const 0))", G(BULK), GW_TRAP_NONE},
+      {"memory.fill of 1 byte", MEMORY, "(memory.fill (i32.const 9) (i32.const 1) (i32.const 1))", G(BULK) + unit, GW_TRAP_NONE},
+      {"memory.fill of 16 bytes", MEMORY, "(memory.fill (i32.const 9) (i32.const 1) (i32.const 16))", G(BULK) + unit,
+       GW_TRAP_NONE},
+      {"memory.fill of 17 bytes", MEMORY, "(memory.fill (i32.const 9) (i32.const 1) (i32.const 17))", G(BULK) + 2 * unit,
+       GW_TRAP_NONE},
+      {"memory.fill of all", MEMORY, "(memory.fill (i32.const 0) (i32.const 1) (i32.const 65536))", G(BULK) + 4096 * unit,
+       GW_TRAP_NONE},
+      {"memory.fill that fails", MEMORY, "(memory.fill (i32.const 1) (i32.const 1) (i32.const 65536))", G(BULK),
+       GW_TRAP_MEMORY_OUT_OF_BOUNDS},
+      {"memory.copy", MEMORY, "(memory.copy (i32.const 0) (i32.const 40) (i32.const 100))", G(BULK) + 7 * unit, GW_TRAP_NONE},
+      {"memory.copy that fails", MEMORY, "(memory.copy (i32.const 0) (i32.const 65500) (i32.const 37))", G(BULK),
+       GW_TRAP_MEMORY_OUT_OF_BOUNDS},
+      {"memory.init", MEMORY, "(memory.init $d (i32.const 0) (i32.const 0) (i32.const 20))", G(BULK) + 2 * unit, GW_TRAP_NONE},
+      {"memory.init that fails", MEMORY, "(memory.init $d (i32.const 0) (i32.const 1) (i32.const 20))", G(BULK),
+       GW_TRAP_MEMORY_OUT_OF_BOUNDS},
+      {"data.drop", MEMORY, "(data.drop $d)", G(BULK), GW_TRAP_NONE},
+      {"memory.init of what was dropped", MEMORY, "(data.drop $d) (memory.init $d (i32.const 0) (i32.const 0) (i32.const 1))",
+       2 * G(BULK), GW_TRAP_MEMORY_OUT_OF_BOUNDS},
+      {"memory.grow", MEMORY, "(drop (memory.grow (i32.const 3)))", G(MEMORY_GROW) + 3 * page, GW_TRAP_NONE},
+      {"memory.grow by nothing", MEMORY, "(drop (memory.grow (i32.const 0)))", G(MEMORY_GROW), GW_TRAP_NONE},
+      {"memory.grow that fails", MEMORY, "(drop (memory.grow (i32.const 5)))", G(MEMORY_GROW), GW_TRAP_NONE},
+      {"memory.grow far beyond", MEMORY, "(drop (memory.grow (i32.const -1)))", G(MEMORY_GROW), GW_TRAP_NONE},
+      {"memory.size", MEMORY, "(drop (memory.size))", G(MEMORY), GW_TRAP_NONE},
+  };
+  RUN(rows);
+}
+
+#define TABLE "(table $t 4 10 funcref) (elem $e func $x $x $x) (func $x)"
+
+static void test_table_work(void **state) {
+  (void)state;
+  const uint64_t entry = G(TABLE_ENTRY);
+  const struct row rows[] = {
+      {"table.grow", TABLE, "(drop (table.grow $t (ref.null func) (i32.const 6)))", G(BULK) + G(REF) + 6 * entry, GW_TRAP_NONE},
+      {"table.grow that fails", TABLE, "(drop (table.grow $t (ref.null func) (i32.const 7)))", G(BULK) + G(REF), GW_TRAP_NONE},
+      {"table.fill", TABLE, "(table.fill $t (i32.const 1) (ref.null func) (i32.const 3))", G(BULK) + G(REF) + 3 * entry,
+       GW_TRAP_NONE},
+      {"table.fill that fails", TABLE, "(table.fill $t (i32.const 2) (ref.null func) (i32.const 3))", G(BULK) + G(REF),
+       GW_TRAP_TABLE_OUT_OF_BOUNDS},
+      {"table.copy", TABLE, "(table.copy (i32.const 0) (i32.const 1) (i32.const 3))", G(BULK) + 3 * entry, GW_TRAP_NONE},
+      {"table.copy that fails", TABLE, "(table.copy (i32.const 0) (i32.const 2) (i32.const 3))", G(BULK),
+       GW_TRAP_TABLE_OUT_OF_BOUNDS},
+      {"table.init", TABLE, "(table.init $e (i32.const 1) (i32.const 0) (i32.const 3))", G(BULK) + 3 * entry, GW_TRAP_NONE},
+      {"table.init that fails", TABLE, "(table.init $e (i32.const 2) (i32.const 0) (i32.const 3))", G(BULK),
+       GW_TRAP_TABLE_OUT_OF_BOUNDS},
+      {"elem.drop", TABLE, "(elem.drop $e)", G(BULK), GW_TRAP_NONE},
+      {"table.get", TABLE, "(drop (table.get $t (i32.const 3)))", G(TABLE), GW_TRAP_NONE},
+      {"table.get that fails", TABLE, "(drop (table.get $t (i32.const 4)))", G(TABLE), GW_TRAP_TABLE_OUT_OF_BOUNDS},
+  };
+  RUN(rows);
+}
+
+#define HOST "(import \"host\" \"nothing\" (func $nothing)) (import \"host\" \"charge\" (func $charge (param i32 i32)))"
+
+static void test_host_work(void **state) {
+  (void)state;
+  const uint64_t call = G(CALL) + G(HOST_CALL);
+  const struct row rows[] = {
+      {"a host call", HOST, "(call $nothing)", call, GW_TRAP_NONE},
+      {"an indirect host call", HOST "(table funcref (elem $nothing))", "(call_indirect (i32.const 0))",
+       G(CALL_INDIRECT) + G(HOST_CALL), GW_TRAP_NONE},
+      {"a host function that charges", HOST, "(call $charge (i32.const 12345) (i32.const 0))", call + 12345, GW_TRAP_NONE},
+      {"and traps", HOST CELL, "(call $charge (i32.const 12345) (i32.const 1)) " ALU1, call + 12345 + alu1(), GW_TRAP_HOST},
+      {"and ends the program", HOST, "(call $charge (i32.const 12345) (i32.const 2))", call + 12345, GW_TRAP_NONE},
+  };
+  RUN(rows);
+}
+
+/* --- section 5: traps --------------------------------------------------------------------------------------------- */
+
+static void test_exact_traps(void **state) {
+  (void)state;
+  const uint64_t w = alu1();
+  const char *table = CELL "(type $t (func)) (type $i (func (param i32))) (table 3 funcref) (elem (i32.const 0) $g) (func $g)";
+  const char *deep =
+      "(global $n (mut i32) (i32.const 5)) (func $g (param i32) (if (local.get 0) (then (call $g (i32.sub (local.get 0) "
+      "(i32.const 1)))) (else (unreachable))))";
+  const struct row rows[] = {
+      {"unreachable", CELL, ALU1 "(unreachable)", w, GW_TRAP_UNREACHABLE},
+      {"division", CELL, ALU1 "(drop (i64.rem_s (i64.const 1) (i64.extend_i32_u (global.get $zero))))",
+       w + G(DIV) + G(GLOBAL) + G(ALU), GW_TRAP_INTEGER_DIVIDE_BY_ZERO},
+      {"overflow", CELL, ALU1 "(drop (i32.div_s (i32.const 0x80000000) (i32.sub (global.get $zero) (i32.const 1))))",
+       w + G(DIV) + G(GLOBAL) + G(ALU), GW_TRAP_INTEGER_OVERFLOW},
+      {"conversion", CELL, ALU1 "(drop (i32.trunc_f32_s (f32.div (f32.const 0) (f32.const 0))))", w + G(FDIV) + G(CVT),
+       GW_TRAP_INVALID_CONVERSION},
+      {"an undefined element", table, ALU1 "(call_indirect (type $t) (i32.const 3))", w + G(CALL_INDIRECT),
+       GW_TRAP_UNDEFINED_ELEMENT},
+      {"an uninitialized element", table, ALU1 "(call_indirect (type $t) (i32.const 2))", w + G(CALL_INDIRECT),
+       GW_TRAP_UNINITIALIZED_ELEMENT},
+      {"a call of another type", table, ALU1 "(call_indirect (type $i) (i32.const 1) (i32.const 0))", w + G(CALL_INDIRECT),
+       GW_TRAP_INDIRECT_CALL_TYPE},
+      {"deep in calls", deep, "(call $g (global.get $n))", G(GLOBAL) + 6 * G(CALL) + 5 * G(ALU) + 6 * G(BRANCH),
+       GW_TRAP_UNREACHABLE},
+  };
+  RUN(rows);
+}
+
+/* Without end: the stack's limit is a number of frames, not of seconds. */
+static void test_stack_overflow(void **state) {
+  (void)state;
+  uint64_t expected = 0;
+  for (int level = 0; level < LEVELS; level++) {
+    struct gw_error err = {0};
+    struct gw_module *module = wat_module(engines[level], "(module (func $f (export \"f\") (call $f) (call $f)))");
+    struct gw_store *store = open_store(engines[level], 0, 0);
+    struct gw_instance *instance = instantiate(store, module, NULL, NULL);
+    assert_false(gw_call(store, find(instance, "f"), NULL, &err));
+    assert_int_equal(err.trap, GW_TRAP_STACK_OVERFLOW);
+    if (!level) expected = gw_store_gas_used(store);
+    assert_true(expected > 0 && expected % (2 * G(CALL)) == 0);
+    assert_int_equal(gw_store_gas_used(store), expected);
+    gw_store_destroy(store);
+    gw_module_release(module);
+  }
+}
+
+/* At least what was charged when the last call before the fault began, at most what was entered. */
+static void test_fault_bounds(void **state) {
+  (void)state;
+  static const char text[] =
+      "(module (memory 1) (global $n (mut i32) (i32.const 10)) (func $g (export \"g\") (global.set $n (i32.const 65536)))"
+      "  (func (export \"f\") (local $i i32) (call $g) (local.set $i (i32.const 20))"
+      "    (loop (i32.store (i32.mul (i32.eqz (local.get $i)) (global.get $n)) (i32.const 1))"
+      "      (br_if 0 (i32.ge_s (local.tee $i (i32.sub (local.get $i) (i32.const 1))) (i32.const 0))))))";
+  const uint64_t least = G(CALL) + G(GLOBAL), turn = G(LOOP) + G(STORE) + G(MUL) + 3 * G(ALU) + G(GLOBAL) + G(BRANCH);
+  for (int level = 0; level < LEVELS; level++) {
+    struct gw_error err = {0};
+    struct gw_module *module = wat_module(engines[level], text);
+    struct gw_store *store = open_store(engines[level], 0, 0);
+    struct gw_instance *instance = instantiate(store, module, NULL, NULL);
+    assert_false(gw_call(store, find(instance, "f"), NULL, &err));
+    assert_int_equal(err.trap, GW_TRAP_MEMORY_OUT_OF_BOUNDS);
+    assert_in_range(gw_store_gas_used(store), least, least + 21 * turn);
+    gw_store_destroy(store);
+    gw_module_release(module);
+  }
+}
+
+/* --- section 4: running out at every limit -------------------------------------------------------------------------- */
+
+/* What the outside saw: every value with the gas that was used when it came. */
+struct seen {
+  uint32_t n;
+  uint64_t gas[64];
+  uint32_t values[64];
+};
+
+static enum gw_trap host_emit(struct gw_instance *caller, void *env, union gw_value *values) {
+  struct seen *seen = env;
+  assert_true(seen->n < 64);
+  seen->values[seen->n] = values[0].u32;
+  seen->gas[seen->n++] = gw_store_gas_used(gw_instance_store(caller));
+  return GW_TRAP_NONE;
+}
+
+static bool resolve_emit(void *env, const struct gw_import *import, struct gw_extern *out) {
+  static const struct gw_host_func row = {"host", "emit", "_i", host_emit};
+  (void)import;
+  *out = (struct gw_extern){.kind = GW_EXTERN_HOST_FUNC, .of.host = {&row, env}};
+  return true;
+}
+
+#define EMIT "(import \"host\" \"emit\" (func $emit (param i32)))"
+#define EXPORTED_MEMORY "(memory (export \"memory\") 1 4) (data (i32.const 0) \"abcdefgh\")"
+
+static const struct {
+  const char *what, *text;
+} programs[] = {
+    {"straight code", "(module " EMIT EXPORTED_MEMORY
+                      "(func (export \"f\") (result i32) (i32.store (i32.const 0) (i32.const 1)) (call $emit (i32.const 1))"
+                      "  (i32.store (i32.const 4) (i32.div_u (i32.load (i32.const 0)) (i32.const 3))) (call $emit (i32.const 2)) "
+                      "(i32.load (i32.const 4))))"},
+    {"counted loops", "(module " EMIT EXPORTED_MEMORY
+                      "(global $n (mut i32) (i32.const 40)) (func (export \"f\") (result i32) (local $i i32) (local $a i32)"
+                      "  (loop $l (i32.store8 (local.get $i) (local.get $a)) (local.set $a (i32.add (local.get $a) (i32.mul "
+                      "(local.get $i) (i32.const 3))))"
+                      "    (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (global.get $n))))"
+                      "  (call $emit (local.get $a)) (local.set $i (i32.const 9))"
+                      "  (loop $m (call $emit (local.get $i)) (br_if $m (local.tee $i (i32.sub (local.get $i) (i32.const 3)))))"
+                      "  (loop $k (local.set $a (i32.rotl (local.get $a) (i32.const 3))) (br_if $k (i32.ne (local.tee $i "
+                      "(i32.add (local.get $i) (i32.const 2)))"
+                      "    (i32.const 60))))"
+                      "  (local.get $a)))"},
+    {"recursion",
+     "(module " EMIT EXPORTED_MEMORY "(func $fib (param i32) (result i32) (if (result i32) (i32.lt_u (local.get 0) (i32.const 2))"
+     "  (then (i32.store8 (local.get 0) (i32.const 1)) (local.get 0))"
+     "  (else (i32.add (call $fib (i32.sub (local.get 0) (i32.const 1))) (call $fib (i32.sub (local.get 0) (i32.const 2)))))))"
+     "  (func (export \"f\") (result i32) (call $emit (call $fib (i32.const 5))) (call $fib (i32.const 6))))"},
+    {"work by size",
+     "(module " EMIT EXPORTED_MEMORY "(table $t 1 9 funcref) (func (export \"f\") (result i32)"
+     "  (memory.fill (i32.const 100) (i32.const 7) (i32.const 1000)) (call $emit (i32.const 1)) (drop (memory.grow (i32.const "
+     "1)))"
+     "  (call $emit (memory.size)) (memory.copy (i32.const 65536) (i32.const 90) (i32.const 77))"
+     "  (drop (table.grow $t (ref.null func) (i32.const 5))) (call $emit (table.size $t)) (drop (memory.grow (i32.const 100)))"
+     "  (i32.load (i32.const 65540))))"},
+    {"indirect calls and a table of branches",
+     "(module " EMIT EXPORTED_MEMORY
+     "(type $u (func (param i32) (result i32))) (table funcref (elem $a $b $c)) (global $s (mut i32) (i32.const 0))"
+     "  (func $a (type $u) (global.set $s (i32.add (global.get $s) (i32.const 1))) (i32.add (local.get 0) (i32.const 1)))"
+     "  (func $b (type $u) (i32.store (i32.const 8) (local.get 0)) (i32.mul (local.get 0) (i32.const 3)))"
+     "  (func $c (type $u) (call $emit (local.get 0)) (local.get 0))"
+     "  (func (export \"f\") (result i32) (local $x i32) (local $i i32)"
+     "    (loop $l (local.set $x (call_indirect (type $u) (local.get $x) (i32.rem_u (local.get $i) (i32.const 3))))"
+     "      (block $q (block $p (br_table $p $q (i32.and (local.get $x) (i32.const 1)))) (local.set $x (i32.xor (local.get $x) "
+     "(i32.const 9))))"
+     "      (br_if $l (i32.ne (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 12))))"
+     "    (local.get $x)))"},
+};
+
+/* All that an outsider may see of an instance. */
+struct outcome {
+  bool ok;
+  int32_t result;
+  uint64_t gas;
+  enum gw_trap trap;
+  struct seen seen;
+};
+
+static struct outcome run_program(struct gw_instance *instance, struct seen *seen, uint64_t limit) {
+  struct gw_store *store = gw_instance_store(instance);
+  struct gw_error err = {0};
+  union gw_value value = {0};
+  *seen = (struct seen){0};
+  gw_store_set_gas_limit(store, limit);
+  struct outcome o = {.ok = gw_call(store, find(instance, "f"), &value, &err)};
+  o.result = value.i32;
+  o.trap = o.ok ? GW_TRAP_NONE : err.trap;
+  o.gas = gw_store_gas_used(store);
+  o.seen = *seen;
+  return o;
+}
+
+static void expect_fresh(struct gw_instance *instance) {
+  struct gw_error err = {0};
+  if (!gw_instance_reset(instance, &err)) fail_msg("%s", err.message);
+  assert_int_equal(gw_instance_memory_size(instance), 65536);
+  const uint8_t *memory = gw_instance_memory(instance, 0, 65536);
+  assert_memory_equal(memory, "abcdefgh", 8);
+  for (int i = 8; i < 65536; i++)
+    if (memory[i]) fail_msg("byte %d of a reset memory is %d", i, memory[i]);
+}
+
+/* Out of gas: the limit is used up, and seen is what was paid for. */
+static void expect_out_of_gas(const char *what, int level, uint64_t limit, const struct outcome *o, const struct outcome *full) {
+  uint32_t paid = 0;
+  while (paid < full->seen.n && full->seen.gas[paid] <= limit) paid++;
+  if (o->ok || o->trap != GW_TRAP_OUT_OF_GAS || o->gas != limit || o->seen.n != paid)
+    fail_msg("%s, -O%d, limit %d: %s, gas %d, %u effects; %u were paid for", what, level, (int)limit, gw_trap_message(o->trap),
+             (int)o->gas, o->seen.n, paid);
+  assert_memory_equal(o->seen.values, full->seen.values, paid * sizeof *full->seen.values);
+}
+
+static void expect_same(const struct outcome *o, const struct outcome *full) {
+  assert_true(o->ok);
+  assert_int_equal(o->gas, full->gas);
+  assert_int_equal(o->result, full->result);
+  assert_int_equal(o->seen.n, full->seen.n);
+  assert_memory_equal(&o->seen, &full->seen, sizeof o->seen);
+}
+
+/* Limits from 1 (0 is none) to the total; `step` skips some, but never the last hundred. */
+static void run_limits(size_t program, int level, uint64_t slice, uint64_t step, const struct outcome *full) {
+  struct seen seen;
+  struct gw_module *module = wat_module(engines[level], programs[program].text);
+  struct gw_store *store = open_store(engines[level], 0, slice);
+  struct gw_instance *instance = instantiate(store, module, resolve_emit, &seen);
+  struct outcome o = run_program(instance, &seen, 0);
+  expect_same(&o, full);
+  for (uint64_t limit = 1; limit<full->gas; limit += full->gas - limit> 100 ? step : 1) {
+    expect_fresh(instance);
+    o = run_program(instance, &seen, limit);
+    expect_out_of_gas(programs[program].what, level, limit, &o, full);
+  }
+  expect_fresh(instance);
+  o = run_program(instance, &seen, full->gas);
+  expect_same(&o, full);
+  gw_store_destroy(store);
+  gw_module_release(module);
+}
+
+static void test_every_limit(void **state) {
+  (void)state;
+  for (size_t p = 0; p < sizeof programs / sizeof *programs; p++) {
+    struct seen seen;
+    struct gw_module *module = wat_module(engines[0], programs[p].text);
+    struct gw_store *store = open_store(engines[0], 0, 0);
+    struct gw_instance *instance = instantiate(store, module, resolve_emit, &seen);
+    struct outcome full = run_program(instance, &seen, 0);
+    if (!full.ok) fail_msg("%s: %s", programs[p].what, gw_trap_message(full.trap));
+    gw_store_destroy(store);
+    gw_module_release(module);
+    for (int level = 0; level < LEVELS; level++) {
+      run_limits(p, level, 0, 1, &full);
+      run_limits(p, level, 33, 7, &full);
+      run_limits(p, level, 1, 101, &full);
+    }
+  }
+}
+
+/* --- section 6: slices ---------------------------------------------------------------------------------------------- */
+
+/* A counted loop with bounds from a global, so that nobody can foresee them; $first and $last are set from outside. */
+static void test_many_slices(void **state) {
+  (void)state;
+  static const char text[] =
+      "(module (memory 1)"
+      "  (func (export \"f\") (param $i i32) (param $last i32) (result i32) (local $a i32)"
+      "    (loop (local.set $a (i32.add (i32.rotl (local.get $a) (i32.const 5)) (local.get $i)))"
+      "      (br_if 0 (i32.ne (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $last)))) (local.get $a))"
+      "  (func (export \"s\") (param $i i32) (param $last i32) (result i32) (local $a i32)"
+      "    (loop (i32.store8 (i32.and (local.get $i) (i32.const 0xffff)) (local.get $a)) (local.set $a (i32.add (local.get $a) "
+      "(local.get $i)))"
+      "      (br_if 0 (i32.lt_s (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $last)))) (local.get $a))"
+      "  (func (export \"u\") (param $i i32) (param $last i32) (result i32) (local $a i32)"
+      "    (loop (local.set $a (i32.xor (local.get $a) (i32.mul (local.get $i) (i32.const 3))))"
+      "      (br_if 0 (i32.le_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $last)))) (local.get $a)))";
+  const uint64_t f = G(LOOP) + 4 * G(ALU) + G(BRANCH), s = G(LOOP) + 4 * G(ALU) + G(STORE) + G(BRANCH),
+                 u = G(LOOP) + 3 * G(ALU) + G(MUL) + G(BRANCH);
+  const struct {
+    const char *name;
+    uint32_t first, last;
+    uint64_t gas;
+  } rows[] = {
+      {"f", INT32_MAX - 20000, (uint32_t)INT32_MAX + 20000, 40000 * f},
+      {"f", UINT32_MAX - 20000, 20000, 40001 * f},
+      {"f", 0, 200003, 200003 * f},
+      {"s", INT32_MAX - 50000, INT32_MAX, 50000 * s},
+      {"s", (uint32_t)INT32_MIN, (uint32_t)INT32_MIN + 50000, 50000 * s},
+      {"s", (uint32_t)-30000, 30000, 60000 * s},
+      {"u", UINT32_MAX - 50000, UINT32_MAX - 1, 50000 * u},
+      {"u", INT32_MAX - 100, (uint32_t)INT32_MAX + 50000, 50101 * u},
+      {"s", INT32_MAX - 1, INT32_MAX, s},
+      {"u", UINT32_MAX, 3, 5 * u},
+  };
+  static const uint64_t sizes[] = {0, 1, 13, 50, 997, 65536, 10000000};
+  for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+    uint32_t expected = 0;
+    for (int level = 0; level < LEVELS; level++) {
+      struct gw_module *module = wat_module(engines[level], text);
+      for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct gw_error err = {0};
+        union gw_value values[2] = {{.u32 = rows[r].first}, {.u32 = rows[r].last}};
+        struct gw_store *store = open_store(engines[level], 0, sizes[i]);
+        struct gw_instance *instance = instantiate(store, module, NULL, NULL);
+        if (!gw_call(store, find(instance, rows[r].name), values, &err)) fail_msg("%s", err.message);
+        if (!level && !i) expected = values[0].u32;
+        if (values[0].u32 != expected || gw_store_gas_used(store) != rows[r].gas)
+          fail_msg("%s %u..%u, -O%d, slice %d: gas %d, must be %d", rows[r].name, rows[r].first, rows[r].last, level,
+                   (int)sizes[i], (int)gw_store_gas_used(store), (int)rows[r].gas);
+        gw_store_destroy(store);
+      }
+      gw_module_release(module);
+    }
+  }
+}
+
+/* As many times around as a 32-bit counter cannot tell. */
+static void test_whole_range(void **state) {
+  (void)state;
+  struct gw_error err = {0};
+  struct gw_module *module =
+      wat_module(engines[2], "(module (func (export \"f\") (param $i i32) (param $last i32) (loop"
+                             " (br_if 0 (i32.ne (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $last))))))");
+  for (int i = 0; i < 2; i++) {
+    union gw_value values[2] = {{.u32 = 77}, {.u32 = 77}};
+    struct gw_store *store = open_store(engines[2], 0, i ? 1000000007 : 0);
+    struct gw_instance *instance = instantiate(store, module, NULL, NULL);
+    if (!gw_call(store, find(instance, "f"), values, &err)) fail_msg("%s", err.message);
+    assert_int_equal(gw_store_gas_used(store), (G(LOOP) + 2 * G(ALU) + G(BRANCH)) << 32);
+    gw_store_destroy(store);
+  }
+  gw_module_release(module);
+}
+
+/* The runtime may end a sliced invocation by not giving it the next slice; the store is usable after it. */
+static void test_cancel(void **state) {
+  (void)state;
+  for (int level = 0; level < LEVELS; level++) {
+    struct gw_error err = {0};
+    struct gw_module *module = wat_module(engines[level], "(module (func (export \"f\") (loop (br 0))) (func (export \"g\")))");
+    struct gw_store *store = open_store(engines[level], 0, 1000);
+    struct gw_instance *instance = instantiate(store, module, NULL, NULL);
+    gw_store_start(store, find(instance, "f"), NULL);
+    for (int i = 0; i < 10; i++) {
+      assert_int_equal(gw_store_resume(store, &err), GW_STATUS_YIELDED);
+      assert_true(gw_store_gas_used(store) >= 1000 * ((uint64_t)i + 1));
+    }
+    gw_store_cancel(store);
+    assert_true(gw_call(store, find(instance, "g"), NULL, &err));
+    assert_int_equal(gw_store_gas_used(store), 0);
+    gw_store_destroy(store);
+    gw_module_release(module);
+  }
+}
+
+static int open_engines(void **state) {
+  (void)state;
+  for (uint32_t level = 0; level < LEVELS; level++) {
+    struct gw_error err = {0};
+    engines[level] = gw_engine_create(&(struct gw_engine_options){.opt_level = level, .gas = true, .verify = true}, &err);
+    if (!engines[level]) return 1;
+  }
+  return 0;
+}
+
+static int close_engines(void **state) {
+  (void)state;
+  for (int level = 0; level < LEVELS; level++) gw_engine_destroy(engines[level]);
+  return 0;
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_block_starts), cmocka_unit_test(test_block_calls),    cmocka_unit_test(test_loops),
+      cmocka_unit_test(test_memory_work),  cmocka_unit_test(test_table_work),     cmocka_unit_test(test_host_work),
+      cmocka_unit_test(test_exact_traps),  cmocka_unit_test(test_stack_overflow), cmocka_unit_test(test_fault_bounds),
+      cmocka_unit_test(test_every_limit),  cmocka_unit_test(test_many_slices),    cmocka_unit_test(test_whole_range),
+      cmocka_unit_test(test_cancel),
+  };
+  return cmocka_run_group_tests(tests, open_engines, close_engines);
+}
