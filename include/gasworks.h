@@ -24,14 +24,16 @@ struct gw_engine;
 struct gw_module;
 struct gw_store;
 struct gw_instance;
-struct module; /* frontend/module.h; opaque to embedders */
+struct module;   /* frontend/module.h; opaque to embedders */
+struct schedule; /* instrument/cost.h; likewise */
 
 /* --- engine ------------------------------------------------------------------------------------------------------ */
 
 struct gw_engine_options {
-  uint32_t opt_level; /* 0..3 */
-  bool gas;           /* meter; without it gas limits are ignored and gas used is 0 */
-  bool verify;        /* LLVM's verifier on every function; for development */
+  uint32_t opt_level;              /* 0..3 */
+  bool gas;                        /* meter; without it gas limits are ignored and gas used is 0 */
+  bool verify;                     /* LLVM's verifier on every function; for development */
+  const struct schedule *schedule; /* prices; copied; NULL: the built-in ones */
 };
 
 /* Process-wide set-up: trap signal handlers are installed by the first engine. The compiler is not loaded yet. */
@@ -58,18 +60,18 @@ char *gw_module_dump(struct gw_module *module, enum gw_dump kind, struct gw_erro
 
 struct gw_module_stats {
   double seconds_decode, seconds_validate, seconds_lower, seconds_optimize, seconds_emit; /* wall time */
-  size_t code_bytes;                                                                       /* machine code */
+  size_t code_bytes;                                                                      /* machine code */
 };
 void gw_module_stats(const struct gw_module *module, struct gw_module_stats *out);
 
 /* --- store: instances that may share things, and one invocation at a time ----------------------------------------- */
 
 struct gw_store_options {
-  uint64_t gas_limit;        /* per invocation; 0: as good as unlimited */
-  uint64_t slice;            /* gas between two yields of gw_store_resume; 0: never yield */
-  uint64_t max_memory_bytes; /* per memory; 0: what the module allows, 64 GiB for 64-bit memories */
+  uint64_t gas_limit;         /* per invocation; 0: as good as unlimited */
+  uint64_t slice;             /* gas between two yields of gw_store_resume; 0: never yield */
+  uint64_t max_memory_bytes;  /* per memory; 0: what the module allows, 64 GiB for 64-bit memories */
   uint64_t max_table_entries; /* per table; 0: 10,000,000 */
-  uint32_t max_depth;        /* logical stack in bytes; 0: 1 MiB */
+  uint32_t max_depth;         /* logical stack in bytes; 0: 1 MiB */
 };
 
 struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store_options *options, struct gw_error *err);
@@ -141,6 +143,8 @@ void *gw_instance_memory(struct gw_instance *instance, uint64_t offset, uint64_t
 uint64_t gw_instance_memory_size(const struct gw_instance *instance);
 /* Charges gas from within a host function; false: not enough left, return GW_TRAP_OUT_OF_GAS. */
 bool gw_instance_charge(struct gw_instance *instance, uint64_t gas);
+/* What the instance's engine charges by. */
+const struct schedule *gw_instance_schedule(const struct gw_instance *instance);
 /* The sentence that goes with the trap a host function is about to return. */
 void gw_instance_fail(struct gw_instance *instance, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

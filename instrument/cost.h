@@ -2,15 +2,21 @@
 #ifndef INSTRUMENT_COST_H
 #define INSTRUMENT_COST_H
 
+#include "gasworks/error.h"
+
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum cost {
-#define COST(id, name, gas) COST_##id,
+#define COST(id, name, gas, least) COST_##id,
 #include "instrument/cost.def"
 #undef COST
   COST_COUNT
 };
+
+/* No price may be greater: products with sizes of work stay below 2^63. */
+enum { SCHEDULE_MAX_PRICE = 1000000000 };
 
 struct schedule {
   uint32_t version;
@@ -18,13 +24,23 @@ struct schedule {
   uint8_t digest[32];       /* BLAKE2b-256 of the canonical text form */
 };
 
-/* The built-in schedule, version 1. Static; the digest is filled at the first call (thread-safe). */
+/* The built-in schedule. Static; the digest is filled at the first call (thread-safe). */
 const struct schedule *schedule_default(void);
 
 /* Name of a class, as in the schedule's text form. */
 const char *cost_name(enum cost c);
 
+/* What every schedule must charge for a class at least: 1 where nothing else bounds how long it goes on, else 0. */
+uint32_t cost_least(enum cost c);
+
 /* The canonical text form: "gasworks-schedule VERSION\nNAME GAS\n...". Returns the bytes needed, like snprintf. */
 size_t schedule_print(const struct schedule *s, char *out, size_t size);
+
+/* Reads the text form: every class once, in any order; blank lines and comments from '#' on are left out. Checks the prices,
+ * fills in the digest, which is that of the canonical text. The error names the line. */
+bool schedule_read(const void *bytes, size_t size, struct schedule *out, struct gw_error *err);
+
+/* Fills in the digest of a schedule made by hand. */
+void schedule_seal(struct schedule *s);
 
 #endif

@@ -1,12 +1,21 @@
+/* Schedules and their text form. */
 #include "instrument/cost.h"
+
+#include "base/error.h"
 
 #include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-static const char *const names[COST_COUNT] = {
-#define COST(id, name, gas) [COST_##id] = name,
+#define TITLE "gasworks-schedule"
+
+static const struct {
+  const char *name;
+  uint32_t least;
+} classes[COST_COUNT] = {
+#define COST(id, name, gas, least) [COST_##id] = {name, least},
 #include "instrument/cost.def"
 #undef COST
 };
@@ -15,33 +24,128 @@ static struct schedule built_in = {
     .version = 1,
     .gas =
         {
-#define COST(id, name, gas) [COST_##id] = gas,
+#define COST(id, name, gas, least) [COST_##id] = gas,
 #include "instrument/cost.def"
 #undef COST
         },
 };
 
-const char *cost_name(enum cost c) { return names[c]; }
+const char *cost_name(enum cost c) { return classes[c].name; }
+
+uint32_t cost_least(enum cost c) { return classes[c].least; }
 
 size_t schedule_print(const struct schedule *s, char *out, size_t size) {
-  size_t at = (size_t)snprintf(out, size, "gasworks-schedule %u\n", s->version);
+  size_t at = (size_t)snprintf(out, size, TITLE " %u\n", s->version);
   for (int c = 0; c < COST_COUNT; c++) {
     size_t left = at < size ? size - at : 0;
-    at += (size_t)snprintf(left ? out + at : NULL, left, "%s %u\n", names[c], s->gas[c]);
+    at += (size_t)snprintf(left ? out + at : NULL, left, "%s %u\n", classes[c].name, s->gas[c]);
   }
   return at;
 }
 
-static void fill_digest(void) {
+void schedule_seal(struct schedule *s) {
   char text[8192];
-  size_t size = schedule_print(&built_in, text, sizeof text);
+  size_t size = schedule_print(s, text, sizeof text);
   if (size >= sizeof text || sodium_init() < 0 ||
-      crypto_generichash(built_in.digest, sizeof built_in.digest, (const unsigned char *)text, size, NULL, 0))
+      crypto_generichash(s->digest, sizeof s->digest, (const unsigned char *)text, size, NULL, 0))
     abort(); /* the table outgrew the buffer, or the system has no random source: nothing can be priced */
 }
 
+static void seal_built_in(void) { schedule_seal(&built_in); }
+
 const struct schedule *schedule_default(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, fill_digest);
+  pthread_once(&once, seal_built_in);
   return &built_in;
+}
+
+/* --- reading ------------------------------------------------------------------------------------------------------ */
+
+/* A word of a line. */
+struct word {
+  const char *text;
+  size_t size;
+};
+
+struct text {
+  const char *at, *end;
+  unsigned line;
+  struct word name, number; /* of the current line */
+  struct gw_error *err;
+};
+
+static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+
+static struct word next_word(const char **at, const char *end) {
+  while (*at < end && is_blank(**at)) ++*at;
+  struct word word = {*at, 0};
+  while (*at < end && !is_blank(**at)) ++*at;
+  word.size = (size_t)(*at - word.text);
+  return word;
+}
+
+static int shown_size(struct word w) { return w.size < 40 ? (int)w.size : 40; }
+
+/* The next line with something on it: a name and a number. False at the end, and for any other line, with the error set. */
+static bool next_line(struct text *t) {
+  while (t->at < t->end) {
+    const char *at = t->at, *line_feed = memchr(at, '\n', (size_t)(t->end - at)), *end = line_feed ? line_feed : t->end;
+    t->at = line_feed ? end + 1 : end;
+    t->line++;
+    const char *comment = memchr(at, '#', (size_t)(end - at));
+    if (comment) end = comment;
+    t->name = next_word(&at, end);
+    t->number = next_word(&at, end);
+    if (next_word(&at, end).size || (t->name.size && !t->number.size))
+      return error_set(t->err, GW_ERROR_USAGE, "schedule, line %u: not a name and a number", t->line);
+    if (t->name.size) return true;
+  }
+  return false;
+}
+
+static bool word_is(struct word w, const char *s) { return w.size == strlen(s) && memcmp(w.text, s, w.size) == 0; }
+
+/* Decimal digits, nothing else, from `least` to `most`. */
+static bool read_number(struct text *t, uint32_t least, uint32_t most, uint32_t *out) {
+  uint64_t value = 0;
+  for (size_t i = 0; i < t->number.size; i++) {
+    char c = t->number.text[i];
+    if (c < '0' || c > '9')
+      return error_set(t->err, GW_ERROR_USAGE, "schedule, line %u: %.*s is no number", t->line, shown_size(t->number),
+                       t->number.text);
+    if (value <= most) value = value * 10 + (uint64_t)(c - '0');
+  }
+  if (value < least || value > most)
+    return error_set(t->err, GW_ERROR_USAGE, "schedule, line %u: %.*s must be from %u to %u", t->line, shown_size(t->name),
+                     t->name.text, least, most);
+  *out = (uint32_t)value;
+  return true;
+}
+
+static bool read_price(struct text *t, struct schedule *out, bool *is_known) {
+  int c = 0;
+  while (c < COST_COUNT && !word_is(t->name, classes[c].name)) c++;
+  if (c == COST_COUNT)
+    return error_set(t->err, GW_ERROR_USAGE, "schedule, line %u: unknown class %.*s", t->line, shown_size(t->name), t->name.text);
+  if (is_known[c])
+    return error_set(t->err, GW_ERROR_USAGE, "schedule, line %u: %s stands here a second time", t->line, classes[c].name);
+  is_known[c] = true;
+  return read_number(t, classes[c].least, SCHEDULE_MAX_PRICE, &out->gas[c]);
+}
+
+bool schedule_read(const void *bytes, size_t size, struct schedule *out, struct gw_error *err) {
+  bool is_known[COST_COUNT] = {false};
+  struct gw_error first = {0}; /* the caller's may hold an older one */
+  struct text t = {.at = bytes, .end = (const char *)bytes + size, .err = &first};
+  bool has_title = next_line(&t) && word_is(t.name, TITLE);
+  if (!has_title)
+    error_set(&first, GW_ERROR_USAGE, "schedule, line %u: the first line must be \"" TITLE " VERSION\"", t.line ? t.line : 1);
+  if (has_title && read_number(&t, 1, UINT32_MAX, &out->version))
+    while (next_line(&t) && read_price(&t, out, is_known)) {
+    }
+  for (int c = 0; c < COST_COUNT && first.code == GW_ERROR_NONE; c++)
+    if (!is_known[c]) error_set(&first, GW_ERROR_USAGE, "schedule: no price for %s", classes[c].name);
+  if (first.code != GW_ERROR_NONE) return error_set(err, first.code, "%s", first.message);
+  schedule_seal(out);
+  return true;
 }

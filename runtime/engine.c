@@ -30,6 +30,8 @@ struct gw_engine *gw_engine_create(const struct gw_engine_options *options, stru
     return NULL;
   }
   engine->options = *options;
+  engine->schedule = options->schedule ? *options->schedule : *schedule_default();
+  engine->options.schedule = &engine->schedule;
   return engine;
 }
 

@@ -9,7 +9,8 @@
 #include <stdatomic.h>
 
 struct gw_engine {
-  struct gw_engine_options options;
+  struct gw_engine_options options; /* options.schedule points to the next line */
+  struct schedule schedule;
 };
 
 struct gw_module {

@@ -55,7 +55,7 @@ static bool get_span(struct call *c, int at, const char *argument, struct span *
 }
 
 static bool charge(struct call *c, enum cost per_unit, uint64_t units) {
-  if (gw_instance_charge(c->caller, schedule_default()->gas[per_unit] * units)) return true;
+  if (gw_instance_charge(c->caller, gw_instance_schedule(c->caller)->gas[per_unit] * units)) return true;
   c->trap = GW_TRAP_OUT_OF_GAS;
   return false;
 }

@@ -191,6 +191,8 @@ bool gw_instance_charge(struct gw_instance *instance, uint64_t gas) {
   return !instance->store->engine->options.gas || store_take_gas(instance->store, gas) != GAS_OUT;
 }
 
+const struct schedule *gw_instance_schedule(const struct gw_instance *instance) { return instance->store->schedule; }
+
 void gw_instance_fail(struct gw_instance *instance, const char *format, ...) {
   struct trap *trap = &instance->store->trap;
   va_list args;

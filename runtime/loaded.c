@@ -70,7 +70,7 @@ static struct compile_options compile_options(const struct gw_engine *engine, bo
       .gas = engine->options.gas,
       .exceptions = exceptions,
       .verify = engine->options.verify,
-      .schedule = schedule_default(),
+      .schedule = &engine->schedule,
   };
 }
 

@@ -28,7 +28,7 @@ struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store
     return NULL;
   }
   store->engine = engine;
-  store->schedule = schedule_default();
+  store->schedule = &engine->schedule;
   if (options) store->options = *options;
   if (!store->options.max_depth) store->options.max_depth = DEFAULT_DEPTH;
   if (store->options.max_depth > MAX_DEPTH) store->options.max_depth = MAX_DEPTH;

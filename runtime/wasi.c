@@ -101,7 +101,7 @@ enum wasi_errno wasi_host_errno(int host) {
 }
 
 bool wasi_charge(struct wasi_call *c, uint64_t bytes) {
-  if (gw_instance_charge(c->caller, bytes * schedule_default()->gas[COST_HOST_BYTE])) return true;
+  if (gw_instance_charge(c->caller, bytes * gw_instance_schedule(c->caller)->gas[COST_HOST_BYTE])) return true;
   c->trap = GW_TRAP_OUT_OF_GAS;
   return false;
 }

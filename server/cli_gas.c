@@ -19,6 +19,7 @@ struct walk {
   struct reader reader;
   struct buffer opened; /* one byte per open construct: the opcode that opened it */
   struct gas_block block;
+  const struct schedule *schedule;
   bool has_begun;
 };
 
@@ -38,7 +39,7 @@ static void add(struct walk *w, const struct instruction *in) {
   if (!w->has_begun) w->block = (struct gas_block){.offset = in->offset};
   w->has_begun = true;
   w->block.instructions++;
-  w->block.gas += schedule_default()->gas[op_table[in->op].cost];
+  w->block.gas += w->schedule->gas[op_table[in->op].cost];
 }
 
 /* The next gas block of the walk, or false at its end. A loop's own cost belongs to the block that it starts
@@ -61,18 +62,18 @@ static bool next_block(struct walk *w, struct gas_block *block) {
   return w->has_begun;
 }
 
-static void walk_init(struct walk *w, const struct module *m, uint32_t func, struct gw_error *err) {
-  *w = (struct walk){0};
+static void walk_init(struct walk *w, const struct module *m, const struct schedule *s, uint32_t func, struct gw_error *err) {
+  *w = (struct walk){.schedule = s};
   reader_init(&w->reader, m->bytes, m->funcs[func].body, m->funcs[func].end, err);
 }
 
 /* The sum over all blocks, each once. */
-static struct gas_block total(const struct module *m, uint32_t func, uint32_t *n_blocks) {
+static struct gas_block total(const struct module *m, const struct schedule *s, uint32_t func, uint32_t *n_blocks) {
   struct gw_error err = {0};
   struct gas_block block, sum = {0};
   struct walk w;
   *n_blocks = 0;
-  walk_init(&w, m, func, &err);
+  walk_init(&w, m, s, func, &err);
   for (; next_block(&w, &block); ++*n_blocks) {
     sum.gas += block.gas;
     sum.instructions += block.instructions;
@@ -81,25 +82,25 @@ static struct gas_block total(const struct module *m, uint32_t func, uint32_t *n
   return sum;
 }
 
-static void print_function(const struct module *m, uint32_t func) {
+static void print_function(const struct module *m, const struct schedule *s, uint32_t func) {
   char name[256];
   uint32_t n_blocks;
   struct gw_error err = {0};
-  struct gas_block sum = total(m, func, &n_blocks), block;
+  struct gas_block sum = total(m, s, func, &n_blocks), block;
   struct walk w;
   printf("\n%s (function %" PRIu32 "): %" PRIu32 " blocks, %" PRIu64 " instructions, %" PRIu64 " gas\n",
          func_display_name(m, func, name, sizeof name), func, n_blocks, sum.instructions, sum.gas);
-  walk_init(&w, m, func, &err);
+  walk_init(&w, m, s, func, &err);
   while (next_block(&w, &block))
     printf("  0x%06" PRIx64 " %8" PRIu64 " gas %6" PRIu64 " instructions\n", block.offset, block.gas, block.instructions);
   buffer_clear(&w.opened);
 }
 
-static cJSON *json_function(const struct module *m, uint32_t func) {
+static cJSON *json_function(const struct module *m, const struct schedule *s, uint32_t func) {
   char name[256];
   uint32_t n_blocks;
   struct gw_error err = {0};
-  struct gas_block sum = total(m, func, &n_blocks), block;
+  struct gas_block sum = total(m, s, func, &n_blocks), block;
   struct walk w;
   cJSON *json = cJSON_CreateObject();
   cJSON_AddStringToObject(json, "name", func_display_name(m, func, name, sizeof name));
@@ -107,7 +108,7 @@ static cJSON *json_function(const struct module *m, uint32_t func) {
   cli_json_count(json, "gas", sum.gas);
   cli_json_count(json, "instructions", sum.instructions);
   cJSON *blocks = cJSON_AddArrayToObject(json, "blocks");
-  walk_init(&w, m, func, &err);
+  walk_init(&w, m, s, func, &err);
   while (next_block(&w, &block)) {
     cJSON *one = cJSON_CreateObject();
     cli_json_count(one, "offset", block.offset);
@@ -119,19 +120,18 @@ static cJSON *json_function(const struct module *m, uint32_t func) {
   return json;
 }
 
-void cli_print_gas(const struct module *m, bool is_json) {
-  const struct schedule *s = schedule_default();
+void cli_print_gas(const struct module *m, const struct schedule *s, bool is_json) {
   char digest[65];
   cli_hex(s->digest, sizeof s->digest, digest);
   if (!is_json) {
     printf("schedule version %" PRIu32 ", digest %s\n", s->version, digest);
-    for (uint32_t i = m->n_imported_funcs; i < m->n_funcs; i++) print_function(m, i);
+    for (uint32_t i = m->n_imported_funcs; i < m->n_funcs; i++) print_function(m, s, i);
     return;
   }
   cJSON *json = cJSON_CreateObject(), *schedule = cJSON_AddObjectToObject(json, "schedule");
   cli_json_count(schedule, "version", s->version);
   cJSON_AddStringToObject(schedule, "digest", digest);
   cJSON *functions = cJSON_AddArrayToObject(json, "functions");
-  for (uint32_t i = m->n_imported_funcs; i < m->n_funcs; i++) cJSON_AddItemToArray(functions, json_function(m, i));
+  for (uint32_t i = m->n_imported_funcs; i < m->n_funcs; i++) cJSON_AddItemToArray(functions, json_function(m, s, i));
   cli_print_json(json, false);
 }

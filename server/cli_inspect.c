@@ -14,6 +14,8 @@
 struct inspection {
   bool gas, ir, ir_fresh, assembly, text, is_json, meter;
   uint32_t opt_level;
+  const char *schedule_path;
+  struct schedule schedule;
   struct buffer bytes;
   struct gw_engine *engine;
   struct gw_module *module;
@@ -221,7 +223,7 @@ static bool show(struct inspection *v, struct gw_error *err) {
     else
       cJSON_Delete(json);
   }
-  if (v->gas) cli_print_gas(m, v->is_json);
+  if (v->gas) cli_print_gas(m, &v->schedule, v->is_json);
   if (v->text) print_text(m);
   if (v->ir_fresh && !dump(v, GW_DUMP_IR_FRESH, err)) return false;
   if (v->ir && !dump(v, GW_DUMP_IR, err)) return false;
@@ -229,8 +231,8 @@ static bool show(struct inspection *v, struct gw_error *err) {
 }
 
 static bool inspect(struct inspection *v, const char *file, struct gw_error *err) {
-  struct gw_engine_options options = {.opt_level = v->opt_level, .gas = v->meter};
-  if (!cli_read_file(&v->bytes, file, err)) return false;
+  struct gw_engine_options options = {.opt_level = v->opt_level, .gas = v->meter, .schedule = &v->schedule};
+  if (!cli_read_schedule(v->schedule_path, &v->schedule, err) || !cli_read_file(&v->bytes, file, err)) return false;
   v->engine = gw_engine_create(&options, err);
   if (!v->engine) return false;
   v->module = gw_module_create(v->engine, v->bytes.bytes, v->bytes.size, err);
@@ -247,6 +249,8 @@ int cli_inspect(int argc, char **argv) {
       {"asm", 0, CLI_FLAG, &v.assembly, NULL, "the machine code"},
       {"optimize", 'O', CLI_LEVEL, &v.opt_level, "0..3", "optimisation level of --ir and --asm; 2 unless told"},
       {"meter", 0, CLI_ON_OFF, &v.meter, "on|off", "meter gas in --ir and --asm; on unless told"},
+      {"schedule", 0, CLI_TEXT, &v.schedule_path, "FILE",
+       "prices, as `gasworks schedule --text` prints them; built in unless told"},
       {"json", 0, CLI_FLAG, &v.is_json, NULL, "the summary, or --gas, as JSON"},
   };
   const struct cli_command command = {

@@ -5,6 +5,7 @@
 #include "frontend/types.h"
 #include "runtime/handler.h"
 #include "runtime/wasi.h"
+#include "server/cli_gas.h"
 #include "server/cli_values.h"
 
 #include <stdio.h>
@@ -18,7 +19,8 @@ struct run {
   bool gas, wants_stats, wants_json, is_deterministic;
   uint32_t opt_level, max_stack;
   uint64_t gas_limit, max_memory;
-  const char *invoke;
+  const char *invoke, *schedule_path;
+  struct schedule schedule;
   struct cli_list dirs, env;
 
   struct wasi_preopen *preopens;
@@ -74,10 +76,10 @@ static bool create_wasi(struct run *r, char **arguments, struct gw_error *err) {
 }
 
 static bool instantiate(struct run *r, const char *path, struct gw_error *err) {
-  struct gw_engine_options engine_options = {.opt_level = r->opt_level, .gas = r->gas};
+  struct gw_engine_options engine_options = {.opt_level = r->opt_level, .gas = r->gas, .schedule = &r->schedule};
   struct gw_store_options store_options = {
       .gas_limit = r->gas_limit, .max_memory_bytes = r->max_memory, .max_depth = r->max_stack};
-  if (!cli_read_file(&r->bytes, path, err)) return false;
+  if (!cli_read_schedule(r->schedule_path, &r->schedule, err) || !cli_read_file(&r->bytes, path, err)) return false;
   r->engine = gw_engine_create(&engine_options, err);
   if (!r->engine) return false;
   r->module = gw_module_create(r->engine, r->bytes.bytes, r->bytes.size, err);
@@ -259,6 +261,8 @@ int cli_run(int argc, char **argv) {
       {"invoke", 0, CLI_TEXT, &r.invoke, "NAME", "call this export with ARGS, print its results one per line"},
       {"gas", 0, CLI_ON_OFF, &r.gas, "on|off", "meter; on unless told"},
       {"gas-limit", 0, CLI_NUMBER, &r.gas_limit, "N", "end with out of gas beyond N (k M G T allowed); unlimited unless told"},
+      {"schedule", 0, CLI_TEXT, &r.schedule_path, "FILE",
+       "prices, as `gasworks schedule --text` prints them; built in unless told"},
       {"max-memory", 0, CLI_SIZE, &r.max_memory, "BYTES", "limit of each memory (K M G allowed); the module's own unless told"},
       {"max-stack", 0, CLI_U32, &r.max_stack, "BYTES", "limit of the logical stack; 1 MiB unless told"},
       {"optimize", 'O', CLI_LEVEL, &r.opt_level, "0..3", "optimisation level; 2 unless told"},

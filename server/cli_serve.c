@@ -2,6 +2,7 @@
 #include "server/cli.h"
 
 #include "base/error.h"
+#include "server/cli_gas.h"
 #include "server/server.h"
 
 #include <stdio.h>
@@ -40,7 +41,9 @@ static int serve(const struct server_options *options) {
 
 int cli_serve(int argc, char **argv) {
   struct server_options o;
-  const char *listen = NULL;
+  const char *listen = NULL, *schedule_path = NULL;
+  struct schedule schedule;
+  struct gw_error err = {0};
   uint64_t max_body, max_module, max_reply, map_size;
   server_options_init(&o);
   max_body = o.max_body, max_module = o.max_module, max_reply = o.max_reply, map_size = o.map_size;
@@ -50,6 +53,8 @@ int cli_serve(int argc, char **argv) {
       {"workers", 'w', CLI_U32, &o.n_loops, "N", "event loops; one per core unless told"},
       {"optimize", 'O', CLI_LEVEL, &o.opt_level, "0..3", "optimisation level; 2 unless told"},
       {"gas-limit", 0, CLI_NUMBER, &o.gas_limit, "N", "gas of one invocation (k M G T allowed); 10G unless told"},
+      {"schedule", 0, CLI_TEXT, &schedule_path, "FILE",
+       "prices, as `gasworks schedule --text` prints them; built in unless told"},
       {"slice", 0, CLI_NUMBER, &o.slice, "N", "gas before other invocations get their turn; 10M unless told"},
       {"max-memory", 0, CLI_SIZE, &o.max_memory, "BYTES", "limit of each linear memory (K M G allowed); 256M unless told"},
       {"max-running", 0, CLI_U32, &o.max_running, "N", "invocations under way per worker, more get 503; 256 unless told"},
@@ -75,7 +80,10 @@ int cli_serve(int argc, char **argv) {
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
   char *address = strdup(listen ? listen : "127.0.0.1:8080");
   o.max_body = max_body, o.max_module = max_module, o.max_reply = max_reply, o.map_size = map_size;
-  if (address && parse_listen(address, &o))
+  o.schedule = &schedule;
+  if (!cli_read_schedule(schedule_path, &schedule, &err))
+    exit_code = cli_fail(&err);
+  else if (address && parse_listen(address, &o))
     exit_code = serve(&o);
   else
     exit_code = cli_usage("serve", "--listen wants ADDRESS:PORT, not %s", listen);

@@ -134,7 +134,9 @@ static bool open_data(struct server *server, struct gw_error *err) {
 static bool open_engine(struct server *server, struct gw_error *err) {
   server->engine = server->options.engine;
   if (server->engine) return true;
-  server->engine = gw_engine_create(&(struct gw_engine_options){.opt_level = server->options.opt_level, .gas = true}, err);
+  struct gw_engine_options options = {.opt_level = server->options.opt_level, .gas = true, .schedule = server->options.schedule};
+  server->engine = gw_engine_create(&options, err);
+  server->options.schedule = NULL; /* the caller's */
   server->owns_engine = server->engine != NULL;
   return server->owns_engine;
 }

@@ -22,10 +22,11 @@ struct server_options {
   const char *data_dir; /* made if missing: state/ (LMDB) and modules/; "gasworks-data" */
   uint32_t n_loops;     /* 0: one per core */
 
-  struct gw_engine *engine; /* NULL: the server makes its own with opt_level */
-  uint32_t opt_level;       /* 2 */
-  bool sync;                /* state survives a power failure, not only kill -9; true */
-  size_t map_size;          /* upper bound of the state store in bytes; 16 GiB */
+  struct gw_engine *engine;        /* NULL: the server makes its own with opt_level */
+  uint32_t opt_level;              /* 2 */
+  const struct schedule *schedule; /* prices, likewise; copied; NULL: the built-in ones */
+  bool sync;                       /* state survives a power failure, not only kill -9; true */
+  size_t map_size;                 /* upper bound of the state store in bytes; 16 GiB */
 
   uint64_t gas_limit;       /* per invocation; 10^10, about one second */
   uint64_t slice;           /* gas an invocation runs before others of its loop get their turn; 10^7, about 1 ms */

@@ -128,6 +128,12 @@ static void test_exit_codes(void **state) {
       {"list -s http://127.0.0.1:1", 9},
       {"run - </dev/null", 3},
       {"serve --listen nowhere", 2},
+      {"schedule --text", 0},
+      {"schedule --schedule /nonexistent", 7},
+      {"schedule --schedule /dev/null", 2},
+      {"run --schedule /dev/null x", 2},
+      {"inspect --schedule /dev/null x", 2},
+      {"serve --schedule /dev/null", 2},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     int exit_code;

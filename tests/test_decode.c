@@ -3,7 +3,6 @@
 #include "frontend/limit.h"
 #include "frontend/module.h"
 #include "frontend/types.h"
-#include "instrument/cost.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -402,32 +401,12 @@ static void test_bad_names(void **state) {
   }
 }
 
-/* --- the gas schedule --------------------------------------------------------------------------------------------- */
-
-static void test_schedule(void **state) {
-  (void)state;
-  const struct schedule *s = schedule_default();
-  assert_ptr_equal(s, schedule_default());
-  assert_int_equal(s->version, 1);
-  assert_int_equal(s->gas[COST_CALL], 12);
-  char text[4096], part[10];
-  size_t size = schedule_print(s, text, sizeof text);
-  assert_true(size < sizeof text && size == strlen(text));
-  assert_memory_equal(text, "gasworks-schedule 1\ncontrol 0\n", 30);
-  assert_int_equal(schedule_print(s, part, sizeof part), size);
-  assert_string_equal(part, "gasworks-");
-  assert_int_equal(schedule_print(s, NULL, 0), size);
-  static const uint8_t none[32];
-  assert_memory_not_equal(s->digest, none, sizeof none);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_control),           cmocka_unit_test(test_segments),    cmocka_unit_test(test_canonical),
       cmocka_unit_test(test_canonical_threads), cmocka_unit_test(test_type_text),   cmocka_unit_test(test_messages),
       cmocka_unit_test(test_refused),           cmocka_unit_test(test_limits),      cmocka_unit_test(test_subtypes),
       cmocka_unit_test(test_type_moves),        cmocka_unit_test(test_huge_counts), cmocka_unit_test(test_bad_names),
-      cmocka_unit_test(test_schedule),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
