@@ -14,7 +14,7 @@ function random(seed) {
 }
 
 const types = ['i32', 'i64'];
-const steps = [1n, 2n, 3n, 8n, 7n, -1n, -2n, -3n, -8n];
+const steps = [1n, 2n, 3n, 8n, 7n, -1n, -2n, -3n, -8n, 1000n, 1n << 29n, 0x30000001n, -0x30000001n, -(1n << 30n)];
 const conditions = ['lt_s', 'lt_u', 'le_s', 'le_u', 'gt_s', 'gt_u', 'ge_s', 'ge_u', 'ne', 'eq'];
 // Where the loop decides: at its end by the new or the old value, or at its start.
 const forms = ['bottom-new', 'bottom-old', 'top', 'top-inverted'];
@@ -52,6 +52,7 @@ function count(s, most) {
 
 // Bodies: (i, acc, j are locals). `k` is the number of the iteration that something special happens in, counted by $n.
 const accumulate = (t) => `(local.set $acc (i32.add (i32.mul (local.get $acc) (i32.const 3)) ${t === 'i64' ? '(i32.wrap_i64 (local.get $i))' : '(local.get $i)'}))`;
+const low = (t) => t === 'i64' ? '(i32.wrap_i64 (local.get $i))' : '(local.get $i)';
 const tick = '(local.set $n (i32.add (local.get $n) (i32.const 1)))';
 const isTurn = (k) => `(i32.eq (local.get $n) (i32.const ${k}))`;
 const odd = '(i32.and (local.get $acc) (i32.const 1))';
@@ -62,6 +63,14 @@ const bodies = {
   sum: () => '(local.set $acc (i32.add (local.get $acc) (i32.const 7)))',
   store: (t) => `${tick} (i32.store ${address} (i32.add (i32.load ${address}) (local.get $n))) ${accumulate(t)}`,
   load: () => `${tick} (local.set $acc (i32.add (local.get $acc) (i32.load8_u (i32.and (local.get $n) (i32.const 0xff)))))`,
+  // What a compiler can vectorise: nothing goes round but counters and sums.
+  'vector-sum': (t) => `(local.set $acc (i32.add (local.get $acc) (i32.mul (i32.const 5) ${low(t)})))`,
+  'vector-store': () => `(i32.store ${address} (i32.add (i32.load offset=256 ${address}) (local.get $n))) ${tick}`,
+  'vector-copy': () => `(i32.store8 offset=4096 (i32.and (local.get $n) (i32.const 0xfff)) (i32.load8_u (i32.and (local.get $n) (i32.const 0xfff)))) ${tick}`,
+  'vector-if': (t) => `(if (i32.and ${low(t)} (i32.const 4)) (then (local.set $acc (i32.add (local.get $acc) (i32.const 3))))) ${tick}`,
+  'vector-if-else': (t) => `(if (i32.and ${low(t)} (i32.const 4)) (then (local.set $acc (i32.xor (local.get $acc) ${low(t)}))) (else (local.set $acc (i32.xor (local.get $acc) (i32.const 9)))))`,
+  'vector-previous': (t) => `(local.set $acc (i32.add (local.get $acc) (local.get $j))) (local.set $j (i32.load8_u (i32.and (local.get $n) (i32.const 0xff)))) ${tick}`,
+  'vector-select': (t) => `(local.set $acc (i32.or (local.get $acc) (select (i32.const 64) ${low(t)} (i32.and ${low(t)} (i32.const 1)))))`,
   if: (t) => `${accumulate(t)} (if ${odd} (then (local.set $acc (i32.mul (local.get $acc) (i32.const 5)))))`,
   'if-else': (t) => `${accumulate(t)} (if ${odd} (then (local.set $acc (i32.rotl (local.get $acc) (i32.const 5)))) (else (global.set $seen (local.get $acc))))`,
   select: (t) => `${accumulate(t)} (local.set $acc (select (local.get $acc) (i32.const 77) ${odd}))`,
