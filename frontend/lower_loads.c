@@ -126,6 +126,11 @@ static bool has_effect(LLVMValueRef v, const struct value_set *live) {
   }
 }
 
+/* LLVM looks into functions of the module, and drops the arguments that they do not use: as a use, such a call proves nothing. */
+static bool keeps_operands(LLVMValueRef v) {
+  return LLVMGetInstructionOpcode(v) != LLVMCall || !LLVMIsAFunction(LLVMGetCalledValue(v)) || is_intrinsic(v);
+}
+
 static bool is_guest_load(LLVMValueRef v) { return LLVMGetInstructionOpcode(v) == LLVMLoad && LLVMGetAlignment(v) == 1; }
 
 static bool has_guest_loads(LLVMValueRef func) {
@@ -151,7 +156,7 @@ static void mark_live(LLVMValueRef func, struct value_set *live) {
     if (live->at == live->n) break;
     while (live->at < live->n) {
       LLVMValueRef v = live->list[live->at++];
-      int n = LLVMGetNumOperands(v);
+      int n = keeps_operands(v) ? LLVMGetNumOperands(v) : 0;
       for (int i = 0; i < n; i++) set_add(live, LLVMGetOperand(v, (unsigned)i));
     }
   }
@@ -187,7 +192,7 @@ static void mark_whole(const struct value_set *live, struct value_set *whole) {
     if (has_effect(live->list[i], live)) set_add(whole, live->list[i]);
   while (whole->at < whole->n) {
     LLVMValueRef v = whole->list[whole->at++];
-    int n = needs_whole_operands(v) ? LLVMGetNumOperands(v) : 0;
+    int n = keeps_operands(v) && needs_whole_operands(v) ? LLVMGetNumOperands(v) : 0;
     for (int i = 0; i < n; i++) set_add(whole, LLVMGetOperand(v, (unsigned)i));
   }
 }
@@ -199,7 +204,7 @@ static bool is_anchored(LLVMValueRef v, const struct value_set *live, const stru
   for (LLVMUseRef use = LLVMGetFirstUse(v); use; use = LLVMGetNextUse(use)) {
     LLVMValueRef user = LLVMGetUser(use);
     bool is_phi = LLVMGetInstructionOpcode(user) == LLVMPHI;
-    if (is_phi ? set_has(live, user) : set_has(anchored, user)) return true;
+    if (is_phi ? set_has(live, user) : set_has(anchored, user) && keeps_operands(user)) return true;
   }
   return false;
 }
