@@ -52,13 +52,23 @@ static LLVMBasicBlockRef unwind_block(struct lower_func *f) {
   return f->unwind;
 }
 
-/* The handler for code directly inside of the outermost n controls. The bodies of legacy clauses are outside of their try. */
+/* The handler for code directly inside of `c`, or NULL. The bodies of legacy clauses are outside of their try. */
+static LLVMBasicBlockRef inner_handler(const struct control *c) {
+  bool is_tried = c->handler && (c->op == OP_TRY_TABLE || c->op == OP_TRY);
+  return is_tried ? c->handler : c->outer;
+}
+
+void lower_nest_exceptions(const struct lower_func *f, struct control *c) {
+  if (c == f->controls) return;
+  const struct control *around = c - 1;
+  c->outer = inner_handler(around);
+  c->catch_level = around->catch_level + (around->caught != NULL);
+}
+
+/* Where an exception goes that is thrown directly inside of the outermost n controls. */
 static LLVMBasicBlockRef handler_within(struct lower_func *f, uint32_t n) {
-  while (n-- > 0) {
-    const struct control *c = &f->controls[n];
-    if (c->handler && (c->op == OP_TRY_TABLE || c->op == OP_TRY)) return c->handler;
-  }
-  return unwind_block(f);
+  LLVMBasicBlockRef handler = n ? inner_handler(&f->controls[n - 1]) : NULL;
+  return handler ? handler : unwind_block(f);
 }
 
 static void weigh_unlikely(const struct lower *l, LLVMValueRef branch) {
@@ -179,22 +189,15 @@ void lower_try(struct lower_func *f, const struct instruction *in) {
 
 /* --- the legacy form ---------------------------------------------------------------------------------------------- */
 
-/* How many clause bodies are around the top control's. */
-static uint32_t catch_level(const struct lower_func *f) {
-  uint32_t level = 0;
-  for (uint32_t i = 0; i + 1 < f->n_controls; i++) level += f->controls[i].caught != NULL;
-  return level;
-}
-
 /* Nothing is pending any more; what the body may rethrow is kept, and only that. */
-static LLVMValueRef take(struct lower_func *f, LLVMValueRef exception) {
+static LLVMValueRef take(struct lower_func *f, LLVMValueRef exception, uint32_t level) {
   const struct lower *l = f->l;
   if (!f->func->has_rethrow) {
     drop(f, exception);
     return exception;
   }
   set_pending(f, LLVMConstNull(l->ptr));
-  LLVMValueRef args[3] = {exception, f->depth, lower_i32(l, catch_level(f))};
+  LLVMValueRef args[3] = {exception, f->depth, lower_i32(l, level)};
   return lower_call_helper(l, f->vmctx, HELPER_OFFSET_exception_hold, helper_signature_exception_hold, args);
 }
 
@@ -215,7 +218,7 @@ void lower_catch(struct lower_func *f, const struct instruction *in) {
     c->handler = match_tag(f, exception, in->index);
     push_values(f, exception, in->index);
   }
-  c->caught = take(f, exception);
+  c->caught = take(f, exception, c->catch_level);
   open_gas_block(f, false);
 }
 

@@ -150,6 +150,7 @@ static struct control *push_control(struct lower_func *f, enum op op) {
   }
   struct control *c = &f->controls[f->n_controls++];
   *c = (struct control){.op = op, .is_dead = f->is_dead};
+  lower_nest_exceptions(f, c);
   return c;
 }
 

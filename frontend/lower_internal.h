@@ -50,8 +50,10 @@ struct control {
   LLVMBasicBlockRef otherwise; /* OP_IF: the else arm, not yet filled */
   LLVMValueRef *params;        /* OP_IF: operands that the else arm starts with */
   bool is_target_reached;      /* something branches to target */
+  LLVMBasicBlockRef outer;     /* the handler in effect outside, or NULL */
   LLVMBasicBlockRef handler;   /* OP_TRY_TABLE, OP_TRY: where exceptions of the body go; later in OP_TRY: to the next clause */
   LLVMValueRef caught;         /* OP_CATCH, OP_CATCH_ALL: the exception */
+  uint32_t catch_level;        /* number of clause bodies around */
 };
 
 /* One function being lowered. */
@@ -119,6 +121,8 @@ void open_gas_block(struct lower_func *f, bool is_checked);
 void close_gas_block(struct lower_func *f);
 
 /* --- lower_exception.c --- */
+/* Tells a control that is being pushed what is around it. */
+void lower_nest_exceptions(const struct lower_func *f, struct control *c);
 /* After a call that may throw: goes on only if no exception is pending. */
 void lower_check_exception(struct lower_func *f);
 /* try_table and legacy try, when their control has been pushed: where exceptions of the body go. */

@@ -127,7 +127,8 @@ struct func {
   uint32_t max_stack; /* greatest operand stack height, filled by validation */
   uint32_t n_calls;   /* call instructions of any kind in the body, filled by validation; 0: a leaf */
   bool is_declared;   /* may be the operand of ref.func */
-  bool has_rethrow;   /* a legacy rethrow in the body, filled by validation: what it catches must be kept */
+  bool has_throw;     /* some throw in the body, filled by validation */
+  bool has_rethrow;   /* a legacy rethrow, likewise: what the function catches must be kept */
   struct name name;   /* from the name section; size 0 without one */
 };
 

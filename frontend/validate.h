@@ -40,7 +40,7 @@ struct validator {
   /* Locals without a default value that have been set: a mark for each, and their list, shortened at the end of blocks. */
   uint32_t *is_set, *sets;
   uint32_t n_sets, is_set_capacity, sets_capacity;
-  bool has_rethrow;
+  bool has_throw, has_rethrow;
   uint64_t n_type_moves; /* see LIMIT_TYPE_MOVES */
 };
 

@@ -225,7 +225,7 @@ static void start(struct validator *v, const uint8_t *at, const uint8_t *end) {
   reader_init(&v->r, v->m->bytes, at, end, v->err);
   v->r.is_part = true;
   v->n_stack = v->n_frames = v->max_stack = v->n_calls = 0;
-  v->has_rethrow = false;
+  v->has_throw = v->has_rethrow = false;
 }
 
 /* --- bodies ------------------------------------------------------------------------------------------------------- */
@@ -275,6 +275,7 @@ bool validate_body(struct validator *v, uint32_t func) {
   check_body_end(v, f);
   f->max_stack = v->max_stack;
   f->n_calls = v->n_calls;
+  f->has_throw = v->has_throw;
   f->has_rethrow = v->has_rethrow;
   if (v->r.failed && v->err->func == GW_NO_FUNC) v->err->func = func;
   v->func = GW_NO_FUNC;

@@ -10,9 +10,8 @@ static const struct func_type *tag_type(struct validator *v, uint32_t tag) {
   return NULL;
 }
 
-/* A throw counts as a call: it leads to the runtime, and what unwinds needs a frame of its own to be told apart by. */
 static void end_by_throw(struct validator *v) {
-  v->n_calls++;
+  v->has_throw = true;
   set_unreachable(v);
 }
 
@@ -94,6 +93,7 @@ static void check_rethrow(struct validator *v) {
     return;
   }
   v->has_rethrow = true;
+  v->n_calls++; /* not a leaf: its depth of the stack must tell it from its caller (runtime/exception.c) */
   end_by_throw(v);
 }
 

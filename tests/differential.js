@@ -15,6 +15,7 @@ const traps = [
 ];
 
 function trapName(error) {
+  if (WebAssembly.Exception && error instanceof WebAssembly.Exception) return 'uncaught exception';
   const row = traps.find(([pattern]) => pattern.test(error.message));
   return row ? row[1] : String(error);
 }

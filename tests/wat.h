@@ -10,7 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define WAT_FEATURES "--enable-extended-const --enable-tail-call --enable-relaxed-simd --enable-memory64 --enable-multi-memory"
+#define WAT_FEATURES                                                                                        \
+  "--enable-extended-const --enable-exceptions --enable-tail-call --enable-relaxed-simd --enable-memory64 " \
+  "--enable-multi-memory"
 
 static inline void wat_fail(const char *what, const char *why) {
   fprintf(stderr, "%s: %s\n", what, why);
