@@ -3,10 +3,13 @@
 
 #include <string.h>
 
+/* Few items are read as far as they go, so that the message is about the first that is wrong. */
+enum { FEW = 16 };
+
 uint32_t read_count(struct reader *r, enum limit limit, uint32_t used, uint32_t item_size) {
   const uint8_t *at = r->at;
   uint32_t n = read_u32(r);
-  if (n > reader_left(r)) {
+  if (n > reader_left(r) && reader_left(r) > 0) {
     reader_fail_at(r, GW_ERROR_MALFORMED, at, "length out of bounds: %u items in %zu bytes", n, reader_left(r));
     return 0;
   }
@@ -14,7 +17,7 @@ uint32_t read_count(struct reader *r, enum limit limit, uint32_t used, uint32_t 
     reader_fail_at(r, GW_ERROR_LIMIT, at, "too many %s: %u", limit_table[limit].words, used + n);
     return 0;
   }
-  if ((uint64_t)n * item_size > reader_left(r)) {
+  if ((uint64_t)n * item_size > reader_left(r) && (n > FEW || reader_left(r) == 0)) {
     reader_fail_end(r);
     return 0;
   }
