@@ -1,7 +1,7 @@
 /* docs/gas.md, sentence by sentence: what blocks, dynamic work, traps and slices cost, and what running out leaves behind. Whole
  * programs and generated loops are the business of the oracle (gas_oracle.js). */
 #include "instrument/cost.h"
-#include "tests/wat.h"
+#include "tests/gas_escape.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -579,6 +579,30 @@ static void test_cancel(void **state) {
   }
 }
 
+/* --- no program escapes --------------------------------------------------------------------------------------------- */
+
+static void test_escapes(void **state) {
+  (void)state;
+  const uint64_t limit = 3000000;
+  static const uint64_t some[] = {0, 10000};
+  for (int level = 0; level < LEVELS; level++) {
+    for (int i = 0; i < N_ESCAPES; i++) {
+      struct gw_module *module = escape_module(engines[level], &escapes[i], 6000);
+      for (int s = 0; s < 2; s++) {
+        struct gw_error err = {0};
+        union gw_value value = {0};
+        struct gw_store *store = open_store(engines[level], limit, some[s]);
+        struct gw_instance *instance = instantiate(store, module, NULL, NULL);
+        bool ok = gw_call(store, find(instance, "f"), &value, &err);
+        if (ok || err.trap != GW_TRAP_OUT_OF_GAS || gw_store_gas_used(store) != limit)
+          fail_msg("%s, -O%d: %s, gas %d", escapes[i].name, level, ok ? "ended" : err.message, (int)gw_store_gas_used(store));
+        gw_store_destroy(store);
+      }
+      gw_module_release(module);
+    }
+  }
+}
+
 static int open_engines(void **state) {
   (void)state;
   for (uint32_t level = 0; level < LEVELS; level++) {
@@ -601,7 +625,7 @@ int main(void) {
       cmocka_unit_test(test_memory_work),  cmocka_unit_test(test_table_work),     cmocka_unit_test(test_host_work),
       cmocka_unit_test(test_exact_traps),  cmocka_unit_test(test_stack_overflow), cmocka_unit_test(test_fault_bounds),
       cmocka_unit_test(test_every_limit),  cmocka_unit_test(test_many_slices),    cmocka_unit_test(test_whole_range),
-      cmocka_unit_test(test_cancel),
+      cmocka_unit_test(test_cancel),       cmocka_unit_test(test_escapes),
   };
   return cmocka_run_group_tests(tests, open_engines, close_engines);
 }

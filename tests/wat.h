@@ -30,7 +30,7 @@ static inline struct gw_module *wat_module(struct gw_engine *engine, const char 
   if (system(command) != 0) wat_fail("wat2wasm", text);
   struct buffer bytes = {0};
   struct gw_error err = {0};
-  if (!buffer_read_file(&bytes, binary, 1 << 20, &err)) wat_fail("wat", err.message);
+  if (!buffer_read_file(&bytes, binary, 16 << 20, &err)) wat_fail("wat", err.message);
   struct gw_module *module = gw_module_create(engine, bytes.bytes, bytes.size, &err);
   if (!module) wat_fail(text, err.message);
   buffer_clear(&bytes);
