@@ -22,12 +22,46 @@ static void charge(struct gw_store *store, uint64_t gas, uintptr_t pc) {
   if (taken == GAS_REFILLED && store->options.slice) store_yield(store);
 }
 
-static void charge_bytes(struct gw_store *store, uint64_t n, uintptr_t pc) {
-  charge(store, (n + 15) / 16 * store->schedule->gas[COST_MEMORY_BYTES_16], pc);
+static uint64_t bytes_gas(const struct gw_store *store, uint64_t n) {
+  return (n + 15) / 16 * store->schedule->gas[COST_MEMORY_BYTES_16];
 }
 
-static void charge_entries(struct gw_store *store, uint64_t n, uintptr_t pc) {
-  charge(store, n * store->schedule->gas[COST_TABLE_ENTRY], pc);
+static uint64_t entries_gas(const struct gw_store *store, uint64_t n) { return n * store->schedule->gas[COST_TABLE_ENTRY]; }
+
+/* Work by size goes in pieces: each is paid, which may end the slice, and then done. Work that is not affordable as a whole is
+ * not begun. */
+struct pieces {
+  struct gw_store *store;
+  uint64_t (*gas)(const struct gw_store *store, uint64_t n);
+  uint64_t at, size, n, most; /* `size` at `at` is the present piece of n */
+  uintptr_t pc;
+};
+
+enum { PIECE_BYTES = 64 << 10, PIECE_ENTRIES = PIECE_BYTES / sizeof(void *) }; /* some 10 us, on untouched pages 100 */
+
+static struct pieces begin_pieces(struct gw_store *store, uint64_t n, bool is_bytes, uintptr_t pc) {
+  struct pieces p = {.store = store, .n = n, .gas = is_bytes ? bytes_gas : entries_gas, .pc = pc};
+  p.most = is_bytes ? PIECE_BYTES : PIECE_ENTRIES;
+  uint64_t gas = p.gas(store, n);
+  if (!store_has_gas(store, gas)) charge(store, gas, pc);
+  return p;
+}
+
+static bool next_piece(struct pieces *p) {
+  p->at += p->size;
+  if (p->at == p->n) return false;
+  p->size = p->n - p->at < p->most ? p->n - p->at : p->most;
+  charge(p->store, p->gas(p->store, p->size), p->pc);
+  return true;
+}
+
+/* Copies go backwards where the end of the source would be overwritten. */
+static void copy_pieces(struct pieces *p, uint8_t *to, const uint8_t *from, uint64_t unit) {
+  bool is_backwards = (uintptr_t)to > (uintptr_t)from;
+  while (next_piece(p)) {
+    uint64_t at = (is_backwards ? p->n - p->at - p->size : p->at) * unit;
+    memmove(to + at, from + at, p->size * unit);
+  }
 }
 
 static void require(struct gw_store *store, bool is_true, enum gw_trap otherwise, uintptr_t pc) {
@@ -82,8 +116,8 @@ static void helper_memory_fill(struct vmctx *vmctx, uint32_t memory, uint64_t ds
   struct memory_ctx *m = &vmctx->instance->memories[memory]->ctx;
   struct gw_store *store = vmctx->instance->store;
   require(store, is_within(dst, n, m->bytes), GW_TRAP_MEMORY_OUT_OF_BOUNDS, CALLER);
-  charge_bytes(store, n, CALLER);
-  memset(m->base + dst, (int)(value & 0xff), n);
+  struct pieces p = begin_pieces(store, n, true, CALLER);
+  while (next_piece(&p)) memset(m->base + dst + p.at, (int)(value & 0xff), p.size);
 }
 
 static void helper_memory_copy(struct vmctx *vmctx, uint32_t dst_memory, uint32_t src_memory, uint64_t dst, uint64_t src,
@@ -93,36 +127,44 @@ static void helper_memory_copy(struct vmctx *vmctx, uint32_t dst_memory, uint32_
   struct gw_store *store = vmctx->instance->store;
   bool ok = is_within(dst, n, to->bytes) && is_within(src, n, from->bytes);
   require(store, ok, GW_TRAP_MEMORY_OUT_OF_BOUNDS, CALLER);
-  charge_bytes(store, n, CALLER);
-  memmove(to->base + dst, from->base + src, n);
+  struct pieces p = begin_pieces(store, n, true, CALLER);
+  copy_pieces(&p, to->base + dst, from->base + src, 1);
 }
 
 static void helper_memory_init(struct vmctx *vmctx, uint32_t memory, uint32_t segment, uint64_t dst, uint32_t src, uint32_t n) {
   struct gw_instance *instance = vmctx->instance;
   bool ok = segment_has_data(instance, segment, src, n) && is_within(dst, n, instance->memories[memory]->ctx.bytes);
   require(instance->store, ok, GW_TRAP_MEMORY_OUT_OF_BOUNDS, CALLER);
-  charge_bytes(instance->store, n, CALLER);
-  segment_init_memory(instance, memory, segment, dst, src, n);
+  struct pieces p = begin_pieces(instance->store, n, true, CALLER);
+  while (next_piece(&p)) segment_init_memory(instance, memory, segment, dst + p.at, src + (uint32_t)p.at, (uint32_t)p.size);
 }
 
 static void helper_data_drop(struct vmctx *vmctx, uint32_t segment) { vmctx->instance->is_data_dropped[segment] = true; }
 
 /* --- tables ------------------------------------------------------------------------------------------------------- */
 
+static void fill_entries(void **entries, void *ref, uint64_t n) {
+  for (uint64_t i = 0; i < n; i++) entries[i] = ref;
+}
+
+/* Until the last piece is filled, the new entries lie behind the table's end. */
 static int64_t helper_table_grow(struct vmctx *vmctx, uint32_t table, uint64_t n, void *ref) {
   struct gw_table *t = vmctx->instance->tables[table];
   uint64_t before = t->ctx.size;
   if (!table_can_grow(t, n)) return -1;
-  charge_entries(vmctx->instance->store, n, CALLER);
-  return table_grow(t, n, ref) ? (int64_t)before : -1;
+  struct pieces p = begin_pieces(vmctx->instance->store, n, false, CALLER);
+  if (!table_reserve(t, n)) return -1;
+  while (next_piece(&p)) fill_entries(t->ctx.entries + before + p.at, ref, p.size);
+  t->ctx.size = before + n;
+  return (int64_t)before;
 }
 
 static void helper_table_fill(struct vmctx *vmctx, uint32_t table, uint64_t dst, void *ref, uint64_t n) {
   struct table_ctx *t = &vmctx->instance->tables[table]->ctx;
   struct gw_store *store = vmctx->instance->store;
   require(store, is_within(dst, n, t->size), GW_TRAP_TABLE_OUT_OF_BOUNDS, CALLER);
-  charge_entries(store, n, CALLER);
-  for (uint64_t i = 0; i < n; i++) t->entries[dst + i] = ref;
+  struct pieces p = begin_pieces(store, n, false, CALLER);
+  while (next_piece(&p)) fill_entries(t->entries + dst + p.at, ref, p.size);
 }
 
 static void helper_table_copy(struct vmctx *vmctx, uint32_t dst_table, uint32_t src_table, uint64_t dst, uint64_t src,
@@ -131,16 +173,16 @@ static void helper_table_copy(struct vmctx *vmctx, uint32_t dst_table, uint32_t 
   struct gw_store *store = vmctx->instance->store;
   bool ok = is_within(dst, n, to->size) && is_within(src, n, from->size);
   require(store, ok, GW_TRAP_TABLE_OUT_OF_BOUNDS, CALLER);
-  charge_entries(store, n, CALLER);
-  memmove(to->entries + dst, from->entries + src, n * sizeof *to->entries);
+  struct pieces p = begin_pieces(store, n, false, CALLER);
+  copy_pieces(&p, (uint8_t *)(to->entries + dst), (uint8_t *)(from->entries + src), sizeof *to->entries);
 }
 
 static void helper_table_init(struct vmctx *vmctx, uint32_t table, uint32_t segment, uint64_t dst, uint32_t src, uint32_t n) {
   struct gw_instance *instance = vmctx->instance;
   bool ok = segment_has_elems(instance, segment, src, n) && is_within(dst, n, instance->tables[table]->ctx.size);
   require(instance->store, ok, GW_TRAP_TABLE_OUT_OF_BOUNDS, CALLER);
-  charge_entries(instance->store, n, CALLER);
-  segment_init_table(instance, table, segment, dst, src, n);
+  struct pieces p = begin_pieces(instance->store, n, false, CALLER);
+  while (next_piece(&p)) segment_init_table(instance, table, segment, dst + p.at, src + (uint32_t)p.at, (uint32_t)p.size);
 }
 
 /* Whether the function may be called as a type that its own is not, but may have been declared to lie below. */

@@ -59,8 +59,8 @@ bool memory_clear(struct gw_memory *memory);
 struct gw_table *table_create(struct gw_store *store, const struct table_type *type, struct gw_error *err);
 void table_destroy(struct gw_table *table);
 bool table_can_grow(const struct gw_table *table, uint64_t n);
-/* False when there is no memory for it. */
-bool table_grow(struct gw_table *table, uint64_t n, void *ref);
+/* Makes room for n more entries, which table_can_grow allowed; may move the table. False when there is no memory for it. */
+bool table_reserve(struct gw_table *table, uint64_t n);
 /* Remembers the contents, and goes back to them. */
 bool table_snapshot(struct gw_table *table);
 bool table_restore(struct gw_table *table); /* false: no memory */

@@ -101,6 +101,13 @@ enum gas_take store_take_gas(struct gw_store *store, uint64_t amount) {
   return GAS_REFILLED;
 }
 
+bool store_has_gas(const struct gw_store *store, uint64_t amount) {
+  uint64_t gas = (uint64_t)store->exec.gas, left;
+  if (!store->engine->options.gas) return true;
+  if (store->exec.gas >= 0) return amount <= gas || amount - gas <= store->reserve;
+  return !__builtin_sub_overflow(store->reserve, -gas, &left) && amount <= left;
+}
+
 /* --- running ------------------------------------------------------------------------------------------------------ */
 
 /* The entry is machine code without the type hash that -fsanitize=function looks for. */

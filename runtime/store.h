@@ -50,6 +50,8 @@ enum gas_take {
   GAS_OUT,      /* the limit is reached: nothing is left */
 };
 enum gas_take store_take_gas(struct gw_store *store, uint64_t amount);
+/* Whether that would not be GAS_OUT; true when nothing is metered. */
+bool store_has_gas(const struct gw_store *store, uint64_t amount);
 
 /* On the fiber: lets the resumer go on and returns when resumed. Does not return when the invocation was cancelled. */
 void store_yield(struct gw_store *store);

@@ -41,18 +41,15 @@ void table_destroy(struct gw_table *table) {
 
 bool table_can_grow(const struct gw_table *table, uint64_t n) { return n <= table->max - table->ctx.size; }
 
-bool table_grow(struct gw_table *table, uint64_t n, void *ref) {
+bool table_reserve(struct gw_table *table, uint64_t n) {
   uint64_t size = table->ctx.size + n;
-  if (size > table->capacity) {
-    uint64_t capacity = table->capacity * 2 < table->max ? table->capacity * 2 : table->max;
-    if (capacity < size) capacity = size;
-    void **entries = realloc(table->ctx.entries, capacity * sizeof *entries);
-    if (!entries) return false;
-    table->ctx.entries = entries;
-    table->capacity = capacity;
-  }
-  for (uint64_t i = table->ctx.size; i < size; i++) table->ctx.entries[i] = ref;
-  table->ctx.size = size;
+  if (size <= table->capacity) return true;
+  uint64_t capacity = table->capacity * 2 < table->max ? table->capacity * 2 : table->max;
+  if (capacity < size) capacity = size;
+  void **entries = realloc(table->ctx.entries, capacity * sizeof *entries);
+  if (!entries) return false;
+  table->ctx.entries = entries;
+  table->capacity = capacity;
   return true;
 }
 

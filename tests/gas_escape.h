@@ -28,10 +28,12 @@ static const struct escape escapes[] = {
      " (else (i32.const 7))))"
      " (func $b (type $t) (call_indirect (type $t) (local.get 0) (i32.const 2)))"
      " (func (export \"f\") (drop (call $a (i32.const 300)))))"},
-    {"straight-line code in a loop", "(module (func (export \"f\") (local $x i64) (loop $l %STRAIGHT% (br $l))))"},
-    {"straight-line code in a leaf",
-     "(module (func $go (local $x i64) %STRAIGHT% (global.set $g (local.get $x))) (global $g (mut i64)"
-     " (i64.const 0)) " ESCAPE_FOREVER ")"},
+    {"straight-line code in a loop", "(module (global $g (mut i64) (i64.const 1)) (func (export \"f\") (local $x i64) (loop $l "
+                                     "%STRAIGHT% (global.set $g (local.get $x))"
+                                     " (br $l))))"},
+    {"straight-line code in a leaf", "(module (global $g (mut i64) (i64.const 1)) (func $go (local $x i64) (local.set $x "
+                                     "(global.get $g)) %STRAIGHT% (global.set $g"
+                                     " (local.get $x))) " ESCAPE_FOREVER ")"},
     {"many calls of a leaf",
      "(module (global $g (mut i64) (i64.const 1)) (func $leaf (local $x i64) (local.set $x (global.get $g)) %SHORT%"
      " (global.set $g (local.get $x))) (func $go %CALLS%) " ESCAPE_FOREVER ")"},
@@ -94,7 +96,7 @@ static inline void escape_repeat(struct buffer *out, const char *text, uint32_t 
 
 /* The module; straight-line code has about `instructions` instructions, and so have all leaves that are called in one go. */
 static inline struct gw_module *escape_module(struct gw_engine *engine, const struct escape *e, uint32_t instructions) {
-  static const char six[] = "(local.set $x (i64.add (i64.mul (local.get $x) (i64.const 5)) (i64.const 3)))";
+  static const char six[] = "(local.set $x (i64.xor (i64.mul (local.get $x) (i64.const 5)) (i64.const 3)))";
   static const struct {
     const char *mark, *text;
     uint32_t share; /* of the instructions that one is */

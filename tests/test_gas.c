@@ -558,6 +558,79 @@ static void test_whole_range(void **state) {
   gw_module_release(module);
 }
 
+/* Work by size goes in pieces of 64 KiB, with a look before each; what it does must not show where the pieces lie. */
+static void test_pieces(void **state) {
+  (void)state;
+  enum { SIZE = 8 * 65536, MANY = 20000 };
+  static const char text[] =
+      "(module (memory 8) (table $t 1 30000 funcref) (elem declare func $x) (func $x (export \"x\"))"
+      "  (func (export \"copy\") (param i32 i32 i32) (memory.copy (local.get 0) (local.get 1) (local.get 2)))"
+      "  (func (export \"fill\") (param i32 i32 i32) (memory.fill (local.get 0) (local.get 1) (local.get 2)))"
+      "  (func (export \"grow\") (param i32 i32 i32) (drop (table.grow $t (ref.func $x) (local.get 0))) (drop (table.grow $t "
+      "(ref.null func)"
+      "    (local.get 1))) (table.copy (i32.const 3) (i32.const 1) (local.get 0)) (table.copy (i32.const 0) (i32.const 7) "
+      "(local.get 2)))"
+      "  (func (export \"null\") (param i32 i32 i32) (result i32) (ref.is_null (table.get $t (local.get 0)))))";
+  static const struct {
+    const char *name;
+    uint32_t a, b, c;
+  } rows[] = {{"fill", 5, 77, 300001},    {"fill", 100001, 3, 65536}, {"copy", 1, 0, SIZE - 1},  {"copy", 0, 1, SIZE - 1},
+              {"copy", 70000, 9, 400000}, {"copy", 9, 70000, 400000}, {"copy", 65536, 0, 65537}, {"copy", 12, 12, 200000},
+              {"fill", 0, 0, 0},          {"fill", SIZE, 0, 0}};
+  static uint8_t model[SIZE];
+  struct gw_module *module = wat_module(engines[2], text);
+  struct gw_error err = {0};
+  struct gw_store *store = open_store(engines[2], 0, 100);
+  struct gw_instance *instance = instantiate(store, module, NULL, NULL);
+  uint8_t *memory = gw_instance_memory(instance, 0, SIZE);
+  for (uint32_t i = 0; i < SIZE; i++) model[i] = memory[i] = (uint8_t)(i * 2654435761u >> 13);
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    uint32_t a = rows[i].a, b = rows[i].b, c = rows[i].c;
+    union gw_value values[3] = {{.u32 = a}, {.u32 = b}, {.u32 = c}};
+    if (!gw_call(store, find(instance, rows[i].name), values, &err)) fail_msg("%s", err.message);
+    assert_int_equal(gw_store_gas_used(store), G(BULK) + (c + 15) / 16 * G(MEMORY_BYTES_16));
+    if (rows[i].name[0] == 'c')
+      memmove(model + a, model + b, c);
+    else
+      memset(model + a, (int)b, c);
+    assert_memory_equal(memory, model, SIZE);
+  }
+  union gw_value sizes[3] = {{.u32 = MANY}, {.u32 = 50}, {.u32 = 9000}};
+  if (!gw_call(store, find(instance, "grow"), sizes, &err)) fail_msg("%s", err.message);
+  assert_int_equal(gw_store_gas_used(store), 4 * G(BULK) + 2 * G(REF) + (2 * MANY + 9050) * G(TABLE_ENTRY));
+  for (uint32_t i = 0; i < MANY + 51; i++) { /* entry 0 was null, and copied over */
+    union gw_value value[3] = {{.u32 = i}};
+    if (!gw_call(store, find(instance, "null"), value, &err)) fail_msg("%s", err.message);
+    if (value[0].i32 != (i > MANY + 2)) fail_msg("entry %u is %s", i, value[0].i32 ? "null" : "not null");
+  }
+  gw_store_destroy(store);
+  gw_module_release(module);
+}
+
+/* A long fill is cancelled in the middle, and not begun where it cannot be paid. */
+static void test_fill_ends(void **state) {
+  (void)state;
+  static const char text[] =
+      "(module (memory 4096) (func (export \"f\") (memory.fill (i32.const 0) (i32.const 1) (i32.const 0x10000000))))";
+  struct gw_module *module = wat_module(engines[2], text);
+  struct gw_error err = {0};
+  struct gw_store *store = open_store(engines[2], 0, 5000);
+  struct gw_instance *instance = instantiate(store, module, NULL, NULL);
+  const uint8_t *memory = gw_instance_memory(instance, 0, 1 << 28);
+  gw_store_start(store, find(instance, "f"), NULL);
+  for (int i = 0; i < 3; i++) assert_int_equal(gw_store_resume(store, &err), GW_STATUS_YIELDED);
+  gw_store_cancel(store);
+  assert_int_equal(memory[0], 1);
+  assert_int_equal(memory[1 << 20], 0);
+  assert_true(gw_instance_reset(instance, &err));
+  gw_store_set_gas_limit(store, G(BULK) + (1 << 24) * G(MEMORY_BYTES_16) - 1);
+  assert_false(gw_call(store, find(instance, "f"), NULL, &err));
+  assert_int_equal(err.trap, GW_TRAP_OUT_OF_GAS);
+  assert_int_equal(memory[0], 0);
+  gw_store_destroy(store);
+  gw_module_release(module);
+}
+
 /* The runtime may end a sliced invocation by not giving it the next slice; the store is usable after it. */
 static void test_cancel(void **state) {
   (void)state;
@@ -625,7 +698,8 @@ int main(void) {
       cmocka_unit_test(test_memory_work),  cmocka_unit_test(test_table_work),     cmocka_unit_test(test_host_work),
       cmocka_unit_test(test_exact_traps),  cmocka_unit_test(test_stack_overflow), cmocka_unit_test(test_fault_bounds),
       cmocka_unit_test(test_every_limit),  cmocka_unit_test(test_many_slices),    cmocka_unit_test(test_whole_range),
-      cmocka_unit_test(test_cancel),       cmocka_unit_test(test_escapes),
+      cmocka_unit_test(test_cancel),       cmocka_unit_test(test_pieces),         cmocka_unit_test(test_fill_ends),
+      cmocka_unit_test(test_escapes),
   };
   return cmocka_run_group_tests(tests, open_engines, close_engines);
 }
