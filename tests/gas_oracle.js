@@ -83,7 +83,7 @@ function* loopModules(o, work) {
   }
 }
 
-// Bytes that follow from the seed alone (as differential.sh makes them).
+// Bytes that follow from the seed alone (as against_v8.js makes them).
 function noise(seed, size) {
   return crypto.createCipheriv('aes-128-ctr', String(seed).padStart(16, '0'), Buffer.alloc(16)).update(Buffer.alloc(size));
 }
