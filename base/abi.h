@@ -68,6 +68,7 @@ struct vmctx {
   const struct helpers *helpers;
   uint8_t *memory0; /* base of memory 0, NULL without one */
   struct gw_instance *instance;
+  uint64_t *block_counts; /* how often each gas block was entered, where that is counted (instrument/blocks.h) */
 };
 
 struct vmctx_counts {

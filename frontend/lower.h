@@ -3,6 +3,7 @@
 #define FRONTEND_LOWER_H
 
 #include "frontend/module.h"
+#include "instrument/blocks.h"
 #include "instrument/cost.h"
 
 #include <llvm-c/Core.h>
@@ -15,6 +16,7 @@ struct lower_options {
   bool gas;                        /* emit charge markers (instrument/gas.h) */
   bool exceptions;                 /* look for a pending exception after calls */
   const struct schedule *schedule; /* prices of the markers */
+  struct gas_blocks *blocks;       /* to be filled when the runtime wants a profile, or NULL */
 };
 
 /* A fresh LLVM module in `context`, owned by the caller. Cannot fail on a validated module. */

@@ -109,6 +109,7 @@ static void call(struct lower_func *f, uint32_t type_index, struct callee callee
   for (uint32_t i = type->n_params; i-- > 0;) args[i + 2] = lower_pop(f);
   args[0] = callee.vmctx;
   args[1] = is_tail ? LLVMGetParam(f->value, 1) : f->depth;
+  if (is_tail) lower_profile_leave(f);
   LLVMValueRef v = LLVMBuildCall2(l->builder, l->func_types[type_index], callee.code, args, type->n_params + 2, "");
   LLVMSetInstructionCallConv(v, TAIL_CC);
   if (is_tail) {

@@ -44,6 +44,7 @@ static LLVMBasicBlockRef unwind_block(struct lower_func *f) {
   LLVMTypeRef result = LLVMGetReturnType(LLVMGlobalGetValueType(f->value));
   f->unwind = lower_new_block(f, "unwind");
   LLVMPositionBuilderAtEnd(builder, f->unwind);
+  lower_profile_leave(f);
   if (result == f->l->void_type)
     LLVMBuildRetVoid(builder);
   else

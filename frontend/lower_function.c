@@ -59,6 +59,29 @@ void close_gas_block(struct lower_func *f) {
   f->marker = NULL;
 }
 
+/* --- profiles --- */
+
+static void profile_enter(struct lower_func *f) {
+  LLVMValueRef func = lower_i32(f->l, f->index);
+  if (f->l->options->blocks) lower_call_helper(f->l, f->vmctx, HELPER_OFFSET_profile_enter, "_i", &func);
+}
+
+void lower_profile_leave(struct lower_func *f) {
+  if (f->l->options->blocks) lower_call_helper(f->l, f->vmctx, HELPER_OFFSET_profile_leave, "_", NULL);
+}
+
+static void count_block(struct lower_func *f) {
+  const struct lower *l = f->l;
+  if (!l->options->blocks) return;
+  f->block = gas_blocks_add(l->options->blocks, f->index);
+  LLVMValueRef counts = lower_load_constant(l, l->ptr, f->vmctx, offsetof(struct vmctx, block_counts));
+  LLVMValueRef cell = lower_offset(l, counts, f->block * sizeof(uint64_t));
+  LLVMValueRef count = lower_load(l, ALIAS_EXEC, l->i64, cell, "");
+  lower_store(l, ALIAS_EXEC, LLVMBuildAdd(l->builder, count, lower_i64(l, 1), ""), cell);
+}
+
+/* --- */
+
 void open_gas_block(struct lower_func *f, bool is_checked) {
   close_gas_block(f);
   if (!f->l->options->gas || f->is_dead) return;
@@ -66,14 +89,19 @@ void open_gas_block(struct lower_func *f, bool is_checked) {
   LLVMValueRef zero = lower_i64(l, 0);
   f->marker_gas = 0;
   f->marker = LLVMBuildCall2(l->builder, l->charge_type, is_checked ? l->charge_check : l->charge, &zero, 1, "");
-  if (!is_checked) return;
-  LLVMBasicBlockRef next = lower_new_block(f, "");
-  LLVMBuildBr(l->builder, next);
-  LLVMPositionBuilderAtEnd(l->builder, next);
+  if (is_checked) {
+    LLVMBasicBlockRef next = lower_new_block(f, "");
+    LLVMBuildBr(l->builder, next);
+    LLVMPositionBuilderAtEnd(l->builder, next);
+  }
+  count_block(f);
 }
 
 static void count_gas(struct lower_func *f, enum op op) {
-  if (f->marker) f->marker_gas += f->l->options->schedule->gas[op_table[op].cost];
+  enum cost class = op_table[op].cost;
+  if (!f->marker) return;
+  f->marker_gas += f->l->options->schedule->gas[class];
+  if (f->l->options->blocks) f->l->options->blocks->items[f->block].instructions[class]++;
 }
 
 /* --- branches --------------------------------------------------------------------------------------------------- */
@@ -298,6 +326,7 @@ static void lower_depth_check(struct lower_func *f) {
 
 static void lower_return(struct lower_func *f, const struct func_type *type) {
   const struct lower *l = f->l;
+  lower_profile_leave(f);
   if (type->n_results == 1) {
     LLVMBuildRet(l->builder, lower_pop(f));
     return;
@@ -338,6 +367,7 @@ void lower_function(struct lower *l, uint32_t index) {
   struct control *c = push_control(&f, OP_BLOCK);
   c->type = (struct func_type){.n_results = type->n_results, .results = type->results};
   make_target(&f, c);
+  profile_enter(&f);
   open_gas_block(&f, func->n_calls > 0);
   lower_body(&f);
   if (!f.is_dead) lower_return(&f, type);

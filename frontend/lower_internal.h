@@ -76,6 +76,7 @@ struct lower_func {
   LLVMBasicBlockRef unwind; /* returns with the exception pending, or NULL */
   LLVMValueRef marker; /* charge of the open gas block, or NULL */
   uint64_t marker_gas;
+  uint32_t block; /* the open gas block's number in options->blocks */
 };
 
 /* --- lower.c: types and accesses --- */
@@ -119,6 +120,8 @@ LLVMBasicBlockRef add_edge(struct lower_func *f, struct control *c);
 void begin_dead_code(struct lower_func *f);
 void open_gas_block(struct lower_func *f, bool is_checked);
 void close_gas_block(struct lower_func *f);
+/* Profiles only: the function is about to return, or to be replaced by the one that it tail-calls. */
+void lower_profile_leave(struct lower_func *f);
 
 /* --- lower_exception.c --- */
 /* Tells a control that is being pushed what is around it. */

@@ -4,9 +4,10 @@
 #define JIT_COMPILER_H
 
 #include "frontend/module.h"
+#include "instrument/blocks.h"
 #include "instrument/cost.h"
 
-enum { COMPILER_VERSION = 2 };
+enum { COMPILER_VERSION = 3 };
 
 enum dump_kind { DUMP_NONE, DUMP_IR_FRESH, DUMP_IR, DUMP_ASM };
 
@@ -16,6 +17,8 @@ struct compile_options {
   bool exceptions;                 /* look for a pending exception after calls; must be set if the module has_exceptions */
   bool verify;                     /* run LLVM's verifier on what lowering and instrumentation made */
   const struct schedule *schedule; /* prices; must be set when gas is */
+  struct gas_blocks *blocks;       /* to be filled: count how often each gas block is entered, and tell the runtime about calls;
+                                      NULL: do neither. Slow */
 };
 
 /* Where a function's machine code lies. Sorted by `begin`, not overlapping. */

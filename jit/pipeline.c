@@ -41,7 +41,7 @@ static bool verify(struct pipeline *p, const char *stage, struct gw_error *err) 
 
 static bool lower_and_charge(struct pipeline *p, const struct module *m, const struct compile_options *options,
                              struct gw_error *err) {
-  struct lower_options lower_options = {.gas = options->gas, .exceptions = options->exceptions, .schedule = options->schedule};
+  struct lower_options lower_options = {.gas = options->gas, .exceptions = options->exceptions, .schedule = options->schedule, .blocks = options->blocks};
   p->module = lower_module(p->context, m, &lower_options);
   LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(p->machine);
   LLVMSetModuleDataLayout(p->module, layout);

@@ -24,6 +24,7 @@ struct gw_module {
   /* NULL until compiled; then it stays. [1] looks for exceptions after calls: what modules with exceptions need, and every
    * module that shares a store with one. */
   _Atomic(struct code *) codes[2];
+  struct gas_blocks blocks[2]; /* of each of the codes, where the engine profiles */
   double seconds_decode, seconds_validate;
 };
 

@@ -83,9 +83,11 @@ static void helper_host_call(struct vmctx *vmctx, uint32_t func, union gw_value 
   uintptr_t pc = CALLER;
   bool has_stack = (uint8_t *)__builtin_frame_address(0) > store->fiber.low + HOST_STACK;
   require(store, has_stack, GW_TRAP_STACK_OVERFLOW, pc);
-  charge(store, store->schedule->gas[COST_HOST_CALL], pc);
   const struct host_import *host = &instance->hosts[func];
+  profile_enter(store, instance, func);
+  charge(store, store->schedule->gas[COST_HOST_CALL], pc);
   enum gw_trap trap = host->fn(instance, host->env, values);
+  profile_leave(store);
   if (trap == GW_TRAP_NONE) {
     store->trap.message[0] = 0; /* of a failure that the host function got over */
     return;
@@ -220,6 +222,12 @@ static void *helper_exception_hold(struct vmctx *vmctx, void *exception, uint32_
 }
 
 static void helper_elem_drop(struct vmctx *vmctx, uint32_t segment) { vmctx->instance->is_elem_dropped[segment] = true; }
+
+static void helper_profile_enter(struct vmctx *vmctx, uint32_t func) {
+  profile_enter(vmctx->instance->store, vmctx->instance, func);
+}
+
+static void helper_profile_leave(struct vmctx *vmctx) { profile_leave(vmctx->instance->store); }
 
 const struct helpers runtime_helpers = {
 #define HELPER(id, result, params, sig, flags) .id = helper_##id,

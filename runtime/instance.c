@@ -6,6 +6,7 @@
 #include "runtime/instance.h"
 
 #include "base/error.h"
+#include "runtime/profile.h"
 
 #include <string.h>
 
@@ -39,6 +40,7 @@ static struct gw_instance *instance_alloc(struct gw_store *store, struct gw_modu
 
 static void make_funcs(struct gw_instance *instance) {
   const struct module *m = &instance->module->decoded;
+  profile_attach(instance);
   const struct code *code = instance->code;
   for (uint32_t i = 0; i < m->n_funcs; i++) {
     instance->refs[i] = (struct func_ref){
@@ -64,12 +66,14 @@ static bool enable_exceptions(struct gw_store *store, struct gw_error *err) {
     return error_set(err, GW_ERROR_USAGE, "a module with exceptions cannot join a store that has an invocation under way");
   for (struct gw_instance *i = store->instances; i; i = i->next)
     if (i->code && !module_compile(i->module, true, err)) return false;
+  store->has_exceptions = true;
   for (struct gw_instance *i = store->instances; i; i = i->next) {
     if (!i->code) continue; /* its linking failed */
     i->code = module_compile(i->module, true, err);
+    profile_attach(i);
     for (uint32_t k = 0; k < i->module->decoded.n_funcs; k++) i->refs[k].code = i->code->funcs[k];
   }
-  return store->has_exceptions = true;
+  return true;
 }
 
 static bool make_memories_and_tables(struct gw_instance *instance, struct gw_error *err) {

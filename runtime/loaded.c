@@ -57,6 +57,7 @@ void gw_module_release(struct gw_module *module) {
   for (int i = 0; i < 2; i++) {
     struct code *code = atomic_load(&module->codes[i]);
     if (code) compiler_load(NULL)->release(code);
+    gas_blocks_clear(&module->blocks[i]);
   }
   pthread_mutex_destroy(&module->compile_lock);
   module_clear(&module->decoded);
@@ -84,6 +85,7 @@ const struct code *module_compile(struct gw_module *module, bool exceptions, str
   code = atomic_load(variant);
   if (!code) {
     struct compile_options options = compile_options(module->engine, exceptions);
+    if (module->engine->options.profile) options.blocks = &module->blocks[exceptions];
     code = ops->compile(&module->decoded, &options, err);
     atomic_store_explicit(variant, code, memory_order_release);
   }

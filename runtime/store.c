@@ -43,6 +43,7 @@ void gw_store_destroy(struct gw_store *store) {
   }
   for (struct gw_table *t = store->tables; t; t = t->next) table_destroy(t);
   exceptions_clear(&store->exceptions);
+  profile_clear(&store->profile);
   for (struct gw_instance *i = store->instances; i; i = i->next) gw_module_release(i->module);
   fiber_close(&store->fiber);
   arena_clear(&store->arena);
@@ -63,6 +64,7 @@ static void begin_gas(struct gw_store *store) {
   bool is_sliced = store->engine->options.gas && o->slice && o->slice < store->limit;
   store->exec.gas = (int64_t)(is_sliced ? o->slice : store->limit);
   store->reserve = store->limit - (uint64_t)store->exec.gas;
+  profile_begin(store);
 }
 
 uint64_t gw_store_gas_limit(const struct gw_store *store) { return store->limit; }
@@ -176,6 +178,7 @@ enum gw_status gw_store_resume(struct gw_store *store, struct gw_error *err) {
   settle(store);
   bool ok = store->state == INVOCATION_FINISHED || store->trap.code == GW_TRAP_EXIT;
   if (!ok) trap_describe(store, err);
+  profile_end(store);
   exceptions_collect(store, store->state == INVOCATION_FINISHED);
   store->state = INVOCATION_NONE;
   return ok ? GW_STATUS_DONE : GW_STATUS_FAILED;

@@ -8,6 +8,7 @@
 #include "instrument/cost.h"
 #include "runtime/exception.h"
 #include "runtime/fiber.h"
+#include "runtime/profile.h"
 #include "runtime/trap.h"
 
 enum invocation_state {
@@ -39,6 +40,7 @@ struct gw_store {
   struct func_ref *func;
   union gw_value *values;
   uint64_t limit;   /* gas of this invocation */
+  struct profile profile; /* used only by engines that profile */
   uint64_t reserve; /* gas that is not yet in a slice; limit = used + exec.gas + reserve */
   struct trap trap;
 };

@@ -6,6 +6,7 @@
 #include "runtime/handler.h"
 #include "runtime/wasi.h"
 #include "server/cli_gas.h"
+#include "server/cli_profile.h"
 #include "server/cli_values.h"
 
 #include <stdio.h>
@@ -16,10 +17,10 @@
 
 /* Everything of one run, freed in one place. */
 struct run {
-  bool gas, wants_stats, wants_json, is_deterministic;
+  bool gas, wants_stats, wants_profile, wants_json, is_deterministic;
   uint32_t opt_level, max_stack;
   uint64_t gas_limit, max_memory;
-  const char *invoke, *schedule_path;
+  const char *invoke, *schedule_path, *folded_path;
   struct schedule schedule;
   struct cli_list dirs, env;
 
@@ -76,7 +77,10 @@ static bool create_wasi(struct run *r, char **arguments, struct gw_error *err) {
 }
 
 static bool instantiate(struct run *r, const char *path, struct gw_error *err) {
-  struct gw_engine_options engine_options = {.opt_level = r->opt_level, .gas = r->gas, .schedule = &r->schedule};
+  struct gw_engine_options engine_options = {.opt_level = r->opt_level,
+                                             .gas = r->gas,
+                                             .profile = r->gas && (r->wants_profile || r->folded_path),
+                                             .schedule = &r->schedule};
   struct gw_store_options store_options = {
       .gas_limit = r->gas_limit, .max_memory_bytes = r->max_memory, .max_depth = r->max_stack};
   if (!cli_read_schedule(r->schedule_path, &r->schedule, err) || !cli_read_file(&r->bytes, path, err)) return false;
@@ -200,6 +204,7 @@ static void print_stats(const struct run *r, const struct run_stats *s) {
     fprintf(stderr, "%-12s %12zu bytes\n", "module", r->bytes.size);
     fprintf(stderr, "%-12s %12zu bytes\n", "code", s->module.code_bytes);
     for (size_t i = 0; i < n_times; i++) fprintf(stderr, "%-12s %12.3f ms\n", times[i].name, times[i].seconds * 1e3);
+    if (r->wants_profile && r->instance) cli_print_profile(r->instance);
     return;
   }
   cJSON *json = cJSON_CreateObject(), *seconds = cJSON_CreateObject();
@@ -211,6 +216,7 @@ static void print_stats(const struct run *r, const struct run_stats *s) {
   cJSON_AddNumberToObject(json, "exit_code", s->exit_code);
   for (size_t i = 0; i < n_times; i++) cJSON_AddNumberToObject(seconds, times[i].name, times[i].seconds);
   cJSON_AddItemToObject(json, "seconds", seconds);
+  if (r->wants_profile && r->instance) cJSON_AddItemToObject(json, "functions", cli_json_profile(r->instance));
   cli_print_json(json, true);
 }
 
@@ -250,7 +256,9 @@ static int run(struct run *r, int argc, char **argv) {
   int exit_code = is_exit ? (int)(wasi_exit_code(r->wasi) & 0xff) : 0;
   fflush(stdout);
   if (!is_exit) exit_code = cli_fail(&err);
-  if (r->wants_stats) show_stats(r, exit_code);
+  if (r->wants_stats || r->wants_profile) show_stats(r, exit_code);
+  struct gw_error io = {0};
+  if (r->folded_path && r->instance && !cli_write_folded(r->instance, r->folded_path, &io)) exit_code = cli_fail(&io);
   return exit_code;
 }
 
@@ -270,6 +278,8 @@ int cli_run(int argc, char **argv) {
       {"env", 0, CLI_LIST, &r.env, "NAME=VALUE", "set an environment variable; none is inherited"},
       {"deterministic", 0, CLI_FLAG, &r.is_deterministic, NULL, "clocks stand at 0, random numbers come from a fixed seed"},
       {"stats", 0, CLI_FLAG, &r.wants_stats, NULL, "gas, memory, code size and times on standard error"},
+      {"profile", 0, CLI_FLAG, &r.wants_profile, NULL, "the same with the gas of every function, exactly; runs slower"},
+      {"folded", 0, CLI_TEXT, &r.folded_path, "FILE", "write gas by stack of calls, for flame graphs; runs slower"},
       {"json", 0, CLI_FLAG, &r.wants_json, NULL, "statistics and results as JSON"},
   };
   const struct cli_command command = {
