@@ -17,7 +17,7 @@ enum { N_VERBS = sizeof verbs / sizeof *verbs };
 
 static void print_usage(FILE *out) {
   fputs("usage: gasworks VERB [OPTION...] [ARGUMENT...]\n\nRuns WebAssembly functions and meters what they use.\n\n", out);
-  for (size_t i = 0; i < N_VERBS; i++) fprintf(out, "  %-9s %s\n", verbs[i].name, verbs[i].summary);
+  for (size_t i = 0; i < N_VERBS; i++) fprintf(out, "  %-10s %s\n", verbs[i].name, verbs[i].summary);
   fputs("\ngasworks VERB --help shows a verb's options.\n", out);
 }
 

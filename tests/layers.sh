@@ -15,10 +15,10 @@ rules=(
   'frontend/*|frontend/ base/ instrument/cost. gasworks|'
   'instrument/gas*|instrument/ frontend/ base/ gasworks jit/|llvm-c/'
   'instrument/*|instrument/ base/ gasworks|sodium.h'
-  'jit/compiler.h|frontend/ instrument/cost. gasworks|'
+  'jit/compiler.h|frontend/ instrument/cost. instrument/blocks. gasworks|'
   'jit/*|jit/ instrument/ frontend/ base/ gasworks|llvm-c/'
   'runtime/*|runtime/ frontend/ base/ instrument/cost. jit/compiler.h gasworks|lmdb.h sodium.h sanitizer/'
-  'server/*|server/ runtime/ frontend/ base/ instrument/cost. gasworks|uv.h llhttp.h cjson/ sodium.h sanitizer/'
+  'server/*|server/ runtime/ frontend/ base/ instrument/cost. instrument/fit. gasworks|uv.h llhttp.h cjson/ sodium.h sanitizer/'
 )
 libraries='llvm-c/|lmdb\.h|sodium|uv\.h|llhttp|cjson/|cmocka'
 
