@@ -37,6 +37,33 @@ static LLVMOrcObjectLayerRef create_jitlink_layer(void *context, LLVMOrcExecutio
   return layer;
 }
 
+/* What LLVM calls where x86-64 has no instruction. It counts iterations of 64-bit loops in 128 bits. */
+__extension__ typedef __int128 i128;
+i128 __divti3(i128 a, i128 b);
+i128 __modti3(i128 a, i128 b);
+__extension__ unsigned __int128 __udivti3(unsigned __int128 a, unsigned __int128 b);
+__extension__ unsigned __int128 __umodti3(unsigned __int128 a, unsigned __int128 b);
+
+static LLVMErrorRef define_arithmetic(LLVMOrcLLJITRef jit) {
+  static const struct {
+    const char *name;
+    void (*function)(void);
+  } rows[] = {
+      {"__divti3", (void (*)(void))__divti3},
+      {"__modti3", (void (*)(void))__modti3},
+      {"__udivti3", (void (*)(void))__udivti3},
+      {"__umodti3", (void (*)(void))__umodti3},
+  };
+  enum { N = sizeof rows / sizeof *rows };
+  LLVMOrcCSymbolMapPair symbols[N];
+  for (size_t i = 0; i < N; i++) {
+    symbols[i].Name = LLVMOrcLLJITMangleAndIntern(jit, rows[i].name);
+    symbols[i].Sym.Address = (LLVMOrcExecutorAddress)(uintptr_t)rows[i].function;
+    symbols[i].Sym.Flags = (LLVMJITSymbolFlags){LLVMJITSymbolGenericFlagsExported | LLVMJITSymbolGenericFlagsCallable, 0};
+  }
+  return LLVMOrcJITDylibDefine(LLVMOrcLLJITGetMainJITDylib(jit), LLVMOrcAbsoluteSymbols(symbols, N)); /* consumes the names */
+}
+
 /* Told the machine, ORC does not look for the host's features, which takes long under a hypervisor. */
 static LLVMOrcLLJITRef create_jit(struct gw_error *err) {
   LLVMTargetMachineRef machine = machine_create(0, err);
@@ -46,6 +73,7 @@ static LLVMOrcLLJITRef create_jit(struct gw_error *err) {
   LLVMOrcLLJITBuilderSetObjectLinkingLayerCreator(builder, create_jitlink_layer, NULL);
   LLVMOrcLLJITRef jit = NULL;
   LLVMErrorRef failure = LLVMOrcCreateLLJIT(&jit, builder); /* consumes the builder, as that did the machine */
+  if (!failure) failure = define_arithmetic(jit);
   if (failure) fail(err, "cannot start the linker", failure);
   return failure ? NULL : jit;
 }
