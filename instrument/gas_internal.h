@@ -51,6 +51,9 @@ void gas_weigh_unlikely(struct gas_pass *p, LLVMValueRef branch);
 /* Pays the function's counted loops in chunks (gas_loop.c); what it converted has no check marker any more. */
 void gas_convert_loops(struct gas_pass *p);
 
+/* Moves markers down to where paths part (gas_sink.c). */
+void gas_sink_markers(struct gas_pass *p);
+
 /* Writes the counter back where somebody may look and it has changed, and takes it anew after calls (gas_spill.c). */
 void gas_spill_counter(struct gas_pass *p);
 

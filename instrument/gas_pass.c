@@ -90,6 +90,7 @@ static void instrument_function(struct gas_pass *p, LLVMValueRef func) {
   LLVMPositionBuilderBefore(p->l.builder, LLVMGetFirstInstruction(LLVMGetEntryBasicBlock(func)));
   p->counter = LLVMBuildAlloca(p->l.builder, p->l.i64, "gas");
   gas_convert_loops(p);
+  gas_sink_markers(p);
   expand_markers(p);
   gas_spill_counter(p);
 }
@@ -98,6 +99,7 @@ void gas_instrument(LLVMModuleRef llvm_module) {
   struct gas_pass p = {.charge = LLVMGetNamedFunction(llvm_module, GAS_CHARGE),
                        .charge_check = LLVMGetNamedFunction(llvm_module, GAS_CHARGE_CHECK)};
   lower_init(&p.l, llvm_module);
+  p.l.charge_type = LLVMGlobalGetValueType(p.charge);
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f; f = LLVMGetNextFunction(f))
     if (!LLVMIsDeclaration(f)) instrument_function(&p, f);
   LLVMDisposeBuilder(p.l.builder);

@@ -1,0 +1,179 @@
+/* Charges move down to where paths part, and become one with the charges there.
+ *
+ * Nobody looks at the counter between two calls, so a charge may as well happen later on each path that leads on from it: where
+ * each of these begins with a charge of its own, a subtraction is saved on all of them. A check moves along, and is left out
+ * where a path soon returns or traps without calling or going round a loop. In an interpreter's loop that makes one
+ * subtraction and one check per instruction, behind the dispatch; in a recursive function the short way out needs no check.
+ *
+ * Only where most of the ways out gain by it, and a few levels deep, because every edge gets a block of its own. */
+#include "instrument/gas_internal.h"
+
+enum {
+  MAX_WAYS = 64,  /* out of one block */
+  MAX_LEVELS = 4, /* that one charge moves down */
+  MAX_CHAIN = 16, /* blocks that follow one another without branching */
+};
+
+struct way {
+  LLVMBasicBlockRef to;
+  LLVMValueRef marker; /* first thing there that concerns gas, if nothing else leads there */
+  bool is_final;       /* soon returns or traps: needs no check */
+};
+
+static LLVMBasicBlockRef only_successor(LLVMBasicBlockRef block) {
+  LLVMValueRef terminator = LLVMGetBasicBlockTerminator(block);
+  return LLVMGetNumSuccessors(terminator) == 1 ? LLVMGetSuccessor(terminator, 0) : NULL;
+}
+
+/* Whether only `from` leads to `to`. */
+static bool is_only_way(LLVMBasicBlockRef from, LLVMBasicBlockRef to) {
+  LLVMValueRef terminator = LLVMGetBasicBlockTerminator(from);
+  for (LLVMUseRef use = LLVMGetFirstUse(LLVMBasicBlockAsValue(to)); use; use = LLVMGetNextUse(use))
+    if (LLVMGetUser(use) != terminator) return false;
+  return true;
+}
+
+/* First marker of a block, unless a call comes before it. */
+static LLVMValueRef first_marker(const struct gas_pass *p, LLVMBasicBlockRef block, bool *has_call) {
+  *has_call = false;
+  for (LLVMValueRef v = LLVMGetFirstInstruction(block); v; v = LLVMGetNextInstruction(v)) {
+    if (gas_is_marker(p, v)) return v;
+    if (!gas_is_call(p, v)) continue;
+    *has_call = true;
+    return NULL;
+  }
+  return NULL;
+}
+
+/* Last marker of a block, unless a call comes behind it. */
+static LLVMValueRef last_marker(const struct gas_pass *p, LLVMBasicBlockRef block) {
+  for (LLVMValueRef v = LLVMGetLastInstruction(block); v; v = LLVMGetPreviousInstruction(v)) {
+    if (gas_is_marker(p, v)) return v;
+    if (gas_is_call(p, v)) return NULL;
+  }
+  return NULL;
+}
+
+static void set_price(struct gas_pass *p, LLVMValueRef marker, uint64_t price) {
+  LLVMSetOperand(marker, 0, lower_i64(&p->l, price));
+}
+
+/* Takes what follows on the straight way into `marker`; returns the block where paths part, or NULL. */
+static LLVMBasicBlockRef merge_straight(struct gas_pass *p, LLVMValueRef marker) {
+  LLVMBasicBlockRef block = LLVMGetInstructionParent(marker);
+  for (int i = 0; i < MAX_CHAIN; i++) {
+    LLVMBasicBlockRef next = only_successor(block);
+    if (!next) return block;
+    if (!is_only_way(block, next)) return NULL;
+    for (bool has_call;;) {
+      LLVMValueRef other = first_marker(p, next, &has_call);
+      if (has_call) return NULL;
+      if (!other) break;
+      if (LLVMGetCalledValue(other) == p->charge_check) return NULL;
+      set_price(p, marker, gas_marker_price(marker) + gas_marker_price(other));
+      LLVMInstructionEraseFromParent(other);
+    }
+    block = next;
+  }
+  return NULL;
+}
+
+/* Whether the way returns or traps before anything that could take long. */
+static bool is_final(const struct gas_pass *p, LLVMBasicBlockRef block) {
+  for (int i = 0; block && i < MAX_CHAIN; i++) {
+    LLVMValueRef terminator = LLVMGetBasicBlockTerminator(block);
+    if (LLVMGetInstructionOpcode(terminator) == LLVMUnreachable) return true;
+    for (LLVMValueRef v = LLVMGetFirstInstruction(block); v; v = LLVMGetNextInstruction(v))
+      if (gas_is_call(p, v) || (gas_is_marker(p, v) && LLVMGetCalledValue(v) == p->charge_check)) return false;
+    if (LLVMGetInstructionOpcode(terminator) == LLVMRet) return true;
+    block = only_successor(block);
+  }
+  return false;
+}
+
+/* The distinct ways out of `block`, or 0 where moving charges there would not gain. */
+static uint32_t find_ways(const struct gas_pass *p, LLVMBasicBlockRef block, struct way *ways) {
+  LLVMValueRef terminator = LLVMGetBasicBlockTerminator(block);
+  unsigned n_successors = LLVMGetNumSuccessors(terminator);
+  uint32_t n = 0, n_gaining = 0, n_losing = 0;
+  for (unsigned i = 0; i < n_successors; i++) {
+    LLVMBasicBlockRef to = LLVMGetSuccessor(terminator, i);
+    uint32_t seen = 0;
+    while (seen < n && ways[seen].to != to) seen++;
+    if (seen < n) continue;
+    if (n == MAX_WAYS) return 0;
+    bool has_call;
+    LLVMValueRef marker = is_only_way(block, to) ? first_marker(p, to, &has_call) : NULL;
+    if (marker && LLVMGetCalledValue(marker) == p->charge_check) marker = NULL;
+    ways[n] = (struct way){to, marker, is_final(p, to)};
+    n_gaining += marker != NULL;
+    n_losing += !marker && !ways[n].is_final;
+    n++;
+  }
+  return n_gaining > 0 && n_losing <= n_gaining ? n : 0;
+}
+
+/* Phis at `to` take what came from `old` from `new`; LLVM's C interface cannot change a source, so they are made anew. */
+static void replace_sources(struct gas_pass *p, LLVMBasicBlockRef to, LLVMBasicBlockRef old, LLVMBasicBlockRef new) {
+  for (LLVMValueRef v = LLVMGetFirstInstruction(to), next; v && LLVMIsAPHINode(v); v = next) {
+    next = LLVMGetNextInstruction(v);
+    LLVMPositionBuilderBefore(p->l.builder, v);
+    LLVMValueRef phi = LLVMBuildPhi(p->l.builder, LLVMTypeOf(v), "");
+    unsigned n = LLVMCountIncoming(v);
+    bool has_new = false;
+    for (unsigned i = 0; i < n; i++) {
+      LLVMValueRef value = LLVMGetIncomingValue(v, i);
+      LLVMBasicBlockRef from = LLVMGetIncomingBlock(v, i);
+      if (from == old && has_new) continue; /* several edges have become one */
+      has_new |= from == old;
+      LLVMAddIncoming(phi, &value, from == old ? &new : &from, 1);
+    }
+    LLVMReplaceAllUsesWith(v, phi);
+    LLVMInstructionEraseFromParent(v);
+  }
+}
+
+/* A block on the way with the charge of `marker` and the way's own. Returns its marker. */
+static LLVMValueRef charge_way(struct gas_pass *p, LLVMBasicBlockRef from, const struct way *way, LLVMValueRef marker) {
+  LLVMBuilderRef builder = p->l.builder;
+  LLVMValueRef terminator = LLVMGetBasicBlockTerminator(from);
+  LLVMBasicBlockRef edge = LLVMInsertBasicBlockInContext(p->l.context, way->to, "");
+  unsigned n = LLVMGetNumSuccessors(terminator);
+  for (unsigned i = 0; i < n; i++)
+    if (LLVMGetSuccessor(terminator, i) == way->to) LLVMSetSuccessor(terminator, i, edge);
+  uint64_t price = gas_marker_price(marker) + (way->marker ? gas_marker_price(way->marker) : 0);
+  if (way->marker) LLVMInstructionEraseFromParent(way->marker);
+  bool is_checked = LLVMGetCalledValue(marker) == p->charge_check && !way->is_final;
+  LLVMValueRef amount = lower_i64(&p->l, price);
+  LLVMPositionBuilderAtEnd(builder, edge);
+  LLVMValueRef moved = LLVMBuildCall2(builder, p->l.charge_type, is_checked ? p->charge_check : p->charge, &amount, 1, "");
+  LLVMBasicBlockRef last = edge;
+  if (is_checked) { /* a check comes back to the block behind it, which must not have phis */
+    last = LLVMInsertBasicBlockInContext(p->l.context, way->to, "");
+    LLVMBuildBr(builder, last);
+    LLVMPositionBuilderAtEnd(builder, last);
+  }
+  LLVMBuildBr(builder, way->to);
+  replace_sources(p, way->to, from, last);
+  return moved;
+}
+
+static void sink(struct gas_pass *p, LLVMValueRef marker, int level) {
+  LLVMBasicBlockRef block = merge_straight(p, marker);
+  struct way ways[MAX_WAYS];
+  uint32_t n = block && level < MAX_LEVELS ? find_ways(p, block, ways) : 0;
+  for (uint32_t i = 0; i < n; i++) {
+    LLVMValueRef moved = charge_way(p, block, &ways[i], marker);
+    if (ways[i].marker) sink(p, moved, level + 1);
+  }
+  if (n) LLVMInstructionEraseFromParent(marker);
+}
+
+void gas_sink_markers(struct gas_pass *p) {
+  gas_graph_build(&p->graph, p->func);
+  for (uint32_t i = 0; i < p->graph.n; i++) {
+    LLVMValueRef marker = last_marker(p, p->graph.blocks[i].block);
+    if (marker) sink(p, marker, 0);
+  }
+  gas_graph_clear(&p->graph);
+}
