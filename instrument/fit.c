@@ -2,9 +2,12 @@
  *
  *   sum_p loss(log ratio_p(x)) + RIDGE * sum_c ((x_c - base_c) / max(base_c, 1))^2
  *
- * The loss is Huber's: the square up to KNEE, a straight line beyond. Some programs no prices of instructions can fit (a loop
- * that the compiler vectorises costs a tenth of the same instructions in another order); squares would bend all prices towards
- * them.
+ * The loss is Cauchy's: the square of small errors, and nearly flat beyond KNEE. Some programs no prices of instructions can fit
+ * (a loop that the compiler vectorises takes a tenth of the time of the same instructions in another order); squares would bend
+ * all prices towards them.
+ *
+ * A price stays within a third and three times that of the base, where one is 0 it stays 0: where programs disagree, squares like
+ * to pay for one class with another, and nothing that has a cost on the processor may come out as free.
  *
  * Gauss-Newton: the logarithm is replaced by its tangent and the loss by a weighted square; what is left is linear least squares
  * with lower bounds and strictly convex, so that descent along one coordinate after the other finds its only minimum; a few
@@ -17,13 +20,14 @@
 
 enum { ROUNDS = 40, SWEEPS = 400 };
 
-static const double RIDGE = 0.02, KNEE = 0.3, TICKS = 1e10; /* gas per second */
+static const double RIDGE = 0.02, KNEE = 0.5, REACH = 3, TICKS = 1e10; /* gas per second */
 
 struct fit {
   const struct fit_sample *samples;
   size_t n;
   double base[COST_COUNT];
-  bool is_used[COST_COUNT]; /* some program runs instructions of the class */
+  double low[COST_COUNT], high[COST_COUNT]; /* what prices may be */
+  bool is_used[COST_COUNT];                 /* the class counts in some program */
 };
 
 static double ratio(const struct fit_sample *s, const double *x) {
@@ -58,13 +62,10 @@ struct fit_spread fit_spread(const struct fit_sample *samples, size_t n, const u
 
 static double scale(const struct fit *f, int c) { return f->base[c] > 1 ? f->base[c] : 1; }
 
-static double loss(double e) {
-  e = fabs(e);
-  return e <= KNEE ? e * e : 2 * KNEE * e - KNEE * KNEE;
-}
+static double loss(double e) { return KNEE * KNEE * log1p(e * e / (KNEE * KNEE)); }
 
 /* Of the square that stands for the loss around e. */
-static double weight(double e) { return fabs(e) <= KNEE ? 1 : KNEE / fabs(e); }
+static double weight(double e) { return 1 / (1 + e * e / (KNEE * KNEE)); }
 
 static double objective(const struct fit *f, const double *x) {
   double sum = 0;
@@ -99,7 +100,7 @@ static void descend(const struct fit *f, const struct linear *l, double *y) {
         slope += l->rows[p][c] * l->left[p];
         curvature += l->rows[p][c] * l->rows[p][c];
       }
-      double next = fmax(y[c] + slope / curvature, cost_least((enum cost)c)), step = next - y[c];
+      double next = fmin(fmax(y[c] + slope / curvature, f->low[c]), f->high[c]), step = next - y[c];
       for (size_t p = 0; p < f->n; p++) l->left[p] -= l->rows[p][c] * step;
       y[c] = next;
     }
@@ -120,13 +121,13 @@ static void step_towards(const struct fit *f, const double *y, double *x) {
 
 /* Whole numbers: the nearest ones, then one up or down wherever that helps. */
 static void round_prices(const struct fit *f, const double *exact, double *x) {
-  for (int c = 0; c < COST_COUNT; c++) x[c] = fmax(nearbyint(exact[c]), cost_least((enum cost)c));
+  for (int c = 0; c < COST_COUNT; c++) x[c] = nearbyint(exact[c]);
   for (bool is_better = true; is_better;) {
     is_better = false;
     for (int c = 0; c < COST_COUNT; c++) {
       for (int step = -1; step <= 1 && f->is_used[c]; step += 2) {
         double before = objective(f, x), old = x[c];
-        if (old + step < cost_least((enum cost)c)) continue;
+        if (old + step < f->low[c] || old + step > f->high[c]) continue;
         x[c] = old + step;
         if (objective(f, x) < before - 1e-12)
           is_better = true;
@@ -153,13 +154,21 @@ static double middle_factor(const struct fit_sample *samples, size_t n, const ui
   return middle > 0 ? 1 / middle : 1;
 }
 
-/* Classes that nobody runs keep their price. */
+/* Whether the class is more than a thousandth of what the program costs. */
+static bool counts_in(const struct fit_sample *s, const uint32_t *base, int c) {
+  double ticks = fit_ratio(s, base) * s->seconds * TICKS;
+  return (double)s->instructions[c] * fmax(base[c], 1) > ticks / 1000;
+}
+
+/* Classes that hardly occur keep their price. */
 static void fit_init(struct fit *f, const struct fit_sample *samples, size_t n, const uint32_t *base) {
   *f = (struct fit){.samples = samples, .n = n};
   double factor = middle_factor(samples, n, base);
   for (int c = 0; c < COST_COUNT; c++) {
-    for (size_t p = 0; p < n; p++) f->is_used[c] |= samples[p].instructions[c] > 0;
-    f->base[c] = f->is_used[c] ? fmax(base[c] * factor, cost_least((enum cost)c)) : base[c];
+    for (size_t p = 0; p < n; p++) f->is_used[c] |= counts_in(&samples[p], base, c);
+    f->low[c] = fmax(ceil(base[c] / REACH), cost_least((enum cost)c));
+    f->high[c] = fmin(fmax(base[c] * REACH, f->low[c]), SCHEDULE_MAX_PRICE);
+    f->base[c] = f->is_used[c] ? fmin(fmax(base[c] * factor, f->low[c]), f->high[c]) : base[c];
   }
 }
 
@@ -177,7 +186,7 @@ void fit_prices(const struct fit_sample *samples, size_t n, const uint32_t *base
     step_towards(&f, y, exact);
   }
   round_prices(&f, exact, x);
-  for (int c = 0; c < COST_COUNT; c++) rounded[c] = (uint32_t)fmin(x[c], SCHEDULE_MAX_PRICE);
+  for (int c = 0; c < COST_COUNT; c++) rounded[c] = (uint32_t)x[c];
   free(l.rows);
   free(l.left);
 }

@@ -21,9 +21,9 @@ struct fit_spread {
 };
 struct fit_spread fit_spread(const struct fit_sample *samples, size_t n, const uint32_t *prices);
 
-/* Prices for which gas follows time: the least squares of the logarithms of the ratios, none below its class's minimum. Prices of
- * classes that hardly occur stay near those of `base`, scaled to the same time (ridge). `exact` are those of the fit, `rounded`
- * the best whole numbers near them. */
+/* Prices for which gas follows time: the least squares of the logarithms of the ratios, less strict with those far off, none
+ * below its class's minimum, none further than three times from `base`. Prices of classes that hardly occur stay near those of
+ * `base`, scaled to the same time (ridge). `exact` are those of the fit, `rounded` the best whole numbers near them. */
 void fit_prices(const struct fit_sample *samples, size_t n, const uint32_t *base, double *exact, uint32_t *rounded);
 
 #endif
