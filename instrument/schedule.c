@@ -21,7 +21,7 @@ static const struct {
 };
 
 static struct schedule built_in = {
-    .version = 1,
+    .version = 2,
     .gas =
         {
 #define COST(id, name, gas, least) [COST_##id] = gas,
