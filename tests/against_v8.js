@@ -82,7 +82,7 @@ const v8Traps = [
   [/memory access out of bounds|data segment/, 'out of bounds memory access'],
   [/(divide|remainder) by zero/, 'integer divide by zero'],
   [/divide result unrepresentable|float unrepresentable/, 'integer overflow'],
-  [/null function or function signature|table index is out of bounds|table (access )?out of bounds|element segment/, 'table trap'],
+  [/function signature mismatch|table index is out of bounds|table (access )?out of bounds|element segment/, 'table trap'],
   [/dereferencing a null pointer/, 'null reference'],
   [/rethrowing null/, 'null exception reference'],
   [/call stack/, 'call stack exhausted'],
