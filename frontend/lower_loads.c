@@ -5,11 +5,11 @@
  * were volatile, nothing could be folded, hoisted or vectorised. So loads are born volatile, a first simplification folds what is
  * the same whatever they read (x ^ x), and then a load becomes plain if
  *
- *   - something with an effect (a store, a call, control flow) depends on it, and
+ *   - something with an effect (a store, a call, a result) depends on it, and
  *   - already in its own block: through instructions of that block, to an effect there or to a phi that the block leads to.
  *
- * The loads left over are few, because producers put loads next to their uses. A branch whose ways all lead to the same place
- * with the same values is no effect: LLVM drops it.
+ * The loads left over are those that only decide branches, which LLVM drops when both ways do the same, and few others, because
+ * producers put loads next to their uses.
  *
  * LLVM also narrows a load of which only some bits or lanes matter, and then its other bytes would not trap. Where no use needs
  * the whole value, a `freeze` stands between: it costs nothing, can be vectorised, and nothing is narrowed through it. The code
@@ -72,55 +72,11 @@ static bool is_intrinsic(LLVMValueRef call) {
   return LLVMIsAFunction(callee) && LLVMGetIntrinsicID(callee) != 0;
 }
 
-/* Control flow from one block to another, past blocks that do nothing. */
-struct edge {
-  LLVMBasicBlockRef from, to;
-};
-
-static struct edge follow(LLVMBasicBlockRef from, LLVMBasicBlockRef to) {
-  for (int steps = 0; steps < 16; steps++) {
-    LLVMValueRef first = LLVMGetFirstInstruction(to);
-    if (LLVMGetInstructionOpcode(first) != LLVMBr || LLVMGetNumSuccessors(first) != 1) break;
-    from = to;
-    to = LLVMGetSuccessor(first, 0);
-  }
-  return (struct edge){from, to};
-}
-
-static LLVMValueRef incoming_from(LLVMValueRef phi, LLVMBasicBlockRef from) {
-  unsigned i = 0;
-  while (LLVMGetIncomingBlock(phi, i) != from) i++;
-  return LLVMGetIncomingValue(phi, i);
-}
-
-/* Whether a live phi tells two edges to one block apart. Where that would take long to say: no. */
-static bool are_told_apart(struct edge a, struct edge b, const struct value_set *live) {
-  enum { MAX_INCOMING = 64 };
-  for (LLVMValueRef v = LLVMGetFirstInstruction(a.to); LLVMIsAPHINode(v); v = LLVMGetNextInstruction(v))
-    if (set_has(live, v) && LLVMCountIncoming(v) <= MAX_INCOMING && incoming_from(v, a.from) != incoming_from(v, b.from))
-      return true;
-  return false;
-}
-
-/* Whether it matters which way a terminator goes. */
-static bool chooses(LLVMValueRef terminator, const struct value_set *live) {
-  unsigned n = LLVMGetNumSuccessors(terminator);
-  if (n < 2) return true;
-  LLVMBasicBlockRef block = LLVMGetInstructionParent(terminator);
-  struct edge first = follow(block, LLVMGetSuccessor(terminator, 0));
-  for (unsigned i = 1; i < n; i++) {
-    struct edge other = follow(block, LLVMGetSuccessor(terminator, i));
-    if (other.to != first.to || (other.from != first.from && are_told_apart(first, other, live))) return true;
-  }
-  return false;
-}
-
-static bool has_effect(LLVMValueRef v, const struct value_set *live) {
+/* Branches are not effects: arms that do the same, or turn out to, are merged, and the branch goes. */
+static bool has_effect(LLVMValueRef v) {
   switch (LLVMGetInstructionOpcode(v)) {
   case LLVMStore:
   case LLVMRet: return true;
-  case LLVMBr:
-  case LLVMSwitch: return chooses(v, live);
   case LLVMCall: return !is_intrinsic(v);
   default: return false;
   }
@@ -140,25 +96,15 @@ static bool has_guest_loads(LLVMValueRef func) {
   return false;
 }
 
-/* Adds to `live` what has effects already now. */
-static void add_effects(LLVMValueRef func, struct value_set *live) {
+/* Adds to `live` everything that an effect depends on. */
+static void mark_live(LLVMValueRef func, struct value_set *live) {
   for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(func); b; b = LLVMGetNextBasicBlock(b))
     for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v))
-      if (has_effect(v, live)) set_add(live, v);
-}
-
-/* Adds to `live` everything that an effect depends on. Phis that become live may make branches matter; a branch that is found
- * after the last round only leaves loads volatile. */
-static void mark_live(LLVMValueRef func, struct value_set *live) {
-  enum { MAX_ROUNDS = 3 };
-  for (int round = 0; round < MAX_ROUNDS; round++) {
-    add_effects(func, live);
-    if (live->at == live->n) break;
-    while (live->at < live->n) {
-      LLVMValueRef v = live->list[live->at++];
-      int n = keeps_operands(v) ? LLVMGetNumOperands(v) : 0;
-      for (int i = 0; i < n; i++) set_add(live, LLVMGetOperand(v, (unsigned)i));
-    }
+      if (has_effect(v)) set_add(live, v);
+  while (live->at < live->n) {
+    LLVMValueRef v = live->list[live->at++];
+    int n = keeps_operands(v) ? LLVMGetNumOperands(v) : 0;
+    for (int i = 0; i < n; i++) set_add(live, LLVMGetOperand(v, (unsigned)i));
   }
 }
 
@@ -189,7 +135,7 @@ static bool needs_whole_operands(LLVMValueRef v) {
 /* Adds to `whole` everything of which an effect needs all bits. */
 static void mark_whole(const struct value_set *live, struct value_set *whole) {
   for (size_t i = 0; i < live->n; i++)
-    if (has_effect(live->list[i], live)) set_add(whole, live->list[i]);
+    if (has_effect(live->list[i])) set_add(whole, live->list[i]);
   while (whole->at < whole->n) {
     LLVMValueRef v = whole->list[whole->at++];
     int n = keeps_operands(v) && needs_whole_operands(v) ? LLVMGetNumOperands(v) : 0;
@@ -200,7 +146,7 @@ static void mark_whole(const struct value_set *live, struct value_set *whole) {
 /* Whether an effect in the value's own block, or a phi behind it, depends on it; `anchored` holds the answer for all later
  * instructions of the block. */
 static bool is_anchored(LLVMValueRef v, const struct value_set *live, const struct value_set *anchored) {
-  if (has_effect(v, live)) return true;
+  if (has_effect(v)) return true;
   for (LLVMUseRef use = LLVMGetFirstUse(v); use; use = LLVMGetNextUse(use)) {
     LLVMValueRef user = LLVMGetUser(use);
     bool is_phi = LLVMGetInstructionOpcode(user) == LLVMPHI;

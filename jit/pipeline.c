@@ -41,7 +41,8 @@ static bool verify(struct pipeline *p, const char *stage, struct gw_error *err) 
 
 static bool lower_and_charge(struct pipeline *p, const struct module *m, const struct compile_options *options,
                              struct gw_error *err) {
-  struct lower_options lower_options = {.gas = options->gas, .exceptions = options->exceptions, .schedule = options->schedule, .blocks = options->blocks};
+  struct lower_options lower_options = {
+      .gas = options->gas, .exceptions = options->exceptions, .schedule = options->schedule, .blocks = options->blocks};
   p->module = lower_module(p->context, m, &lower_options);
   LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(p->machine);
   LLVMSetModuleDataLayout(p->module, layout);
@@ -49,8 +50,9 @@ static bool lower_and_charge(struct pipeline *p, const struct module *m, const s
   LLVMSetTarget(p->module, machine_triple());
   if (options->verify && !verify(p, "lowering", err)) return false;
   bool is_optimized = options->opt_level > 0; /* without, all loads stay volatile */
-  if (!run_passes(p, is_optimized ? "function(mem2reg,early-cse,instcombine<no-verify-fixpoint>)" : "function(mem2reg)", options,
-                  err))
+  if (!run_passes(
+          p, is_optimized ? "function(mem2reg,early-cse),ipsccp,function(instcombine<no-verify-fixpoint>)" : "function(mem2reg)",
+          options, err))
     return false;
   if (is_optimized) lower_relax_loads(p->module);
   if (options->gas) gas_instrument(p->module);

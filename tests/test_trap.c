@@ -33,6 +33,11 @@ static const char text[] =
     "    (if (local.get 1) (then (i32.store (i32.const 0) (local.get 2)))))"
     "  (func $ignores (param i32))"
     "  (func $ignored (export \"ignored\") (param i32) (call $ignores (i32.load (local.get 0))))"
+    "  (func $same (export \"same\") (param i32)"
+    "    (if (i32.load (local.get 0)) (then (global.set $g (i32.const 5))) (else (global.set $g (i32.const 5)))))"
+    "  (func $zero (param i32) (result i32) (i32.const 0))"
+    "  (func $masked (export \"masked\") (param i32)"
+    "    (i32.store (i32.const 0) (i32.and (call $zero (i32.const 1)) (i32.load (local.get 0)))))"
     "  (func $div (export \"div\") (param i32 i32) (result i32) (i32.div_s (local.get 0) (local.get 1)))"
     "  (func $rem (export \"rem\") (param i32 i32) (result i32) (i32.rem_u (local.get 0) (local.get 1)))"
     "  (func $trunc (export \"trunc\") (param f64) (result i32) (i32.trunc_f64_s (local.get 0)))"
@@ -141,6 +146,10 @@ static void test_messages(void **state) {
        "out of bounds memory access in function sunk (module demo) at address 0x10000, memory size 65536"},
       {"ignored", 1, -4, 0, GW_TRAP_MEMORY_OUT_OF_BOUNDS,
        "out of bounds memory access in function ignored (module demo) at address 0xfffffffc, memory size 65536"},
+      {"same", 1, -4, 0, GW_TRAP_MEMORY_OUT_OF_BOUNDS,
+       "out of bounds memory access in function same (module demo) at address 0xfffffffc, memory size 65536"},
+      {"masked", 1, -4, 0, GW_TRAP_MEMORY_OUT_OF_BOUNDS,
+       "out of bounds memory access in function masked (module demo) at address 0xfffffffc, memory size 65536"},
       {"div", 2, 1, 0, GW_TRAP_INTEGER_DIVIDE_BY_ZERO, "integer divide by zero in function div (module demo)"},
       {"div", 2, INT32_MIN, -1, GW_TRAP_INTEGER_OVERFLOW, "integer overflow in function div (module demo)"},
       {"rem", 2, 1, 0, GW_TRAP_INTEGER_DIVIDE_BY_ZERO, "integer divide by zero in function rem (module demo)"},
