@@ -202,7 +202,7 @@ static void lower_import_thunk(struct lower *l, uint32_t index) {
   LLVMSetAlignment(values, 16);
   for (uint32_t i = 0; i < type->n_params; i++) LLVMBuildStore(l->builder, LLVMGetParam(func, i + 2), slot(l, values, i));
   LLVMValueRef args[2] = {lower_i32(l, index), values};
-  lower_call_helper(l, vmctx, HELPER_OFFSET_host_call, "_ip", args);
+  lower_call_helper(l, vmctx, HELPER_OFFSET_host_call, helper_signature_host_call, args);
   if (type->n_results == 1) {
     LLVMBuildRet(l->builder, LLVMBuildLoad2(l->builder, lower_type(l, type->results[0]), values, ""));
     return;

@@ -155,7 +155,7 @@ static void check_func_type(struct lower_func *f, uint32_t type_index, LLVMValue
   LLVMBuildCondBr(l->builder, is_other, ask, next);
   LLVMPositionBuilderAtEnd(l->builder, ask);
   LLVMValueRef args[2] = {ref, expected};
-  LLVMValueRef is_below = lower_call_helper(l, f->vmctx, HELPER_OFFSET_is_subtype, "i_pi", args);
+  LLVMValueRef is_below = lower_call_helper(l, f->vmctx, HELPER_OFFSET_is_subtype, helper_signature_is_subtype, args);
   lower_trap_if(f, LLVMBuildICmp(l->builder, LLVMIntEQ, is_below, lower_i32(l, 0), ""), GW_TRAP_INDIRECT_CALL_TYPE);
   LLVMBuildBr(l->builder, next);
   LLVMPositionBuilderAtEnd(l->builder, next);
@@ -188,10 +188,6 @@ static void select_value(struct lower_func *f) {
 #define BULK(id, ...)                                                                      \
   call_bulk(f, HELPER_OFFSET_##id, helper_signature_##id, (const uint32_t[]){__VA_ARGS__}, \
             sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
-
-#define HELPER(id, result, params, sig, flags) __attribute__((unused)) static const char helper_signature_##id[] = sig;
-#include "base/helper.def"
-#undef HELPER
 
 static void lower_bulk(struct lower_func *f, const struct instruction *in) {
   switch (in->op) {

@@ -9,10 +9,6 @@
  * labels; for the legacy form link by link, as the clauses' bodies come. */
 #include "frontend/lower_internal.h"
 
-#define HELPER(id, result, params, sig, flags) __attribute__((unused)) static const char helper_signature_##id[] = sig;
-#include "base/helper.def"
-#undef HELPER
-
 static LLVMValueRef exception_address(const struct lower_func *f) {
   LLVMValueRef exec = lower_load_constant(f->l, f->l->ptr, f->vmctx, offsetof(struct vmctx, exec));
   return lower_offset(f->l, exec, offsetof(struct exec_ctx, exception));

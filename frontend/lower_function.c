@@ -26,8 +26,6 @@ static LLVMBasicBlockRef current_block(const struct lower_func *f) { return LLVM
 
 /* --- traps ------------------------------------------------------------------------------------------------------ */
 
-static const char *helper_signature_trap = "_ii";
-
 LLVMBasicBlockRef lower_trap_block(struct lower_func *f, enum gw_trap trap) {
   if (f->traps[trap]) return f->traps[trap];
   LLVMBuilderRef builder = f->l->builder;
@@ -63,11 +61,12 @@ void close_gas_block(struct lower_func *f) {
 
 static void profile_enter(struct lower_func *f) {
   LLVMValueRef func = lower_i32(f->l, f->index);
-  if (f->l->options->blocks) lower_call_helper(f->l, f->vmctx, HELPER_OFFSET_profile_enter, "_i", &func);
+  if (f->l->options->blocks)
+    lower_call_helper(f->l, f->vmctx, HELPER_OFFSET_profile_enter, helper_signature_profile_enter, &func);
 }
 
 void lower_profile_leave(struct lower_func *f) {
-  if (f->l->options->blocks) lower_call_helper(f->l, f->vmctx, HELPER_OFFSET_profile_leave, "_", NULL);
+  if (f->l->options->blocks) lower_call_helper(f->l, f->vmctx, HELPER_OFFSET_profile_leave, helper_signature_profile_leave, NULL);
 }
 
 static void count_block(struct lower_func *f) {

@@ -40,7 +40,7 @@ struct lower {
 
 /* One open control construct. */
 struct control {
-  enum op op;   /* OP_BLOCK, OP_LOOP, OP_IF, OP_ELSE, OP_TRY_TABLE, OP_TRY, OP_CATCH, OP_CATCH_ALL; the function's own: OP_BLOCK */
+  enum op op; /* OP_BLOCK, OP_LOOP, OP_IF, OP_ELSE, OP_TRY_TABLE, OP_TRY, OP_CATCH, OP_CATCH_ALL; the function's own: OP_BLOCK */
   bool is_dead; /* opened in unreachable code: nothing is emitted for it */
   struct func_type type;
   val_type storage;            /* of a single result; `type` may point here */
@@ -74,7 +74,7 @@ struct lower_func {
   bool is_dead; /* the code being read is unreachable */
   LLVMBasicBlockRef traps[GW_TRAP_COUNT];
   LLVMBasicBlockRef unwind; /* returns with the exception pending, or NULL */
-  LLVMValueRef marker; /* charge of the open gas block, or NULL */
+  LLVMValueRef marker;      /* charge of the open gas block, or NULL */
   uint64_t marker_gas;
   uint32_t block; /* the open gas block's number in options->blocks */
 };
@@ -101,7 +101,9 @@ LLVMValueRef lower_call_helper(const struct lower *l, LLVMValueRef vmctx, size_t
                                LLVMValueRef *args);
 LLVMTypeRef lower_helper_type(const struct lower *l, const char *signature, unsigned *n_params);
 
-#define HELPER(id, result, params, sig, flags) enum { HELPER_OFFSET_##id = offsetof(struct helpers, id) };
+#define HELPER(id, result, params, sig, flags)                \
+  enum { HELPER_OFFSET_##id = offsetof(struct helpers, id) }; \
+  __attribute__((unused)) static const char helper_signature_##id[] = sig;
 #include "base/helper.def"
 #undef HELPER
 

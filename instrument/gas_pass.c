@@ -45,7 +45,7 @@ void gas_build_check(struct gas_pass *p, LLVMValueRef left, LLVMBasicBlockRef ne
   LLVMBasicBlockRef exhausted = LLVMAppendBasicBlockInContext(l->context, p->func, "exhausted");
   gas_weigh_unlikely(p, LLVMBuildCondBr(l->builder, is_negative, exhausted, next));
   LLVMPositionBuilderAtEnd(l->builder, exhausted);
-  lower_call_helper(l, p->vmctx, HELPER_OFFSET_gas_exhausted, "_", NULL);
+  lower_call_helper(l, p->vmctx, HELPER_OFFSET_gas_exhausted, helper_signature_gas_exhausted, NULL);
   LLVMBuildBr(l->builder, next);
 }
 
