@@ -24,6 +24,7 @@ struct gw_module {
   /* NULL until compiled; then it stays. [1] looks for exceptions after calls: what modules with exceptions need, and every
    * module that shares a store with one. */
   _Atomic(struct code *) codes[2];
+  struct precise_module *precise; /* NULL until an instance of the precise tier needs it, under compile_lock */
   struct gas_blocks blocks[2]; /* of each of the codes, where the engine profiles */
   double seconds_decode, seconds_validate;
 };
@@ -36,6 +37,9 @@ const char *gw_module_name(const struct gw_module *module, char *out, size_t siz
 
 /* The code of one variant, compiled at the first call; NULL with `err` set. Thread-safe. */
 const struct code *module_compile(struct gw_module *module, bool exceptions, struct gw_error *err);
+
+/* Makes the module ready for the precise tier. Thread-safe. */
+bool module_interpret(struct gw_module *module, struct gw_error *err);
 
 /* The range of code that holds `pc`, or NULL, as for a `code` that is NULL. Safe in a signal handler. */
 const struct code_range *code_find(const struct code *code, uintptr_t pc);

@@ -44,7 +44,7 @@ static void make_funcs(struct gw_instance *instance) {
   const struct code *code = instance->code;
   for (uint32_t i = 0; i < m->n_funcs; i++) {
     instance->refs[i] = (struct func_ref){
-        .code = code->funcs[i], .vmctx = instance->vmctx, .type_id = m->types[m->funcs[i].type].canonical, .index = i};
+        .code = code ? code->funcs[i] : NULL, .vmctx = instance->vmctx, .type_id = m->types[m->funcs[i].type].canonical, .index = i};
     if (i >= m->n_imported_funcs) instance->funcs[i] = &instance->refs[i];
   }
 }
@@ -136,11 +136,18 @@ static bool run_start(struct gw_instance *instance, struct gw_error *err) {
   return start == NO_INDEX || gw_call(instance->store, instance->funcs[start], NULL, err);
 }
 
+/* What the store's tier needs of the module; `*code` stays NULL in the precise tier. */
+static bool prepare_code(struct gw_store *store, struct gw_module *module, const struct code **code, struct gw_error *err) {
+  if (store->options.tier == GW_TIER_PRECISE) return module_interpret(module, err);
+  if (module->decoded.has_exceptions && !enable_exceptions(store, err)) return false;
+  *code = module_compile(module, store->has_exceptions, err);
+  return *code;
+}
+
 struct gw_instance *gw_instance_create(struct gw_store *store, struct gw_module *module, gw_resolve_fn resolve, void *env,
                                        struct gw_error *err) {
-  if (module->decoded.has_exceptions && !enable_exceptions(store, err)) return NULL;
-  const struct code *code = module_compile(module, store->has_exceptions, err);
-  if (!code) return NULL;
+  const struct code *code = NULL;
+  if (!prepare_code(store, module, &code, err)) return NULL;
   struct gw_instance *instance = instance_alloc(store, module);
   if (!instance_link(instance, resolve, env, err)) return NULL;
   instance->code = code;

@@ -2,6 +2,7 @@
 #include "runtime/engine.h"
 
 #include "base/error.h"
+#include "runtime/precise.h"
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -59,6 +60,7 @@ void gw_module_release(struct gw_module *module) {
     if (code) compiler_load(NULL)->release(code);
     gas_blocks_clear(&module->blocks[i]);
   }
+  precise_module_destroy(module->precise);
   pthread_mutex_destroy(&module->compile_lock);
   module_clear(&module->decoded);
   free(module->bytes);
@@ -91,6 +93,14 @@ const struct code *module_compile(struct gw_module *module, bool exceptions, str
   }
   pthread_mutex_unlock(&module->compile_lock);
   return code;
+}
+
+bool module_interpret(struct gw_module *module, struct gw_error *err) {
+  pthread_mutex_lock(&module->compile_lock);
+  if (!module->precise) module->precise = precise_module_create(module);
+  bool ok = module->precise;
+  pthread_mutex_unlock(&module->compile_lock);
+  return ok || error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for %u functions", module->decoded.n_funcs);
 }
 
 bool gw_module_compile(struct gw_module *module, struct gw_error *err) {

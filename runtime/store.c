@@ -43,6 +43,7 @@ void gw_store_destroy(struct gw_store *store) {
   }
   for (struct gw_table *t = store->tables; t; t = t->next) table_destroy(t);
   exceptions_clear(&store->exceptions);
+  precise_stack_close(&store->precise);
   profile_clear(&store->profile);
   for (struct gw_instance *i = store->instances; i; i = i->next) gw_module_release(i->module);
   fiber_close(&store->fiber);
@@ -115,11 +116,15 @@ bool store_has_gas(const struct gw_store *store, uint64_t amount) {
 /* The entry is machine code without the type hash that -fsanitize=function looks for. */
 __attribute__((no_sanitize("function"))) static void run(void *arg) {
   struct gw_store *store = arg;
-  const struct func_ref *func = store->func;
-  const struct gw_module *module = func->vmctx->instance->module;
-  const struct code *code = func->vmctx->instance->code;
-  entry_thunk enter = code->entries[module->decoded.funcs[func->index].type];
-  enter(func->vmctx, (int32_t)store->options.max_depth, func->code, store->values);
+  struct func_ref *func = store->func;
+  if (store->options.tier == GW_TIER_PRECISE) {
+    precise_call(store, func, store->values);
+  } else {
+    const struct gw_module *module = func->vmctx->instance->module;
+    const struct code *code = func->vmctx->instance->code;
+    entry_thunk enter = code->entries[module->decoded.funcs[func->index].type];
+    enter(func->vmctx, (int32_t)store->options.max_depth, func->code, store->values);
+  }
   if (store->exec.exception) trap_raise(store, GW_TRAP_EXCEPTION, exception_place(store->exec.exception));
   store->state = INVOCATION_FINISHED;
   fiber_end(&store->fiber);
@@ -143,7 +148,9 @@ static bool prepare(struct gw_store *store, struct gw_error *err) {
   if (!trap_thread_prepare(err)) return false;
   if (store->state == INVOCATION_YIELDED) return true;
   if (store->func->vmctx->exec != &store->exec) return error_set(err, GW_ERROR_USAGE, "the function belongs to another store");
-  size_t stack = (size_t)store->options.max_depth * STACK_FACTOR;
+  bool is_precise = store->options.tier == GW_TIER_PRECISE;
+  if (is_precise && !precise_stack_open(store, err)) return false;
+  size_t stack = is_precise ? MIN_STACK : (size_t)store->options.max_depth * STACK_FACTOR;
   if (!store->fiber.guard && !fiber_open(&store->fiber, stack < MIN_STACK ? MIN_STACK : stack, err)) return false;
   fiber_start(&store->fiber, run, store);
   return true;

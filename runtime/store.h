@@ -8,6 +8,7 @@
 #include "instrument/cost.h"
 #include "runtime/exception.h"
 #include "runtime/fiber.h"
+#include "runtime/precise.h"
 #include "runtime/profile.h"
 #include "runtime/trap.h"
 
@@ -34,6 +35,7 @@ struct gw_store {
   struct exceptions exceptions;
   bool has_exceptions; /* some instance has them: all code looks for them after calls */
 
+  struct precise_stack precise; /* used only by stores of the precise tier */
   struct fiber fiber; /* opened by the first invocation and used again */
   enum invocation_state state;
   bool is_cancelled; /* the next step of the fiber is its end */

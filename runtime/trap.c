@@ -182,10 +182,21 @@ static void describe_place(const struct gw_instance *instance, uint32_t func, ch
     snprintf(out + n, size - (size_t)n, " (module %s)", gw_module_name(instance->module, module_name, sizeof module_name));
 }
 
+/* An exception that nobody caught has its place from where it was thrown. */
+static bool find_precise(const struct gw_store *store, struct precise_place *at) {
+  if (store->trap.code == GW_TRAP_EXCEPTION) return precise_find(store, store->trap.pc, at);
+  return precise_backtrace(store, at, 1) > 0;
+}
+
 void trap_describe(const struct gw_store *store, struct gw_error *err) {
   const struct trap *t = &store->trap;
   const struct gw_instance *instance = t->instance;
   uint32_t func = instance ? t->func : GW_NO_FUNC;
+  struct precise_place at;
+  if (store->options.tier == GW_TIER_PRECISE && !instance && find_precise(store, &at)) {
+    instance = at.instance;
+    func = at.func;
+  }
   if (!instance && t->pc) instance = find_instance(store, t->pc - 1, &func); /* a return address: the call lies before it */
   char place[192] = "", address[80] = "";
   describe_place(instance, func, place, sizeof place);

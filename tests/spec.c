@@ -20,6 +20,7 @@ static const char help[] = "usage: spec [OPTION...] [SCRIPT...]\n"
                            "Runs the official test suite: every script whose features are on, or those named (i32, core/i32).\n"
                            "  -O LEVEL         optimisation level 0 to 3 (2)\n"
                            "  --gas on|off     meter the code (on)\n"
+                           "  --tier TIER      fast or precise (fast)\n"
                            "  --suite DIR      the suite's directory\n"
                            "  --all            run scripts that need features which are off, too\n"
                            "  --list-skipped   name the scripts that are skipped and why\n"
@@ -184,8 +185,12 @@ static void print_table(const struct session *s, const struct tally *total, doub
     if (g->tally.rejections) printf("   %u of %u", g->tally.worded_alike, g->tally.rejections);
     printf("\n");
   }
-  printf("-O%u, gas %s, %.1f s; %u modules rejected as unsupported or too large\n", s->settings.engine.opt_level,
-         s->settings.engine.gas ? "on" : "off", seconds, total->rejected_early);
+  if (s->settings.tier == GW_TIER_PRECISE)
+    printf("precise tier");
+  else
+    printf("-O%u", s->settings.engine.opt_level);
+  printf(", gas %s, %.1f s; %u modules rejected as unsupported or too large\n", s->settings.engine.gas ? "on" : "off", seconds,
+         total->rejected_early);
 }
 
 static cJSON *tally_json(const struct tally *t) {
@@ -201,6 +206,7 @@ static cJSON *tally_json(const struct tally *t) {
 static void print_json(const struct session *s, const struct tally *total, double seconds) {
   cJSON *json = tally_json(total);
   cJSON_AddNumberToObject(json, "opt_level", s->settings.engine.opt_level);
+  cJSON_AddStringToObject(json, "tier", s->settings.tier == GW_TIER_PRECISE ? "precise" : "fast");
   cJSON_AddBoolToObject(json, "gas", s->settings.engine.gas);
   cJSON_AddNumberToObject(json, "seconds", seconds);
   cJSON *features = cJSON_AddObjectToObject(json, "features");
@@ -230,6 +236,12 @@ static bool read_gas(struct session *s, const char *text) {
   return true;
 }
 
+static bool read_tier(struct session *s, const char *text) {
+  if (!text || (strcmp(text, "fast") != 0 && strcmp(text, "precise") != 0)) return false;
+  s->settings.tier = strcmp(text, "precise") == 0 ? GW_TIER_PRECISE : GW_TIER_FAST;
+  return true;
+}
+
 /* Arguments after argv[*at] are taken where an option wants one. */
 static bool read_option(struct session *s, char **argv, int *at) {
   const char *option = argv[*at];
@@ -240,6 +252,7 @@ static bool read_option(struct session *s, char **argv, int *at) {
   if (strcmp(option, "-O") == 0) return read_level(s, argv[++*at]);
   if (strncmp(option, "-O", 2) == 0) return read_level(s, option + 2);
   if (strcmp(option, "--gas") == 0) return read_gas(s, argv[++*at]);
+  if (strcmp(option, "--tier") == 0) return read_tier(s, argv[++*at]);
   if (strcmp(option, "--suite") == 0) return (s->settings.suite = argv[++*at]) != NULL;
   return false;
 }

@@ -21,6 +21,7 @@ struct tally {
 
 struct spec_settings {
   struct gw_engine_options engine;
+  enum gw_tier tier;
   const char *suite; /* directory */
   FILE *report;      /* where failures go */
   bool is_verbose;

@@ -358,7 +358,7 @@ bool spec_run_script(const struct spec_settings *settings, const char *label, co
   arena_init(&run->arena);
   run->directory = arena_format(&run->arena, "%.*s", (int)(strrchr(json_path, '/') - json_path), json_path);
   run->engine = gw_engine_create(&settings->engine, &err);
-  if (run->engine) run->store = gw_store_create(run->engine, &(struct gw_store_options){0}, &err);
+  if (run->engine) run->store = gw_store_create(run->engine, &(struct gw_store_options){.tier = settings->tier}, &err);
   ok = run->store && spectest_init(&run->spectest, run->store, &err);
   if (ok)
     run_commands(run, script);
