@@ -15,6 +15,10 @@ _gasworks() {
         return
       fi
       ;;
+    --tier)
+      mapfile -t COMPREPLY < <(compgen -W 'fast precise' -- "$current")
+      return
+      ;;
     -O | --optimize)
       mapfile -t COMPREPLY < <(compgen -W '0 1 2 3' -- "$current")
       return

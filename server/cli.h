@@ -22,6 +22,7 @@
 enum cli_type {
   CLI_FLAG,   /* no value; bool */
   CLI_ON_OFF, /* "on" or "off"; bool */
+  CLI_TIER,   /* "fast" or "precise"; enum gw_tier */
   CLI_LEVEL,  /* 0 to 3; uint32_t */
   CLI_U32,    /* decimal; uint32_t */
   CLI_NUMBER, /* decimal, k M G for powers of 1000; uint64_t */

@@ -117,10 +117,16 @@ static bool set_on_off(const char *text, bool *out) {
   return *out || strcmp(text, "off") == 0;
 }
 
+static bool set_tier(const char *text, enum gw_tier *out) {
+  *out = strcmp(text, "precise") == 0 ? GW_TIER_PRECISE : GW_TIER_FAST;
+  return *out == GW_TIER_PRECISE || strcmp(text, "fast") == 0;
+}
+
 static bool set_value(const struct cli_option *o, const char *text) {
   switch (o->type) {
   case CLI_FLAG: *(bool *)o->target = true; return true;
   case CLI_ON_OFF: return set_on_off(text, o->target);
+  case CLI_TIER: return set_tier(text, o->target);
   case CLI_LEVEL: return set_bounded(text, 1000, 3, o->target);
   case CLI_U32: return set_bounded(text, 1000, UINT32_MAX, o->target);
   case CLI_NUMBER: return cli_parse_number(text, 1000, o->target);
@@ -134,6 +140,7 @@ static bool set_value(const struct cli_option *o, const char *text) {
 static const char *expected(enum cli_type type) {
   switch (type) {
   case CLI_ON_OFF: return "on or off";
+  case CLI_TIER: return "fast or precise";
   case CLI_LEVEL: return "0, 1, 2 or 3";
   case CLI_SIZE: return "a number of bytes, K M G allowed";
   default: return "a number";

@@ -18,6 +18,7 @@
 /* Everything of one run, freed in one place. */
 struct run {
   bool gas, wants_stats, wants_profile, wants_json, is_deterministic;
+  enum gw_tier tier;
   uint32_t opt_level, max_stack;
   uint64_t gas_limit, max_memory;
   const char *invoke, *schedule_path, *folded_path;
@@ -77,17 +78,19 @@ static bool create_wasi(struct run *r, char **arguments, struct gw_error *err) {
 }
 
 static bool instantiate(struct run *r, const char *path, struct gw_error *err) {
+  if (r->tier == GW_TIER_PRECISE && (r->wants_profile || r->folded_path))
+    return error_set(err, GW_ERROR_USAGE, "--profile and --folded need compiled code: they do not go with --tier precise");
   struct gw_engine_options engine_options = {.opt_level = r->opt_level,
                                              .gas = r->gas,
                                              .profile = r->gas && (r->wants_profile || r->folded_path),
                                              .schedule = &r->schedule};
   struct gw_store_options store_options = {
-      .gas_limit = r->gas_limit, .max_memory_bytes = r->max_memory, .max_depth = r->max_stack};
+      .gas_limit = r->gas_limit, .max_memory_bytes = r->max_memory, .max_depth = r->max_stack, .tier = r->tier};
   if (!cli_read_schedule(r->schedule_path, &r->schedule, err) || !cli_read_file(&r->bytes, path, err)) return false;
   r->engine = gw_engine_create(&engine_options, err);
   if (!r->engine) return false;
   r->module = gw_module_create(r->engine, r->bytes.bytes, r->bytes.size, err);
-  if (!r->module || !gw_module_compile(r->module, err)) return false;
+  if (!r->module || (r->tier == GW_TIER_FAST && !gw_module_compile(r->module, err))) return false;
   r->store = gw_store_create(r->engine, &store_options, err);
   if (!r->store) return false;
   double start = now();
@@ -274,6 +277,7 @@ int cli_run(int argc, char **argv) {
       {"max-memory", 0, CLI_SIZE, &r.max_memory, "BYTES", "limit of each memory (K M G allowed); the module's own unless told"},
       {"max-stack", 0, CLI_U32, &r.max_stack, "BYTES", "limit of the logical stack; 1 MiB unless told"},
       {"optimize", 'O', CLI_LEVEL, &r.opt_level, "0..3", "optimisation level; 2 unless told"},
+      {"tier", 0, CLI_TIER, &r.tier, "fast|precise", "compile, or interpret: starts at once, traps exactly; fast unless told"},
       {"dir", 0, CLI_LIST, &r.dirs, "HOST[:GUEST]", "let the program read this directory, under the name GUEST"},
       {"env", 0, CLI_LIST, &r.env, "NAME=VALUE", "set an environment variable; none is inherited"},
       {"deterministic", 0, CLI_FLAG, &r.is_deterministic, NULL, "clocks stand at 0, random numbers come from a fixed seed"},

@@ -3,7 +3,7 @@
  *   against_v8 [--gas on|off] FILE.wasm...
  *
  * For modules that closed_module.js made: no imports; functions "%..." without parameters that return integers; memories "%m...".
- * Every file is run at -O2 and at -O0, in a process of its own. Output:
+ * Every file is run at -O2, at -O0 and in the precise tier, in a process of its own. Output:
  *
  *   module FILE
  *   -O2
@@ -11,10 +11,12 @@
  *   %m0 65536 123456              at the end, each memory's size and digest
  *   -O0
  *   ...
+ *   precise
+ *   ...
  *   end                           absent after a crash, of which the process speaks on the next line
  *
- * What a memory holds after an access out of bounds is not defined (docs/architecture.md), so calls after such a trap get a new
- * instance. */
+ * What a memory holds after an access out of bounds is defined in the precise tier only (docs/architecture.md), where it is shown
+ * ("at trap %m0 65536 123456"); calls after such a trap get a new instance. */
 #include "base/buffer.h"
 #include "frontend/module.h"
 #include "gasworks.h"
@@ -34,6 +36,7 @@ struct driver {
   struct gw_store *store;
   struct gw_module *module;
   struct gw_instance *instance;
+  enum gw_tier tier;
   union gw_value values[MAX_VALUES];
 };
 
@@ -61,6 +64,26 @@ static bool renew(struct driver *d, const struct gw_store_options *options) {
   return false;
 }
 
+/* FNV-1a by words of 4 bytes, so that JavaScript can do it with Math.imul. */
+static uint32_t digest(const uint8_t *bytes, uint64_t size) {
+  uint32_t hash = 2166136261u, word;
+  for (uint64_t i = 0; i + 4 <= size; i += 4) {
+    memcpy(&word, bytes + i, 4);
+    hash = (hash ^ word) * 16777619u;
+  }
+  return hash;
+}
+
+static void print_memories(const struct driver *d, const char *when) {
+  for (uint32_t i = 0; i < decoded(d)->n_exports; i++) {
+    const struct export *e = &decoded(d)->exports[i];
+    if (!is_probe(e, EXTERN_MEMORY)) continue;
+    const struct memory_ctx *memory = &d->instance->memories[e->index]->ctx;
+    printf("%s%.*s %" PRIu64 " %" PRIu32 "\n", when, (int)e->name.size, e->name.bytes, memory->bytes,
+           digest(memory->base, memory->bytes));
+  }
+}
+
 /* Whether the instance can be used further. */
 static bool call(struct driver *d, const struct export *e) {
   const struct func_type *type = &decoded(d)->types[decoded(d)->funcs[e->index].type].func;
@@ -81,43 +104,31 @@ static bool call(struct driver *d, const struct export *e) {
     print_failure(&err);
   }
   printf(" gas %" PRIu64 "\n", gw_store_gas_used(d->store));
-  return !(err.code == GW_ERROR_TRAP && err.trap == GW_TRAP_MEMORY_OUT_OF_BOUNDS);
-}
-
-/* FNV-1a by words of 4 bytes, so that JavaScript can do it with Math.imul. */
-static uint32_t digest(const uint8_t *bytes, uint64_t size) {
-  uint32_t hash = 2166136261u, word;
-  for (uint64_t i = 0; i + 4 <= size; i += 4) {
-    memcpy(&word, bytes + i, 4);
-    hash = (hash ^ word) * 16777619u;
-  }
-  return hash;
-}
-
-static void print_memory(const struct driver *d, const struct export *e) {
-  const struct memory_ctx *memory = &d->instance->memories[e->index]->ctx;
-  printf("%.*s %" PRIu64 " %" PRIu32 "\n", (int)e->name.size, e->name.bytes, memory->bytes, digest(memory->base, memory->bytes));
+  bool is_usable = !(err.code == GW_ERROR_TRAP && err.trap == GW_TRAP_MEMORY_OUT_OF_BOUNDS);
+  if (!is_usable && d->tier == GW_TIER_PRECISE) print_memories(d, "at trap ");
+  return is_usable;
 }
 
 static void run(struct driver *d) {
-  const struct gw_store_options options = {.gas_limit = GAS_LIMIT};
+  const struct gw_store_options options = {.gas_limit = GAS_LIMIT, .tier = d->tier};
   const struct module *m = decoded(d);
   if (!renew(d, &options)) return;
   for (uint32_t i = 0; i < m->n_exports; i++) {
     if (is_probe(&m->exports[i], EXTERN_FUNC) && !call(d, &m->exports[i]) && !renew(d, &options)) return;
   }
-  for (uint32_t i = 0; i < m->n_exports; i++) {
-    if (is_probe(&m->exports[i], EXTERN_MEMORY)) print_memory(d, &m->exports[i]);
-  }
+  print_memories(d, "");
 }
 
-static void run_level(const struct buffer *bytes, uint32_t level, bool gas) {
+static void run_level(const struct buffer *bytes, uint32_t level, enum gw_tier tier, bool gas) {
   static struct driver driver;
   struct driver *d = &driver;
   struct gw_error err = {0};
-  printf("-O%u\n", level);
-  *d = (struct driver){.engine =
-                           gw_engine_create(&(struct gw_engine_options){.opt_level = level, .gas = gas, .verify = true}, &err)};
+  if (tier == GW_TIER_PRECISE)
+    printf("precise\n");
+  else
+    printf("-O%u\n", level);
+  const struct gw_engine_options options = {.opt_level = level, .gas = gas, .verify = true};
+  *d = (struct driver){.tier = tier, .engine = gw_engine_create(&options, &err)};
   if (d->engine) d->module = gw_module_create(d->engine, bytes->bytes, bytes->size, &err);
   if (d->module) run(d);
   if (err.code != GW_ERROR_NONE) printf("error: %s\n", err.message);
@@ -131,8 +142,9 @@ static int run_file(const char *path, bool gas) {
   struct gw_error err = {0};
   alarm(CHILD_SECONDS);
   if (buffer_read_file(&bytes, path, MAX_MODULE, &err)) {
-    run_level(&bytes, 2, gas);
-    run_level(&bytes, 0, gas);
+    run_level(&bytes, 2, GW_TIER_FAST, gas);
+    run_level(&bytes, 0, GW_TIER_FAST, gas);
+    run_level(&bytes, 0, GW_TIER_PRECISE, gas);
   } else {
     printf("error: %s\n", err.message);
   }

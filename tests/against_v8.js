@@ -1,5 +1,6 @@
 'use strict';
-// Random modules made by Binaryen: what V8 and this engine make of them must agree, and -O2 and -O0 must agree in gas too.
+// Random modules made by Binaryen: what V8 and this engine make of them must agree, and -O2, -O0 and the precise tier must agree in
+// gas too. What memories hold after an access out of bounds must be the same in V8 and in the precise tier.
 //
 //   against_v8.js PROGRAM WASM_OPT [--seconds S] [--count N] [--seed N] [--keep-going]
 //
@@ -106,6 +107,11 @@ function digest(buffer) {
   return hash >>> 0;
 }
 
+const memories = (instance, names) => names.filter((name) => name[1] === 'm').map((name) => {
+  const { buffer } = instance.exports[name];
+  return `${name} ${buffer.byteLength} ${digest(buffer)}`;
+});
+
 function runInV8(bytes) {
   let compiled, instance;
   try {
@@ -132,14 +138,12 @@ function runInV8(bytes) {
     } catch (error) {
       lines.push(`${name} ${trapName(error)}`);
       if (!lines.at(-1).endsWith('out of bounds memory access')) continue;
+      for (const line of memories(instance, names)) lines.push(`at trap ${line}`);
       instance = undefined;
       if (!renew()) return { lines };
     }
   }
-  for (const name of names.filter((n) => n[1] === 'm')) {
-    const { buffer } = instance.exports[name];
-    lines.push(`${name} ${buffer.byteLength} ${digest(buffer)}`);
-  }
+  lines.push(...memories(instance, names));
   return { lines };
 }
 
@@ -155,8 +159,9 @@ function runEngine(program, directory, modules) {
       fs.closeSync(file);
       const texts = fs.readFileSync(output, 'latin1').split(/^module .*\n/m).slice(1);
       resolve(texts.map((text) => {
-        const [, fast, slow] = /^-O2\n(.*)^-O0\n(.*)^end\n$/ms.exec(text) ?? [];
-        return fast === undefined ? { crash: text } : { fast: fast.split('\n'), slow: slow.split('\n') };
+        const [, ...parts] = /^-O2\n(.*)^-O0\n(.*)^precise\n(.*)^end\n$/ms.exec(text) ?? [];
+        const [fast, slow, precise] = parts.map((part) => part.split('\n').filter((line) => line));
+        return fast === undefined ? { crash: text } : { fast, slow, precise };
       }));
     });
   });
@@ -167,7 +172,7 @@ function fold(line) {
   return line.replace(/ gas \d+$/, '');
 }
 
-// Gas at a memory access out of bounds is a lower bound until the precise tier is there (docs/gas.md, section 5).
+// Gas at a memory access out of bounds is a lower bound in compiled code (docs/gas.md, section 5).
 const withoutUnsureGas = (line) => (line.includes('out of bounds memory access') ? fold(line) : line);
 
 // How deep recursion may go is each engine's own affair; what comes after is not comparable.
@@ -183,27 +188,35 @@ function firstDifference(left, right) {
   return null;
 }
 
+const isAtTrap = (line) => line.startsWith('at trap ');
+const withoutMemoriesAtTraps = (lines) => lines.filter((line) => !isAtTrap(line));
+
+// Up to where both exhaust the stack, which each engine does at a depth of its own.
+function comparable(left, right, tally) {
+  if (!left.concat(right).some((line) => line.includes('call stack exhausted'))) return [left, right];
+  const most = Math.min(untilExhaustion(left).length, untilExhaustion(right).length);
+  tally.exhausted++;
+  return [left.slice(0, most), right.slice(0, most)];
+}
+
 // Why the module fails, or null.
 function judge(module, ours, tally) {
   if (ours.crash !== undefined) return `the engine ended early: ${ours.crash.slice(-500)}`;
   const levels = firstDifference(ours.fast.map(withoutUnsureGas), ours.slow.map(withoutUnsureGas));
   if (levels) return `-O2 and -O0 differ: ${levels}`;
+  const tiers = firstDifference(ours.slow.map(withoutUnsureGas), withoutMemoriesAtTraps(ours.precise).map(withoutUnsureGas));
+  if (tiers) return `-O0 and the precise tier differ: ${tiers}`;
   if (ours.fast[0]?.startsWith('error: ')) return ours.fast[0];
   if (module.profile.isAlone) return null;
   const { lines, refusal } = runInV8(module.bytes);
   if (refusal && !/mix of legacy and new exception handling/.test(refusal)) return `V8 refuses the module: ${refusal}`;
   if (refusal) return null;
-  let [v8, fast] = [lines, ours.fast.filter((line) => line).map(fold)];
-  if (v8.concat(fast).some((line) => line.includes('call stack exhausted'))) {
-    const most = Math.min(untilExhaustion(v8).length, untilExhaustion(fast).length);
-    [v8, fast] = [v8.slice(0, most), fast.slice(0, most)];
-    tally.exhausted++;
-  }
+  const [v8, precise] = comparable(lines, ours.precise.map(fold), tally);
   tally.compared++;
   tally.calls += v8.length;
   tally.trapped += v8.filter((line) => /[a-z]{4}/.test(line)).length;
-  const difference = firstDifference(v8, fast);
-  return difference && `V8 and -O2 differ: ${difference}`;
+  const difference = firstDifference(v8, precise);
+  return difference && `V8 and the precise tier differ: ${difference}`;
 }
 
 function keep(module, reason) {
