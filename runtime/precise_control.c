@@ -21,7 +21,7 @@ _Noreturn void precise_trap(const struct precise_insn *pc, struct gw_store *stor
 _Noreturn void precise_trap_access(const struct precise_insn *pc, struct gw_store *store, const struct memory_ctx *memory,
                                    uint64_t address) {
   store->trap.memory = (const struct gw_memory *)memory;
-  store->trap.address = address;
+  store->trap.address = address < memory->bytes ? memory->bytes : address; /* the first byte that is not there */
   precise_trap(pc, store, GW_TRAP_MEMORY_OUT_OF_BOUNDS);
 }
 

@@ -49,7 +49,7 @@ struct precise_insn {
 enum { SLOT_SIZE = sizeof(union gw_value) };
 #define SLOT(offset) (*(union gw_value *)(void *)(fp + (offset)))
 
-/* Slots of a frame: parameters, locals, this header, operands, what legacy catch bodies hold. A call's arguments are the last operands of
+/* Slots of a frame: parameters, locals, this header, what legacy catch bodies hold, operands. A call's arguments are the last operands of
  * the caller, so frames overlap there and nothing is copied. Results go where the parameters were. */
 struct precise_frame {
   const struct precise_insn *return_pc;

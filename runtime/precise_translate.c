@@ -72,8 +72,7 @@ struct translator {
   uint64_t charge_gas;
   uint32_t last;      /* instruction whose result, in a, is the operand on top; NONE where control may arrive in between */
   enum op last_op;    /* what it was made of, or OP_COUNT */
-  uint32_t *holds;    /* instructions whose a is the number of a hold: known as slots at the end */
-  uint32_t n_holds, holds_capacity, max_level;
+  uint32_t n_holds;   /* slots for what legacy catch bodies hold, below the operands */
   uint32_t n_tables; /* br_tables so far */
   bool keeps_offsets;
   const struct instruction *in;
@@ -138,7 +137,11 @@ static void chain(struct translator *t, uint32_t *head, uint32_t at) {
 static uint32_t local_slot(uint32_t local) { return local * SLOT_SIZE; }
 
 static uint32_t stack_slot(const struct translator *t, uint32_t position) {
-  return t->func->header + (HEADER_SLOTS + position) * SLOT_SIZE;
+  return t->func->header + (HEADER_SLOTS + t->n_holds + position) * SLOT_SIZE;
+}
+
+static uint32_t hold_slot(const struct translator *t, uint32_t hold) {
+  return t->func->header + (HEADER_SLOTS + hold) * SLOT_SIZE;
 }
 
 static struct operand *push_operand(struct translator *t) {
@@ -417,11 +420,6 @@ static void emit_rethrow_within(struct translator *t, uint32_t n) {
     EMIT(unwind, .a = 0);
 }
 
-static void note_hold(struct translator *t, uint32_t at) {
-  t->holds = grow(t->holds, &t->holds_capacity, t->n_holds, sizeof *t->holds);
-  t->holds[t->n_holds++] = at;
-}
-
 static void emit_clause_charge(struct translator *t) {
   if (t->schedule) EMIT(clause_charge, .imm = t->schedule->gas[COST_BRANCH]);
 }
@@ -479,7 +477,7 @@ static void translate_throw(struct translator *t) {
     uint32_t slot = pop(t);
     EMIT(throw_ref, .a = slot);
   } else {
-    note_hold(t, EMIT(rethrow, .a = label(t, in->index)->hold));
+    EMIT(rethrow, .a = hold_slot(t, label(t, in->index)->hold));
   }
   emit_on_exception(t);
   begin_dead_code(t);
@@ -570,8 +568,7 @@ static void translate_catch(struct translator *t) {
   if (c->handler != NONE) t->insns[c->handler].c = NONE; /* a chain of one */
   if (t->body->has_rethrow) {
     c->hold = c->catch_level;
-    if (c->catch_level >= t->max_level) t->max_level = c->catch_level + 1;
-    note_hold(t, EMIT(clause_hold, .a = c->hold, .c = c->catch_level));
+    EMIT(clause_hold, .a = hold_slot(t, c->hold), .c = c->catch_level);
   } else {
     EMIT(clause_drop, .a = 0);
   }
@@ -1041,6 +1038,30 @@ static void lay_out_locals(struct translator *t) {
     for (uint32_t k = 0; k < t->body->runs[i].count; k++) t->local_types[n++] = t->body->runs[i].type;
 }
 
+/* How many bodies of catch clauses can be open at once: no more than tries around each other. */
+static uint32_t count_holds(const struct translator *t) {
+  struct gw_error ignored = {0};
+  struct reader r;
+  struct instruction in;
+  uint8_t *is_try = NULL;
+  uint32_t n = 0, capacity = 0, level = 0, most = 0;
+  if (!t->body->has_rethrow) return 0;
+  reader_init(&r, t->m->bytes, t->body->body, t->body->end, &ignored);
+  while (instruction_read(&r, &in)) {
+    if (in.op == OP_BLOCK || in.op == OP_LOOP || in.op == OP_IF || in.op == OP_TRY || in.op == OP_TRY_TABLE) {
+      is_try = grow(is_try, &capacity, n, sizeof *is_try);
+      is_try[n++] = in.op == OP_TRY;
+      level += in.op == OP_TRY;
+      if (level > most) most = level;
+    } else if (in.op == OP_END || in.op == OP_DELEGATE) {
+      if (n == 0) break;
+      level -= is_try[--n];
+    }
+  }
+  free(is_try);
+  return most;
+}
+
 void precise_translate(struct precise_func *func, uint64_t **offsets) {
   const struct gw_module *module = func->module->module;
   const struct module *m = &module->decoded;
@@ -1048,13 +1069,12 @@ void precise_translate(struct precise_func *func, uint64_t **offsets) {
   if (module->engine->options.gas) t.schedule = &module->engine->schedule;
   t.keeps_offsets = offsets;
   lay_out_locals(&t);
+  t.n_holds = count_holds(&t);
   translate_body(&t);
-  for (uint32_t i = 0; i < t.n_holds; i++) t.insns[t.holds[i]].a = stack_slot(&t, t.max_height + t.insns[t.holds[i]].a);
   free(t.stack);
   free(t.waiting);
   free(t.local_types);
   free(t.controls);
-  free(t.holds);
   if (offsets) {
     *offsets = t.offsets;
     free(t.insns);
@@ -1062,6 +1082,6 @@ void precise_translate(struct precise_func *func, uint64_t **offsets) {
   }
   struct precise_insn *exact = realloc(t.insns, t.n * sizeof *exact);
   func->n_insns = t.n;
-  func->frame_bytes = stack_slot(&t, t.max_height + t.max_level);
+  func->frame_bytes = stack_slot(&t, t.max_height);
   atomic_store_explicit(&func->code, exact ? exact : t.insns, memory_order_release);
 }

@@ -35,6 +35,8 @@ bool state_txn_is_read_only(const struct state_txn *txn);
 /* Consumes txn. A transaction that wrote nothing has read one snapshot and needs no validation: done is called at once, on this
  * thread. */
 void state_txn_commit(struct state_txn *txn, state_done_fn done, void *arg);
+/* Forgets what was written: the invocation runs again, on the same snapshot. */
+void state_txn_rewind(struct state_txn *txn);
 /* Consumes txn, nothing happened. */
 void state_txn_abort(struct state_txn *txn);
 

@@ -29,6 +29,11 @@ void state_txn_abort(struct state_txn *txn) {
   if (txn) state_txn_destroy(txn);
 }
 
+void state_txn_rewind(struct state_txn *txn) {
+  for (struct txn_key *k = txn->keys; k; k = k->next) k->is_written = k->is_delete = false;
+  txn->n_writes = 0;
+}
+
 bool state_txn_is_read_only(const struct state_txn *txn) { return txn->n_writes == 0; }
 
 /* --- the table of keys -------------------------------------------------------------------------------------------- */

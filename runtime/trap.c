@@ -192,14 +192,15 @@ void trap_describe(const struct gw_store *store, struct gw_error *err) {
   const struct trap *t = &store->trap;
   const struct gw_instance *instance = t->instance;
   uint32_t func = instance ? t->func : GW_NO_FUNC;
-  struct precise_place at;
+  struct precise_place at = {.offset = GW_NO_OFFSET};
   if (store->options.tier == GW_TIER_PRECISE && !instance && find_precise(store, &at)) {
     instance = at.instance;
     func = at.func;
   }
   if (!instance && t->pc) instance = find_instance(store, t->pc - 1, &func); /* a return address: the call lies before it */
-  char place[192] = "", address[80] = "";
+  char place[192] = "", offset[32] = "", address[80] = "";
   describe_place(instance, func, place, sizeof place);
+  if (at.offset != GW_NO_OFFSET) snprintf(offset, sizeof offset, " at byte 0x%llx", (unsigned long long)at.offset);
   if (t->memory)
     snprintf(address, sizeof address, " at address 0x%llx, memory size %llu", (unsigned long long)t->address,
              (unsigned long long)t->memory->ctx.bytes);
@@ -207,8 +208,9 @@ void trap_describe(const struct gw_store *store, struct gw_error *err) {
   if (t->message[0])
     error_set(err, GW_ERROR_TRAP, "%s", t->message);
   else
-    error_set(err, GW_ERROR_TRAP, "%s%s%s", gw_trap_message(t->code), place, address);
+    error_set(err, GW_ERROR_TRAP, "%s%s%s%s", gw_trap_message(t->code), place, offset, address);
   if (!err) return;
   err->trap = t->code;
   err->func = func;
+  err->offset = at.offset;
 }

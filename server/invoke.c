@@ -8,11 +8,17 @@
  * one slice and then looks at the sockets, so however many endless functions are queued, a new request waits for one
  * slice. The reply leaves only after its transaction is durable; a trap aborts the transaction.
  *
+ * Compiled code that trapped says what happened, but at memory faults not always after how much gas, and never where in the function. So
+ * a trapped invocation runs again in the precise tier, with the same request on the same snapshot, and its trap is the answer. This
+ * is possible where the first run looked at neither clock nor random numbers. If the tiers disagree, one of them is wrong: the invocation
+ * fails with both verdicts, and the log and a counter say so.
+ *
  * Ownership: the invocation is part of its connection, which stays allocated until connection_replied. Whatever replies comes
  * last in each path here, because the connection may be gone or answer its next request when that returns. */
 #include "server/invoke.h"
 
 #include "base/error.h"
+#include "frontend/module.h"
 #include "runtime/cgi.h"
 #include "server/pool.h"
 #include "server/reply.h"
@@ -24,6 +30,7 @@
 enum { MAX_ATTEMPTS = 16 };
 
 static void attempt(struct invocation *inv);
+static void start_run(struct invocation *inv);
 
 /* --- queues ------------------------------------------------------------------------------------------------------ */
 
@@ -216,6 +223,46 @@ static void start_handler(struct invocation *inv) {
   gw_store_start(slot->store, slot->entry, slot->values);
 }
 
+/* --- the judge --------------------------------------------------------------------------------------------------- */
+
+/* Traps that the guest's own code made; out of gas is exact already. */
+static bool is_guest_trap(enum gw_trap trap) { return trap > GW_TRAP_NONE && trap < GW_TRAP_EXCEPTION_MEMORY; }
+
+static bool can_be_judged(const struct invocation *inv, const struct gw_error *err) {
+  const struct slot *slot = inv->slot;
+  if (inv->is_judged || err->code != GW_ERROR_TRAP || !(is_guest_trap(err->trap) || err->trap == GW_TRAP_STACK_OVERFLOW)) return false;
+  /* A start function would run in one go. */
+  if (gw_module_decoded(slot->function->module)->start != NO_INDEX) return false;
+  return !slot->handler.was_nondeterministic && !(slot->wasi && wasi_was_nondeterministic(slot->wasi));
+}
+
+/* Compiled code trapped: once more, in the precise tier. False: that cannot be done. */
+static bool judge(struct invocation *inv, const struct gw_error *err) {
+  struct gw_error ignored = {0};
+  if (!can_be_judged(inv, err)) return false;
+  struct slot *precise = pool_take_precise(inv->pool, &ignored);
+  if (!precise) return false;
+  release_slot(inv);
+  if (inv->txn) state_txn_rewind(inv->txn);
+  inv->slot = precise;
+  inv->is_judged = true;
+  inv->error = *err;
+  start_run(inv);
+  return true;
+}
+
+/* The second run is over, with `err` unless it succeeded: makes `err` the verdict. */
+static void conclude(struct invocation *inv, struct gw_error *err) {
+  if (err->code == GW_ERROR_TRAP && err->trap == inv->error.trap) return;
+  struct loop *loop = loop_of(inv);
+  struct gw_error report = {0};
+  error_set(&report, GW_ERROR_TRAP, "the tiers disagree about function %s: compiled code says \"%.80s\", the interpreter says \"%.80s\"",
+            inv->connection->request.name, inv->error.message, err->code ? err->message : "success");
+  log_function(&loop->log, loop_now(loop), inv->connection->request.name, (const uint8_t *)report.message, strlen(report.message));
+  report.trap = inv->error.trap;
+  *err = report;
+}
+
 static void run_slice(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
   struct gw_error err = {0};
@@ -227,8 +274,11 @@ static void run_slice(struct invocation *inv) {
   if (status == GW_STATUS_YIELDED) {
     queue_push(&loop->run_queue, inv);
     if (!uv_is_active((uv_handle_t *)&loop->run)) uv_idle_start(&loop->run, loop->on_run);
-  } else if (status == GW_STATUS_FAILED || !take_reply(inv, &err)) {
+  } else if (inv->is_judged) {
+    conclude(inv, &err);
     end_with_error(inv, &err);
+  } else if (status == GW_STATUS_FAILED || !take_reply(inv, &err)) {
+    if (!judge(inv, &err)) end_with_error(inv, &err);
   } else if (inv->txn) {
     commit(inv);
   } else {
@@ -265,27 +315,35 @@ static bool fill_slot(struct invocation *inv, struct gw_error *err) {
   return wasi_reset(slot->wasi, &options, err);
 }
 
-/* The module is there: one run from the beginning. */
+/* From the beginning, in inv->slot. */
+static void start_run(struct invocation *inv) {
+  struct loop *loop = loop_of(inv);
+  struct slot *slot = inv->slot;
+  struct gw_error err = {0};
+  inv->gas_before = 0;
+  if (!fill_slot(inv, &err)) {
+    end_with_error(inv, &err);
+    return;
+  }
+  inv->is_initializing = slot->initialize != NULL;
+  gw_store_set_gas_limit(slot->store, loop->limits->gas_limit);
+  gw_store_start(slot->store, slot->initialize ? slot->initialize : slot->entry, slot->values);
+  run_slice(inv);
+}
+
+/* The module is there: one run. */
 static void attempt(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
   struct gw_error err = {0};
   inv->state = INVOCATION_RUNNING;
-  inv->gas_before = 0;
+  inv->is_judged = false;
   inv->slot = pool_take(inv->pool, &err);
   if (!inv->slot) {
     end_with_error(inv, &err);
     return;
   }
   if (inv->slot->function->uses_state) inv->txn = state_txn_begin(loop->state, inv->slot->function->name);
-  if (!fill_slot(inv, &err)) {
-    end_with_error(inv, &err);
-    return;
-  }
-  struct slot *slot = inv->slot;
-  inv->is_initializing = slot->initialize != NULL;
-  gw_store_set_gas_limit(slot->store, loop->limits->gas_limit);
-  gw_store_start(slot->store, slot->initialize ? slot->initialize : slot->entry, slot->values);
-  run_slice(inv);
+  start_run(inv);
 }
 
 /* A stored module that cannot be loaded is the server's fault, whatever was wrong with it. */

@@ -25,13 +25,14 @@ struct invocation {
   struct slot *slot;
   struct state_txn *txn;
   bool is_initializing; /* _initialize runs, the handler follows */
+  bool is_judged;       /* runs again in the precise tier, because compiled code trapped with `error` */
   bool is_cancelled;    /* the client has gone */
   bool has_outcome;
   uint32_t attempt;
   uint64_t gas_before; /* what _initialize used */
   uint64_t retry_at;
   enum state_outcome outcome;
-  struct gw_error error; /* of the commit */
+  struct gw_error error; /* of the commit; the trap that is judged */
 };
 
 /* Answers the connection's request by the function request.name with the path request.rest. */

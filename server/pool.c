@@ -92,11 +92,19 @@ static bool freshen(struct slot *slot) {
 static struct slot *take_used(struct pool *pool) {
   for (struct slot **at = &pool->loop->used_slots; *at; at = &(*at)->next) {
     struct slot *slot = *at;
-    if (slot->pool != pool || slot->function != pool->function) continue;
+    if (slot->pool != pool || slot->function != pool->function || slot->tier != GW_TIER_FAST) continue;
     *at = slot->next;
     return freshen(slot) ? slot : NULL;
   }
   return NULL;
+}
+
+static struct slot *create_slot(struct pool *pool, enum gw_tier tier, struct gw_error *err) {
+  struct slot *slot = slot_create(pool->loop->engine, pool->function, tier, pool->loop->limits, err);
+  if (!slot) return NULL;
+  slot->pool = pool;
+  pool->n_out++;
+  return slot;
 }
 
 struct slot *pool_take(struct pool *pool, struct gw_error *err) {
@@ -110,12 +118,10 @@ struct slot *pool_take(struct pool *pool, struct gw_error *err) {
   }
   slot = take_used(pool);
   if (slot) return slot;
-  slot = slot_create(pool->loop->engine, pool->function, pool->loop->limits, err);
-  if (!slot) return NULL;
-  slot->pool = pool;
-  pool->n_out++;
-  return slot;
+  return create_slot(pool, GW_TIER_FAST, err);
 }
+
+struct slot *pool_take_precise(struct pool *pool, struct gw_error *err) { return create_slot(pool, GW_TIER_PRECISE, err); }
 
 void pool_return(struct slot *slot) {
   struct loop *loop = slot->pool->loop;
@@ -128,7 +134,7 @@ void pools_clean(struct loop *loop) {
     struct slot *slot = loop->used_slots;
     struct pool *pool = slot->pool;
     loop->used_slots = slot->next;
-    bool is_wanted = slot->function == pool->function && pool->n_idle < loop->options->max_idle && loop->n_idle < LOOP_MAX_IDLE;
+    bool is_wanted = slot->tier == GW_TIER_FAST && slot->function == pool->function && pool->n_idle < loop->options->max_idle && loop->n_idle < LOOP_MAX_IDLE;
     if (!is_wanted) {
       pool->n_out--;
       slot_destroy(slot);

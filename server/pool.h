@@ -26,6 +26,8 @@ struct pool *pool_find(struct loop *loop, const char *name);
 void pool_load(struct pool *pool);
 /* A fresh slot; it comes back with pool_return or is destroyed by who takes n_out down. */
 struct slot *pool_take(struct pool *pool, struct gw_error *err);
+/* A fresh one of the precise tier, which does not go back into the pool. */
+struct slot *pool_take_precise(struct pool *pool, struct gw_error *err);
 /* After use; pools_clean makes it fresh. */
 void pool_return(struct slot *slot);
 

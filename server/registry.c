@@ -116,7 +116,7 @@ static bool function_prepare(struct function *f, const void *bytes, size_t size,
   struct registry *r = f->registry;
   f->module = gw_module_create(r->engine, bytes, size, err);
   if (!f->module || !function_classify(f, err) || !gw_module_compile(f->module, err)) return false;
-  struct slot *trial = slot_create(r->engine, f, &r->limits, err);
+  struct slot *trial = slot_create(r->engine, f, GW_TIER_FAST, &r->limits, err);
   slot_destroy(trial);
   return trial != NULL;
 }

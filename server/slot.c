@@ -7,7 +7,11 @@
 
 /* A module's start function runs inside gw_instance_create and gw_instance_reset, on the event loop and without yielding: it
  * gets this many slices. Programs in C and Rust have none; their initialisers run as sliced invocations. */
-enum { START_SLICES = 20, KEEP_CAPACITY = 1 << 20 };
+enum {
+  START_SLICES = 20,
+  KEEP_CAPACITY = 1 << 20,
+  PRECISE_SLOWNESS = 16, /* a slice of the interpreter takes as long as one of compiled code, about */
+};
 
 static bool slot_resolve(void *env, const struct gw_import *import, struct gw_extern *out) {
   struct slot *slot = env;
@@ -35,17 +39,19 @@ static struct func_ref *find_func(struct gw_instance *instance, const char *name
   return found.of.func;
 }
 
-struct slot *slot_create(struct gw_engine *engine, struct function *function, const struct function_limits *limits,
-                         struct gw_error *err) {
+struct slot *slot_create(struct gw_engine *engine, struct function *function, enum gw_tier tier,
+                         const struct function_limits *limits, struct gw_error *err) {
   struct slot *slot = calloc(1, sizeof *slot);
   if (!slot) {
     error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for an instance of function %s", function->name);
     return NULL;
   }
   slot->function = function_retain(function);
+  slot->tier = tier;
   handler_reset(&slot->handler);
   struct gw_store_options options = {
-      .gas_limit = start_gas(limits), .slice = limits->slice, .max_memory_bytes = limits->max_memory};
+      .gas_limit = start_gas(limits), .slice = limits->slice, .max_memory_bytes = limits->max_memory, .tier = tier};
+  if (tier == GW_TIER_PRECISE) options.slice = (limits->slice + PRECISE_SLOWNESS - 1) / PRECISE_SLOWNESS;
   slot->store = gw_store_create(engine, &options, err);
   if (!slot->store) goto fail;
   if (function->uses_wasi && !slot_wasi(slot, limits, err)) goto fail;

@@ -10,6 +10,7 @@ struct slot {
   struct slot *next; /* in its pool's or its loop's list */
   struct pool *pool;
   struct function *function;
+  enum gw_tier tier;
   struct gw_store *store;
   struct gw_instance *instance;
   struct wasi *wasi; /* NULL when the module imports none of it */
@@ -21,8 +22,8 @@ struct slot {
 };
 
 /* Retains `function`, whose module must be there. */
-struct slot *slot_create(struct gw_engine *engine, struct function *function, const struct function_limits *limits,
-                         struct gw_error *err);
+struct slot *slot_create(struct gw_engine *engine, struct function *function, enum gw_tier tier,
+                         const struct function_limits *limits, struct gw_error *err);
 /* Fresh again: nothing of the last request is left. On failure the slot can only be destroyed. */
 bool slot_reset(struct slot *slot, const struct function_limits *limits, struct gw_error *err);
 void slot_destroy(struct slot *slot);

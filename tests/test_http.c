@@ -1,5 +1,6 @@
 /* The server over real sockets: HTTP itself, routes, and what functions can do to it. */
 #define _GNU_SOURCE /* memmem */
+#include "instrument/cost.h"
 #include "tests/http_client.h"
 
 #include <pthread.h>
@@ -44,6 +45,10 @@ static char *data_dir;
 #define WAT_UNREACHABLE "(module (func (export \"handle\") unreachable))"
 #define WAT_DIVIDE "(module (func (export \"handle\") (drop (i32.div_u (i32.const 1) (i32.const 0)))))"
 #define WAT_BOUNDS "(module (memory 1) (func (export \"handle\") (drop (i32.load (i32.const 0x7fffffff)))))"
+#define WAT_FAULT                                                                         \
+  "(module (memory 1) (func (export \"handle\") (i32.store (i32.const 0) (i32.const 1))"  \
+  "(drop (i32.load (i32.const 0x7fffffff)))))"
+#define WAT_LATE "(module " IMPORT("clock_ms", "(result i64)") "(func (export \"handle\") (drop (call $clock_ms)) unreachable))"
 #define WAT_RECURSE "(module (func $f (export \"handle\") (call $f) (call $f)))"
 /* Adds one to an i32 under the key "n" and replies it in four bytes; state is written before the trap when there is a body. */
 #define WAT_COUNTER                                                                                                           \
@@ -72,7 +77,7 @@ static const struct {
 } functions[] = {
     {"hello", WAT_HELLO},   {"echo", WAT_ECHO},       {"path", WAT_PATH},       {"status", WAT_STATUS},
     {"fresh", WAT_FRESH},   {"init", WAT_INITIALIZE}, {"loop", WAT_LOOP},       {"unreachable", WAT_UNREACHABLE},
-    {"divide", WAT_DIVIDE}, {"bounds", WAT_BOUNDS},   {"recurse", WAT_RECURSE}, {"counter", WAT_COUNTER},
+    {"divide", WAT_DIVIDE}, {"bounds", WAT_BOUNDS}, {"fault", WAT_FAULT}, {"late", WAT_LATE},   {"recurse", WAT_RECURSE}, {"counter", WAT_COUNTER},
     {"cgi", WAT_CGI},       {"exit", WAT_EXIT},
 };
 
@@ -488,6 +493,29 @@ static void test_traps(void **state) {
   }
 }
 
+/* A trap runs again in the precise tier, which knows the place and the gas to the unit: also behind a write of state, which is
+ * not kept, but not where the first run looked at the clock. */
+static void test_judge(void **state) {
+  (void)state;
+  const uint32_t *price = schedule_default()->gas;
+  uint64_t wanted = 3 * price[COST_CONST] + price[COST_STORE] + price[COST_LOAD] + 2 * price[COST_CTL];
+  for (int i = 0; i < 3; i++) {
+    struct reply fault = call(port, "/f/fault");
+    assert_int_equal(fault.status, 500);
+    assert_non_null(strstr(fault.body, "out of bounds memory access in function handle at byte 0x"));
+    assert_int_equal(strtoull(strstr(fault.body, "\"gas\":") + 6, NULL, 10), wanted);
+    reply_clear(&fault);
+  }
+  struct reply counted = request(port, "POST", "/f/counter", "x", 1);
+  assert_int_equal(counted.status, 500);
+  assert_non_null(strstr(counted.body, "unreachable in function handle at byte 0x"));
+  reply_clear(&counted);
+  struct reply late = call(port, "/f/late");
+  assert_int_equal(late.status, 500);
+  assert_null(strstr(late.body, "at byte"));
+  reply_clear(&late);
+}
+
 static int counter(void) {
   int n = -1;
   struct reply r = call(port, "/f/counter");
@@ -683,7 +711,8 @@ int main(void) {
       cmocka_unit_test(test_limits),       cmocka_unit_test(test_mutations),       cmocka_unit_test(test_slow_client),
       cmocka_unit_test(test_routes),       cmocka_unit_test(test_bad_modules),     cmocka_unit_test(test_fresh_instances),
       cmocka_unit_test(test_same_gas),     cmocka_unit_test(test_reply_headers),   cmocka_unit_test(test_cgi),
-      cmocka_unit_test(test_traps),        cmocka_unit_test(test_state),           cmocka_unit_test(test_state_conflicts),
+      cmocka_unit_test(test_traps),
+      cmocka_unit_test(test_judge),        cmocka_unit_test(test_state),           cmocka_unit_test(test_state_conflicts),
       cmocka_unit_test(test_slices),       cmocka_unit_test(test_overload),        cmocka_unit_test(test_shutdown),
       cmocka_unit_test(test_grace),        cmocka_unit_test(test_sigterm),         cmocka_unit_test(test_busy_address),
   };

@@ -115,7 +115,7 @@ static void expect_trap(struct fixture *f, const char *name, size_t n, int32_t a
   assert_false(gw_call_export(f->instance, name, values, n, &err));
   assert_int_equal(err.code, GW_ERROR_TRAP);
   assert_string_equal(gw_trap_message(err.trap), gw_trap_message(trap));
-  assert_string_equal(err.message, message);
+  assert_string_equal(wat_message(&err), message);
   assert_int_equal(call(f, "div", 2, 42, 6), 7);
 }
 
@@ -296,7 +296,7 @@ static void test_gas_before_effect(void **state) {
   union gw_value values[2] = {{.i32 = 0}, {.i32 = 65536}};
   assert_false(gw_call_export(f.instance, "fill", values, 2, &err));
   assert_int_equal(err.trap, GW_TRAP_OUT_OF_GAS);
-  assert_string_equal(err.message, "out of gas in function fill (module demo)");
+  assert_string_equal(wat_message(&err), "out of gas in function fill (module demo)");
   gw_store_set_gas_limit(f.store, 0);
   assert_int_equal(call(&f, "load", 1, 0, 0), 0);
   assert_int_equal(call(&f, "load", 1, 65532, 0), 0);

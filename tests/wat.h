@@ -39,4 +39,24 @@ static inline struct gw_module *wat_module(struct gw_engine *engine, const char 
   return module;
 }
 
+/* A trap's message without the offset that only the precise tier knows. */
+static inline const char *wat_message(struct gw_error *err) {
+  char *at = strstr(err->message, " at byte 0x");
+  if (!at) return err->message;
+  char *end = at + 11 + strspn(at + 11, "0123456789abcdef");
+  memmove(at, end, strlen(end) + 1);
+  return err->message;
+}
+
+/* Tests that are built a second time for the precise tier: every store they make is of it. */
+#ifdef TEST_PRECISE
+static inline struct gw_store *precise_store_create(struct gw_engine *engine, const struct gw_store_options *options,
+                                                    struct gw_error *err) {
+  struct gw_store_options precise = options ? *options : (struct gw_store_options){0};
+  precise.tier = GW_TIER_PRECISE;
+  return gw_store_create(engine, &precise, err);
+}
+#define gw_store_create precise_store_create
+#endif
+
 #endif
