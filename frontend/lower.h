@@ -26,4 +26,7 @@ LLVMModuleRef lower_module(LLVMContextRef context, const struct module *m, const
  * anything that moves instructions. */
 void lower_relax_loads(LLVMModuleRef llvm_module);
 
+/* After that: vectors that are still volatile are loaded so that the code generator cannot narrow them. */
+void lower_pin_vectors(LLVMModuleRef module);
+
 #endif

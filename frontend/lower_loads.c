@@ -13,7 +13,8 @@
  *
  * LLVM also narrows a load of which only some bits or lanes matter, and then its other bytes would not trap. Where no use needs
  * the whole value, a `freeze` stands between: it costs nothing, can be vectorised, and nothing is narrowed through it. The code
- * generator sees through that of a vector, so vectors needed in part are loaded volatile. */
+ * generator sees through that of a vector, and for CPUs without AVX-512 it even narrows volatile ones (pmovzx and its like read half of
+ * the bytes), so vectors needed in part are loaded in two volatile halves. */
 #include "frontend/lower.h"
 
 #include <stdint.h>
@@ -166,6 +167,45 @@ static void freeze(LLVMBuilderRef builder, LLVMValueRef load) {
   LLVMValueRef frozen = LLVMBuildFreeze(builder, load, "");
   LLVMReplaceAllUsesWith(load, frozen);
   LLVMSetOperand(frozen, 0, load);
+}
+
+/* A volatile load of 64 bits at `load`'s address and `offset` on, in front of it. */
+static LLVMValueRef load_half(LLVMBuilderRef builder, LLVMValueRef load, uint64_t offset) {
+  LLVMContextRef context = LLVMGetTypeContext(LLVMTypeOf(load));
+  LLVMTypeRef i64 = LLVMInt64TypeInContext(context), i8 = LLVMInt8TypeInContext(context);
+  unsigned tbaa = LLVMGetMDKindIDInContext(context, "tbaa", 4);
+  LLVMValueRef at = LLVMConstInt(i64, offset, false);
+  LLVMValueRef v = LLVMBuildLoad2(builder, i64, LLVMBuildGEP2(builder, i8, LLVMGetOperand(load, 0), &at, 1, ""), "");
+  LLVMSetAlignment(v, 1);
+  LLVMSetVolatile(v, true);
+  if (LLVMGetMetadata(load, tbaa)) LLVMSetMetadata(v, tbaa, LLVMGetMetadata(load, tbaa));
+  return v;
+}
+
+/* Loads the vector in two halves; returns the last instruction that stands in place of `load`. */
+static LLVMValueRef load_in_halves(LLVMBuilderRef builder, LLVMValueRef load) {
+  LLVMTypeRef type = LLVMTypeOf(load), i32 = LLVMInt32TypeInContext(LLVMGetTypeContext(type));
+  LLVMValueRef v = LLVMGetPoison(type);
+  LLVMPositionBuilderBefore(builder, load);
+  for (unsigned i = 0; i < 2; i++)
+    v = LLVMBuildInsertElement(builder, v, load_half(builder, load, 8 * i), LLVMConstInt(i32, i, false), "");
+  LLVMReplaceAllUsesWith(load, v);
+  LLVMInstructionEraseFromParent(load);
+  return v;
+}
+
+static bool is_vector_of_128(LLVMValueRef v) {
+  LLVMTypeRef type = LLVMTypeOf(v);
+  return LLVMGetTypeKind(type) == LLVMVectorTypeKind && LLVMGetVectorSize(type) == 2;
+}
+
+void lower_pin_vectors(LLVMModuleRef llvm_module) {
+  LLVMBuilderRef builder = LLVMCreateBuilderInContext(LLVMGetModuleContext(llvm_module));
+  for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f; f = LLVMGetNextFunction(f))
+    for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b))
+      for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v))
+        if (is_guest_load(v) && LLVMGetVolatile(v) && is_vector_of_128(v)) v = load_in_halves(builder, v);
+  LLVMDisposeBuilder(builder);
 }
 
 struct marks {

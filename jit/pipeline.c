@@ -55,6 +55,7 @@ static bool lower_and_charge(struct pipeline *p, const struct module *m, const s
           options, err))
     return false;
   if (is_optimized) lower_relax_loads(p->module);
+  lower_pin_vectors(p->module);
   if (options->gas) gas_instrument(p->module);
   return !options->verify || verify(p, "the gas pass", err);
 }

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "frontend/types.h"
 #include "runtime/handler.h"
+#include "runtime/store.h"
 #include "runtime/wasi.h"
 #include "server/cli_gas.h"
 #include "server/cli_profile.h"
@@ -252,6 +253,20 @@ static bool check_env(const struct run *r, struct gw_error *err) {
   return true;
 }
 
+/* The calls that led to a trap, innermost first; the precise tier knows them. */
+static void print_backtrace(const struct run *r) {
+  enum { MOST = 16 };
+  struct precise_place places[MOST];
+  char name[128];
+  size_t n = precise_backtrace(r->store, places, MOST);
+  for (size_t i = 0; i < n && i < MOST; i++) {
+    const struct module *m = gw_module_decoded(gw_instance_module(places[i].instance));
+    fprintf(stderr, "  %2zu: %s at byte 0x%llx\n", i, func_display_name(m, places[i].func, name, sizeof name),
+            (unsigned long long)places[i].offset);
+  }
+  if (n > MOST) fprintf(stderr, "  ... %zu more\n", n - MOST);
+}
+
 static int run(struct run *r, int argc, char **argv) {
   struct gw_error err = {0};
   bool ok = check_env(r, &err) && create_wasi(r, argv, &err) && instantiate(r, argv[0], &err) && run_module(r, argc, argv, &err);
@@ -259,6 +274,7 @@ static int run(struct run *r, int argc, char **argv) {
   int exit_code = is_exit ? (int)(wasi_exit_code(r->wasi) & 0xff) : 0;
   fflush(stdout);
   if (!is_exit) exit_code = cli_fail(&err);
+  if (!is_exit && err.code == GW_ERROR_TRAP && r->tier == GW_TIER_PRECISE) print_backtrace(r);
   if (r->wants_stats || r->wants_profile) show_stats(r, exit_code);
   struct gw_error io = {0};
   if (r->folded_path && r->instance && !cli_write_folded(r->instance, r->folded_path, &io)) exit_code = cli_fail(&io);

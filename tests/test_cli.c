@@ -122,6 +122,8 @@ static void test_exit_codes(void **state) {
       {"run -O7 x", 2},
       {"run /nonexistent", 7},
       {"run --gas-limit", 2},
+      {"run --tier slow x", 2},
+      {"run --tier precise --profile x", 2},
       {"inspect a b", 2},
       {"deploy a", 2},
       {"deploy ../a b", 2},
@@ -158,6 +160,7 @@ static void test_invoke(void **state) {
     const char *arguments, *printed;
   } rows[] = {
       {"run --invoke none /tmp/gasworks-test-cli.wasm", "-1\n5\n"},
+      {"run --tier precise --invoke none /tmp/gasworks-test-cli.wasm", "-1\n5\n"},
       {"run --invoke twice /tmp/gasworks-test-cli.wasm 0x10000000000000002",
        "0x00000000000000010000000000000002\n0xfffffffffffffffffffffffffffffffe\n"},
       {"run --json --invoke twice /tmp/gasworks-test-cli.wasm 0x0",
