@@ -57,6 +57,9 @@ static inline struct gw_store *precise_store_create(struct gw_engine *engine, co
   return gw_store_create(engine, &precise, err);
 }
 #define gw_store_create precise_store_create
+enum { IS_PRECISE = 1 };
+#else
+enum { IS_PRECISE = 0 };
 #endif
 
 #endif
