@@ -13,8 +13,8 @@
  *
  * LLVM also narrows a load of which only some bits or lanes matter, and then its other bytes would not trap. Where no use needs
  * the whole value, a `freeze` stands between: it costs nothing, can be vectorised, and nothing is narrowed through it. The code
- * generator sees through that of a vector, and for CPUs without AVX-512 it even narrows volatile ones (pmovzx and its like read half of
- * the bytes), so vectors needed in part are loaded in two volatile halves. */
+ * generator sees through that of a vector, and for CPUs without AVX-512 it even narrows volatile ones (pmovzx and its like read
+ * half of the bytes), so vectors needed in part are loaded in two volatile halves. */
 #include "frontend/lower.h"
 
 #include <stdint.h>

@@ -33,7 +33,7 @@ struct gw_engine_options {
   uint32_t opt_level;              /* 0..3 */
   bool gas;                        /* meter; without it gas limits are ignored and gas used is 0 */
   bool verify;                     /* LLVM's verifier on every function; for development */
-  bool profile;       /* with gas: keep who spent it (runtime/profile.h); several times slower */
+  bool profile;                    /* with gas: keep who spent it (runtime/profile.h); several times slower */
   const struct schedule *schedule; /* prices; copied; NULL: the built-in ones */
 };
 

@@ -39,12 +39,12 @@ void precise_module_destroy(struct precise_module *p);
 bool precise_stack_open(struct gw_store *store, struct gw_error *err);
 void precise_stack_close(struct precise_stack *stack);
 
-/* On the store's fiber: calls `func` with values[0..] and puts its results there. Returns with exec.exception set when an exception
- * was not caught; ends the fiber on a trap. */
+/* On the store's fiber: calls `func` with values[0..] and puts its results there. Returns with exec.exception set when an
+ * exception was not caught; ends the fiber on a trap. */
 void precise_call(struct gw_store *store, struct func_ref *func, union gw_value *values);
 
-/* Fills places[0..] from the instruction under way outwards; returns how many calls there are, which may be more than `most`. After a trap,
- * before the store runs anything else. */
+/* Fills places[0..] from the instruction under way outwards; returns how many calls there are, which may be more than `most`.
+ * After a trap, before the store runs anything else. */
 size_t precise_backtrace(const struct gw_store *store, struct precise_place *places, size_t most);
 
 /* The place of a throw, as exception_place tells it. */

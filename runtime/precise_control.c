@@ -1,7 +1,7 @@
 /* Control, calls, exceptions and everything else of the precise tier that the opcode table does not describe; and the way in.
  *
- * Frames lie on a stack of their own, and a call is a jump: the native stack (the fiber's) stays where it is, so that host functions
- * find all of it. What may trap, throw or yield in the runtime's helpers notes pc first. */
+ * Frames lie on a stack of their own, and a call is a jump: the native stack (the fiber's) stays where it is, so that host
+ * functions find all of it. What may trap, throw or yield in the runtime's helpers notes pc first. */
 #include "base/error.h"
 #include "frontend/types.h"
 #include "runtime/precise_private.h"
@@ -122,11 +122,12 @@ __attribute__((noinline)) static const struct precise_insn *translate(struct pre
 }
 
 /* A new frame at `at`, where the arguments are. The caller's part of it is filled in already. Returns the first instruction. */
-static inline const struct precise_insn *enter(struct gw_store *store, struct precise_func *func, struct vmctx *vmctx, uint8_t *at,
-                                               struct precise_frame from) {
+static inline const struct precise_insn *enter(struct gw_store *store, struct precise_func *func, struct vmctx *vmctx,
+                                               uint8_t *at, struct precise_frame from) {
   const struct precise_insn *code = atomic_load_explicit(&func->code, memory_order_acquire);
   if (__builtin_expect(!code, 0)) code = translate(func);
-  if (__builtin_expect(at + func->frame_bytes > store->precise.high, 0)) precise_trap(from.return_pc, store, GW_TRAP_STACK_OVERFLOW);
+  if (__builtin_expect(at + func->frame_bytes > store->precise.high, 0))
+    precise_trap(from.return_pc, store, GW_TRAP_STACK_OVERFLOW);
   struct precise_frame *frame = (struct precise_frame *)(void *)(at + func->header);
   from.vmctx = vmctx;
   from.func = func;
@@ -150,7 +151,7 @@ static inline struct precise_frame tail_from(struct gw_store *store, const struc
   return caller;
 }
 
-/* Behind a host function: goes on, or to a handler of the exception... host functions throw none. */
+/* Host functions throw no exceptions. */
 static inline void call_host(struct gw_store *store, const struct precise_insn *pc, struct vmctx *vmctx, uint32_t func,
                              union gw_value *values) {
   NOTE_PLACE;
@@ -171,103 +172,80 @@ HANDLER(do_tail_call) {
 }
 
 /* Whether a function is the host's, imported by the instance whose vmctx the reference has. */
-static bool is_host(const struct func_ref *ref) {
-  return ref->index < ref->vmctx->instance->module->decoded.n_imported_funcs;
-}
+static bool is_host(const struct func_ref *ref) { return ref->index < ref->vmctx->instance->module->decoded.n_imported_funcs; }
 
 /* Calls what a reference leads to, with arguments at slot a. */
-#define CALL_REFERENCE(reference)                                                             \
-  do {                                                                                        \
-    const struct func_ref *ref = (reference);                                                 \
-    uint8_t *at = fp + pc->a;                                                                 \
-    if (is_host(ref)) {                                                                       \
-      call_host(store, pc, ref->vmctx, ref->index, (union gw_value *)(void *)at);             \
-      NEXT;                                                                                   \
-    }                                                                                         \
-    struct precise_frame from = call_from(store, pc, fp);                                     \
-    if (ref->vmctx != vmctx) memory = memory0(ref->vmctx);                                    \
-    vmctx = ref->vmctx;                                                                       \
-    pc = enter(store, &module_of(vmctx)->funcs[ref->index], vmctx, at, from);                 \
-    fp = at;                                                                                  \
-    DISPATCH;                                                                                 \
+#define CALL_REFERENCE(reference)                                                 \
+  do {                                                                            \
+    const struct func_ref *ref = (reference);                                     \
+    uint8_t *at = fp + pc->a;                                                     \
+    if (is_host(ref)) {                                                           \
+      call_host(store, pc, ref->vmctx, ref->index, (union gw_value *)(void *)at); \
+      NEXT;                                                                       \
+    }                                                                             \
+    struct precise_frame from = call_from(store, pc, fp);                         \
+    if (ref->vmctx != vmctx) memory = memory0(ref->vmctx);                        \
+    vmctx = ref->vmctx;                                                           \
+    pc = enter(store, &module_of(vmctx)->funcs[ref->index], vmctx, at, from);     \
+    fp = at;                                                                      \
+    DISPATCH;                                                                     \
   } while (0)
 
 HANDLER(do_call_import) { CALL_REFERENCE(vmctx->instance->funcs[pc->c]); }
 
 HANDLER(do_call_ref) { CALL_REFERENCE((const struct func_ref *)SLOT(pc->c).ref); }
 
-/* Leaves the frame; results are in place. */
-#define LEAVE                                                         \
-  do {                                                                \
-    const struct precise_frame *frame = store->precise.frame;         \
-    struct precise_frame *caller = frame->caller;                     \
-    pc = frame->return_pc;                                            \
-    fp = frame->return_fp;                                            \
-    store->precise.frame = caller;                                    \
-    if (__builtin_expect(caller->vmctx != vmctx, 0)) {                \
-      vmctx = caller->vmctx;                                          \
-      memory = memory0(vmctx);                                        \
-    }                                                                 \
-    DISPATCH;                                                         \
+/* Goes back to the caller of a frame, of which this is a copy: results may lie on the frame itself by now. */
+#define LEAVE(frame)                                           \
+  do {                                                         \
+    pc = (frame).return_pc;                                    \
+    fp = (frame).return_fp;                                    \
+    store->precise.frame = (frame).caller;                     \
+    if (__builtin_expect((frame).caller->vmctx != vmctx, 0)) { \
+      vmctx = (frame).caller->vmctx;                           \
+      memory = memory0(vmctx);                                 \
+    }                                                          \
+    DISPATCH;                                                  \
   } while (0)
 
-#define TAIL_CALL_REFERENCE(reference)                                                              \
-  do {                                                                                              \
-    const struct func_ref *ref = (reference);                                                       \
-    if (is_host(ref)) {                                                                             \
-      union gw_value *values = (union gw_value *)(void *)(fp + pc->a);                              \
-      call_host(store, pc, ref->vmctx, ref->index, values);                                         \
-      uint32_t type = ref->vmctx->instance->module->decoded.funcs[ref->index].type;                 \
-      uint32_t n = ref->vmctx->instance->module->decoded.types[type].func.n_results;                \
-      struct precise_frame copy = *store->precise.frame;                                            \
-      memmove(fp, values, (size_t)n * SLOT_SIZE);                                                   \
-      pc = copy.return_pc;                                                                          \
-      fp = copy.return_fp;                                                                          \
-      store->precise.frame = copy.caller;                                                           \
-      vmctx = copy.caller->vmctx;                                                                   \
-      memory = memory0(vmctx);                                                                      \
-      DISPATCH;                                                                                     \
-    }                                                                                               \
-    struct precise_frame from = tail_from(store, pc, fp);                                           \
-    vmctx = ref->vmctx;                                                                             \
-    memory = memory0(vmctx);                                                                        \
-    pc = enter(store, &module_of(vmctx)->funcs[ref->index], vmctx, fp, from);                       \
-    DISPATCH;                                                                                       \
+#define TAIL_CALL_REFERENCE(reference)                                               \
+  do {                                                                               \
+    const struct func_ref *ref = (reference);                                        \
+    if (is_host(ref)) {                                                              \
+      union gw_value *values = (union gw_value *)(void *)(fp + pc->a);               \
+      call_host(store, pc, ref->vmctx, ref->index, values);                          \
+      uint32_t type = ref->vmctx->instance->module->decoded.funcs[ref->index].type;  \
+      uint32_t n = ref->vmctx->instance->module->decoded.types[type].func.n_results; \
+      struct precise_frame frame = *store->precise.frame;                            \
+      memmove(fp, values, (size_t)n *SLOT_SIZE);                                     \
+      LEAVE(frame);                                                                  \
+    }                                                                                \
+    struct precise_frame from = tail_from(store, pc, fp);                            \
+    vmctx = ref->vmctx;                                                              \
+    memory = memory0(vmctx);                                                         \
+    pc = enter(store, &module_of(vmctx)->funcs[ref->index], vmctx, fp, from);        \
+    DISPATCH;                                                                        \
   } while (0)
 
 HANDLER(do_tail_call_import) { TAIL_CALL_REFERENCE(vmctx->instance->funcs[pc->c]); }
 
 HANDLER(do_tail_call_ref) { TAIL_CALL_REFERENCE((const struct func_ref *)SLOT(pc->c).ref); }
 
-HANDLER(do_finish) { LEAVE; }
+HANDLER(do_finish) {
+  struct precise_frame frame = *store->precise.frame;
+  LEAVE(frame);
+}
 
 HANDLER(do_finish_one) {
-  uint64_t result = SLOT(pc->a).u64;
-  uint8_t *at = fp;
-  const struct precise_frame *frame = store->precise.frame;
-  struct precise_frame *caller = frame->caller;
-  pc = frame->return_pc;
-  fp = frame->return_fp;
-  store->precise.frame = caller;
-  if (__builtin_expect(caller->vmctx != vmctx, 0)) {
-    vmctx = caller->vmctx;
-    memory = memory0(vmctx);
-  }
-  ((union gw_value *)(void *)at)->u64 = result;
-  DISPATCH;
+  struct precise_frame frame = *store->precise.frame;
+  SLOT(0).u64 = SLOT(pc->a).u64;
+  LEAVE(frame);
 }
 
 HANDLER(do_finish_many) {
-  struct precise_frame copy = *store->precise.frame; /* results may come to lie on it */
+  struct precise_frame frame = *store->precise.frame;
   memmove(fp, fp + pc->a, (size_t)pc->c * SLOT_SIZE);
-  pc = copy.return_pc;
-  fp = copy.return_fp;
-  store->precise.frame = copy.caller;
-  if (copy.caller->vmctx != vmctx) {
-    vmctx = copy.caller->vmctx;
-    memory = memory0(vmctx);
-  }
-  DISPATCH;
+  LEAVE(frame);
 }
 
 HANDLER(do_table_func) {
@@ -446,12 +424,12 @@ static const struct precise_insn *find_handler(struct gw_store *store, const str
   return pc->run == do_on_exception ? pc + (int32_t)pc->c : pc;
 }
 
-#define PROPAGATE(from)                        \
-  do {                                         \
-    pc = find_handler(store, from, &fp);       \
-    vmctx = store->precise.frame->vmctx;       \
-    memory = memory0(vmctx);                   \
-    DISPATCH;                                  \
+#define PROPAGATE(from)                  \
+  do {                                   \
+    pc = find_handler(store, from, &fp); \
+    vmctx = store->precise.frame->vmctx; \
+    memory = memory0(vmctx);             \
+    DISPATCH;                            \
   } while (0)
 
 HANDLER(do_throw_tag) {

@@ -11,26 +11,25 @@
 struct precise_insn;
 struct precise_frame;
 
-/* Every handler gets the state of the interpreter in registers: the instruction, the frame's slots, the store (whose first field is
- * the gas counter), the running instance's vmctx, and its memory 0. */
-#define PARAMS \
-  const struct precise_insn *pc, uint8_t *fp, struct gw_store *store, struct vmctx *vmctx, struct memory_ctx *memory
+/* Every handler gets the state of the interpreter in registers: the instruction, the frame's slots, the store (whose first field
+ * is the gas counter), the running instance's vmctx, and its memory 0. */
+#define PARAMS const struct precise_insn *pc, uint8_t *fp, struct gw_store *store, struct vmctx *vmctx, struct memory_ctx *memory
 #define ARGS pc, fp, store, vmctx, memory
 typedef __attribute__((preserve_none)) void precise_handler(PARAMS);
 #define HANDLER(name) __attribute__((preserve_none)) void name(PARAMS)
 
-/* Ends a handler: goes on with the instruction at pc. Tail calls, so that handlers are the loop. These macros hide a return: every
- * handler ends in one of them. */
+/* Ends a handler: goes on with the instruction at pc. Tail calls, so that handlers are the loop. These macros hide a return:
+ * every handler ends in one of them. */
 #define DISPATCH __attribute__((musttail)) return pc->run(ARGS)
-#define NEXT                                \
-  do {                                      \
-    pc++;                                   \
-    DISPATCH;                               \
+#define NEXT  \
+  do {        \
+    pc++;     \
+    DISPATCH; \
   } while (0)
-#define JUMP                                \
-  do {                                      \
-    pc += (int32_t)pc->c;                   \
-    DISPATCH;                               \
+#define JUMP              \
+  do {                    \
+    pc += (int32_t)pc->c; \
+    DISPATCH;             \
   } while (0)
 
 /* a, b, c and d are byte offsets of slots from fp, or what the handler says. Branches have the distance to their target in c. */
@@ -49,8 +48,8 @@ struct precise_insn {
 enum { SLOT_SIZE = sizeof(union gw_value) };
 #define SLOT(offset) (*(union gw_value *)(void *)(fp + (offset)))
 
-/* Slots of a frame: parameters, locals, this header, what legacy catch bodies hold, operands. A call's arguments are the last operands of
- * the caller, so frames overlap there and nothing is copied. Results go where the parameters were. */
+/* Slots of a frame: parameters, locals, this header, what legacy catch bodies hold, operands. A call's arguments are the last
+ * operands of the caller, so frames overlap there and nothing is copied. Results go where the parameters were. */
 struct precise_frame {
   const struct precise_insn *return_pc;
   uint8_t *return_fp;
@@ -87,6 +86,7 @@ struct precise_handlers {
 };
 extern const struct precise_handlers precise_scalar[OP_COUNT], precise_vector[OP_COUNT];
 
+/* clang-format off */
 /* Handlers that translation emits by itself. The frame is store->precise.frame. */
 #define PRECISE_CONTROL(X)                                                                                            \
   X(charge)            /* imm: gas of a block, checked */                                                             \
@@ -148,6 +148,7 @@ extern const struct precise_handlers precise_scalar[OP_COUNT], precise_vector[OP
   X(clause_take)       /* nothing is pending any more; a = reference to what was, shared */                           \
   X(clause_drop)       /* nothing is pending any more, and nobody has it */                                           \
   X(clause_hold)       /* nothing is pending any more; slot a holds it; c: nesting */
+/* clang-format on */
 #define DECLARE(name) HANDLER(do_##name);
 PRECISE_CONTROL(DECLARE)
 #undef DECLARE
@@ -169,7 +170,8 @@ static inline uint8_t *precise_within(const struct precise_insn *pc, struct gw_s
                                       uint64_t index, uint64_t size) {
   uint64_t address, end;
   bool overflows = __builtin_add_overflow(index, pc->imm, &address) || __builtin_add_overflow(address, size, &end);
-  if (__builtin_expect(overflows || end > memory->bytes, 0)) precise_trap_access(pc, store, memory, overflows ? UINT64_MAX : address);
+  if (__builtin_expect(overflows || end > memory->bytes, 0))
+    precise_trap_access(pc, store, memory, overflows ? UINT64_MAX : address);
   return memory->base + address;
 }
 

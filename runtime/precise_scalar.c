@@ -1,6 +1,6 @@
-/* Scalar instructions of the precise tier: handlers made from the LOWER column of opcode.def, which says for every instruction what
- * lowering makes of it. Here each kind of row is a value in C, and the handlers around it differ in where operands come from and
- * where the result goes.
+/* Scalar instructions of the precise tier: handlers made from the LOWER column of opcode.def, which says for every instruction
+ * what lowering makes of it. Here each kind of row is a value in C, and the handlers around it differ in where operands come from
+ * and where the result goes.
  *
  * Results of 32 bits are written as 64, so that a later copy reads what one store wrote. */
 #include "runtime/precise_private.h"
@@ -99,40 +99,40 @@ static inline uint64_t bits_of(union gw_value v) { return v.u32; }
   }
 
 /* A comparison of integers, also as the condition of a branch. */
-#define BRANCH(name, id, sig, truth, other)                             \
-  static HANDLER(name##_##id) {                                         \
+#define BRANCH(name, id, sig, truth, other)                              \
+  static HANDLER(name##_##id) {                                          \
     if (value_##id(GET_OPERAND(sig, SLOT(pc->a)), other) == truth) JUMP; \
-    NEXT;                                                               \
+    NEXT;                                                                \
   }
-#define COMPARISON(id, sig, expression)                                                   \
-  BINARY(id, sig, expression)                                                             \
-  BRANCH(branch_if, id, sig, 1, GET_OPERAND(sig, SLOT(pc->b)))                            \
-  BRANCH(branch_unless, id, sig, 0, GET_OPERAND(sig, SLOT(pc->b)))                        \
-  BRANCH(constant_branch_if, id, sig, 1, (OPERAND(sig))(int64_t)(int32_t)pc->b)           \
+#define COMPARISON(id, sig, expression)                                         \
+  BINARY(id, sig, expression)                                                   \
+  BRANCH(branch_if, id, sig, 1, GET_OPERAND(sig, SLOT(pc->b)))                  \
+  BRANCH(branch_unless, id, sig, 0, GET_OPERAND(sig, SLOT(pc->b)))              \
+  BRANCH(constant_branch_if, id, sig, 1, (OPERAND(sig))(int64_t)(int32_t)pc->b) \
   BRANCH(constant_branch_unless, id, sig, 0, (OPERAND(sig))(int64_t)(int32_t)pc->b)
 
-#define UNARY(id, sig, expression)                                        \
+#define UNARY(id, sig, expression)                                              \
   static inline RESULT(sig) value_##id(OPERAND(sig) x) { return (expression); } \
-  static HANDLER(plain_##id) {                                            \
-    SET_RESULT(sig, value_##id(GET_OPERAND(sig, SLOT(pc->b))));           \
-    NEXT;                                                                 \
+  static HANDLER(plain_##id) {                                                  \
+    SET_RESULT(sig, value_##id(GET_OPERAND(sig, SLOT(pc->b))));                 \
+    NEXT;                                                                       \
   }
 
 /* Sets `bad` to a trap where there is no value. */
-#define PARTIAL_BINARY(id, sig, bad, expression)                                  \
-  static HANDLER(plain_##id) {                                                    \
+#define PARTIAL_BINARY(id, sig, bad, expression)                                       \
+  static HANDLER(plain_##id) {                                                         \
     OPERAND(sig) x = GET_OPERAND(sig, SLOT(pc->b)), y = GET_OPERAND(sig, SLOT(pc->c)); \
-    enum gw_trap trap = bad;                                                      \
-    if (__builtin_expect(trap != GW_TRAP_NONE, 0)) precise_trap(pc, store, trap); \
-    SET_RESULT(sig, expression);                                                  \
-    NEXT;                                                                         \
-  }                                                                               \
-  static HANDLER(constant_##id) {                                                 \
-    OPERAND(sig) x = GET_OPERAND(sig, SLOT(pc->b)), y = IMMEDIATE(sig);           \
-    enum gw_trap trap = bad;                                                      \
-    if (__builtin_expect(trap != GW_TRAP_NONE, 0)) precise_trap(pc, store, trap); \
-    SET_RESULT(sig, expression);                                                  \
-    NEXT;                                                                         \
+    enum gw_trap trap = bad;                                                           \
+    if (__builtin_expect(trap != GW_TRAP_NONE, 0)) precise_trap(pc, store, trap);      \
+    SET_RESULT(sig, expression);                                                       \
+    NEXT;                                                                              \
+  }                                                                                    \
+  static HANDLER(constant_##id) {                                                      \
+    OPERAND(sig) x = GET_OPERAND(sig, SLOT(pc->b)), y = IMMEDIATE(sig);                \
+    enum gw_trap trap = bad;                                                           \
+    if (__builtin_expect(trap != GW_TRAP_NONE, 0)) precise_trap(pc, store, trap);      \
+    SET_RESULT(sig, expression);                                                       \
+    NEXT;                                                                              \
   }
 
 #define SIGNED_TYPE_i int32_t
@@ -250,18 +250,17 @@ static inline uint64_t bits_of(union gw_value v) { return v.u32; }
 #define RAW(sig, slot) PASTE(RAW_, A_##sig)(slot)
 #define RAW_f(slot) ((slot).u32)
 #define RAW_F(slot) ((slot).u64)
-#define SIGNS(id, expression) \
-  static HANDLER(plain_##id) { \
+#define SIGNS(id, expression)       \
+  static HANDLER(plain_##id) {      \
     SLOT(pc->a).u64 = (expression); \
-    NEXT;                      \
+    NEXT;                           \
   }
 #define FABS() FABS_, 0
 #define DEF_FABS_(id, sig, unused) SIGNS(id, RAW(sig, SLOT(pc->b)) & ~SIGN(sig))
 #define FNEG() FNEG_, 0
 #define DEF_FNEG_(id, sig, unused) SIGNS(id, RAW(sig, SLOT(pc->b)) ^ SIGN(sig))
 #define COPYSIGN() COPYSIGN_, 0
-#define DEF_COPYSIGN_(id, sig, unused) \
-  SIGNS(id, (RAW(sig, SLOT(pc->b)) & ~SIGN(sig)) | (RAW(sig, SLOT(pc->c)) & SIGN(sig)))
+#define DEF_COPYSIGN_(id, sig, unused) SIGNS(id, (RAW(sig, SLOT(pc->b)) & ~SIGN(sig)) | (RAW(sig, SLOT(pc->c)) & SIGN(sig)))
 
 #define DEMOTE() DEMOTE_, 0
 #define DEF_DEMOTE_(id, sig, unused) UNARY(id, sig, (float)x)
@@ -291,21 +290,21 @@ static inline uint64_t bits_of(union gw_value v) { return v.u32; }
 #define MAX_i64_UNSIGNED UINT64_MAX
 
 #define TRUNC(to, sign) TRUNC_, to, sign
-#define DEF_TRUNC_(id, sig, to, sign)                                                                       \
-  static HANDLER(plain_##id) {                                                                              \
-    OPERAND(sig) x = GET_OPERAND(sig, SLOT(pc->b));                                                         \
-    if (__builtin_expect(!(IS_ABOVE_##to##_##sign(x) && x < HIGH_##to##_##sign), 0))                        \
-      precise_trap(pc, store, x != x ? GW_TRAP_INVALID_CONVERSION : GW_TRAP_INTEGER_OVERFLOW);              \
-    SET_RESULT(sig, (INT_##to##_##sign)x);                                                                  \
-    NEXT;                                                                                                   \
+#define DEF_TRUNC_(id, sig, to, sign)                                                          \
+  static HANDLER(plain_##id) {                                                                 \
+    OPERAND(sig) x = GET_OPERAND(sig, SLOT(pc->b));                                            \
+    if (__builtin_expect(!(IS_ABOVE_##to##_##sign(x) && x < HIGH_##to##_##sign), 0))           \
+      precise_trap(pc, store, x != x ? GW_TRAP_INVALID_CONVERSION : GW_TRAP_INTEGER_OVERFLOW); \
+    SET_RESULT(sig, (INT_##to##_##sign)x);                                                     \
+    NEXT;                                                                                      \
   }
 #define TRUNC_SAT(to, sign) TRUNC_SAT_, to, sign
-#define DEF_TRUNC_SAT_(id, sig, to, sign)                                                                 \
-  UNARY(id, sig,                                                                                          \
-        (RESULT(sig))(x != x ? 0                                                                          \
-                             : !IS_ABOVE_##to##_##sign(x) ? (INT_##to##_##sign)MIN_##to##_##sign          \
-                             : !(x < HIGH_##to##_##sign)  ? (INT_##to##_##sign)MAX_##to##_##sign          \
-                                                          : (INT_##to##_##sign)x))
+#define DEF_TRUNC_SAT_(id, sig, to, sign)                                                 \
+  UNARY(id, sig,                                                                          \
+        (RESULT(sig))(x != x                       ? 0                                    \
+                      : !IS_ABOVE_##to##_##sign(x) ? (INT_##to##_##sign)MIN_##to##_##sign \
+                      : !(x < HIGH_##to##_##sign)  ? (INT_##to##_##sign)MAX_##to##_##sign \
+                                                   : (INT_##to##_##sign)x))
 
 /* --- wide arithmetic: a = low, a + 1 slot = high; operands from b on ---------------------------------------------------- */
 
@@ -317,9 +316,7 @@ static inline uint64_t bits_of(union gw_value v) { return v.u32; }
     SLOT(pc->a + SLOT_SIZE).u64 = (uint64_t)(v >> 64); \
     NEXT;                                              \
   }
-static inline unsigned __int128 wide(const union gw_value *low) {
-  return (unsigned __int128)low[1].u64 << 64 | low[0].u64;
-}
+static inline unsigned __int128 wide(const union gw_value *low) { return (unsigned __int128)low[1].u64 << 64 | low[0].u64; }
 #define WIDE(op) WIDE_, op
 #define DEF_WIDE_(id, sig, op) WIDE_HANDLER(id, WIDE_##op)
 #define WIDE_Add wide(OPERANDS) + wide(OPERANDS + 2)
@@ -349,29 +346,29 @@ static inline unsigned __int128 wide(const union gw_value *low) {
 #define WIDEN_f uint32_t
 #define WIDEN_F uint64_t
 
-#define LOAD_HANDLER(name, sig, type, address)                       \
-  static HANDLER(name) {                                             \
-    type v;                                                          \
-    memcpy(&v, address, sizeof v);                                   \
-    SLOT(pc->a).u64 = (PASTE(WIDEN_, R_##sig))v;                     \
-    NEXT;                                                            \
+#define LOAD_HANDLER(name, sig, type, address)   \
+  static HANDLER(name) {                         \
+    type v;                                      \
+    memcpy(&v, address, sizeof v);               \
+    SLOT(pc->a).u64 = (PASTE(WIDEN_, R_##sig))v; \
+    NEXT;                                        \
   }
 #define LOAD(type, extension) LOAD_, type, extension
 #define DEF_LOAD_(id, sig, type, extension) LOADS(id, sig, NARROW_##type##_##extension)
-#define LOADS(id, sig, type)                                                                            \
-  LOAD_HANDLER(plain_##id, sig, type, precise_address(pc, store, memory, &SLOT(pc->b), sizeof(type)))   \
+#define LOADS(id, sig, type)                                                                          \
+  LOAD_HANDLER(plain_##id, sig, type, precise_address(pc, store, memory, &SLOT(pc->b), sizeof(type))) \
   LOAD_HANDLER(elsewhere_##id, sig, type, precise_address_elsewhere(pc, store, &SLOT(pc->b), sizeof(type)))
 
-#define STORE_HANDLER(name, type, address)     \
-  static HANDLER(name) {                       \
-    type v = (type)SLOT(pc->b).u64;            \
-    memcpy(address, &v, sizeof v);             \
-    NEXT;                                      \
+#define STORE_HANDLER(name, type, address) \
+  static HANDLER(name) {                   \
+    type v = (type)SLOT(pc->b).u64;        \
+    memcpy(address, &v, sizeof v);         \
+    NEXT;                                  \
   }
 #define STORE(type) STORE_, type
 #define DEF_STORE_(id, sig, type) STORES(id, NARROW_##type##_NONE)
-#define STORES(id, type)                                                                            \
-  STORE_HANDLER(plain_##id, type, precise_address(pc, store, memory, &SLOT(pc->a), sizeof(type)))   \
+#define STORES(id, type)                                                                          \
+  STORE_HANDLER(plain_##id, type, precise_address(pc, store, memory, &SLOT(pc->a), sizeof(type))) \
   STORE_HANDLER(elsewhere_##id, type, precise_address_elsewhere(pc, store, &SLOT(pc->a), sizeof(type)))
 
 /* --- the table -------------------------------------------------------------------------------------------------------- */
@@ -393,12 +390,12 @@ static inline unsigned __int128 wide(const union gw_value *low) {
 /* Which handlers each kind has. */
 #define HAS_PLAIN(id) [OP_##id] = {.plain = plain_##id},
 #define HAS_BOTH(id) [OP_##id] = {.plain = plain_##id, .constant = constant_##id},
-#define HAS_BRANCHES(id)                                       \
-  [OP_##id] = {.plain = plain_##id,                            \
-               .constant = constant_##id,                      \
-               .branch_if = branch_if_##id,                    \
-               .branch_unless = branch_unless_##id,            \
-               .constant_branch_if = constant_branch_if_##id,  \
+#define HAS_BRANCHES(id)                                      \
+  [OP_##id] = {.plain = plain_##id,                           \
+               .constant = constant_##id,                     \
+               .branch_if = branch_if_##id,                   \
+               .branch_unless = branch_unless_##id,           \
+               .constant_branch_if = constant_branch_if_##id, \
                .constant_branch_unless = constant_branch_unless_##id},
 #define HAS_ACCESSES(id) [OP_##id] = {.plain = plain_##id, .elsewhere = elsewhere_##id},
 #define TABLE_NONE_(id)

@@ -1,11 +1,11 @@
 /* From a validated body to instructions of the precise tier.
  *
  * WebAssembly's operand stack is resolved here: every operand has a slot of its own in the frame (struct precise_frame), and an
- * instruction names the slots that it reads and writes. Two things keep instructions few. Reading a local or a constant makes none: the
- * operand is remembered as what it is, and whoever takes it reads the local's slot, or has the constant in the instruction. (When
- * the local is written while such an operand waits, or control flow may come together, the operand is copied to its slot first.)
- * And an instruction whose result goes into a local at once writes it there; a comparison whose result is only branched on becomes
- * part of the branch.
+ * instruction names the slots that it reads and writes. Two things keep instructions few. Reading a local or a constant makes
+ * none: the operand is remembered as what it is, and whoever takes it reads the local's slot, or has the constant in the
+ * instruction. (When the local is written while such an operand waits, or control flow may come together, the operand is copied
+ * to its slot first.) And an instruction whose result goes into a local at once writes it there; a comparison whose result is
+ * only branched on becomes part of the branch.
  *
  * Gas: one instruction at the start of each gas block, by the same partition as lowering's. Functions are translated when first
  * called, under the module's lock; nothing here can fail for a reason that the user caused. */
@@ -61,18 +61,18 @@ struct translator {
   uint32_t n, capacity;
   struct operand *stack;
   uint32_t height, stack_capacity, max_height;
-  uint32_t n_locals;        /* with parameters */
-  uint32_t *waiting;        /* [n_locals]: operands that are the local */
-  uint32_t n_waiting;       /* their sum */
-  val_type *local_types;    /* [n_locals] */
+  uint32_t n_locals;     /* with parameters */
+  uint32_t *waiting;     /* [n_locals]: operands that are the local */
+  uint32_t n_waiting;    /* their sum */
+  val_type *local_types; /* [n_locals] */
   struct control *controls;
   uint32_t n_controls, controls_capacity;
   bool is_dead;
   uint32_t charge; /* the open gas block's instruction, or NONE */
   uint64_t charge_gas;
-  uint32_t last;      /* instruction whose result, in a, is the operand on top; NONE where control may arrive in between */
-  enum op last_op;    /* what it was made of, or OP_COUNT */
-  uint32_t n_holds;   /* slots for what legacy catch bodies hold, below the operands */
+  uint32_t last;     /* instruction whose result, in a, is the operand on top; NONE where control may arrive in between */
+  enum op last_op;   /* what it was made of, or OP_COUNT */
+  uint32_t n_holds;  /* slots for what legacy catch bodies hold, below the operands */
   uint32_t n_tables; /* br_tables so far */
   bool keeps_offsets;
   const struct instruction *in;
@@ -366,7 +366,8 @@ static void translate_br_on_null(struct translator *t, uint32_t depth, bool is_o
   open_gas_block(t);
 }
 
-/* One instruction per entry, behind the table's: a branch to the label, or to a stub that moves operands first; one stub per label. */
+/* One instruction per entry, behind the table's: a branch to the label, or to a stub that moves operands first; one stub per
+ * label. */
 static void translate_br_table(struct translator *t) {
   struct gw_error ignored = {0};
   struct reader r;
@@ -601,7 +602,6 @@ static void translate_end(struct translator *t) {
     if (!t->is_dead) chain(t, &c.patches, EMIT(branch, .a = 0));
     reset_height(t, c.height);
     if (c.op == OP_TRY_TABLE) {
-      /* A clause may branch to the end of its own... to labels around it, which are on the stack of controls. */
       translate_clauses(t, &c);
     } else {
       finish_try(t, &c);
@@ -641,11 +641,12 @@ static void translate_call(struct translator *t, uint32_t index, bool is_tail) {
   const struct func_type *type = &t->m->types[callee->type].func;
   uint32_t at = arrange_call(t, type);
   if (callee->import != NO_INDEX)
-    emit(t, (struct precise_insn){
-                .run = is_tail ? do_tail_call_import : do_call_import, .a = at, .b = type->n_params, .c = index});
+    emit(t,
+         (struct precise_insn){.run = is_tail ? do_tail_call_import : do_call_import, .a = at, .b = type->n_params, .c = index});
   else
-    emit(t, (struct precise_insn){
-                .run = is_tail ? do_tail_call : do_call, .a = at, .b = type->n_params, .pointer = &t->func->module->funcs[index]});
+    emit(t,
+         (struct precise_insn){
+             .run = is_tail ? do_tail_call : do_call, .a = at, .b = type->n_params, .pointer = &t->func->module->funcs[index]});
   finish_call(t, type, is_tail);
 }
 
@@ -779,7 +780,7 @@ static bool translate_described(struct translator *t) {
 
 /* --- everything else ---------------------------------------------------------------------------------------------------- */
 
-/* Operands that wait as this local are copied before it changes. `at_end`: where the copies go before the last instruction. */
+/* Operands that wait as this local are copied before it changes. */
 static void release_local(struct translator *t, uint32_t local) {
   for (uint32_t i = t->height; t->waiting[local] && i-- > 0;)
     if (t->stack[i].kind == OPERAND_LOCAL && t->stack[i].local == local) settle(t, i);

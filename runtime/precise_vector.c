@@ -70,48 +70,46 @@ static inline void set(union gw_value *slot, i64x2 v) { memcpy(slot->v128, &v, s
 #define OPERANDS_f_v OPERANDS_v_v
 #define OPERANDS_F_v OPERANDS_v_v
 
-#define VECTOR(id, sig, shape, ...)             \
-  static HANDLER(plain_##id) {                  \
-    OPERANDS_##sig(shape)                       \
-    set(&SLOT(pc->a), (i64x2)(__VA_ARGS__));    \
-    NEXT;                                       \
+#define VECTOR(id, sig, shape, ...)                                \
+  static HANDLER(plain_##id) {                                     \
+    OPERANDS_##sig(shape) set(&SLOT(pc->a), (i64x2)(__VA_ARGS__)); \
+    NEXT;                                                          \
   }
-#define SCALAR(id, sig, shape, ...)             \
-  static HANDLER(plain_##id) {                  \
-    OPERANDS_##sig(shape)                       \
-    SLOT(pc->a).u64 = (__VA_ARGS__);            \
-    NEXT;                                       \
+#define SCALAR(id, sig, shape, ...)                        \
+  static HANDLER(plain_##id) {                             \
+    OPERANDS_##sig(shape) SLOT(pc->a).u64 = (__VA_ARGS__); \
+    NEXT;                                                  \
   }
 /* `v` is the result, made by statements. */
-#define LOOP(id, sig, shape, result, ...)       \
-  static HANDLER(plain_##id) {                  \
-    OPERANDS_##sig(shape)                       \
-    result v = {0};                             \
-    __VA_ARGS__                                 \
-    set(&SLOT(pc->a), (i64x2)v);                \
-    NEXT;                                       \
+#define LOOP(id, sig, shape, result, ...) \
+  static HANDLER(plain_##id) {            \
+    OPERANDS_##sig(shape) result v = {0}; \
+    __VA_ARGS__                           \
+    set(&SLOT(pc->a), (i64x2)v);          \
+    NEXT;                                 \
   }
 
 /* --- memory ------------------------------------------------------------------------------------------------------------ */
 
-#define READER(name, where, type, ...)    \
-  static HANDLER(name) {                  \
-    type m;                               \
-    const void *from = where(sizeof m);   \
-    memcpy(&m, from, sizeof m);           \
+#define READER(name, where, type, ...)       \
+  static HANDLER(name) {                     \
+    type m;                                  \
+    const void *from = where(sizeof m);      \
+    memcpy(&m, from, sizeof m);              \
     set(&SLOT(pc->a), (i64x2)(__VA_ARGS__)); \
-    NEXT;                                 \
+    NEXT;                                    \
   }
 #define HERE(size) precise_address(pc, store, memory, &SLOT(pc->b), size)
 #define ELSEWHERE(size) precise_address_elsewhere(pc, store, &SLOT(pc->b), size)
-#define READERS(id, type, ...)                            \
-  READER(plain_##id, HERE, type, __VA_ARGS__)             \
+#define READERS(id, type, ...)                \
+  READER(plain_##id, HERE, type, __VA_ARGS__) \
   READER(elsewhere_##id, ELSEWHERE, type, __VA_ARGS__)
 
 #define VLOAD() VLOAD_, 0
 #define DEF_VLOAD_(id, sig, unused) READERS(id, i64x2, m)
 #define VLOAD_EXTEND(shape, how) VLOAD_EXTEND_, shape, how
-#define DEF_VLOAD_EXTEND_(id, sig, shape, how) READERS(id, NARROWER_##how##_##shape, __builtin_convertvector(m, WIDER_##how##_##shape))
+#define DEF_VLOAD_EXTEND_(id, sig, shape, how) \
+  READERS(id, NARROWER_##how##_##shape, __builtin_convertvector(m, WIDER_##how##_##shape))
 #define NARROWER_SExt_i16x8 s_i8x8
 #define NARROWER_ZExt_i16x8 i8x8
 #define NARROWER_SExt_i32x4 s_i16x4
@@ -131,12 +129,13 @@ static inline void set(union gw_value *slot, i64x2 v) { memcpy(slot->v128, &v, s
 
 /* The vector and the lane were selected by the instruction before. */
 #define VLOAD_LANE(shape) VLOAD_LANE_, shape
-#define DEF_VLOAD_LANE_(id, sig, shape) READERS(id, LANE_##shape, with_lane_##shape((shape)get(&store->precise.vector), store->precise.lane, m))
-#define WITH_LANE(shape)                                                                           \
-  static inline shape with_lane_##shape(shape v, uint32_t lane, LANE_##shape x) {                  \
-    BITS_##shape bits = (BITS_##shape)v;                                                           \
-    bits[lane] = x;                                                                                \
-    return (shape)bits;                                                                            \
+#define DEF_VLOAD_LANE_(id, sig, shape) \
+  READERS(id, LANE_##shape, with_lane_##shape((shape)get(&store->precise.vector), store->precise.lane, m))
+#define WITH_LANE(shape)                                                          \
+  static inline shape with_lane_##shape(shape v, uint32_t lane, LANE_##shape x) { \
+    BITS_##shape bits = (BITS_##shape)v;                                          \
+    bits[lane] = x;                                                               \
+    return (shape)bits;                                                           \
   }
 WITH_LANE(i8x16)
 WITH_LANE(i16x8)
@@ -145,14 +144,14 @@ WITH_LANE(i64x2)
 WITH_LANE(f32x4)
 WITH_LANE(f64x2)
 
-#define WRITER(name, address, type, ...)  \
-  static HANDLER(name) {                  \
-    type v = (__VA_ARGS__);               \
-    memcpy(address, &v, sizeof v);        \
-    NEXT;                                 \
+#define WRITER(name, address, type, ...) \
+  static HANDLER(name) {                 \
+    type v = (__VA_ARGS__);              \
+    memcpy(address, &v, sizeof v);       \
+    NEXT;                                \
   }
-#define WRITERS(id, type, ...)                                                                              \
-  WRITER(plain_##id, precise_address(pc, store, memory, &SLOT(pc->a), sizeof v), type, __VA_ARGS__)         \
+#define WRITERS(id, type, ...)                                                                      \
+  WRITER(plain_##id, precise_address(pc, store, memory, &SLOT(pc->a), sizeof v), type, __VA_ARGS__) \
   WRITER(elsewhere_##id, precise_address_elsewhere(pc, store, &SLOT(pc->a), sizeof v), type, __VA_ARGS__)
 #define VSTORE() VSTORE_, 0
 #define DEF_VSTORE_(id, sig, unused) WRITERS(id, i64x2, get(&SLOT(pc->b)))
@@ -174,13 +173,13 @@ WITH_LANE(f64x2)
 
 /* Operands side by side in b. */
 #define VSHUFFLE() VSHUFFLE_, 0
-#define DEF_VSHUFFLE_(id, sig, unused)                                       \
-  static HANDLER(plain_##id) {                                               \
-    const uint8_t *mask = pc->pointer;                                       \
-    uint8_t lanes[16];                                                       \
-    for (int i = 0; i < 16; i++) lanes[i] = (&SLOT(pc->b))->v128[mask[i]];   \
-    memcpy(SLOT(pc->a).v128, lanes, sizeof lanes);                           \
-    NEXT;                                                                    \
+#define DEF_VSHUFFLE_(id, sig, unused)                                     \
+  static HANDLER(plain_##id) {                                             \
+    const uint8_t *mask = pc->pointer;                                     \
+    uint8_t lanes[16];                                                     \
+    for (int i = 0; i < 16; i++) lanes[i] = (&SLOT(pc->b))->v128[mask[i]]; \
+    memcpy(SLOT(pc->a).v128, lanes, sizeof lanes);                         \
+    NEXT;                                                                  \
   }
 #define VSWIZZLE() VSWIZZLE_, 0
 #define DEF_VSWIZZLE_(id, sig, unused) \
@@ -200,16 +199,16 @@ WITH_LANE(f64x2)
 #define DEF_VALL_TRUE_(id, sig, shape) SCALAR(id, sig, shape, all_true_##shape(x))
 #define VBITMASK(shape) VBITMASK_, shape
 #define DEF_VBITMASK_(id, sig, shape) SCALAR(id, sig, shape, bitmask_##shape(x))
-#define TESTS(shape)                                                                     \
-  static inline uint32_t all_true_##shape(shape x) {                                     \
-    uint32_t all = 1;                                                                    \
-    for (int i = 0; i < N_##shape; i++) all &= x[i] != 0;                                \
-    return all;                                                                          \
-  }                                                                                      \
-  static inline uint32_t bitmask_##shape(shape x) {                                      \
-    uint32_t mask = 0;                                                                   \
-    for (int i = 0; i < N_##shape; i++) mask |= (uint32_t)(((s_##shape)x)[i] < 0) << i;  \
-    return mask;                                                                         \
+#define TESTS(shape)                                                                    \
+  static inline uint32_t all_true_##shape(shape x) {                                    \
+    uint32_t all = 1;                                                                   \
+    for (int i = 0; i < N_##shape; i++) all &= x[i] != 0;                               \
+    return all;                                                                         \
+  }                                                                                     \
+  static inline uint32_t bitmask_##shape(shape x) {                                     \
+    uint32_t mask = 0;                                                                  \
+    for (int i = 0; i < N_##shape; i++) mask |= (uint32_t)(((s_##shape)x)[i] < 0) << i; \
+    return mask;                                                                        \
   }
 TESTS(i8x16)
 TESTS(i16x8)
@@ -220,10 +219,10 @@ TESTS(i64x2)
 #define DEF_VICMP_(id, sig, shape, p) VECTOR(id, sig, shape, VICMP_##p(shape))
 #define VICMP_EQ(shape) x == y
 #define VICMP_NE(shape) x != y
-#define VICMP_SLT(shape) (s_##shape)x < (s_##shape)y
-#define VICMP_SGT(shape) (s_##shape)x > (s_##shape)y
-#define VICMP_SLE(shape) (s_##shape)x <= (s_##shape)y
-#define VICMP_SGE(shape) (s_##shape)x >= (s_##shape)y
+#define VICMP_SLT(shape) (s_##shape) x < (s_##shape)y
+#define VICMP_SGT(shape) (s_##shape) x > (s_##shape)y
+#define VICMP_SLE(shape) (s_##shape) x <= (s_##shape)y
+#define VICMP_SGE(shape) (s_##shape) x >= (s_##shape)y
 #define VICMP_ULT(shape) x < y
 #define VICMP_UGT(shape) x > y
 #define VICMP_ULE(shape) x <= y
@@ -237,7 +236,8 @@ TESTS(i64x2)
 #define VFCMP_OLE x <= y
 #define VFCMP_OGE x >= y
 
-/* --- integers ---------------------------------------------------------------------------------------------------------------- */
+/* --- integers ----------------------------------------------------------------------------------------------------------------
+ */
 
 #define VBIN(shape, op) VBIN_, shape, op
 #define DEF_VBIN_(id, sig, shape, op) VECTOR(id, sig, shape, VBIN_##op)
@@ -267,27 +267,27 @@ TESTS(i64x2)
 
 /* All that rows name, picked by the name, which is constant: the compiler keeps one. */
 #define IS(text) (__builtin_strcmp(name, text) == 0)
-#define SMALL_FUNCTIONS(shape)                                                                           \
-  if (IS("sadd.sat")) return (shape)__builtin_elementwise_add_sat((s_##shape)x, (s_##shape)y);           \
-  if (IS("uadd.sat")) return __builtin_elementwise_add_sat(x, y);                                        \
-  if (IS("ssub.sat")) return (shape)__builtin_elementwise_sub_sat((s_##shape)x, (s_##shape)y);           \
-  if (IS("usub.sat")) return __builtin_elementwise_sub_sat(x, y);                                        \
-  if (IS("ctpop")) return __builtin_elementwise_popcount(x);                                             \
-  if (IS("smin")) return (shape)__builtin_elementwise_min((s_##shape)x, (s_##shape)y);                   \
-  if (IS("smax")) return (shape)__builtin_elementwise_max((s_##shape)x, (s_##shape)y);                   \
-  if (IS("umin")) return __builtin_elementwise_min(x, y);                                                \
+#define SMALL_FUNCTIONS(shape)                                                                 \
+  if (IS("sadd.sat")) return (shape)__builtin_elementwise_add_sat((s_##shape)x, (s_##shape)y); \
+  if (IS("uadd.sat")) return __builtin_elementwise_add_sat(x, y);                              \
+  if (IS("ssub.sat")) return (shape)__builtin_elementwise_sub_sat((s_##shape)x, (s_##shape)y); \
+  if (IS("usub.sat")) return __builtin_elementwise_sub_sat(x, y);                              \
+  if (IS("ctpop")) return __builtin_elementwise_popcount(x);                                   \
+  if (IS("smin")) return (shape)__builtin_elementwise_min((s_##shape)x, (s_##shape)y);         \
+  if (IS("smax")) return (shape)__builtin_elementwise_max((s_##shape)x, (s_##shape)y);         \
+  if (IS("umin")) return __builtin_elementwise_min(x, y);                                      \
   if (IS("umax")) return __builtin_elementwise_max(x, y);
-#define FLOAT_FUNCTIONS(shape)                                              \
-  if (IS("ceil")) return __builtin_elementwise_ceil(x);                     \
-  if (IS("floor")) return __builtin_elementwise_floor(x);                   \
-  if (IS("trunc")) return __builtin_elementwise_trunc(x);                   \
-  if (IS("roundeven")) return __builtin_elementwise_roundeven(x);           \
-  if (IS("sqrt")) return __builtin_elementwise_sqrt(x);                     \
+#define FLOAT_FUNCTIONS(shape)                                    \
+  if (IS("ceil")) return __builtin_elementwise_ceil(x);           \
+  if (IS("floor")) return __builtin_elementwise_floor(x);         \
+  if (IS("trunc")) return __builtin_elementwise_trunc(x);         \
+  if (IS("roundeven")) return __builtin_elementwise_roundeven(x); \
+  if (IS("sqrt")) return __builtin_elementwise_sqrt(x);           \
   if (IS("fabs")) return __builtin_elementwise_abs(x);
-#define FUNCTIONS(shape, cases)                                                                               \
-  static inline __attribute__((always_inline)) shape function_##shape(const char *name, shape x, shape y) {   \
-    (void)y;                                                                                                  \
-    cases(shape) __builtin_unreachable();                                                                     \
+#define FUNCTIONS(shape, cases)                                                                             \
+  static inline __attribute__((always_inline)) shape function_##shape(const char *name, shape x, shape y) { \
+    (void)y;                                                                                                \
+    cases(shape) __builtin_unreachable();                                                                   \
   }
 FUNCTIONS(i8x16, SMALL_FUNCTIONS)
 FUNCTIONS(i16x8, SMALL_FUNCTIONS)
@@ -308,15 +308,18 @@ FUNCTIONS(f64x2, FLOAT_FUNCTIONS)
 #define VAVGR(shape) VAVGR_, shape
 #define DEF_VAVGR_(id, sig, shape) LOOP(id, sig, shape, shape, EACH(N_##shape) v[i] = (LANE_##shape)((x[i] + y[i] + 1) >> 1);)
 #define VNARROW(shape, sign) VNARROW_, shape, sign
-#define DEF_VNARROW_(id, sig, shape, sign)                                                        \
-  LOOP(id, sig, shape, NARROWED_##shape, EACH(2 * N_##shape) v[i] = (LANE_OF_NARROWED_##shape)clamp_##sign( \
-      (SIGNED_LANE_##shape)(i < N_##shape ? x[i] : y[i - N_##shape]), 64 / N_##shape);)
+#define DEF_VNARROW_(id, sig, shape, sign)                                \
+  LOOP(id, sig, shape, NARROWED_##shape,                                  \
+       EACH(2 * N_##shape) v[i] = (LANE_OF_NARROWED_##shape)clamp_##sign( \
+           (SIGNED_LANE_##shape)(i < N_##shape ? x[i] : y[i - N_##shape]), 64 / N_##shape);)
 #define NARROWED_i16x8 i8x16
 #define NARROWED_i32x4 i16x8
 #define LANE_OF_NARROWED_i16x8 uint8_t
 #define LANE_OF_NARROWED_i32x4 uint16_t
 static inline int64_t clamp(int64_t v, int64_t low, int64_t high) { return v < low ? low : v > high ? high : v; }
-static inline int64_t clamp_SIGNED(int64_t v, int bits) { return clamp(v, -(INT64_C(1) << (bits - 1)), (INT64_C(1) << (bits - 1)) - 1); }
+static inline int64_t clamp_SIGNED(int64_t v, int bits) {
+  return clamp(v, -(INT64_C(1) << (bits - 1)), (INT64_C(1) << (bits - 1)) - 1);
+}
 static inline int64_t clamp_UNSIGNED(int64_t v, int bits) { return clamp(v, 0, (INT64_C(1) << bits) - 1); }
 
 #define VEXTEND(shape, half, how) VEXTEND_, shape, half, how
@@ -326,13 +329,14 @@ static inline int64_t clamp_UNSIGNED(int64_t v, int bits) { return clamp(v, 0, (
 #define WIDE_LANE_i16x8 uint32_t
 #define WIDE_LANE_i32x4 uint64_t
 #define VEXTMUL(shape, half, how) VEXTMUL_, shape, half, how
-#define DEF_VEXTMUL_(id, sig, shape, half, how)                                                                   \
-  LOOP(id, sig, shape, WIDE_##shape, EACH(N_##shape / 2) v[i] = (WIDE_LANE_##shape)(                              \
-      (uint64_t)UP_##how(shape, x[FROM_##half(shape) + i]) * (uint64_t)UP_##how(shape, y[FROM_##half(shape) + i]));)
+#define DEF_VEXTMUL_(id, sig, shape, half, how)                                                              \
+  LOOP(id, sig, shape, WIDE_##shape,                                                                         \
+       EACH(N_##shape / 2) v[i] = (WIDE_LANE_##shape)((uint64_t)UP_##how(shape, x[FROM_##half(shape) + i]) * \
+                                                      (uint64_t)UP_##how(shape, y[FROM_##half(shape) + i]));)
 #define VEXTADD(shape, how) VEXTADD_, shape, how
-#define DEF_VEXTADD_(id, sig, shape, how)                                                     \
-  LOOP(id, sig, shape, WIDE_##shape, EACH(N_##shape / 2) v[i] = (WIDE_LANE_##shape)(          \
-      UP_##how(shape, x[2 * i]) + UP_##how(shape, x[2 * i + 1]));)
+#define DEF_VEXTADD_(id, sig, shape, how) \
+  LOOP(id, sig, shape, WIDE_##shape,      \
+       EACH(N_##shape / 2) v[i] = (WIDE_LANE_##shape)(UP_##how(shape, x[2 * i]) + UP_##how(shape, x[2 * i + 1]));)
 #define PRODUCT(i) ((int64_t)(int16_t)x[i] * (int16_t)y[i])
 #define VDOT() VDOT_, 0
 #define DEF_VDOT_(id, sig, unused) LOOP(id, sig, i16x8, i32x4, EACH(4) v[i] = (uint32_t)(PRODUCT(2 * i) + PRODUCT(2 * i + 1));)
@@ -350,7 +354,8 @@ static inline int64_t byte_dot(i8x16 x, i8x16 y, int i) {
 #define DEF_VRELAXED_DOT_ADD_(id, sig, unused) \
   LOOP(id, sig, i8x16, i32x4, EACH(4) v[i] = (uint32_t)(byte_dot(x, y, 2 * i) + byte_dot(x, y, 2 * i + 1)) + ((i32x4)z)[i];)
 
-/* --- floats: one operation at a time, as the processor does it ----------------------------------------------------------------- */
+/* --- floats: one operation at a time, as the processor does it -----------------------------------------------------------------
+ */
 
 #define VFBIN(shape, op) VFBIN_, shape, op
 #define DEF_VFBIN_(id, sig, shape, op) VECTOR(id, sig, shape, VFBIN_##op)
@@ -363,18 +368,18 @@ static inline int64_t byte_dot(i8x16 x, i8x16 y, int i) {
 #define VFMINMAX(shape, name) VFMINMAX_, shape, name
 #define DEF_VFMINMAX_(id, sig, shape, name) LOOP(id, sig, shape, shape, EACH(N_##shape) v[i] = name##_of(x[i], y[i]);)
 /* As in precise_scalar.c; double holds every float, and its quiet NaNs are those of float. */
-#define MINMAX(name, type, zero, relation)                       \
-  static inline type name(type x, type y) {                      \
-    if (x != x || y != y) return x + y;                          \
-    if (x == y) return (zero) ? x : y;                           \
-    return x relation y ? x : y;                                 \
+#define MINMAX(name, type, zero, relation)  \
+  static inline type name(type x, type y) { \
+    if (x != x || y != y) return x + y;     \
+    if (x == y) return (zero) ? x : y;      \
+    return x relation y ? x : y;            \
   }
 MINMAX(minimum_f32, float, __builtin_signbit(x), <)
 MINMAX(minimum_f64, double, __builtin_signbit(x), <)
 MINMAX(maximum_f32, float, !__builtin_signbit(x), >)
 MINMAX(maximum_f64, double, !__builtin_signbit(x), >)
-#define minimum_of(x, y) _Generic((x), float: minimum_f32, double: minimum_f64)(x, y)
-#define maximum_of(x, y) _Generic((x), float: maximum_f32, double: maximum_f64)(x, y)
+#define minimum_of(x, y) _Generic((x), float : minimum_f32, double : minimum_f64)(x, y)
+#define maximum_of(x, y) _Generic((x), float : maximum_f32, double : maximum_f64)(x, y)
 
 /* Bits pass as they are. */
 #define VPMIN(shape) VPMIN_, shape
@@ -404,7 +409,8 @@ static inline uint32_t saturate_UNSIGNED(double v) { return !(v > -1) ? 0 : v >=
 #define VPROMOTE() VPROMOTE_, 0
 #define DEF_VPROMOTE_(id, sig, unused) VECTOR(id, sig, f32x4, (f64x2){x[0], x[1]})
 
-/* --- the table -------------------------------------------------------------------------------------------------------------------- */
+/* --- the table
+ * -------------------------------------------------------------------------------------------------------------------- */
 
 #define VCONST() NONE_, 0
 #define DEF_NONE_(id, sig, ...)

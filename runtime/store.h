@@ -36,14 +36,14 @@ struct gw_store {
   bool has_exceptions; /* some instance has them: all code looks for them after calls */
 
   struct precise_stack precise; /* used only by stores of the precise tier */
-  struct fiber fiber; /* opened by the first invocation and used again */
+  struct fiber fiber;           /* opened by the first invocation and used again */
   enum invocation_state state;
   bool is_cancelled; /* the next step of the fiber is its end */
   struct func_ref *func;
   union gw_value *values;
-  uint64_t limit;   /* gas of this invocation */
+  uint64_t limit;         /* gas of this invocation */
   struct profile profile; /* used only by engines that profile */
-  uint64_t reserve; /* gas that is not yet in a slice; limit = used + exec.gas + reserve */
+  uint64_t reserve;       /* gas that is not yet in a slice; limit = used + exec.gas + reserve */
   struct trap trap;
 };
 

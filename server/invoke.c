@@ -8,10 +8,10 @@
  * one slice and then looks at the sockets, so however many endless functions are queued, a new request waits for one
  * slice. The reply leaves only after its transaction is durable; a trap aborts the transaction.
  *
- * Compiled code that trapped says what happened, but at memory faults not always after how much gas, and never where in the function. So
- * a trapped invocation runs again in the precise tier, with the same request on the same snapshot, and its trap is the answer. This
- * is possible where the first run looked at neither clock nor random numbers. If the tiers disagree, one of them is wrong: the invocation
- * fails with both verdicts, and the log and a counter say so.
+ * Compiled code that trapped says what happened, but at memory faults not always after how much gas, and never where in the
+ * function. So a trapped invocation runs again in the precise tier, with the same request on the same snapshot, and its trap is
+ * the answer. This is possible where the first run looked at neither clock nor random numbers. If the tiers disagree, one of them
+ * is wrong: the invocation fails with both verdicts, and the log and a counter say so.
  *
  * Ownership: the invocation is part of its connection, which stays allocated until connection_replied. Whatever replies comes
  * last in each path here, because the connection may be gone or answer its next request when that returns. */
@@ -230,7 +230,8 @@ static bool is_guest_trap(enum gw_trap trap) { return trap > GW_TRAP_NONE && tra
 
 static bool can_be_judged(const struct invocation *inv, const struct gw_error *err) {
   const struct slot *slot = inv->slot;
-  if (inv->is_judged || err->code != GW_ERROR_TRAP || !(is_guest_trap(err->trap) || err->trap == GW_TRAP_STACK_OVERFLOW)) return false;
+  if (inv->is_judged || err->code != GW_ERROR_TRAP || !(is_guest_trap(err->trap) || err->trap == GW_TRAP_STACK_OVERFLOW))
+    return false;
   /* A start function would run in one go. */
   if (gw_module_decoded(slot->function->module)->start != NO_INDEX) return false;
   return !slot->handler.was_nondeterministic && !(slot->wasi && wasi_was_nondeterministic(slot->wasi));
@@ -256,9 +257,11 @@ static void conclude(struct invocation *inv, struct gw_error *err) {
   if (err->code == GW_ERROR_TRAP && err->trap == inv->error.trap) return;
   struct loop *loop = loop_of(inv);
   struct gw_error report = {0};
-  error_set(&report, GW_ERROR_TRAP, "the tiers disagree about function %s: compiled code says \"%.80s\", the interpreter says \"%.80s\"",
+  error_set(&report, GW_ERROR_TRAP,
+            "the tiers disagree about function %s: compiled code says \"%.80s\", the interpreter says \"%.80s\"",
             inv->connection->request.name, inv->error.message, err->code ? err->message : "success");
-  log_function(&loop->log, loop_now(loop), inv->connection->request.name, (const uint8_t *)report.message, strlen(report.message));
+  log_function(&loop->log, loop_now(loop), inv->connection->request.name, (const uint8_t *)report.message,
+               strlen(report.message));
   report.trap = inv->error.trap;
   *err = report;
 }

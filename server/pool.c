@@ -121,7 +121,9 @@ struct slot *pool_take(struct pool *pool, struct gw_error *err) {
   return create_slot(pool, GW_TIER_FAST, err);
 }
 
-struct slot *pool_take_precise(struct pool *pool, struct gw_error *err) { return create_slot(pool, GW_TIER_PRECISE, err); }
+struct slot *pool_take_precise(struct pool *pool, struct gw_error *err) {
+  return create_slot(pool, GW_TIER_PRECISE, err);
+}
 
 void pool_return(struct slot *slot) {
   struct loop *loop = slot->pool->loop;
@@ -134,7 +136,8 @@ void pools_clean(struct loop *loop) {
     struct slot *slot = loop->used_slots;
     struct pool *pool = slot->pool;
     loop->used_slots = slot->next;
-    bool is_wanted = slot->tier == GW_TIER_FAST && slot->function == pool->function && pool->n_idle < loop->options->max_idle && loop->n_idle < LOOP_MAX_IDLE;
+    bool is_wanted = slot->tier == GW_TIER_FAST && slot->function == pool->function && pool->n_idle < loop->options->max_idle &&
+                     loop->n_idle < LOOP_MAX_IDLE;
     if (!is_wanted) {
       pool->n_out--;
       slot_destroy(slot);

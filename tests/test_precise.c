@@ -11,33 +11,32 @@
 
 #include <cmocka.h>
 
-static const char text[] =
-    "(module $demo"
-    "  (memory (export \"memory\") 1)"
-    /* A store that the next one overwrites, with a fault in between. */
-    "  (func $inner (param i32)"
-    "    (i32.store (i32.const 0) (i32.const 1))"
-    "    (drop (i32.load (local.get 0)))"
-    "    (i32.store (i32.const 0) (i32.const 2)))"
-    "  (func $outer (export \"outer\") (param i32) (call $inner (local.get 0)))"
-    /* Stores of a loop that a compiler keeps back, until one is out of bounds. */
-    "  (func (export \"sweep\") (param i32)"
-    "    (loop $l"
-    "      (i32.store (i32.const 8) (i32.add (i32.load (i32.const 8)) (i32.const 1)))"
-    "      (i32.store (local.get 0) (i32.const 7))"
-    "      (local.set 0 (i32.add (local.get 0) (i32.const 4)))"
-    "      (br $l)))"
-    /* Operands that wait as locals while the locals change. */
-    "  (func (export \"waiting\") (param i32 i32) (result i32)"
-    "    local.get 0 local.get 1 (local.set 0 (local.get 1)) (local.set 1 (i32.const 100))"
-    "    i32.sub local.get 0 i32.add local.get 1 i32.add)"
-    "  (func (export \"branches\") (param i32) (result i32) (local i32)"
-    "    local.get 0"
-    "    (block (br_if 0 (i32.gt_s (local.get 0) (i32.const -5))) (local.set 0 (i32.const 50)))"
-    "    local.get 0 i32.add)"
-    "  (func (export \"swap\") (param i32 i32) (result i32 i32) local.get 1 local.get 0)"
-    "  (func $deep (export \"deep\") (param i64) (result i64)"
-    "    (i64.add (call $deep (i64.add (local.get 0) (i64.const 1))) (i64.const 1))))";
+static const char text[] = "(module $demo"
+                           "  (memory (export \"memory\") 1)"
+                           /* A store that the next one overwrites, with a fault in between. */
+                           "  (func $inner (param i32)"
+                           "    (i32.store (i32.const 0) (i32.const 1))"
+                           "    (drop (i32.load (local.get 0)))"
+                           "    (i32.store (i32.const 0) (i32.const 2)))"
+                           "  (func $outer (export \"outer\") (param i32) (call $inner (local.get 0)))"
+                           /* Stores of a loop that a compiler keeps back, until one is out of bounds. */
+                           "  (func (export \"sweep\") (param i32)"
+                           "    (loop $l"
+                           "      (i32.store (i32.const 8) (i32.add (i32.load (i32.const 8)) (i32.const 1)))"
+                           "      (i32.store (local.get 0) (i32.const 7))"
+                           "      (local.set 0 (i32.add (local.get 0) (i32.const 4)))"
+                           "      (br $l)))"
+                           /* Operands that wait as locals while the locals change. */
+                           "  (func (export \"waiting\") (param i32 i32) (result i32)"
+                           "    local.get 0 local.get 1 (local.set 0 (local.get 1)) (local.set 1 (i32.const 100))"
+                           "    i32.sub local.get 0 i32.add local.get 1 i32.add)"
+                           "  (func (export \"branches\") (param i32) (result i32) (local i32)"
+                           "    local.get 0"
+                           "    (block (br_if 0 (i32.gt_s (local.get 0) (i32.const -5))) (local.set 0 (i32.const 50)))"
+                           "    local.get 0 i32.add)"
+                           "  (func (export \"swap\") (param i32 i32) (result i32 i32) local.get 1 local.get 0)"
+                           "  (func $deep (export \"deep\") (param i64) (result i64)"
+                           "    (i64.add (call $deep (i64.add (local.get 0) (i64.const 1))) (i64.const 1))))";
 
 static struct gw_engine *engine;
 static struct gw_module *module;
