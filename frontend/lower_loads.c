@@ -194,9 +194,12 @@ static LLVMValueRef load_in_halves(LLVMBuilderRef builder, LLVMValueRef load) {
   return v;
 }
 
-static bool is_vector_of_128(LLVMValueRef v) {
+/* What v128.load reads; other vector loads are of 64 bits, all of them needed. */
+static bool is_v128(LLVMValueRef v) {
   LLVMTypeRef type = LLVMTypeOf(v);
-  return LLVMGetTypeKind(type) == LLVMVectorTypeKind && LLVMGetVectorSize(type) == 2;
+  if (LLVMGetTypeKind(type) != LLVMVectorTypeKind || LLVMGetVectorSize(type) != 2) return false;
+  LLVMTypeRef lane = LLVMGetElementType(type);
+  return LLVMGetTypeKind(lane) == LLVMIntegerTypeKind && LLVMGetIntTypeWidth(lane) == 64;
 }
 
 void lower_pin_vectors(LLVMModuleRef llvm_module) {
@@ -204,7 +207,7 @@ void lower_pin_vectors(LLVMModuleRef llvm_module) {
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f; f = LLVMGetNextFunction(f))
     for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b))
       for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v))
-        if (is_guest_load(v) && LLVMGetVolatile(v) && is_vector_of_128(v)) v = load_in_halves(builder, v);
+        if (is_guest_load(v) && LLVMGetVolatile(v) && is_v128(v)) v = load_in_halves(builder, v);
   LLVMDisposeBuilder(builder);
 }
 
