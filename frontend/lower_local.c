@@ -3,8 +3,8 @@
  * longest declaration; each function notes what it used and leaves the table empty.
  *
  * mem2reg looks for the first access to an alloca from the start of a block, for every alloca: many locals in a long block take
- * quadratic time. So functions with many locals get their blocks cut in pieces; and where many locals meet many blocks (far
- * more than any producer makes), the function is left unoptimised. */
+ * quadratic time. So functions with many locals get their blocks cut in pieces. Where many locals meet many blocks, or code
+ * runs on without a branch (both far beyond what any producer makes), the function is left unoptimised. */
 #include "frontend/lower_internal.h"
 
 #include <stdlib.h>
@@ -26,10 +26,25 @@ void lower_locals_begin(struct lower_func *f) {
   LLVMPositionBuilderAtEnd(l->builder, body);
 }
 
-/* What LLVM needs to follow locals through blocks grows with the product of both. */
+/* The greatest number of LLVM instructions in a row without a conditional branch. Blocks that an unconditional branch joins
+ * count as one, since LLVM makes one of them. */
+static uint64_t longest_run(LLVMValueRef func) {
+  uint64_t longest = 0, run = 0;
+  for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(func); b; b = LLVMGetNextBasicBlock(b)) {
+    for (LLVMValueRef at = LLVMGetFirstInstruction(b); at; at = LLVMGetNextInstruction(at)) run++;
+    if (run > longest) longest = run;
+    LLVMValueRef last = LLVMGetBasicBlockTerminator(b);
+    if (!last || LLVMGetNumSuccessors(last) != 1) run = 0;
+  }
+  return longest;
+}
+
+/* What LLVM needs to follow locals through blocks grows with the product of both; what its SLP vectoriser and its machine
+ * scheduler need grows with the square of a block (measured at -O1: 0.2 s for a run of 50,000, 33 s for ten times that). */
 static bool is_too_large_to_optimize(const struct lower_func *f) {
-  enum { MOST_PAIRS = 30000000 };
-  return (uint64_t)f->l->n_used_locals * LLVMCountBasicBlocks(f->value) > MOST_PAIRS;
+  enum { MOST_PAIRS = 30000000, LONGEST_RUN = 50000 };
+  if ((uint64_t)f->l->n_used_locals * LLVMCountBasicBlocks(f->value) > MOST_PAIRS) return true;
+  return f->func->end - f->func->body > LONGEST_RUN / 8 && longest_run(f->value) > LONGEST_RUN;
 }
 
 void lower_locals_end(struct lower_func *f) {
@@ -40,14 +55,14 @@ void lower_locals_end(struct lower_func *f) {
 }
 
 void lower_locals_split(struct lower_func *f) {
-  enum { MANY_LOCALS = 256, LONGEST_BLOCK = 512 };
+  enum { MANY_LOCALS = 256, LONGEST_BLOCK = 512, LONGEST_WITH_FEW = 8192 };
   const struct lower *l = f->l;
   LLVMBasicBlockRef block = LLVMGetInsertBlock(l->builder);
   if (block != f->split_block) {
     f->split_block = block;
     f->split_count = 0;
   }
-  if (l->n_used_locals < MANY_LOCALS || f->is_dead || ++f->split_count < LONGEST_BLOCK) return;
+  if (f->is_dead || ++f->split_count < (l->n_used_locals < MANY_LOCALS ? LONGEST_WITH_FEW : LONGEST_BLOCK)) return;
   LLVMBasicBlockRef next = lower_new_block(f, "");
   LLVMBuildBr(l->builder, next);
   LLVMPositionBuilderAtEnd(l->builder, next);

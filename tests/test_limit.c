@@ -418,6 +418,47 @@ static void test_depth_limit(void **state) {
   gw_store_destroy(store);
 }
 
+/* One body of 300,000 instructions without a branch, at -O2: LLVM would take more than a minute to optimise it, so it must not
+ * try. */
+static void test_straight_code(void **state) {
+  (void)state;
+  enum { ROUNDS = 25000, INSTRUCTIONS = 12 };
+  struct gw_error err = {0};
+  struct buffer b = {0}, body = {0};
+  PUT(&b, HEADER "\1\6\1\x60\1\x7f\1\x7f\3\2\1\0\7\5\1\1f\0\0");
+  PUT(&body, "\1\1\x7f");
+  TIMES(&body, ROUNDS, "\x20\1\x20\0\x6a\x21\1\x20\0\x20\1\x73\x21\0\x20\1\x41\x0d\x6c\x21\1"); /* b += a, a ^= b, b *= 13 */
+  PUT(&body, "\x20\1\x0b");
+  put_body(&b, &body);
+  buffer_clear(&body);
+  struct gw_engine *optimizing = gw_engine_create(&(struct gw_engine_options){.opt_level = 2, .gas = true}, &err);
+  if (!optimizing) fail_msg("%s", err.message);
+  struct gw_module *module = gw_module_create(optimizing, b.bytes, b.size, &err);
+  if (!module) fail_msg("%s", err.message);
+  buffer_clear(&b);
+  char *ir = gw_module_dump(module, GW_DUMP_IR_FRESH, &err);
+  if (!ir) fail_msg("%s", err.message);
+  assert_non_null(strstr(ir, "optnone"));
+  free(ir);
+  struct gw_store *store = gw_store_create(optimizing, NULL, &err);
+  if (!store) fail_msg("%s", err.message);
+  struct gw_instance *instance = gw_instance_create(store, module, NULL, NULL, &err);
+  if (!instance) fail_msg("%s", err.message);
+  uint32_t x = 4, y = 0;
+  for (uint32_t i = 0; i < ROUNDS; i++) {
+    y += x;
+    x ^= y;
+    y *= 13;
+  }
+  union gw_value value = {.i32 = 4};
+  if (!gw_call_export(instance, "f", &value, 1, &err)) fail_msg("%s", err.message);
+  assert_int_equal((uint32_t)value.i32, y);
+  assert_in_range(gw_store_gas_used(store), ROUNDS * 3, ROUNDS * INSTRUCTIONS * 5);
+  gw_store_destroy(store);
+  gw_module_release(module);
+  gw_engine_destroy(optimizing);
+}
+
 static int setup(void **state) {
   (void)state;
   struct gw_error err = {0};
@@ -434,7 +475,7 @@ static int teardown(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_modules),     cmocka_unit_test(test_page),        cmocka_unit_test(test_memory_limit),
-      cmocka_unit_test(test_table_limit), cmocka_unit_test(test_depth_limit),
+      cmocka_unit_test(test_table_limit), cmocka_unit_test(test_depth_limit), cmocka_unit_test(test_straight_code),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
