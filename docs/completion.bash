@@ -9,14 +9,14 @@ _gasworks() {
     return
   fi
   case $previous in
-    --gas | --meter | --sync)
+    --gas | --meter | --sync | --judge)
       if [[ $verb != inspect || $previous != --gas ]]; then
         mapfile -t COMPREPLY < <(compgen -W 'on off' -- "$current")
         return
       fi
       ;;
     --tier)
-      mapfile -t COMPREPLY < <(compgen -W 'fast precise' -- "$current")
+      mapfile -t COMPREPLY < <(compgen -W 'fast precise auto' -- "$current")
       return
       ;;
     -O | --optimize)

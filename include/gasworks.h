@@ -148,6 +148,9 @@ void *gw_instance_memory(struct gw_instance *instance, uint64_t offset, uint64_t
 uint64_t gw_instance_memory_size(const struct gw_instance *instance);
 /* Charges gas from within a host function; false: not enough left, return GW_TRAP_OUT_OF_GAS. */
 bool gw_instance_charge(struct gw_instance *instance, uint64_t gas);
+/* Says, within a host function, that calling it again would give something else (a clock, random numbers, an answer from
+ * outside). A second run of the invocation then gets what this call gave (runtime/record.h). */
+void gw_instance_unrepeatable(struct gw_instance *instance);
 /* What the instance's engine charges by. */
 const struct schedule *gw_instance_schedule(const struct gw_instance *instance);
 /* The sentence that goes with the trap a host function is about to return. */

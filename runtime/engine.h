@@ -24,8 +24,9 @@ struct gw_module {
   /* NULL until compiled; then it stays. [1] looks for exceptions after calls: what modules with exceptions need, and every
    * module that shares a store with one. */
   _Atomic(struct code *) codes[2];
-  struct precise_module *precise; /* NULL until an instance of the precise tier needs it, under compile_lock */
-  struct gas_blocks blocks[2]; /* of each of the codes, where the engine profiles */
+  pthread_mutex_t precise_lock;   /* held while translating for the precise tier, which never waits for the compiler */
+  struct precise_module *precise; /* NULL until an instance of the precise tier needs it, under precise_lock */
+  struct gas_blocks blocks[2];    /* of each of the codes, where the engine profiles */
   double seconds_decode, seconds_validate;
 };
 

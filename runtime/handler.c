@@ -16,7 +16,6 @@ enum { MAX_REPLY = 16 << 20, MAX_LOG = 64 << 10, NONE = -1 };
 void handler_reset(struct handler *h) {
   h->status = 200;
   h->reply_headers.size = h->reply.size = h->log.size = 0;
-  h->was_nondeterministic = false;
 }
 
 void handler_clear(struct handler *h) {
@@ -210,14 +209,14 @@ static void gas_left(struct call *c) {
 static void clock_ms(struct call *c) {
   struct timespec now = {0};
   clock_gettime(CLOCK_REALTIME, &now);
-  c->h->was_nondeterministic = true;
+  gw_instance_unrepeatable(c->caller);
   c->v[0].u64 = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 static void random_bytes(struct call *c) {
   struct span out;
   if (!get_span(c, 0, "out", &out) || !charge(c, COST_HOST_BYTE, out.size)) return;
-  c->h->was_nondeterministic = true;
+  gw_instance_unrepeatable(c->caller);
   if (out.size) randombytes_buf(out.bytes, out.size);
 }
 

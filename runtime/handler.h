@@ -18,8 +18,7 @@ struct handler {
   uint32_t status;             /* of the reply; 200 unless set */
   struct buffer reply_headers; /* "Name: value\r\n" lines, checked */
   struct buffer reply;
-  struct buffer log;         /* lines the function logged, bounded */
-  bool was_nondeterministic; /* read the clock or random numbers */
+  struct buffer log; /* lines the function logged, bounded */
 };
 
 struct handler_header {

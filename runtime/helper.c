@@ -4,6 +4,7 @@
  * an effect, so a trap or a lack of gas leaves everything as it was. */
 #include "frontend/types.h"
 #include "runtime/instance.h"
+#include "runtime/record.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -86,7 +87,8 @@ static void helper_host_call(struct vmctx *vmctx, uint32_t func, union gw_value 
   const struct host_import *host = &instance->hosts[func];
   profile_enter(store, instance, func);
   charge(store, store->schedule->gas[COST_HOST_CALL], pc);
-  enum gw_trap trap = host->fn(instance, host->env, values);
+  enum gw_trap trap =
+      store->record ? record_call(store->record, instance, func, values) : host->fn(instance, host->env, values);
   profile_leave(store);
   if (trap == GW_TRAP_NONE) {
     store->trap.message[0] = 0; /* of a failure that the host function got over */

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "runtime/profile.h"
+#include "runtime/record.h"
 
 #include <string.h>
 
@@ -200,7 +201,9 @@ struct gw_store *gw_instance_store(const struct gw_instance *instance) {
 void *gw_instance_memory(struct gw_instance *instance, uint64_t offset, uint64_t size) {
   if (!instance->module->decoded.n_memories) return NULL;
   const struct memory_ctx *m = &instance->memories[0]->ctx;
-  return is_within(offset, size, m->bytes) ? m->base + offset : NULL;
+  if (!is_within(offset, size, m->bytes)) return NULL;
+  if (instance->store->record) record_note(instance->store->record, offset, m->base + offset, size);
+  return m->base + offset;
 }
 
 uint64_t gw_instance_memory_size(const struct gw_instance *instance) {

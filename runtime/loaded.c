@@ -41,6 +41,7 @@ struct gw_module *gw_module_create(struct gw_engine *engine, const void *bytes, 
   if (!decode_and_validate(module, err)) goto fail;
   crypto_generichash(module->digest, sizeof module->digest, copy, size, NULL, 0);
   pthread_mutex_init(&module->compile_lock, NULL);
+  pthread_mutex_init(&module->precise_lock, NULL);
   return module;
 fail:
   free(copy);
@@ -62,6 +63,7 @@ void gw_module_release(struct gw_module *module) {
   }
   precise_module_destroy(module->precise);
   pthread_mutex_destroy(&module->compile_lock);
+  pthread_mutex_destroy(&module->precise_lock);
   module_clear(&module->decoded);
   free(module->bytes);
   free(module);
@@ -96,10 +98,10 @@ const struct code *module_compile(struct gw_module *module, bool exceptions, str
 }
 
 bool module_interpret(struct gw_module *module, struct gw_error *err) {
-  pthread_mutex_lock(&module->compile_lock);
+  pthread_mutex_lock(&module->precise_lock);
   if (!module->precise) module->precise = precise_module_create(module);
   bool ok = module->precise;
-  pthread_mutex_unlock(&module->compile_lock);
+  pthread_mutex_unlock(&module->precise_lock);
   return ok || error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for %u functions", module->decoded.n_funcs);
 }
 

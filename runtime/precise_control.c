@@ -114,7 +114,7 @@ static struct memory_ctx *memory0(const struct vmctx *vmctx) {
 static struct precise_module *module_of(const struct vmctx *vmctx) { return vmctx->instance->module->precise; }
 
 __attribute__((noinline)) static const struct precise_insn *translate(struct precise_func *func) {
-  pthread_mutex_t *lock = &func->module->module->compile_lock;
+  pthread_mutex_t *lock = &func->module->module->precise_lock;
   pthread_mutex_lock(lock);
   if (!atomic_load_explicit(&func->code, memory_order_relaxed)) precise_translate(func, NULL);
   pthread_mutex_unlock(lock);

@@ -153,7 +153,7 @@ extern const struct precise_handlers precise_scalar[OP_COUNT], precise_vector[OP
 PRECISE_CONTROL(DECLARE)
 #undef DECLARE
 
-/* Translates; the result is owned by the module. Callers hold module->compile_lock. With `offsets`, which gets an entry per
+/* Translates; the result is owned by the module. Callers hold module->precise_lock. With `offsets`, which gets an entry per
  * instruction (malloc'd), nothing is kept. */
 void precise_translate(struct precise_func *func, uint64_t **offsets);
 

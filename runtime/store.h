@@ -45,6 +45,7 @@ struct gw_store {
   struct profile profile; /* used only by engines that profile */
   uint64_t reserve;       /* gas that is not yet in a slice; limit = used + exec.gas + reserve */
   struct trap trap;
+  struct record *record; /* the embedder's, or NULL: see runtime/record.h */
 };
 
 /* Gas in hand: takes `amount` and what exec.gas is short of already. */

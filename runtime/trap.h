@@ -22,6 +22,11 @@ struct trap {
   char message[256];                  /* of a host function, or "" */
 };
 
+/* Traps that the guest made by itself, so that any tier must come to them; out of gas is exact in every tier. */
+static inline bool trap_is_guests(enum gw_trap trap) {
+  return (trap > GW_TRAP_NONE && trap < GW_TRAP_EXCEPTION_MEMORY) || trap == GW_TRAP_STACK_OVERFLOW;
+}
+
 /* Makes sure that the process's handlers are in place. Thread-safe, three system calls when they are. */
 bool trap_handlers_install(struct gw_error *err);
 

@@ -50,7 +50,6 @@ bool wasi_reset(struct wasi *wasi, const struct wasi_options *options, struct gw
   wasi->input_offset = 0;
   wasi->output_limit = options->output_limit ? options->output_limit : 16 << 20;
   wasi->deterministic = options->deterministic;
-  wasi->was_nondeterministic = false;
   wasi->may_wait = options->stdin_fd >= 0;
   wasi->random_calls = 0;
   wasi->exit_code = 0;
@@ -81,7 +80,6 @@ void wasi_destroy(struct wasi *wasi) {
 const struct buffer *wasi_stdout(const struct wasi *wasi) { return &wasi->out; }
 const struct buffer *wasi_stderr(const struct wasi *wasi) { return &wasi->error_out; }
 uint32_t wasi_exit_code(const struct wasi *wasi) { return wasi->exit_code; }
-bool wasi_was_nondeterministic(const struct wasi *wasi) { return wasi->was_nondeterministic; }
 
 /* --- errors and gas ----------------------------------------------------------------------------------------------- */
 

@@ -37,7 +37,5 @@ const struct buffer *wasi_stdout(const struct wasi *wasi);
 const struct buffer *wasi_stderr(const struct wasi *wasi);
 /* Code of proc_exit, 0 when the guest just returned. */
 uint32_t wasi_exit_code(const struct wasi *wasi);
-/* Whether the guest read a clock or random numbers. */
-bool wasi_was_nondeterministic(const struct wasi *wasi);
 
 #endif

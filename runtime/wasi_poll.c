@@ -33,7 +33,7 @@ static void get_clock(struct wasi_call *c, const uint8_t *p, struct subscription
     return;
   }
   if (clock[24] & ABSTIME) {
-    c->wasi->was_nondeterministic |= !c->wasi->deterministic;
+    if (!c->wasi->deterministic) gw_instance_unrepeatable(c->caller);
     timeout = timeout > now ? timeout - now : 0;
   }
   bool may_wait = c->wasi->may_wait && !c->wasi->deterministic;

@@ -68,7 +68,7 @@ struct wasi {
   size_t input_size, input_offset;
   struct buffer out, error_out;
   size_t output_limit;
-  bool deterministic, was_nondeterministic;
+  bool deterministic;
   bool may_wait;         /* stdin is the host's: a command line, no event loop */
   uint64_t random_calls; /* deterministic: the next seed */
   uint32_t exit_code;

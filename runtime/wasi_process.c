@@ -72,7 +72,7 @@ enum wasi_errno wasi_do_clock_time_get(struct wasi_call *c) {
   if (!wasi_clock_now(c->wasi, c->v[0].u32, &now)) return WASI_EINVAL;
   uint8_t *out = wasi_guest(c, c->v[2].i32, 8);
   if (!out) return WASI_EFAULT;
-  c->wasi->was_nondeterministic |= !c->wasi->deterministic;
+  if (!c->wasi->deterministic) gw_instance_unrepeatable(c->caller);
   put_u64(out, now);
   return WASI_ESUCCESS;
 }
@@ -91,7 +91,7 @@ enum wasi_errno wasi_do_random_get(struct wasi_call *c) {
   if (c->wasi->deterministic) {
     deterministic_bytes(c->wasi, out, size);
   } else {
-    c->wasi->was_nondeterministic = true;
+    gw_instance_unrepeatable(c->caller);
     randombytes_buf(out, size);
   }
   return WASI_ESUCCESS;

@@ -117,9 +117,13 @@ static bool set_on_off(const char *text, bool *out) {
   return *out || strcmp(text, "off") == 0;
 }
 
-static bool set_tier(const char *text, enum gw_tier *out) {
-  *out = strcmp(text, "precise") == 0 ? GW_TIER_PRECISE : GW_TIER_FAST;
-  return *out == GW_TIER_PRECISE || strcmp(text, "fast") == 0;
+static bool set_tier(const char *text, enum cli_tier *out) {
+  static const char *const names[] = {[TIER_FAST] = "fast", [TIER_PRECISE] = "precise", [TIER_AUTO] = "auto"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    *out = (enum cli_tier)i;
+    if (strcmp(text, names[i]) == 0) return true;
+  }
+  return false;
 }
 
 static bool set_value(const struct cli_option *o, const char *text) {
@@ -140,7 +144,7 @@ static bool set_value(const struct cli_option *o, const char *text) {
 static const char *expected(enum cli_type type) {
   switch (type) {
   case CLI_ON_OFF: return "on or off";
-  case CLI_TIER: return "fast or precise";
+  case CLI_TIER: return "fast, precise or auto";
   case CLI_LEVEL: return "0, 1, 2 or 3";
   case CLI_SIZE: return "a number of bytes, K M G allowed";
   default: return "a number";

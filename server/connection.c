@@ -35,6 +35,7 @@ static void connection_free(struct connection *c) {
   if (c->next) c->next->previous = c->previous;
   loop->n_connections--;
   request_clear(c);
+  record_clear(&c->invocation.record);
   buffer_clear(&c->in);
   buffer_clear(&c->out);
   buffer_clear(&c->writing);

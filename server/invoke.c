@@ -10,8 +10,8 @@
  *
  * Compiled code that trapped says what happened, but at memory faults not always after how much gas, and never where in the
  * function. So a trapped invocation runs again in the precise tier, with the same request on the same snapshot, and its trap is
- * the answer. This is possible where the first run looked at neither clock nor random numbers. If the tiers disagree, one of them
- * is wrong: the invocation fails with both verdicts, and the log and a counter say so.
+ * the answer. What the first run read of clocks and random numbers was recorded, and the second gets the same. If the tiers
+ * disagree, one of them is wrong: the invocation fails with both verdicts, and the log says so.
  *
  * Ownership: the invocation is part of its connection, which stays allocated until connection_replied. Whatever replies comes
  * last in each path here, because the connection may be gone or answer its next request when that returns. */
@@ -20,6 +20,7 @@
 #include "base/error.h"
 #include "frontend/module.h"
 #include "runtime/cgi.h"
+#include "runtime/trap.h"
 #include "server/pool.h"
 #include "server/reply.h"
 #include "server/request.h"
@@ -27,7 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ATTEMPTS = 16 };
+enum { MAX_ATTEMPTS = 16, MAX_RECORD = 1 << 20 };
 
 static void attempt(struct invocation *inv);
 static void start_run(struct invocation *inv);
@@ -72,7 +73,9 @@ static struct loop *loop_of(const struct invocation *inv) { return inv->connecti
 static struct slot *release_slot(struct invocation *inv) {
   struct slot *slot = inv->slot;
   inv->slot = NULL;
-  if (slot) pool_return(slot);
+  if (!slot) return NULL;
+  gw_store_set_record(slot->store, NULL);
+  pool_return(slot);
   return slot;
 }
 
@@ -225,16 +228,10 @@ static void start_handler(struct invocation *inv) {
 
 /* --- the judge --------------------------------------------------------------------------------------------------- */
 
-/* Traps that the guest's own code made; out of gas is exact already. */
-static bool is_guest_trap(enum gw_trap trap) { return trap > GW_TRAP_NONE && trap < GW_TRAP_EXCEPTION_MEMORY; }
-
 static bool can_be_judged(const struct invocation *inv, const struct gw_error *err) {
   const struct slot *slot = inv->slot;
-  if (inv->is_judged || err->code != GW_ERROR_TRAP || !(is_guest_trap(err->trap) || err->trap == GW_TRAP_STACK_OVERFLOW))
-    return false;
-  /* A start function would run in one go. */
-  if (gw_module_decoded(slot->function->module)->start != NO_INDEX) return false;
-  return !slot->handler.was_nondeterministic && !(slot->wasi && wasi_was_nondeterministic(slot->wasi));
+  if (inv->is_judged || err->code != GW_ERROR_TRAP || !trap_is_guests(err->trap) || inv->record.is_full) return false;
+  return gw_module_decoded(slot->function->module)->start == NO_INDEX; /* a start function would run in one go */
 }
 
 /* Compiled code trapped: once more, in the precise tier. False: that cannot be done. */
@@ -248,6 +245,7 @@ static bool judge(struct invocation *inv, const struct gw_error *err) {
   inv->slot = precise;
   inv->is_judged = true;
   inv->error = *err;
+  record_replay(&inv->record, RECORD_ENDS);
   start_run(inv);
   return true;
 }
@@ -329,6 +327,7 @@ static void start_run(struct invocation *inv) {
     return;
   }
   inv->is_initializing = slot->initialize != NULL;
+  gw_store_set_record(slot->store, &inv->record);
   gw_store_set_gas_limit(slot->store, loop->limits->gas_limit);
   gw_store_start(slot->store, slot->initialize ? slot->initialize : slot->entry, slot->values);
   run_slice(inv);
@@ -340,6 +339,7 @@ static void attempt(struct invocation *inv) {
   struct gw_error err = {0};
   inv->state = INVOCATION_RUNNING;
   inv->is_judged = false;
+  record_begin(&inv->record, RECORD_UNREPEATABLE, MAX_RECORD);
   inv->slot = pool_take(inv->pool, &err);
   if (!inv->slot) {
     end_with_error(inv, &err);

@@ -2,6 +2,7 @@
 #ifndef SERVER_INVOKE_H
 #define SERVER_INVOKE_H
 
+#include "runtime/record.h"
 #include "runtime/state.h"
 #include "server/loop.h"
 #include "server/slot.h"
@@ -24,6 +25,7 @@ struct invocation {
   struct pool *pool;
   struct slot *slot;
   struct state_txn *txn;
+  struct record record; /* what the first run read of clocks and random numbers */
   bool is_initializing; /* _initialize runs, the handler follows */
   bool is_judged;       /* runs again in the precise tier, because compiled code trapped with `error` */
   bool is_cancelled;    /* the client has gone */

@@ -17,6 +17,7 @@ static struct {
   uint8_t *memory; /* of GUEST_BYTES, on the heap: the sanitizer sees what runs over */
   uint64_t gas, limit;
   char message[320];
+  bool is_unrepeatable;
 } guest;
 
 static inline void guest_init(void) {
@@ -24,6 +25,7 @@ static inline void guest_init(void) {
   guest.memory = calloc(1, GUEST_BYTES);
   guest.gas = guest.limit = 1 << 30;
   guest.message[0] = 0;
+  guest.is_unrepeatable = false;
 }
 
 static inline void guest_clear(void) {
@@ -48,6 +50,11 @@ bool gw_instance_charge(struct gw_instance *instance, uint64_t gas) {
   if (gas > guest.gas) return false;
   guest.gas -= gas;
   return true;
+}
+
+void gw_instance_unrepeatable(struct gw_instance *instance) {
+  (void)instance;
+  guest.is_unrepeatable = true;
 }
 
 const struct schedule *gw_instance_schedule(const struct gw_instance *instance) {

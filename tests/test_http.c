@@ -512,7 +512,7 @@ static void test_judge(void **state) {
   reply_clear(&counted);
   struct reply late = call(port, "/f/late");
   assert_int_equal(late.status, 500);
-  assert_null(strstr(late.body, "at byte"));
+  assert_non_null(strstr(late.body, "at byte")); /* the second run read the same clock */
   reply_clear(&late);
 }
 

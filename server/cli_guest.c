@@ -1,0 +1,239 @@
+#include "server/cli_guest.h"
+
+#include "base/error.h"
+#include "frontend/types.h"
+#include "runtime/store.h"
+#include "server/cli_gas.h"
+#include "server/cli_values.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+  MAX_RECORD = 64 << 20, /* of what the host answered; a run with more is neither judged nor handed over */
+  SLICE = 5000000,       /* gas between looks whether the compiler is done: some 10 ms of the interpreter */
+};
+static const double longest_judged = 2; /* seconds of compiled code; the interpreter takes some fifteen times that */
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* --- the host side ------------------------------------------------------------------------------------------------ */
+
+/* WASI first, then the handler interface: a function may use both. */
+static bool resolve(void *env, const struct gw_import *import, struct gw_extern *out) {
+  struct guest *g = env;
+  return wasi_resolve(g->wasi, import, out) || handler_resolve(&g->handler, import, out);
+}
+
+static bool check_env(const struct guest *g, struct gw_error *err) {
+  for (size_t i = 0; i < g->env.n; i++)
+    if (!strchr(g->env.items[i], '=')) return error_set(err, GW_ERROR_USAGE, "--env wants NAME=VALUE, not %s", g->env.items[i]);
+  return true;
+}
+
+/* HOST[:GUEST] as preopened directories; the guest's name is the host's unless said. Cuts the strings in place. */
+static bool parse_dirs(struct guest *g, struct gw_error *err) {
+  g->preopens = calloc(g->dirs.n + 1, sizeof *g->preopens);
+  if (!g->preopens) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "out of memory");
+  for (size_t i = 0; i < g->dirs.n; i++) {
+    char *host = (char *)g->dirs.items[i], *colon = strrchr(host, ':');
+    if (colon) *colon = 0;
+    g->preopens[i] = (struct wasi_preopen){.host_path = host, .guest_path = colon && colon[1] ? colon + 1 : host};
+  }
+  return true;
+}
+
+static bool create_wasi(struct guest *g, struct gw_error *err) {
+  static const char *const no_env[] = {NULL};
+  if (!parse_dirs(g, err)) return false;
+  struct wasi_options options = {
+      .args = (const char *const *)g->arguments,
+      .env = g->env.items ? g->env.items : no_env,
+      .preopens = g->preopens,
+      .n_preopens = g->dirs.n,
+      .stdin_fd = STDIN_FILENO,
+      .stdout_fd = STDOUT_FILENO,
+      .stderr_fd = STDERR_FILENO,
+      .deterministic = g->is_deterministic,
+  };
+  g->wasi = wasi_create(&options, err);
+  return g->wasi != NULL;
+}
+
+bool guest_load(struct guest *g, int n_arguments, char **arguments, struct gw_error *err) {
+  g->arguments = arguments;
+  g->n_arguments = n_arguments;
+  g->handler = (struct handler){.method = "GET", .path = "", .query = "", .status = 200};
+  if (!check_env(g, err) || !create_wasi(g, err)) return false;
+  struct gw_engine_options options = {.opt_level = g->opt_level, .gas = g->gas, .profile = g->profile, .schedule = &g->schedule};
+  if (!cli_read_schedule(g->schedule_path, &g->schedule, err) || !cli_read_file(&g->bytes, arguments[0], err)) return false;
+  g->engine = gw_engine_create(&options, err);
+  if (!g->engine) return false;
+  g->module = gw_module_create(g->engine, g->bytes.bytes, g->bytes.size, err);
+  record_begin(&g->record, RECORD_ALL, MAX_RECORD);
+  return g->module != NULL;
+}
+
+/* --- one run -------------------------------------------------------------------------------------------------------- */
+
+bool guest_open(struct guest *g, enum gw_tier tier, struct gw_error *err) {
+  struct gw_store_options options = {
+      .gas_limit = g->gas_limit, .max_memory_bytes = g->max_memory, .max_depth = g->max_stack, .tier = tier};
+  if (g->tier == TIER_AUTO && tier == GW_TIER_PRECISE) options.slice = SLICE;
+  gw_store_destroy(g->store);
+  g->instance = NULL;
+  g->running = tier;
+  g->store = NULL;
+  if (tier == GW_TIER_FAST && !gw_module_compile(g->module, err)) return false;
+  g->store = gw_store_create(g->engine, &options, err);
+  if (!g->store) return false;
+  gw_store_set_record(g->store, &g->record);
+  double start = now();
+  g->instance = gw_instance_create(g->store, g->module, resolve, g, err);
+  g->seconds_instantiate = now() - start;
+  return g->instance != NULL;
+}
+
+static const struct func_type *find_function(struct guest *g, const char *name) {
+  const struct module *m = gw_module_decoded(g->module);
+  const struct export *e = module_find_export(m, name, strlen(name));
+  return e && e->kind == EXTERN_FUNC ? &m->types[m->funcs[e->index].type].func : NULL;
+}
+
+/* Whether this run goes on in compiled code: the interpreter's is dropped then. */
+static bool wants_switch(const struct guest *g) {
+  return g->running == GW_TIER_PRECISE && g->has_compiler && g->compiled == 1 && !g->record.is_full;
+}
+
+/* Ends of a guest that are successes: a return, and proc_exit. */
+static bool call(struct guest *g, const char *name, union gw_value *values, struct gw_error *err) {
+  struct gw_extern found;
+  if (!gw_instance_export(g->instance, name, strlen(name), &found)) return false; /* found before */
+  double start = now();
+  enum gw_status status;
+  gw_store_start(g->store, found.of.func, values);
+  do status = gw_store_resume(g->store, err);
+  while (status == GW_STATUS_YIELDED && !wants_switch(g));
+  g->seconds_run += now() - start;
+  if (status != GW_STATUS_YIELDED) return status == GW_STATUS_DONE;
+  gw_store_cancel(g->store);
+  g->is_switching = true;
+  return false;
+}
+
+/* Reactors want their initialiser called before anything else. */
+static bool initialize(struct guest *g, struct gw_error *err) {
+  const struct func_type *type = find_function(g, "_initialize");
+  return !type || type->n_params || type->n_results || call(g, "_initialize", NULL, err);
+}
+
+static bool parse_arguments(struct guest *g, struct gw_error *err) {
+  char text[512], type_name[32];
+  const struct func_type *type = g->type;
+  int n = g->n_arguments - 1;
+  if ((uint32_t)n != type->n_params)
+    return error_set(err, GW_ERROR_USAGE, "%s has the type %s, and %d arguments were given", g->invoke,
+                     func_type_print(type, text, sizeof text), n);
+  for (int i = 0; i < n; i++) {
+    if (!cli_parse_value(g->arguments[i + 1], type->params[i], &g->values[i]))
+      return error_set(err, GW_ERROR_USAGE, "argument %d of %s, %s, is no %s", i + 1, g->invoke, g->arguments[i + 1],
+                       val_type_name(type->params[i], type_name, sizeof type_name));
+  }
+  return true;
+}
+
+/* One export with arguments from the command line. */
+static bool call_export(struct guest *g, struct gw_error *err) {
+  g->type = find_function(g, g->invoke);
+  if (!g->type) return error_set(err, GW_ERROR_INTERFACE, "the module exports no function %s", g->invoke);
+  if (!initialize(g, err)) return false;
+  uint32_t n = g->type->n_params > g->type->n_results ? g->type->n_params : g->type->n_results;
+  free(g->values);
+  g->values = calloc(n + 1, sizeof *g->values);
+  return g->values && parse_arguments(g, err) && call(g, g->invoke, g->values, err);
+}
+
+bool guest_call_all(struct guest *g, struct gw_error *err) {
+  if (g->invoke) return call_export(g, err);
+  if (find_function(g, "_start")) return call(g, "_start", NULL, err);
+  if (find_function(g, "handle")) return initialize(g, err) && call(g, "handle", NULL, err);
+  return error_set(err, GW_ERROR_INTERFACE, "the module exports neither _start nor handle; name a function with --invoke");
+}
+
+bool guest_run(struct guest *g, enum gw_tier tier, struct gw_error *err) {
+  return guest_open(g, tier, err) && guest_call_all(g, err);
+}
+
+/* --- the interpreter first ---------------------------------------------------------------------------------------------- */
+
+static void *compile(void *arg) {
+  struct guest *g = arg;
+  g->compiled = gw_module_compile(g->module, &g->compile_error) ? 1 : -1;
+  return NULL;
+}
+
+/* Interpreted while the compiler works. Compiled code then begins anew, with what the host has answered so far, and so catches up
+ * in a fraction of the time before it goes on. */
+static bool run_both(struct guest *g, struct gw_error *err) {
+  if (!g->gas) return error_set(err, GW_ERROR_USAGE, "--tier auto needs --gas on: gas is the clock by which tiers change");
+  if (pthread_create(&g->compiler, NULL, compile, g)) return error_set(err, GW_ERROR_IO, "no thread for the compiler");
+  g->has_compiler = true;
+  bool ok = guest_run(g, GW_TIER_PRECISE, err);
+  if (!g->is_switching) return ok;
+  g->is_switching = false;
+  record_replay(&g->record, RECORD_CONTINUES);
+  return guest_run(g, GW_TIER_FAST, err);
+}
+
+/* --- the judge ------------------------------------------------------------------------------------------------------------ */
+
+static bool can_be_judged(const struct guest *g, const struct gw_error *err) {
+  if (!g->is_judged || g->profile || g->running != GW_TIER_FAST || err->code != GW_ERROR_TRAP) return false;
+  return (trap_is_guests(err->trap) || err->trap == GW_TRAP_HOST) && !g->record.is_full && g->seconds_run < longest_judged;
+}
+
+/* Compiled code trapped: what the interpreter says of it, run on the same answers of the host, is the verdict. */
+static void judge(struct guest *g, struct gw_error *err) {
+  struct gw_error second = {0};
+  double seconds_instantiate = g->seconds_instantiate, seconds_run = g->seconds_run;
+  record_replay(&g->record, RECORD_ENDS);
+  bool ok = guest_run(g, GW_TIER_PRECISE, &second);
+  g->seconds_instantiate = seconds_instantiate;
+  g->seconds_run = seconds_run;
+  if (second.code == GW_ERROR_TRAP && second.trap == err->trap) {
+    *err = second;
+    return;
+  }
+  struct gw_error report = {0};
+  error_set(&report, GW_ERROR_TRAP, "the tiers disagree: compiled code says \"%.80s\", the interpreter says \"%.80s\"",
+            err->message, ok ? "success" : second.message);
+  report.trap = err->trap;
+  *err = report;
+}
+
+bool guest_run_judged(struct guest *g, struct gw_error *err) {
+  bool ok = g->tier == TIER_AUTO ? run_both(g, err) : guest_run(g, g->tier == TIER_FAST ? GW_TIER_FAST : GW_TIER_PRECISE, err);
+  if (!ok && can_be_judged(g, err)) judge(g, err);
+  return ok;
+}
+
+void guest_clear(struct guest *g) {
+  if (g->has_compiler) pthread_join(g->compiler, NULL);
+  gw_store_destroy(g->store);
+  gw_module_release(g->module);
+  gw_engine_destroy(g->engine);
+  if (g->wasi) wasi_destroy(g->wasi);
+  handler_clear(&g->handler);
+  record_clear(&g->record);
+  buffer_clear(&g->bytes);
+  free(g->values);
+  free(g->preopens);
+  cli_list_clear(&g->dirs);
+  cli_list_clear(&g->env);
+}

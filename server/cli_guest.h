@@ -1,0 +1,84 @@
+/* A guest of the command line: a module with the host side that `run` and `debug` give it. It may run more than once: what the
+ * host answered is recorded, and a second run gets the same answers (runtime/record.h). */
+#ifndef SERVER_CLI_GUEST_H
+#define SERVER_CLI_GUEST_H
+
+#include "instrument/cost.h"
+#include "runtime/handler.h"
+#include "runtime/record.h"
+#include "runtime/wasi.h"
+#include "server/cli.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct func_type;
+
+/* All zero but for what options set; guest_clear frees it. */
+struct guest {
+  /* What the user says. */
+  bool gas, profile, is_deterministic, is_judged;
+  enum cli_tier tier;
+  uint32_t opt_level, max_stack;
+  uint64_t gas_limit, max_memory;
+  const char *invoke, *schedule_path;
+  struct cli_list dirs, env;
+  char **arguments; /* the module's path, then the guest's own */
+  int n_arguments;
+
+  struct schedule schedule;
+  struct wasi_preopen *preopens;
+  struct buffer bytes;
+  struct gw_engine *engine;
+  struct gw_module *module;
+  struct wasi *wasi;
+  struct handler handler;
+  struct record record;
+
+  /* Of the present run. */
+  enum gw_tier running;
+  struct gw_store *store;
+  struct gw_instance *instance;
+  const struct func_type *type; /* of the export that was named, once it has been found */
+  union gw_value *values;       /* its arguments, then its results */
+  double seconds_instantiate, seconds_run;
+
+  /* TIER_AUTO: compiling beside the interpreter. */
+  pthread_t compiler;
+  bool has_compiler, is_switching;
+  atomic_int compiled; /* 0: under way, 1: done, -1: failed with compile_error */
+  struct gw_error compile_error;
+};
+
+/* Rows of a verb's option table for what both verbs understand. */
+#define GUEST_OPTIONS(g)                                                                                                           \
+  {"invoke", 0, CLI_TEXT, &(g)->invoke, "NAME", "call this export with ARGS, print its results one per line"},                     \
+      {"gas-limit", 0, CLI_NUMBER, &(g)->gas_limit, "N", "end with out of gas beyond N (k M G T allowed); unlimited unless told"}, \
+      {"schedule",          0,      CLI_TEXT,                                                                                      \
+       &(g)->schedule_path, "FILE", "prices, as `gasworks schedule --text` prints them; built in unless told"},                    \
+      {"max-memory",     0,       CLI_SIZE,                                                                                        \
+       &(g)->max_memory, "BYTES", "limit of each memory (K M G allowed); the module's own unless told"},                           \
+      {"max-stack", 0, CLI_U32, &(g)->max_stack, "BYTES", "limit of the logical stack; 1 MiB unless told"},                        \
+      {"dir", 0, CLI_LIST, &(g)->dirs, "HOST[:GUEST]", "let the program read this directory, under the name GUEST"},               \
+      {"env", 0, CLI_LIST, &(g)->env, "NAME=VALUE", "set an environment variable; none is inherited"}, {                           \
+    "deterministic", 0, CLI_FLAG, &(g)->is_deterministic, NULL, "clocks stand at 0, random numbers come from a fixed seed"         \
+  }
+
+/* Reads the module and makes the host side. `arguments` must live as long as the guest. */
+bool guest_load(struct guest *g, int n_arguments, char **arguments, struct gw_error *err);
+
+/* One run: a fresh instance in `tier`, its initialiser, then the export that was named, or _start, or handle. False with *err on
+ * a trap, too; proc_exit is a success. */
+bool guest_run(struct guest *g, enum gw_tier tier, struct gw_error *err);
+
+/* A run as the user wants it: by g->tier, begun by the interpreter and handed over to compiled code, and judged if it trapped.
+ * *err is the verdict. */
+bool guest_run_judged(struct guest *g, struct gw_error *err);
+
+/* In parts, for who steps: a fresh instance; then the calls. guest_run is both. */
+bool guest_open(struct guest *g, enum gw_tier tier, struct gw_error *err);
+bool guest_call_all(struct guest *g, struct gw_error *err);
+
+void guest_clear(struct guest *g);
+
+#endif
