@@ -74,7 +74,7 @@ static void test_tiers(void **state) {
 static void test_hand_over(void **state) {
   (void)state;
   int exit_code;
-  struct buffer out = run(&exit_code, "echo abcdefgh | " GASWORKS " run --tier auto --stats %s | grep '^code'", wasm);
+  struct buffer out = run(&exit_code, "echo abcdefgh | " GASWORKS " run --tier auto --stats %s 2>&1 | grep '^code'", wasm);
   assert_true(strtoul((const char *)out.bytes + 4, NULL, 10) > 0);
   buffer_clear(&out);
 }
@@ -86,7 +86,8 @@ static void test_traps(void **state) {
   static const char *const options[] = {"--tier precise", "--tier fast", "--tier auto", "--tier fast -O0"};
   for (int i = 0; i < 4; i++) {
     int exit_code;
-    struct buffer out = run(&exit_code, "echo 'abcde!gh' | " GASWORKS " run %s --stats %s | sed '/^code/,$d'", options[i], wasm);
+    struct buffer out =
+        run(&exit_code, "echo 'abcde!gh' | " GASWORKS " run %s --stats %s 2>&1 | sed '/^code/,$d'", options[i], wasm);
     const char *text = (const char *)out.bytes;
     assert_non_null(strstr(text, "!gasworks: out of bounds memory access in function load at byte 0x"));
     assert_non_null(strstr(text, "   0: load at byte 0x"));
