@@ -85,7 +85,7 @@ bool guest_load(struct guest *g, int n_arguments, char **arguments, struct gw_er
 bool guest_open(struct guest *g, enum gw_tier tier, struct gw_error *err) {
   struct gw_store_options options = {
       .gas_limit = g->gas_limit, .max_memory_bytes = g->max_memory, .max_depth = g->max_stack, .tier = tier};
-  if (g->tier == TIER_AUTO && tier == GW_TIER_PRECISE) options.slice = SLICE;
+  if (g->may_switch) options.slice = SLICE;
   gw_store_destroy(g->store);
   g->instance = NULL;
   g->running = tier;
@@ -107,9 +107,7 @@ static const struct func_type *find_function(struct guest *g, const char *name) 
 }
 
 /* Whether this run goes on in compiled code: the interpreter's is dropped then. */
-static bool wants_switch(const struct guest *g) {
-  return g->running == GW_TIER_PRECISE && g->has_compiler && g->compiled == 1 && !g->record.is_full;
-}
+static bool wants_switch(const struct guest *g) { return g->may_switch && g->compiled == 1 && !g->record.is_full; }
 
 /* Ends of a guest that are successes: a return, and proc_exit. */
 static bool call(struct guest *g, const char *name, union gw_value *values, struct gw_error *err) {
@@ -183,8 +181,9 @@ static void *compile(void *arg) {
 static bool run_both(struct guest *g, struct gw_error *err) {
   if (!g->gas) return error_set(err, GW_ERROR_USAGE, "--tier auto needs --gas on: gas is the clock by which tiers change");
   if (pthread_create(&g->compiler, NULL, compile, g)) return error_set(err, GW_ERROR_IO, "no thread for the compiler");
-  g->has_compiler = true;
+  g->has_compiler = g->may_switch = true;
   bool ok = guest_run(g, GW_TIER_PRECISE, err);
+  g->may_switch = false;
   if (!g->is_switching) return ok;
   g->is_switching = false;
   record_replay(&g->record, RECORD_CONTINUES);

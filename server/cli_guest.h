@@ -45,8 +45,9 @@ struct guest {
 
   /* TIER_AUTO: compiling beside the interpreter. */
   pthread_t compiler;
-  bool has_compiler, is_switching;
-  atomic_int compiled; /* 0: under way, 1: done, -1: failed with compile_error */
+  bool has_compiler;
+  bool may_switch, is_switching; /* the interpreter's run may end, or has ended, for compiled code to take over */
+  atomic_int compiled;           /* 0: under way, 1: done, -1: failed with compile_error */
   struct gw_error compile_error;
 };
 

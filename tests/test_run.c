@@ -89,7 +89,7 @@ static void test_traps(void **state) {
     struct buffer out =
         run(&exit_code, "echo 'abcde!gh' | " GASWORKS " run %s --stats %s 2>&1 | sed '/^code/,$d'", options[i], wasm);
     const char *text = (const char *)out.bytes;
-    assert_non_null(strstr(text, "!gasworks: out of bounds memory access in function load at byte 0x"));
+    if (!strstr(text, "!gasworks: out of bounds memory access in function load at byte 0x")) fail_msg("%s: %s", options[i], text);
     assert_non_null(strstr(text, "   0: load at byte 0x"));
     assert_non_null(strstr(text, "   1: _start at byte 0x"));
     if (i == 0)
