@@ -209,6 +209,10 @@ bool module_decode(struct module *m, const uint8_t *bytes, size_t size, struct g
  * succeeded before the module is lowered or instantiated. Not for two threads at once on one module. */
 bool module_validate(struct module *m, struct gw_error *err);
 
+/* Types of the operands right before the instruction at `offset` of the module, in function `func` of a valid module: fills
+ * types[0..most) from the bottom of the stack, returns how many there are. Validates the body up to there. */
+uint32_t module_operand_types(const struct module *m, uint32_t func, uint64_t offset, val_type *types, uint32_t most);
+
 void module_clear(struct module *m);
 
 /* Numbers of the runtime layout that compiled code and instances share. */

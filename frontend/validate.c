@@ -207,17 +207,21 @@ static bool check_bodies(struct validator *v) {
   return true;
 }
 
+void validator_clear(struct validator *v) {
+  free(v->stack);
+  free(v->frames);
+  free(v->locals);
+  free(v->run_ends);
+  free(v->is_set);
+  free(v->sets);
+}
+
 bool module_validate(struct module *m, struct gw_error *err) {
   struct gw_error unwanted = {0};
   struct validator v = {.m = m, .err = err ? err : &unwanted, .func = GW_NO_FUNC};
   /* ref.func in bodies needs to know what the rest declares: bodies come last. */
   bool ok = validate_sub_types(&v) && check_type_indices(&v) && check_func_types(&v) && check_tables(&v) && check_memories(&v) &&
             check_globals(&v) && check_exports(&v) && check_start(&v) && check_elems(&v) && check_datas(&v) && check_bodies(&v);
-  free(v.stack);
-  free(v.frames);
-  free(v.locals);
-  free(v.run_ends);
-  free(v.is_set);
-  free(v.sets);
+  validator_clear(&v);
   return ok;
 }

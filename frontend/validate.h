@@ -47,6 +47,9 @@ struct validator {
 /* Records "message in function NAME (at byte ...)" and makes the validator fail; always returns false. */
 bool validator_fail(struct validator *v, enum gw_error_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Frees its stacks. */
+void validator_clear(struct validator *v);
+
 /* The function type with this index, or NULL after "unknown type". */
 const struct func_type *validator_func_type(struct validator *v, uint32_t index);
 

@@ -263,13 +263,18 @@ static void check_body_end(struct validator *v, const struct func *f) {
   }
 }
 
-bool validate_body(struct validator *v, uint32_t func) {
+static void begin_body(struct validator *v, uint32_t func) {
   struct func *f = &v->m->funcs[func];
   const struct func_type *type = &v->m->types[f->type].func;
   v->func = func;
   start(v, f->body, f->end);
   lay_out_locals(v, f, type);
   push_frame(v, OP_BLOCK, (struct func_type){.n_results = type->n_results, .results = type->results}, VAL_BOT);
+}
+
+bool validate_body(struct validator *v, uint32_t func) {
+  struct func *f = &v->m->funcs[func];
+  begin_body(v, func);
   while (v->n_frames && !v->failed && check_instruction(v)) {
   }
   check_body_end(v, f);
@@ -280,6 +285,18 @@ bool validate_body(struct validator *v, uint32_t func) {
   if (v->r.failed && v->err->func == GW_NO_FUNC) v->err->func = func;
   v->func = GW_NO_FUNC;
   return !v->failed;
+}
+
+uint32_t module_operand_types(const struct module *m, uint32_t func, uint64_t offset, val_type *types, uint32_t most) {
+  struct gw_error ignored = {0};
+  struct validator v = {.m = (struct module *)m, .err = &ignored}; /* what bodies write into the module is there already */
+  begin_body(&v, func);
+  while (v.n_frames && v.r.at < m->bytes + offset && check_instruction(&v)) {
+  }
+  for (uint32_t i = 0; i < v.n_stack && i < most; i++) types[i] = v.stack[i];
+  uint32_t n = v.n_stack;
+  validator_clear(&v);
+  return n;
 }
 
 /* --- constant expressions (spec 3.4, "Constant Expressions") ------------------------------------------------------ */

@@ -34,6 +34,7 @@ struct gw_engine_options {
   bool gas;                        /* meter; without it gas limits are ignored and gas used is 0 */
   bool verify;                     /* LLVM's verifier on every function; for development */
   bool profile;                    /* with gas: keep who spent it (runtime/profile.h); several times slower */
+  bool watch;                      /* the precise tier stops at every instruction (runtime/precise.h); several times slower */
   const struct schedule *schedule; /* prices; copied; NULL: the built-in ones */
 };
 

@@ -11,6 +11,10 @@
 struct gw_module;
 struct gw_store;
 struct precise_module;
+struct precise_step;
+
+/* Looks at the instruction that comes next; true: the invocation yields, and its caller may look around (precise_look). */
+typedef bool precise_watch(void *env, struct gw_store *store, const struct precise_step *step);
 
 /* What a store needs to run it. All zero: nothing yet. */
 struct precise_stack {
@@ -23,6 +27,12 @@ struct precise_stack {
   bool is_selected_64;
   uint8_t lane;
   union gw_value vector;
+  /* Of engines that watch. */
+  precise_watch *watch; /* or NULL */
+  void *watch_env;
+  uint64_t n_steps;
+  const struct precise_frame *watched; /* frame of the last step, and what its callers have paid for behind their calls */
+  uint64_t prepaid;
 };
 
 /* A place in a guest, for messages. */
@@ -30,6 +40,22 @@ struct precise_place {
   const struct gw_instance *instance;
   uint32_t func;
   uint64_t offset; /* of the instruction in the module's bytes */
+};
+
+/* What a watch sees. */
+struct precise_step {
+  struct precise_place place;
+  uint64_t number;   /* of the instruction in the store's life, from 1 */
+  uint64_t gas;      /* used before it: blocks that have begun, its own and those of calls, are counted up to where they are */
+  uintptr_t level;   /* higher in called functions, the same behind tail calls */
+  bool starts_block; /* first of its gas block */
+};
+
+/* A frame of an invocation that has yielded from a watch, or trapped. Pointers are valid until it goes on. */
+struct precise_view {
+  struct precise_place place;
+  const union gw_value *locals, *operands; /* operands: from the bottom, without the arguments of a call under way */
+  uint32_t n_operands;
 };
 
 /* Translated functions of one module, made at the first use; functions are translated when first called. Thread-safe. */
@@ -46,6 +72,12 @@ void precise_call(struct gw_store *store, struct func_ref *func, union gw_value 
 /* Fills places[0..] from the instruction under way outwards; returns how many calls there are, which may be more than `most`.
  * After a trap, before the store runs anything else. */
 size_t precise_backtrace(const struct gw_store *store, struct precise_place *places, size_t most);
+
+/* For stores whose engine watches (gw_engine_options.watch); NULL ends it. */
+void precise_set_watch(struct gw_store *store, precise_watch *watch, void *env);
+
+/* Frame `index`, from 0 outwards; false: there are fewer. */
+bool precise_look(const struct gw_store *store, uint32_t index, struct precise_view *out);
 
 /* The place of a throw, as exception_place tells it. */
 bool precise_find(const struct gw_store *store, uintptr_t pc, struct precise_place *place);

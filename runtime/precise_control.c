@@ -525,6 +525,7 @@ void precise_call(struct gw_store *store, struct func_ref *func, union gw_value 
   struct precise_frame *host = (struct precise_frame *)(void *)store->precise.low;
   *host = (struct precise_frame){.vmctx = func->vmctx, .depth = (int32_t)store->options.max_depth};
   store->precise.frame = host;
+  store->precise.watched = NULL;
   uint8_t *fp = store->precise.low + sizeof *host;
   if (type->n_params) memcpy(fp, values, type->n_params * sizeof *values);
   if (is_host(func)) {

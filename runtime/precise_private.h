@@ -45,6 +45,8 @@ struct precise_insn {
   };
 };
 
+#define WATCH_STARTS_BLOCK (1u << 31)
+
 enum { SLOT_SIZE = sizeof(union gw_value) };
 #define SLOT(offset) (*(union gw_value *)(void *)(fp + (offset)))
 
@@ -66,6 +68,7 @@ struct precise_func {
   uint32_t index;
   uint32_t n_params, n_zero; /* locals that begin as 0 */
   uint32_t header;           /* offset of the frame's header */
+  uint32_t operands;         /* offset of the first operand */
   uint32_t frame_bytes;
   int32_t cost; /* of the logical stack; 0 for leaves */
   struct precise_module *module;
@@ -89,6 +92,7 @@ extern const struct precise_handlers precise_scalar[OP_COUNT], precise_vector[OP
 /* clang-format off */
 /* Handlers that translation emits by itself. The frame is store->precise.frame. */
 #define PRECISE_CONTROL(X)                                                                                            \
+  X(watch)             /* a: offset in the module, b: gas of the block from here on, c: operands, d: enum op, 1 << 31: block starts */ \
   X(charge)            /* imm: gas of a block, checked */                                                             \
   X(constant)          /* a = imm */                                                                                  \
   X(constant_v128)     /* a = the 16 bytes at pointer */                                                              \

@@ -70,11 +70,12 @@ struct translator {
   bool is_dead;
   uint32_t charge; /* the open gas block's instruction, or NONE */
   uint64_t charge_gas;
-  uint32_t last;     /* instruction whose result, in a, is the operand on top; NONE where control may arrive in between */
-  enum op last_op;   /* what it was made of, or OP_COUNT */
-  uint32_t n_holds;  /* slots for what legacy catch bodies hold, below the operands */
-  uint32_t n_tables; /* br_tables so far */
-  bool keeps_offsets;
+  uint32_t block_start; /* first instruction of the gas block, where watched */
+  uint32_t last;        /* instruction whose result, in a, is the operand on top; NONE where control may arrive in between */
+  enum op last_op;      /* what it was made of, or OP_COUNT */
+  uint32_t n_holds;     /* slots for what legacy catch bodies hold, below the operands */
+  uint32_t n_tables;    /* br_tables so far */
+  bool keeps_offsets, watches;
   const struct instruction *in;
 };
 
@@ -235,14 +236,22 @@ static void push_types(struct translator *t, const val_type *types, uint32_t n) 
 
 /* --- gas ------------------------------------------------------------------------------------------------------------ */
 
+/* Watches know what of their block is still ahead of them. */
+static void settle_watches(struct translator *t) {
+  for (uint32_t i = t->charge; i < t->n; i++)
+    if (t->insns[i].run == do_watch) t->insns[i].b = (uint32_t)(t->charge_gas - t->insns[i].b);
+}
+
 static void close_gas_block(struct translator *t) {
   if (t->charge == NONE) return;
+  if (t->watches) settle_watches(t);
   t->insns[t->charge].imm = t->charge_gas;
   t->charge = NONE;
 }
 
 static void open_gas_block(struct translator *t) {
   close_gas_block(t);
+  t->block_start = t->n;
   if (!t->schedule || t->is_dead) return;
   t->charge_gas = 0;
   t->charge = EMIT(charge, .imm = 0);
@@ -250,6 +259,14 @@ static void open_gas_block(struct translator *t) {
 
 static void count_gas(struct translator *t, enum op op) {
   if (t->charge != NONE) t->charge_gas += t->schedule->gas[op_table[op].cost];
+}
+
+/* Before each instruction: all operands are where they belong, so that they can be looked at. */
+static void emit_watch(struct translator *t) {
+  settle_top(t, t->height);
+  bool is_first = t->n == t->block_start + (t->charge != NONE);
+  uint32_t what = t->in->op | (is_first ? WATCH_STARTS_BLOCK : 0);
+  EMIT(watch, .a = (uint32_t)t->in->offset, .b = (uint32_t)t->charge_gas, .c = t->height, .d = what);
 }
 
 static void begin_dead_code(struct translator *t) {
@@ -1019,6 +1036,7 @@ static void translate_body(struct translator *t) {
   open_gas_block(t);
   while (t->n_controls && instruction_read(&r, &in)) {
     t->in = &in;
+    if (t->watches && !t->is_dead) emit_watch(t);
     if (in.op != OP_LOOP) count_gas(t, in.op);
     if (!translate_control(t) && !translate_described(t)) translate_other(t);
   }
@@ -1069,6 +1087,7 @@ void precise_translate(struct precise_func *func, uint64_t **offsets) {
   struct translator t = {.func = func, .m = m, .body = &m->funcs[func->index], .charge = NONE, .last = NONE, .last_op = OP_COUNT};
   if (module->engine->options.gas) t.schedule = &module->engine->schedule;
   t.keeps_offsets = offsets;
+  t.watches = module->engine->options.watch;
   lay_out_locals(&t);
   t.n_holds = count_holds(&t);
   translate_body(&t);
@@ -1083,6 +1102,7 @@ void precise_translate(struct precise_func *func, uint64_t **offsets) {
   }
   struct precise_insn *exact = realloc(t.insns, t.n * sizeof *exact);
   func->n_insns = t.n;
+  func->operands = stack_slot(&t, 0);
   func->frame_bytes = stack_slot(&t, t.max_height);
   atomic_store_explicit(&func->code, exact ? exact : t.insns, memory_order_release);
 }

@@ -57,7 +57,7 @@ static bool create_wasi(struct guest *g, struct gw_error *err) {
       .env = g->env.items ? g->env.items : no_env,
       .preopens = g->preopens,
       .n_preopens = g->dirs.n,
-      .stdin_fd = STDIN_FILENO,
+      .stdin_fd = g->stdin_fd,
       .stdout_fd = STDOUT_FILENO,
       .stderr_fd = STDERR_FILENO,
       .deterministic = g->is_deterministic,
@@ -71,7 +71,8 @@ bool guest_load(struct guest *g, int n_arguments, char **arguments, struct gw_er
   g->n_arguments = n_arguments;
   g->handler = (struct handler){.method = "GET", .path = "", .query = "", .status = 200};
   if (!check_env(g, err) || !create_wasi(g, err)) return false;
-  struct gw_engine_options options = {.opt_level = g->opt_level, .gas = g->gas, .profile = g->profile, .schedule = &g->schedule};
+  struct gw_engine_options options = {
+      .opt_level = g->opt_level, .gas = g->gas, .profile = g->profile, .watch = g->watch, .schedule = &g->schedule};
   if (!cli_read_schedule(g->schedule_path, &g->schedule, err) || !cli_read_file(&g->bytes, arguments[0], err)) return false;
   g->engine = gw_engine_create(&options, err);
   if (!g->engine) return false;
@@ -94,6 +95,7 @@ bool guest_open(struct guest *g, enum gw_tier tier, struct gw_error *err) {
   g->store = gw_store_create(g->engine, &options, err);
   if (!g->store) return false;
   gw_store_set_record(g->store, &g->record);
+  if (tier == GW_TIER_PRECISE) precise_set_watch(g->store, g->watch, g->watch_env);
   double start = now();
   g->instance = gw_instance_create(g->store, g->module, resolve, g, err);
   g->seconds_instantiate = now() - start;
@@ -109,6 +111,13 @@ static const struct func_type *find_function(struct guest *g, const char *name) 
 /* Whether this run goes on in compiled code: the interpreter's is dropped then. */
 static bool wants_switch(const struct guest *g) { return g->may_switch && g->compiled == 1 && !g->record.is_full; }
 
+/* The guest has yielded: whether it goes on. */
+static bool goes_on(struct guest *g) {
+  g->is_switching = wants_switch(g);
+  g->was_dropped = g->on_stop && !g->on_stop(g->watch_env);
+  return !g->is_switching && !g->was_dropped;
+}
+
 /* Ends of a guest that are successes: a return, and proc_exit. */
 static bool call(struct guest *g, const char *name, union gw_value *values, struct gw_error *err) {
   struct gw_extern found;
@@ -117,11 +126,10 @@ static bool call(struct guest *g, const char *name, union gw_value *values, stru
   enum gw_status status;
   gw_store_start(g->store, found.of.func, values);
   do status = gw_store_resume(g->store, err);
-  while (status == GW_STATUS_YIELDED && !wants_switch(g));
+  while (status == GW_STATUS_YIELDED && goes_on(g));
   g->seconds_run += now() - start;
   if (status != GW_STATUS_YIELDED) return status == GW_STATUS_DONE;
   gw_store_cancel(g->store);
-  g->is_switching = true;
   return false;
 }
 

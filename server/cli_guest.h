@@ -5,6 +5,7 @@
 
 #include "instrument/cost.h"
 #include "runtime/handler.h"
+#include "runtime/precise.h"
 #include "runtime/record.h"
 #include "runtime/wasi.h"
 #include "server/cli.h"
@@ -18,11 +19,15 @@ struct func_type;
 struct guest {
   /* What the user says. */
   bool gas, profile, is_deterministic, is_judged;
+  precise_watch *watch; /* of runs of the precise tier, or NULL */
+  void *watch_env;
+  bool (*on_stop)(void *watch_env); /* when the watch has stopped the guest: whether it goes on */
   enum cli_tier tier;
   uint32_t opt_level, max_stack;
   uint64_t gas_limit, max_memory;
   const char *invoke, *schedule_path;
   struct cli_list dirs, env;
+  int stdin_fd;     /* the program's; not closed */
   char **arguments; /* the module's path, then the guest's own */
   int n_arguments;
 
@@ -42,6 +47,7 @@ struct guest {
   const struct func_type *type; /* of the export that was named, once it has been found */
   union gw_value *values;       /* its arguments, then its results */
   double seconds_instantiate, seconds_run;
+  bool was_dropped; /* by on_stop */
 
   /* TIER_AUTO: compiling beside the interpreter. */
   pthread_t compiler;

@@ -4,6 +4,7 @@
 #include "server/cli_gas.h"
 #include "server/cli_guest.h"
 #include "server/cli_profile.h"
+#include "server/cli_trace.h"
 #include "server/cli_values.h"
 
 #include "base/error.h"
@@ -17,7 +18,8 @@
 struct run {
   struct guest guest;
   bool wants_stats, wants_profile, wants_json;
-  const char *folded_path;
+  const char *folded_path, *trace_kind;
+  struct trace trace;
 };
 
 static void print_results(const struct run *r) {
@@ -114,7 +116,26 @@ static void print_backtrace(const struct run *r) {
   if (n > MOST) fprintf(stderr, "  ... %zu more\n", n - MOST);
 }
 
-static bool check(const struct run *r, struct gw_error *err) {
+static bool stays_stopped(void *trace) {
+  (void)trace;
+  return false;
+}
+
+static bool check_trace(struct run *r, struct gw_error *err) {
+  struct guest *g = &r->guest;
+  if (r->trace_kind && !trace_parse(r->trace_kind, &r->trace.kind))
+    return error_set(err, GW_ERROR_USAGE, "--trace wants calls, blocks or instructions, not %s", r->trace_kind);
+  if (!r->trace.kind && !r->trace.until_gas) return true;
+  if (r->trace.until_gas && !g->gas) return error_set(err, GW_ERROR_USAGE, "--until-gas needs --gas on");
+  if (g->tier != TIER_PRECISE) return error_set(err, GW_ERROR_USAGE, "--trace and --until-gas need --tier precise");
+  g->watch = trace_watch;
+  g->watch_env = &r->trace;
+  g->on_stop = stays_stopped;
+  return true;
+}
+
+static bool check(struct run *r, struct gw_error *err) {
+  if (!check_trace(r, err)) return false;
   bool needs_code = r->wants_profile || r->folded_path;
   if (!needs_code || r->guest.tier == TIER_FAST) return true;
   return error_set(err, GW_ERROR_USAGE, "--profile and --folded need compiled code: they go with --tier fast only");
@@ -126,8 +147,9 @@ static int run(struct run *r, int argc, char **argv) {
   g->profile = g->gas && (r->wants_profile || r->folded_path);
   bool ok = check(r, &err) && guest_load(g, argc, argv, &err) && guest_run_judged(g, &err);
   int exit_code = ok ? (int)(wasi_exit_code(g->wasi) & 0xff) : 0;
+  trace_end(&r->trace);
   print_output(r, ok);
-  if (!ok) exit_code = cli_fail(&err);
+  if (!ok && !g->was_dropped) exit_code = cli_fail(&err);
   if (!ok && err.code == GW_ERROR_TRAP && g->running == GW_TIER_PRECISE) print_backtrace(r);
   if (r->wants_stats || r->wants_profile) show_stats(r, exit_code);
   struct gw_error io = {0};
@@ -153,6 +175,10 @@ int cli_run(int argc, char **argv) {
        "compile first, or interpret (starts at once, traps exactly), or interpret until compiled; fast unless told"},
       {"judge", 0, CLI_ON_OFF, &g->is_judged, "on|off",
        "let the interpreter say exactly where compiled code trapped (after at most 2 s of it); on unless told"},
+      {"trace", 0, CLI_TEXT, &r.trace_kind, "calls|blocks|instructions",
+       "say on standard error what is called or done; --tier precise"},
+      {"until-gas", 0, CLI_NUMBER, &r.trace.until_gas, "N",
+       "stop there and show calls, locals, operands, memory; --tier precise"},
       {"stats", 0, CLI_FLAG, &r.wants_stats, NULL, "gas, memory, code size and times on standard error"},
       {"profile", 0, CLI_FLAG, &r.wants_profile, NULL, "the same with the gas of every function, exactly; runs slower"},
       {"folded", 0, CLI_TEXT, &r.folded_path, "FILE", "write gas by stack of calls, for flame graphs; runs slower"},
@@ -174,6 +200,7 @@ int cli_run(int argc, char **argv) {
   int exit_code;
   if (cli_parse(&command, &argc, &argv, &exit_code)) exit_code = run(&r, argc, argv);
   leave_compiler(&r, exit_code);
+  trace_clear(&r.trace);
   guest_clear(g);
   return exit_code;
 }

@@ -35,7 +35,20 @@ static const char spinner[] =
     "   (br_if $l (i32.ne (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 6))))"
     "  (call $load (i32.mul (i32.const 0x10000) (i32.eq (i32.load8_u (i32.const 64)) (i32.const 0x21))))))";
 
-static char wasm[64];
+/* A call, a loop, a load, a host call; f(n) = 1 + ... + n, and then a fault where n is 9. */
+static const char stepped[] = "(module (import \"wasi_snapshot_preview1\" \"sched_yield\" (func $yield (result i32)))"
+                              " (memory 1) (data (i32.const 16) \"gasworks\") (global $g (mut i64) (i64.const 7))"
+                              " (func $sum (param $n i32) (result i32) (local $s i32)"
+                              "  (loop $l (local.set $s (i32.add (local.get $s) (local.get $n)))"
+                              "   (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"
+                              "  (local.get $s))"
+                              " (func $touch (param $x f64) (drop (i32.load offset=4 (i32.const 16))) (drop (call $yield)))"
+                              " (func (export \"f\") (param i32) (result i32)"
+                              "  (call $sum (local.get 0)) (call $touch (f64.const 1.5))"
+                              "  (drop (i32.load (i32.mul (i32.const 65536) (i32.eq (local.get 0) (i32.const 9))))))"
+                              ")";
+
+static char wasm[64], stepped_wasm[64];
 
 /* Everything that `sh -c` prints for "gasworks ...", NUL-terminated; clear it. */
 static struct buffer run(int *exit_code, const char *format, ...) {
@@ -106,29 +119,168 @@ static void test_traps(void **state) {
   buffer_clear(&out);
 }
 
+/* --- looking inside ---------------------------------------------------------------------------------------------- */
+
+static bool has(const struct buffer *out, const char *text) { return strstr((const char *)out->bytes, text) != NULL; }
+
+static void test_trace(void **state) {
+  (void)state;
+  int exit_code;
+  struct buffer out = run(&exit_code, GASWORKS " run --tier precise --trace calls --invoke f %s 3", stepped_wasm);
+  assert_int_equal(exit_code, 0);
+  assert_true(has(&out, "             0  f(3)\n"));
+  assert_true(has(&out, "  sum(3)\n"));
+  assert_true(has(&out, "  = 6\n"));
+  assert_true(has(&out, "  touch(1.5)\n"));
+  assert_true(has(&out, "  wasi_snapshot_preview1.sched_yield() = 0\n"));
+  assert_true(has(&out, "\n6\n"));
+  buffer_clear(&out);
+  out = run(&exit_code, GASWORKS " run --tier precise --trace blocks --invoke f %s 3 2>&1 | grep -c ' 0x'", stepped_wasm);
+  assert_int_equal(strtoul((const char *)out.bytes, NULL, 10), 7);
+  buffer_clear(&out);
+  out = run(&exit_code, GASWORKS " run --tier precise --trace=frogs --invoke f %s 3", stepped_wasm);
+  assert_int_equal(exit_code, 2);
+  buffer_clear(&out);
+  out = run(&exit_code, GASWORKS " run --trace=calls --invoke f %s 3", stepped_wasm);
+  assert_int_equal(exit_code, 2);
+  buffer_clear(&out);
+}
+
+enum { MAX_STEPS = 200 };
+
+struct steps {
+  struct buffer text;
+  uint64_t gas[MAX_STEPS];
+  uint64_t offset[MAX_STEPS];
+  size_t n;
+};
+
+static struct steps trace_steps(const char *argument) {
+  struct steps s = {0};
+  int exit_code;
+  s.text = run(&exit_code, GASWORKS " run --tier precise --trace instructions --invoke f %s %s 2>&1 | grep ' 0x'", stepped_wasm,
+               argument);
+  for (char *line = (char *)s.text.bytes; s.n < MAX_STEPS && *line; line = strchr(line, '\n') + 1, s.n++)
+    s.gas[s.n] = strtoull(line, &line, 10), s.offset[s.n] = strtoull(line, NULL, 16);
+  return s;
+}
+
+/* Gas never goes back, ends as it does without being watched, and --until-gas stops at the first instruction that is there. */
+static void test_until_gas(void **state) {
+  (void)state;
+  struct steps s = trace_steps("4");
+  assert_in_range(s.n, 40, MAX_STEPS - 1);
+  for (size_t i = 1; i < s.n; i++) assert_true(s.gas[i] >= s.gas[i - 1]);
+  int exit_code;
+  struct buffer out = run(&exit_code, GASWORKS " run --stats --invoke f %s 4 2>&1 | sed -n 's/^gas *//p'", stepped_wasm);
+  uint64_t total = strtoull((const char *)out.bytes, NULL, 10);
+  assert_true(s.gas[s.n - 1] <= total && total - s.gas[s.n - 1] < 50);
+  buffer_clear(&out);
+  for (uint64_t gas = 1; gas <= s.gas[s.n - 1]; gas += 7) {
+    size_t i = 0;
+    char wanted[64];
+    while (s.gas[i] < gas) i++;
+    snprintf(wanted, sizeof wanted, "stopped at %llu gas, before instruction %zu: ", (unsigned long long)s.gas[i], i + 1);
+    out = run(&exit_code, GASWORKS " run --tier precise --until-gas %llu --invoke f %s 4", (unsigned long long)gas, stepped_wasm);
+    if (!has(&out, wanted)) fail_msg("%s: %s", wanted, (const char *)out.bytes);
+    assert_int_equal(exit_code, 0);
+    buffer_clear(&out);
+  }
+  buffer_clear(&s.text);
+}
+
+/* A script of commands; what the debugger says. */
+static struct buffer debug(const char *script, const char *argument) {
+  int exit_code;
+  struct buffer out = run(&exit_code, "printf '%s' | " GASWORKS " debug --invoke f %s %s", script, stepped_wasm, argument);
+  if (exit_code) fail_msg("%s", (const char *)out.bytes);
+  return out;
+}
+
+static void test_debug(void **state) {
+  (void)state;
+  struct buffer out =
+      debug("break touch\\ncontinue\\nwhere\\nstep\\nprint\\nfinish\\nglobals\\nx 16 8\\nx 70000\\nlist 1\\nc\\n", "3");
+  assert_true(has(&out, "breakpoint 1: touch at byte 0x"));
+  assert_true(has(&out, "   0: touch(1.5) at byte 0x"));
+  assert_true(has(&out, "   1: f(3) at byte 0x"));
+  assert_true(has(&out, "  param 0 f64 = 1.5\n  operand 0 i32 = 16  (0x10)\n  accesses address 0x14\n"));
+  assert_true(has(&out, "67 61 73 77 6f 72 6b 73                          gasworks\n"));
+  assert_true(has(&out, "  global 0 i64 = 7\n"));
+  assert_true(has(&out, "  address 0x11170 is out of bounds, the memory has 65536 bytes\n"));
+  assert_true(has(&out, "=> 0x"));
+  assert_true(has(&out, "= 6\nthe program has ended with code 0 after "));
+  buffer_clear(&out);
+  out = debug("frobnicate\\nbreak nothing\\nbreak 1\\ngas\\nstep x\\nx\\nframe 9\\ngoto\\nhelp\\n", "3");
+  assert_true(has(&out, "no command is called frobnicate; try help\n"));
+  assert_true(has(&out, "no function is called nothing, and no instruction is there\n"));
+  assert_true(has(&out, "no function is called 1, and no instruction is there\n"));
+  assert_true(has(&out, "there is no such frame\n"));
+  buffer_clear(&out);
+  out = debug("continue\\nprint\\nwhere\\nback\\nstep\\n", "9"); /* the state of a trap, which happens again */
+  assert_true(has(&out, "the program has trapped: out of bounds memory access in function f at byte 0x"));
+  assert_true(has(&out, "  accesses address 0x10000, beyond the end\n  0x0000fff0  00 00"));
+  assert_true(has(&out, "   0: f(9) at byte 0x"));
+  buffer_clear(&out);
+}
+
+/* Every step forwards, then every step backwards: the same places with the same gas. */
+static void test_back(void **state) {
+  (void)state;
+  struct steps s = trace_steps("4");
+  struct buffer script = {0};
+  buffer_format(&script, "goto %zu\\n", s.n);
+  for (size_t i = 1; i < s.n; i++) buffer_append_string(&script, "back\\n");
+  buffer_append(&script, "", 1);
+  struct buffer out = debug((const char *)script.bytes, "4");
+  const char *line = strchr((const char *)out.bytes, '\n') + 1;
+  for (size_t i = s.n; i-- > 0; line = strchr(line, '\n') + 1) {
+    char wanted[64];
+    int n = snprintf(wanted, sizeof wanted, "[%zu, gas %llu] ", i + 1, (unsigned long long)s.gas[i]);
+    const char *offset = strstr(line, " at byte ");
+    if (strncmp(line, wanted, (size_t)n) || !offset || strtoull(offset + 9, NULL, 16) != s.offset[i])
+      fail_msg("step %zu: %.60s", i + 1, line);
+  }
+  buffer_clear(&out);
+  buffer_clear(&script);
+  buffer_clear(&s.text);
+  out = debug("break sum\\nbreak touch\\ncontinue\\ncontinue\\ncontinue\\nreverse\\nreverse\\nreverse\\n", "4");
+  const char *ended = strstr((const char *)out.bytes, "the program has ended");
+  assert_non_null(ended);
+  const char *touch = strstr(ended, "breakpoint 2\n"), *sum = touch ? strstr(touch, "breakpoint 1\n") : NULL;
+  assert_non_null(sum);
+  assert_non_null(strstr(sum, "[1, gas 0] f at byte"));
+  buffer_clear(&out);
+}
+
+static int assemble(const char *text, size_t size, char *out, size_t out_size) {
+  char path[] = "/tmp/gasworks-test-run-XXXXXX", command[256];
+  int fd = mkstemp(path);
+  if (fd < 0 || write(fd, text, size) != (ssize_t)size) return -1;
+  close(fd);
+  snprintf(out, out_size, "%s.wasm", path);
+  snprintf(command, sizeof command, "wat2wasm --debug-names %s -o %s", path, out);
+  int status = system(command);
+  unlink(path);
+  return status;
+}
+
 static int setup(void **state) {
   (void)state;
-  char text[] = "/tmp/gasworks-test-run-XXXXXX", command[256];
-  int fd = mkstemp(text);
-  if (fd < 0 || write(fd, spinner, sizeof spinner - 1) != sizeof spinner - 1) return -1;
-  close(fd);
-  snprintf(wasm, sizeof wasm, "%s.wasm", text);
-  snprintf(command, sizeof command, "wat2wasm --debug-names %s -o %s", text, wasm);
-  int status = system(command);
-  unlink(text);
-  return status;
+  return assemble(spinner, sizeof spinner - 1, wasm, sizeof wasm) ||
+         assemble(stepped, sizeof stepped - 1, stepped_wasm, sizeof stepped_wasm);
 }
 
 static int teardown(void **state) {
   (void)state;
-  return unlink(wasm);
+  return unlink(wasm) | unlink(stepped_wasm);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_tiers),
-      cmocka_unit_test(test_hand_over),
-      cmocka_unit_test(test_traps),
+      cmocka_unit_test(test_tiers), cmocka_unit_test(test_hand_over), cmocka_unit_test(test_traps),
+      cmocka_unit_test(test_trace), cmocka_unit_test(test_until_gas), cmocka_unit_test(test_debug),
+      cmocka_unit_test(test_back),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
