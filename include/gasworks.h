@@ -99,7 +99,8 @@ void *gw_store_user(const struct gw_store *store);
  * invocation as a success; other values trap it (say why with gw_instance_fail first). */
 typedef enum gw_trap (*gw_host_fn)(struct gw_instance *caller, void *env, union gw_value *values);
 
-/* One row of a host module. `signature` is "results_params" of i I f F v r (i32 i64 f32 f64 v128 externref), like "i_iiI". */
+/* One row of a host module. `signature` is "results_params" of i I f F v r (i32 i64 f32 f64 v128 externref), like "i_iiI"; NULL:
+ * whatever the module wants. */
 struct gw_host_func {
   const char *module, *name, *signature;
   gw_host_fn fn;

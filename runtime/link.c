@@ -54,7 +54,7 @@ static bool matches_signature(const struct func_type *type, const char *signatur
 static bool link_host_func(struct linker *l, const struct func_type *wanted, struct func_ref *ref) {
   char text[100];
   const struct gw_host_func *host = l->found.of.host.func;
-  if (!matches_signature(wanted, host->signature))
+  if (host->signature && !matches_signature(wanted, host->signature))
     return incompatible(l, "the host's function is \"%.40s\", the module wants %s", host->signature,
                         func_type_print(wanted, text, sizeof text));
   struct gw_instance *instance = l->instance;

@@ -61,6 +61,7 @@ struct cli_command {
 /* Parses argv[1..]: fills the targets, puts the operands to argv[0..*argc). Returns false when the verb is over, with the exit
  * code in *exit_code: --help was given, or the usage was wrong and has been explained on stderr. */
 bool cli_parse(const struct cli_command *command, int *argc, char ***argv, int *exit_code);
+void cli_list_add(struct cli_list *list, const char *item);
 void cli_list_clear(struct cli_list *list);
 
 /* "gasworks: MESSAGE" on stderr; returns the exit code. */

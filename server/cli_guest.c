@@ -25,10 +25,28 @@ static double now(void) {
 
 /* --- the host side ------------------------------------------------------------------------------------------------ */
 
+static enum gw_trap call_unknown(struct gw_instance *caller, void *env, union gw_value *values) {
+  (void)values;
+  gw_instance_fail(caller, "unknown import %s was called", (const char *)env);
+  return GW_TRAP_HOST;
+}
+
+/* Only for functions: what else is missing stays missing, as it has the wrong kind. */
+static bool resolve_unknown(struct guest *g, const struct gw_import *import, struct gw_extern *out) {
+  static const struct gw_host_func any = {"", "", NULL, call_unknown};
+  struct buffer name = {0};
+  if (!g->accepts_unknown) return false;
+  buffer_format(&name, "%.*s.%.*s", (int)import->module_size, import->module, (int)import->field_size, import->field);
+  buffer_append(&name, "", 1);
+  cli_list_add(&g->unknown, (const char *)name.bytes);
+  *out = (struct gw_extern){.kind = GW_EXTERN_HOST_FUNC, .of.host = {.func = &any, .env = name.bytes}};
+  return true;
+}
+
 /* WASI first, then the handler interface: a function may use both. */
 static bool resolve(void *env, const struct gw_import *import, struct gw_extern *out) {
   struct guest *g = env;
-  return wasi_resolve(g->wasi, import, out) || handler_resolve(&g->handler, import, out);
+  return wasi_resolve(g->wasi, import, out) || handler_resolve(&g->handler, import, out) || resolve_unknown(g, import, out);
 }
 
 static bool check_env(const struct guest *g, struct gw_error *err) {
@@ -71,12 +89,14 @@ bool guest_load(struct guest *g, int n_arguments, char **arguments, struct gw_er
   g->n_arguments = n_arguments;
   g->handler = (struct handler){.method = "GET", .path = "", .query = "", .status = 200};
   if (!check_env(g, err) || !create_wasi(g, err)) return false;
+  struct buffer bytes = {0};
   struct gw_engine_options options = {
       .opt_level = g->opt_level, .gas = g->gas, .profile = g->profile, .watch = g->watch, .schedule = &g->schedule};
-  if (!cli_read_schedule(g->schedule_path, &g->schedule, err) || !cli_read_file(&g->bytes, arguments[0], err)) return false;
+  if (!cli_read_schedule(g->schedule_path, &g->schedule, err) || !cli_read_file(&bytes, arguments[0], err)) return false;
+  g->module_bytes = bytes.size;
   g->engine = gw_engine_create(&options, err);
-  if (!g->engine) return false;
-  g->module = gw_module_create(g->engine, g->bytes.bytes, g->bytes.size, err);
+  if (g->engine) g->module = gw_module_create(g->engine, bytes.bytes, bytes.size, err);
+  buffer_clear(&bytes); /* the module has its own copy */
   record_begin(&g->record, RECORD_ALL, MAX_RECORD);
   return g->module != NULL;
 }
@@ -238,9 +258,10 @@ void guest_clear(struct guest *g) {
   if (g->wasi) wasi_destroy(g->wasi);
   handler_clear(&g->handler);
   record_clear(&g->record);
-  buffer_clear(&g->bytes);
   free(g->values);
   free(g->preopens);
+  for (size_t i = 0; i < g->unknown.n; i++) free((char *)g->unknown.items[i]);
+  cli_list_clear(&g->unknown);
   cli_list_clear(&g->dirs);
   cli_list_clear(&g->env);
 }

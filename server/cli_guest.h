@@ -18,7 +18,7 @@ struct func_type;
 /* All zero but for what options set; guest_clear frees it. */
 struct guest {
   /* What the user says. */
-  bool gas, profile, is_deterministic, is_judged;
+  bool gas, profile, is_deterministic, is_judged, accepts_unknown;
   precise_watch *watch; /* of runs of the precise tier, or NULL */
   void *watch_env;
   bool (*on_stop)(void *watch_env); /* when the watch has stopped the guest: whether it goes on */
@@ -33,7 +33,8 @@ struct guest {
 
   struct schedule schedule;
   struct wasi_preopen *preopens;
-  struct buffer bytes;
+  struct cli_list unknown; /* "MODULE.FIELD" of imports that trap when called, malloc'd */
+  size_t module_bytes;
   struct gw_engine *engine;
   struct gw_module *module;
   struct wasi *wasi;
@@ -57,19 +58,23 @@ struct guest {
   struct gw_error compile_error;
 };
 
+/* clang-format off */
 /* Rows of a verb's option table for what both verbs understand. */
-#define GUEST_OPTIONS(g)                                                                                                           \
-  {"invoke", 0, CLI_TEXT, &(g)->invoke, "NAME", "call this export with ARGS, print its results one per line"},                     \
-      {"gas-limit", 0, CLI_NUMBER, &(g)->gas_limit, "N", "end with out of gas beyond N (k M G T allowed); unlimited unless told"}, \
-      {"schedule",          0,      CLI_TEXT,                                                                                      \
-       &(g)->schedule_path, "FILE", "prices, as `gasworks schedule --text` prints them; built in unless told"},                    \
-      {"max-memory",     0,       CLI_SIZE,                                                                                        \
-       &(g)->max_memory, "BYTES", "limit of each memory (K M G allowed); the module's own unless told"},                           \
-      {"max-stack", 0, CLI_U32, &(g)->max_stack, "BYTES", "limit of the logical stack; 1 MiB unless told"},                        \
-      {"dir", 0, CLI_LIST, &(g)->dirs, "HOST[:GUEST]", "let the program read this directory, under the name GUEST"},               \
-      {"env", 0, CLI_LIST, &(g)->env, "NAME=VALUE", "set an environment variable; none is inherited"}, {                           \
-    "deterministic", 0, CLI_FLAG, &(g)->is_deterministic, NULL, "clocks stand at 0, random numbers come from a fixed seed"         \
-  }
+#define GUEST_OPTIONS(g)                                                                                                    \
+  {"invoke", 0, CLI_TEXT, &(g)->invoke, "NAME", "call this export with ARGS, print its results one per line"},              \
+  {"gas-limit", 0, CLI_NUMBER, &(g)->gas_limit, "N", "end with out of gas beyond N (k M G T allowed); unlimited unless told"}, \
+  {"schedule", 0, CLI_TEXT, &(g)->schedule_path, "FILE",                                                                    \
+   "prices, as `gasworks schedule --text` prints them; built in unless told"},                                              \
+  {"max-memory", 0, CLI_SIZE, &(g)->max_memory, "BYTES",                                                                    \
+   "limit of each memory (K M G allowed); the module's own unless told"},                                                   \
+  {"max-stack", 0, CLI_U32, &(g)->max_stack, "BYTES", "limit of the logical stack; 1 MiB unless told"},                     \
+  {"dir", 0, CLI_LIST, &(g)->dirs, "HOST[:GUEST]", "let the program read this directory, under the name GUEST"},            \
+  {"env", 0, CLI_LIST, &(g)->env, "NAME=VALUE", "set an environment variable; none is inherited"},                          \
+  {"unknown-imports-trap", 0, CLI_FLAG, &(g)->accepts_unknown, NULL,                                                        \
+   "run a module with unknown imports; calling one is a trap"},                                                             \
+  {"deterministic", 0, CLI_FLAG, &(g)->is_deterministic, NULL,                                                              \
+   "clocks stand at 0, random numbers come from a fixed seed"}
+/* clang-format on */
 
 /* Reads the module and makes the host side. `arguments` must live as long as the guest. */
 bool guest_load(struct guest *g, int n_arguments, char **arguments, struct gw_error *err);

@@ -92,7 +92,7 @@ bool cli_parse_number(const char *text, uint64_t unit, uint64_t *out) {
   return true;
 }
 
-static void list_add(struct cli_list *list, const char *item) {
+void cli_list_add(struct cli_list *list, const char *item) {
   const char **items = realloc(list->items, (list->n + 2) * sizeof *items);
   if (!items) abort();
   items[list->n++] = item;
@@ -136,7 +136,7 @@ static bool set_value(const struct cli_option *o, const char *text) {
   case CLI_NUMBER: return cli_parse_number(text, 1000, o->target);
   case CLI_SIZE: return cli_parse_number(text, 1024, o->target);
   case CLI_TEXT: *(const char **)o->target = text; return true;
-  case CLI_LIST: list_add(o->target, text); return true;
+  case CLI_LIST: cli_list_add(o->target, text); return true;
   }
   return false;
 }

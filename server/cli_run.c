@@ -72,7 +72,7 @@ static void print_stats(const struct run *r, const struct run_stats *s) {
   if (!r->wants_json) {
     fprintf(stderr, "%-12s %12llu\n", "gas", (unsigned long long)s->gas);
     fprintf(stderr, "%-12s %12llu bytes\n", "memory", (unsigned long long)s->memory);
-    fprintf(stderr, "%-12s %12zu bytes\n", "module", r->guest.bytes.size);
+    fprintf(stderr, "%-12s %12zu bytes\n", "module", r->guest.module_bytes);
     fprintf(stderr, "%-12s %12zu bytes\n", "code", s->module.code_bytes);
     for (size_t i = 0; i < n_times; i++) fprintf(stderr, "%-12s %12.3f ms\n", times[i].name, times[i].seconds * 1e3);
     if (r->wants_profile && r->guest.instance) cli_print_profile(r->guest.instance);
@@ -82,7 +82,7 @@ static void print_stats(const struct run *r, const struct run_stats *s) {
   cli_json_count(json, "gas", s->gas);
   cJSON_AddNullToObject(json, "instructions"); /* compiled code does not count them */
   cli_json_count(json, "memory_bytes", s->memory);
-  cli_json_count(json, "module_bytes", r->guest.bytes.size);
+  cli_json_count(json, "module_bytes", r->guest.module_bytes);
   cli_json_count(json, "code_bytes", s->module.code_bytes);
   cJSON_AddNumberToObject(json, "exit_code", s->exit_code);
   for (size_t i = 0; i < n_times; i++) cJSON_AddNumberToObject(seconds, times[i].name, times[i].seconds);
