@@ -2,7 +2,7 @@
 // Random modules made by Binaryen: what V8 and this engine make of them must agree, and -O2, -O0 and the precise tier must agree in
 // gas too. What memories hold after an access out of bounds must be the same in V8 and in the precise tier.
 //
-//   against_v8.js PROGRAM WASM_OPT [--seconds S] [--count N] [--seed N] [--keep-going]
+//   against_v8.js PROGRAM WASM_OPT [--seconds S] [--count N] [--seed N] [--failures N] [--keep-going]
 //
 // PROGRAM is build/*/against_v8, WASM_OPT the script of that name in npm's binaryen. A seed always gives the same module.
 // Modules on which somebody disagrees stay in $TMPDIR/gasworks-against-v8. What is known to differ: docs/fuzzing.md.
@@ -14,7 +14,7 @@ const { spawn } = require('child_process');
 const { parseArgs } = require('util');
 const { closeModule } = require('./closed_module.js');
 
-const BATCH = 25, MOST_FAILURES = 10;
+const BATCH = 25;
 
 // Which features a module may use: by its seed, in turn. `pass` runs on what was generated.
 const base = ['sign-ext', 'mutable-globals', 'nontrapping-float-to-int', 'bulk-memory', 'multivalue', 'extended-const'];
@@ -70,7 +70,7 @@ async function makeModule(generate, directory, seed) {
   const features = ['--mvp-features', ...profile.features.map((f) => `--enable-${f}`)];
   const more = profile.pass ? [profile.pass] : [];
   if (!(await generate([input, '-ttf', '--denan', ...features, ...more, '-o', output]))) return null;
-  const bytes = closeModule(fs.readFileSync(output));
+  const bytes = closeModule(fs.readFileSync(output), { seed, features: profile.features });
   fs.writeFileSync(output, bytes);
   return { seed, profile, path: output, bytes };
 }
@@ -232,7 +232,7 @@ async function main() {
     allowPositionals: true,
     options: {
       seconds: { type: 'string', default: '15' }, count: { type: 'string', default: 'Infinity' },
-      seed: { type: 'string', default: '1' }, 'keep-going': { type: 'boolean', default: false },
+      seed: { type: 'string', default: '1' }, failures: { type: 'string', default: '10' }, 'keep-going': { type: 'boolean', default: false },
     },
   });
   const end = Date.now() + Number(values.seconds) * 1000;
@@ -240,7 +240,7 @@ async function main() {
   const generate = loadGenerator(path.resolve(script));
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'against-v8-'));
   const tally = { passed: 0, failed: 0, skipped: 0, compared: 0, calls: 0, trapped: 0, exhausted: 0 };
-  for (let seed = Number(values.seed); seed < last && Date.now() < end && (values['keep-going'] || tally.failed < MOST_FAILURES);) {
+  for (let seed = Number(values.seed); seed < last && Date.now() < end && (values['keep-going'] || tally.failed < Number(values.failures));) {
     const modules = [];
     for (const stop = Math.min(seed + BATCH, last); seed < stop; seed++) {
       const module = await makeModule(generate, directory, seed);

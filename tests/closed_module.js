@@ -4,9 +4,12 @@
 //     they come first in their index spaces either way, so no index changes;
 //   - for every exported function there is one, "%f0", ..., without parameters: it passes constants and returns integers only
 //     (floats as their bits, any NaN as one, vectors as two i64, references as whether they are null);
-//   - one more, "%g", returns all globals so; every memory is exported as "%m0", ...
+//   - one more, "%a", does random arithmetic (arithmetic.js), and "%g" returns all globals; every memory is exported as "%m0", ...
 // Only what Binaryen's generator makes without GC is understood.
 
+const { makeArithmetic } = require('./arithmetic.js');
+
+const STEPS = 300;
 const SECTION = { type: 1, import: 2, func: 3, memory: 5, tag: 13, global: 6, export: 7, code: 10 };
 const ORDER = [1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11];
 const KIND = { func: 0, table: 1, memory: 2, global: 3, tag: 4 };
@@ -225,6 +228,13 @@ function getter(globals) {
 
 // --- the whole
 
+// Whether memory 0 has 32-bit indices and a page of 64 KiB at least.
+function startsWithPage(content) {
+  if (!content) return false;
+  const r = new Reader(content);
+  return r.u32() > 0 && r.byte() < 4 && r.u32() > 0;
+}
+
 function readModule(bytes) {
   const sections = readSections(bytes);
   const { types, groups, raw } = readTypes(sections.get(SECTION.type));
@@ -241,21 +251,31 @@ function readModule(bytes) {
     globals: [...of(KIND.global).map((i) => i.type), ...readGlobalTypes(sections.get(SECTION.global))],
     exports: exports.list(() => ({ name: exports.name(), kind: exports.byte(), index: exports.u32() })),
     memories: readList(sections.get(SECTION.memory)).count,
+    has32BitMemory: startsWithPage(sections.get(SECTION.memory)),
   };
 }
 
+// A function of random arithmetic, which returns all of its locals in the end.
+function storm({ seed, features }, m) {
+  const { code, locals } = makeArithmetic(seed, STEPS, features, m.has32BitMemory);
+  const values = locals.map((type, i) => asIntegers(type, [0x20, ...u32(i)]));
+  return { name: '%a', body: body(locals, [...code, ...values.flatMap((v) => v.code)]), results: values.flatMap((v) => v.types) };
+}
+
 // The functions added for the outside: [{name, body, results}].
-function makeProbes(m) {
+function makeProbes(m, options) {
   const calls = m.exports
     .filter((e) => e.kind === KIND.func)
     .map((e, i) => ({ name: `%f${i}`, ...caller(m.types[m.funcs[e.index]], e.index, i) }))
     .filter((probe) => probe.body);
+  if (options?.features.includes('multivalue')) calls.push(storm(options, m));
   return [...calls, { name: '%g', ...getter(m.globals) }];
 }
 
-function closeModule(bytes) {
+// `options`: { seed, features } for random arithmetic, or nothing.
+function closeModule(bytes, options) {
   const m = readModule(bytes);
-  const probes = makeProbes(m);
+  const probes = makeProbes(m, options);
   const more = (id, before, after = []) => {
     const { count, raw } = readList(m.sections.get(id));
     if (before.length + after.length + count === 0) return;
