@@ -26,7 +26,9 @@ struct gw_module {
   _Atomic(struct code *) codes[2];
   pthread_mutex_t precise_lock;   /* held while translating for the precise tier, which never waits for the compiler */
   struct precise_module *precise; /* NULL until an instance of the precise tier needs it, under precise_lock */
-  struct gas_blocks blocks[2];    /* of each of the codes, where the engine profiles */
+  pthread_mutex_t source_lock;
+  struct source_info *source;  /* NULL until a trap asks for source lines; under source_lock */
+  struct gas_blocks blocks[2]; /* of each of the codes, where the engine profiles */
   double seconds_decode, seconds_validate;
 };
 

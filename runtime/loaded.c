@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "runtime/precise.h"
+#include "runtime/source.h"
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -42,6 +43,7 @@ struct gw_module *gw_module_create(struct gw_engine *engine, const void *bytes, 
   crypto_generichash(module->digest, sizeof module->digest, copy, size, NULL, 0);
   pthread_mutex_init(&module->compile_lock, NULL);
   pthread_mutex_init(&module->precise_lock, NULL);
+  pthread_mutex_init(&module->source_lock, NULL);
   return module;
 fail:
   free(copy);
@@ -64,6 +66,8 @@ void gw_module_release(struct gw_module *module) {
   precise_module_destroy(module->precise);
   pthread_mutex_destroy(&module->compile_lock);
   pthread_mutex_destroy(&module->precise_lock);
+  source_destroy(module->source);
+  pthread_mutex_destroy(&module->source_lock);
   module_clear(&module->decoded);
   free(module->bytes);
   free(module);

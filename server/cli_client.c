@@ -114,6 +114,7 @@ bool client_send(const struct client_request *request, struct client_reply *repl
 void client_reply_clear(struct client_reply *reply) {
   buffer_clear(&reply->headers);
   buffer_clear(&reply->body);
+  buffer_clear(&reply->backtrace);
 }
 
 /* Problem documents carry the titles of the error table and the messages of the trap table: back to the same code here, so that
@@ -130,7 +131,7 @@ static struct gw_error problem_code(const cJSON *problem, long status) {
   return (struct gw_error){.code = status == 404 ? GW_ERROR_NOT_FOUND : GW_ERROR_REQUEST};
 }
 
-bool client_problem(const struct client_reply *reply, struct gw_error *err) {
+bool client_problem(struct client_reply *reply, struct gw_error *err) {
   cJSON *json = reply->is_problem ? cJSON_Parse((const char *)reply->body.bytes) : NULL;
   struct gw_error found = problem_code(json, reply->status);
   const char *detail = cJSON_GetStringValue(cJSON_GetObjectItem(json, "detail"));
@@ -140,6 +141,12 @@ bool client_problem(const struct client_reply *reply, struct gw_error *err) {
   else
     error_set(err, found.code, "the answer was HTTP %ld", reply->status);
   err->trap = found.trap;
+  const cJSON *line;
+  cJSON_ArrayForEach(line, cJSON_GetObjectItem(json, "backtrace")) {
+    const char *text = cJSON_GetStringValue(line);
+    bool is_call = text && text[0] >= '0' && text[0] <= '9';
+    if (text) buffer_format(&reply->backtrace, "%s%s\n", !is_call ? "      " : text[1] == ':' ? "   " : "  ", text);
+  }
   cJSON_Delete(json);
   return false;
 }

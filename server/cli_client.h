@@ -14,8 +14,9 @@ struct client_request {
 
 struct client_reply {
   long status;
-  struct buffer headers; /* status line and header lines, if wanted */
-  struct buffer body;    /* NUL behind its end */
+  struct buffer backtrace; /* lines as `run` prints them */
+  struct buffer headers;   /* status line and header lines, if wanted */
+  struct buffer body;      /* NUL behind its end */
   bool has_gas, is_problem;
   uint64_t gas; /* Gasworks-Gas */
 };
@@ -27,7 +28,8 @@ const char *client_default_server(void);
 bool client_send(const struct client_request *request, struct client_reply *reply, struct gw_error *err);
 void client_reply_clear(struct client_reply *reply);
 
-/* Turns a reply of status 400 and above into an error, with the words of its problem document. Always returns false. */
-bool client_problem(const struct client_reply *reply, struct gw_error *err);
+/* Turns a reply of status 400 and above into an error, with the words of its problem document, and
+ * fills reply->backtrace if there is one in it. Always returns false. */
+bool client_problem(struct client_reply *reply, struct gw_error *err);
 
 #endif

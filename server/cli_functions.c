@@ -37,8 +37,10 @@ static double number_of(const cJSON *object, const char *name) {
 }
 
 static int finish(bool ok, struct client_reply *reply, const struct gw_error *err) {
+  int exit_code = ok ? 0 : cli_fail(err);
+  if (!ok) fwrite(reply->backtrace.bytes, 1, reply->backtrace.size, stderr);
   client_reply_clear(reply);
-  return ok ? 0 : cli_fail(err);
+  return exit_code;
 }
 
 /* --- deploy ------------------------------------------------------------------------------------------------------ */
@@ -126,7 +128,7 @@ static bool invoke(struct invocation *v, const char *name, struct client_reply *
 }
 
 /* A problem document is the server's word and becomes a sentence; any other body is the function's and is shown. */
-static bool show_invoked(const struct invocation *v, const struct client_reply *reply, struct gw_error *err) {
+static bool show_invoked(const struct invocation *v, struct client_reply *reply, struct gw_error *err) {
   fwrite(reply->headers.bytes, 1, reply->headers.size, stdout);
   bool is_sentence = reply->status >= 400 && reply->is_problem && !v->wants_headers;
   if (!is_sentence) fwrite(reply->body.bytes, 1, reply->body.size, stdout);

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "frontend/types.h"
+#include "runtime/abort.h"
 #include "runtime/store.h"
 #include "server/cli_gas.h"
 #include "server/cli_values.h"
@@ -43,10 +44,11 @@ static bool resolve_unknown(struct guest *g, const struct gw_import *import, str
   return true;
 }
 
-/* WASI first, then the handler interface: a function may use both. */
+/* WASI first, then the handler interface: a function may use both. `env.abort` is AssemblyScript's. */
 static bool resolve(void *env, const struct gw_import *import, struct gw_extern *out) {
   struct guest *g = env;
-  return wasi_resolve(g->wasi, import, out) || handler_resolve(&g->handler, import, out) || resolve_unknown(g, import, out);
+  return wasi_resolve(g->wasi, import, out) || handler_resolve(&g->handler, import, out) || abort_resolve(NULL, import, out) ||
+         resolve_unknown(g, import, out);
 }
 
 static bool check_env(const struct guest *g, struct gw_error *err) {

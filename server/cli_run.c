@@ -1,6 +1,7 @@
 /* gasworks run: a WASI program with the real standard streams, one export with arguments, or a handler with an empty request. */
 #include "frontend/types.h"
 #include "runtime/store.h"
+#include "server/backtrace.h"
 #include "server/cli_gas.h"
 #include "server/cli_guest.h"
 #include "server/cli_profile.h"
@@ -102,18 +103,12 @@ static void show_stats(const struct run *r, int exit_code) {
 
 /* --- the verb ---------------------------------------------------------------------------------------------------- */
 
-/* The calls that led to a trap, innermost first; the precise tier knows them. */
+/* The precise tier knows the calls that led to a trap. */
 static void print_backtrace(const struct run *r) {
-  enum { MOST = 16 };
-  struct precise_place places[MOST];
-  char name[128];
-  size_t n = precise_backtrace(r->guest.store, places, MOST);
-  for (size_t i = 0; i < n && i < MOST; i++) {
-    const struct module *m = gw_module_decoded(gw_instance_module(places[i].instance));
-    fprintf(stderr, "  %2zu: %s at byte 0x%llx\n", i, func_display_name(m, places[i].func, name, sizeof name),
-            (unsigned long long)places[i].offset);
-  }
-  if (n > MOST) fprintf(stderr, "  ... %zu more\n", n - MOST);
+  struct buffer text = {0};
+  backtrace_append(r->guest.store, &text);
+  fwrite(text.bytes, 1, text.size, stderr);
+  buffer_clear(&text);
 }
 
 static bool stays_stopped(void *trace) {

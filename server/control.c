@@ -86,7 +86,7 @@ static void put_work(uv_work_t *work) {
 static void put_failed(struct connection *c, const struct task *task) {
   const struct gw_error *err = &task->error;
   if (err->code != GW_ERROR_TRAP) {
-    reply_error(c, err, task->name, NULL);
+    reply_error(c, err, task->name, NULL, NULL);
     return;
   }
   reply_problem(c, PROBLEM(.status = 422, .title = gw_error_title(err->code), .detail = err->message, .function = task->name,
@@ -124,7 +124,7 @@ static void delete_done(uv_work_t *work, int status) {
   if (task->ok)
     reply_empty(c, 204);
   else
-    reply_error(c, &task->error, task->name, NULL);
+    reply_error(c, &task->error, task->name, NULL, NULL);
   task_destroy(task);
 }
 

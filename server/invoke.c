@@ -21,6 +21,7 @@
 #include "frontend/module.h"
 #include "runtime/cgi.h"
 #include "runtime/trap.h"
+#include "server/backtrace.h"
 #include "server/pool.h"
 #include "server/reply.h"
 #include "server/request.h"
@@ -112,15 +113,31 @@ static void end(struct invocation *inv) {
   loop_of(inv)->n_running--;
 }
 
+/* The calls that led to a trap, where the precise tier met it, NUL-terminated; and a word of it in the log. */
+static void report_trap(struct invocation *inv, const struct gw_error *err, struct buffer *backtrace) {
+  struct loop *loop = loop_of(inv);
+  struct buffer text = {0};
+  if (err->code != GW_ERROR_TRAP || !inv->slot || inv->slot->tier != GW_TIER_PRECISE) return;
+  backtrace_append(inv->slot->store, backtrace);
+  buffer_format(&text, "trap: %s\n", err->message);
+  buffer_append(&text, backtrace->bytes, backtrace->size);
+  log_function(&loop->log, loop_now(loop), inv->slot->function->name, text.bytes, text.size);
+  buffer_append(backtrace, "", 1);
+  buffer_clear(&text);
+}
+
 static void end_with_error(struct invocation *inv, const struct gw_error *err) {
   struct connection *c = inv->connection;
+  struct buffer backtrace = {0};
   uint64_t gas = gas_used(inv);
   bool has_run = inv->slot != NULL;
   abort_txn(inv);
   write_logs(inv);
+  report_trap(inv, err, &backtrace);
   release_slot(inv);
   end(inv);
-  reply_error(c, err, c->request.name, has_run ? &gas : NULL);
+  reply_error(c, err, c->request.name, has_run ? &gas : NULL, (const char *)backtrace.bytes);
+  buffer_clear(&backtrace);
 }
 
 static void end_with_reply(struct invocation *inv) {

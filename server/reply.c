@@ -118,6 +118,18 @@ static void problem_type(const char *title, char *out, size_t size) {
   out[n] = 0;
 }
 
+/* An array of its lines, without what aligns them. */
+static cJSON *backtrace_lines(const char *text) {
+  cJSON *array = cJSON_CreateArray();
+  char line[512];
+  for (const char *end; (end = strchr(text, '\n')); text = end + 1) {
+    const char *at = text + strspn(text, " ");
+    snprintf(line, sizeof line, "%.*s", (int)(end - at), at);
+    cJSON_AddItemToArray(array, cJSON_CreateString(line));
+  }
+  return array;
+}
+
 static char *problem_text(const struct problem *p, const char *title) {
   char type[128];
   cJSON *json = cJSON_CreateObject();
@@ -128,6 +140,7 @@ static char *problem_text(const struct problem *p, const char *title) {
   if (p->detail) cJSON_AddStringToObject(json, "detail", p->detail);
   if (p->function) cJSON_AddStringToObject(json, "function", p->function);
   if (p->trap) cJSON_AddStringToObject(json, "trap", p->trap);
+  if (p->backtrace && *p->backtrace) cJSON_AddItemToObject(json, "backtrace", backtrace_lines(p->backtrace));
   if (p->has_gas) cJSON_AddNumberToObject(json, "gas", (double)p->gas);
   if (p->offset != GW_NO_OFFSET) cJSON_AddNumberToObject(json, "offset", (double)p->offset);
   char *text = cJSON_PrintUnformatted(json);
@@ -153,7 +166,8 @@ void reply_problem(struct connection *c, const struct problem *p) {
   cJSON_free(text);
 }
 
-void reply_error(struct connection *c, const struct gw_error *err, const char *function, const uint64_t *gas) {
+void reply_error(struct connection *c, const struct gw_error *err, const char *function, const uint64_t *gas,
+                 const char *backtrace) {
   bool is_trap = err->code == GW_ERROR_TRAP;
   struct problem p = {
       .status = (uint32_t)gw_error_http_status(err),
@@ -161,6 +175,7 @@ void reply_error(struct connection *c, const struct gw_error *err, const char *f
       .detail = err->message,
       .function = function,
       .trap = is_trap ? gw_trap_message(err->trap) : NULL,
+      .backtrace = backtrace,
       .offset = err->code == GW_ERROR_MALFORMED || err->code == GW_ERROR_INVALID ? err->offset : GW_NO_OFFSET,
       .gas = gas ? *gas : 0,
       .has_gas = gas != NULL,

@@ -16,8 +16,9 @@ struct problem {
   const char *detail;   /* NULL: none */
   const char *function; /* and so on */
   const char *trap;
-  const char *allow; /* Allow header of a 405 */
-  uint64_t offset;   /* GW_NO_OFFSET: none */
+  const char *backtrace; /* lines, innermost call first; NULL or "": none */
+  const char *allow;     /* Allow header of a 405 */
+  uint64_t offset;       /* GW_NO_OFFSET: none */
   uint64_t gas;
   bool has_gas;
   uint32_t retry_after; /* seconds, 0: none */
@@ -27,8 +28,9 @@ struct problem {
 #define PROBLEM(...) (&(struct problem){.offset = GW_NO_OFFSET, __VA_ARGS__})
 
 void reply_problem(struct connection *c, const struct problem *problem);
-/* A problem made from an error. `function` may be NULL. */
-void reply_error(struct connection *c, const struct gw_error *err, const char *function, const uint64_t *gas);
+/* A problem made from an error. `function`, `gas` and `backtrace` may be NULL. */
+void reply_error(struct connection *c, const struct gw_error *err, const char *function, const uint64_t *gas,
+                 const char *backtrace);
 /* Consumes `json`. */
 void reply_json(struct connection *c, uint32_t status, cJSON *json);
 void reply_empty(struct connection *c, uint32_t status);

@@ -1,6 +1,7 @@
 #include "server/slot.h"
 
 #include "base/error.h"
+#include "runtime/abort.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@ enum {
 
 static bool slot_resolve(void *env, const struct gw_import *import, struct gw_extern *out) {
   struct slot *slot = env;
-  if (handler_resolve(&slot->handler, import, out)) return true;
+  if (handler_resolve(&slot->handler, import, out) || abort_resolve(NULL, import, out)) return true;
   return slot->wasi && wasi_resolve(slot->wasi, import, out);
 }
 

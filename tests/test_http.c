@@ -45,8 +45,8 @@ static char *data_dir;
 #define WAT_UNREACHABLE "(module (func (export \"handle\") unreachable))"
 #define WAT_DIVIDE "(module (func (export \"handle\") (drop (i32.div_u (i32.const 1) (i32.const 0)))))"
 #define WAT_BOUNDS "(module (memory 1) (func (export \"handle\") (drop (i32.load (i32.const 0x7fffffff)))))"
-#define WAT_FAULT                                                                         \
-  "(module (memory 1) (func (export \"handle\") (i32.store (i32.const 0) (i32.const 1))"  \
+#define WAT_FAULT                                                                        \
+  "(module (memory 1) (func (export \"handle\") (i32.store (i32.const 0) (i32.const 1))" \
   "(drop (i32.load (i32.const 0x7fffffff)))))"
 #define WAT_LATE "(module " IMPORT("clock_ms", "(result i64)") "(func (export \"handle\") (drop (call $clock_ms)) unreachable))"
 #define WAT_RECURSE "(module (func $f (export \"handle\") (call $f) (call $f)))"
@@ -75,10 +75,10 @@ static char *data_dir;
 static const struct {
   const char *name, *text;
 } functions[] = {
-    {"hello", WAT_HELLO},   {"echo", WAT_ECHO},       {"path", WAT_PATH},       {"status", WAT_STATUS},
-    {"fresh", WAT_FRESH},   {"init", WAT_INITIALIZE}, {"loop", WAT_LOOP},       {"unreachable", WAT_UNREACHABLE},
-    {"divide", WAT_DIVIDE}, {"bounds", WAT_BOUNDS}, {"fault", WAT_FAULT}, {"late", WAT_LATE},   {"recurse", WAT_RECURSE}, {"counter", WAT_COUNTER},
-    {"cgi", WAT_CGI},       {"exit", WAT_EXIT},
+    {"hello", WAT_HELLO},     {"echo", WAT_ECHO},       {"path", WAT_PATH},   {"status", WAT_STATUS},
+    {"fresh", WAT_FRESH},     {"init", WAT_INITIALIZE}, {"loop", WAT_LOOP},   {"unreachable", WAT_UNREACHABLE},
+    {"divide", WAT_DIVIDE},   {"bounds", WAT_BOUNDS},   {"fault", WAT_FAULT}, {"late", WAT_LATE},
+    {"recurse", WAT_RECURSE}, {"counter", WAT_COUNTER}, {"cgi", WAT_CGI},     {"exit", WAT_EXIT},
 };
 
 static int set_up(void **state) {
@@ -504,6 +504,7 @@ static void test_judge(void **state) {
     assert_int_equal(fault.status, 500);
     assert_non_null(strstr(fault.body, "out of bounds memory access in function handle at byte 0x"));
     assert_int_equal(strtoull(strstr(fault.body, "\"gas\":") + 6, NULL, 10), wanted);
+    assert_non_null(strstr(fault.body, "\"backtrace\":[\"0: handle at byte 0x"));
     reply_clear(&fault);
   }
   struct reply counted = request(port, "POST", "/f/counter", "x", 1);
@@ -705,16 +706,34 @@ static void test_busy_address(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_keep_alive),   cmocka_unit_test(test_pipelining),      cmocka_unit_test(test_pipelining_slow),
-      cmocka_unit_test(test_byte_by_byte), cmocka_unit_test(test_large_body),      cmocka_unit_test(test_backpressure),
-      cmocka_unit_test(test_head),         cmocka_unit_test(test_expect_continue), cmocka_unit_test(test_malformed),
-      cmocka_unit_test(test_limits),       cmocka_unit_test(test_mutations),       cmocka_unit_test(test_slow_client),
-      cmocka_unit_test(test_routes),       cmocka_unit_test(test_bad_modules),     cmocka_unit_test(test_fresh_instances),
-      cmocka_unit_test(test_same_gas),     cmocka_unit_test(test_reply_headers),   cmocka_unit_test(test_cgi),
+      cmocka_unit_test(test_keep_alive),
+      cmocka_unit_test(test_pipelining),
+      cmocka_unit_test(test_pipelining_slow),
+      cmocka_unit_test(test_byte_by_byte),
+      cmocka_unit_test(test_large_body),
+      cmocka_unit_test(test_backpressure),
+      cmocka_unit_test(test_head),
+      cmocka_unit_test(test_expect_continue),
+      cmocka_unit_test(test_malformed),
+      cmocka_unit_test(test_limits),
+      cmocka_unit_test(test_mutations),
+      cmocka_unit_test(test_slow_client),
+      cmocka_unit_test(test_routes),
+      cmocka_unit_test(test_bad_modules),
+      cmocka_unit_test(test_fresh_instances),
+      cmocka_unit_test(test_same_gas),
+      cmocka_unit_test(test_reply_headers),
+      cmocka_unit_test(test_cgi),
       cmocka_unit_test(test_traps),
-      cmocka_unit_test(test_judge),        cmocka_unit_test(test_state),           cmocka_unit_test(test_state_conflicts),
-      cmocka_unit_test(test_slices),       cmocka_unit_test(test_overload),        cmocka_unit_test(test_shutdown),
-      cmocka_unit_test(test_grace),        cmocka_unit_test(test_sigterm),         cmocka_unit_test(test_busy_address),
+      cmocka_unit_test(test_judge),
+      cmocka_unit_test(test_state),
+      cmocka_unit_test(test_state_conflicts),
+      cmocka_unit_test(test_slices),
+      cmocka_unit_test(test_overload),
+      cmocka_unit_test(test_shutdown),
+      cmocka_unit_test(test_grace),
+      cmocka_unit_test(test_sigterm),
+      cmocka_unit_test(test_busy_address),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

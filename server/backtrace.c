@@ -1,0 +1,59 @@
+#include "server/backtrace.h"
+
+#include "frontend/module.h"
+#include "runtime/source.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MOST_CALLS = 16, MOST_INLINED = 8, NAME_SIZE = 128 };
+
+/* Names and paths are the module's: control characters stay out of terminals and logs. */
+static void append_safe(struct buffer *out, const char *text, size_t most) {
+  for (size_t i = 0; text[i] && i < most; i++) {
+    unsigned char c = (unsigned char)text[i];
+    buffer_append(out, c < 32 || c == 127 ? "?" : text + i, 1);
+  }
+}
+
+static void append_line(struct buffer *out, const struct source_place *s) {
+  enum { MOST_PATH = 200 };
+  if (!s->file) return;
+  buffer_append_string(out, ", ");
+  append_safe(out, s->file, MOST_PATH);
+  if (s->line) buffer_format(out, ":%" PRIu32, s->line);
+  if (s->line && s->column) buffer_format(out, ":%" PRIu32, s->column);
+}
+
+/* Compilers' own spelling of C++ and Rust names: what the debug information calls the function reads better. */
+static bool is_mangled(const char *name) { return strncmp(name, "_ZN", 3) == 0 || strncmp(name, "_R", 2) == 0; }
+
+static void append_call(const struct precise_place *place, size_t index, struct buffer *out) {
+  char name[NAME_SIZE];
+  struct source_place sources[MOST_INLINED];
+  struct gw_module *module = gw_instance_module(place->instance);
+  const struct module *m = gw_module_decoded(module);
+  size_t n = source_find(module, place->offset, sources, MOST_INLINED);
+  func_display_name(m, place->func, name, sizeof name);
+  bool is_named = m->funcs[place->func].name.size && !is_mangled(name), is_inlined = n > 1 && sources[0].function;
+  buffer_format(out, "  %2zu: ", index);
+  append_safe(out, is_inlined || (n == 1 && !is_named && sources[0].function) ? sources[0].function : name, NAME_SIZE);
+  buffer_format(out, " at byte 0x%" PRIx64, place->offset);
+  if (n) append_line(out, &sources[0]);
+  buffer_append_string(out, "\n");
+  for (size_t i = 1; i < n; i++) {
+    bool is_last = i + 1 == n;
+    buffer_append_string(out, "      inlined into ");
+    append_safe(out, (is_last && is_named) || !sources[i].function ? name : sources[i].function, NAME_SIZE);
+    append_line(out, &sources[i]);
+    buffer_append_string(out, "\n");
+  }
+}
+
+void backtrace_append(const struct gw_store *store, struct buffer *out) {
+  struct precise_place places[MOST_CALLS];
+  size_t n = precise_backtrace(store, places, MOST_CALLS);
+  for (size_t i = 0; i < n && i < MOST_CALLS; i++) append_call(&places[i], i, out);
+  if (n > MOST_CALLS) buffer_format(out, "  ... %zu more\n", n - MOST_CALLS);
+}

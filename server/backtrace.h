@@ -1,0 +1,13 @@
+/* The calls that led to a trap, as the command line, replies and the server's log show them. */
+#ifndef SERVER_BACKTRACE_H
+#define SERVER_BACKTRACE_H
+
+#include "base/buffer.h"
+#include "runtime/precise.h"
+
+/* Appends a line for each call, innermost first, after a trap in a store of the precise tier and before that runs anything else:
+ *   "   0: FUNCTION at byte 0xOFFSET, FILE:LINE:COLUMN", then "      inlined into FUNCTION, FILE:LINE:COLUMN"
+ * where the module has debug information; the bare name and offset where not. */
+void backtrace_append(const struct gw_store *store, struct buffer *out);
+
+#endif

@@ -1,0 +1,266 @@
+/* Source lines of traps: against llvm-symbolizer for C, by name and line for Rust and AssemblyScript, and with damaged debug
+ * information, which may say anything but must not crash. */
+#define _GNU_SOURCE /* memmem */
+#include "runtime/source.h"
+
+#include "base/buffer.h"
+#include "frontend/instruction.h"
+#include "frontend/module.h"
+#include "runtime/engine.h"
+#include "runtime/instance.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static const char c_source[] = //
+    "__attribute__((always_inline)) static inline int third(volatile int *p, int i) {\n"
+    "  return p[i];\n"
+    "}\n"
+    "__attribute__((always_inline)) static inline int second(volatile int *p, int i) {\n"
+    "  int x = third(p, i * 2);\n"
+    "  return x + 1;\n"
+    "}\n"
+    "__attribute__((noinline)) static int loop(int n) {\n"
+    "  int s = 0;\n"
+    "  for (int i = 0; i < n; i++)\n"
+    "    s ^= second((volatile int *)64, i & 7) << (i & 3);\n"
+    "  return s;\n"
+    "}\n"
+    "__attribute__((export_name(\"f\"))) int f(int i) {\n"
+    "  int y = second((volatile int *)0, i);\n"
+    "  return y * loop(i);\n"
+    "}\n";
+
+static const char rust_source[] = //
+    "#[inline(always)]\n"
+    "fn check(v: &[i32], i: usize) -> i32 { v[i] + 1 }\n"
+    "#[inline(never)]\n"
+    "fn work(n: usize) -> i32 { let v = vec![1, 2, 3]; check(&v, n) }\n"
+    "fn main() { println!(\"{}\", work(std::env::args().count() + 4)); }\n";
+
+static const char script_source[] = //
+    "function inner(n: i32): i32 {\n"
+    "  if (n > 3) throw new Error(\"too much\");\n"
+    "  return n;\n"
+    "}\n"
+    "export function f(n: i32): i32 { return inner(n) + 1; }\n";
+
+static char directory[] = "/tmp/gasworks-source-XXXXXX";
+static struct gw_engine *engine;
+
+static void write_file(const char *name, const char *text) {
+  char path[96];
+  snprintf(path, sizeof path, "%s/%s", directory, name);
+  FILE *f = fopen(path, "w");
+  assert_non_null(f);
+  assert_true(fputs(text, f) >= 0);
+  fclose(f);
+}
+
+/* What a command prints, NUL-terminated, run in the directory; clear it. */
+static struct buffer run(const char *format, ...) {
+  char command[1024];
+  struct buffer out = {0};
+  int n = snprintf(command, sizeof command, "exec 2>&1; cd %s; ", directory);
+  va_list args;
+  va_start(args, format);
+  vsnprintf(command + n, sizeof command - (size_t)n, format, args);
+  va_end(args);
+  FILE *pipe = popen(command, "r");
+  assert_non_null(pipe);
+  for (size_t got = 1; got > 0; out.size += got) got = fread(buffer_reserve(&out, 4096), 1, 4096, pipe);
+  pclose(pipe);
+  buffer_append(&out, "", 1);
+  return out;
+}
+
+static void expect_in(const struct buffer *text, const char *wanted) {
+  if (!strstr((const char *)text->bytes, wanted)) fail_msg("no \"%s\" in: %s", wanted, (const char *)text->bytes);
+}
+
+static struct buffer read_module(const char *name) {
+  char path[96];
+  struct buffer bytes = {0};
+  struct gw_error err = {0};
+  snprintf(path, sizeof path, "%s/%s", directory, name);
+  if (!buffer_read_file(&bytes, path, 64 << 20, &err)) fail_msg("%s", err.message);
+  return bytes;
+}
+
+/* --- against llvm-symbolizer --------------------------------------------------------------------------------------- */
+
+/* Every level of inlining at `offset` as it prints them without functions: "FILE:LINE:COLUMN", a line each. */
+static void print_places(struct gw_module *module, uint64_t offset, struct buffer *out) {
+  struct source_place places[16];
+  size_t n = source_find(module, offset, places, 16);
+  for (size_t i = 0; i < n; i++) {
+    if (!places[i].file) fail_msg("no file at 0x%llx", (unsigned long long)offset);
+    buffer_format(out, "%s:%u:%u\n", places[i].file, places[i].line, places[i].column);
+  }
+  buffer_append_string(out, "\n");
+}
+
+static uint64_t code_offset(const struct module *m) { return (uint64_t)(m->funcs[m->n_imported_funcs].body - m->bytes); }
+
+/* All instructions of all functions, in one run of the symbolizer. Its addresses count from the code section's contents, which
+ * begin a size and a count of functions before the first body. */
+static void compare_with_symbolizer(const char *flags) {
+  struct gw_error err = {0};
+  struct buffer out = run("clang-22 --target=wasm32 -g %s --no-wasm-opt -nostdlib -Wl,--no-entry c.c -o c.wasm", flags);
+  assert_string_equal((const char *)out.bytes, "");
+  buffer_clear(&out);
+  struct buffer bytes = read_module("c.wasm"), addresses = {0}, ours = {0};
+  struct gw_module *module = gw_module_create(engine, bytes.bytes, bytes.size, &err);
+  if (!module) fail_msg("%s", err.message);
+  const struct module *m = gw_module_decoded(module);
+  source_find(module, 1, NULL, 0); /* opens it */
+  out = run(BUILD_DIR "/gasworks inspect c.wasm | awk '/^  0x.* code/ { print $1 }'");
+  uint64_t base = strtoull((const char *)out.bytes, NULL, 16);
+  assert_in_range(base, 8, code_offset(m));
+  buffer_clear(&out);
+  for (uint32_t i = m->n_imported_funcs; i < m->n_funcs; i++) {
+    struct reader r;
+    struct instruction in;
+    reader_init(&r, m->bytes, m->funcs[i].body, m->funcs[i].end, &err);
+    while (instruction_read(&r, &in)) {
+      if (in.op == OP_END) continue; /* the last one belongs to the line of the closing bracket, or to nothing */
+      buffer_format(&addresses, "0x%llx\n", (unsigned long long)(in.offset - base));
+      print_places(module, in.offset, &ours);
+    }
+  }
+  buffer_append(&addresses, "", 1);
+  buffer_append(&ours, "", 1);
+  write_file("addresses", (const char *)addresses.bytes);
+  out = run("llvm-symbolizer-22 --obj=c.wasm --functions=none --inlines <addresses");
+  assert_true(strlen((const char *)out.bytes) > 1000);
+  assert_string_equal((const char *)ours.bytes, (const char *)out.bytes);
+  buffer_clear(&out);
+  buffer_clear(&ours);
+  buffer_clear(&addresses);
+  buffer_clear(&bytes);
+  gw_module_release(module);
+}
+
+static void test_symbolizer(void **state) {
+  (void)state;
+  write_file("c.c", c_source);
+  compare_with_symbolizer("-O1 -gdwarf-5");
+  compare_with_symbolizer("-O2 -gdwarf-4");
+  compare_with_symbolizer("-O0");
+}
+
+/* --- reports ---------------------------------------------------------------------------------------------------------- */
+
+static void test_c_report(void **state) {
+  (void)state;
+  struct buffer out = run("clang-22 --target=wasm32 -g -O1 --no-wasm-opt -nostdlib -Wl,--no-entry c.c -o c.wasm && " BUILD_DIR
+                          "/gasworks run --invoke f c.wasm 1000000");
+  expect_in(&out, "   0: third at byte 0x");
+  expect_in(&out, "/c.c:2:10\n      inlined into second, ");
+  expect_in(&out, "/c.c:5:11\n      inlined into f, ");
+  expect_in(&out, "/c.c:15:11\n");
+  buffer_clear(&out);
+  out = run(BUILD_DIR "/gasworks run --tier precise --invoke f c.wasm 1000000");
+  expect_in(&out, "/c.c:2:10\n      inlined into second, ");
+  buffer_clear(&out);
+}
+
+static void test_rust_report(void **state) {
+  (void)state;
+  write_file("p.rs", rust_source);
+  struct buffer out =
+      run("/usr/bin/rustc --target wasm32-wasi -g -C opt-level=1 p.rs -o p.wasm && " BUILD_DIR "/gasworks run p.wasm");
+  expect_in(&out, "panicked at 'index out of bounds: the len is 3 but the index is 5', p.rs:2:40\n");
+  expect_in(&out, ": check at byte 0x");
+  expect_in(&out, "p.rs:2:40\n      inlined into work, ");
+  expect_in(&out, "p.rs:4:51\n");
+  buffer_clear(&out);
+}
+
+static void test_assemblyscript_report(void **state) {
+  (void)state;
+  static const char asc[] = SOURCE_DIR "/build/tools/node_modules/.bin/asc";
+  write_file("s.ts", script_source);
+  struct buffer out = run("%s s.ts -o s.wasm --debug --runtime stub && " BUILD_DIR "/gasworks run --invoke f s.wasm 9", asc);
+  expect_in(&out, "gasworks: abort: too much, s.ts:2:14\n   0: s/inner at byte 0x");
+  buffer_clear(&out);
+}
+
+/* --- damage ------------------------------------------------------------------------------------------------------------- */
+
+/* Custom sections are not validated: the module stays valid whatever happens to them. A child, so that a crash is one. */
+static void look_at_damaged(struct buffer *bytes, size_t first, unsigned seed) {
+  struct gw_error err = {0};
+  struct source_place places[8];
+  uint32_t x = seed * 2654435761u + 1;
+  for (int i = 0; i < 1 + (int)(seed % 20); i++) {
+    x ^= x << 13, x ^= x >> 17, x ^= x << 5;
+    bytes->bytes[first + x % (bytes->size - first)] = (uint8_t)(x >> 24);
+  }
+  struct gw_module *module = gw_module_create(engine, bytes->bytes, bytes->size, &err);
+  if (!module) return; /* the damage met a section's header */
+  const struct module *m = gw_module_decoded(module);
+  for (uint32_t i = m->n_imported_funcs; i < m->n_funcs; i++)
+    for (const uint8_t *at = m->funcs[i].body; at < m->funcs[i].end; at += 3) {
+      size_t n = source_find(module, (uint64_t)(at - m->bytes), places, 8);
+      for (size_t k = 0; k < n; k++) /* strings end */
+        if ((places[k].file && strlen(places[k].file) > bytes->size) ||
+            (places[k].function && strlen(places[k].function) > bytes->size))
+          abort();
+    }
+  gw_module_release(module);
+}
+
+static void test_damage(void **state) {
+  (void)state;
+  enum { ROUNDS = 2000, SECONDS = 120 };
+  struct buffer whole = read_module("c.wasm"), copy = {0};
+  const uint8_t *first = memmem(whole.bytes, whole.size, ".debug_", 7);
+  assert_non_null(first);
+  pid_t child = fork();
+  if (child == 0) {
+    alarm(SECONDS);
+    for (unsigned seed = 1; seed <= ROUNDS; seed++) {
+      copy.size = 0;
+      buffer_append(&copy, whole.bytes, whole.size);
+      look_at_damaged(&copy, (size_t)(first - whole.bytes), seed);
+    }
+    _exit(0);
+  }
+  int status;
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_int_equal(status, 0);
+  buffer_clear(&whole);
+}
+
+static int setup(void **state) {
+  (void)state;
+  struct gw_error err = {0};
+  engine = gw_engine_create(&(struct gw_engine_options){0}, &err);
+  return engine && mkdtemp(directory) ? 0 : -1;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  gw_engine_destroy(engine);
+  struct buffer out = run("rm -f *; rmdir %s", directory);
+  buffer_clear(&out);
+  return 0;
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_symbolizer),  cmocka_unit_test(test_c_report),
+      cmocka_unit_test(test_rust_report), cmocka_unit_test(test_assemblyscript_report),
+      cmocka_unit_test(test_damage),
+  };
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
