@@ -4,6 +4,7 @@
 
 #include "base/buffer.h"
 #include "gasworks.h"
+#include "server/tier.h"
 
 #include <cjson/cJSON.h>
 
@@ -22,7 +23,7 @@
 enum cli_type {
   CLI_FLAG,   /* no value; bool */
   CLI_ON_OFF, /* "on" or "off"; bool */
-  CLI_TIER,   /* "fast", "precise" or "auto"; enum cli_tier */
+  CLI_TIER,   /* "fast", "precise" or "auto"; enum tier_choice */
   CLI_LEVEL,  /* 0 to 3; uint32_t */
   CLI_U32,    /* decimal; uint32_t */
   CLI_NUMBER, /* decimal, k M G for powers of 1000; uint64_t */
@@ -30,8 +31,6 @@ enum cli_type {
   CLI_TEXT,   /* const char * */
   CLI_LIST,   /* may be given again; struct cli_list */
 };
-
-enum cli_tier { TIER_FAST, TIER_PRECISE, TIER_AUTO };
 
 /* NULL-terminated; zero-initialise, then cli_list_clear. The strings are argv's. */
 struct cli_list {

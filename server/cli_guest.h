@@ -22,7 +22,7 @@ struct guest {
   precise_watch *watch; /* of runs of the precise tier, or NULL */
   void *watch_env;
   bool (*on_stop)(void *watch_env); /* when the watch has stopped the guest: whether it goes on */
-  enum cli_tier tier;
+  enum tier_choice tier;
   uint32_t opt_level, max_stack;
   uint64_t gas_limit, max_memory;
   const char *invoke, *schedule_path;

@@ -117,10 +117,10 @@ static bool set_on_off(const char *text, bool *out) {
   return *out || strcmp(text, "off") == 0;
 }
 
-static bool set_tier(const char *text, enum cli_tier *out) {
+static bool set_tier(const char *text, enum tier_choice *out) {
   static const char *const names[] = {[TIER_FAST] = "fast", [TIER_PRECISE] = "precise", [TIER_AUTO] = "auto"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    *out = (enum cli_tier)i;
+    *out = (enum tier_choice)i;
     if (strcmp(text, names[i]) == 0) return true;
   }
   return false;

@@ -52,6 +52,8 @@ int cli_serve(int argc, char **argv) {
       {"data", 'd', CLI_TEXT, &o.data_dir, "DIR", "where functions and state are kept; gasworks-data unless told"},
       {"workers", 'w', CLI_U32, &o.n_loops, "N", "event loops; one per core unless told"},
       {"optimize", 'O', CLI_LEVEL, &o.opt_level, "0..3", "optimisation level; 2 unless told"},
+      {"tier", 0, CLI_TIER, &o.tier, "fast|precise|auto",
+       "compile functions before their first call, or interpret them, or until they are compiled; auto unless told"},
       {"gas-limit", 0, CLI_NUMBER, &o.gas_limit, "N", "gas of one invocation (k M G T allowed); 10G unless told"},
       {"schedule", 0, CLI_TEXT, &schedule_path, "FILE",
        "prices, as `gasworks schedule --text` prints them; built in unless told"},

@@ -32,6 +32,9 @@ static cJSON *function_json(const struct function *f) {
   cJSON_AddNumberToObject(json, "size", (double)f->size);
   cJSON_AddStringToObject(json, "interface", f->interface == INTERFACE_HANDLE ? "handle" : "cgi");
   cJSON_AddStringToObject(json, "created", created);
+  cJSON_AddStringToObject(json, "tier", function_next_tier(f) == GW_TIER_FAST ? "fast" : "precise");
+  if (function_code_state(f) == CODE_WAITING) cJSON_AddTrueToObject(json, "is_compiling");
+  if (function_code_state(f) == CODE_FAILED) cJSON_AddStringToObject(json, "compile_error", f->code_error.message);
   cJSON_AddNumberToObject(json, "compile_ms", (double)(uint64_t)(f->compile_ms * 10) / 10);
   return json;
 }

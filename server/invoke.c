@@ -11,7 +11,7 @@
  * Compiled code that trapped says what happened, but at memory faults not always after how much gas, and never where in the
  * function. So a trapped invocation runs again in the precise tier, with the same request on the same snapshot, and its trap is
  * the answer. What the first run read of clocks and random numbers was recorded, and the second gets the same. If the tiers
- * disagree, one of them is wrong: the invocation fails with both verdicts, and the log says so.
+ * disagree, one of them is wrong: the invocation fails with both verdicts, and the log and a counter say so.
  *
  * Ownership: the invocation is part of its connection, which stays allocated until connection_replied. Whatever replies comes
  * last in each path here, because the connection may be gone or answer its next request when that returns. */
@@ -126,6 +126,12 @@ static void report_trap(struct invocation *inv, const struct gw_error *err, stru
   buffer_clear(&text);
 }
 
+static void count_end(struct invocation *inv, const struct gw_error *err) {
+  struct metrics *m = &loop_of(inv)->metrics;
+  metrics_add(&m->gas, gas_used(inv));
+  if (err && err->code == GW_ERROR_TRAP) metrics_add(&m->traps[err->trap], 1);
+}
+
 static void end_with_error(struct invocation *inv, const struct gw_error *err) {
   struct connection *c = inv->connection;
   struct buffer backtrace = {0};
@@ -134,6 +140,7 @@ static void end_with_error(struct invocation *inv, const struct gw_error *err) {
   abort_txn(inv);
   write_logs(inv);
   report_trap(inv, err, &backtrace);
+  count_end(inv, err);
   release_slot(inv);
   end(inv);
   reply_error(c, err, c->request.name, has_run ? &gas : NULL, (const char *)backtrace.bytes);
@@ -144,6 +151,7 @@ static void end_with_reply(struct invocation *inv) {
   struct connection *c = inv->connection;
   uint64_t gas = gas_used(inv);
   write_logs(inv);
+  count_end(inv, NULL);
   struct slot *slot = release_slot(inv);
   end(inv);
   reply_function(c, &slot->handler, gas);
@@ -247,7 +255,9 @@ static void start_handler(struct invocation *inv) {
 
 static bool can_be_judged(const struct invocation *inv, const struct gw_error *err) {
   const struct slot *slot = inv->slot;
-  if (inv->is_judged || err->code != GW_ERROR_TRAP || !trap_is_guests(err->trap) || inv->record.is_full) return false;
+  if (inv->is_judged || slot->tier != GW_TIER_FAST || err->code != GW_ERROR_TRAP || !trap_is_guests(err->trap) ||
+      inv->record.is_full)
+    return false;
   return gw_module_decoded(slot->function->module)->start == NO_INDEX; /* a start function would run in one go */
 }
 
@@ -262,6 +272,7 @@ static bool judge(struct invocation *inv, const struct gw_error *err) {
   inv->slot = precise;
   inv->is_judged = true;
   inv->error = *err;
+  metrics_add(&loop_of(inv)->metrics.judgements, 1);
   record_replay(&inv->record, RECORD_ENDS);
   start_run(inv);
   return true;
@@ -275,8 +286,7 @@ static void conclude(struct invocation *inv, struct gw_error *err) {
   error_set(&report, GW_ERROR_TRAP,
             "the tiers disagree about function %s: compiled code says \"%.80s\", the interpreter says \"%.80s\"",
             inv->connection->request.name, inv->error.message, err->code ? err->message : "success");
-  log_function(&loop->log, loop_now(loop), inv->connection->request.name, (const uint8_t *)report.message,
-               strlen(report.message));
+  metrics_add(&loop->metrics.disagreements, 1);
   report.trap = inv->error.trap;
   *err = report;
 }
@@ -362,6 +372,7 @@ static void attempt(struct invocation *inv) {
     end_with_error(inv, &err);
     return;
   }
+  metrics_add(&loop->metrics.invocations[inv->slot->tier], 1);
   if (inv->slot->function->uses_state) inv->txn = state_txn_begin(loop->state, inv->slot->function->name);
   start_run(inv);
 }

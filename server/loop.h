@@ -4,6 +4,7 @@
 #define SERVER_LOOP_H
 
 #include "server/log.h"
+#include "server/metrics.h"
 #include "server/registry.h"
 #include "server/server.h"
 
@@ -62,6 +63,7 @@ struct loop {
   uint32_t n_idle;
   uint64_t random; /* state of loop_random */
 
+  struct metrics metrics;
   struct log log;
   time_t date_second;
   char date[32]; /* for the Date header, IMF-fixdate */

@@ -92,7 +92,7 @@ static bool freshen(struct slot *slot) {
 static struct slot *take_used(struct pool *pool) {
   for (struct slot **at = &pool->loop->used_slots; *at; at = &(*at)->next) {
     struct slot *slot = *at;
-    if (slot->pool != pool || slot->function != pool->function || slot->tier != GW_TIER_FAST) continue;
+    if (slot->pool != pool || slot->function != pool->function || slot->tier != function_tier(pool->function)) continue;
     *at = slot->next;
     return freshen(slot) ? slot : NULL;
   }
@@ -108,17 +108,20 @@ static struct slot *create_slot(struct pool *pool, enum gw_tier tier, struct gw_
 }
 
 struct slot *pool_take(struct pool *pool, struct gw_error *err) {
-  struct slot *slot = pool->idle;
-  if (slot) {
+  enum gw_tier tier = function_tier(pool->function);
+  while (pool->idle) {
+    struct slot *slot = pool->idle;
     pool->idle = slot->next;
     pool->n_idle--;
     pool->loop->n_idle--;
-    pool->n_out++;
-    return slot;
+    if (slot->tier == tier) {
+      pool->n_out++;
+      return slot;
+    }
+    slot_destroy(slot); /* the function has been compiled since */
   }
-  slot = take_used(pool);
-  if (slot) return slot;
-  return create_slot(pool, GW_TIER_FAST, err);
+  struct slot *used = take_used(pool);
+  return used ? used : create_slot(pool, tier, err);
 }
 
 struct slot *pool_take_precise(struct pool *pool, struct gw_error *err) {
@@ -136,8 +139,8 @@ void pools_clean(struct loop *loop) {
     struct slot *slot = loop->used_slots;
     struct pool *pool = slot->pool;
     loop->used_slots = slot->next;
-    bool is_wanted = slot->tier == GW_TIER_FAST && slot->function == pool->function && pool->n_idle < loop->options->max_idle &&
-                     loop->n_idle < LOOP_MAX_IDLE;
+    bool is_wanted = slot->tier == function_tier(slot->function) && slot->function == pool->function &&
+                     pool->n_idle < loop->options->max_idle && loop->n_idle < LOOP_MAX_IDLE;
     if (!is_wanted) {
       pool->n_out--;
       slot_destroy(slot);

@@ -35,7 +35,8 @@ struct registry {
   _Atomic uint64_t epoch;
   pthread_mutex_t writing;
   pthread_rwlock_t table_lock;
-  struct function **functions; /* sorted by name */
+  struct background *background; /* TIER_AUTO: compiles; else NULL */
+  struct function **functions;   /* sorted by name */
   size_t n_functions, capacity;
 };
 
@@ -111,14 +112,34 @@ static bool function_classify(struct function *f, struct gw_error *err) {
   return true;
 }
 
-/* Decode, validate, compile, and one trial instance, which finds unknown imports. */
+/* Decode, validate, compile if calls are to wait for it, and one trial instance, which finds unknown imports. */
 static bool function_prepare(struct function *f, const void *bytes, size_t size, struct gw_error *err) {
   struct registry *r = f->registry;
   f->module = gw_module_create(r->engine, bytes, size, err);
-  if (!f->module || !function_classify(f, err) || !gw_module_compile(f->module, err)) return false;
-  struct slot *trial = slot_create(r->engine, f, GW_TIER_FAST, &r->limits, err);
+  if (!f->module || !function_classify(f, err)) return false;
+  if (r->limits.tier == TIER_FAST) {
+    if (!gw_module_compile(f->module, err)) return false;
+    atomic_store(&f->code_state, CODE_READY);
+  }
+  struct slot *trial = slot_create(r->engine, f, function_tier(f), &r->limits, err);
   slot_destroy(trial);
   return trial != NULL;
+}
+
+/* `f` can be called. */
+static void compile_in_background(struct function *f) {
+  if (!f->registry->background) return;
+  atomic_store(&f->code_state, CODE_WAITING);
+  background_compile(f->registry->background, f);
+}
+
+enum gw_tier function_next_tier(const struct function *f) {
+  if (function_load_state(f) != LOAD_PENDING) return function_tier(f);
+  return f->registry->limits.tier == TIER_FAST ? GW_TIER_FAST : GW_TIER_PRECISE;
+}
+
+struct background_totals registry_compilations(struct registry *r) {
+  return r->background ? background_totals(r->background) : (struct background_totals){0};
 }
 
 static char *module_path(const struct registry *r, struct arena *arena, const char *digest) {
@@ -146,6 +167,7 @@ bool function_load(struct function *f) {
   pthread_mutex_lock(&f->lock);
   if (function_load_state(f) == LOAD_PENDING) {
     bool ok = load_stored(f, &f->error);
+    if (ok) compile_in_background(f);
     atomic_store_explicit(&f->load_state, ok ? LOAD_READY : LOAD_FAILED, memory_order_release);
   }
   pthread_mutex_unlock(&f->lock);
@@ -326,6 +348,7 @@ struct function *registry_put(struct registry *r, const char *name, const void *
     pthread_mutex_unlock(&r->writing);
     if (!ok) function_release(f);
   }
+  if (ok) compile_in_background(f);
   if (ok) return f;
   function_release(f);
   return NULL;
@@ -369,6 +392,7 @@ struct registry *registry_open(const char *data_dir, struct gw_engine *engine, s
   r->engine = engine;
   r->state = state;
   r->limits = *limits;
+  if (limits->tier == TIER_AUTO) r->background = background_create();
   pthread_mutex_init(&r->writing, NULL);
   pthread_rwlock_init(&r->table_lock, NULL);
   struct arena arena = {0};
@@ -384,6 +408,7 @@ struct registry *registry_open(const char *data_dir, struct gw_engine *engine, s
 
 void registry_close(struct registry *r) {
   if (!r) return;
+  background_destroy(r->background);
   for (size_t i = 0; i < r->n_functions; i++) function_release(r->functions[i]);
   free(r->functions);
   free(r->directory);

@@ -4,6 +4,8 @@
 
 #include "gasworks.h"
 #include "runtime/state.h"
+#include "server/background.h"
+#include "server/tier.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -17,6 +19,7 @@ struct function_limits {
   uint64_t gas_limit, slice; /* per invocation */
   uint64_t max_memory;       /* bytes per linear memory */
   size_t max_reply;          /* bytes a CGI program may print */
+  enum tier_choice tier;     /* of functions */
 };
 
 /* One version of a function. Immutable and shared between threads once the registry has published it, except for the module,
@@ -37,9 +40,15 @@ struct function {
   struct gw_module *module; /* NULL after a failure */
   struct gw_error error;
   bool uses_state, uses_wasi, has_initialize;
+
+  _Atomic int code_state;     /* enum code_state */
+  struct gw_error code_error; /* constant once it is CODE_FAILED */
 };
 
 enum load_state { LOAD_PENDING, LOAD_READY, LOAD_FAILED };
+
+/* Whether there is compiled code: CODE_NONE before the module is loaded, and where functions are interpreted. */
+enum code_state { CODE_NONE, CODE_WAITING, CODE_READY, CODE_FAILED };
 
 struct registry;
 
@@ -66,16 +75,32 @@ bool function_name_is_valid(const char *name, size_t size);
 
 /* The three below block on compilation and disk: worker threads only. */
 
-/* Validates, compiles, tries an instance, stores durably and publishes. `*is_new`: the name was free. */
+/* Validates, compiles unless that has time (TIER_AUTO), tries an instance, stores durably and publishes. `*is_new`: the name was
+ * free. */
 struct function *registry_put(struct registry *registry, const char *name, const void *bytes, size_t size, bool *is_new,
                               struct gw_error *err);
 /* GW_ERROR_NOT_FOUND when there is no such function. Its state stays unless `with_state`. */
 bool registry_delete(struct registry *registry, const char *name, bool with_state, struct gw_error *err);
-/* Reads, checks and compiles the stored module unless that is done. */
+/* Reads and checks the stored module, and makes it callable, unless that is done. */
 bool function_load(struct function *function);
 
-static inline enum load_state function_load_state(struct function *f) {
+static inline enum load_state function_load_state(const struct function *f) {
   return (enum load_state)atomic_load_explicit(&f->load_state, memory_order_acquire);
 }
+
+static inline enum code_state function_code_state(const struct function *f) {
+  return (enum code_state)atomic_load_explicit(&f->code_state, memory_order_acquire);
+}
+
+/* What a new instance of a loaded function runs in. */
+static inline enum gw_tier function_tier(const struct function *f) {
+  return function_code_state(f) == CODE_READY ? GW_TIER_FAST : GW_TIER_PRECISE;
+}
+
+/* The same for any function, loaded or not. Any thread. */
+enum gw_tier function_next_tier(const struct function *f);
+
+/* What was compiled in the background. Any thread. */
+struct background_totals registry_compilations(struct registry *registry);
 
 #endif

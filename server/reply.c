@@ -77,6 +77,7 @@ static struct buffer *begin_reply(struct connection *c, uint32_t status) {
 }
 
 static void end_reply(struct connection *c, uint32_t status, const void *body, size_t size) {
+  metrics_add(&c->loop->metrics.replies[status / 100 < 6 ? status / 100 : 5], 1);
   struct buffer *out = &c->out;
   bool has_body = status != 204 && status != 304;
   if (has_body) {
@@ -211,6 +212,12 @@ void reply_function(struct connection *c, const struct handler *h, uint64_t gas)
   bool has_type = h->reply_headers.size && append_function_headers(out, &h->reply_headers);
   if (!has_type && h->reply.size) APPEND_LITERAL(out, "Content-Type: text/plain; charset=utf-8\r\n");
   end_reply(c, h->status, h->reply.bytes, h->reply.size);
+}
+
+void reply_text(struct connection *c, uint32_t status, const char *type, const struct buffer *text) {
+  struct buffer *out = begin_reply(c, status);
+  buffer_format(out, "Content-Type: %s\r\n", type);
+  end_reply(c, status, text->bytes, text->size);
 }
 
 void reply_continue(struct connection *c) { APPEND_LITERAL(&c->out, "HTTP/1.1 100 Continue\r\n\r\n"); }

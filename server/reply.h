@@ -33,6 +33,8 @@ void reply_error(struct connection *c, const struct gw_error *err, const char *f
                  const char *backtrace);
 /* Consumes `json`. */
 void reply_json(struct connection *c, uint32_t status, cJSON *json);
+/* Text of ours; `type` is its Content-Type. */
+void reply_text(struct connection *c, uint32_t status, const char *type, const struct buffer *text);
 void reply_empty(struct connection *c, uint32_t status);
 /* What a function made of the request. */
 void reply_function(struct connection *c, const struct handler *h, uint64_t gas);

@@ -56,6 +56,19 @@ static void route_health(struct connection *c, bool is_ready) {
   reply_json(c, is_ready ? 200 : 503, json);
 }
 
+static void route_metrics(struct connection *c) {
+  if (!is_read(c)) {
+    method_not_allowed(c, "GET, HEAD");
+    return;
+  }
+  struct metrics sum = {0};
+  struct buffer text = {0};
+  server_sum_metrics(c->loop->server, &sum);
+  metrics_print(&sum, c->loop->registry, &text);
+  reply_text(c, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
+  buffer_clear(&text);
+}
+
 /* /v1/functions/NAME */
 static void route_function(struct connection *c, char *name) {
   if (!percent_decode(name) || !function_name_is_valid(name, strlen(name))) {
@@ -102,6 +115,8 @@ void route_request(struct connection *c) {
       control_list(c);
     else
       method_not_allowed(c, "GET, HEAD");
+  } else if (strcmp(path, "/metrics") == 0) {
+    route_metrics(c);
   } else if (strcmp(path, "/healthz") == 0) {
     route_health(c, true);
   } else if (strcmp(path, "/readyz") == 0) {

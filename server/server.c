@@ -28,7 +28,7 @@ struct server {
   struct state_store *state;
   struct registry *registry;
   struct loop **loops;
-  uint32_t n_loops; /* started ones */
+  _Atomic uint32_t n_loops; /* started ones */
 };
 
 void server_options_init(struct server_options *options) {
@@ -37,6 +37,7 @@ void server_options_init(struct server_options *options) {
       .port = 8080,
       .data_dir = "gasworks-data",
       .opt_level = 2,
+      .tier = TIER_AUTO,
       .sync = true,
       .map_size = (size_t)16 << 30,
       .gas_limit = 10000000000,
@@ -151,7 +152,8 @@ static bool start_loop(struct server *server, int fd, struct gw_error *err) {
   loop->state = server->state;
   loop->engine = server->engine;
   loop->index = server->n_loops;
-  server->loops[server->n_loops++] = loop;
+  server->loops[server->n_loops] = loop;
+  server->n_loops++;
   return loop_start(loop, fd, err);
 }
 
@@ -189,13 +191,24 @@ struct server *server_start(const struct server_options *options, struct gw_erro
   server->limits = (struct function_limits){.gas_limit = options->gas_limit,
                                             .slice = options->slice,
                                             .max_memory = options->max_memory,
-                                            .max_reply = options->max_reply};
+                                            .max_reply = options->max_reply,
+                                            .tier = options->tier};
   server->lock_fd = -1;
   server->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   bool ok = server->stop_fd >= 0 || error_set(err, GW_ERROR_IO, "cannot make an eventfd: %s", strerror(errno));
   if (ok && open_engine(server, err) && open_data(server, err) && start_loops(server, err)) return server;
   server_destroy(server);
   return NULL;
+}
+
+void server_sum_metrics(struct server *server, struct metrics *sum) {
+  _Atomic uint64_t *to = (_Atomic uint64_t *)sum;
+  uint32_t n = server->n_loops;
+  for (uint32_t i = 0; i < n; i++) {
+    _Atomic uint64_t *from = (_Atomic uint64_t *)&server->loops[i]->metrics;
+    for (size_t k = 0; k < sizeof *sum / sizeof *to; k++)
+      metrics_add(&to[k], atomic_load_explicit(&from[k], memory_order_relaxed));
+  }
 }
 
 uint16_t server_port(const struct server *server) { return server->port; }

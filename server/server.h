@@ -12,6 +12,7 @@
 #define SERVER_SERVER_H
 
 #include "gasworks.h"
+#include "server/tier.h"
 
 struct server;
 
@@ -25,6 +26,7 @@ struct server_options {
   struct gw_engine *engine;        /* NULL: the server makes its own with opt_level */
   uint32_t opt_level;              /* 2 */
   const struct schedule *schedule; /* prices, likewise; copied; NULL: the built-in ones */
+  enum tier_choice tier;           /* of functions; TIER_AUTO */
   bool sync;                       /* state survives a power failure, not only kill -9; true */
   size_t map_size;                 /* upper bound of the state store in bytes; 16 GiB */
 

@@ -169,6 +169,7 @@ static struct server_options test_options(const char *data_dir) {
   o.data_dir = data_dir;
   o.n_loops = 2;
   o.opt_level = 0;
+  o.tier = TIER_FAST; /* functions are compiled when they have been deployed */
   o.sync = false;
   o.map_size = 64 << 20;
   o.gas_limit = 100000000;

@@ -1,0 +1,11 @@
+/* How modules are run, as options say it. */
+#ifndef SERVER_TIER_H
+#define SERVER_TIER_H
+
+enum tier_choice {
+  TIER_FAST,    /* compiled before the first call */
+  TIER_PRECISE, /* interpreted, never compiled */
+  TIER_AUTO,    /* interpreted until compiled */
+};
+
+#endif
