@@ -51,6 +51,11 @@ static void append_call(const struct precise_place *place, size_t index, struct 
   }
 }
 
+void backtrace_append_source(const struct precise_place *place, struct buffer *out) {
+  struct source_place source;
+  if (source_find(gw_instance_module(place->instance), place->offset, &source, 1)) append_line(out, &source);
+}
+
 void backtrace_append(const struct gw_store *store, struct buffer *out) {
   struct precise_place places[MOST_CALLS];
   size_t n = precise_backtrace(store, places, MOST_CALLS);

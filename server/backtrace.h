@@ -10,4 +10,7 @@
  * where the module has debug information; the bare name and offset where not. */
 void backtrace_append(const struct gw_store *store, struct buffer *out);
 
+/* Appends ", FILE:LINE:COLUMN" of the instruction at a place, or nothing where that is not known. */
+void backtrace_append_source(const struct precise_place *place, struct buffer *out);
+
 #endif

@@ -29,6 +29,7 @@ enum cli_type {
   CLI_NUMBER, /* decimal, k M G for powers of 1000; uint64_t */
   CLI_SIZE,   /* bytes, K M G for powers of 1024; uint64_t */
   CLI_TEXT,   /* const char * */
+  CLI_MAYBE,  /* the same; --name alone gives "" and --name=VALUE the value */
   CLI_LIST,   /* may be given again; struct cli_list */
 };
 

@@ -39,7 +39,8 @@ static void print_row(const char *left, const char *text) {
 static void print_option(const struct cli_option *o) {
   char left[80], letter[8] = "    ";
   if (o->letter) snprintf(letter, sizeof letter, "-%c, ", o->letter);
-  snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, o->value ? " " : "", o->value ? o->value : "");
+  const char *before = !o->value ? "" : o->type == CLI_MAYBE ? "[=" : " ";
+  snprintf(left, sizeof left, "%s--%s%s%s%s", letter, o->name, before, o->value ? o->value : "", *before == '[' ? "]" : "");
   print_row(left, o->help);
 }
 
@@ -135,7 +136,8 @@ static bool set_value(const struct cli_option *o, const char *text) {
   case CLI_U32: return set_bounded(text, 1000, UINT32_MAX, o->target);
   case CLI_NUMBER: return cli_parse_number(text, 1000, o->target);
   case CLI_SIZE: return cli_parse_number(text, 1024, o->target);
-  case CLI_TEXT: *(const char **)o->target = text; return true;
+  case CLI_TEXT:
+  case CLI_MAYBE: *(const char **)o->target = text ? text : ""; return true;
   case CLI_LIST: cli_list_add(o->target, text); return true;
   }
   return false;
@@ -166,7 +168,7 @@ static void fill_tables(const struct cli_command *c, struct getopt_tables *t) {
   *letter++ = 'h';
   for (size_t i = 0; i < c->n_options; i++) {
     const struct cli_option *o = &c->options[i];
-    int has_value = o->type == CLI_FLAG ? no_argument : required_argument;
+    int has_value = o->type == CLI_FLAG ? no_argument : o->type == CLI_MAYBE ? optional_argument : required_argument;
     t->longs[i] = (struct option){o->name, has_value, NULL, 256 + (int)i};
     if (!o->letter) continue;
     *letter++ = o->letter;

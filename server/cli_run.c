@@ -170,7 +170,7 @@ int cli_run(int argc, char **argv) {
        "compile first, or interpret (starts at once, traps exactly), or interpret until compiled; fast unless told"},
       {"judge", 0, CLI_ON_OFF, &g->is_judged, "on|off",
        "let the interpreter say exactly where compiled code trapped (after at most 2 s of it); on unless told"},
-      {"trace", 0, CLI_TEXT, &r.trace_kind, "calls|blocks|instructions",
+      {"trace", 0, CLI_MAYBE, &r.trace_kind, "calls|blocks|instructions",
        "say on standard error what is called or done; --tier precise"},
       {"until-gas", 0, CLI_NUMBER, &r.trace.until_gas, "N",
        "stop there and show calls, locals, operands, memory; --tier precise"},

@@ -25,6 +25,7 @@ struct trace_call {
 };
 
 bool trace_parse(const char *text, enum trace_kind *out) {
+  if (!*text) text = "instructions";
   static const char *const names[] = {[TRACE_CALLS] = "calls", [TRACE_BLOCKS] = "blocks", [TRACE_INSTRUCTIONS] = "instructions"};
   for (int i = TRACE_CALLS; i <= TRACE_INSTRUCTIONS; i++) {
     *out = (enum trace_kind)i;

@@ -21,7 +21,7 @@ struct trace {
   struct buffer line;
 };
 
-/* "calls", "blocks", "instructions". */
+/* "calls", "blocks", "instructions"; "" is the last of them. */
 bool trace_parse(const char *text, enum trace_kind *out);
 
 /* A precise_watch with a struct trace: prints to standard error; true where gas has come to until_gas, once that is printed. */

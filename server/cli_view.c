@@ -1,6 +1,7 @@
 #include "server/cli_view.h"
 
 #include "frontend/types.h"
+#include "server/backtrace.h"
 #include "server/cli_values.h"
 #include "server/disassemble.h"
 
@@ -36,7 +37,9 @@ bool view_read(const struct precise_place *place, struct instruction *in) {
 void view_place(const struct precise_place *place, struct buffer *out) {
   char name[NAME_SIZE];
   struct instruction in;
-  buffer_format(out, "%s at byte 0x%" PRIx64 ": ", view_function(place, name, sizeof name), place->offset);
+  buffer_format(out, "%s at byte 0x%" PRIx64, view_function(place, name, sizeof name), place->offset);
+  backtrace_append_source(place, out);
+  buffer_append_string(out, ": ");
   if (view_read(place, &in)) disassemble_instruction(module_of(place), &in, out);
   buffer_append_string(out, "\n");
 }
@@ -153,7 +156,9 @@ void view_calls(const struct gw_store *store, struct buffer *out) {
     const struct func_type *type = type_of(&view.place);
     buffer_format(out, "  %2" PRIu32 ": %s(", i, view_function(&view.place, name, sizeof name));
     view_values(view.locals, type->params, type->n_params, out);
-    buffer_format(out, ") at byte 0x%" PRIx64 "\n", view.place.offset);
+    buffer_format(out, ") at byte 0x%" PRIx64, view.place.offset);
+    backtrace_append_source(&view.place, out);
+    buffer_append_string(out, "\n");
   }
   if (i == MOST_SHOWN && precise_look(store, i, &view)) buffer_append_string(out, "  ... and more\n");
 }

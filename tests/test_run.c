@@ -126,7 +126,7 @@ static bool has(const struct buffer *out, const char *text) { return strstr((con
 static void test_trace(void **state) {
   (void)state;
   int exit_code;
-  struct buffer out = run(&exit_code, GASWORKS " run --tier precise --trace calls --invoke f %s 3", stepped_wasm);
+  struct buffer out = run(&exit_code, GASWORKS " run --tier precise --trace=calls --invoke f %s 3", stepped_wasm);
   assert_int_equal(exit_code, 0);
   assert_true(has(&out, "             0  f(3)\n"));
   assert_true(has(&out, "  sum(3)\n"));
@@ -135,7 +135,7 @@ static void test_trace(void **state) {
   assert_true(has(&out, "  wasi_snapshot_preview1.sched_yield() = 0\n"));
   assert_true(has(&out, "\n6\n"));
   buffer_clear(&out);
-  out = run(&exit_code, GASWORKS " run --tier precise --trace blocks --invoke f %s 3 2>&1 | grep -c ' 0x'", stepped_wasm);
+  out = run(&exit_code, GASWORKS " run --tier precise --trace=blocks --invoke f %s 3 2>&1 | grep -c ' 0x'", stepped_wasm);
   assert_int_equal(strtoul((const char *)out.bytes, NULL, 10), 7);
   buffer_clear(&out);
   out = run(&exit_code, GASWORKS " run --tier precise --trace=frogs --invoke f %s 3", stepped_wasm);
@@ -158,8 +158,7 @@ struct steps {
 static struct steps trace_steps(const char *argument) {
   struct steps s = {0};
   int exit_code;
-  s.text = run(&exit_code, GASWORKS " run --tier precise --trace instructions --invoke f %s %s 2>&1 | grep ' 0x'", stepped_wasm,
-               argument);
+  s.text = run(&exit_code, GASWORKS " run --tier precise --trace --invoke f %s %s 2>&1 | grep ' 0x'", stepped_wasm, argument);
   for (char *line = (char *)s.text.bytes; s.n < MAX_STEPS && *line; line = strchr(line, '\n') + 1, s.n++)
     s.gas[s.n] = strtoull(line, &line, 10), s.offset[s.n] = strtoull(line, NULL, 16);
   return s;
