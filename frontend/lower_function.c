@@ -96,6 +96,22 @@ void open_gas_block(struct lower_func *f, bool is_checked) {
   count_block(f);
 }
 
+/* Leaves do not look at the counter, as their callers do. That is enough while leaves are short and calls of them few; bodies and
+ * functions beyond look for themselves, which is a small part of what they do. */
+enum { LONG_LEAF = 2000 /* bytes */, MANY_CALLS = 1000 };
+
+static bool needs_first_check(const struct func *func) { return func->n_calls > 0 || func->end - func->body > LONG_LEAF; }
+
+void lower_check_gas_after_leaf(struct lower_func *f) {
+  const struct lower *l = f->l;
+  LLVMValueRef zero = lower_i64(l, 0);
+  if (!l->options->gas || f->func->n_calls <= MANY_CALLS) return;
+  LLVMBuildCall2(l->builder, l->charge_type, l->charge_check, &zero, 1, "");
+  LLVMBasicBlockRef next = lower_new_block(f, "");
+  LLVMBuildBr(l->builder, next);
+  LLVMPositionBuilderAtEnd(l->builder, next);
+}
+
 static void count_gas(struct lower_func *f, enum op op) {
   enum cost class = op_table[op].cost;
   if (!f->marker) return;
@@ -367,7 +383,7 @@ void lower_function(struct lower *l, uint32_t index) {
   c->type = (struct func_type){.n_results = type->n_results, .results = type->results};
   make_target(&f, c);
   profile_enter(&f);
-  open_gas_block(&f, func->n_calls > 0);
+  open_gas_block(&f, needs_first_check(func));
   lower_body(&f);
   if (!f.is_dead) lower_return(&f, type);
   lower_locals_end(&f);

@@ -41,10 +41,14 @@ void table_destroy(struct gw_table *table) {
 
 bool table_can_grow(const struct gw_table *table, uint64_t n) { return n <= table->max - table->ctx.size; }
 
+/* A table that has become large gets all the room that it may ever need, which is only touched as it grows: moving many pages
+ * takes milliseconds in which nobody looks at the gas. */
 bool table_reserve(struct gw_table *table, uint64_t n) {
+  enum { LARGE = 65536, MOST_AT_ONCE = 16 << 20 };
   uint64_t size = table->ctx.size + n;
   if (size <= table->capacity) return true;
-  uint64_t capacity = table->capacity * 2 < table->max ? table->capacity * 2 : table->max;
+  uint64_t capacity = size > LARGE && table->max <= MOST_AT_ONCE ? table->max : table->capacity * 2;
+  if (capacity > table->max) capacity = table->max;
   if (capacity < size) capacity = size;
   void **entries = realloc(table->ctx.entries, capacity * sizeof *entries);
   if (!entries) return false;

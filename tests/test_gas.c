@@ -676,6 +676,50 @@ static void test_cancel(void **state) {
   }
 }
 
+static unsigned count_yields(struct gw_module *module, uint32_t level, uint64_t *gas) {
+  struct gw_error err = {0};
+  unsigned n = 0;
+  struct gw_store *store = open_store(engines[level], 0, 1);
+  struct gw_instance *instance = instantiate(store, module, NULL, NULL);
+  gw_store_start(store, find(instance, "f"), NULL);
+  for (enum gw_status status; (status = gw_store_resume(store, &err)) != GW_STATUS_DONE; n++)
+    if (status != GW_STATUS_YIELDED) fail_msg("%s", err.message);
+  *gas = gw_store_gas_used(store);
+  gw_store_destroy(store);
+  return n;
+}
+
+/* Leaves do not look at the counter, but long ones do, and so do functions that call very many. */
+static void test_leaves(void **state) {
+  (void)state;
+  enum { CALLS = 1500, LONG_CALLS = 40, STEPS = 400 };
+  for (uint32_t level = 0; level < LEVELS; level++) {
+    struct buffer text = {0};
+    uint64_t gas, wanted = CALLS * (G(CALL) + G(CONST) + G(GLOBAL) + G(CTL)) + G(CTL);
+    buffer_append_string(&text, "(module (global $g (mut i32) (i32.const 0)) (func $leaf (global.set $g (i32.const 1)))"
+                                " (func (export \"f\") ");
+    for (int i = 0; i < CALLS; i++) buffer_append_string(&text, "(call $leaf)");
+    buffer_append_string(&text, "))");
+    buffer_append(&text, "", 1);
+    struct gw_module *module = wat_module(engines[level], (const char *)text.bytes);
+    unsigned n = count_yields(module, level, &gas);
+    assert_true(n >= CALLS);
+    if (gas != wanted) fail_msg("-O%u: gas %llu, not %llu", level, (unsigned long long)gas, (unsigned long long)wanted);
+    gw_module_release(module);
+    text.size = 0;
+    buffer_append_string(&text, "(module (global $g (mut i32) (i32.const 0)) (func $leaf (local i32)");
+    for (int i = 0; i < STEPS; i++) buffer_append_string(&text, "(local.set 0 (i32.mul (local.get 0) (global.get $g)))");
+    buffer_append_string(&text, "(global.set $g (local.get 0))) (func (export \"f\") ");
+    for (int i = 0; i < LONG_CALLS; i++) buffer_append_string(&text, "(call $leaf)");
+    buffer_append_string(&text, "))");
+    buffer_append(&text, "", 1);
+    module = wat_module(engines[level], (const char *)text.bytes);
+    assert_true(count_yields(module, level, &gas) >= LONG_CALLS);
+    gw_module_release(module);
+    buffer_clear(&text);
+  }
+}
+
 /* --- no program escapes --------------------------------------------------------------------------------------------- */
 
 static void test_escapes(void **state) {
@@ -723,7 +767,7 @@ int main(void) {
       cmocka_unit_test(test_exact_traps),  cmocka_unit_test(test_stack_overflow), cmocka_unit_test(test_fault_bounds),
       cmocka_unit_test(test_every_limit),  cmocka_unit_test(test_many_slices),    cmocka_unit_test(test_whole_range),
       cmocka_unit_test(test_wide_count),   cmocka_unit_test(test_cancel),         cmocka_unit_test(test_pieces),
-      cmocka_unit_test(test_fill_ends),    cmocka_unit_test(test_escapes),
+      cmocka_unit_test(test_fill_ends),    cmocka_unit_test(test_leaves),         cmocka_unit_test(test_escapes),
   };
   return cmocka_run_group_tests(tests, open_engines, close_engines);
 }
