@@ -1,6 +1,8 @@
 /* Which loops count, and how often they will go round. The essay is in gas_loop.c. */
 #include "instrument/gas_loop.h"
 
+#include <string.h>
+
 /* --- recognising --------------------------------------------------------------------------------------------------- */
 
 bool gas_loop_has(const struct gas_pass *p, const struct loop *loop, LLVMBasicBlockRef block) {
@@ -194,6 +196,16 @@ static bool depends_on(const struct gas_pass *p, const struct loop *loop, LLVMVa
   return false;
 }
 
+/* Whether `v` is the greater or smaller, of integers, of the phi and something. */
+static bool is_extreme(LLVMValueRef v, LLVMValueRef phi) {
+  static const char *const names[] = {"llvm.smax", "llvm.smin", "llvm.umax", "llvm.umin"};
+  unsigned id = LLVMIsAIntrinsicInst(v) ? LLVMGetIntrinsicID(LLVMGetCalledValue(v)) : 0;
+  if (!id || LLVMGetNumArgOperands(v) != 2 || (LLVMGetOperand(v, 0) != phi && LLVMGetOperand(v, 1) != phi)) return false;
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (id == LLVMLookupIntrinsicID(names[i], strlen(names[i]))) return true;
+  return false;
+}
+
 /* One operation that may be reordered, right on the phi: LLVM vectorises it as a reduction. */
 static bool is_reduction(LLVMValueRef v, LLVMValueRef phi) {
   if (!LLVMIsAInstruction(v)) return false;
@@ -204,6 +216,7 @@ static bool is_reduction(LLVMValueRef v, LLVMValueRef phi) {
   case LLVMOr:
   case LLVMXor: return LLVMGetOperand(v, 0) == phi || LLVMGetOperand(v, 1) == phi;
   case LLVMSub: return LLVMGetOperand(v, 0) == phi;
+  case LLVMCall: return is_extreme(v, phi);
   case LLVMSelect:
     return (LLVMGetOperand(v, 1) == phi || is_reduction(LLVMGetOperand(v, 1), phi)) &&
            (LLVMGetOperand(v, 2) == phi || is_reduction(LLVMGetOperand(v, 2), phi));

@@ -12,7 +12,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 missed=0
 for instruction in "${instructions[@]}"; do
-  TMPDIR=$work GASWORKS_BREAK_OPCODE=$instruction "$here/v8.sh" against_v8 "$program" --seed 1 --seconds 15 --failures 1 >"$work/out" 2>&1
+  TMPDIR=$work GASWORKS_BREAK_OPCODE=$instruction "$here/v8.sh" against_v8 "$program" --seed 1 --count 400 --seconds 600 --failures 1 >"$work/out" 2>&1
   case $? in
     77) cat "$work/out"; exit 77 ;;
     1) echo "$instruction: noticed, $(tail -1 "$work/out")" ;;

@@ -35,11 +35,11 @@ static struct gw_engine *open_engine(uint32_t level, bool gas) {
 
 /* --- compiling the kernels ---------------------------------------------------------------------------------------- */
 
-static struct gw_module *compile_kernels(struct gw_engine *engine, const char *flags) {
+static struct gw_module *compile_source(struct gw_engine *engine, const char *text, const char *flags) {
   char source[] = "/tmp/gasworks-kernels-XXXXXX", binary[64], command[256];
   int fd = mkstemp(source);
   assert_true(fd >= 0);
-  assert_int_equal(write(fd, kernels, strlen(kernels)), strlen(kernels));
+  assert_int_equal(write(fd, text, strlen(text)), strlen(text));
   close(fd);
   snprintf(binary, sizeof binary, "%s.wasm", source);
   snprintf(command, sizeof command, "clang-22 --target=wasm32 -x c -O2 %s -nostdlib -Wl,--no-entry -Wl,--export-memory %s -o %s",
@@ -162,7 +162,7 @@ static void check_results(struct gw_engine *engine, struct gw_module *module) {
 
 static void check_kernels(const char *flags, bool gas) {
   struct gw_engine *engine = open_engine(2, gas);
-  struct gw_module *module = compile_kernels(engine, flags);
+  struct gw_module *module = compile_source(engine, kernels, flags);
   for (int i = 0; i < N_KERNELS; i++)
     if (!has_packed_loop(module, expected[i].name, expected[i].packed, expected[i].packed_too))
       fail_msg("%s (clang -O2 %s, gas %s): no packed loop", expected[i].name, flags, gas ? "on" : "off");
@@ -182,6 +182,87 @@ static void test_simd_kernels(void **state) {
   (void)state;
   check_kernels("-msimd128", false);
   check_kernels("-msimd128", true);
+}
+
+/* --- metering leaves vectors as they are ------------------------------------------------------------------------------ */
+
+/* Numeric kernels as a C programmer writes them; each has one hot loop. */
+static const char numeric[] = //
+    "typedef unsigned u32; typedef unsigned char u8;\n"
+    "#define EXPORT(n) __attribute__((export_name(#n)))\n"
+    "EXPORT(saxpy) void saxpy(u32 n, float a, const float *x, float *y) {\n"
+    "  for (u32 i = 0; i < n; i++) y[i] = a * x[i] + y[i]; }\n"
+    "EXPORT(dot) int dot(const int *p, const int *q, u32 n) { int s = 0; for (u32 i = 0; i < n; i++) s += p[i] * q[i]; return s; "
+    "}\n"
+    "EXPORT(stencil) void stencil(double *to, const double *from, u32 n) {\n"
+    "  for (u32 i = 1; i < n; i++) to[i] = (from[i - 1] + from[i] + from[i + 1]) * 0.25; }\n"
+    "EXPORT(most) int most(const int *p, u32 n) { int m = -1; for (u32 i = 0; i < n; i++) m = p[i] > m ? p[i] : m; return m; }\n"
+    "EXPORT(row) void row(double *c, const double *b, double a, u32 n) { for (u32 j = 0; j < n; j++) c[j] += a * b[j]; }\n"
+    "EXPORT(mask) void mask(u8 *p, u32 n, u8 key) { for (u32 i = 0; i < n; i++) p[i] ^= key; }\n"
+    "EXPORT(root) void root(float *p, u32 n) { for (u32 i = 0; i < n; i++) p[i] = __builtin_sqrtf(p[i]); }\n";
+
+static const char *const numeric_names[] = {"saxpy", "dot", "stencil", "most", "row", "mask", "root"};
+
+enum { N_NUMERIC = sizeof numeric_names / sizeof *numeric_names, MAX_MNEMONICS = 128 };
+
+static int compare_words(const void *a, const void *b) { return strcmp(a, b); }
+
+struct words {
+  char at[MAX_MNEMONICS][24];
+  size_t n;
+};
+
+/* Mnemonics of the instructions on vector registers in an innermost loop that ends at line `last`; none where no such loop ends.
+ */
+static void find_vectors(const struct listing *l, size_t last, struct words *w) {
+  size_t first = jump_back(l, last);
+  w->n = 0;
+  if (first == SIZE_MAX || loop_has_jump_back(l, first, last)) return;
+  for (size_t i = first; i <= last && w->n < MAX_MNEMONICS; i++) {
+    char *word = w->at[w->n];
+    if (strstr(l->lines[i], "mm") && sscanf(l->lines[i], " %23s", word) == 1 && word[0] == 'v') w->n++;
+  }
+}
+
+/* Those of the hot loop, sorted, a space behind each. It is the first one with at least half as many of them as any: behind it
+ * come what is left of the last round, and, metered, a copy for chunks that a limit cuts short. */
+static void list_vectors(struct gw_module *module, const char *name, struct buffer *out) {
+  const struct export *e = module_find_export(gw_module_decoded(module), name, strlen(name));
+  assert_non_null(e);
+  struct listing l = list_function(module, e->index);
+  struct words w = {.n = 0};
+  size_t most = 0, last = 0;
+  for (size_t i = 0; i < l.n; i++) {
+    find_vectors(&l, i, &w);
+    if (w.n > most) most = w.n;
+  }
+  do find_vectors(&l, last++, &w);
+  while (last < l.n && (w.n == 0 || 2 * w.n < most));
+  qsort(w.at, w.n, sizeof w.at[0], compare_words);
+  for (size_t i = 0; i < w.n; i++) buffer_format(out, "%s ", w.at[i]);
+  buffer_append(out, "", 1);
+  free(l.text);
+}
+
+static void test_same_vectors(void **state) {
+  (void)state;
+  struct gw_engine *engines[2] = {open_engine(2, false), open_engine(2, true)};
+  struct gw_module *modules[2];
+  for (int gas = 0; gas < 2; gas++) modules[gas] = compile_source(engines[gas], numeric, "-fno-unroll-loops");
+  for (int i = 0; i < N_NUMERIC; i++) {
+    struct buffer off = {0}, on = {0};
+    list_vectors(modules[0], numeric_names[i], &off);
+    list_vectors(modules[1], numeric_names[i], &on);
+    if (!strstr((const char *)off.bytes, " ")) fail_msg("%s: no vectors", numeric_names[i]);
+    if (strcmp((const char *)off.bytes, (const char *)on.bytes) != 0)
+      fail_msg("%s\n gas off: %s\n gas on:  %s", numeric_names[i], (const char *)off.bytes, (const char *)on.bytes);
+    buffer_clear(&off);
+    buffer_clear(&on);
+  }
+  for (int gas = 0; gas < 2; gas++) {
+    gw_module_release(modules[gas]);
+    gw_engine_destroy(engines[gas]);
+  }
 }
 
 /* --- traps -------------------------------------------------------------------------------------------------------- */
@@ -360,10 +441,8 @@ static void test_stores_before_traps(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_scalar_kernels),
-      cmocka_unit_test(test_simd_kernels),
-      cmocka_unit_test(test_dead_loads),
-      cmocka_unit_test(test_stores_before_traps),
+      cmocka_unit_test(test_scalar_kernels), cmocka_unit_test(test_simd_kernels),        cmocka_unit_test(test_same_vectors),
+      cmocka_unit_test(test_dead_loads),     cmocka_unit_test(test_stores_before_traps),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
