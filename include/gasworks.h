@@ -150,6 +150,10 @@ void *gw_instance_memory(struct gw_instance *instance, uint64_t offset, uint64_t
 uint64_t gw_instance_memory_size(const struct gw_instance *instance);
 /* Charges gas from within a host function; false: not enough left, return GW_TRAP_OUT_OF_GAS. */
 bool gw_instance_charge(struct gw_instance *instance, uint64_t gas);
+/* The same for one piece of long work, when that is affordable as a whole (gw_instance_affords): where the slice ends, others run
+ * before it returns, and if the invocation is cancelled it does not return. Hold nothing that nobody else frees. */
+void gw_instance_charge_piece(struct gw_instance *instance, uint64_t gas);
+bool gw_instance_affords(const struct gw_instance *instance, uint64_t gas);
 /* Says, within a host function, that calling it again would give something else (a clock, random numbers, an answer from
  * outside). A second run of the invocation then gets what this call gave (runtime/record.h). */
 void gw_instance_unrepeatable(struct gw_instance *instance);

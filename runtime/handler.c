@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_REPLY = 16 << 20, MAX_LOG = 64 << 10, NONE = -1 };
+enum { MAX_REPLY = 16 << 20, MAX_LOG = 64 << 10, MAX_PIECE = 64 << 10, NONE = -1 };
 
 void handler_reset(struct handler *h) {
   h->status = 200;
@@ -215,9 +215,18 @@ static void clock_ms(struct call *c) {
 
 static void random_bytes(struct call *c) {
   struct span out;
-  if (!get_span(c, 0, "out", &out) || !charge(c, COST_HOST_BYTE, out.size)) return;
+  if (!get_span(c, 0, "out", &out)) return;
+  uint64_t price = gw_instance_schedule(c->caller)->gas[COST_HOST_BYTE];
+  if (!gw_instance_affords(c->caller, out.size * price)) {
+    charge(c, COST_HOST_BYTE, out.size);
+    return;
+  }
   gw_instance_unrepeatable(c->caller);
-  if (out.size) randombytes_buf(out.bytes, out.size);
+  for (uint32_t at = 0, n; at < out.size; at += n) { /* in pieces, between which others may run */
+    n = out.size - at < MAX_PIECE ? out.size - at : MAX_PIECE;
+    gw_instance_charge_piece(c->caller, n * price);
+    randombytes_buf(out.bytes + at, n);
+  }
 }
 
 /* --- the table ---------------------------------------------------------------------------------------------------- */

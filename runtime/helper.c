@@ -87,8 +87,7 @@ static void helper_host_call(struct vmctx *vmctx, uint32_t func, union gw_value 
   const struct host_import *host = &instance->hosts[func];
   profile_enter(store, instance, func);
   charge(store, store->schedule->gas[COST_HOST_CALL], pc);
-  enum gw_trap trap =
-      store->record ? record_call(store->record, instance, func, values) : host->fn(instance, host->env, values);
+  enum gw_trap trap = store->record ? record_call(store->record, instance, func, values) : host->fn(instance, host->env, values);
   profile_leave(store);
   if (trap == GW_TRAP_NONE) {
     store->trap.message[0] = 0; /* of a failure that the host function got over */
@@ -242,6 +241,10 @@ const struct helpers runtime_helpers = {
 bool gw_instance_charge(struct gw_instance *instance, uint64_t gas) {
   return !instance->store->engine->options.gas || store_take_gas(instance->store, gas) != GAS_OUT;
 }
+
+bool gw_instance_affords(const struct gw_instance *instance, uint64_t gas) { return store_has_gas(instance->store, gas); }
+
+void gw_instance_charge_piece(struct gw_instance *instance, uint64_t gas) { charge(instance->store, gas, 0); }
 
 const struct schedule *gw_instance_schedule(const struct gw_instance *instance) { return instance->store->schedule; }
 

@@ -1,6 +1,8 @@
 /* WASI: arguments, environment, clocks, random numbers, exit. */
 #include "runtime/wasi_private.h"
 
+#include "instrument/cost.h"
+
 #include <sodium.h>
 
 /* --- arguments and environment ------------------------------------------------------------------------------------ */
@@ -77,7 +79,14 @@ enum wasi_errno wasi_do_clock_time_get(struct wasi_call *c) {
   return WASI_ESUCCESS;
 }
 
-static void deterministic_bytes(struct wasi *wasi, void *out, size_t size) {
+/* The system's numbers take milliseconds per megabyte: more than a piece is done in several, between which others may run. */
+enum { MAX_PIECE = 64 << 10 };
+
+static void fill_random(struct wasi *wasi, void *out, size_t size) {
+  if (!wasi->deterministic) {
+    randombytes_buf(out, size);
+    return;
+  }
   uint8_t seed[randombytes_SEEDBYTES] = "gasworks deterministic";
   put_u64(seed + sizeof seed - 8, wasi->random_calls++);
   randombytes_buf_deterministic(out, size, seed);
@@ -85,14 +94,15 @@ static void deterministic_bytes(struct wasi *wasi, void *out, size_t size) {
 
 enum wasi_errno wasi_do_random_get(struct wasi_call *c) {
   uint64_t size = c->v[1].u32;
-  void *out = wasi_guest(c, c->v[0].i32, size);
+  uint8_t *out = wasi_guest(c, c->v[0].i32, size);
   if (!out) return WASI_EFAULT;
-  if (!wasi_charge(c, size)) return WASI_ESUCCESS;
-  if (c->wasi->deterministic) {
-    deterministic_bytes(c->wasi, out, size);
-  } else {
-    gw_instance_unrepeatable(c->caller);
-    randombytes_buf(out, size);
+  uint64_t price = gw_instance_schedule(c->caller)->gas[COST_HOST_BYTE];
+  if (!gw_instance_affords(c->caller, size * price)) return wasi_charge(c, size), WASI_ESUCCESS;
+  if (!c->wasi->deterministic) gw_instance_unrepeatable(c->caller);
+  for (uint64_t at = 0, n; at < size; at += n) {
+    n = size - at < MAX_PIECE ? size - at : MAX_PIECE;
+    gw_instance_charge_piece(c->caller, n * price);
+    fill_random(c->wasi, out + at, n);
   }
   return WASI_ESUCCESS;
 }

@@ -52,6 +52,13 @@ bool gw_instance_charge(struct gw_instance *instance, uint64_t gas) {
   return true;
 }
 
+bool gw_instance_affords(const struct gw_instance *instance, uint64_t gas) {
+  (void)instance;
+  return gas <= guest.gas;
+}
+
+void gw_instance_charge_piece(struct gw_instance *instance, uint64_t gas) { gw_instance_charge(instance, gas); }
+
 void gw_instance_unrepeatable(struct gw_instance *instance) {
   (void)instance;
   guest.is_unrepeatable = true;

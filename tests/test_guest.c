@@ -3,6 +3,7 @@
 #include "runtime/wasi.h"
 
 #include "base/buffer.h"
+#include "tests/wat.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -189,10 +190,58 @@ static void test_handle_program(void **state) {
   state_store_close(states);
 }
 
+/* --- long work of the host ------------------------------------------------------------------------------------------ */
+
+/* Random numbers for 4 MiB come in pieces, between which others run; they can be cancelled, and are not begun unpaid. */
+static void test_random_in_pieces(void **state) {
+  (void)state;
+  enum { SIZE = 4 << 20, PIECES = SIZE / (64 << 10) };
+  struct gw_error err = {0};
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  struct gw_module *module = wat_module(
+      engine, "(module (import \"wasi_snapshot_preview1\" \"random_get\" (func $random (param i32 i32) (result i32))) (memory 65)"
+              " (func (export \"f\") (result i32) (call $random (i32.const 16) (i32.const 0x400000))))");
+  for (int is_fixed = 0; is_fixed < 2; is_fixed++) {
+    struct wasi_options options = {.stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .deterministic = is_fixed};
+    struct wasi *wasi = wasi_create(&options, &err);
+    struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){.slice = 1000}, &err);
+    struct gw_instance *instance = gw_instance_create(store, module, wasi_resolve, wasi, &err);
+    if (!instance) fail_msg("%s", err.message);
+    struct gw_extern f;
+    union gw_value value;
+    assert_true(gw_instance_export(instance, "f", 1, &f));
+    gw_store_start(store, f.of.func, &value);
+    int n = 0;
+    enum gw_status status;
+    while ((status = gw_store_resume(store, &err)) == GW_STATUS_YIELDED) n++;
+    assert_int_equal(status, GW_STATUS_DONE);
+    assert_in_range(n, PIECES, PIECES + 10);
+    uint64_t gas = gw_store_gas_used(store);
+    const uint8_t *memory = gw_instance_memory(instance, 0, SIZE + 32);
+    assert_true(memory[15] == 0 && memory[SIZE + 16] == 0);
+    gw_store_start(store, f.of.func, &value);
+    assert_int_equal(gw_store_resume(store, &err), GW_STATUS_YIELDED);
+    gw_store_cancel(store);
+    gw_store_set_gas_limit(store, gas - 1);
+    assert_true(gw_instance_reset(instance, &err));
+    assert_false(gw_call(store, f.of.func, &value, &err));
+    assert_int_equal(err.trap, GW_TRAP_OUT_OF_GAS);
+    assert_true(memory[16] == 0 && memory[1000] == 0);
+    err = (struct gw_error){0};
+    gw_store_set_gas_limit(store, gas);
+    if (!gw_call(store, f.of.func, &value, &err)) fail_msg("%s", err.message);
+    gw_store_destroy(store);
+    wasi_destroy(wasi);
+  }
+  gw_module_release(module);
+  gw_engine_destroy(engine);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_wasi_program, setup, teardown),
       cmocka_unit_test_setup_teardown(test_handle_program, setup, teardown),
+      cmocka_unit_test(test_random_in_pieces),
   };
   return cmocka_run_group_tests_name("guest", tests, NULL, NULL);
 }
