@@ -181,6 +181,7 @@ static void declare_functions(struct lower *l, struct arena *arena) {
     snprintf(name, sizeof name, m->funcs[i].import == NO_INDEX ? "f%u" : "import%u", i);
     l->funcs[i] = add_function(l, name, l->func_types[m->funcs[i].type]);
     LLVMSetFunctionCallConv(l->funcs[i], TAIL_CC);
+    if (lower_checks_gas_at_entry(&m->funcs[i])) add_string_attribute(l, l->funcs[i], GAS_CHECKS, "");
     add_attribute(l, l->funcs[i], 1, "nonnull", 0);
     add_attribute(l, l->funcs[i], 1, "noundef", 0);
     add_attribute(l, l->funcs[i], 1, "dereferenceable", l->layout.size);

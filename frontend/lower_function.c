@@ -100,7 +100,7 @@ void open_gas_block(struct lower_func *f, bool is_checked) {
  * functions beyond look for themselves, which is a small part of what they do. */
 enum { LONG_LEAF = 2000 /* bytes */, MANY_CALLS = 1000 };
 
-static bool needs_first_check(const struct func *func) { return func->n_calls > 0 || func->end - func->body > LONG_LEAF; }
+bool lower_checks_gas_at_entry(const struct func *func) { return func->n_calls > 0 || func->end - func->body > LONG_LEAF; }
 
 void lower_check_gas_after_leaf(struct lower_func *f) {
   const struct lower *l = f->l;
@@ -383,7 +383,7 @@ void lower_function(struct lower *l, uint32_t index) {
   c->type = (struct func_type){.n_results = type->n_results, .results = type->results};
   make_target(&f, c);
   profile_enter(&f);
-  open_gas_block(&f, needs_first_check(func));
+  open_gas_block(&f, lower_checks_gas_at_entry(func));
   lower_body(&f);
   if (!f.is_dead) lower_return(&f, type);
   lower_locals_end(&f);

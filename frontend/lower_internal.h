@@ -120,6 +120,7 @@ LLVMBasicBlockRef lower_trap_block(struct lower_func *f, enum gw_trap trap);
 LLVMBasicBlockRef add_edge(struct lower_func *f, struct control *c);
 /* What follows cannot be reached until the construct ends or its next arm begins. */
 void begin_dead_code(struct lower_func *f);
+bool lower_checks_gas_at_entry(const struct func *func);
 void lower_check_gas_after_leaf(struct lower_func *f); /* where the function calls very many of them */
 void open_gas_block(struct lower_func *f, bool is_checked);
 void close_gas_block(struct lower_func *f);

@@ -10,6 +10,8 @@
 
 #define GAS_CHARGE "gw.charge"
 #define GAS_CHARGE_CHECK "gw.charge.check"
+/* Attribute of functions that look at the counter before anything else. */
+#define GAS_CHECKS "gw-checks"
 
 /* Rewrites every marker of the module. The counter is a local of each function, taken from exec->gas at entry, written back
  * around calls and at returns; a check goes to helpers->gas_exhausted when the counter is negative. */
