@@ -1,5 +1,5 @@
 /* The program's `run` with tiers: what a program reads and writes is the same in each, once each, and traps are told alike. */
-#include "base/buffer.h"
+#include "tests/shell.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -50,24 +49,6 @@ static const char stepped[] = "(module (import \"wasi_snapshot_preview1\" \"sche
 
 static char wasm[64], stepped_wasm[64];
 
-/* Everything that `sh -c` prints for "gasworks ...", NUL-terminated; clear it. */
-static struct buffer run(int *exit_code, const char *format, ...) {
-  char command[1024];
-  struct buffer out = {0};
-  int n = snprintf(command, sizeof command, "exec 2>&1; ");
-  va_list args;
-  va_start(args, format);
-  vsnprintf(command + n, sizeof command - (size_t)n, format, args);
-  va_end(args);
-  FILE *pipe = popen(command, "r");
-  assert_non_null(pipe);
-  for (size_t got = 1; got > 0; out.size += got) got = fread(buffer_reserve(&out, 4096), 1, 4096, pipe);
-  int status = pclose(pipe);
-  *exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  buffer_append(&out, "", 1);
-  return out;
-}
-
 #define GASWORKS BUILD_DIR "/gasworks"
 
 static void test_tiers(void **state) {
@@ -76,7 +57,7 @@ static void test_tiers(void **state) {
   static const char *const tiers[] = {"fast", "precise", "auto"};
   for (int i = 0; i < 3; i++) {
     int exit_code;
-    struct buffer out = run(&exit_code, "echo abcdefgh | " GASWORKS " run --tier %s %s", tiers[i], wasm);
+    struct buffer out = shell(&exit_code, "echo abcdefgh | " GASWORKS " run --tier %s %s", tiers[i], wasm);
     assert_string_equal((const char *)out.bytes, expected);
     assert_int_equal(exit_code, 0);
     buffer_clear(&out);
@@ -87,7 +68,7 @@ static void test_tiers(void **state) {
 static void test_hand_over(void **state) {
   (void)state;
   int exit_code;
-  struct buffer out = run(&exit_code, "echo abcdefgh | " GASWORKS " run --tier auto --stats %s 2>&1 | grep '^code'", wasm);
+  struct buffer out = shell(&exit_code, "echo abcdefgh | " GASWORKS " run --tier auto --stats %s 2>&1 | grep '^code'", wasm);
   assert_true(strtoul((const char *)out.bytes + 4, NULL, 10) > 0);
   buffer_clear(&out);
 }
@@ -100,7 +81,7 @@ static void test_traps(void **state) {
   for (int i = 0; i < 4; i++) {
     int exit_code;
     struct buffer out =
-        run(&exit_code, "echo 'abcde!gh' | " GASWORKS " run %s --stats %s 2>&1 | sed '/^code/,$d'", options[i], wasm);
+        shell(&exit_code, "echo 'abcde!gh' | " GASWORKS " run %s --stats %s 2>&1 | sed '/^code/,$d'", options[i], wasm);
     const char *text = (const char *)out.bytes;
     if (!strstr(text, "!gasworks: out of bounds memory access in function load at byte 0x")) fail_msg("%s: %s", options[i], text);
     assert_non_null(strstr(text, "   0: load at byte 0x"));
@@ -113,7 +94,7 @@ static void test_traps(void **state) {
   }
   buffer_clear(&first);
   int exit_code;
-  struct buffer out = run(&exit_code, "echo 'abcde!gh' | " GASWORKS " run --judge off %s", wasm);
+  struct buffer out = shell(&exit_code, "echo 'abcde!gh' | " GASWORKS " run --judge off %s", wasm);
   assert_non_null(strstr((const char *)out.bytes, "!gasworks: out of bounds memory access in function load at address 0x10000"));
   assert_int_equal(exit_code, 134);
   buffer_clear(&out);
@@ -126,7 +107,7 @@ static bool has(const struct buffer *out, const char *text) { return strstr((con
 static void test_trace(void **state) {
   (void)state;
   int exit_code;
-  struct buffer out = run(&exit_code, GASWORKS " run --tier precise --trace=calls --invoke f %s 3", stepped_wasm);
+  struct buffer out = shell(&exit_code, GASWORKS " run --tier precise --trace=calls --invoke f %s 3", stepped_wasm);
   assert_int_equal(exit_code, 0);
   assert_true(has(&out, "             0  f(3)\n"));
   assert_true(has(&out, "  sum(3)\n"));
@@ -135,13 +116,13 @@ static void test_trace(void **state) {
   assert_true(has(&out, "  wasi_snapshot_preview1.sched_yield() = 0\n"));
   assert_true(has(&out, "\n6\n"));
   buffer_clear(&out);
-  out = run(&exit_code, GASWORKS " run --tier precise --trace=blocks --invoke f %s 3 2>&1 | grep -c ' 0x'", stepped_wasm);
+  out = shell(&exit_code, GASWORKS " run --tier precise --trace=blocks --invoke f %s 3 2>&1 | grep -c ' 0x'", stepped_wasm);
   assert_int_equal(strtoul((const char *)out.bytes, NULL, 10), 7);
   buffer_clear(&out);
-  out = run(&exit_code, GASWORKS " run --tier precise --trace=frogs --invoke f %s 3", stepped_wasm);
+  out = shell(&exit_code, GASWORKS " run --tier precise --trace=frogs --invoke f %s 3", stepped_wasm);
   assert_int_equal(exit_code, 2);
   buffer_clear(&out);
-  out = run(&exit_code, GASWORKS " run --trace=calls --invoke f %s 3", stepped_wasm);
+  out = shell(&exit_code, GASWORKS " run --trace=calls --invoke f %s 3", stepped_wasm);
   assert_int_equal(exit_code, 2);
   buffer_clear(&out);
 }
@@ -158,7 +139,7 @@ struct steps {
 static struct steps trace_steps(const char *argument) {
   struct steps s = {0};
   int exit_code;
-  s.text = run(&exit_code, GASWORKS " run --tier precise --trace --invoke f %s %s 2>&1 | grep ' 0x'", stepped_wasm, argument);
+  s.text = shell(&exit_code, GASWORKS " run --tier precise --trace --invoke f %s %s 2>&1 | grep ' 0x'", stepped_wasm, argument);
   for (char *line = (char *)s.text.bytes; s.n < MAX_STEPS && *line; line = strchr(line, '\n') + 1, s.n++)
     s.gas[s.n] = strtoull(line, &line, 10), s.offset[s.n] = strtoull(line, NULL, 16);
   return s;
@@ -171,7 +152,7 @@ static void test_until_gas(void **state) {
   assert_in_range(s.n, 40, MAX_STEPS - 1);
   for (size_t i = 1; i < s.n; i++) assert_true(s.gas[i] >= s.gas[i - 1]);
   int exit_code;
-  struct buffer out = run(&exit_code, GASWORKS " run --stats --invoke f %s 4 2>&1 | sed -n 's/^gas *//p'", stepped_wasm);
+  struct buffer out = shell(&exit_code, GASWORKS " run --stats --invoke f %s 4 2>&1 | sed -n 's/^gas *//p'", stepped_wasm);
   uint64_t total = strtoull((const char *)out.bytes, NULL, 10);
   assert_true(s.gas[s.n - 1] <= total && total - s.gas[s.n - 1] < 50);
   buffer_clear(&out);
@@ -180,7 +161,8 @@ static void test_until_gas(void **state) {
     char wanted[64];
     while (s.gas[i] < gas) i++;
     snprintf(wanted, sizeof wanted, "stopped at %llu gas, before instruction %zu: ", (unsigned long long)s.gas[i], i + 1);
-    out = run(&exit_code, GASWORKS " run --tier precise --until-gas %llu --invoke f %s 4", (unsigned long long)gas, stepped_wasm);
+    out =
+        shell(&exit_code, GASWORKS " run --tier precise --until-gas %llu --invoke f %s 4", (unsigned long long)gas, stepped_wasm);
     if (!has(&out, wanted)) fail_msg("%s: %s", wanted, (const char *)out.bytes);
     assert_int_equal(exit_code, 0);
     buffer_clear(&out);
@@ -191,7 +173,7 @@ static void test_until_gas(void **state) {
 /* A script of commands; what the debugger says. */
 static struct buffer debug(const char *script, const char *argument) {
   int exit_code;
-  struct buffer out = run(&exit_code, "printf '%s' | " GASWORKS " debug --invoke f %s %s", script, stepped_wasm, argument);
+  struct buffer out = shell(&exit_code, "printf '%s' | " GASWORKS " debug --invoke f %s %s", script, stepped_wasm, argument);
   if (exit_code) fail_msg("%s", (const char *)out.bytes);
   return out;
 }

@@ -8,6 +8,7 @@
 #include "frontend/module.h"
 #include "runtime/engine.h"
 #include "runtime/instance.h"
+#include "tests/shell.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -65,22 +66,8 @@ static void write_file(const char *name, const char *text) {
   fclose(f);
 }
 
-/* What a command prints, NUL-terminated, run in the directory; clear it. */
-static struct buffer run(const char *format, ...) {
-  char command[1024];
-  struct buffer out = {0};
-  int n = snprintf(command, sizeof command, "exec 2>&1; cd %s; ", directory);
-  va_list args;
-  va_start(args, format);
-  vsnprintf(command + n, sizeof command - (size_t)n, format, args);
-  va_end(args);
-  FILE *pipe = popen(command, "r");
-  assert_non_null(pipe);
-  for (size_t got = 1; got > 0; out.size += got) got = fread(buffer_reserve(&out, 4096), 1, 4096, pipe);
-  pclose(pipe);
-  buffer_append(&out, "", 1);
-  return out;
-}
+/* What a command prints, run in the directory. */
+#define run(format, ...) shell(NULL, "cd %s; " format, directory __VA_OPT__(, ) __VA_ARGS__)
 
 static void expect_in(const struct buffer *text, const char *wanted) {
   if (!strstr((const char *)text->bytes, wanted)) fail_msg("no \"%s\" in: %s", wanted, (const char *)text->bytes);
