@@ -4,9 +4,11 @@
 #include "frontend/partition.h"
 #include "instrument/cost.h"
 #include "server/cli.h"
+#include "server/rounds.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 _Static_assert(OP_TRY_TABLE < 256, "openers fit in one byte of struct walk");
 
@@ -82,6 +84,13 @@ static struct gas_block total(const struct module *m, const struct schedule *s, 
   return sum;
 }
 
+/* The counted loop that begins at `offset`, or NULL. */
+static const struct loop_rounds *find_loop(const struct loop_rounds *loops, size_t n, uint64_t offset) {
+  for (size_t i = 0; i < n; i++)
+    if (loops[i].offset == offset) return &loops[i];
+  return NULL;
+}
+
 static void print_function(const struct module *m, const struct schedule *s, uint32_t func) {
   char name[256];
   uint32_t n_blocks;
@@ -90,9 +99,16 @@ static void print_function(const struct module *m, const struct schedule *s, uin
   struct walk w;
   printf("\n%s (function %" PRIu32 "): %" PRIu32 " blocks, %" PRIu64 " instructions, %" PRIu64 " gas\n",
          func_display_name(m, func, name, sizeof name), func, n_blocks, sum.instructions, sum.gas);
+  size_t n_loops;
+  struct loop_rounds *loops = find_loop_rounds(m, func, &n_loops);
   walk_init(&w, m, s, func, &err);
-  while (next_block(&w, &block))
-    printf("  0x%06" PRIx64 " %8" PRIu64 " gas %6" PRIu64 " instructions\n", block.offset, block.gas, block.instructions);
+  while (next_block(&w, &block)) {
+    const struct loop_rounds *loop = find_loop(loops, n_loops, block.offset);
+    printf("  0x%06" PRIx64 " %8" PRIu64 " gas %6" PRIu64 " instructions", block.offset, block.gas, block.instructions);
+    if (loop) printf(", loop of %s%" PRIu64 " rounds", loop->is_exact ? "" : "up to ", loop->rounds);
+    puts("");
+  }
+  free(loops);
   buffer_clear(&w.opened);
 }
 
@@ -108,14 +124,19 @@ static cJSON *json_function(const struct module *m, const struct schedule *s, ui
   cli_json_count(json, "gas", sum.gas);
   cli_json_count(json, "instructions", sum.instructions);
   cJSON *blocks = cJSON_AddArrayToObject(json, "blocks");
+  size_t n_loops;
+  struct loop_rounds *loops = find_loop_rounds(m, func, &n_loops);
   walk_init(&w, m, s, func, &err);
   while (next_block(&w, &block)) {
+    const struct loop_rounds *loop = find_loop(loops, n_loops, block.offset);
     cJSON *one = cJSON_CreateObject();
     cli_json_count(one, "offset", block.offset);
     cli_json_count(one, "gas", block.gas);
     cli_json_count(one, "instructions", block.instructions);
+    if (loop) cli_json_count(one, loop->is_exact ? "rounds" : "most_rounds", loop->rounds);
     cJSON_AddItemToArray(blocks, one);
   }
+  free(loops);
   buffer_clear(&w.opened);
   return json;
 }

@@ -242,7 +242,7 @@ static bool inspect(struct inspection *v, const char *file, struct gw_error *err
 int cli_inspect(int argc, char **argv) {
   struct inspection v = {.opt_level = 2, .meter = true};
   const struct cli_option options[] = {
-      {"gas", 0, CLI_FLAG, &v.gas, NULL, "static gas of every function and gas block"},
+      {"gas", 0, CLI_FLAG, &v.gas, NULL, "static gas of every function and gas block, and known counts of loops"},
       {"wat", 0, CLI_FLAG, &v.text, NULL, "the text form, with byte offsets"},
       {"ir-fresh", 0, CLI_FLAG, &v.ir_fresh, NULL, "LLVM IR as lowering makes it, with charge markers"},
       {"ir", 0, CLI_FLAG, &v.ir, NULL, "LLVM IR after metering and optimisation"},
