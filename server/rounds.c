@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WINDOW = 4, MOST_ROUNDS = 1 << 26 };
+/* Functions with more locals or nesting than people and compilers write are left out; rounds are those of all loops together. */
+enum { WINDOW = 4, MOST_LOCALS = 2000, MOST_DEPTH = 200, MOST_ROUNDS = 1 << 26 };
 
 /* What is known of a local at a point, and of its changes since the outermost loop began. */
 struct local {
@@ -43,6 +44,7 @@ struct finder {
   struct instruction window[WINDOW]; /* the last instructions, the newest first */
   struct loop_rounds *found;
   size_t n_found;
+  uint64_t budget; /* rounds that may still be gone through */
 };
 
 static void *allocate(size_t n, size_t size) {
@@ -83,9 +85,9 @@ static bool holds(enum op compare, int64_t a, int64_t b) {
 static bool is_compare(enum op op) { return (op >= OP_I32_EQ && op <= OP_I32_GE_U) || (op >= OP_I64_EQ && op <= OP_I64_GE_U); }
 
 /* Goes through the values: counts are small where they are of interest. 0: too many. */
-static uint64_t count_rounds(const struct construct *c, bool is_32) {
+static uint64_t count_rounds(struct finder *f, const struct construct *c, bool is_32) {
   int64_t value = c->at_start[c->counter].value, by = c->steps[c->counter].by;
-  for (uint64_t n = 1; n <= MOST_ROUNDS; n++) {
+  for (uint64_t n = 1; f->budget > 0; n++, f->budget--) {
     value = (int64_t)((uint64_t)value + (uint64_t)by);
     if (is_32) value = (int32_t)value;
     if (!holds(c->compare, value, c->bound)) return n;
@@ -105,7 +107,7 @@ static bool local_is_32(const struct finder *f, const struct func *func, uint32_
 static void end_loop(struct finder *f, const struct func *func, const struct construct *c) {
   bool counts = c->has_count && c->n_back == 1 && c->at_start[c->counter].is_known && c->steps[c->counter].n == 1 &&
                 c->steps[c->counter].by != 0;
-  uint64_t rounds = counts ? count_rounds(c, local_is_32(f, func, c->counter)) : 0;
+  uint64_t rounds = counts ? count_rounds(f, c, local_is_32(f, func, c->counter)) : 0;
   if (!rounds) return;
   f->found = realloc(f->found, (f->n_found + 1) * sizeof *f->found);
   if (!f->found) abort();
@@ -235,13 +237,20 @@ struct loop_rounds *find_loop_rounds(const struct module *m, uint32_t func, size
   struct gw_error ignored = {0};
   struct instruction in;
   struct reader r;
+  *n = 0;
+  if (f.n_locals > MOST_LOCALS) return NULL;
+  f.budget = MOST_ROUNDS;
   f.locals = allocate(f.n_locals, sizeof *f.locals);
   for (uint32_t i = n_params; i < f.n_locals; i++) f.locals[i].is_known = true; /* 0 */
   reader_init(&r, m->bytes, body->body, body->end, &ignored);
-  while (instruction_read(&r, &in)) {
+  while (f.n_constructs < MOST_DEPTH && instruction_read(&r, &in)) {
     follow(&f, body, &in);
     memmove(f.window + 1, f.window, (WINDOW - 1) * sizeof *f.window);
     f.window[0] = in;
+  }
+  for (uint32_t i = 0; i < f.n_constructs; i++) { /* it was left in the middle */
+    free(f.constructs[i].at_start);
+    free(f.constructs[i].steps);
   }
   free(f.locals);
   free(f.constructs);

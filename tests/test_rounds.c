@@ -136,7 +136,36 @@ static void test_nests(void **state) {
   gw_engine_destroy(engine);
 }
 
+/* Hostile nesting: nothing is found, and nothing is lost. */
+static void test_limits(void **state) {
+  (void)state;
+  enum { DEPTH = 5000 };
+  struct gw_error err = {0};
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  struct buffer body = {0};
+  size_t n;
+  buffer_append_string(&body, "(local i32)");
+  for (int i = 0; i < DEPTH; i++) buffer_append_string(&body, " loop");
+  for (int i = 0; i < DEPTH; i++) buffer_append_string(&body, " end");
+  buffer_append_string(&body,
+                       "(loop $l (br_if $l (i32.ne (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 100))))");
+  buffer_append(&body, "", 1);
+  struct gw_module *module = module_of(engine, (const char *)body.bytes);
+  struct loop_rounds *found = find_loop_rounds(gw_module_decoded(module), 1, &n);
+  assert_int_equal(n, 0);
+  free(found);
+  gw_module_release(module);
+  module = module_of(
+      engine, "(local i32) (loop $l (br_if $l (i32.ne (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 0))))");
+  found = find_loop_rounds(gw_module_decoded(module), 1, &n); /* 2^32 rounds */
+  assert_int_equal(n, 0);
+  free(found);
+  gw_module_release(module);
+  buffer_clear(&body);
+  gw_engine_destroy(engine);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_nests)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_nests), cmocka_unit_test(test_limits)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
