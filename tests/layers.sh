@@ -17,10 +17,10 @@ rules=(
   'instrument/*|instrument/ base/ gasworks|sodium.h'
   'jit/compiler.h|frontend/ instrument/cost. instrument/blocks. gasworks|'
   'jit/*|jit/ instrument/ frontend/ base/ gasworks|llvm-c/'
-  'runtime/*|runtime/ frontend/ base/ instrument/cost. jit/compiler.h gasworks|lmdb.h sodium.h sanitizer/'
+  'runtime/*|runtime/ frontend/ base/ instrument/cost. jit/compiler.h gasworks|lmdb.h sodium.h sanitizer/ elfutils/ dwarf.h elf.h'
   'server/*|server/ runtime/ frontend/ base/ instrument/cost. instrument/fit. gasworks|uv.h llhttp.h cjson/ sodium.h sanitizer/'
 )
-libraries='llvm-c/|lmdb\.h|sodium|uv\.h|llhttp|cjson/|cmocka'
+libraries='llvm-c/|elfutils/|dwarf\.h|elf\.h|lmdb\.h|sodium|uv\.h|llhttp|cjson/|cmocka'
 
 starts_with_any() {
   local text=$1 prefix
