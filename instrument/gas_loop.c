@@ -23,6 +23,8 @@
  * for the iterations begun. */
 #include "instrument/gas_loop.h"
 
+#include <llvm-c/DebugInfo.h>
+
 #include <string.h>
 
 /* What a conversion makes. */
@@ -250,6 +252,21 @@ static LLVMValueRef build_chunk(struct gas_pass *p, struct conversion *c, LLVMVa
   return k;
 }
 
+/* The chunks' copy of a loop runs rarely, and mostly to where a slice ends: it may become vectors, but not many copies of them,
+ * which would be most of what the compiler has to do. */
+static void keep_small(struct gas_pass *p, LLVMValueRef branch) {
+  static const char unroll[] = "llvm.loop.unroll.disable", interleave[] = "llvm.loop.interleave.count";
+  LLVMContextRef context = p->l.context;
+  LLVMMetadataRef word = LLVMMDStringInContext2(context, unroll, sizeof unroll - 1);
+  LLVMMetadataRef one[2] = {LLVMMDStringInContext2(context, interleave, sizeof interleave - 1),
+                            LLVMValueAsMetadata(lower_i32(&p->l, 1))};
+  LLVMMetadataRef self = LLVMTemporaryMDNode(context, NULL, 0);
+  LLVMMetadataRef fields[3] = {self, LLVMMDNodeInContext2(context, &word, 1), LLVMMDNodeInContext2(context, one, 2)};
+  LLVMMetadataRef node = LLVMMDNodeInContext2(context, fields, 3);
+  LLVMMetadataReplaceAllUsesWith(self, node);
+  LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(context, "llvm.loop", 9), LLVMMetadataAsValue(context, node));
+}
+
 /* The latch counts k down; the chunk's end pays, looks, and asks the loop's own condition. */
 static void build_settle(struct gas_pass *p, struct conversion *c, LLVMValueRef k) {
   struct lower *l = &p->l;
@@ -263,7 +280,7 @@ static void build_settle(struct gas_pass *p, struct conversion *c, LLVMValueRef 
   LLVMPositionBuilderBefore(builder, branch);
   LLVMValueRef next = LLVMBuildSub(builder, left, lower_i64(l, 1), "");
   LLVMValueRef is_more = LLVMBuildICmp(builder, LLVMIntNE, next, LLVMConstNull(l->i64), "");
-  LLVMBuildCondBr(builder, is_more, loop->header, settle);
+  keep_small(p, LLVMBuildCondBr(builder, is_more, loop->header, settle));
   LLVMInstructionEraseFromParent(branch);
   LLVMAddIncoming(left, &k, &c->enter, 1);
   LLVMAddIncoming(left, &next, &loop->latch, 1);
