@@ -105,7 +105,7 @@ bool guest_load(struct guest *g, int n_arguments, char **arguments, struct gw_er
 
 /* --- one run -------------------------------------------------------------------------------------------------------- */
 
-bool guest_open(struct guest *g, enum gw_tier tier, struct gw_error *err) {
+static bool open_run(struct guest *g, enum gw_tier tier, struct gw_error *err) {
   struct gw_store_options options = {
       .gas_limit = g->gas_limit, .max_memory_bytes = g->max_memory, .max_depth = g->max_stack, .tier = tier};
   if (g->may_switch) options.slice = SLICE;
@@ -187,16 +187,14 @@ static bool call_export(struct guest *g, struct gw_error *err) {
   return g->values && parse_arguments(g, err) && call(g, g->invoke, g->values, err);
 }
 
-bool guest_call_all(struct guest *g, struct gw_error *err) {
+static bool call_all(struct guest *g, struct gw_error *err) {
   if (g->invoke) return call_export(g, err);
   if (find_function(g, "_start")) return call(g, "_start", NULL, err);
   if (find_function(g, "handle")) return initialize(g, err) && call(g, "handle", NULL, err);
   return error_set(err, GW_ERROR_INTERFACE, "the module exports neither _start nor handle; name a function with --invoke");
 }
 
-bool guest_run(struct guest *g, enum gw_tier tier, struct gw_error *err) {
-  return guest_open(g, tier, err) && guest_call_all(g, err);
-}
+bool guest_run(struct guest *g, enum gw_tier tier, struct gw_error *err) { return open_run(g, tier, err) && call_all(g, err); }
 
 /* --- the interpreter first ---------------------------------------------------------------------------------------------- */
 

@@ -87,10 +87,6 @@ bool guest_run(struct guest *g, enum gw_tier tier, struct gw_error *err);
  * *err is the verdict. */
 bool guest_run_judged(struct guest *g, struct gw_error *err);
 
-/* In parts, for who steps: a fresh instance; then the calls. guest_run is both. */
-bool guest_open(struct guest *g, enum gw_tier tier, struct gw_error *err);
-bool guest_call_all(struct guest *g, struct gw_error *err);
-
 void guest_clear(struct guest *g);
 
 #endif
