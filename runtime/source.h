@@ -15,10 +15,14 @@ struct source_place {
 
 /* Where the instruction at `offset` of the module comes from: the place itself, then those where what it is in was inlined. Fills
  * places[0..most), returns how many; 0 when the module does not say. The first call for a module opens its debug information,
- * and copies it: beyond MAX_DEBUG_BYTES it is not read. Thread-safe; takes the module's source_lock. */
+ * and copies it: beyond MAX_DEBUG_BYTES, or when it is not as compilers write it, it is not read. Line tables that are needed
+ * stay in memory, MAX_LINE_BYTES of them, which may become a hundred times as much in hostile ones. Ordinary lookups take less
+ * than a millisecond, the first one some more; hostile debug information costs about half a second of work, since libdw cannot be
+ * interrupted, and then a twentieth of the time: until that is over, the answer is 0. Thread-safe; takes the module's
+ * source_lock. */
 size_t source_find(struct gw_module *module, uint64_t offset, struct source_place *places, size_t most);
 
-enum { MAX_DEBUG_BYTES = 16 << 20 };
+enum { MAX_DEBUG_BYTES = 16 << 20, MAX_LINE_BYTES = 1 << 20 };
 
 struct source_info;
 void source_destroy(struct source_info *info);

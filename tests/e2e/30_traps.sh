@@ -29,6 +29,44 @@ check "memory.grow beyond the limit gives -1" body_has 'memory.grow gave -1'
 request GET /f/trap
 check "trapped invocations left no state" body_has '2 invocations succeeded'
 
+# Source lines, the same in the reply, in the log and from the command line.
+cat >"$work/lines.c" <<'END'
+static inline __attribute__((always_inline)) int load(volatile int *p) {
+  return *p;
+}
+__attribute__((export_name("handle"))) void handle(void) {
+  load((volatile int *)0x7ffffffc);
+}
+END
+clang-22 --target=wasm32 -g -O1 --no-wasm-opt -nostdlib -Wl,--no-entry "$work/lines.c" -o "$work/lines.wasm"
+deploy lines "$work/lines.wasm"
+check "a function with debug information is deployed" answers 201
+request GET /f/lines
+cp "$work/body" "$work/reply"
+"$program" invoke --server "$base" lines >"$work/shown" 2>&1
+for place in "load at byte 0x" "/lines.c:2:10" "inlined into handle, " "/lines.c:5:3"; do
+  check "the reply's backtrace has $place" grep -qF "$place" "$work/reply"
+  check "the log has $place" grep -qF "$place" "$work/server.log"
+  check "gasworks invoke shows $place" grep -qF "$place" "$work/shown"
+done
+
+# AssemblyScript's abort, which has a place of its own.
+cat >"$work/throws.ts" <<'END'
+function check(n: i32): void {
+  if (n > 3) throw new Error("too much");
+}
+export function handle(): void {
+  check(9);
+}
+END
+(cd "$work" && "$root/build/tools/node_modules/.bin/asc" throws.ts -o throws.wasm --debug --runtime stub)
+deploy throws "$work/throws.wasm"
+request GET /f/throws
+check "abort: status 500" answers 500
+check "abort: its message and place" body_has "abort: too much, throws.ts:2:14"
+check "abort: the calls" body_has "throws/check at byte 0x"
+check "abort: in the log" grep -qF "abort: too much, throws.ts:2:14" "$work/server.log"
+
 # Endless loops beside other requests.
 for i in 1 2 3 4; do
   curl -s -m 60 -o /dev/null -w '%{http_code}\n' "$base/f/trap?kind=loop" >"$work/loop.$i" &
