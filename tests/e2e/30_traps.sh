@@ -1,5 +1,5 @@
 # Every way to fail: the right status, a document that names the function, nothing kept, the server goes on.
-start_server "$work/traps" --gas-limit 2G
+start_server "$work/traps" --tier fast --gas-limit 2G
 deploy_example trap
 check "trap is deployed" answers 201
 deploy_example hello
