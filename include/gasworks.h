@@ -61,8 +61,10 @@ enum gw_dump { GW_DUMP_IR_FRESH = 1, GW_DUMP_IR, GW_DUMP_ASM };
 char *gw_module_dump(struct gw_module *module, enum gw_dump kind, struct gw_error *err);
 
 struct gw_module_stats {
-  double seconds_decode, seconds_validate, seconds_lower, seconds_optimize, seconds_emit; /* wall time */
-  size_t code_bytes;                                                                      /* machine code */
+  double seconds_decode, seconds_validate;
+  /* CPU time of all threads that compiled; 0 for code that was there already. */
+  double seconds_lower, seconds_charge, seconds_optimize, seconds_emit, seconds_link;
+  size_t code_bytes; /* machine code */
 };
 void gw_module_stats(const struct gw_module *module, struct gw_module_stats *out);
 

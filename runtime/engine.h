@@ -3,7 +3,7 @@
 #define RUNTIME_ENGINE_H
 
 #include "gasworks.h"
-#include "jit/compiler.h"
+#include "runtime/code.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -43,8 +43,5 @@ const struct code *module_compile(struct gw_module *module, bool exceptions, str
 
 /* Makes the module ready for the precise tier. Thread-safe. */
 bool module_interpret(struct gw_module *module, struct gw_error *err);
-
-/* The range of code that holds `pc`, or NULL, as for a `code` that is NULL. Safe in a signal handler. */
-const struct code_range *code_find(const struct code *code, uintptr_t pc);
 
 #endif

@@ -59,8 +59,7 @@ struct gw_module *gw_module_retain(struct gw_module *module) {
 void gw_module_release(struct gw_module *module) {
   if (!module || atomic_fetch_sub_explicit(&module->references, 1, memory_order_acq_rel) != 1) return;
   for (int i = 0; i < 2; i++) {
-    struct code *code = atomic_load(&module->codes[i]);
-    if (code) compiler_load(NULL)->release(code);
+    code_destroy(atomic_load(&module->codes[i]));
     gas_blocks_clear(&module->blocks[i]);
   }
   precise_module_destroy(module->precise);
@@ -83,18 +82,27 @@ static struct compile_options compile_options(const struct gw_engine *engine, bo
   };
 }
 
+static struct code *compile(struct gw_module *module, bool exceptions, struct gw_error *err) {
+  const struct compiler_ops *ops = compiler_load(err);
+  if (!ops) return NULL;
+  struct compile_options options = compile_options(module->engine, exceptions);
+  if (module->engine->options.profile) options.blocks = &module->blocks[exceptions];
+  struct image image;
+  if (!ops->compile(&module->decoded, &options, &image, err)) return NULL;
+  struct code *code = code_create(&module->decoded, &image, err);
+  free(image.bytes);
+  free(image.offsets);
+  return code;
+}
+
 const struct code *module_compile(struct gw_module *module, bool exceptions, struct gw_error *err) {
   _Atomic(struct code *) *variant = &module->codes[exceptions];
   struct code *code = atomic_load_explicit(variant, memory_order_acquire);
   if (code) return code;
-  const struct compiler_ops *ops = compiler_load(err);
-  if (!ops) return NULL;
   pthread_mutex_lock(&module->compile_lock);
   code = atomic_load(variant);
   if (!code) {
-    struct compile_options options = compile_options(module->engine, exceptions);
-    if (module->engine->options.profile) options.blocks = &module->blocks[exceptions];
-    code = ops->compile(&module->decoded, &options, err);
+    code = compile(module, exceptions, err);
     atomic_store_explicit(variant, code, memory_order_release);
   }
   pthread_mutex_unlock(&module->compile_lock);
@@ -130,9 +138,11 @@ void gw_module_stats(const struct gw_module *module, struct gw_module_stats *out
   struct gw_module *m = (struct gw_module *)module;
   const struct code *code = atomic_load_explicit(&m->codes[m->decoded.has_exceptions], memory_order_acquire);
   if (!code) return;
-  out->seconds_lower = code->seconds_lower;
-  out->seconds_optimize = code->seconds_optimize;
-  out->seconds_emit = code->seconds_emit;
+  out->seconds_lower = code->seconds.lower;
+  out->seconds_charge = code->seconds.charge;
+  out->seconds_optimize = code->seconds.optimize;
+  out->seconds_emit = code->seconds.emit;
+  out->seconds_link = code->seconds.link;
   out->code_bytes = code->code_bytes;
 }
 
@@ -142,17 +152,4 @@ const char *gw_module_name(const struct gw_module *module, char *out, size_t siz
   if (n) memcpy(out, name.bytes, n);
   out[n] = 0;
   return out;
-}
-
-const struct code_range *code_find(const struct code *code, uintptr_t pc) {
-  if (!code) return NULL;
-  uint32_t low = 0, high = code->n_ranges;
-  while (low < high) {
-    uint32_t middle = low + (high - low) / 2;
-    if (code->ranges[middle].end <= pc)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low < code->n_ranges && code->ranges[low].begin <= pc ? &code->ranges[low] : NULL;
 }

@@ -64,10 +64,9 @@ static void print_stats(const struct run *r, const struct run_stats *s) {
     const char *name;
     double seconds;
   } times[] = {
-      {"decode", s->module.seconds_decode}, {"validate", s->module.seconds_validate},
-      {"lower", s->module.seconds_lower},   {"optimize", s->module.seconds_optimize},
-      {"emit", s->module.seconds_emit},     {"instantiate", r->guest.seconds_instantiate},
-      {"run", r->guest.seconds_run},
+      {"decode", s->module.seconds_decode}, {"validate", s->module.seconds_validate},      {"lower", s->module.seconds_lower},
+      {"charge", s->module.seconds_charge}, {"optimize", s->module.seconds_optimize},      {"emit", s->module.seconds_emit},
+      {"link", s->module.seconds_link},     {"instantiate", r->guest.seconds_instantiate}, {"run", r->guest.seconds_run},
   };
   size_t n_times = sizeof times / sizeof *times;
   if (!r->wants_json) {
