@@ -1,6 +1,7 @@
 #include "runtime/code.h"
 
 #include "base/error.h"
+#include "runtime/artifact.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@ static int compare_ranges(const void *a, const void *b) {
 
 /* Every offset begins a function, and the next one, or the end of the code, ends it. */
 static void fill_ranges(struct code *code, const struct module *m, const uint32_t *offsets) {
-  uintptr_t base = (uintptr_t)code->mapping;
+  uintptr_t base = (uintptr_t)code->base;
   uint32_t n = m->n_funcs + m->n_types, n_ranges = 0;
   for (uint32_t i = 0; i < n; i++) {
     bool is_body = i < m->n_funcs && m->funcs[i].import == NO_INDEX;
@@ -33,7 +34,7 @@ static bool fill_tables(struct code *code, const struct module *m, const uint32_
   code->funcs = malloc((n + 1) * sizeof *code->funcs);
   code->ranges = malloc((n + 1) * sizeof *code->ranges);
   if (!code->funcs || !code->ranges) return false;
-  for (uint32_t i = 0; i < n; i++) code->funcs[i] = offsets[i] == IMAGE_NONE ? NULL : (uint8_t *)code->mapping + offsets[i];
+  for (uint32_t i = 0; i < n; i++) code->funcs[i] = offsets[i] == IMAGE_NONE ? NULL : (void *)(code->base + offsets[i]);
   code->entries = (entry_thunk *)(code->funcs + m->n_funcs);
   fill_ranges(code, m, offsets);
   return true;
@@ -44,6 +45,7 @@ static bool map(struct code *code, const struct image *image) {
   void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (at == MAP_FAILED) return false;
   code->mapping = at;
+  code->base = at;
   code->mapping_size = size;
   memcpy(at, image->bytes, image->size);
   return mprotect(at, size, PROT_READ) == 0 && (!image->code_size || mprotect(at, image->code_size, PROT_READ | PROT_EXEC) == 0);
@@ -57,6 +59,15 @@ struct code *code_create(const struct module *m, const struct image *image, stru
     return code;
   }
   error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for %zu bytes of code", image->size);
+  code_destroy(code);
+  return NULL;
+}
+
+struct code *code_adopt(const struct module *m, const struct artifact *a, struct gw_error *err) {
+  struct code *code = calloc(1, sizeof *code);
+  if (code) *code = (struct code){.base = a->image, .code_bytes = a->code_size};
+  if (code && fill_tables(code, m, a->offsets)) return code;
+  error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for %u functions", m->n_funcs);
   code_destroy(code);
   return NULL;
 }

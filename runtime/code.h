@@ -19,12 +19,16 @@ struct code {
   uint32_t n_ranges;
   size_t code_bytes;              /* machine code */
   struct compile_seconds seconds; /* zero when it was not compiled by this process */
-  void *mapping;
+  const uint8_t *base;
+  void *mapping; /* own memory of base, or NULL */
   size_t mapping_size;
 };
 
 /* Maps a copy of `image`. NULL with `err` set. */
 struct code *code_create(const struct module *m, const struct image *image, struct gw_error *err);
+struct artifact;
+/* The code of a mapped artifact, which must outlive it. NULL with `err` set. */
+struct code *code_adopt(const struct module *m, const struct artifact *artifact, struct gw_error *err);
 /* Nothing may run in it any more. NULL is allowed. */
 void code_destroy(struct code *code);
 

@@ -1,12 +1,15 @@
 #include "server/cli_guest.h"
 
 #include "base/error.h"
+#include "runtime/artifact.h"
+#include "server/cli_cache.h"
 #include "frontend/types.h"
 #include "runtime/abort.h"
 #include "runtime/store.h"
 #include "server/cli_gas.h"
 #include "server/cli_values.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -86,21 +89,50 @@ static bool create_wasi(struct guest *g, struct gw_error *err) {
   return g->wasi != NULL;
 }
 
+/* One that the user names must work; without the usual one it goes more slowly. */
+static bool open_cache(struct guest *g, struct gw_error *err) {
+  struct gw_error problem = {0};
+  g->cache = cli_open_cache(g->cache_path, &problem);
+  if (!problem.code) return true;
+  if (g->cache_path) return error_set(err, problem.code, "%s", problem.message);
+  fprintf(stderr, "gasworks: warning: %s\n", problem.message);
+  return true;
+}
+
+static bool is_artifact_file(const char *path) {
+  char start[8];
+  FILE *file = strcmp(path, "-") == 0 ? NULL : fopen(path, "rb");
+  size_t n = file ? fread(start, 1, sizeof start, file) : 0;
+  if (file) fclose(file);
+  return artifact_is(start, n);
+}
+
+static bool load_module(struct guest *g, const char *path, struct gw_error *err) {
+  struct buffer bytes = {0};
+  if (is_artifact_file(path)) {
+    g->module = gw_module_open_artifact(g->engine, path, err);
+  } else if (cli_read_file(&bytes, path, err)) {
+    g->module = gw_module_create(g->engine, bytes.bytes, bytes.size, err);
+    buffer_clear(&bytes); /* the module has its own copy */
+  }
+  if (g->module) g->module_bytes = gw_module_decoded(g->module)->size;
+  return g->module != NULL;
+}
+
 bool guest_load(struct guest *g, int n_arguments, char **arguments, struct gw_error *err) {
   g->arguments = arguments;
   g->n_arguments = n_arguments;
   g->handler = (struct handler){.method = "GET", .path = "", .query = "", .status = 200};
   if (!check_env(g, err) || !create_wasi(g, err)) return false;
-  struct buffer bytes = {0};
   struct gw_engine_options options = {
       .opt_level = g->opt_level, .gas = g->gas, .profile = g->profile, .watch = g->watch, .schedule = &g->schedule};
-  if (!cli_read_schedule(g->schedule_path, &g->schedule, err) || !cli_read_file(&bytes, arguments[0], err)) return false;
-  g->module_bytes = bytes.size;
+  if (!cli_read_schedule(g->schedule_path, &g->schedule, err)) return false;
+  if (g->tier != TIER_PRECISE && !open_cache(g, err)) return false;
+  options.cache = g->cache;
   g->engine = gw_engine_create(&options, err);
-  if (g->engine) g->module = gw_module_create(g->engine, bytes.bytes, bytes.size, err);
-  buffer_clear(&bytes); /* the module has its own copy */
+  if (!g->engine || !load_module(g, arguments[0], err)) return false;
   record_begin(&g->record, RECORD_ALL, MAX_RECORD);
-  return g->module != NULL;
+  return true;
 }
 
 /* --- one run -------------------------------------------------------------------------------------------------------- */
@@ -255,6 +287,7 @@ void guest_clear(struct guest *g) {
   gw_store_destroy(g->store);
   gw_module_release(g->module);
   gw_engine_destroy(g->engine);
+  gw_cache_close(g->cache);
   if (g->wasi) wasi_destroy(g->wasi);
   handler_clear(&g->handler);
   record_clear(&g->record);

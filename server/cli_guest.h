@@ -25,7 +25,7 @@ struct guest {
   enum tier_choice tier;
   uint32_t opt_level, max_stack;
   uint64_t gas_limit, max_memory;
-  const char *invoke, *schedule_path;
+  const char *invoke, *schedule_path, *cache_path;
   struct cli_list dirs, env;
   int stdin_fd;     /* the program's; not closed */
   char **arguments; /* the module's path, then the guest's own */
@@ -35,6 +35,7 @@ struct guest {
   struct wasi_preopen *preopens;
   struct cli_list unknown; /* "MODULE.FIELD" of imports that trap when called, malloc'd */
   size_t module_bytes;
+  struct gw_cache *cache;
   struct gw_engine *engine;
   struct gw_module *module;
   struct wasi *wasi;

@@ -173,6 +173,7 @@ int cli_run(int argc, char **argv) {
        "say on standard error what is called or done; --tier precise"},
       {"until-gas", 0, CLI_NUMBER, &r.trace.until_gas, "N",
        "stop there and show calls, locals, operands, memory; --tier precise"},
+      {"cache", 0, CLI_TEXT, &g->cache_path, "DIR|off", "where compiled code is kept; `gasworks cache` tells the usual place"},
       {"stats", 0, CLI_FLAG, &r.wants_stats, NULL, "gas, memory, code size and times on standard error"},
       {"profile", 0, CLI_FLAG, &r.wants_profile, NULL, "the same with the gas of every function, exactly; runs slower"},
       {"folded", 0, CLI_TEXT, &r.folded_path, "FILE", "write gas by stack of calls, for flame graphs; runs slower"},
@@ -180,7 +181,7 @@ int cli_run(int argc, char **argv) {
   };
   const struct cli_command command = {
       .name = "run",
-      .arguments = "FILE.wasm [ARGS...]",
+      .arguments = "FILE.{wasm,gwa} [ARGS...]",
       .description =
           "Runs a module: a WASI program (export _start) with the standard streams and ARGS, a handler (export handle)\n"
           "with an empty request, or the export named by --invoke. FILE - is standard input. What follows FILE\n"

@@ -11,6 +11,8 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "frontend/module.h"
+#include "runtime/cache.h"
+#include "runtime/compile.h"
 #include "server/files.h"
 #include "server/slot.h"
 
@@ -117,10 +119,8 @@ static bool function_prepare(struct function *f, const void *bytes, size_t size,
   struct registry *r = f->registry;
   f->module = gw_module_create(r->engine, bytes, size, err);
   if (!f->module || !function_classify(f, err)) return false;
-  if (r->limits.tier == TIER_FAST) {
-    if (!gw_module_compile(f->module, err)) return false;
-    atomic_store(&f->code_state, CODE_READY);
-  }
+  if (r->limits.tier == TIER_FAST && !gw_module_compile(f->module, err)) return false;
+  if (r->limits.tier != TIER_PRECISE && module_is_compiled(f->module)) atomic_store(&f->code_state, CODE_READY);
   struct slot *trial = slot_create(r->engine, f, function_tier(f), &r->limits, err);
   slot_destroy(trial);
   return trial != NULL;
@@ -128,7 +128,7 @@ static bool function_prepare(struct function *f, const void *bytes, size_t size,
 
 /* `f` can be called. */
 static void compile_in_background(struct function *f) {
-  if (!f->registry->background) return;
+  if (!f->registry->background || function_code_state(f) == CODE_READY) return;
   atomic_store(&f->code_state, CODE_WAITING);
   background_compile(f->registry->background, f);
 }
@@ -331,8 +331,38 @@ static bool publish(struct registry *r, struct function *f, const void *bytes, s
   return true;
 }
 
+static bool is_own(struct registry *r, const struct artifact *a) {
+  struct gw_cache *cache = engine_cache(r->engine);
+  struct artifact *kept = cache ? cache_find(cache, a->key) : NULL;
+  bool is_same = kept && kept->size == a->size && memcmp(kept->bytes, a->bytes, a->size) == 0;
+  artifact_unmap(kept);
+  return is_same;
+}
+
+/* Machine code from strangers is not data. What is admitted goes to the cache, where the module's code is looked for; code of
+ * another optimisation level than this server's would never be found there, so it is refused. */
+static bool admit_artifact(struct registry *r, const void *bytes, size_t size, struct artifact *a, struct gw_error *err) {
+  struct gw_cache *cache = engine_cache(r->engine);
+  if (!artifact_check(bytes, size, a, err)) return false;
+  if (!artifact_verify(a, r->limits.trusted, r->limits.n_trusted) && !is_own(r, a))
+    return error_set(err, GW_ERROR_FORBIDDEN,
+                     "machine code is taken only when a key signed it that this server trusts: deploy the .wasm file");
+  uint8_t digest[DIGEST_SIZE];
+  crypto_generichash(digest, sizeof digest, a->module, a->module_size, NULL, 0);
+  if (memcmp(digest, a->key->module, sizeof digest) != 0)
+    return error_set(err, GW_ERROR_ARTIFACT, "the artifact's code is of another module than it holds");
+  if (!cache) return error_set(err, GW_ERROR_UNAVAILABLE, "this server keeps no compiled modules: deploy the .wasm file");
+  return engine_accepts(r->engine, a, err) && cache_store(cache, a->key, bytes, size, err);
+}
+
 struct function *registry_put(struct registry *r, const char *name, const void *bytes, size_t size, bool *is_new,
                               struct gw_error *err) {
+  struct artifact artifact;
+  if (artifact_is(bytes, size)) {
+    if (!admit_artifact(r, bytes, size, &artifact, err)) return NULL;
+    bytes = artifact.module;
+    size = artifact.module_size;
+  }
   struct function *f = function_create(r, name);
   double begin = now_ms(CLOCK_MONOTONIC);
   bool ok = function_prepare(f, bytes, size, err);
@@ -408,6 +438,7 @@ struct registry *registry_open(const char *data_dir, struct gw_engine *engine, s
 
 void registry_close(struct registry *r) {
   if (!r) return;
+  if (r->background) gw_engine_stop_compiling(r->engine);
   background_destroy(r->background);
   for (size_t i = 0; i < r->n_functions; i++) function_release(r->functions[i]);
   free(r->functions);

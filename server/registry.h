@@ -16,10 +16,12 @@ enum interface { INTERFACE_HANDLE, INTERFACE_CGI };
 
 /* What every instance gets; the same for all functions today. */
 struct function_limits {
-  uint64_t gas_limit, slice; /* per invocation */
-  uint64_t max_memory;       /* bytes per linear memory */
-  size_t max_reply;          /* bytes a CGI program may print */
-  enum tier_choice tier;     /* of functions */
+  uint64_t gas_limit, slice;    /* per invocation */
+  uint64_t max_memory;          /* bytes per linear memory */
+  size_t max_reply;             /* bytes a CGI program may print */
+  enum tier_choice tier;        /* of functions */
+  const uint8_t (*trusted)[32]; /* public keys: whose artifacts may be deployed */
+  size_t n_trusted;
 };
 
 /* One version of a function. Immutable and shared between threads once the registry has published it, except for the module,
@@ -75,8 +77,9 @@ bool function_name_is_valid(const char *name, size_t size);
 
 /* The three below block on compilation and disk: worker threads only. */
 
-/* Validates, compiles unless that has time (TIER_AUTO), tries an instance, stores durably and publishes. `*is_new`: the name was
- * free. */
+/* `bytes` are a module, or an artifact that is signed by somebody trusted, or that this server made itself, whose code is then
+ * used. Validates, compiles unless that has time (TIER_AUTO), tries an instance, stores durably and publishes. `*is_new`: the
+ * name was free. */
 struct function *registry_put(struct registry *registry, const char *name, const void *bytes, size_t size, bool *is_new,
                               struct gw_error *err);
 /* GW_ERROR_NOT_FOUND when there is no such function. Its state stays unless `with_state`. */
