@@ -84,7 +84,9 @@ struct gw_module *gw_module_open_artifact(struct gw_engine *engine, const char *
   close(fd);
   if (!artifact) return NULL;
   struct artifact_options options = module_artifact_options(engine);
-  if (artifact->key->exceptions || !artifact_fits(artifact, &options, err)) {
+  bool is_natural = !artifact->key->exceptions;
+  if (!is_natural) error_set(err, GW_ERROR_ARTIFACT, "%s holds the variant of a module for stores with exceptions", path);
+  if (!is_natural || !artifact_fits(artifact, &options, err)) {
     artifact_unmap(artifact);
     return NULL;
   }

@@ -35,9 +35,17 @@ static bool limit(int resource, rlim_t value, struct gw_error *err) {
          error_set(err, GW_ERROR_USAGE, "the limits cannot be set: they are above this process's own");
 }
 
+/* Sanitizers reserve terabytes of addresses, and then nothing at all could be compiled. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || __has_feature(address_sanitizer) || \
+    __has_feature(thread_sanitizer)
+static const bool has_shadow_memory = true;
+#else
+static const bool has_shadow_memory = false;
+#endif
+
 static bool set_limits(const struct compile *c, struct gw_error *err) {
   if (c->max_seconds && !limit(RLIMIT_CPU, c->max_seconds, err)) return false;
-  if (!c->max_memory) return true;
+  if (!c->max_memory || has_shadow_memory) return true;
   return limit(RLIMIT_AS, c->max_memory, err) && limit(RLIMIT_FSIZE, LARGEST_ARTIFACT, err) && limit(RLIMIT_CORE, 0, err);
 }
 
