@@ -73,24 +73,11 @@ static pid_t spawn(const struct gw_module *module, int fds[CHILD_FILES]) {
   snprintf(threads, sizeof threads, "%u", o->threads);
   snprintf(limit_seconds, sizeof limit_seconds, "%u", seconds);
   snprintf(limit_memory, sizeof limit_memory, "%llu", (unsigned long long)memory);
-  const char *argv[] = {"gasworks",
-                        "compile",
-                        "-",
-                        "--output",
-                        "-",
-                        "--optimize",
-                        level,
-                        "--gas",
-                        o->gas ? "on" : "off",
-                        "--schedule",
-                        "/proc/self/fd/3",
-                        "--threads",
-                        threads,
-                        "--max-seconds",
-                        limit_seconds,
-                        "--max-memory",
-                        limit_memory,
-                        NULL};
+  /* clang-format off */
+  const char *argv[] = {"gasworks", "compile", "-", "--output", "-", "--nice",
+                        "--optimize", level, "--gas", o->gas ? "on" : "off", "--schedule", "/proc/self/fd/3",
+                        "--threads", threads, "--max-seconds", limit_seconds, "--max-memory", limit_memory, NULL};
+  /* clang-format on */
   char *const environment[] = {NULL};
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;

@@ -22,7 +22,7 @@ struct compile {
   const char *input, *output, *schedule_path, *cpu, *sign_path;
   uint32_t opt_level, threads, max_seconds;
   uint64_t max_memory;
-  bool gas, wants_stats, wants_json;
+  bool gas, is_nice, wants_stats, wants_json;
   struct schedule schedule;
   struct gw_engine *engine;
   struct gw_module *module;
@@ -44,6 +44,8 @@ static const bool has_shadow_memory = false;
 #endif
 
 static bool set_limits(const struct compile *c, struct gw_error *err) {
+  enum { NICE = 10 };
+  if (c->is_nice) setpriority(PRIO_PROCESS, 0, NICE);
   if (c->max_seconds && !limit(RLIMIT_CPU, c->max_seconds, err)) return false;
   if (!c->max_memory || has_shadow_memory) return true;
   return limit(RLIMIT_AS, c->max_memory, err) && limit(RLIMIT_FSIZE, LARGEST_ARTIFACT, err) && limit(RLIMIT_CORE, 0, err);
@@ -153,6 +155,7 @@ int cli_compile(int argc, char **argv) {
       {"max-seconds", 0, CLI_U32, &c.max_seconds, "N", "CPU time after which compiling is ended; unlimited unless told"},
       {"max-memory", 0, CLI_SIZE, &c.max_memory, "BYTES",
        "address space that compiling may take (K M G allowed); unlimited unless told"},
+      {"nice", 0, CLI_FLAG, &c.is_nice, NULL, "let everything else on the machine go first"},
       {"stats", 0, CLI_FLAG, &c.wants_stats, NULL, "CPU times, sizes and memory on standard error"},
       {"json", 0, CLI_FLAG, &c.wants_json, NULL, "the same as JSON"},
   };
