@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Bytes of function bodies in a part. Smaller ones keep less memory and more cores busy; what every part costs by itself, a few
- * milliseconds, is then spent more often. */
-enum { PART_BYTES = 48 << 10, MAX_THREADS = 64 };
+/* Bytes of function bodies in a part: a sixteenth of the module, between these. Smaller parts keep less memory and more cores
+ * busy; what every part costs by itself, a few milliseconds, is then spent more often. */
+enum { SMALLEST_PART = 8 << 10, LARGEST_PART = 48 << 10, PARTS = 16, MAX_THREADS = 64 };
 
 /* One compilation. `lock` guards what follows it. */
 struct job {
@@ -37,6 +37,13 @@ struct job {
 
 static uint64_t body_size(const struct func *f) { return f->import == NO_INDEX ? (uint64_t)(f->end - f->body) : 0; }
 
+static uint64_t part_size(const struct module *m) {
+  uint64_t size = 0;
+  for (uint32_t i = 0; i < m->n_funcs; i++) size += body_size(&m->funcs[i]);
+  size /= PARTS;
+  return size < SMALLEST_PART ? SMALLEST_PART : size > LARGEST_PART ? LARGEST_PART : size;
+}
+
 /* Neighbours stay together: producers put functions near those that they call. Counting gas blocks needs one part, as their
  * numbers run through the module. */
 static void cut(struct job *job) {
@@ -44,11 +51,11 @@ static void cut(struct job *job) {
   job->parts = calloc(m->n_funcs + 1, sizeof *job->parts);
   if (!job->parts) abort();
   struct lower_part *part = job->parts;
-  uint64_t size = 0;
+  uint64_t size = 0, most = job->options->blocks ? UINT64_MAX : part_size(m);
   part->has_thunks = true;
   for (uint32_t i = 0; i < m->n_funcs; i++) {
     uint64_t body = body_size(&m->funcs[i]);
-    if (size && size + body > PART_BYTES && !job->options->blocks) {
+    if (size && size + body > most) {
       *++part = (struct lower_part){.first = i};
       size = 0;
     }
