@@ -4,6 +4,7 @@
 
 #include "gasworks.h"
 #include "runtime/state.h"
+#include "runtime/wasi.h"
 #include "server/background.h"
 #include "server/tier.h"
 
@@ -20,6 +21,8 @@ struct function_limits {
   uint64_t max_memory;       /* bytes per linear memory */
   size_t max_reply;          /* bytes a CGI program may print */
   enum tier_choice tier;     /* of functions */
+  bool has_bundles;          /* whether functions may have files: NAME in the directory `bundles` */
+  int bundles;
 };
 
 /* One version of a function. Immutable and shared between threads once the registry has published it, except for the module,
@@ -40,6 +43,7 @@ struct function {
   struct gw_module *module; /* NULL after a failure */
   struct gw_error error;
   bool uses_state, uses_wasi, has_initialize;
+  struct wasi_preopen bundle; /* its files, or host_fd -1 */
 
   _Atomic int code_state;     /* enum code_state */
   struct gw_error code_error; /* constant once it is CODE_FAILED */
