@@ -563,20 +563,6 @@ static const struct {
 #undef WASI
 };
 
-static void test_documented(void **state) {
-  (void)state;
-  struct buffer page = {0};
-  struct gw_error err = {0};
-  assert_true(buffer_read_file(&page, SOURCE_DIR "/docs/interface.md", 1 << 20, &err));
-  buffer_append(&page, "", 1);
-  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-    char quoted[64];
-    snprintf(quoted, sizeof quoted, "`%s`", functions[i].name);
-    if (!strstr((char *)page.bytes, quoted)) fail_msg("docs/interface.md does not have %s", quoted);
-  }
-  buffer_clear(&page);
-}
-
 /* Whatever numbers a guest passes: no crash, no sanitizer report; the table's columns are well formed. */
 static void test_hostile_parameters(void **state) {
   (void)state;
@@ -644,7 +630,6 @@ int main(void) {
       TEST(hostile_parameters),
       TEST_FILES(hostile_parameters),
       TEST(unstable),
-      TEST(documented),
   };
   return cmocka_run_group_tests_name("wasi", tests, NULL, NULL);
 }
