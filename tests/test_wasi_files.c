@@ -331,6 +331,54 @@ static void test_race(void **state) {
   run_shell("test ! -e made && test \"$(cat secret)\" = secret && test $(ls | wc -l) = 2");
 }
 
+/* Paths of all kinds of components, also as targets of links: whatever they do inside, nothing happens outside. */
+static uint32_t random_state = 1;
+
+static uint32_t pick(uint32_t n) {
+  random_state = random_state * 1664525 + 1013904223;
+  return (random_state >> 16) % n;
+}
+
+static uint32_t put_random_path(uint32_t at) {
+  static const char *const parts[] = {"..", ".", "a", "b", "up", "l", "", "secret", "in", "c"};
+  char path[64] = "";
+  for (uint32_t i = 1 + pick(4); i > 0; i--) {
+    strcat(path, parts[pick(sizeof parts / sizeof *parts)]);
+    if (i > 1 || pick(4) == 0) strcat(path, "/");
+  }
+  return guest_put(at, path);
+}
+
+static bool do_something(void) {
+  uint32_t size = put_random_path(NAME), size2 = put_random_path(NAME2), follow = pick(2);
+  switch (pick(8)) {
+  case 0: return !CALL("path_create_directory", ROOT, NAME, size);
+  case 1: return pick(4) == 0 && !CALL("path_remove_directory", ROOT, NAME, size);
+  case 2: return pick(4) == 0 && !CALL("path_unlink_file", ROOT, NAME, size);
+  case 3: return !CALL("path_symlink", NAME, size, ROOT, NAME2, size2);
+  case 4: return !CALL("path_link", ROOT, follow, NAME, size, ROOT, NAME2, size2);
+  case 5: return !CALL("path_rename", ROOT, NAME, size, ROOT, NAME2, size2);
+  case 6: return !CALL("path_filestat_set_times", ROOT, follow, NAME, size, 1, 1, 5);
+  }
+  if (CALL("path_open", ROOT, follow, NAME, size, pick(16), ALL, ALL, 0, OUT)) return false;
+  uint32_t fd = guest_u32(OUT);
+  CALL("fd_write", fd, IOV, 1, OUT);
+  return !CALL("fd_close", fd);
+}
+
+static void test_random_paths(void **state) {
+  (void)state;
+  int done = 0;
+  put_data("changed");
+  run_shell("touch -d @1000000 secret");
+  for (int i = 0; i < 40000; i++) {
+    guest.gas = guest.limit;
+    done += do_something();
+  }
+  assert_true(done > 1000);
+  run_shell("test \"$(cat secret)\" = secret && test $(stat -c %%Y%%h secret) = 10000001 && test $(ls | wc -l) = 2");
+}
+
 /* A system without openat2: directories are refused, by a filter that says ENOSYS as old kernels do. */
 static void forbid_openat2(void) {
   struct sock_filter code[] = {
@@ -493,6 +541,7 @@ int main(void) {
       TEST(listing),
       TEST(listing_has_its_price),
       TEST(making_and_removing),
+      TEST(random_paths),
       TEST(race),
       TEST(no_openat2),
       TEST(nothing_stays_open),
