@@ -60,15 +60,21 @@ static bool check_env(const struct guest *g, struct gw_error *err) {
   return true;
 }
 
-/* HOST[:GUEST] as preopened directories; the guest's name is the host's unless said. Cuts the strings in place. */
+/* HOST[::GUEST][:ro]; the guest's name is the host's unless said. Cuts the string in place. */
+static struct wasi_preopen parse_dir(char *text) {
+  size_t size = strlen(text);
+  bool is_readonly = size > 3 && strcmp(text + size - 3, ":ro") == 0;
+  if (is_readonly) text[size - 3] = 0;
+  char *colons = strstr(text, "::");
+  if (colons) *colons = 0;
+  const char *guest = colons && colons[2] ? colons + 2 : text;
+  return (struct wasi_preopen){.host_path = text, .guest_path = guest, .is_readonly = is_readonly};
+}
+
 static bool parse_dirs(struct guest *g, struct gw_error *err) {
   g->preopens = calloc(g->dirs.n + 1, sizeof *g->preopens);
   if (!g->preopens) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "out of memory");
-  for (size_t i = 0; i < g->dirs.n; i++) {
-    char *host = (char *)g->dirs.items[i], *colon = strrchr(host, ':');
-    if (colon) *colon = 0;
-    g->preopens[i] = (struct wasi_preopen){.host_path = host, .guest_path = colon && colon[1] ? colon + 1 : host};
-  }
+  for (size_t i = 0; i < g->dirs.n; i++) g->preopens[i] = parse_dir((char *)g->dirs.items[i]);
   return true;
 }
 
@@ -84,8 +90,11 @@ static bool create_wasi(struct guest *g, struct gw_error *err) {
       .stdout_fd = STDOUT_FILENO,
       .stderr_fd = STDERR_FILENO,
       .deterministic = g->is_deterministic,
+      .seed = g->seed,
   };
+  if (g->seed && !g->is_deterministic) return error_set(err, GW_ERROR_USAGE, "--seed goes with --deterministic");
   g->wasi = wasi_create(&options, err);
+  if (g->is_deterministic) g->handler.world = g->wasi;
   return g->wasi != NULL;
 }
 

@@ -63,6 +63,8 @@ int cli_serve(int argc, char **argv) {
   const struct cli_option options[] = {
       {"listen", 'l', CLI_TEXT, &listen, "ADDRESS:PORT", "where to listen; 127.0.0.1:8080 unless told, port 0 is any free one"},
       {"data", 'd', CLI_TEXT, &o.data_dir, "DIR", "where functions and state are kept; gasworks-data unless told"},
+      {"bundles", 0, CLI_TEXT, &o.bundles, "DIR",
+       "let function NAME read the files in DIR/NAME, as its directory /; none unless told"},
       {"workers", 'w', CLI_U32, &o.n_loops, "N", "event loops; one per core unless told"},
       {"optimize", 'O', CLI_LEVEL, &o.opt_level, "0..3", "optimisation level; 2 unless told"},
       {"tier", 0, CLI_TIER, &o.tier, "fast|precise|auto",

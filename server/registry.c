@@ -19,11 +19,14 @@
 #include <cjson/cJSON.h>
 #include <sodium.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 static const char REGISTRY_SPACE[] = "\x01registry";
 
@@ -61,6 +64,7 @@ static struct function *function_create(struct registry *registry, const char *n
   atomic_init(&f->load_state, LOAD_PENDING);
   snprintf(f->name, sizeof f->name, "%s", name);
   f->registry = registry;
+  f->bundle = (struct wasi_preopen){.guest_path = "/", .host_fd = -1, .is_readonly = true};
   pthread_mutex_init(&f->lock, NULL);
   return f;
 }
@@ -73,6 +77,7 @@ struct function *function_retain(struct function *f) {
 void function_release(struct function *f) {
   if (!f || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1) return;
   gw_module_release(f->module);
+  if (f->bundle.host_fd >= 0) close(f->bundle.host_fd);
   pthread_mutex_destroy(&f->lock);
   free(f);
 }
@@ -114,11 +119,20 @@ static bool function_classify(struct function *f, struct gw_error *err) {
   return true;
 }
 
+/* A name of a function cannot lead out of the directory: it has no dots or slashes. No such directory: no files. */
+static bool open_bundle(struct function *f, struct gw_error *err) {
+  const struct function_limits *limits = &f->registry->limits;
+  if (!limits->has_bundles || !f->uses_wasi) return true;
+  f->bundle.host_fd = openat(limits->bundles, f->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (f->bundle.host_fd >= 0) return wasi_can_confine(f->bundle.host_fd, f->name, err);
+  return errno == ENOENT || error_set(err, GW_ERROR_IO, "cannot open the files of function %s: %s", f->name, strerror(errno));
+}
+
 /* Decode, validate, compile if calls are to wait for it, and one trial instance, which finds unknown imports. */
 static bool function_prepare(struct function *f, const void *bytes, size_t size, struct gw_error *err) {
   struct registry *r = f->registry;
   f->module = gw_module_create(r->engine, bytes, size, err);
-  if (!f->module || !function_classify(f, err)) return false;
+  if (!f->module || !function_classify(f, err) || !open_bundle(f, err)) return false;
   if (r->limits.tier == TIER_FAST && !gw_module_compile(f->module, err)) return false;
   if (r->limits.tier != TIER_PRECISE && module_is_compiled(f->module)) atomic_store(&f->code_state, CODE_READY);
   struct slot *trial = slot_create(r->engine, f, function_tier(f), &r->limits, err);

@@ -4,6 +4,7 @@
 
 #include "gasworks.h"
 #include "runtime/state.h"
+#include "runtime/wasi.h"
 #include "server/background.h"
 #include "server/tier.h"
 
@@ -22,6 +23,8 @@ struct function_limits {
   enum tier_choice tier;        /* of functions */
   const uint8_t (*trusted)[32]; /* public keys: whose artifacts may be deployed */
   size_t n_trusted;
+  bool has_bundles;             /* whether functions may have files: NAME in the directory `bundles` */
+  int bundles;
 };
 
 /* One version of a function. Immutable and shared between threads once the registry has published it, except for the module,
@@ -42,6 +45,7 @@ struct function {
   struct gw_module *module; /* NULL after a failure */
   struct gw_error error;
   bool uses_state, uses_wasi, has_initialize;
+  struct wasi_preopen bundle; /* its files, or host_fd -1 */
 
   _Atomic int code_state;     /* enum code_state */
   struct gw_error code_error; /* constant once it is CODE_FAILED */

@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -119,9 +120,18 @@ static bool bind_all(struct server *server, int *fds, uint32_t n, struct gw_erro
 
 /* --- start ------------------------------------------------------------------------------------------------------- */
 
+static bool open_bundles(struct server *server, struct gw_error *err) {
+  const char *path = server->options.bundles;
+  if (!path) return true;
+  server->limits.bundles = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  server->limits.has_bundles = server->limits.bundles >= 0;
+  return server->limits.has_bundles || error_set(err, GW_ERROR_IO, "cannot open the directory %s: %s", path, strerror(errno));
+}
+
 static bool open_data(struct server *server, struct gw_error *err) {
   const char *directory = server->options.data_dir;
   struct arena arena = {0};
+  if (!open_bundles(server, err)) return false;
   server->lock_fd = directory_lock(directory, err);
   if (server->lock_fd < 0) return false;
   const char *state = arena_format(&arena, "%s/state", directory);
@@ -275,6 +285,7 @@ void server_destroy(struct server *server) {
   state_store_close(server->state);
   if (server->owns_engine) gw_engine_destroy(server->engine);
   gw_cache_close(server->cache);
+  if (server->limits.has_bundles) close(server->limits.bundles);
   if (server->lock_fd >= 0) close(server->lock_fd);
   if (server->stop_fd >= 0) close(server->stop_fd);
   free(server);

@@ -21,7 +21,9 @@ struct server_options {
   const char *address;  /* numeric IPv4 or IPv6; 127.0.0.1 */
   uint16_t port;        /* 0: any free one, see server_port; 8080 */
   const char *data_dir; /* made if missing: state/ (LMDB) and modules/; "gasworks-data" */
-  uint32_t n_loops;     /* 0: one per core */
+  const char
+      *bundles;     /* its directory NAME holds the files of function NAME, as a read-only "/"; NULL: functions have no files */
+  uint32_t n_loops; /* 0: one per core */
 
   struct gw_engine *engine;        /* NULL: the server makes its own with opt_level */
   uint32_t opt_level;              /* 2 */
