@@ -116,18 +116,18 @@ static void test_runs_like_compiled_code(void **state) {
   gw_engine_destroy(engine);
 }
 
-/* Enough functions for many parts. */
-static struct buffer make_large(void) {
+/* Functions that call one another; twelve are several parts, sixty take more than a second to compile. */
+static struct buffer make_large(int n_funcs) {
   struct buffer text = {0};
   buffer_append_string(&text, "(module (memory 1)");
-  for (int f = 0; f < 60; f++) {
+  for (int f = 0; f < n_funcs; f++) {
     buffer_format(&text, "(func $f%d (export \"f%d\") (param i32) (result i32)", f, f);
     for (int i = 0; i < 300; i++)
       buffer_format(
           &text,
           "(local.set 0 (i32.xor (i32.mul (local.get 0) (i32.const %d)) (i32.load (i32.and (local.get 0) (i32.const 4095)))))",
           100 * f + i);
-    buffer_format(&text, "(call $f%d (local.get 0)))", (f * 7 + 13) % 60);
+    buffer_format(&text, "(call $f%d (local.get 0)))", (f * 7 + 13) % n_funcs);
   }
   buffer_append_string(&text, ")");
   buffer_append(&text, "", 1);
@@ -136,7 +136,7 @@ static struct buffer make_large(void) {
 
 static void test_same_for_any_number_of_threads(void **state) {
   (void)state;
-  struct buffer text = make_large();
+  struct buffer text = make_large(12);
   struct gw_engine_options options = {.opt_level = 1, .gas = true, .threads = 1};
   struct buffer one = make_artifact(&options, (const char *)text.bytes, NULL);
   for (options.threads = 2; options.threads <= 5; options.threads += 3) {
@@ -518,7 +518,7 @@ static const char *script(const char *text) {
 
 static void test_child_fails(void **state) {
   (void)state;
-  struct buffer slow = make_large();
+  struct buffer slow = make_large(60);
   expect_failure("/nowhere/gasworks", 0, square, "cannot start the compiler /nowhere/gasworks: No such file");
   expect_failure(script("#!/bin/sh\nkill -SEGV $$\n"), 0, square, "the compiler crashed: Segmentation fault");
   expect_failure(script("#!/bin/sh\necho noise >&2; echo 'gasworks: it broke' >&2; exit 6\n"), 0, square, "it broke");
