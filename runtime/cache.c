@@ -185,17 +185,6 @@ bool cache_prune(struct gw_cache *c, uint64_t max_bytes, size_t *n, uint64_t *by
 
 /* --- writing ----------------------------------------------------------------------------------------------------------- */
 
-static bool write_all(int fd, const uint8_t *bytes, size_t size) {
-  while (size) {
-    ssize_t n = write(fd, bytes, size);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    bytes += n;
-    size -= (size_t)n;
-  }
-  return true;
-}
-
 /* Not synced: after a power failure a checksum tells what is not whole. */
 static bool write_entry(struct gw_cache *c, const char *file, const void *bytes, size_t size) {
   char aside[NAME_SIZE];
@@ -203,7 +192,7 @@ static bool write_entry(struct gw_cache *c, const char *file, const void *bytes,
   snprintf(aside, sizeof aside, "tmp-%ld-%lx-%u", (long)getpid(), (unsigned long)(uintptr_t)c, number);
   int fd = openat(c->directory, aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0) return false;
-  bool ok = write_all(fd, bytes, size);
+  bool ok = fd_write_all(fd, bytes, size);
   ok = close(fd) == 0 && ok;
   ok = ok && renameat(c->directory, aside, c->directory, file) == 0;
   int saved = errno;

@@ -23,15 +23,7 @@ enum { DEFAULT_SECONDS = 600, LARGEST_SCHEDULE = 16384 };
 enum child_file { CHILD_MODULE, CHILD_ARTIFACT, CHILD_ERROR, CHILD_SCHEDULE, CHILD_FILES };
 
 static bool write_file(int fd, const void *bytes, size_t size) {
-  const uint8_t *at = bytes;
-  while (size) {
-    ssize_t n = write(fd, at, size);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    at += n;
-    size -= (size_t)n;
-  }
-  return lseek(fd, 0, SEEK_SET) == 0;
+  return fd_write_all(fd, bytes, size) && lseek(fd, 0, SEEK_SET) == 0;
 }
 
 static bool open_files(const struct gw_module *module, int fds[CHILD_FILES]) {
