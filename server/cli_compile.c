@@ -8,15 +8,15 @@
 #include "runtime/engine.h"
 #include "server/cli_gas.h"
 #include "server/cli_key.h"
+#include "server/cli_progress.h"
 #include "server/files.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
-enum { LARGEST_ARTIFACT = 1 << 30, BAR_WIDTH = 40 };
+enum { LARGEST_ARTIFACT = 1 << 30 };
 
 struct compile {
   const char *input, *output, *schedule_path, *cpu, *sign_path;
@@ -51,21 +51,11 @@ static bool set_limits(const struct compile *c, struct gw_error *err) {
   return limit(RLIMIT_AS, c->max_memory, err) && limit(RLIMIT_FSIZE, LARGEST_ARTIFACT, err) && limit(RLIMIT_CORE, 0, err);
 }
 
-/* A bar on the terminal's last line. */
-static void show_progress(void *env, uint64_t done, uint64_t total) {
-  (void)env;
-  int filled = total ? (int)(done * BAR_WIDTH / total) : BAR_WIDTH;
-  fprintf(stderr, "\rcompiling [%.*s%*s] %3d %%", filled, "########################################", BAR_WIDTH - filled, "",
-          filled * 100 / BAR_WIDTH);
-  if (done == total) fputs("\r\033[K", stderr);
-  fflush(stderr);
-}
-
 static bool make(struct compile *c, struct gw_error *err) {
   struct gw_engine_options options = {.opt_level = c->opt_level, .gas = c->gas, .threads = c->threads, .schedule = &c->schedule};
   struct buffer bytes = {0};
   bool ok = cli_read_schedule(c->schedule_path, &c->schedule, err) && cli_read_file(&bytes, c->input, err);
-  if (isatty(STDERR_FILENO)) options.progress = show_progress;
+  cli_show_progress(&options);
   if (ok) c->engine = gw_engine_create(&options, err);
   if (c->engine) c->module = gw_module_create(c->engine, bytes.bytes, bytes.size, err);
   buffer_clear(&bytes);

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "runtime/artifact.h"
 #include "server/cli_cache.h"
+#include "server/cli_progress.h"
 #include "frontend/types.h"
 #include "runtime/abort.h"
 #include "runtime/store.h"
@@ -138,6 +139,7 @@ bool guest_load(struct guest *g, int n_arguments, char **arguments, struct gw_er
   if (!cli_read_schedule(g->schedule_path, &g->schedule, err)) return false;
   if (g->tier != TIER_PRECISE && !open_cache(g, err)) return false;
   options.cache = g->cache;
+  if (g->tier == TIER_FAST) cli_show_progress(&options); /* auto compiles beside the program's own output */
   g->engine = gw_engine_create(&options, err);
   if (!g->engine || !load_module(g, arguments[0], err)) return false;
   record_begin(&g->record, RECORD_ALL, MAX_RECORD);
