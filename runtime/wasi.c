@@ -61,6 +61,8 @@ bool wasi_reset(struct wasi *wasi, const struct wasi_options *options, struct gw
   wasi->may_wait = options->stdin_fd >= 0;
   wasi->seed = options->seed;
   wasi->random_calls = wasi->elapsed_ns = 0;
+  free(wasi->inodes.at);
+  wasi->inodes = (struct inodes){0};
   wasi->exit_code = 0;
   return wasi_open_all(wasi, options, err);
 }
