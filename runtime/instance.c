@@ -2,7 +2,8 @@
  *
  * Everything of an instance lies in its store's arena and lives as long as the store: a failed instantiation may have left its
  * functions in a shared table. A reset goes back to what the instance was just before its start function: own globals and
- * tables from a snapshot, own memories wiped and their data segments written again. */
+ * tables from a snapshot, own memories to their image (memory.c), or wiped and their data segments written again. After
+ * gw_instance_keep it goes back to what was kept, which may be the state behind the start function or an initialiser. */
 #include "runtime/instance.h"
 
 #include "base/error.h"
@@ -44,8 +45,10 @@ static void make_funcs(struct gw_instance *instance) {
   profile_attach(instance);
   const struct code *code = instance->code;
   for (uint32_t i = 0; i < m->n_funcs; i++) {
-    instance->refs[i] = (struct func_ref){
-        .code = code ? code->funcs[i] : NULL, .vmctx = instance->vmctx, .type_id = m->types[m->funcs[i].type].canonical, .index = i};
+    instance->refs[i] = (struct func_ref){.code = code ? code->funcs[i] : NULL,
+                                          .vmctx = instance->vmctx,
+                                          .type_id = m->types[m->funcs[i].type].canonical,
+                                          .index = i};
     if (i >= m->n_imported_funcs) instance->funcs[i] = &instance->refs[i];
   }
 }
@@ -161,20 +164,75 @@ struct gw_instance *gw_instance_create(struct gw_store *store, struct gw_module 
   return instance;
 }
 
-bool gw_instance_reset(struct gw_instance *instance, struct gw_error *err) {
-  const struct module *m = &instance->module->decoded;
+static bool is_restorable(const struct gw_memory *memory) { return memory->dirty.n_pages || memory->initial == 0; }
+
+static bool check_reset(const struct gw_instance *instance, struct gw_error *err) {
   if (!instance->is_resettable)
     return error_set(err, GW_ERROR_USAGE, "an instance that imports a memory, table or mutable global cannot be reset");
   if (instance->store->state != INVOCATION_NONE)
     return error_set(err, GW_ERROR_USAGE, "an instance cannot be reset while its store has an invocation under way");
+  return true;
+}
+
+static bool reset_memories(struct gw_instance *instance, struct gw_error *err) {
+  const struct module *m = &instance->module->decoded;
+  for (uint32_t i = 0; i < m->n_memories; i++) {
+    if (instance->is_kept && !is_restorable(instance->memories[i]))
+      return error_set(err, GW_ERROR_UNAVAILABLE, "the memory is no longer watched");
+    if (!memory_reset(instance->memories[i])) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "cannot clear a memory");
+  }
+  if (instance->is_kept) return true;
+  if (m->n_datas) memset(instance->is_data_dropped, 0, m->n_datas);
+  if (!segments_apply_datas(instance, err)) return false;
+  for (uint32_t i = 0; i < m->n_memories; i++) memory_watch(instance->memories[i]);
+  return true;
+}
+
+static void restore_drops(struct gw_instance *instance) {
+  const struct module *m = &instance->module->decoded;
+  if (instance->is_kept) {
+    memcpy(instance->is_elem_dropped, instance->kept_drops, m->n_elems);
+    memcpy(instance->is_data_dropped, instance->kept_drops + m->n_elems, m->n_datas);
+    return;
+  }
+  for (uint32_t i = 0; i < m->n_elems; i++) instance->is_elem_dropped[i] = m->elems[i].mode != SEGMENT_PASSIVE;
+}
+
+bool gw_instance_reset(struct gw_instance *instance, struct gw_error *err) {
+  const struct module *m = &instance->module->decoded;
+  if (!check_reset(instance, err)) return false;
+  instance->store->n_host_calls = 0;
   memcpy(instance->cells, instance->initial_cells, (m->n_globals - m->n_imported_globals) * sizeof *instance->cells);
   for (uint32_t i = 0; i < m->n_tables; i++)
     if (!table_restore(instance->tables[i])) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a table");
-  for (uint32_t i = 0; i < m->n_elems; i++) instance->is_elem_dropped[i] = m->elems[i].mode != SEGMENT_PASSIVE;
-  if (m->n_datas) memset(instance->is_data_dropped, 0, m->n_datas);
+  restore_drops(instance);
+  if (!reset_memories(instance, err)) return false;
+  return instance->is_kept || run_start(instance, err);
+}
+
+bool gw_instance_can_keep(const struct gw_instance *instance) {
+  const struct module *m = &instance->module->decoded;
+  if (!check_reset(instance, NULL) || instance->store->n_host_calls || m->has_exceptions) return false;
   for (uint32_t i = 0; i < m->n_memories; i++)
-    if (!memory_clear(instance->memories[i])) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "cannot clear a memory");
-  return segments_apply_datas(instance, err) && run_start(instance, err);
+    if (!memory_can_keep(instance->memories[i])) return false;
+  for (uint32_t i = 0; i < m->n_tables; i++)
+    if (instance->tables[i]->ctx.size != m->tables[i].type.limits.min) return false;
+  return true;
+}
+
+bool gw_instance_keep(struct gw_instance *instance, struct gw_error *err) {
+  const struct module *m = &instance->module->decoded;
+  if (!gw_instance_can_keep(instance)) return error_set(err, GW_ERROR_USAGE, "the instance's state cannot be kept");
+  bool *drops = instance->kept_drops;
+  if (!drops) drops = instance->kept_drops = arena_alloc(&instance->store->arena, m->n_elems + m->n_datas);
+  memcpy(drops, instance->is_elem_dropped, m->n_elems);
+  memcpy(drops + m->n_elems, instance->is_data_dropped, m->n_datas);
+  memcpy(instance->initial_cells, instance->cells, (m->n_globals - m->n_imported_globals) * sizeof *instance->cells);
+  bool ok = true;
+  for (uint32_t i = 0; i < m->n_tables && ok; i++) ok = table_keep(instance->tables[i]);
+  for (uint32_t i = 0; i < m->n_memories && ok; i++) ok = memory_keep(instance->memories[i]);
+  instance->is_kept = true;
+  return ok || error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for an instance's image");
 }
 
 bool gw_instance_export(struct gw_instance *instance, const char *name, size_t size, struct gw_extern *out) {
@@ -202,6 +260,8 @@ void *gw_instance_memory(struct gw_instance *instance, uint64_t offset, uint64_t
   if (!instance->module->decoded.n_memories) return NULL;
   const struct memory_ctx *m = &instance->memories[0]->ctx;
   if (!is_within(offset, size, m->bytes)) return NULL;
+  struct dirty_set *dirty = &instance->memories[0]->dirty;
+  if (dirty->n_pages && !dirty_join(dirty, offset, size)) return NULL;
   if (instance->store->record) record_note(instance->store->record, offset, m->base + offset, size);
   return m->base + offset;
 }

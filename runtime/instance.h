@@ -26,6 +26,8 @@ struct gw_instance {
   union gw_value *initial_cells; /* their values after instantiation */
   bool *is_elem_dropped, *is_data_dropped;
   bool is_resettable; /* imports nothing that may change */
+  bool *kept_drops;   /* is_elem_dropped, then is_data_dropped, as gw_instance_keep found them */
+  bool is_kept;       /* resets go back to what gw_instance_keep found, behind the start function */
   /* The arrays behind vmctx. */
   struct func_ref **funcs;
   struct gw_memory **memories;

@@ -4,10 +4,11 @@
  * checks nothing: what lies behind the current size has no access rights and the fault becomes a trap (trap.c). Other
  * memories are checked by compiled code and reserve what they may grow to. The base never moves.
  *
- * Clearing must be cheap, it happens after every request. Measured here: giving pages back (madvise) costs 2 us for every page
- * that is touched again, wiping a page that stays 0.05 us, and asking the kernel which pages are there about 1 us. So: read the
- * pagemap, wipe the resident pages, keep them; give everything back only when much was touched. mincore would be cheaper still
- * but does not count pages that are swapped out, and those hold the last request's data. */
+ * Resets must be cheap, there is one after every request. From the first on a memory is watched (dirty.c), so that it takes no
+ * system call. Where too much is written for that, the kernel is asked. Measured here: giving pages back (madvise) costs 2 us for
+ * every page that is touched again, wiping a page that stays 0.05 us, and asking which pages are there about 1 us. So: read
+ * the pagemap, wipe the resident pages, keep them; give everything back only when much was touched. mincore would be cheaper
+ * still but does not count pages that are swapped out, and those hold the last request's data. */
 #include "runtime/object.h"
 
 #include "base/error.h"
@@ -98,12 +99,16 @@ struct gw_memory *memory_create(struct gw_store *store, const struct memory_type
     memory_destroy(memory);
     return NULL;
   }
+  memory->initial = memory->ctx.bytes;
   memory->next = store->memories;
   store->memories = memory;
   return memory;
 }
 
-void memory_destroy(struct gw_memory *memory) { munmap(memory->ctx.base, memory->reserved); }
+void memory_destroy(struct gw_memory *memory) {
+  dirty_close(&memory->dirty);
+  munmap(memory->ctx.base, memory->reserved);
+}
 
 uint64_t memory_pages(const struct gw_memory *memory) { return memory->ctx.bytes >> memory->limits.page_size_log2; }
 
@@ -134,16 +139,36 @@ static bool wipe_resident(struct gw_memory *memory, uint64_t bytes) {
   return true;
 }
 
-bool memory_clear(struct gw_memory *memory) {
-  uint64_t first = memory->limits.min << memory->limits.page_size_log2, kept = round_up(first);
+bool memory_reset(struct gw_memory *memory) {
+  uint64_t first = memory->initial, kept = round_up(first);
   uint64_t grown = round_up(memory->ctx.bytes);
   if (grown > kept) {
     if (madvise(memory->ctx.base + kept, grown - kept, MADV_DONTNEED)) return false;
     if (!set_access(memory, kept, grown, PROT_NONE)) return false;
   }
   memory->ctx.bytes = first;
+  if (memory->dirty.n_pages) {
+    dirty_restore(&memory->dirty);
+    return true;
+  }
   if (kept == 0 || wipe_resident(memory, kept)) return true;
   return madvise(memory->ctx.base, kept, MADV_DONTNEED) == 0;
+}
+
+void memory_watch(struct gw_memory *memory) {
+  if (!memory->dirty.n_pages) dirty_watch(&memory->dirty, memory->ctx.base, round_up(memory->initial));
+}
+
+bool memory_can_keep(const struct gw_memory *memory) {
+  if (memory->ctx.bytes != memory->initial) return false;
+  return memory->initial == 0 || memory->dirty.n_pages || dirty_can_watch(&memory->dirty, round_up(memory->initial));
+}
+
+bool memory_keep(struct gw_memory *memory) {
+  if (memory->initial == 0) return true;
+  if (!memory->dirty.n_pages) return dirty_watch(&memory->dirty, memory->ctx.base, round_up(memory->initial));
+  dirty_keep(&memory->dirty);
+  return true;
 }
 
 struct gw_memory *gw_memory_create(struct gw_store *store, uint64_t min_pages, uint64_t max_pages, struct gw_error *err) {

@@ -5,6 +5,7 @@
 #include "base/abi.h"
 #include "frontend/module.h"
 #include "gasworks.h"
+#include "runtime/dirty.h"
 
 struct gw_memory {
   struct memory_ctx ctx;  /* first: compiled code sees this */
@@ -13,6 +14,8 @@ struct gw_memory {
   struct limits limits; /* as declared */
   uint64_t max_pages;   /* the lower of the declared maximum and the store's */
   uint64_t reserved;    /* bytes of address space at the base */
+  uint64_t initial;     /* bytes that a reset goes back to */
+  struct dirty_set dirty;
 };
 
 struct gw_table {
@@ -53,8 +56,13 @@ uint64_t memory_pages(const struct gw_memory *memory);
 bool memory_can_grow(const struct gw_memory *memory, uint64_t pages);
 /* False when the system refuses. */
 bool memory_grow(struct gw_memory *memory, uint64_t pages);
-/* All bytes 0 and the size it began with. */
-bool memory_clear(struct gw_memory *memory);
+/* The size it began with; its bytes are those of the image where it is watched, 0 elsewhere. False: the system refuses. */
+bool memory_reset(struct gw_memory *memory);
+/* What is in it now is what resets go back to, as cheaply as it can be. */
+void memory_watch(struct gw_memory *memory);
+/* The same, but it must be watched from then on. False: the system refuses. Only where memory_can_keep. */
+bool memory_keep(struct gw_memory *memory);
+bool memory_can_keep(const struct gw_memory *memory);
 
 struct gw_table *table_create(struct gw_store *store, const struct table_type *type, struct gw_error *err);
 void table_destroy(struct gw_table *table);
@@ -63,6 +71,8 @@ bool table_can_grow(const struct gw_table *table, uint64_t n);
 bool table_reserve(struct gw_table *table, uint64_t n);
 /* Remembers the contents, and goes back to them. */
 bool table_snapshot(struct gw_table *table);
+/* All of its contents now, at the size it began with. False: no memory, or another size. */
+bool table_keep(struct gw_table *table);
 bool table_restore(struct gw_table *table); /* false: no memory */
 
 /* "i32", "funcref", ...; VAL_BOT for anything else. */

@@ -65,7 +65,7 @@ bool segments_apply_datas(struct gw_instance *instance, struct gw_error *err) {
     uint64_t at = start_of(instance, s->offset, &m->memories[s->memory].type.limits);
     if (!is_within(at, s->size, instance->memories[s->memory]->ctx.bytes))
       return does_not_fit(instance, GW_TRAP_MEMORY_OUT_OF_BOUNDS, "data", i, err);
-    segment_init_memory(instance, s->memory, i, at, 0, s->size);
+    if (!instance->memories[s->memory]->dirty.n_pages) segment_init_memory(instance, s->memory, i, at, 0, s->size);
     instance->is_data_dropped[i] = true;
   }
   return true;

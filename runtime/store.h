@@ -38,7 +38,8 @@ struct gw_store {
   struct precise_stack precise; /* used only by stores of the precise tier */
   struct fiber fiber;           /* opened by the first invocation and used again */
   enum invocation_state state;
-  bool is_cancelled; /* the next step of the fiber is its end */
+  uint64_t n_host_calls; /* since the last reset of an instance */
+  bool is_cancelled;     /* the next step of the fiber is its end */
   struct func_ref *func;
   union gw_value *values;
   uint64_t limit;         /* gas of this invocation */

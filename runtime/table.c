@@ -66,6 +66,13 @@ bool table_snapshot(struct gw_table *table) {
   return true;
 }
 
+bool table_keep(struct gw_table *table) {
+  if (table->ctx.size != table->type.limits.min) return false;
+  free(table->initial);
+  table->written = table->ctx.size;
+  return table_snapshot(table);
+}
+
 /* Large tables are allocated anew: the system's zero pages cost less than writing zeros. */
 bool table_restore(struct gw_table *table) {
   uint64_t size = table->type.limits.min, n_initial = table->n_initial;

@@ -7,7 +7,8 @@
  * when this thread runs a store and the program counter lies in the code of one of that store's instances. Only this thread
  * changes the store, and it is busy being interrupted in guest code, so the handler reads the store's lists without a lock and
  * no registry of code is needed: code that this store may run is held by its instances for as long as the store lives.
- * The fault's address says what happened: inside a memory's reservation, or inside the fiber's guard. Anything else, and
+ * The fault's address says what happened: inside a memory's reservation, or inside the fiber's guard. First writes to watched
+ * pages are no traps, wherever they come from: the page becomes writable and the instruction is made again. Anything else, and
  * any fault outside guest code (host functions, helpers, the embedder), goes to whoever handled the signal before us.
  *
  * The handler runs on the thread's signal stack, because the guest's may just have run out. It does not jump out of the
@@ -89,6 +90,14 @@ static bool classify(struct gw_store *store, int number, const siginfo_t *info, 
   return true;
 }
 
+/* A write to a page that is watched (dirty.c), by the guest or by a helper or host function on its behalf: it may go on. */
+static bool is_first_write(const struct gw_store *store, int number, const siginfo_t *info) {
+  if (number != SIGSEGV || info->si_code != SEGV_ACCERR) return false;
+  for (struct gw_memory *m = store->memories; m; m = m->next)
+    if (m->dirty.n_pages && dirty_fault(&m->dirty, (uintptr_t)info->si_addr)) return true;
+  return false;
+}
+
 static void pass_on(int number, siginfo_t *info, void *context) {
   static _Thread_local bool is_passing __attribute__((tls_model("initial-exec")));
   size_t i = 0;
@@ -111,6 +120,7 @@ static void pass_on(int number, siginfo_t *info, void *context) {
 
 static void handle_signal(int number, siginfo_t *info, void *context) {
   struct gw_store *store = current;
+  if (store && is_first_write(store, number, info)) return;
   greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
   if (!store || !classify(store, number, info, (uintptr_t)registers[REG_RIP])) {
     pass_on(number, info, context);

@@ -80,7 +80,7 @@ int cli_serve(int argc, char **argv) {
       {"gas-limit", 0, CLI_NUMBER, &o.gas_limit, "N", "gas of one invocation (k M G T allowed); 10G unless told"},
       {"schedule", 0, CLI_TEXT, &schedule_path, "FILE",
        "prices, as `gasworks schedule --text` prints them; built in unless told"},
-      {"slice", 0, CLI_NUMBER, &o.slice, "N", "gas before other invocations get their turn; 10M unless told"},
+      {"slice", 0, CLI_NUMBER, &o.slice, "N", "gas before other invocations get their turn; 5M unless told"},
       {"max-memory", 0, CLI_SIZE, &o.max_memory, "BYTES", "limit of each linear memory (K M G allowed); 256M unless told"},
       {"max-running", 0, CLI_U32, &o.max_running, "N", "invocations under way per worker, more get 503; 256 unless told"},
       {"max-idle", 0, CLI_U32, &o.max_idle, "N", "idle instances kept per function and worker; 64 unless told"},

@@ -4,9 +4,9 @@
  *                            ▲                                                 │ conflict
  *                            └───────────────── DELAYED ◄──────────────────────┘
  *
- * The first slice runs at once; an invocation that needs more goes to the end of the loop's run queue. One turn of the loop runs
- * one slice and then looks at the sockets, so however many endless functions are queued, a new request waits for one
- * slice. The reply leaves only after its transaction is durable; a trap aborts the transaction.
+ * The first slice runs at once, unless the function has used its share; who gets the next one is told in fair.c. One turn of the
+ * loop runs one slice and then looks at the sockets, so however many endless functions are queued, a request of another function
+ * waits for one slice. The reply leaves only after its transaction is durable; a trap aborts the transaction.
  *
  * Compiled code that trapped says what happened, but at memory faults not always after how much gas, and never where in the
  * function. So a trapped invocation runs again in the precise tier, with the same request on the same snapshot, and its trap is
@@ -33,38 +33,6 @@ enum { MAX_ATTEMPTS = 16, MAX_RECORD = 1 << 20 };
 
 static void attempt(struct invocation *inv);
 static void start_run(struct invocation *inv);
-
-/* --- queues ------------------------------------------------------------------------------------------------------ */
-
-static void queue_push(struct invocation_queue *queue, struct invocation *inv) {
-  inv->next = NULL;
-  if (queue->last)
-    queue->last->next = inv;
-  else
-    queue->first = inv;
-  queue->last = inv;
-}
-
-static struct invocation *queue_pop(struct invocation_queue *queue) {
-  struct invocation *inv = queue->first;
-  if (!inv) return NULL;
-  queue->first = inv->next;
-  if (!queue->first) queue->last = NULL;
-  return inv;
-}
-
-static void queue_remove(struct invocation_queue *queue, struct invocation *inv) {
-  struct invocation *previous = NULL;
-  for (struct invocation *i = queue->first; i; previous = i, i = i->next) {
-    if (i != inv) continue;
-    if (previous)
-      previous->next = i->next;
-    else
-      queue->first = i->next;
-    if (queue->last == i) queue->last = previous;
-    return;
-  }
-}
 
 /* --- ends -------------------------------------------------------------------------------------------------------- */
 
@@ -241,14 +209,21 @@ static bool take_reply(struct invocation *inv, struct gw_error *err) {
   return true;
 }
 
-/* The initialiser is done: the handler gets what gas is left. */
-static void start_handler(struct invocation *inv) {
+/* The initialiser is done, now or once: the handler gets what gas is left. */
+static void start_handler(struct invocation *inv, uint64_t gas_before) {
   struct slot *slot = inv->slot;
   uint64_t limit = loop_of(inv)->limits->gas_limit;
   inv->is_initializing = false;
-  inv->gas_before = gw_store_gas_used(slot->store);
-  gw_store_set_gas_limit(slot->store, limit > inv->gas_before ? limit - inv->gas_before : 1);
+  inv->gas_before = gas_before;
+  gw_store_set_gas_limit(slot->store, limit > gas_before ? limit - gas_before : 1);
   gw_store_start(slot->store, slot->entry, slot->values);
+}
+
+static bool end_initializing(struct invocation *inv, struct gw_error *err) {
+  uint64_t gas = gw_store_gas_used(inv->slot->store);
+  if (!inv->pool->never_keeps && !slot_keep(inv->slot, gas, err)) return false;
+  start_handler(inv, gas);
+  return true;
 }
 
 /* --- the judge --------------------------------------------------------------------------------------------------- */
@@ -291,17 +266,30 @@ static void conclude(struct invocation *inv, struct gw_error *err) {
   *err = report;
 }
 
-static void run_slice(struct invocation *inv) {
+static void wait_for_slice(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
+  fair_push(&loop->fair, &inv->pool->flow, inv);
+  if (!uv_is_active((uv_handle_t *)&loop->run)) uv_idle_start(&loop->run, loop->on_run);
+}
+
+/* A slice, paid by the function's flow. */
+static enum gw_status resume(struct invocation *inv, struct gw_error *err) {
+  struct slot *slot = inv->slot;
+  uint64_t before = gw_store_gas_used(slot->store);
+  enum gw_status status = gw_store_resume(slot->store, err);
+  uint64_t used = gw_store_gas_used(slot->store) - before;
+  fair_charge(&loop_of(inv)->fair, &inv->pool->flow, used * slot_slowness(slot));
+  return status;
+}
+
+static void run_slice(struct invocation *inv) {
   struct gw_error err = {0};
-  enum gw_status status = gw_store_resume(inv->slot->store, &err);
+  enum gw_status status = resume(inv, &err);
   if (status == GW_STATUS_DONE && inv->is_initializing) {
-    start_handler(inv);
-    status = gw_store_resume(inv->slot->store, &err);
+    status = end_initializing(inv, &err) ? resume(inv, &err) : GW_STATUS_FAILED;
   }
   if (status == GW_STATUS_YIELDED) {
-    queue_push(&loop->run_queue, inv);
-    if (!uv_is_active((uv_handle_t *)&loop->run)) uv_idle_start(&loop->run, loop->on_run);
+    wait_for_slice(inv);
   } else if (inv->is_judged) {
     conclude(inv, &err);
     end_with_error(inv, &err);
@@ -355,11 +343,17 @@ static void start_run(struct invocation *inv) {
     end_with_error(inv, &err);
     return;
   }
-  inv->is_initializing = slot->initialize != NULL;
+  inv->is_initializing = slot->initialize && !slot->is_initialized;
   gw_store_set_record(slot->store, &inv->record);
   gw_store_set_gas_limit(slot->store, loop->limits->gas_limit);
-  gw_store_start(slot->store, slot->initialize ? slot->initialize : slot->entry, slot->values);
-  run_slice(inv);
+  if (slot->is_initialized)
+    start_handler(inv, slot->initialize_gas);
+  else
+    gw_store_start(slot->store, inv->is_initializing ? slot->initialize : slot->entry, slot->values);
+  if (fair_may_begin(&loop->fair, &inv->pool->flow))
+    run_slice(inv);
+  else
+    wait_for_slice(inv);
 }
 
 /* The module is there: one run. */
@@ -439,7 +433,7 @@ void invoke_cancel(struct invocation *inv, bool with_reply) {
   case INVOCATION_LOADING: queue_remove(&inv->pool->waiting, inv); break;
   case INVOCATION_DELAYED: queue_remove(&loop->delayed, inv); break;
   case INVOCATION_RUNNING:
-    queue_remove(&loop->run_queue, inv);
+    fair_remove(&inv->pool->flow, inv);
     gw_store_cancel(inv->slot->store);
     drop_slot(inv);
     break;
@@ -454,9 +448,11 @@ void invoke_cancel(struct invocation *inv, bool with_reply) {
 }
 
 void invoke_run(struct loop *loop) {
-  struct invocation *inv = queue_pop(&loop->run_queue);
-  if (inv) run_slice(inv);
-  if (!loop->run_queue.first) uv_idle_stop(&loop->run);
+  struct invocation *inv = fair_next(&loop->fair);
+  if (inv)
+    run_slice(inv);
+  else
+    uv_idle_stop(&loop->run);
 }
 
 void invoke_retry(struct loop *loop) {

@@ -12,14 +12,14 @@ struct connection;
 enum invocation_state {
   INVOCATION_NONE,
   INVOCATION_LOADING,    /* waits for its module in pool.waiting */
-  INVOCATION_RUNNING,    /* in run_queue, or on the stack */
+  INVOCATION_RUNNING,    /* waits for a slice in its pool's flow, or on the stack */
   INVOCATION_COMMITTING, /* with the state store */
   INVOCATION_DELAYED,    /* will run again after a conflict */
 };
 
 struct invocation {
   struct message message;  /* from the committer */
-  struct invocation *next; /* in run_queue, delayed or pool.waiting */
+  struct invocation *next; /* in a flow, delayed or pool.waiting */
   struct connection *connection;
   enum invocation_state state;
   struct pool *pool;

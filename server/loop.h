@@ -3,6 +3,7 @@
 #ifndef SERVER_LOOP_H
 #define SERVER_LOOP_H
 
+#include "server/fair.h"
 #include "server/log.h"
 #include "server/metrics.h"
 #include "server/registry.h"
@@ -18,11 +19,6 @@ struct invocation;
 struct message {
   struct message *next;
   void (*deliver)(struct message *message);
-};
-
-/* A queue of invocations, linked through invocation.next. */
-struct invocation_queue {
-  struct invocation *first, *last;
 };
 
 enum { POOL_BUCKETS = 1024, READ_BUFFER_SIZE = 64 << 10, LOOP_MAX_BODY_BYTES = 512 << 20, LOOP_MAX_IDLE = 1024 };
@@ -45,7 +41,7 @@ struct loop {
   uv_tcp_t listener;
   uv_async_t wake;
   uv_timer_t tick, retry; /* deadlines; delayed invocations */
-  uv_idle_t run;          /* active while run_queue has something */
+  uv_idle_t run;          /* active while an invocation waits for a slice */
   uv_idle_cb on_run;
   uv_timer_cb on_retry;
   uint64_t ticks;
@@ -56,7 +52,8 @@ struct loop {
   uint32_t n_connections;
   size_t body_bytes; /* of requests being received or executed */
 
-  struct invocation_queue run_queue, delayed;
+  struct fair fair;
+  struct invocation_queue delayed;
   uint32_t n_running; /* invocations between begin and end */
   struct pool *pools[POOL_BUCKETS];
   struct slot *used_slots; /* to be reset when the replies are out */

@@ -83,6 +83,7 @@ void pool_load(struct pool *pool) {
 static bool freshen(struct slot *slot) {
   struct gw_error err = {0};
   if (slot_reset(slot, slot->pool->loop->limits, &err)) return true;
+  if (slot->is_initialized) slot->pool->never_keeps = true;
   slot->pool->n_out--;
   slot_destroy(slot);
   return false;
@@ -179,7 +180,7 @@ void pools_trim(struct loop *loop, bool everything) {
         drop_idle(pool);
       else
         trim_idle(pool, now);
-      bool is_used = pool->n_idle || pool->n_out || pool->loading || pool->waiting.first;
+      bool is_used = pool->n_idle || pool->n_out || pool->loading || pool->waiting.first || pool->flow.is_listed;
       if (is_used || (!everything && now - pool->used_at < IDLE_MS)) {
         at = &pool->next;
         continue;

@@ -43,7 +43,7 @@ void server_options_init(struct server_options *options) {
       .sync = true,
       .map_size = (size_t)16 << 30,
       .gas_limit = 10000000000,
-      .slice = 10000000,
+      .slice = 5000000,
       .max_memory = 256 << 20,
       .max_running = 256,
       .max_idle = 64,
@@ -177,6 +177,7 @@ static bool start_loop(struct server *server, int fd, struct gw_error *err) {
   loop->server = server;
   loop->options = &server->options;
   loop->limits = &server->limits;
+  fair_init(&loop->fair, server->limits.slice);
   loop->registry = server->registry;
   loop->state = server->state;
   loop->engine = server->engine;

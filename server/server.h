@@ -40,7 +40,7 @@ struct server_options {
   size_t map_size;       /* upper bound of the state store in bytes; 16 GiB */
 
   uint64_t gas_limit;       /* per invocation; 10^10, about one second */
-  uint64_t slice;           /* gas an invocation runs before others of its loop get their turn; 10^7, about 1 ms */
+  uint64_t slice;           /* gas an invocation runs before others of its loop get their turn; 5 * 10^6, about half a millisecond */
   uint64_t max_memory;      /* bytes per linear memory; 256 MiB */
   uint32_t max_running;     /* invocations under way per loop, more get 503; 256 */
   uint32_t max_idle;        /* idle instances kept per function and loop; 64 */

@@ -9,7 +9,7 @@
 /* A module's start function runs inside gw_instance_create and gw_instance_reset, on the event loop and without yielding: it
  * gets this many slices. Programs in C and Rust have none; their initialisers run as sliced invocations. */
 enum {
-  START_SLICES = 20,
+  START_SLICES = 40,
   KEEP_CAPACITY = 1 << 20,
   PRECISE_SLOWNESS = 16, /* a slice of the interpreter takes as long as one of compiled code, about */
 };
@@ -35,6 +35,8 @@ static bool slot_wasi(struct slot *slot, const struct function_limits *limits, s
   slot->wasi = wasi_create(&options, err);
   return slot->wasi != NULL;
 }
+
+uint64_t slot_slowness(const struct slot *slot) { return slot->tier == GW_TIER_PRECISE ? PRECISE_SLOWNESS : 1; }
 
 static struct func_ref *find_func(struct gw_instance *instance, const char *name) {
   struct gw_extern found;
@@ -88,6 +90,13 @@ bool slot_reset(struct slot *slot, const struct function_limits *limits, struct 
   if (slot->wasi && !slot_wasi(slot, limits, err)) return false;
   gw_store_set_gas_limit(slot->store, start_gas(limits));
   return gw_instance_reset(slot->instance, err);
+}
+
+bool slot_keep(struct slot *slot, uint64_t gas, struct gw_error *err) {
+  if (!gw_instance_can_keep(slot->instance)) return true;
+  slot->is_initialized = true;
+  slot->initialize_gas = gas;
+  return gw_instance_keep(slot->instance, err);
 }
 
 void slot_destroy(struct slot *slot) {

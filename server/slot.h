@@ -16,9 +16,11 @@ struct slot {
   struct wasi *wasi; /* NULL when the module imports none of it */
   struct handler handler;
   struct func_ref *initialize; /* _initialize of a handler, or NULL */
-  struct func_ref *entry;      /* handle or _start */
-  union gw_value values[1];    /* parameters and results: none, but gw_store_start wants a place */
-  uint64_t used_at;            /* loop time in ms of the last return */
+  bool is_initialized;         /* resets go back to behind _initialize, which used initialize_gas */
+  uint64_t initialize_gas;
+  struct func_ref *entry;   /* handle or _start */
+  union gw_value values[1]; /* parameters and results: none, but gw_store_start wants a place */
+  uint64_t used_at;         /* loop time in ms of the last return */
 };
 
 /* Retains `function`, whose module must be there. */
@@ -26,6 +28,11 @@ struct slot *slot_create(struct gw_engine *engine, struct function *function, en
                          const struct function_limits *limits, struct gw_error *err);
 /* Fresh again: nothing of the last request is left. On failure the slot can only be destroyed. */
 bool slot_reset(struct slot *slot, const struct function_limits *limits, struct gw_error *err);
+/* How many times longer than compiled code it takes for the same gas, about. */
+uint64_t slot_slowness(const struct slot *slot);
+/* After _initialize, with its gas: from now on the slot is fresh behind it, where that is the same every time. False: the slot
+ * can only be destroyed. */
+bool slot_keep(struct slot *slot, uint64_t gas, struct gw_error *err);
 void slot_destroy(struct slot *slot);
 
 #endif

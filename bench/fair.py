@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""Fairness of one event loop: bench/fair.py [--gasworks FILE] [--seconds N]
+
+The server runs on core 0 with one worker, this on the others. Printed are
+ - the median and the 99th percentile of a function of about a millisecond, alone and while 100 endless loops run, of one function and of
+   a hundred functions; the aim is twice the percentile alone;
+ - the gas that two functions get which both have endless work, one with 2 requests in flight and one with 50.
+"""
+import argparse, http.client, os, re, socket, subprocess, sys, tempfile, threading, time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+LOOP = """(module (memory (export "memory") 1) (global $x (mut i64) (i64.const 0))
+  (func (export "handle") (loop $l (global.set $x (i64.add (global.get $x) (i64.const 1))) (br $l))))"""
+WORK = """(module (memory (export "memory") 1)
+  (func (export "handle") (local $i i32) (local $x i64)
+    (loop $l (local.set $x (i64.add (i64.mul (local.get $x) (i64.const 6364136223846793005)) (i64.const 1442695040888963407)))
+      (local.set $i (i32.add (local.get $i) (i32.const 1))) (br_if $l (i32.lt_u (local.get $i) (i32.const ROUNDS))))
+    (i64.store (i32.const 0) (local.get $x))))"""
+
+
+def assemble(text, folder):
+    source, binary = os.path.join(folder, "a.wat"), os.path.join(folder, "a.wasm")
+    with open(source, "w") as f:
+        f.write(text)
+    subprocess.run(["wat2wasm", source, "-o", binary], check=True)
+    with open(binary, "rb") as f:
+        return f.read()
+
+
+def request(port, method, path, body=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+    connection.request(method, path, body)
+    reply = connection.getresponse()
+    text = reply.read()
+    gas = int(reply.getheader("Gasworks-Gas") or 0)
+    connection.close()
+    return reply.status, gas, text
+
+
+class Server:
+    def __init__(self, program, folder, *options):
+        command = ["taskset", "-c", "0", program, "serve", "--listen", "127.0.0.1:0", "--workers", "1", "--tier", "fast", "--data",
+                   os.path.join(folder, "data"), "--grace", "0", *options]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        for line in self.process.stderr:
+            found = re.search(r"serving on http://[^:]+:(\d+)", line)
+            if found:
+                self.port = int(found.group(1))
+                break
+        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+
+    def deploy(self, name, module):
+        status, _, text = request(self.port, "PUT", "/v1/functions/" + name, module)
+        if status >= 300:
+            sys.exit(f"fair: {text.decode()}")
+
+    def start(self, name):
+        """A request that is not waited for; closing the socket cancels it."""
+        s = socket.create_connection(("127.0.0.1", self.port))
+        s.sendall(f"POST /f/{name} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
+        return s
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def latencies(server, seconds):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    times, end = [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        before = time.perf_counter()
+        connection.request("POST", "/f/work")
+        reply = connection.getresponse()
+        reply.read()
+        times.append((time.perf_counter() - before) * 1000)
+        time.sleep(0.02)
+    times.sort()
+    return times[len(times) // 2], times[len(times) * 99 // 100], len(times)
+
+
+def show(what, measured):
+    print(f"{what:38} median {measured[0]:6.2f} ms, 99 % {measured[1]:6.2f} ms, {measured[2]} requests")
+
+
+def measure_latency(program, seconds):
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(program, folder, "--gas-limit", "1000T")
+        loop = assemble(LOOP, folder)
+        server.deploy("work", assemble(WORK.replace("ROUNDS", "700000"), folder))
+        for i in range(100):
+            server.deploy(f"loop{i}", loop)
+        latencies(server, 0.5)
+        print(f"the function uses {request(server.port, 'POST', '/f/work')[1]} gas")
+        show("alone", latencies(server, seconds))
+        for what, names in (("100 loops of one function", ["loop0"] * 100), ("100 loops of 100 functions", [f"loop{i}" for i in range(100)])):
+            sockets = [server.start(name) for name in names]
+            time.sleep(1)
+            show(what, latencies(server, seconds))
+            for s in sockets:
+                s.close()
+            time.sleep(1)
+        server.close()
+
+
+def measure_share(program, seconds):
+    """Requests that end when their gas does; what ended in the time is counted."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(program, folder, "--gas-limit", "40M", "--slice", "5M")
+        for name in ("one", "many"):
+            server.deploy(name, assemble(LOOP, folder))
+        used, end = {"one": 0, "many": 0}, time.monotonic() + seconds
+
+        def client(name):
+            while time.monotonic() < end:
+                _, gas, _ = request(server.port, "POST", "/f/" + name)
+                if time.monotonic() < end:
+                    used[name] += gas
+
+        threads = [threading.Thread(target=client, args=(name,)) for name, n in (("one", 2), ("many", 50)) for _ in range(n)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        server.close()
+        total = sum(used.values())
+        print(f"share of gas: 2 requests in flight {used['one'] / total:.3f}, 50 requests in flight {used['many'] / total:.3f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gasworks", default=os.path.join(ROOT, "build/release/gasworks"))
+    parser.add_argument("--seconds", type=float, default=5)
+    options = parser.parse_args()
+    os.sched_setaffinity(0, set(range(1, os.cpu_count())) or {0})
+    measure_latency(options.gasworks, options.seconds)
+    measure_share(options.gasworks, options.seconds)
+
+
+main()
