@@ -54,6 +54,10 @@ struct table_ctx {
   uint64_t size;
 };
 
+/* A helper that leaves all general registers but r11 to its caller: code that calls it only in cold places keeps what it works
+ * with where it is. */
+#define PRESERVES_REGISTERS __attribute__((preserve_most))
+
 struct helpers {
 #define HELPER(id, result, params, sig, flags) result(*id) params;
 #include "base/helper.def"
