@@ -14,7 +14,7 @@
                                  "\"\\00\\04\\00\\00\")"                                                                         \
                                  "(func (export \"_start\") (local $e i32)"                                                      \
                                  "(local.set $e (call $path_open (i32.const 3) (i32.const 1) (i32.const 0) (i32.const " size ")" \
-                                 "  (i32.const " oflags ") (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 96)))"  \
+                                 "  (i32.const " oflags ") (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 96)))"           \
                                  "(if (local.get $e) (then (i32.store8 (i32.const 1024) (i32.add (i32.const 65) (local.get "     \
                                  "$e)))"                                                                                         \
                                  "                         (i32.store (i32.const 76) (i32.const 1)))"                            \

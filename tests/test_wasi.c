@@ -529,9 +529,17 @@ static void test_host_streams(void **state) {
   char bytes[16];
   assert_int_equal(read(out[0], bytes, sizeof bytes), 10);
   assert_memory_equal(bytes, "abc", 3);
+  close(in[1]); /* the other end has hung up: that is an event too, beside a clock that has rung */
+  put_clock(3000, 7, 0);
+  assert_int_equal(CALL("poll_oneoff", 3000, 4000, 2, 100), SUCCESS);
+  assert_int_equal(guest_u32(100), 2);
+  assert_int_equal(guest_u64(4000), 7);
+  assert_int_equal(guest_u64(4032), 8);
+  assert_int_equal(guest_u64(4032 + 16), 0);
+  assert_int_equal(guest.memory[4032 + 24], 1);
   assert_int_equal(CALL("fd_close", 1), SUCCESS);
   assert_true(fcntl(out[1], F_GETFD) >= 0); /* not the guest's to close */
-  close(in[0]), close(in[1]), close(out[0]), close(out[1]);
+  close(in[0]), close(out[0]), close(out[1]);
 }
 
 static void test_poll(void **state) {
