@@ -42,6 +42,8 @@ struct gw_engine_options {
 struct gw_engine *gw_engine_create(const struct gw_engine_options *options, struct gw_error *err);
 /* All modules and stores must be gone. NULL is allowed, here and in every destroy. */
 void gw_engine_destroy(struct gw_engine *engine);
+/* The sizes of all linear memories of all its stores together, in bytes. Thread-safe. */
+uint64_t gw_engine_memory_bytes(const struct gw_engine *engine);
 
 /* --- module ------------------------------------------------------------------------------------------------------ */
 

@@ -11,6 +11,7 @@
 struct gw_engine {
   struct gw_engine_options options; /* options.schedule points to the next line */
   struct schedule schedule;
+  _Atomic uint64_t memory_bytes; /* sizes of all memories of all stores */
 };
 
 struct gw_module {
