@@ -152,7 +152,8 @@ bool gw_instance_export(struct gw_instance *instance, const char *name, size_t s
 struct gw_module *gw_instance_module(const struct gw_instance *instance);
 struct gw_store *gw_instance_store(const struct gw_instance *instance);
 
-/* Pointer to [offset, offset + size) of memory 0, or NULL when any of it is out of bounds. Valid until the memory grows. */
+/* Pointer to [offset, offset + size) of memory 0, or NULL when any of it is out of bounds. Valid until the memory
+ * grows or the instance is reset. */
 void *gw_instance_memory(struct gw_instance *instance, uint64_t offset, uint64_t size);
 uint64_t gw_instance_memory_size(const struct gw_instance *instance);
 /* Charges gas from within a host function; false: not enough left, return GW_TRAP_OUT_OF_GAS. */
