@@ -19,7 +19,10 @@
 
 enum { ABI_MAX_RESULTS = 1000, WASM_PAGE_SIZE = 65536 };
 
-/* The part of an invocation that compiled code touches; shared by all instances of one store. */
+/* The part of an invocation that compiled code touches; shared by all instances of one store. While it runs, the base of
+ * the GS segment is this struct: the counter, which every call reads and writes, then needs no register that leads to it. */
+enum { EXEC_ADDRESS_SPACE = 256 /* LLVM's name for GS on x86-64 */ };
+
 struct exec_ctx {
   int64_t gas;                 /* left in the current slice; negative: exhausted */
   struct exception *exception; /* thrown and not yet caught: the caller looks after every call that may throw */
@@ -53,6 +56,10 @@ struct table_ctx {
   void **entries;
   uint64_t size;
 };
+
+/* A helper that leaves all general registers but r11 to its caller: code that calls it only in cold places keeps what it works
+ * with where it is. */
+#define PRESERVES_REGISTERS __attribute__((preserve_most))
 
 struct helpers {
 #define HELPER(id, result, params, sig, flags) result(*id) params;

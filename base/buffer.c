@@ -71,3 +71,15 @@ bool buffer_read_file(struct buffer *b, const char *path, size_t limit, struct g
   if (!ok) buffer_clear(b);
   return ok;
 }
+
+bool fd_write_all(int fd, const void *bytes, size_t size) {
+  const uint8_t *at = bytes;
+  while (size) {
+    ssize_t n = write(fd, at, size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    at += n;
+    size -= (size_t)n;
+  }
+  return true;
+}

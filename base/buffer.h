@@ -23,4 +23,7 @@ uint8_t *buffer_reserve(struct buffer *b, size_t size);
 struct gw_error;
 bool buffer_read_file(struct buffer *b, const char *path, size_t limit, struct gw_error *err);
 
+/* All bytes to the descriptor; false with errno set. */
+bool fd_write_all(int fd, const void *bytes, size_t size);
+
 #endif

@@ -9,6 +9,8 @@ const sources = path.join(__dirname, 'programs');
 const build = path.join(root, 'build', 'bench');
 const interpShare = 300; // wasm-interp does one of so many rounds
 
+process.env.GASWORKS_CACHE = 'off'; // compiling is part of what is measured
+
 function die(message) {
   process.stderr.write(`bench: ${message}\n`);
   process.exit(1);

@@ -237,17 +237,18 @@ static void fail(const char *what, const struct gw_error *err) {
 
 static void measure_lowering(const char *what, const struct module *m, struct times *out) {
   struct lower_options lower_options = {.gas = true, .schedule = schedule_default()};
+  struct lower_part whole = {.end = m->n_funcs, .has_thunks = true};
   LLVMContextRef context = LLVMContextCreate();
   double start = seconds_now();
-  LLVMModuleRef module = lower_module(context, m, &lower_options);
+  LLVMModuleRef module = lower_module(context, m, &lower_options, &whole);
   out->lower = seconds_now() - start;
   LLVMDisposeModule(module);
   LLVMContextDispose(context);
   struct compile_options options = {.opt_level = 2, .gas = true, .schedule = schedule_default()};
   struct gw_error err = {0};
   struct pipeline p = {0};
-  if (!pipeline_run(&p, m, &options, STAGE_LOWERED, &err)) fail(what, &err);
-  out->prepare = p.seconds_lower > out->lower ? p.seconds_lower - out->lower : 0;
+  if (!pipeline_run(&p, m, &whole, &options, STAGE_LOWERED, &err)) fail(what, &err);
+  out->prepare = p.seconds.charge;
   pipeline_clear(&p);
 }
 

@@ -1,5 +1,5 @@
 /* A large real module from a cold start: ruby.wasm of npm's @ruby/3.4-wasm-wasi runs a script.
- *   bench_ruby [--tier fast|precise] [-O LEVEL] FILE.wasm SCRIPT
+ *   bench_ruby [--tier fast|precise] [-O LEVEL] [--dir DIR] FILE.wasm SCRIPT       DIR is the directory / of the script
  * Prints what the script prints; then, on standard error, seconds and memory. The module is a library with an interface of its
  * own (canonical ABI of wit-bindgen 0.3): strings are a pointer and a size, lists of them likewise, in memory that it gives.
  * Objects of JavaScript, which it could use in a browser, are missing here. */
@@ -113,13 +113,16 @@ static void report(const struct times *t, const struct gw_store *store) {
           t->ended - t->start, usage.ru_maxrss, (unsigned long long)gw_store_gas_used(store));
 }
 
-static int run(const char *path, const char *script, enum gw_tier tier, uint32_t level) {
+static int run(const char *path, const char *script, enum gw_tier tier, uint32_t level, const char *directory) {
   static const char *const arguments[] = {"ruby", NULL}, *const env[] = {NULL};
   struct gw_error err = {0};
   struct buffer bytes = {0};
   struct ruby ruby = {0};
   struct times t = {.start = now()};
   struct wasi_options wasi = {.args = arguments, .env = env, .stdin_fd = 0, .stdout_fd = 1, .stderr_fd = 2};
+  struct wasi_preopen preopen = {.guest_path = "/", .host_path = directory};
+  wasi.preopens = &preopen;
+  wasi.n_preopens = directory != NULL;
   struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.opt_level = level, .gas = true}, &err);
   if (!engine || !buffer_read_file(&bytes, path, MAX_MODULE, &err)) fail(path, err.message);
   struct gw_module *module = gw_module_create(engine, bytes.bytes, bytes.size, &err);
@@ -147,14 +150,17 @@ static int run(const char *path, const char *script, enum gw_tier tier, uint32_t
 int main(int argc, char **argv) {
   enum gw_tier tier = GW_TIER_PRECISE;
   uint32_t level = 1;
+  const char *directory = NULL;
   int at = 1;
   for (; at + 1 < argc && argv[at][0] == '-'; at += 2) {
     if (strcmp(argv[at], "--tier") == 0)
       tier = strcmp(argv[at + 1], "fast") == 0 ? GW_TIER_FAST : GW_TIER_PRECISE;
     else if (strcmp(argv[at], "-O") == 0)
       level = (uint32_t)strtoul(argv[at + 1], NULL, 10);
+    else if (strcmp(argv[at], "--dir") == 0)
+      directory = argv[at + 1];
   }
   if (argc - at != 2 || level > 3)
-    return fputs("usage: bench_ruby [--tier fast|precise] [-O LEVEL] FILE.wasm SCRIPT\n", stderr), 2;
-  return run(argv[at], argv[at + 1], tier, level);
+    return fputs("usage: bench_ruby [--tier fast|precise] [-O LEVEL] [--dir DIR] FILE.wasm SCRIPT\n", stderr), 2;
+  return run(argv[at], argv[at + 1], tier, level, directory);
 }

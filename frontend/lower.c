@@ -159,7 +159,7 @@ void lower_set_unoptimized(const struct lower *l, LLVMValueRef func) {
 
 static LLVMValueRef add_function(struct lower *l, const char *name, LLVMTypeRef type) {
   LLVMValueRef func = LLVMAddFunction(l->module, name, type);
-  LLVMSetLinkage(func, LLVMInternalLinkage);
+  LLVMSetVisibility(func, LLVMHiddenVisibility); /* another part may call it; nobody else sees it */
   add_attribute(l, func, LLVMAttributeFunctionIndex, "nounwind", 0);
   /* The producer inlined already, and a fault's function is found from its address. */
   add_attribute(l, func, LLVMAttributeFunctionIndex, "noinline", 0);
@@ -170,22 +170,30 @@ static LLVMValueRef add_function(struct lower *l, const char *name, LLVMTypeRef 
   return func;
 }
 
-static void declare_functions(struct lower *l, struct arena *arena) {
+static void init_function_types(struct lower *l, struct arena *arena) {
   const struct module *m = l->m;
   l->func_types = arena_alloc_array(arena, m->n_types, sizeof *l->func_types);
   for (uint32_t i = 0; i < m->n_types; i++)
     if (m->types[i].kind == COMP_FUNC) l->func_types[i] = internal_type(l, &m->types[i].func, arena);
   l->funcs = arena_alloc_array(arena, m->n_funcs, sizeof *l->funcs);
-  for (uint32_t i = 0; i < m->n_funcs; i++) {
-    char name[32];
-    snprintf(name, sizeof name, m->funcs[i].import == NO_INDEX ? "f%u" : "import%u", i);
-    l->funcs[i] = add_function(l, name, l->func_types[m->funcs[i].type]);
-    LLVMSetFunctionCallConv(l->funcs[i], TAIL_CC);
-    if (lower_checks_gas_at_entry(&m->funcs[i])) add_string_attribute(l, l->funcs[i], GAS_CHECKS, "");
-    add_attribute(l, l->funcs[i], 1, "nonnull", 0);
-    add_attribute(l, l->funcs[i], 1, "noundef", 0);
-    add_attribute(l, l->funcs[i], 1, "dereferenceable", l->layout.size);
-  }
+}
+
+static LLVMValueRef declare_function(struct lower *l, uint32_t index) {
+  const struct func *func = &l->m->funcs[index];
+  char name[32];
+  snprintf(name, sizeof name, func->import == NO_INDEX ? LOWER_FUNC "%u" : LOWER_IMPORT "%u", index);
+  LLVMValueRef value = add_function(l, name, l->func_types[func->type]);
+  LLVMSetFunctionCallConv(value, TAIL_CC);
+  if (lower_checks_gas_at_entry(func)) add_string_attribute(l, value, GAS_CHECKS, "");
+  add_attribute(l, value, 1, "nonnull", 0);
+  add_attribute(l, value, 1, "noundef", 0);
+  add_attribute(l, value, 1, "dereferenceable", l->layout.size);
+  return value;
+}
+
+LLVMValueRef lower_callee(struct lower *l, uint32_t index) {
+  if (!l->funcs[index]) l->funcs[index] = declare_function(l, index);
+  return l->funcs[index];
 }
 
 /* Values as an array of union gw_value, for host calls and entries. */
@@ -196,7 +204,7 @@ static LLVMValueRef slot(const struct lower *l, LLVMValueRef values, uint32_t i)
 /* What an imported host function looks like to compiled code: packs the parameters, calls the runtime, unpacks. */
 static void lower_import_thunk(struct lower *l, uint32_t index) {
   const struct func_type *type = &l->m->types[l->m->funcs[index].type].func;
-  LLVMValueRef func = l->funcs[index], vmctx = LLVMGetParam(func, 0);
+  LLVMValueRef func = lower_callee(l, index), vmctx = LLVMGetParam(func, 0);
   LLVMPositionBuilderAtEnd(l->builder, LLVMAppendBasicBlockInContext(l->context, func, ""));
   uint32_t n = type->n_params > type->n_results ? type->n_params : type->n_results;
   LLVMValueRef values = LLVMBuildArrayAlloca(l->builder, LLVMArrayType2(l->i64, 2), lower_i32(l, n ? n : 1), "");
@@ -218,11 +226,11 @@ static void lower_import_thunk(struct lower *l, uint32_t index) {
 }
 
 /* struct entry_thunk of base/abi.h for one function type. */
-static LLVMValueRef lower_entry(struct lower *l, uint32_t type_index, struct arena *arena) {
+static void lower_entry(struct lower *l, uint32_t type_index, struct arena *arena) {
   const struct func_type *type = &l->m->types[type_index].func;
   LLVMTypeRef params[4] = {l->ptr, l->i32, l->ptr, l->ptr};
   char name[32];
-  snprintf(name, sizeof name, "entry%u", type_index);
+  snprintf(name, sizeof name, LOWER_ENTRY "%u", type_index);
   LLVMValueRef func = add_function(l, name, LLVMFunctionType(l->void_type, params, 4, false));
   LLVMPositionBuilderAtEnd(l->builder, LLVMAppendBasicBlockInContext(l->context, func, ""));
   LLVMValueRef *args = arena_alloc_array(arena, type->n_params + 2, sizeof *args);
@@ -243,35 +251,20 @@ static LLVMValueRef lower_entry(struct lower *l, uint32_t type_index, struct are
     }
   }
   LLVMBuildRetVoid(l->builder);
-  return func;
 }
 
-/* Entry thunks by type; equal types share one. */
-static void lower_entries(struct lower *l, LLVMValueRef *entries, struct arena *arena) {
-  const struct module *m = l->m;
-  for (uint32_t i = 0; i < m->n_types; i++) {
-    entries[i] = LLVMConstNull(l->ptr);
-    if (m->types[i].kind != COMP_FUNC) continue;
-    uint32_t same = 0;
-    while (same < i && same < 64 && m->types[same].canonical != m->types[i].canonical) same++;
-    entries[i] = same < i && same < 64 ? entries[same] : lower_entry(l, i, arena);
-  }
+uint32_t lower_entry_type(const struct module *m, uint32_t type) {
+  enum { MOST = 64 }; /* looked at: modules have no more copies than this of types that matter */
+  for (uint32_t i = 0; i < type && i < MOST; i++)
+    if (m->types[i].canonical == m->types[type].canonical) return i;
+  return type;
 }
 
-static void lower_code_table(struct lower *l, struct arena *arena) {
+static void lower_thunks(struct lower *l, struct arena *arena) {
   const struct module *m = l->m;
-  uint32_t n = m->n_funcs + m->n_types + 1;
-  LLVMValueRef *cells = arena_alloc_array(arena, n, sizeof *cells);
-  memcpy(cells, l->funcs, m->n_funcs * sizeof *cells);
-  lower_entries(l, cells + m->n_funcs, arena);
-  /* The last function in the section marks where the code ends. */
-  LLVMValueRef end = add_function(l, "gw.end", LLVMFunctionType(l->void_type, NULL, 0, false));
-  LLVMPositionBuilderAtEnd(l->builder, LLVMAppendBasicBlockInContext(l->context, end, ""));
-  LLVMBuildRetVoid(l->builder);
-  cells[n - 1] = end;
-  LLVMValueRef table = LLVMAddGlobal(l->module, LLVMArrayType2(l->ptr, n), LOWER_CODE_TABLE);
-  LLVMSetInitializer(table, LLVMConstArray2(l->ptr, cells, n));
-  LLVMSetGlobalConstant(table, true);
+  for (uint32_t i = 0; i < m->n_imported_funcs; i++) lower_import_thunk(l, i);
+  for (uint32_t i = 0; i < m->n_types; i++)
+    if (m->types[i].kind == COMP_FUNC && lower_entry_type(m, i) == i) lower_entry(l, i, arena);
 }
 
 void lower_init(struct lower *l, LLVMModuleRef module) {
@@ -282,19 +275,17 @@ void lower_init(struct lower *l, LLVMModuleRef module) {
   init_aliases(l);
 }
 
-LLVMModuleRef lower_module(LLVMContextRef context, const struct module *m, const struct lower_options *options) {
+LLVMModuleRef lower_module(LLVMContextRef context, const struct module *m, const struct lower_options *options,
+                           const struct lower_part *part) {
   struct vmctx_counts counts = module_vmctx_counts(m);
   struct lower l = {.m = m, .options = options, .layout = vmctx_layout(&counts)};
   struct arena arena = {0};
   lower_init(&l, LLVMModuleCreateWithNameInContext("wasm", context));
   init_markers(&l);
-  declare_functions(&l, &arena);
-  for (uint32_t i = 0; i < m->n_funcs; i++)
-    if (m->funcs[i].import == NO_INDEX)
-      lower_function(&l, i);
-    else
-      lower_import_thunk(&l, i);
-  lower_code_table(&l, &arena);
+  init_function_types(&l, &arena);
+  for (uint32_t i = part->first; i < part->end; i++)
+    if (m->funcs[i].import == NO_INDEX) lower_function(&l, i);
+  if (part->has_thunks) lower_thunks(&l, &arena);
   LLVMDisposeBuilder(l.builder);
   arena_clear(&arena);
   arena_clear(&l.scratch);

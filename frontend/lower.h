@@ -8,9 +8,10 @@
 
 #include <llvm-c/Core.h>
 
-/* The constant array of code addresses that stands for the module: n_funcs functions (thunks for imported ones), then an entry
- * thunk (or null) per type, then the end of the code. */
-#define LOWER_CODE_TABLE "gw.code"
+/* Symbols of what a module defines: its functions, thunks for imported ones, and entry thunks of types. */
+#define LOWER_FUNC "f"
+#define LOWER_IMPORT "import"
+#define LOWER_ENTRY "entry"
 
 struct lower_options {
   bool gas;                        /* emit charge markers (instrument/gas.h) */
@@ -19,8 +20,19 @@ struct lower_options {
   struct gas_blocks *blocks;       /* to be filled when the runtime wants a profile, or NULL */
 };
 
-/* A fresh LLVM module in `context`, owned by the caller. Cannot fail on a validated module. */
-LLVMModuleRef lower_module(LLVMContextRef context, const struct module *m, const struct lower_options *options);
+/* What one LLVM module defines of a Wasm module; other parts' functions are declared in it where they are used. */
+struct lower_part {
+  uint32_t first, end; /* functions [first, end), imported ones left out */
+  bool has_thunks;     /* and all thunks */
+};
+
+/* A fresh LLVM module in `context`, owned by the caller. Cannot fail on a validated module. Thread-safe, but for options->blocks.
+ */
+LLVMModuleRef lower_module(LLVMContextRef context, const struct module *m, const struct lower_options *options,
+                           const struct lower_part *part);
+
+/* The type whose entry thunk serves `type`, a function type: equal types share one. */
+uint32_t lower_entry_type(const struct module *m, uint32_t type);
 
 /* Makes plain loads of the volatile guest loads that an effect depends on (lower_loads.c). Run on simplified SSA form, before
  * anything that moves instructions. */

@@ -139,7 +139,7 @@ static void call_func_ref(struct lower_func *f, uint32_t type_index, LLVMValueRe
 static void call_direct(struct lower_func *f, uint32_t index, bool is_tail) {
   const struct func *callee = &f->l->m->funcs[index];
   if (callee->import == NO_INDEX)
-    call(f, callee->type, (struct callee){f->l->funcs[index], f->vmctx, !callee->n_calls && !callee->has_throw}, is_tail);
+    call(f, callee->type, (struct callee){lower_callee(f->l, index), f->vmctx, !callee->n_calls && !callee->has_throw}, is_tail);
   else
     call_func_ref(f, callee->type, vmctx_pointer(f, f->l->layout.funcs, index), is_tail);
 }

@@ -372,7 +372,7 @@ static void lower_body(struct lower_func *f) {
 void lower_function(struct lower *l, uint32_t index) {
   const struct func *func = &l->m->funcs[index];
   const struct func_type *type = &l->m->types[func->type].func;
-  struct lower_func f = {.l = l, .func = func, .index = index, .value = l->funcs[index], .arena = l->scratch};
+  struct lower_func f = {.l = l, .func = func, .index = index, .value = lower_callee(l, index), .arena = l->scratch};
   f.vmctx = LLVMGetParam(f.value, 0);
   uint32_t room = func->max_stack > type->n_results ? func->max_stack : type->n_results;
   f.stack = arena_alloc_array(&f.arena, (size_t)room + 1, sizeof *f.stack);

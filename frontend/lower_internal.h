@@ -7,7 +7,7 @@
 
 #include <llvm-c/Core.h>
 
-enum { TAIL_CC = 18 };
+enum { TAIL_CC = 18, PRESERVE_MOST_CC = 14 };
 
 /* What a memory access touches. Kinds never alias one another; told to LLVM as TBAA siblings. */
 enum alias { ALIAS_GUEST, ALIAS_GLOBAL, ALIAS_TABLE, ALIAS_ENTRY, ALIAS_EXEC, ALIAS_COUNT };
@@ -26,7 +26,7 @@ struct lower {
   LLVMModuleRef module;
   LLVMBuilderRef builder;
   LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, ptr, void_type;
-  LLVMValueRef *funcs;     /* [n_funcs]: bodies; thunks for imported ones */
+  LLVMValueRef *funcs;     /* [n_funcs]: bodies; thunks for imported ones; NULL until used: lower_callee */
   LLVMTypeRef *func_types; /* [n_types]: the internal calling convention */
   LLVMValueRef charge, charge_check;
   LLVMTypeRef charge_type;
@@ -96,6 +96,8 @@ LLVMValueRef lower_intrinsic(const struct lower *l, const char *name, LLVMTypeRe
 LLVMValueRef lower_intrinsic2(const struct lower *l, const char *name, LLVMTypeRef result, LLVMTypeRef type, LLVMValueRef arg);
 /* Keeps LLVM's passes, mem2reg included, away from a function. */
 void lower_set_unoptimized(const struct lower *l, LLVMValueRef func);
+/* A function of the module, for calling or defining it. */
+LLVMValueRef lower_callee(struct lower *l, uint32_t index);
 /* Calls helpers->ID through vmctx. `offset` and `signature` come from helper.def. */
 LLVMValueRef lower_call_helper(const struct lower *l, LLVMValueRef vmctx, size_t offset, const char *signature,
                                LLVMValueRef *args);

@@ -209,6 +209,18 @@ bool module_decode(struct module *m, const uint8_t *bytes, size_t size, struct g
  * succeeded before the module is lowered or instantiated. Not for two threads at once on one module. */
 bool module_validate(struct module *m, struct gw_error *err);
 
+/* What the validation of a body finds out besides that it is valid; kept in artifacts (runtime/artifact.h). */
+struct body_facts {
+  uint32_t max_stack, n_calls;
+  uint8_t has_throw, has_rethrow, reserved[2];
+};
+
+/* facts[0..n_funcs) of a valid module; zero for imported functions. */
+void module_get_facts(const struct module *m, struct body_facts *facts);
+
+/* In place of module_validate for a module whose bodies were found valid before, with these facts: checks the rest. */
+bool module_validate_with(struct module *m, const struct body_facts *facts, bool has_exceptions, struct gw_error *err);
+
 /* Types of the operands right before the instruction at `offset` of the module, in function `func` of a valid module: fills
  * types[0..most) from the bottom of the stack, returns how many there are. Validates the body up to there. */
 uint32_t module_operand_types(const struct module *m, uint32_t func, uint64_t offset, val_type *types, uint32_t most);

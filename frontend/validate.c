@@ -216,12 +216,39 @@ void validator_clear(struct validator *v) {
   free(v->sets);
 }
 
+/* ref.func in bodies needs to know what the rest declares: bodies come after this. */
+static bool check_module(struct validator *v) {
+  return validate_sub_types(v) && check_type_indices(v) && check_func_types(v) && check_tables(v) && check_memories(v) &&
+         check_globals(v) && check_exports(v) && check_start(v) && check_elems(v) && check_datas(v);
+}
+
 bool module_validate(struct module *m, struct gw_error *err) {
   struct gw_error unwanted = {0};
   struct validator v = {.m = m, .err = err ? err : &unwanted, .func = GW_NO_FUNC};
-  /* ref.func in bodies needs to know what the rest declares: bodies come last. */
-  bool ok = validate_sub_types(&v) && check_type_indices(&v) && check_func_types(&v) && check_tables(&v) && check_memories(&v) &&
-            check_globals(&v) && check_exports(&v) && check_start(&v) && check_elems(&v) && check_datas(&v) && check_bodies(&v);
+  bool ok = check_module(&v) && check_bodies(&v);
   validator_clear(&v);
   return ok;
+}
+
+bool module_validate_with(struct module *m, const struct body_facts *facts, bool has_exceptions, struct gw_error *err) {
+  struct gw_error unwanted = {0};
+  struct validator v = {.m = m, .err = err ? err : &unwanted, .func = GW_NO_FUNC};
+  bool ok = check_module(&v);
+  validator_clear(&v);
+  m->has_exceptions = has_exceptions;
+  for (uint32_t i = 0; i < m->n_funcs; i++) {
+    struct func *f = &m->funcs[i];
+    f->max_stack = facts[i].max_stack;
+    f->n_calls = facts[i].n_calls;
+    f->has_throw = facts[i].has_throw;
+    f->has_rethrow = facts[i].has_rethrow;
+  }
+  return ok;
+}
+
+void module_get_facts(const struct module *m, struct body_facts *facts) {
+  for (uint32_t i = 0; i < m->n_funcs; i++) {
+    const struct func *f = &m->funcs[i];
+    facts[i] = (struct body_facts){f->max_stack, f->n_calls, f->has_throw, f->has_rethrow, {0}};
+  }
 }

@@ -27,6 +27,18 @@ struct gw_instance;
 struct module;   /* frontend/module.h; opaque to embedders */
 struct schedule; /* instrument/cost.h; likewise */
 
+/* --- cache -------------------------------------------------------------------------------------------------------- */
+
+struct gw_cache;
+
+#define GW_CACHE_DEFAULT_BYTES (UINT64_C(4) << 30)
+
+/* A directory for compiled modules, made if it is not there; those used least recently are removed beyond `max_bytes` (0:
+ * GW_CACHE_DEFAULT_BYTES). It must belong to the user and be writable by nobody else. Many processes and threads may use one. */
+struct gw_cache *gw_cache_open(const char *path, uint64_t max_bytes, struct gw_error *err);
+/* The engines that use it must be gone. */
+void gw_cache_close(struct gw_cache *cache);
+
 /* --- engine ------------------------------------------------------------------------------------------------------ */
 
 struct gw_engine_options {
@@ -36,6 +48,16 @@ struct gw_engine_options {
   bool profile;                    /* with gas: keep who spent it (runtime/profile.h); several times slower */
   bool watch;                      /* the precise tier stops at every instruction (runtime/precise.h); several times slower */
   const struct schedule *schedule; /* prices; copied; NULL: the built-in ones */
+  struct gw_cache *cache;          /* where compiled modules are kept, must outlive the engine; NULL: nowhere */
+  uint32_t threads;                /* of one compilation; 0: one for each core */
+  /* Called while this process compiles, from one compiling thread at a time: bytes of function bodies done, and of all. */
+  void (*progress)(void *env, uint64_t done, uint64_t total);
+  void *progress_env;
+  /* The gasworks program: modules are compiled by child processes of it, within limits, so that neither a crash of the compiler
+   * nor a module that takes forever to compile concerns this process. NULL: compile in this process. */
+  const char *compiler_program;
+  uint32_t compile_seconds; /* CPU seconds of a child; 0: 600 */
+  uint64_t compile_memory;  /* bytes of address space of a child; 0: 4 GiB */
 };
 
 /* Process-wide set-up: trap signal handlers are installed by the first engine. The compiler is not loaded yet. */
@@ -44,6 +66,8 @@ struct gw_engine *gw_engine_create(const struct gw_engine_options *options, stru
 void gw_engine_destroy(struct gw_engine *engine);
 /* The sizes of all linear memories of all its stores together, in bytes. Thread-safe. */
 uint64_t gw_engine_memory_bytes(const struct gw_engine *engine);
+/* Ends child processes that compile, and lets no more begin: who waits for them gets an error. Thread-safe. */
+void gw_engine_stop_compiling(struct gw_engine *engine);
 
 /* --- module ------------------------------------------------------------------------------------------------------ */
 
@@ -51,6 +75,12 @@ uint64_t gw_engine_memory_bytes(const struct gw_engine *engine);
 struct gw_module *gw_module_create(struct gw_engine *engine, const void *bytes, size_t size, struct gw_error *err);
 /* Compiles now what would otherwise be compiled by the first instance. Thread-safe; compiles once. */
 bool gw_module_compile(struct gw_module *module, struct gw_error *err);
+/* A module with its machine code from a file that gw_module_make_artifact made, for this build, CPU, gas and schedule; code that
+ * others made runs with all rights of this process. The compiler is not needed. */
+struct gw_module *gw_module_open_artifact(struct gw_engine *engine, const char *path, struct gw_error *err);
+/* Compiles, and appends the artifact to *out; `cpu`: "x86-64-v2" to "x86-64-v4", or NULL for this machine's. */
+struct buffer;
+bool gw_module_make_artifact(struct gw_module *module, const char *cpu, struct buffer *out, struct gw_error *err);
 struct gw_module *gw_module_retain(struct gw_module *module);
 void gw_module_release(struct gw_module *module);
 /* The decoded form, valid as long as the module. */
@@ -63,8 +93,10 @@ enum gw_dump { GW_DUMP_IR_FRESH = 1, GW_DUMP_IR, GW_DUMP_ASM };
 char *gw_module_dump(struct gw_module *module, enum gw_dump kind, struct gw_error *err);
 
 struct gw_module_stats {
-  double seconds_decode, seconds_validate, seconds_lower, seconds_optimize, seconds_emit; /* wall time */
-  size_t code_bytes;                                                                      /* machine code */
+  double seconds_decode, seconds_validate;
+  /* CPU time of all threads that compiled; 0 for code that was there already. */
+  double seconds_lower, seconds_charge, seconds_optimize, seconds_emit, seconds_link;
+  size_t code_bytes; /* machine code */
 };
 void gw_module_stats(const struct gw_module *module, struct gw_module_stats *out);
 

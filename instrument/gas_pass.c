@@ -45,7 +45,8 @@ void gas_build_check(struct gas_pass *p, LLVMValueRef left, LLVMBasicBlockRef ne
   LLVMBasicBlockRef exhausted = LLVMAppendBasicBlockInContext(l->context, p->func, "exhausted");
   gas_weigh_unlikely(p, LLVMBuildCondBr(l->builder, is_negative, exhausted, next));
   LLVMPositionBuilderAtEnd(l->builder, exhausted);
-  lower_call_helper(l, p->vmctx, HELPER_OFFSET_gas_exhausted, helper_signature_gas_exhausted, NULL);
+  LLVMValueRef call = lower_call_helper(l, p->vmctx, HELPER_OFFSET_gas_exhausted, helper_signature_gas_exhausted, NULL);
+  LLVMSetInstructionCallConv(call, PRESERVE_MOST_CC);
   LLVMBuildBr(l->builder, next);
 }
 

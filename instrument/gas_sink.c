@@ -1,4 +1,4 @@
-/* Charges move down to where paths part, and become one with the charges there.
+/* Checks move down to where paths part, and become one with the charges there.
  *
  * Nobody looks at the counter between two calls, so a charge may as well happen later on each path that leads on from it: where
  * each of these begins with a charge of its own, a subtraction is saved on all of them. A check moves along, and is left out
@@ -161,7 +161,8 @@ static LLVMValueRef charge_way(struct gas_pass *p, LLVMBasicBlockRef from, const
 static void sink(struct gas_pass *p, LLVMValueRef marker, int level) {
   LLVMBasicBlockRef block = merge_straight(p, marker);
   struct way ways[MAX_WAYS];
-  uint32_t n = block && level < MAX_LEVELS ? find_ways(p, block, ways) : 0;
+  bool may_part = block && level < MAX_LEVELS && LLVMGetCalledValue(marker) == p->charge_check;
+  uint32_t n = may_part ? find_ways(p, block, ways) : 0;
   for (uint32_t i = 0; i < n; i++) {
     LLVMValueRef moved = charge_way(p, block, &ways[i], marker);
     if (ways[i].marker) sink(p, moved, level + 1);

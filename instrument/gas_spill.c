@@ -16,9 +16,9 @@ struct effect {
   bool is_written_at_end;         /* by decision, because of a join */
 };
 
-static LLVMValueRef exec_gas(struct gas_pass *p) {
-  return lower_offset(&p->l, lower_load_constant(&p->l, p->l.ptr, p->vmctx, offsetof(struct vmctx, exec)),
-                      offsetof(struct exec_ctx, gas));
+static LLVMValueRef exec_gas(const struct gas_pass *p) {
+  LLVMTypeRef type = LLVMPointerTypeInContext(p->l.context, EXEC_ADDRESS_SPACE);
+  return LLVMConstIntToPtr(lower_i64(&p->l, offsetof(struct exec_ctx, gas)), type);
 }
 
 static void fill(struct gas_pass *p) {

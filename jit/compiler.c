@@ -1,113 +1,198 @@
-/* The compiler's vtable: compilation into executable memory by ORC, and text dumps of the stages. */
+/* The compiler's vtable. A module is cut into parts, which are compiled side by side and linked in their order, so that the
+ * result does not depend on the number of threads. */
+#define _GNU_SOURCE /* sched_getaffinity */
 #include "jit/compiler.h"
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "frontend/lower.h"
 #include "jit/link.h"
 #include "jit/pipeline.h"
 
-#include <stdatomic.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* What callers see, and what keeps it alive. */
-struct compiled {
-  struct code code; /* first: release gets a pointer to it */
-  struct linked *linked;
+/* Bytes of function bodies in a part: a sixteenth of the module, between these. Smaller parts keep less memory and more cores
+ * busy; what every part costs by itself, a few milliseconds, is then spent more often. */
+enum { SMALLEST_PART = 8 << 10, LARGEST_PART = 48 << 10, PARTS = 16, MAX_THREADS = 64 };
+
+/* One compilation. `lock` guards what follows it. */
+struct job {
+  const struct module *m;
+  const struct compile_options *options;
+  struct lower_part *parts;
+  uint32_t n_parts;
+  LLVMMemoryBufferRef *objects; /* [n_parts] */
+  uint64_t total;               /* bytes of bodies */
+  pthread_mutex_t lock;
+  uint32_t next;
+  uint64_t done;
+  struct compile_seconds seconds;
+  uint32_t failed_part; /* the first in order that failed, with `error`; n_parts: none */
+  struct gw_error error;
 };
 
-static int compare_ranges(const void *a, const void *b) {
-  const struct code_range *x = a, *y = b;
-  return x->begin < y->begin ? -1 : x->begin > y->begin;
+static uint64_t body_size(const struct func *f) { return f->import == NO_INDEX ? (uint64_t)(f->end - f->body) : 0; }
+
+static uint64_t part_size(const struct module *m) {
+  uint64_t size = 0;
+  for (uint32_t i = 0; i < m->n_funcs; i++) size += body_size(&m->funcs[i]);
+  size /= PARTS;
+  return size < SMALLEST_PART ? SMALLEST_PART : size > LARGEST_PART ? LARGEST_PART : size;
 }
 
-/* Every address of the table begins a function, and the last one ends the code. */
-static void fill_ranges(struct code *code, const struct module *m, void *const *table) {
-  uint32_t n = m->n_funcs + m->n_types;
-  struct code_range *ranges = calloc(n + 1, sizeof *ranges);
-  if (!ranges) abort();
-  uint32_t n_ranges = 0;
-  for (uint32_t i = 0; i < n; i++) {
-    if (!table[i]) continue;
-    bool is_body = i < m->n_funcs && m->funcs[i].import == NO_INDEX;
-    ranges[n_ranges++] = (struct code_range){.begin = (uintptr_t)table[i], .func = is_body ? i : GW_NO_FUNC};
+/* Neighbours stay together: producers put functions near those that they call. Counting gas blocks needs one part, as their
+ * numbers run through the module. */
+static void cut(struct job *job) {
+  const struct module *m = job->m;
+  job->parts = calloc(m->n_funcs + 1, sizeof *job->parts);
+  if (!job->parts) abort();
+  struct lower_part *part = job->parts;
+  uint64_t size = 0, most = job->options->blocks ? UINT64_MAX : part_size(m);
+  part->has_thunks = true;
+  for (uint32_t i = 0; i < m->n_funcs; i++) {
+    uint64_t body = body_size(&m->funcs[i]);
+    if (size && size + body > most) {
+      *++part = (struct lower_part){.first = i};
+      size = 0;
+    }
+    part->end = i + 1;
+    size += body;
+    job->total += body;
   }
-  qsort(ranges, n_ranges, sizeof *ranges, compare_ranges);
-  uint32_t kept = 0; /* types that are equal share an entry */
-  for (uint32_t i = 0; i < n_ranges; i++)
-    if (kept == 0 || ranges[kept - 1].begin != ranges[i].begin) ranges[kept++] = ranges[i];
-  uintptr_t end = (uintptr_t)table[n];
-  for (uint32_t i = 0; i < kept; i++) ranges[i].end = i + 1 < kept ? ranges[i + 1].begin : end;
-  code->ranges = ranges;
-  code->n_ranges = kept;
-  code->code_bytes = kept ? end - ranges[0].begin : 0;
+  job->n_parts = (uint32_t)(part - job->parts) + 1;
+  job->failed_part = job->n_parts;
 }
 
-/* All modules are linked in one session, so each needs a name of its own there. */
-static void name_code_table(struct pipeline *p, char *out, size_t size) {
-  static atomic_ulong last;
-  unsigned long n = atomic_fetch_add_explicit(&last, 1, memory_order_relaxed);
-  int length = snprintf(out, size, LOWER_CODE_TABLE ".%lu", n);
-  LLVMSetValueName2(LLVMGetNamedGlobal(p->module, LOWER_CODE_TABLE), out, (size_t)length);
-}
+/* --- threads ----------------------------------------------------------------------------------------------------------- */
 
-static struct code *compile(const struct module *m, const struct compile_options *options, struct gw_error *err) {
+static LLVMMemoryBufferRef compile_part(const struct job *job, uint32_t part, struct compile_seconds *seconds,
+                                        struct gw_error *err) {
   struct pipeline p = {0};
-  struct compiled *compiled = NULL;
   LLVMMemoryBufferRef object = NULL;
-  char symbol[48];
-  if (pipeline_run(&p, m, options, STAGE_OPTIMIZED, err)) {
-    name_code_table(&p, symbol, sizeof symbol);
+  if (pipeline_run(&p, job->m, &job->parts[part], job->options, STAGE_OPTIMIZED, err))
     object = pipeline_emit(&p, LLVMObjectFile, err);
-  }
-  double seconds_lower = p.seconds_lower, seconds_optimize = p.seconds_optimize, seconds_emit = p.seconds_emit;
+  *seconds = p.seconds;
   pipeline_clear(&p);
-  if (!object) return NULL;
-  void *const *table;
-  struct linked *linked = link_object(object, symbol, (const void **)&table, err); /* consumes object */
-  if (!linked) return NULL;
-  compiled = calloc(1, sizeof *compiled);
-  if (!compiled) abort();
-  compiled->linked = linked;
-  compiled->code = (struct code){
-      .funcs = table,
-      .entries = (const entry_thunk *)(table + m->n_funcs),
-      .seconds_lower = seconds_lower,
-      .seconds_optimize = seconds_optimize,
-      .seconds_emit = seconds_emit,
-  };
-  fill_ranges(&compiled->code, m, table);
-  return &compiled->code;
+  return object;
 }
 
-static void release(struct code *code) {
-  if (!code) return;
-  struct compiled *compiled = (struct compiled *)code;
-  free((void *)code->ranges);
-  link_release(compiled->linked);
-  free(compiled);
+/* The next part to compile; n_parts when there is none, or no need after a failure. */
+static uint32_t take_part(struct job *job) {
+  pthread_mutex_lock(&job->lock);
+  bool is_over = job->next == job->n_parts || job->failed_part < job->n_parts;
+  uint32_t part = is_over ? job->n_parts : job->next++;
+  pthread_mutex_unlock(&job->lock);
+  return part;
+}
+
+static void finish_part(struct job *job, uint32_t part, const struct compile_seconds *seconds, const struct gw_error *err) {
+  uint64_t size = 0;
+  for (uint32_t i = job->parts[part].first; i < job->parts[part].end; i++) size += body_size(&job->m->funcs[i]);
+  pthread_mutex_lock(&job->lock);
+  job->seconds.lower += seconds->lower;
+  job->seconds.charge += seconds->charge;
+  job->seconds.optimize += seconds->optimize;
+  job->seconds.emit += seconds->emit;
+  job->done += size;
+  if (!job->objects[part] && part < job->failed_part) {
+    job->failed_part = part;
+    job->error = *err;
+  }
+  if (job->options->progress) job->options->progress(job->options->progress_env, job->done, job->total);
+  pthread_mutex_unlock(&job->lock);
+}
+
+static void *run(void *arg) {
+  struct job *job = arg;
+  for (uint32_t part; (part = take_part(job)) < job->n_parts;) {
+    struct gw_error err = {0};
+    struct compile_seconds seconds;
+    job->objects[part] = compile_part(job, part, &seconds, &err);
+    finish_part(job, part, &seconds, &err);
+  }
+  return NULL;
+}
+
+static uint32_t count_cores(void) {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) ? 1 : (uint32_t)CPU_COUNT(&set);
+}
+
+/* This thread is one of them. Threads that the system refuses are done without. */
+static void run_threads(struct job *job) {
+  pthread_t threads[MAX_THREADS];
+  uint32_t wanted = job->options->threads ? job->options->threads : count_cores(), n = 0;
+  if (wanted > job->n_parts) wanted = job->n_parts;
+  if (wanted > MAX_THREADS) wanted = MAX_THREADS;
+  while (n + 1 < wanted && pthread_create(&threads[n], NULL, run, job) == 0) n++;
+  run(job);
+  while (n) pthread_join(threads[--n], NULL);
+}
+
+/* --- the vtable --------------------------------------------------------------------------------------------------------- */
+
+static void share_entries(const struct module *m, uint32_t *offsets) {
+  for (uint32_t i = 0; i < m->n_types; i++)
+    if (m->types[i].kind == COMP_FUNC) offsets[m->n_funcs + i] = offsets[m->n_funcs + lower_entry_type(m, i)];
+}
+
+static bool compile(const struct module *m, const struct compile_options *options, struct image *out, struct gw_error *err) {
+  struct job job = {.m = m, .options = options, .lock = PTHREAD_MUTEX_INITIALIZER};
+  *out = (struct image){0};
+  cut(&job);
+  job.objects = calloc(job.n_parts, sizeof *job.objects);
+  if (!job.objects) abort();
+  run_threads(&job);
+  bool ok = job.failed_part == job.n_parts || error_set(err, job.error.code, "%s", job.error.message);
+  double start = pipeline_clock();
+  ok = ok && link_objects(job.objects, job.n_parts, m, out, err);
+  out->seconds = job.seconds;
+  out->seconds.link = pipeline_clock() - start;
+  if (ok) share_entries(m, out->offsets);
+  for (uint32_t i = 0; i < job.n_parts; i++)
+    if (job.objects[i]) LLVMDisposeMemoryBuffer(job.objects[i]);
+  if (!ok) {
+    free(out->bytes);
+    free(out->offsets);
+  }
+  free(job.objects);
+  free(job.parts);
+  return ok;
+}
+
+static bool dump_part(const struct job *job, uint32_t part, enum dump_kind kind, struct buffer *out, struct gw_error *err) {
+  struct pipeline p = {0};
+  enum pipeline_stage stage = kind == DUMP_IR_FRESH ? STAGE_LOWERED : STAGE_OPTIMIZED;
+  bool ok = pipeline_run(&p, job->m, &job->parts[part], job->options, stage, err);
+  if (ok && kind == DUMP_ASM) {
+    LLVMMemoryBufferRef buffer = pipeline_emit(&p, LLVMAssemblyFile, err);
+    ok = buffer != NULL;
+    if (ok) buffer_append(out, LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer));
+    if (ok) LLVMDisposeMemoryBuffer(buffer);
+  } else if (ok) {
+    char *ir = LLVMPrintModuleToString(p.module);
+    buffer_append_string(out, ir);
+    LLVMDisposeMessage(ir);
+  }
+  pipeline_clear(&p);
+  return ok;
 }
 
 static char *dump(const struct module *m, const struct compile_options *options, enum dump_kind kind, struct gw_error *err) {
-  struct pipeline p = {0};
-  char *text = NULL;
-  enum pipeline_stage stage = kind == DUMP_IR_FRESH ? STAGE_LOWERED : STAGE_OPTIMIZED;
-  if (pipeline_run(&p, m, options, stage, err)) {
-    if (kind == DUMP_ASM) {
-      LLVMMemoryBufferRef buffer = pipeline_emit(&p, LLVMAssemblyFile, err);
-      if (buffer) {
-        text = strndup(LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer));
-        LLVMDisposeMemoryBuffer(buffer);
-      }
-    } else {
-      char *ir = LLVMPrintModuleToString(p.module);
-      text = strdup(ir);
-      LLVMDisposeMessage(ir);
-    }
-  }
-  pipeline_clear(&p);
-  return text;
+  struct job job = {.m = m, .options = options};
+  struct buffer text = {0};
+  cut(&job);
+  bool ok = true;
+  for (uint32_t i = 0; ok && i < job.n_parts; i++) ok = dump_part(&job, i, kind, &text, err);
+  buffer_append(&text, "", 1);
+  free(job.parts);
+  if (ok) return (char *)text.bytes;
+  buffer_clear(&text);
+  return NULL;
 }
 
 static const char *describe(void) {
@@ -123,7 +208,6 @@ static const char *describe(void) {
 __attribute__((visibility("default"))) const struct compiler_ops gasworks_compiler = {
     .version = COMPILER_VERSION,
     .compile = compile,
-    .release = release,
     .dump = dump,
     .describe = describe,
 };

@@ -7,42 +7,52 @@
 #include "instrument/blocks.h"
 #include "instrument/cost.h"
 
-enum { COMPILER_VERSION = 3 };
+enum { COMPILER_VERSION = 4 };
 
 enum dump_kind { DUMP_NONE, DUMP_IR_FRESH, DUMP_IR, DUMP_ASM };
+
+/* Told from the compiling threads, one at a time, how many of `total` bytes of function bodies have been compiled. */
+typedef void (*compile_progress)(void *env, uint64_t done, uint64_t total);
 
 struct compile_options {
   uint32_t opt_level;              /* 0..3 */
   bool gas;                        /* charge gas */
   bool exceptions;                 /* look for a pending exception after calls; must be set if the module has_exceptions */
   bool verify;                     /* run LLVM's verifier on what lowering and instrumentation made */
+  uint32_t threads;                /* 0: one for each core that the process may use */
+  const char *cpu;                 /* whose instructions to use, as LLVM calls it; NULL: this machine's */
   const struct schedule *schedule; /* prices; must be set when gas is */
   struct gas_blocks *blocks;       /* to be filled: count how often each gas block is entered, and tell the runtime about calls;
                                       NULL: do neither. Slow */
+  compile_progress progress;       /* or NULL */
+  void *progress_env;
 };
 
-/* Where a function's machine code lies. Sorted by `begin`, not overlapping. */
-struct code_range {
-  uintptr_t begin, end;
-  uint32_t func; /* function index, or GW_NO_FUNC for thunks */
+/* CPU seconds of all threads together; waiting for cores is not in them. */
+struct compile_seconds {
+  double lower, charge, optimize, emit, link;
 };
 
-/* Executable code of one module. Immutable, shared between threads, freed by `release`. */
-struct code {
-  void *const *funcs;         /* [n_funcs]: internal convention; for imported functions: the thunk that calls the host
-                                 through helpers->host_call with the importing instance's vmctx */
-  const entry_thunk *entries; /* [n_types]; NULL for types that are not functions */
-  const struct code_range *ranges;
-  uint32_t n_ranges;
-  size_t code_bytes; /* machine code */
-  double seconds_lower, seconds_optimize, seconds_emit;
+#define IMAGE_NONE UINT32_MAX
+
+enum { IMAGE_PAGE = 4096 };
+
+/* Machine code of one module, the same wherever it lies: it refers to nothing outside of itself. Depends on the module and the
+ * options alone, not on the number of threads. */
+struct image {
+  uint8_t *bytes;    /* malloc'd: code, then from the next multiple of IMAGE_PAGE on constants, to be mapped as one */
+  size_t code_size;  /* bytes of code */
+  size_t size;       /* of all */
+  uint32_t *offsets; /* malloc'd, in bytes: n_funcs functions (internal convention; of imported ones: thunks that call the host
+                        through helpers->host_call with the importing instance's vmctx), then n_types entry thunks, IMAGE_NONE
+                        for types that are not functions */
+  struct compile_seconds seconds;
 };
 
 struct compiler_ops {
   uint32_t version; /* COMPILER_VERSION */
-  /* Machine code for a validated module, or NULL with `err` set. Thread-safe. The module may be freed afterwards. */
-  struct code *(*compile)(const struct module *m, const struct compile_options *options, struct gw_error *err);
-  void (*release)(struct code *code);
+  /* Machine code for a validated module in *out, which the caller frees, or false with `err` set. Thread-safe. */
+  bool (*compile)(const struct module *m, const struct compile_options *options, struct image *out, struct gw_error *err);
   /* Text of one stage of the compilation, malloc'd for the caller, or NULL with `err` set. */
   char *(*dump)(const struct module *m, const struct compile_options *options, enum dump_kind kind, struct gw_error *err);
   const char *(*describe)(void); /* "LLVM 22.1.8, CPU znver5", static */

@@ -1,115 +1,200 @@
+/* A linker for what the code generator makes of our IR, which is little: code and constants, no data to write, no symbols but our
+ * own (frontend/lower.h), and relative relocations only, so that the result runs wherever it is mapped.
+ *
+ * libelf reads the objects. All code is laid out first, in the order of the parts, then all constants. */
 #include "jit/link.h"
 
 #include "base/error.h"
-#include "jit/machine.h"
+#include "frontend/lower.h"
 
-#include <llvm-c/LLJIT.h>
-#include <llvm-c/Orc.h>
-#include <llvm-c/OrcEE.h>
-
-#include <pthread.h>
+#include <gelf.h>
+#include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* What linking one module allocated: all of it goes with the tracker. */
-struct linked {
-  LLVMOrcResourceTrackerRef tracker;
+#define NOWHERE UINT64_MAX
+
+/* One object file. */
+struct object {
+  Elf *elf;
+  size_t n_sections;
+  uint64_t *places; /* [n_sections] in the image, or NOWHERE */
+  Elf_Data *symbols;
+  size_t n_symbols, names; /* names: index of the string table */
 };
 
-/* One session for the process: making one takes several times as long as linking a small module. */
-static struct {
-  pthread_mutex_t lock;
-  LLVMOrcLLJITRef jit;
-} linker = {.lock = PTHREAD_MUTEX_INITIALIZER};
+struct linker {
+  const struct module *m;
+  struct image *out;
+  struct object *objects;
+  uint32_t n;
+  struct gw_error *err;
+};
 
-static bool fail(struct gw_error *err, const char *what, LLVMErrorRef failure) {
-  char *message = LLVMGetErrorMessage(failure);
-  error_set(err, GW_ERROR_COMPILE, "%s: %s", what, message);
-  LLVMDisposeErrorMessage(message);
-  return false;
+static bool fail(struct linker *l, const char *what, const char *name) {
+  return error_set(l->err, GW_ERROR_COMPILE, "cannot link compiled code: it %s%s%s", what, name ? " " : "", name ? name : "");
 }
 
-/* The callback cannot report an error; the memory manager only fails to start when the system cannot tell its page size. */
-static LLVMOrcObjectLayerRef create_jitlink_layer(void *context, LLVMOrcExecutionSessionRef session, const char *triple) {
-  (void)context, (void)triple;
-  LLVMOrcObjectLayerRef layer = NULL;
-  LLVMErrorRef failure = LLVMOrcCreateObjectLinkingLayerWithInProcessMemoryManager(&layer, session);
-  if (failure) LLVMCantFail(failure);
-  return layer;
+static bool section_at(const struct object *o, size_t index, Elf_Scn **section, GElf_Shdr *header) {
+  *section = elf_getscn(o->elf, index);
+  return *section && gelf_getshdr(*section, header);
 }
 
-/* What LLVM calls where x86-64 has no instruction. It counts iterations of 64-bit loops in 128 bits. */
-__extension__ typedef __int128 i128;
-i128 __divti3(i128 a, i128 b);
-i128 __modti3(i128 a, i128 b);
-__extension__ unsigned __int128 __udivti3(unsigned __int128 a, unsigned __int128 b);
-__extension__ unsigned __int128 __umodti3(unsigned __int128 a, unsigned __int128 b);
-
-static LLVMErrorRef define_arithmetic(LLVMOrcLLJITRef jit) {
-  static const struct {
-    const char *name;
-    void (*function)(void);
-  } rows[] = {
-      {"__divti3", (void (*)(void))__divti3},
-      {"__modti3", (void (*)(void))__modti3},
-      {"__udivti3", (void (*)(void))__udivti3},
-      {"__umodti3", (void (*)(void))__umodti3},
-  };
-  enum { N = sizeof rows / sizeof *rows };
-  LLVMOrcCSymbolMapPair symbols[N];
-  for (size_t i = 0; i < N; i++) {
-    symbols[i].Name = LLVMOrcLLJITMangleAndIntern(jit, rows[i].name);
-    symbols[i].Sym.Address = (LLVMOrcExecutorAddress)(uintptr_t)rows[i].function;
-    symbols[i].Sym.Flags = (LLVMJITSymbolFlags){LLVMJITSymbolGenericFlagsExported | LLVMJITSymbolGenericFlagsCallable, 0};
+static bool open_object(struct linker *l, struct object *o, LLVMMemoryBufferRef buffer) {
+  o->elf = elf_memory((char *)LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer));
+  if (!o->elf || elf_getshdrnum(o->elf, &o->n_sections)) return fail(l, "is no object file:", elf_errmsg(-1));
+  o->places = malloc(o->n_sections * sizeof *o->places);
+  if (!o->places) abort();
+  for (size_t i = 0; i < o->n_sections; i++) {
+    Elf_Scn *section;
+    GElf_Shdr header;
+    o->places[i] = NOWHERE;
+    if (!section_at(o, i, &section, &header) || header.sh_type != SHT_SYMTAB) continue;
+    o->symbols = elf_getdata(section, NULL);
+    o->n_symbols = header.sh_size / header.sh_entsize;
+    o->names = header.sh_link;
   }
-  return LLVMOrcJITDylibDefine(LLVMOrcLLJITGetMainJITDylib(jit), LLVMOrcAbsoluteSymbols(symbols, N)); /* consumes the names */
+  return o->symbols || fail(l, "has no symbols", NULL);
 }
 
-/* Told the machine, ORC does not look for the host's features, which takes long under a hypervisor. */
-static LLVMOrcLLJITRef create_jit(struct gw_error *err) {
-  LLVMTargetMachineRef machine = machine_create(0, err);
-  if (!machine) return NULL;
-  LLVMOrcLLJITBuilderRef builder = LLVMOrcCreateLLJITBuilder();
-  LLVMOrcLLJITBuilderSetJITTargetMachineBuilder(builder, LLVMOrcJITTargetMachineBuilderCreateFromTargetMachine(machine));
-  LLVMOrcLLJITBuilderSetObjectLinkingLayerCreator(builder, create_jitlink_layer, NULL);
-  LLVMOrcLLJITRef jit = NULL;
-  LLVMErrorRef failure = LLVMOrcCreateLLJIT(&jit, builder); /* consumes the builder, as that did the machine */
-  if (!failure) failure = define_arithmetic(jit);
-  if (failure) fail(err, "cannot start the linker", failure);
-  return failure ? NULL : jit;
-}
+/* --- layout ---------------------------------------------------------------------------------------------------------- */
 
-static LLVMOrcLLJITRef the_jit(struct gw_error *err) {
-  pthread_mutex_lock(&linker.lock);
-  if (!linker.jit) linker.jit = create_jit(err);
-  LLVMOrcLLJITRef jit = linker.jit;
-  pthread_mutex_unlock(&linker.lock);
-  return jit;
-}
-
-struct linked *link_object(LLVMMemoryBufferRef object, const char *symbol, const void **address, struct gw_error *err) {
-  LLVMOrcLLJITRef jit = the_jit(err);
-  if (!jit) {
-    LLVMDisposeMemoryBuffer(object);
-    return NULL;
+static bool place_sections(struct linker *l, struct object *o, bool is_code, uint64_t *size) {
+  for (size_t i = 1; i < o->n_sections; i++) {
+    Elf_Scn *section;
+    GElf_Shdr header;
+    if (!section_at(o, i, &section, &header) || !(header.sh_flags & SHF_ALLOC) || !header.sh_size) continue;
+    if (header.sh_type != SHT_PROGBITS || header.sh_flags & (SHF_WRITE | SHF_TLS))
+      return fail(l, "has a section that is neither code nor constant,", elf_strptr(o->elf, o->names, header.sh_name));
+    if (!!(header.sh_flags & SHF_EXECINSTR) != is_code) continue;
+    uint64_t align = header.sh_addralign ? header.sh_addralign : 1;
+    *size = (*size + align - 1) & ~(align - 1);
+    o->places[i] = *size;
+    *size += header.sh_size;
   }
-  struct linked *linked = malloc(sizeof *linked);
-  if (!linked) abort();
-  linked->tracker = LLVMOrcJITDylibCreateResourceTracker(LLVMOrcLLJITGetMainJITDylib(jit));
-  LLVMErrorRef failure = LLVMOrcLLJITAddObjectFileWithRT(jit, linked->tracker, object);
-  LLVMOrcExecutorAddress at = 0;
-  if (!failure) failure = LLVMOrcLLJITLookup(jit, &at, symbol);
-  if (failure) {
-    fail(err, "cannot link compiled code", failure);
-    link_release(linked);
-    return NULL;
-  }
-  *address = (const void *)(uintptr_t)at;
-  return linked;
+  return true;
 }
 
-void link_release(struct linked *linked) {
-  LLVMErrorRef failure = LLVMOrcResourceTrackerRemove(linked->tracker);
-  if (failure) LLVMConsumeError(failure);
-  LLVMOrcReleaseResourceTracker(linked->tracker);
-  free(linked);
+static bool place(struct linker *l) {
+  uint64_t size = 0;
+  for (uint32_t i = 0; i < l->n; i++)
+    if (!place_sections(l, &l->objects[i], true, &size)) return false;
+  l->out->code_size = size;
+  size = (size + IMAGE_PAGE - 1) & ~(uint64_t)(IMAGE_PAGE - 1);
+  for (uint32_t i = 0; i < l->n; i++)
+    if (!place_sections(l, &l->objects[i], false, &size)) return false;
+  l->out->size = size;
+  if (size > INT32_MAX) return fail(l, "is larger than 2 GiB", NULL);
+  l->out->bytes = calloc(1, size ? size : 1);
+  return l->out->bytes || error_set(l->err, GW_ERROR_OUT_OF_MEMORY, "no memory for %zu bytes of code", (size_t)size);
+}
+
+static void copy_sections(struct linker *l, struct object *o) {
+  for (size_t i = 1; i < o->n_sections; i++) {
+    Elf_Scn *section = elf_getscn(o->elf, i);
+    if (o->places[i] == NOWHERE) continue;
+    Elf_Data *data = elf_getdata(section, NULL);
+    memcpy(l->out->bytes + o->places[i], data->d_buf, data->d_size);
+  }
+}
+
+/* --- symbols --------------------------------------------------------------------------------------------------------- */
+
+/* Where the offset of the symbol with this name belongs, or NULL if it is none of ours. */
+static uint32_t *offset_of(const struct linker *l, const char *name) {
+  static const char *const kinds[] = {LOWER_FUNC, LOWER_IMPORT, LOWER_ENTRY};
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    size_t size = strlen(kinds[i]);
+    char *end;
+    if (strncmp(name, kinds[i], size) != 0) continue;
+    unsigned long index = strtoul(name + size, &end, 10);
+    bool is_entry = i == 2;
+    if (end == name + size || *end || index >= (is_entry ? l->m->n_types : l->m->n_funcs)) continue;
+    return &l->out->offsets[is_entry ? l->m->n_funcs + index : index];
+  }
+  return NULL;
+}
+
+static void define_symbols(struct linker *l, struct object *o) {
+  for (size_t i = 1; i < o->n_symbols; i++) {
+    GElf_Sym symbol;
+    gelf_getsym(o->symbols, (int)i, &symbol);
+    bool is_defined = symbol.st_shndx != SHN_UNDEF && symbol.st_shndx < o->n_sections;
+    if (!is_defined || GELF_ST_BIND(symbol.st_info) != STB_GLOBAL || o->places[symbol.st_shndx] == NOWHERE) continue;
+    uint32_t *offset = offset_of(l, elf_strptr(o->elf, o->names, symbol.st_name));
+    if (offset) *offset = (uint32_t)(o->places[symbol.st_shndx] + symbol.st_value);
+  }
+}
+
+static bool find_symbol(struct linker *l, struct object *o, size_t index, uint64_t *at) {
+  GElf_Sym symbol;
+  if (!gelf_getsym(o->symbols, (int)index, &symbol)) return fail(l, "refers to no symbol", NULL);
+  if (symbol.st_shndx != SHN_UNDEF && symbol.st_shndx < o->n_sections && o->places[symbol.st_shndx] != NOWHERE) {
+    *at = o->places[symbol.st_shndx] + symbol.st_value;
+    return true;
+  }
+  const char *name = elf_strptr(o->elf, o->names, symbol.st_name);
+  const uint32_t *offset = name ? offset_of(l, name) : NULL;
+  if (!offset || *offset == IMAGE_NONE) return fail(l, "needs the symbol", name ? name : "?");
+  *at = *offset;
+  return true;
+}
+
+/* --- relocations ------------------------------------------------------------------------------------------------------- */
+
+static bool relocate(struct linker *l, struct object *o, uint64_t place, const GElf_Rela *rela) {
+  uint64_t target, at = place + rela->r_offset;
+  if (!find_symbol(l, o, GELF_R_SYM(rela->r_info), &target)) return false;
+  int64_t value = (int64_t)(target + (uint64_t)rela->r_addend - at);
+  uint64_t type = GELF_R_TYPE(rela->r_info);
+  if (type != R_X86_64_PC32 && type != R_X86_64_PLT32) return fail(l, "has an absolute relocation", NULL);
+  if (at + 4 > l->out->size || value < INT32_MIN || value > INT32_MAX) return fail(l, "has a relocation out of range", NULL);
+  memcpy(l->out->bytes + at, &value, 4);
+  return true;
+}
+
+static bool relocate_object(struct linker *l, struct object *o) {
+  for (size_t i = 1; i < o->n_sections; i++) {
+    Elf_Scn *section;
+    GElf_Shdr header;
+    if (!section_at(o, i, &section, &header) || header.sh_type != SHT_RELA) continue;
+    if (header.sh_info >= o->n_sections || o->places[header.sh_info] == NOWHERE) continue;
+    Elf_Data *data = elf_getdata(section, NULL);
+    for (size_t k = 0; k < header.sh_size / header.sh_entsize; k++) {
+      GElf_Rela rela;
+      gelf_getrela(data, (int)k, &rela);
+      if (!relocate(l, o, o->places[header.sh_info], &rela)) return false;
+    }
+  }
+  return true;
+}
+
+static bool link(struct linker *l, const LLVMMemoryBufferRef *buffers) {
+  for (uint32_t i = 0; i < l->n; i++)
+    if (!open_object(l, &l->objects[i], buffers[i])) return false;
+  if (!place(l)) return false;
+  for (uint32_t i = 0; i < l->n; i++) {
+    copy_sections(l, &l->objects[i]);
+    define_symbols(l, &l->objects[i]);
+  }
+  for (uint32_t i = 0; i < l->n; i++)
+    if (!relocate_object(l, &l->objects[i])) return false;
+  return true;
+}
+
+bool link_objects(const LLVMMemoryBufferRef *buffers, uint32_t n, const struct module *m, struct image *out,
+                  struct gw_error *err) {
+  elf_version(EV_CURRENT);
+  struct linker l = {.m = m, .out = out, .n = n, .err = err, .objects = calloc(n, sizeof *l.objects)};
+  size_t n_offsets = (size_t)m->n_funcs + m->n_types;
+  out->offsets = malloc((n_offsets ? n_offsets : 1) * sizeof *out->offsets);
+  if (!l.objects || !out->offsets) abort();
+  for (size_t i = 0; i < n_offsets; i++) out->offsets[i] = IMAGE_NONE;
+  bool ok = link(&l, buffers);
+  for (uint32_t i = 0; i < n; i++) {
+    if (l.objects[i].elf) elf_end(l.objects[i].elf);
+    free(l.objects[i].places);
+  }
+  free(l.objects);
+  return ok;
 }

@@ -1,17 +1,14 @@
-/* Object files into executable memory, by ORC's LLJIT with JITLink. */
+/* Object files become one image. */
 #ifndef JIT_LINK_H
 #define JIT_LINK_H
 
-#include "gasworks/error.h"
+#include "jit/compiler.h"
 
 #include <llvm-c/Core.h>
 
-struct linked;
-
-/* Links `object` (consumed) and looks up `symbol`, which no other object that is linked may define. The object may refer to
- * nothing outside of itself. Thread-safe. */
-struct linked *link_object(LLVMMemoryBufferRef object, const char *symbol, const void **address, struct gw_error *err);
-/* Unmaps the code: nothing may run in it any more. */
-void link_release(struct linked *linked);
+/* Lays out the parts' objects in their order and applies their relocations. Fills bytes, sizes and offsets of *out; the offsets
+ * of types that share another's entry thunk stay IMAGE_NONE. The objects stay the caller's. Thread-safe. */
+bool link_objects(const LLVMMemoryBufferRef *objects, uint32_t n, const struct module *m, struct image *out,
+                  struct gw_error *err);
 
 #endif

@@ -16,8 +16,9 @@ static void find_host(void) {
   LLVMInitializeX86TargetMC();
   LLVMInitializeX86AsmPrinter();
   /* Producers count loops in wrapping 32 bits, often up to zero. Widened to 64 bits such a counter needs a mask, its trip count
-   * is no longer known, and the loop is not vectorised. LLVM has no other switch for it. */
-  static const char *const arguments[] = {"gasworks", "-indvars-widen-indvars=false"};
+   * is no longer known, and the loop is not vectorised. LLVM has no other switch for it.
+   * And division in 128 bits, by which LLVM counts the iterations of some loops, is code: there is no libgcc to call. */
+  static const char *const arguments[] = {"gasworks", "-indvars-widen-indvars=false", "-expand-div-rem-bits=64"};
   LLVMParseCommandLineOptions(sizeof arguments / sizeof arguments[0], arguments, NULL);
   triple = LLVMGetDefaultTargetTriple();
   cpu_name = LLVMGetHostCPUName();
@@ -26,7 +27,7 @@ static void find_host(void) {
   if (LLVMGetTargetFromTriple(triple, &target, &message)) LLVMDisposeMessage(message);
 }
 
-LLVMTargetMachineRef machine_create(uint32_t opt_level, struct gw_error *err) {
+static LLVMTargetMachineRef create(uint32_t opt_level, const char *cpu, struct gw_error *err) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, find_host);
   if (!target) {
@@ -35,7 +36,8 @@ LLVMTargetMachineRef machine_create(uint32_t opt_level, struct gw_error *err) {
   }
   static const LLVMCodeGenOptLevel levels[] = {LLVMCodeGenLevelNone, LLVMCodeGenLevelLess, LLVMCodeGenLevelDefault,
                                                LLVMCodeGenLevelAggressive};
-  return LLVMCreateTargetMachine(target, triple, cpu_name, cpu_features, levels[opt_level], LLVMRelocPIC, LLVMCodeModelSmall);
+  return LLVMCreateTargetMachine(target, triple, cpu ? cpu : cpu_name, cpu ? "" : cpu_features, levels[opt_level], LLVMRelocPIC,
+                                 LLVMCodeModelSmall);
 }
 
 const char *machine_triple(void) { return triple; }
@@ -50,15 +52,20 @@ static struct {
   uint32_t n_kept[N_LEVELS];
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-LLVMTargetMachineRef machine_take(uint32_t opt_level, struct gw_error *err) {
+LLVMTargetMachineRef machine_take(uint32_t opt_level, const char *cpu, struct gw_error *err) {
+  if (cpu) return create(opt_level, cpu, err);
   pthread_mutex_lock(&pool.lock);
   uint32_t *n = &pool.n_kept[opt_level];
   LLVMTargetMachineRef machine = *n ? pool.kept[opt_level][--*n] : NULL;
   pthread_mutex_unlock(&pool.lock);
-  return machine ? machine : machine_create(opt_level, err);
+  return machine ? machine : create(opt_level, NULL, err);
 }
 
-void machine_return(LLVMTargetMachineRef machine, uint32_t opt_level) {
+void machine_return(LLVMTargetMachineRef machine, uint32_t opt_level, const char *cpu) {
+  if (cpu) {
+    LLVMDisposeTargetMachine(machine);
+    return;
+  }
   pthread_mutex_lock(&pool.lock);
   uint32_t *n = &pool.n_kept[opt_level];
   bool is_kept = *n < MAX_KEPT;

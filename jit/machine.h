@@ -8,13 +8,11 @@
 
 #include <stdint.h>
 
-/* A target machine for one optimisation level (0 to 3), the caller's alone until it is returned; NULL with err set. Making one
- * takes longer than compiling a small module, so those returned are kept for the next. Thread-safe. */
-LLVMTargetMachineRef machine_take(uint32_t opt_level, struct gw_error *err);
-void machine_return(LLVMTargetMachineRef machine, uint32_t opt_level);
-
-/* A new one, which its taker disposes of. */
-LLVMTargetMachineRef machine_create(uint32_t opt_level, struct gw_error *err);
+/* A target machine for one optimisation level (0 to 3) and CPU (LLVM's name; NULL: this machine's), the caller's alone until it
+ * is returned; NULL with err set. Making one takes longer than compiling a small module, so those for this machine are kept for
+ * the next when they are returned. Thread-safe. */
+LLVMTargetMachineRef machine_take(uint32_t opt_level, const char *cpu, struct gw_error *err);
+void machine_return(LLVMTargetMachineRef machine, uint32_t opt_level, const char *cpu);
 
 /* For the IR; a machine must have been made. */
 const char *machine_triple(void);

@@ -11,9 +11,9 @@
 #include <string.h>
 #include <time.h>
 
-static double now(void) {
+double pipeline_clock(void) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
@@ -39,15 +39,19 @@ static bool verify(struct pipeline *p, const char *stage, struct gw_error *err) 
   return !is_broken;
 }
 
-static bool lower_and_charge(struct pipeline *p, const struct module *m, const struct compile_options *options,
-                             struct gw_error *err) {
+static void lower(struct pipeline *p, const struct module *m, const struct lower_part *part,
+                  const struct compile_options *options) {
   struct lower_options lower_options = {
       .gas = options->gas, .exceptions = options->exceptions, .schedule = options->schedule, .blocks = options->blocks};
-  p->module = lower_module(p->context, m, &lower_options);
+  p->module = lower_module(p->context, m, &lower_options, part);
   LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(p->machine);
   LLVMSetModuleDataLayout(p->module, layout);
   LLVMDisposeTargetData(layout);
   LLVMSetTarget(p->module, machine_triple());
+}
+
+/* What precedes LLVM's own pipeline: SSA form, gas, and loads that are as free as they may be. */
+static bool charge(struct pipeline *p, const struct compile_options *options, struct gw_error *err) {
   if (options->verify && !verify(p, "lowering", err)) return false;
   bool is_optimized = options->opt_level > 0; /* without, all loads stay volatile */
   if (!run_passes(
@@ -60,20 +64,22 @@ static bool lower_and_charge(struct pipeline *p, const struct module *m, const s
   return !options->verify || verify(p, "the gas pass", err);
 }
 
-bool pipeline_run(struct pipeline *p, const struct module *m, const struct compile_options *options, enum pipeline_stage stage,
-                  struct gw_error *err) {
+bool pipeline_run(struct pipeline *p, const struct module *m, const struct lower_part *part,
+                  const struct compile_options *options, enum pipeline_stage stage, struct gw_error *err) {
   static const char *const passes[] = {"function(mem2reg)", "default<O1>", "default<O2>", "default<O3>"};
-  double start = now();
-  *p = (struct pipeline){.context = LLVMContextCreate()};
-  p->opt_level = options->opt_level;
-  p->machine = machine_take(p->opt_level, err);
+  double start = pipeline_clock();
+  *p = (struct pipeline){.context = LLVMContextCreate(), .opt_level = options->opt_level, .cpu = options->cpu};
+  p->machine = machine_take(p->opt_level, p->cpu, err);
   if (!p->machine) return false;
-  if (!lower_and_charge(p, m, options, err)) return false;
-  p->seconds_lower = now() - start;
+  lower(p, m, part, options);
+  double lowered = pipeline_clock();
+  p->seconds.lower = lowered - start;
+  if (!charge(p, options, err)) return false;
+  double charged = pipeline_clock();
+  p->seconds.charge = charged - lowered;
   if (stage == STAGE_LOWERED) return true;
-  start = now();
   if (!run_passes(p, passes[options->opt_level], options, err)) return false;
-  p->seconds_optimize = now() - start;
+  p->seconds.optimize = pipeline_clock() - charged;
   return true;
 }
 
@@ -118,7 +124,7 @@ static void widen_canonicalize(LLVMModuleRef module) {
 }
 
 LLVMMemoryBufferRef pipeline_emit(struct pipeline *p, LLVMCodeGenFileType type, struct gw_error *err) {
-  double start = now();
+  double start = pipeline_clock();
   LLVMMemoryBufferRef buffer = NULL;
   char *message = NULL;
   soften_tail_calls(p->module);
@@ -128,13 +134,13 @@ LLVMMemoryBufferRef pipeline_emit(struct pipeline *p, LLVMCodeGenFileType type, 
     LLVMDisposeMessage(message);
     return NULL;
   }
-  p->seconds_emit = now() - start;
+  p->seconds.emit = pipeline_clock() - start;
   return buffer;
 }
 
 void pipeline_clear(struct pipeline *p) {
   if (p->module) LLVMDisposeModule(p->module);
-  if (p->machine) machine_return(p->machine, p->opt_level);
+  if (p->machine) machine_return(p->machine, p->opt_level, p->cpu);
   if (p->context) LLVMContextDispose(p->context);
   *p = (struct pipeline){0};
 }

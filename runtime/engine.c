@@ -32,10 +32,15 @@ struct gw_engine *gw_engine_create(const struct gw_engine_options *options, stru
   engine->options = *options;
   engine->schedule = options->schedule ? *options->schedule : *schedule_default();
   engine->options.schedule = &engine->schedule;
+  pthread_mutex_init(&engine->children_lock, NULL);
   return engine;
 }
 
-void gw_engine_destroy(struct gw_engine *engine) { free(engine); }
+void gw_engine_destroy(struct gw_engine *engine) {
+  if (!engine) return;
+  pthread_mutex_destroy(&engine->children_lock);
+  free(engine);
+}
 
 uint64_t gw_engine_memory_bytes(const struct gw_engine *engine) {
   return atomic_load_explicit(&engine->memory_bytes, memory_order_relaxed);

@@ -3,22 +3,29 @@
 #define RUNTIME_ENGINE_H
 
 #include "gasworks.h"
-#include "jit/compiler.h"
+#include "runtime/artifact.h"
+#include "runtime/code.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+
+struct compile_child;
 
 struct gw_engine {
   struct gw_engine_options options; /* options.schedule points to the next line */
   struct schedule schedule;
   _Atomic uint64_t memory_bytes; /* sizes of all memories of all stores */
+  pthread_mutex_t children_lock; /* a leaf; guards what follows: processes that compile */
+  struct compile_child *children;
+  bool is_stopping; /* no more of them */
 };
 
 struct gw_module {
   atomic_uint references;
   struct gw_engine *engine;
-  uint8_t *bytes; /* owned; decoded points into it */
+  const uint8_t *bytes; /* decoded points into it: owned, or the artifact's */
   size_t size;
+  struct artifact *artifact; /* where bytes and the natural variant's code come from, or NULL */
   struct module decoded;
   uint8_t digest[32];
   pthread_mutex_t compile_lock; /* held while compiling, so that it happens once */
@@ -31,6 +38,7 @@ struct gw_module {
   struct source_info *source;  /* NULL until a trap asks for source lines; under source_lock */
   struct gas_blocks blocks[2]; /* of each of the codes, where the engine profiles */
   double seconds_decode, seconds_validate;
+  struct compile_seconds seconds; /* of the last artifact made */
 };
 
 /* The compiler, loaded at the first call; NULL with `err` set when there is none. Thread-safe. It is never unloaded. */
@@ -42,10 +50,10 @@ const char *gw_module_name(const struct gw_module *module, char *out, size_t siz
 /* The code of one variant, compiled at the first call; NULL with `err` set. Thread-safe. */
 const struct code *module_compile(struct gw_module *module, bool exceptions, struct gw_error *err);
 
+/* Natural variant: whether that code is there already. */
+bool module_is_compiled(const struct gw_module *module);
+
 /* Makes the module ready for the precise tier. Thread-safe. */
 bool module_interpret(struct gw_module *module, struct gw_error *err);
-
-/* The range of code that holds `pc`, or NULL, as for a `code` that is NULL. Safe in a signal handler. */
-const struct code_range *code_find(const struct code *code, uintptr_t pc);
 
 #endif

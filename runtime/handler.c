@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "instrument/cost.h"
 #include "runtime/header.h"
+#include "runtime/wasi.h"
 
 #include <sodium.h>
 
@@ -208,6 +209,10 @@ static void gas_left(struct call *c) {
 
 static void clock_ms(struct call *c) {
   struct timespec now = {0};
+  if (c->h->world) {
+    c->v[0].u64 = wasi_now_ms(c->h->world);
+    return;
+  }
   clock_gettime(CLOCK_REALTIME, &now);
   gw_instance_unrepeatable(c->caller);
   c->v[0].u64 = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
@@ -221,11 +226,14 @@ static void random_bytes(struct call *c) {
     charge(c, COST_HOST_BYTE, out.size);
     return;
   }
-  gw_instance_unrepeatable(c->caller);
+  if (!c->h->world) gw_instance_unrepeatable(c->caller);
   for (uint32_t at = 0, n; at < out.size; at += n) { /* in pieces, between which others may run */
     n = out.size - at < MAX_PIECE ? out.size - at : MAX_PIECE;
     gw_instance_charge_piece(c->caller, n * price);
-    randombytes_buf(out.bytes + at, n);
+    if (c->h->world)
+      wasi_random_piece(c->h->world, at, out.bytes + at, n, at + n == out.size);
+    else
+      randombytes_buf(out.bytes + at, n);
   }
 }
 

@@ -7,6 +7,8 @@
 #include "runtime/state.h"
 
 /* One request and its reply. The request's strings belong to the caller. */
+struct wasi;
+
 struct handler {
   const char *method, *path, *query; /* NUL-terminated; path is what follows /f/NAME */
   const struct handler_header *headers;
@@ -14,6 +16,7 @@ struct handler {
   const void *body;
   size_t body_size;
   struct state_txn *txn; /* NULL: no state here, state calls trap with a message */
+  struct wasi *world;    /* of a deterministic guest: its clock and random numbers; else NULL */
 
   uint32_t status;             /* of the reply; 200 unless set */
   struct buffer reply_headers; /* "Name: value\r\n" lines, checked */

@@ -76,7 +76,7 @@ static void helper_trap(struct vmctx *vmctx, uint32_t trap, uint32_t func) {
   trap_raise(store, trap, 0);
 }
 
-static void helper_gas_exhausted(struct vmctx *vmctx) { charge(vmctx->instance->store, 0, CALLER); }
+static PRESERVES_REGISTERS void helper_gas_exhausted(struct vmctx *vmctx) { charge(vmctx->instance->store, 0, CALLER); }
 
 static void helper_host_call(struct vmctx *vmctx, uint32_t func, union gw_value *values) {
   struct gw_instance *instance = vmctx->instance;

@@ -2,13 +2,18 @@
 #include "runtime/engine.h"
 
 #include "base/error.h"
+#include "runtime/cache.h"
+#include "runtime/compile.h"
 #include "runtime/precise.h"
 #include "runtime/source.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static double seconds_now(void) {
   struct timespec t;
@@ -17,37 +22,102 @@ static double seconds_now(void) {
 }
 
 static bool decode_and_validate(struct gw_module *module, struct gw_error *err) {
+  const struct artifact *a = module->artifact;
   double start = seconds_now();
   if (!module_decode(&module->decoded, module->bytes, module->size, err)) return false;
   double decoded = seconds_now();
   module->seconds_decode = decoded - start;
-  bool ok = module_validate(&module->decoded, err);
+  bool ok = true;
+  if (a && a->n_offsets != module->decoded.n_funcs + module->decoded.n_types)
+    ok = error_set(err, GW_ERROR_ARTIFACT, "the artifact is damaged: it is of a module with other functions");
+  ok = ok &&
+       (a ? module_validate_with(&module->decoded, a->facts, a->has_exceptions, err) : module_validate(&module->decoded, err));
   module->seconds_validate = seconds_now() - decoded;
   if (!ok) module_clear(&module->decoded);
   return ok;
 }
 
-struct gw_module *gw_module_create(struct gw_engine *engine, const void *bytes, size_t size, struct gw_error *err) {
+static void destroy(struct gw_module *module) {
+  if (module->artifact)
+    artifact_unmap(module->artifact);
+  else
+    free((void *)module->bytes);
+  pthread_mutex_destroy(&module->compile_lock);
+  pthread_mutex_destroy(&module->precise_lock);
+  pthread_mutex_destroy(&module->source_lock);
+  free(module);
+}
+
+static struct gw_module *create(struct gw_engine *engine, const uint8_t digest[32]) {
   struct gw_module *module = calloc(1, sizeof *module);
-  uint8_t *copy = malloc(size ? size : 1);
-  if (!module || !copy) {
-    error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a module of %zu bytes", size);
-    goto fail;
-  }
-  if (size) memcpy(copy, bytes, size);
+  if (!module) abort();
   module->references = 1;
   module->engine = engine;
-  module->bytes = copy;
-  module->size = size;
-  if (!decode_and_validate(module, err)) goto fail;
-  crypto_generichash(module->digest, sizeof module->digest, copy, size, NULL, 0);
+  memcpy(module->digest, digest, sizeof module->digest);
   pthread_mutex_init(&module->compile_lock, NULL);
   pthread_mutex_init(&module->precise_lock, NULL);
   pthread_mutex_init(&module->source_lock, NULL);
   return module;
-fail:
-  free(copy);
-  free(module);
+}
+
+/* Takes the artifact over in every case. */
+static struct gw_module *create_from_artifact(struct gw_engine *engine, struct artifact *artifact, struct gw_error *err) {
+  struct gw_module *module = create(engine, artifact->key->module);
+  module->artifact = artifact;
+  module->bytes = artifact->module;
+  module->size = artifact->module_size;
+  if (decode_and_validate(module, err)) {
+    if (module_adopt_code(module, err)) return module;
+    module_clear(&module->decoded);
+  }
+  destroy(module);
+  return NULL;
+}
+
+struct gw_module *gw_module_open_artifact(struct gw_engine *engine, const char *path, struct gw_error *err) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    error_set(err, GW_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
+    return NULL;
+  }
+  struct artifact *artifact = artifact_map(fd, err);
+  close(fd);
+  if (!artifact) return NULL;
+  struct artifact_options options = module_artifact_options(engine);
+  bool is_natural = !artifact->key->exceptions;
+  if (!is_natural) error_set(err, GW_ERROR_ARTIFACT, "%s holds the variant of a module for stores with exceptions", path);
+  if (!is_natural || !artifact_fits(artifact, &options, err)) {
+    artifact_unmap(artifact);
+    return NULL;
+  }
+  return create_from_artifact(engine, artifact, err);
+}
+
+/* What the cache holds saves validating and compiling. */
+static struct gw_module *find_cached(struct gw_engine *engine, const uint8_t digest[32]) {
+  struct artifact_options options = module_artifact_options(engine);
+  struct artifact_key key;
+  if (!engine->options.cache || engine->options.profile || !artifact_key(&key, digest, &options, NULL)) return NULL;
+  struct artifact *artifact = cache_find(engine->options.cache, &key);
+  return artifact ? create_from_artifact(engine, artifact, NULL) : NULL;
+}
+
+struct gw_module *gw_module_create(struct gw_engine *engine, const void *bytes, size_t size, struct gw_error *err) {
+  uint8_t digest[32];
+  crypto_generichash(digest, sizeof digest, bytes, size, NULL, 0);
+  struct gw_module *module = find_cached(engine, digest);
+  if (module) return module;
+  uint8_t *copy = malloc(size ? size : 1);
+  if (!copy) {
+    error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a module of %zu bytes", size);
+    return NULL;
+  }
+  if (size) memcpy(copy, bytes, size);
+  module = create(engine, digest);
+  module->bytes = copy;
+  module->size = size;
+  if (decode_and_validate(module, err)) return module;
+  destroy(module);
   return NULL;
 }
 
@@ -59,46 +129,13 @@ struct gw_module *gw_module_retain(struct gw_module *module) {
 void gw_module_release(struct gw_module *module) {
   if (!module || atomic_fetch_sub_explicit(&module->references, 1, memory_order_acq_rel) != 1) return;
   for (int i = 0; i < 2; i++) {
-    struct code *code = atomic_load(&module->codes[i]);
-    if (code) compiler_load(NULL)->release(code);
+    code_destroy(atomic_load(&module->codes[i]));
     gas_blocks_clear(&module->blocks[i]);
   }
   precise_module_destroy(module->precise);
-  pthread_mutex_destroy(&module->compile_lock);
-  pthread_mutex_destroy(&module->precise_lock);
   source_destroy(module->source);
-  pthread_mutex_destroy(&module->source_lock);
   module_clear(&module->decoded);
-  free(module->bytes);
-  free(module);
-}
-
-static struct compile_options compile_options(const struct gw_engine *engine, bool exceptions) {
-  return (struct compile_options){
-      .opt_level = engine->options.opt_level,
-      .gas = engine->options.gas,
-      .exceptions = exceptions,
-      .verify = engine->options.verify,
-      .schedule = &engine->schedule,
-  };
-}
-
-const struct code *module_compile(struct gw_module *module, bool exceptions, struct gw_error *err) {
-  _Atomic(struct code *) *variant = &module->codes[exceptions];
-  struct code *code = atomic_load_explicit(variant, memory_order_acquire);
-  if (code) return code;
-  const struct compiler_ops *ops = compiler_load(err);
-  if (!ops) return NULL;
-  pthread_mutex_lock(&module->compile_lock);
-  code = atomic_load(variant);
-  if (!code) {
-    struct compile_options options = compile_options(module->engine, exceptions);
-    if (module->engine->options.profile) options.blocks = &module->blocks[exceptions];
-    code = ops->compile(&module->decoded, &options, err);
-    atomic_store_explicit(variant, code, memory_order_release);
-  }
-  pthread_mutex_unlock(&module->compile_lock);
-  return code;
+  destroy(module);
 }
 
 bool module_interpret(struct gw_module *module, struct gw_error *err) {
@@ -109,18 +146,6 @@ bool module_interpret(struct gw_module *module, struct gw_error *err) {
   return ok || error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for %u functions", module->decoded.n_funcs);
 }
 
-bool gw_module_compile(struct gw_module *module, struct gw_error *err) {
-  return module_compile(module, module->decoded.has_exceptions, err);
-}
-
-char *gw_module_dump(struct gw_module *module, enum gw_dump kind, struct gw_error *err) {
-  static const enum dump_kind kinds[] = {[GW_DUMP_IR_FRESH] = DUMP_IR_FRESH, [GW_DUMP_IR] = DUMP_IR, [GW_DUMP_ASM] = DUMP_ASM};
-  const struct compiler_ops *ops = compiler_load(err);
-  if (!ops) return NULL;
-  struct compile_options options = compile_options(module->engine, module->decoded.has_exceptions);
-  return ops->dump(&module->decoded, &options, kinds[kind], err);
-}
-
 const struct module *gw_module_decoded(const struct gw_module *module) { return &module->decoded; }
 
 const uint8_t *gw_module_digest(const struct gw_module *module) { return module->digest; }
@@ -129,11 +154,13 @@ void gw_module_stats(const struct gw_module *module, struct gw_module_stats *out
   *out = (struct gw_module_stats){.seconds_decode = module->seconds_decode, .seconds_validate = module->seconds_validate};
   struct gw_module *m = (struct gw_module *)module;
   const struct code *code = atomic_load_explicit(&m->codes[m->decoded.has_exceptions], memory_order_acquire);
-  if (!code) return;
-  out->seconds_lower = code->seconds_lower;
-  out->seconds_optimize = code->seconds_optimize;
-  out->seconds_emit = code->seconds_emit;
-  out->code_bytes = code->code_bytes;
+  const struct compile_seconds *seconds = code ? &code->seconds : &m->seconds;
+  out->seconds_lower = seconds->lower;
+  out->seconds_charge = seconds->charge;
+  out->seconds_optimize = seconds->optimize;
+  out->seconds_emit = seconds->emit;
+  out->seconds_link = seconds->link;
+  if (code) out->code_bytes = code->code_bytes;
 }
 
 const char *gw_module_name(const struct gw_module *module, char *out, size_t size) {
@@ -142,17 +169,4 @@ const char *gw_module_name(const struct gw_module *module, char *out, size_t siz
   if (n) memcpy(out, name.bytes, n);
   out[n] = 0;
   return out;
-}
-
-const struct code_range *code_find(const struct code *code, uintptr_t pc) {
-  if (!code) return NULL;
-  uint32_t low = 0, high = code->n_ranges;
-  while (low < high) {
-    uint32_t middle = low + (high - low) / 2;
-    if (code->ranges[middle].end <= pc)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low < code->n_ranges && code->ranges[low].begin <= pc ? &code->ranges[low] : NULL;
 }

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "runtime/exception.h"
+#include "runtime/gs_base.h"
 #include "runtime/instance.h"
 
 #include <stdlib.h>
@@ -158,8 +159,10 @@ static bool prepare(struct gw_store *store, struct gw_error *err) {
 
 static void step(struct gw_store *store) {
   struct gw_store *outer = trap_set_current(store);
+  uintptr_t outer_gs = gs_base_set((uintptr_t)&store->exec);
   store->state = INVOCATION_RUNNING;
   fiber_resume(&store->fiber);
+  gs_base_set(outer_gs);
   trap_set_current(outer);
 }
 

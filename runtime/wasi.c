@@ -7,6 +7,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* The columns of the tables as C. */
+enum {
+  ___ = -1,
+#define RIGHT(name, bit, of, writes) name = WASI_RIGHT_##name,
+#include "runtime/wasi_right.def"
+#undef RIGHT
+};
+
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
 static size_t count(const char *const *strings, size_t *bytes) {
@@ -51,7 +59,10 @@ bool wasi_reset(struct wasi *wasi, const struct wasi_options *options, struct gw
   wasi->output_limit = options->output_limit ? options->output_limit : 16 << 20;
   wasi->deterministic = options->deterministic;
   wasi->may_wait = options->stdin_fd >= 0;
-  wasi->random_calls = 0;
+  wasi->seed = options->seed;
+  wasi->random_calls = wasi->elapsed_ns = 0;
+  free(wasi->inodes.at);
+  wasi->inodes = (struct inodes){0};
   wasi->exit_code = 0;
   return wasi_open_all(wasi, options, err);
 }
@@ -71,6 +82,7 @@ void wasi_destroy(struct wasi *wasi) {
   if (!wasi) return;
   wasi_close_all(wasi);
   free(wasi->fds);
+  free(wasi->inodes.at);
   buffer_clear(&wasi->out);
   buffer_clear(&wasi->error_out);
   buffer_clear(&wasi->strings);
@@ -84,7 +96,6 @@ uint32_t wasi_exit_code(const struct wasi *wasi) { return wasi->exit_code; }
 /* --- errors and gas ----------------------------------------------------------------------------------------------- */
 
 enum wasi_errno wasi_host_errno(int host) {
-  enum { ___ = -1 };
   static const struct {
     int host;
     enum wasi_errno code;
@@ -106,32 +117,42 @@ bool wasi_charge(struct wasi_call *c, uint64_t bytes) {
 
 /* --- dispatch ----------------------------------------------------------------------------------------------------- */
 
+struct function {
+  enum wasi_errno (*handler)(struct wasi_call *);
+  int fd; /* which parameter, or ___ */
+  enum wasi_need need;
+  uint32_t rights;
+};
+
 static enum gw_trap wasi_call(struct gw_instance *caller, void *env, union gw_value *values, bool is_unstable,
-                              enum wasi_errno (*handler)(struct wasi_call *)) {
+                              struct function f) {
   struct wasi_call call = {.wasi = env, .caller = caller, .v = values, .is_unstable = is_unstable};
-  enum wasi_errno e = handler(&call);
+  enum wasi_errno e = WASI_ESUCCESS;
+  if (f.fd >= 0) call.f = wasi_fd(&call, values[f.fd].i32, f.need, f.rights, &e);
+  if (!e) e = f.handler(&call);
   values[0].u64 = e;
   return call.trap;
 }
 
-#define WASI(name, signature, handler)                                                                 \
+#define WASI(name, signature, fd, kind, rights)                                                        \
+  static const struct function function_##name = {wasi_do_##name, fd, NEEDS_##kind, rights};           \
   static enum gw_trap call_##name(struct gw_instance *caller, void *env, union gw_value *values) {     \
-    return wasi_call(caller, env, values, false, wasi_do_##handler);                                   \
+    return wasi_call(caller, env, values, false, function_##name);                                     \
   }                                                                                                    \
   static enum gw_trap unstable_##name(struct gw_instance *caller, void *env, union gw_value *values) { \
-    return wasi_call(caller, env, values, true, wasi_do_##handler);                                    \
+    return wasi_call(caller, env, values, true, function_##name);                                      \
   }
 #include "runtime/wasi.def"
 #undef WASI
 
 static const struct gw_host_func preview1[] = {
-#define WASI(name, signature, handler) {"wasi_snapshot_preview1", #name, signature, call_##name},
+#define WASI(name, signature, fd, kind, rights) {"wasi_snapshot_preview1", #name, signature, call_##name},
 #include "runtime/wasi.def"
 #undef WASI
 };
 
 static const struct gw_host_func unstable[] = {
-#define WASI(name, signature, handler) {"wasi_unstable", #name, signature, unstable_##name},
+#define WASI(name, signature, fd, kind, rights) {"wasi_unstable", #name, signature, unstable_##name},
 #include "runtime/wasi.def"
 #undef WASI
 };

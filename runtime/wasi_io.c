@@ -1,26 +1,18 @@
-/* WASI: reading, writing, seeking, listing directories. Every byte moved costs gas: before it moves where the number is known,
+/* WASI: reading, writing, seeking. Every byte moved costs gas: before it moves where the number is known,
  * and right after where only the host's answer tells it (then only the guest's own memory has changed). */
+#define _GNU_SOURCE /* pwritev2 */
 #include "runtime/wasi_private.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* --- vectors ------------------------------------------------------------------------------------------------------ */
 
-struct vector {
-  struct iovec at[WASI_MAX_IOVECS];
-  int n;
-  uint64_t size; /* of all together, at most UINT32_MAX */
-};
-
-/* The guest's iovecs as the host's. Empty ones are left out, or a long row of them would look like the end of the file. */
-static enum wasi_errno vector_get(struct wasi_call *c, int32_t ptr, uint32_t count, struct vector *out) {
+enum wasi_errno wasi_vector_get(struct wasi_call *c, int32_t ptr, uint32_t count, struct wasi_vector *out) {
   out->n = 0;
   out->size = 0;
-  if (count > 1024) return WASI_EINVAL;
+  if (count > WASI_MAX_VECTORS) return WASI_EINVAL;
   const uint8_t *p = wasi_guest(c, ptr, (uint64_t)count * 8);
   if (!p) return WASI_EFAULT;
   for (uint32_t i = 0; i < count && out->n < WASI_MAX_IOVECS; i++, p += 8) {
@@ -36,12 +28,11 @@ static enum wasi_errno vector_get(struct wasi_call *c, int32_t ptr, uint32_t cou
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
-static enum wasi_errno read_input(struct wasi_call *c, const struct vector *v, uint64_t offset, uint32_t *n) {
+static enum wasi_errno read_input(struct wasi_call *c, const struct wasi_vector *v, uint64_t offset, uint32_t *n) {
   struct wasi *w = c->wasi;
-  *n = 0;
   if (offset >= w->input_size) return WASI_ESUCCESS;
   uint64_t left = w->input_size - offset;
-  if (!wasi_charge(c, left < v->size ? left : v->size)) return WASI_ESUCCESS;
+  if (!wasi_charge(c, left < v->size ? left : v->size)) return WASI_TRAPPED;
   for (int i = 0; i < v->n && left; i++) {
     size_t size = v->at[i].iov_len < left ? v->at[i].iov_len : left;
     memcpy(v->at[i].iov_base, w->input + offset + *n, size);
@@ -51,48 +42,49 @@ static enum wasi_errno read_input(struct wasi_call *c, const struct vector *v, u
   return WASI_ESUCCESS;
 }
 
-static bool would_block(const struct wasi_fd *f, short events) {
+bool wasi_would_block(const struct wasi_fd *f, short events) {
   struct pollfd p = {.fd = f->host, .events = events};
   return (f->flags & FDFLAG_NONBLOCK) && poll(&p, 1, 0) == 0;
 }
 
-static enum wasi_errno read_host(struct wasi_call *c, const struct wasi_fd *f, const struct vector *v, const uint64_t *offset,
+/* What is left of the vector behind `n` bytes. */
+static void advance(struct wasi_vector *v, size_t n) {
+  int skipped = 0;
+  for (; skipped < v->n && n >= v->at[skipped].iov_len; skipped++) n -= v->at[skipped].iov_len;
+  v->n -= skipped;
+  memmove(v->at, v->at + skipped, (size_t)v->n * sizeof *v->at);
+  if (v->n) v->at[0] = (struct iovec){(char *)v->at[0].iov_base + n, v->at[0].iov_len - n};
+}
+
+/* How many bytes a pipe gives at a time depends on the other end: a deterministic guest gets all it asked for, or the end. */
+static enum wasi_errno read_host(struct wasi_call *c, const struct wasi_fd *f, struct wasi_vector *v, const uint64_t *offset,
                                  uint32_t *n) {
-  if (!v->n) {
-    *n = 0;
-    return WASI_ESUCCESS;
+  bool wants_all = f->kind == FD_STREAM && c->wasi->deterministic;
+  if (v->n && !wants_all && wasi_would_block(f, POLLIN)) return WASI_EAGAIN;
+  ssize_t got = 1;
+  for (bool is_first = true; v->n && got > 0 && (is_first || wants_all); is_first = false) {
+    do got = offset ? preadv(f->host, v->at, v->n, (off_t)*offset) : readv(f->host, v->at, v->n);
+    while (got < 0 && errno == EINTR);
+    if (got < 0) return wasi_host_errno(errno);
+    *n += (uint32_t)got;
+    advance(v, (size_t)got);
   }
-  if (would_block(f, POLLIN)) return WASI_EAGAIN;
-  ssize_t got;
-  do got = offset ? preadv(f->host, v->at, v->n, (off_t)*offset) : readv(f->host, v->at, v->n);
-  while (got < 0 && errno == EINTR);
-  if (got < 0) return wasi_host_errno(errno);
-  *n = (uint32_t)got;
-  wasi_charge(c, *n);
-  return WASI_ESUCCESS;
+  return wasi_charge(c, *n) ? WASI_ESUCCESS : WASI_TRAPPED;
 }
 
 /* `offset` NULL: at the descriptor's own position, which moves on. */
 static enum wasi_errno do_read(struct wasi_call *c, const uint64_t *offset, int32_t n_ptr) {
-  enum wasi_errno e;
-  struct wasi_fd *f = wasi_fd(c, c->v[0].i32, 0, &e);
-  if (!f) return e;
-  if (f->kind == FD_DIR) return WASI_EISDIR;
-  f = wasi_fd(c, c->v[0].i32, WASI_RIGHT_FD_READ | (offset ? WASI_RIGHT_FD_SEEK : 0), &e);
-  if (!f) return e;
+  struct wasi *w = c->wasi;
   if (offset && *offset > INT64_MAX) return WASI_EINVAL;
   uint8_t *n_out = wasi_guest(c, n_ptr, 4);
   if (!n_out) return WASI_EFAULT;
-  struct vector v;
+  struct wasi_vector v;
   uint32_t n = 0;
-  e = vector_get(c, c->v[1].i32, c->v[2].u32, &v);
+  enum wasi_errno e = wasi_vector_get(c, c->v[1].i32, c->v[2].u32, &v);
   if (e) return e;
-  if (f->kind == FD_INPUT)
-    e = read_input(c, &v, offset ? *offset : c->wasi->input_offset, &n);
-  else
-    e = read_host(c, f, &v, offset, &n);
+  e = c->f->kind == FD_INPUT ? read_input(c, &v, offset ? *offset : w->input_offset, &n) : read_host(c, c->f, &v, offset, &n);
   if (e) return e;
-  if (f->kind == FD_INPUT && !offset) c->wasi->input_offset += n;
+  if (c->f->kind == FD_INPUT && !offset) w->input_offset += n;
   put_u32(n_out, n);
   return WASI_ESUCCESS;
 }
@@ -102,38 +94,53 @@ enum wasi_errno wasi_do_fd_pread(struct wasi_call *c) { return do_read(c, &c->v[
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
 
-static enum wasi_errno write_buffer(const struct wasi *w, struct buffer *out, const struct vector *v) {
+static enum wasi_errno write_buffer(const struct wasi *w, struct buffer *out, const struct wasi_vector *v) {
   if (v->size > w->output_limit || out->size > w->output_limit - v->size) return WASI_EFBIG;
   for (int i = 0; i < v->n; i++) buffer_append(out, v->at[i].iov_base, v->at[i].iov_len);
   return WASI_ESUCCESS;
 }
 
-static enum wasi_errno write_host(const struct wasi_fd *f, const struct vector *v, uint32_t *n) {
+/* Flags go with each write instead of into the open file, so that fd_fdstat_set_flags can change them all, and a write at an
+ * offset goes there even when others are appended. */
+static int write_flags(const struct wasi_fd *f, bool is_at_offset) {
+  int flags = f->flags & FDFLAG_APPEND && !is_at_offset ? RWF_APPEND : 0;
+  if (f->flags & FDFLAG_DSYNC) flags |= RWF_DSYNC;
+  if (f->flags & (FDFLAG_SYNC | FDFLAG_RSYNC)) flags |= RWF_SYNC;
+  return flags;
+}
+
+/* Offset -1: at the file's own position. */
+static enum wasi_errno write_host(const struct wasi_fd *f, const struct wasi_vector *v, off_t offset, uint32_t *n) {
   *n = 0;
   if (!v->n) return WASI_ESUCCESS;
-  if (would_block(f, POLLOUT)) return WASI_EAGAIN;
+  if (wasi_would_block(f, POLLOUT)) return WASI_EAGAIN;
   ssize_t put;
-  do put = writev(f->host, v->at, v->n);
+  do
+    put = f->kind == FD_FILE || offset >= 0 ? pwritev2(f->host, v->at, v->n, offset, write_flags(f, offset >= 0))
+                                            : writev(f->host, v->at, v->n);
   while (put < 0 && errno == EINTR);
   if (put < 0) return wasi_host_errno(errno);
   *n = (uint32_t)put;
   return WASI_ESUCCESS;
 }
 
-enum wasi_errno wasi_do_fd_write(struct wasi_call *c) {
-  enum wasi_errno e;
-  struct wasi_fd *f = wasi_fd(c, c->v[0].i32, WASI_RIGHT_FD_WRITE, &e);
-  if (!f) return e;
-  uint8_t *n_out = wasi_guest(c, c->v[3].i32, 4);
+static enum wasi_errno do_write(struct wasi_call *c, off_t offset, int32_t n_ptr) {
+  uint8_t *n_out = wasi_guest(c, n_ptr, 4);
   if (!n_out) return WASI_EFAULT;
-  struct vector v;
-  e = vector_get(c, c->v[1].i32, c->v[2].u32, &v);
+  struct wasi_vector v;
+  enum wasi_errno e = wasi_vector_get(c, c->v[1].i32, c->v[2].u32, &v);
   if (e) return e;
-  if (!wasi_charge(c, v.size)) return WASI_ESUCCESS;
+  if (!wasi_charge(c, v.size)) return WASI_TRAPPED;
   uint32_t n = (uint32_t)v.size;
-  e = f->kind == FD_OUTPUT ? write_buffer(c->wasi, f->output, &v) : write_host(f, &v, &n);
+  e = c->f->kind == FD_OUTPUT ? write_buffer(c->wasi, c->f->output, &v) : write_host(c->f, &v, offset, &n);
   if (!e) put_u32(n_out, n);
   return e;
+}
+
+enum wasi_errno wasi_do_fd_write(struct wasi_call *c) { return do_write(c, -1, c->v[3].i32); }
+
+enum wasi_errno wasi_do_fd_pwrite(struct wasi_call *c) {
+  return c->v[3].u64 > INT64_MAX ? WASI_EINVAL : do_write(c, (off_t)c->v[3].u64, c->v[4].i32);
 }
 
 /* --- seeking ------------------------------------------------------------------------------------------------------ */
@@ -167,76 +174,9 @@ static enum wasi_errno seek(struct wasi_call *c, struct wasi_fd *f, int64_t delt
 }
 
 enum wasi_errno wasi_do_fd_seek(struct wasi_call *c) {
-  enum wasi_errno e;
-  struct wasi_fd *f = wasi_fd(c, c->v[0].i32, WASI_RIGHT_FD_SEEK, &e);
-  if (!f) return e;
   uint32_t whence = c->v[2].u32;
   if (c->is_unstable && whence <= SEEK_FROM_END) whence = (whence + 1) % 3; /* there: here, end, start */
-  return seek(c, f, c->v[1].i64, whence, c->v[3].i32);
+  return seek(c, c->f, c->v[1].i64, whence, c->v[3].i32);
 }
 
-enum wasi_errno wasi_do_fd_tell(struct wasi_call *c) {
-  enum wasi_errno e;
-  struct wasi_fd *f = wasi_fd(c, c->v[0].i32, WASI_RIGHT_FD_TELL, &e);
-  return f ? seek(c, f, 0, SEEK_FROM_HERE, c->v[1].i32) : e;
-}
-
-/* --- directories -------------------------------------------------------------------------------------------------- */
-
-/* What getdents64(2) gives. */
-struct host_dirent {
-  uint64_t d_ino;
-  int64_t d_off; /* where the next one begins: the cookie */
-  unsigned short d_reclen;
-  unsigned char d_type;
-  char d_name[];
-};
-
-enum { DIRENT_SIZE = 24 };
-
-/* One entry into [out, out + room), cut off where it ends; returns the bytes written. */
-static size_t put_dirent(uint8_t *out, size_t room, const struct host_dirent *d) {
-  uint8_t head[DIRENT_SIZE] = {0};
-  size_t name_size = strlen(d->d_name);
-  put_u64(head, (uint64_t)d->d_off);
-  put_u64(head + 8, d->d_ino);
-  put_u32(head + 16, (uint32_t)name_size);
-  head[20] = (uint8_t)wasi_filetype(DTTOIF(d->d_type));
-  size_t n_head = room < DIRENT_SIZE ? room : DIRENT_SIZE;
-  memcpy(out, head, n_head);
-  size_t n_name = room - n_head < name_size ? room - n_head : name_size;
-  memcpy(out + n_head, d->d_name, n_name);
-  return n_head + n_name;
-}
-
-/* Fills the guest's buffer; fewer bytes than it has room for mean the end of the directory. */
-static enum wasi_errno list(const struct wasi_fd *f, uint64_t cookie, uint8_t *out, size_t room, size_t *used) {
-  _Alignas(8) char entries[4096];
-  *used = 0;
-  if (lseek(f->host, (off_t)cookie, SEEK_SET) < 0) return wasi_host_errno(errno);
-  while (*used < room) {
-    long n = syscall(SYS_getdents64, f->host, entries, sizeof entries);
-    if (n < 0) return wasi_host_errno(errno);
-    if (n == 0) break;
-    for (long at = 0; at < n && *used < room;) {
-      const struct host_dirent *d = (const void *)(entries + at);
-      *used += put_dirent(out + *used, room - *used, d);
-      at += d->d_reclen;
-    }
-  }
-  return WASI_ESUCCESS;
-}
-
-enum wasi_errno wasi_do_fd_readdir(struct wasi_call *c) {
-  enum wasi_errno e;
-  struct wasi_fd *f = wasi_fd(c, c->v[0].i32, WASI_RIGHT_FD_READDIR, &e);
-  if (!f) return e;
-  if (f->kind != FD_DIR) return WASI_ENOTDIR;
-  uint8_t *out = wasi_guest(c, c->v[1].i32, c->v[2].u32), *used_out = wasi_guest(c, c->v[4].i32, 4);
-  if (!out || !used_out) return WASI_EFAULT;
-  size_t used;
-  e = list(f, c->v[3].u64, out, c->v[2].u32, &used);
-  if (e || !wasi_charge(c, used)) return e;
-  put_u32(used_out, (uint32_t)used);
-  return WASI_ESUCCESS;
-}
+enum wasi_errno wasi_do_fd_tell(struct wasi_call *c) { return seek(c, c->f, 0, SEEK_FROM_HERE, c->v[1].i32); }

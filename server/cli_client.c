@@ -3,6 +3,7 @@
 #include "base/error.h"
 
 #include <curl/curl.h>
+#include <dlfcn.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -51,21 +52,46 @@ static size_t receive_body(char *bytes, size_t one, size_t size, void *user) {
   return size;
 }
 
+/* libcurl, with the forty libraries that it needs, is opened at the first request: nothing else should wait for them. */
+#undef curl_easy_setopt
+#undef curl_easy_getinfo
+#define CURL_FUNCTIONS(F)                                                                                                     \
+  F(curl_global_init)                                                                                                         \
+  F(curl_global_cleanup) F(curl_easy_init) F(curl_easy_setopt) F(curl_easy_perform) F(curl_easy_getinfo) F(curl_easy_cleanup) \
+      F(curl_easy_strerror) F(curl_slist_append) F(curl_slist_free_all)
+
+static struct {
+#define FIELD(name) __typeof__(name) *name;
+  CURL_FUNCTIONS(FIELD)
+#undef FIELD
+} lib;
+
+static bool open_libcurl(struct gw_error *err) {
+  void *handle = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+  if (!handle) return error_set(err, GW_ERROR_UNAVAILABLE, "cannot load libcurl: %.200s", dlerror());
+#define LOAD(name)                                              \
+  if (!(lib.name = (__typeof__(lib.name))dlsym(handle, #name))) \
+    return error_set(err, GW_ERROR_UNAVAILABLE, "libcurl has no " #name);
+  CURL_FUNCTIONS(LOAD)
+#undef LOAD
+  return true;
+}
+
 static void set_body(CURL *curl, const struct buffer *body) {
-  curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body->size ? (const char *)body->bytes : "");
-  curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->size);
+  lib.curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body->size ? (const char *)body->bytes : "");
+  lib.curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->size);
 }
 
 static struct curl_slist *request_headers(const struct client_request *request) {
-  struct curl_slist *list = curl_slist_append(NULL, "Expect:"); /* no waiting for 100 Continue */
-  list = curl_slist_append(list, "Content-Type: application/octet-stream");
+  struct curl_slist *list = lib.curl_slist_append(NULL, "Expect:"); /* no waiting for 100 Continue */
+  list = lib.curl_slist_append(list, "Content-Type: application/octet-stream");
   for (const char *const *h = request->headers; h && *h; h++) {
     if (header_value(*h, "Content-Type:")) { /* the caller's takes the place of ours */
-      curl_slist_free_all(list);
-      list = curl_slist_append(NULL, "Expect:");
+      lib.curl_slist_free_all(list);
+      list = lib.curl_slist_append(NULL, "Expect:");
     }
   }
-  for (const char *const *h = request->headers; h && *h; h++) list = curl_slist_append(list, *h);
+  for (const char *const *h = request->headers; h && *h; h++) list = lib.curl_slist_append(list, *h);
   return list;
 }
 
@@ -77,20 +103,20 @@ static CURLcode perform(CURL *curl, const struct client_request *request, struct
   buffer_append(&url, request->path, strlen(request->path) + 1);
   struct curl_slist *headers = request_headers(request);
   if (request->body) set_body(curl, request->body);
-  if (strcmp(request->method, "HEAD") == 0) curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
-  curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
-  curl_easy_setopt(curl, CURLOPT_URL, (const char *)url.bytes);
-  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-  curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
-  curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, message);
-  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, receive_header);
-  curl_easy_setopt(curl, CURLOPT_HEADERDATA, receiver);
-  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive_body);
-  curl_easy_setopt(curl, CURLOPT_WRITEDATA, receiver);
-  CURLcode code = curl_easy_perform(curl);
-  curl_slist_free_all(headers);
+  if (strcmp(request->method, "HEAD") == 0) lib.curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+  lib.curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+  lib.curl_easy_setopt(curl, CURLOPT_URL, (const char *)url.bytes);
+  lib.curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+  lib.curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+  lib.curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+  lib.curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+  lib.curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, message);
+  lib.curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, receive_header);
+  lib.curl_easy_setopt(curl, CURLOPT_HEADERDATA, receiver);
+  lib.curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive_body);
+  lib.curl_easy_setopt(curl, CURLOPT_WRITEDATA, receiver);
+  CURLcode code = lib.curl_easy_perform(curl);
+  lib.curl_slist_free_all(headers);
   buffer_clear(&url);
   return code;
 }
@@ -99,16 +125,17 @@ bool client_send(const struct client_request *request, struct client_reply *repl
   char message[CURL_ERROR_SIZE] = "";
   struct receiver receiver = {reply, request->wants_headers};
   *reply = (struct client_reply){0};
-  curl_global_init(CURL_GLOBAL_DEFAULT);
-  CURL *curl = curl_easy_init();
+  if (!open_libcurl(err)) return false;
+  lib.curl_global_init(CURL_GLOBAL_DEFAULT);
+  CURL *curl = lib.curl_easy_init();
   CURLcode code = curl ? perform(curl, request, &receiver, message) : CURLE_OUT_OF_MEMORY;
-  if (curl) curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply->status);
-  if (curl) curl_easy_cleanup(curl);
-  curl_global_cleanup();
+  if (curl) lib.curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply->status);
+  if (curl) lib.curl_easy_cleanup(curl);
+  lib.curl_global_cleanup();
   *buffer_reserve(&reply->body, 1) = 0;
   if (code == CURLE_OK) return true;
   return error_set(err, GW_ERROR_UNAVAILABLE, "no answer from %s: %s", request->server,
-                   *message ? message : curl_easy_strerror(code));
+                   *message ? message : lib.curl_easy_strerror(code));
 }
 
 void client_reply_clear(struct client_reply *reply) {

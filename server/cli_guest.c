@@ -1,12 +1,16 @@
 #include "server/cli_guest.h"
 
 #include "base/error.h"
+#include "runtime/artifact.h"
+#include "server/cli_cache.h"
+#include "server/cli_progress.h"
 #include "frontend/types.h"
 #include "runtime/abort.h"
 #include "runtime/store.h"
 #include "server/cli_gas.h"
 #include "server/cli_values.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -57,15 +61,21 @@ static bool check_env(const struct guest *g, struct gw_error *err) {
   return true;
 }
 
-/* HOST[:GUEST] as preopened directories; the guest's name is the host's unless said. Cuts the strings in place. */
+/* HOST[::GUEST][:ro]; the guest's name is the host's unless said. Cuts the string in place. */
+static struct wasi_preopen parse_dir(char *text) {
+  size_t size = strlen(text);
+  bool is_readonly = size > 3 && strcmp(text + size - 3, ":ro") == 0;
+  if (is_readonly) text[size - 3] = 0;
+  char *colons = strstr(text, "::");
+  if (colons) *colons = 0;
+  const char *guest = colons && colons[2] ? colons + 2 : text;
+  return (struct wasi_preopen){.host_path = text, .guest_path = guest, .is_readonly = is_readonly};
+}
+
 static bool parse_dirs(struct guest *g, struct gw_error *err) {
   g->preopens = calloc(g->dirs.n + 1, sizeof *g->preopens);
   if (!g->preopens) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "out of memory");
-  for (size_t i = 0; i < g->dirs.n; i++) {
-    char *host = (char *)g->dirs.items[i], *colon = strrchr(host, ':');
-    if (colon) *colon = 0;
-    g->preopens[i] = (struct wasi_preopen){.host_path = host, .guest_path = colon && colon[1] ? colon + 1 : host};
-  }
+  for (size_t i = 0; i < g->dirs.n; i++) g->preopens[i] = parse_dir((char *)g->dirs.items[i]);
   return true;
 }
 
@@ -81,9 +91,42 @@ static bool create_wasi(struct guest *g, struct gw_error *err) {
       .stdout_fd = STDOUT_FILENO,
       .stderr_fd = STDERR_FILENO,
       .deterministic = g->is_deterministic,
+      .seed = g->seed,
   };
+  if (g->seed && !g->is_deterministic) return error_set(err, GW_ERROR_USAGE, "--seed goes with --deterministic");
   g->wasi = wasi_create(&options, err);
+  if (g->is_deterministic) g->handler.world = g->wasi;
   return g->wasi != NULL;
+}
+
+/* One that the user names must work; without the usual one it goes more slowly. */
+static bool open_cache(struct guest *g, struct gw_error *err) {
+  struct gw_error problem = {0};
+  g->cache = cli_open_cache(g->cache_path, &problem);
+  if (!problem.code) return true;
+  if (g->cache_path) return error_set(err, problem.code, "%s", problem.message);
+  fprintf(stderr, "gasworks: warning: %s\n", problem.message);
+  return true;
+}
+
+static bool is_artifact_file(const char *path) {
+  char start[8];
+  FILE *file = strcmp(path, "-") == 0 ? NULL : fopen(path, "rb");
+  size_t n = file ? fread(start, 1, sizeof start, file) : 0;
+  if (file) fclose(file);
+  return artifact_is(start, n);
+}
+
+static bool load_module(struct guest *g, const char *path, struct gw_error *err) {
+  struct buffer bytes = {0};
+  if (is_artifact_file(path)) {
+    g->module = gw_module_open_artifact(g->engine, path, err);
+  } else if (cli_read_file(&bytes, path, err)) {
+    g->module = gw_module_create(g->engine, bytes.bytes, bytes.size, err);
+    buffer_clear(&bytes); /* the module has its own copy */
+  }
+  if (g->module) g->module_bytes = gw_module_decoded(g->module)->size;
+  return g->module != NULL;
 }
 
 bool guest_load(struct guest *g, int n_arguments, char **arguments, struct gw_error *err) {
@@ -91,16 +134,16 @@ bool guest_load(struct guest *g, int n_arguments, char **arguments, struct gw_er
   g->n_arguments = n_arguments;
   g->handler = (struct handler){.method = "GET", .path = "", .query = "", .status = 200};
   if (!check_env(g, err) || !create_wasi(g, err)) return false;
-  struct buffer bytes = {0};
   struct gw_engine_options options = {
       .opt_level = g->opt_level, .gas = g->gas, .profile = g->profile, .watch = g->watch, .schedule = &g->schedule};
-  if (!cli_read_schedule(g->schedule_path, &g->schedule, err) || !cli_read_file(&bytes, arguments[0], err)) return false;
-  g->module_bytes = bytes.size;
+  if (!cli_read_schedule(g->schedule_path, &g->schedule, err)) return false;
+  if (g->tier != TIER_PRECISE && !open_cache(g, err)) return false;
+  options.cache = g->cache;
+  if (g->tier == TIER_FAST) cli_show_progress(&options); /* auto compiles beside the program's own output */
   g->engine = gw_engine_create(&options, err);
-  if (g->engine) g->module = gw_module_create(g->engine, bytes.bytes, bytes.size, err);
-  buffer_clear(&bytes); /* the module has its own copy */
+  if (!g->engine || !load_module(g, arguments[0], err)) return false;
   record_begin(&g->record, RECORD_ALL, MAX_RECORD);
-  return g->module != NULL;
+  return true;
 }
 
 /* --- one run -------------------------------------------------------------------------------------------------------- */
@@ -255,6 +298,7 @@ void guest_clear(struct guest *g) {
   gw_store_destroy(g->store);
   gw_module_release(g->module);
   gw_engine_destroy(g->engine);
+  gw_cache_close(g->cache);
   if (g->wasi) wasi_destroy(g->wasi);
   handler_clear(&g->handler);
   record_clear(&g->record);

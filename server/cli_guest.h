@@ -24,8 +24,8 @@ struct guest {
   bool (*on_stop)(void *watch_env); /* when the watch has stopped the guest: whether it goes on */
   enum tier_choice tier;
   uint32_t opt_level, max_stack;
-  uint64_t gas_limit, max_memory;
-  const char *invoke, *schedule_path;
+  uint64_t gas_limit, max_memory, seed;
+  const char *invoke, *schedule_path, *cache_path;
   struct cli_list dirs, env;
   int stdin_fd;     /* the program's; not closed */
   char **arguments; /* the module's path, then the guest's own */
@@ -35,6 +35,7 @@ struct guest {
   struct wasi_preopen *preopens;
   struct cli_list unknown; /* "MODULE.FIELD" of imports that trap when called, malloc'd */
   size_t module_bytes;
+  struct gw_cache *cache;
   struct gw_engine *engine;
   struct gw_module *module;
   struct wasi *wasi;
@@ -68,12 +69,14 @@ struct guest {
   {"max-memory", 0, CLI_SIZE, &(g)->max_memory, "BYTES",                                                                    \
    "limit of each memory (K M G allowed); the module's own unless told"},                                                   \
   {"max-stack", 0, CLI_U32, &(g)->max_stack, "BYTES", "limit of the logical stack; 1 MiB unless told"},                     \
-  {"dir", 0, CLI_LIST, &(g)->dirs, "HOST[:GUEST]", "let the program read this directory, under the name GUEST"},            \
+  {"dir", 0, CLI_LIST, &(g)->dirs, "HOST[::GUEST][:ro]",                                                                    \
+   "give the program this directory, under the name GUEST, with :ro only to read"},                                         \
   {"env", 0, CLI_LIST, &(g)->env, "NAME=VALUE", "set an environment variable; none is inherited"},                          \
   {"unknown-imports-trap", 0, CLI_FLAG, &(g)->accepts_unknown, NULL,                                                        \
    "run a module with unknown imports; calling one is a trap"},                                                             \
   {"deterministic", 0, CLI_FLAG, &(g)->is_deterministic, NULL,                                                              \
-   "clocks stand at 0, random numbers come from a fixed seed"}
+   "equal inputs give equal outputs: a clock of its own, random numbers from the seed"},                                    \
+  {"seed", 0, CLI_NUMBER, &(g)->seed, "N", "of random numbers, with --deterministic; 0 unless told"}
 /* clang-format on */
 
 /* Reads the module and makes the host side. `arguments` must live as long as the guest. */

@@ -64,10 +64,9 @@ static void print_stats(const struct run *r, const struct run_stats *s) {
     const char *name;
     double seconds;
   } times[] = {
-      {"decode", s->module.seconds_decode}, {"validate", s->module.seconds_validate},
-      {"lower", s->module.seconds_lower},   {"optimize", s->module.seconds_optimize},
-      {"emit", s->module.seconds_emit},     {"instantiate", r->guest.seconds_instantiate},
-      {"run", r->guest.seconds_run},
+      {"decode", s->module.seconds_decode}, {"validate", s->module.seconds_validate},      {"lower", s->module.seconds_lower},
+      {"charge", s->module.seconds_charge}, {"optimize", s->module.seconds_optimize},      {"emit", s->module.seconds_emit},
+      {"link", s->module.seconds_link},     {"instantiate", r->guest.seconds_instantiate}, {"run", r->guest.seconds_run},
   };
   size_t n_times = sizeof times / sizeof *times;
   if (!r->wants_json) {
@@ -174,6 +173,7 @@ int cli_run(int argc, char **argv) {
        "say on standard error what is called or done; --tier precise"},
       {"until-gas", 0, CLI_NUMBER, &r.trace.until_gas, "N",
        "stop there and show calls, locals, operands, memory; --tier precise"},
+      {"cache", 0, CLI_TEXT, &g->cache_path, "DIR|off", "where compiled code is kept; `gasworks cache` tells the usual place"},
       {"stats", 0, CLI_FLAG, &r.wants_stats, NULL, "gas, memory, code size and times on standard error"},
       {"profile", 0, CLI_FLAG, &r.wants_profile, NULL, "the same with the gas of every function, exactly; runs slower"},
       {"folded", 0, CLI_TEXT, &r.folded_path, "FILE", "write gas by stack of calls, for flame graphs; runs slower"},
@@ -181,7 +181,7 @@ int cli_run(int argc, char **argv) {
   };
   const struct cli_command command = {
       .name = "run",
-      .arguments = "FILE.wasm [ARGS...]",
+      .arguments = "FILE.{wasm,gwa} [ARGS...]",
       .description =
           "Runs a module: a WASI program (export _start) with the standard streams and ARGS, a handler (export handle)\n"
           "with an empty request, or the export named by --invoke. FILE - is standard input. What follows FILE\n"

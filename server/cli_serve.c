@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "server/cli_gas.h"
+#include "server/cli_key.h"
 #include "server/server.h"
 
 #include <stdio.h>
@@ -39,10 +40,22 @@ static int serve(const struct server_options *options) {
   return ok ? 0 : cli_fail(&err);
 }
 
+static bool read_keys(const struct cli_list *files, uint8_t (**keys)[32], struct server_options *o, struct gw_error *err) {
+  *keys = calloc(files->n + 1, sizeof **keys);
+  if (!*keys) abort();
+  for (size_t i = 0; i < files->n; i++)
+    if (!cli_read_public_key(files->items[i], (*keys)[i], err)) return false;
+  o->trusted = (const uint8_t(*)[32]) * keys;
+  o->n_trusted = files->n;
+  return true;
+}
+
 int cli_serve(int argc, char **argv) {
   struct server_options o;
   const char *listen = NULL, *schedule_path = NULL;
   struct schedule schedule;
+  struct cli_list trusted = {0};
+  uint8_t(*keys)[32] = NULL;
   struct gw_error err = {0};
   uint64_t max_body, max_module, max_reply, map_size;
   server_options_init(&o);
@@ -50,10 +63,20 @@ int cli_serve(int argc, char **argv) {
   const struct cli_option options[] = {
       {"listen", 'l', CLI_TEXT, &listen, "ADDRESS:PORT", "where to listen; 127.0.0.1:8080 unless told, port 0 is any free one"},
       {"data", 'd', CLI_TEXT, &o.data_dir, "DIR", "where functions and state are kept; gasworks-data unless told"},
+      {"bundles", 0, CLI_TEXT, &o.bundles, "DIR",
+       "let function NAME read the files in DIR/NAME, as its directory /; none unless told"},
       {"workers", 'w', CLI_U32, &o.n_loops, "N", "event loops; one per core unless told"},
       {"optimize", 'O', CLI_LEVEL, &o.opt_level, "0..3", "optimisation level; 2 unless told"},
       {"tier", 0, CLI_TIER, &o.tier, "fast|precise|auto",
        "compile functions before their first call, or interpret them, or until they are compiled; auto unless told"},
+      {"cache", 0, CLI_TEXT, &o.cache_dir, "DIR|off",
+       "where compiled functions are kept; cache in the data directory unless told"},
+      {"cache-size", 0, CLI_SIZE, &o.cache_size, "BYTES",
+       "limit of that (K M G allowed), the least recently used go; 4G unless told"},
+      {"compile-seconds", 0, CLI_U32, &o.compile_seconds, "N", "CPU time that compiling a function may take; 600 unless told"},
+      {"compile-memory", 0, CLI_SIZE, &o.compile_memory, "BYTES",
+       "address space that compiling a function may take (K M G allowed); 4G unless told"},
+      {"trust", 0, CLI_LIST, &trusted, "FILE.pub", "take compiled functions that this key signed (`gasworks key`)"},
       {"gas-limit", 0, CLI_NUMBER, &o.gas_limit, "N", "gas of one invocation (k M G T allowed); 10G unless told"},
       {"schedule", 0, CLI_TEXT, &schedule_path, "FILE",
        "prices, as `gasworks schedule --text` prints them; built in unless told"},
@@ -85,12 +108,15 @@ int cli_serve(int argc, char **argv) {
   char *address = strdup(listen ? listen : "127.0.0.1:8080");
   o.max_body = max_body, o.max_module = max_module, o.max_reply = max_reply, o.map_size = map_size;
   o.schedule = &schedule;
-  if (!cli_read_schedule(schedule_path, &schedule, &err))
+  o.compiler_program = "/proc/self/exe";
+  if (!cli_read_schedule(schedule_path, &schedule, &err) || !read_keys(&trusted, &keys, &o, &err))
     exit_code = cli_fail(&err);
   else if (address && parse_listen(address, &o))
     exit_code = serve(&o);
   else
     exit_code = cli_usage("serve", "--listen wants ADDRESS:PORT, not %s", listen);
   free(address);
+  free(keys);
+  cli_list_clear(&trusted);
   return exit_code;
 }

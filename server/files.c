@@ -1,6 +1,7 @@
 #include "server/files.h"
 
 #include "base/arena.h"
+#include "base/buffer.h"
 #include "base/error.h"
 
 #include <dirent.h>
@@ -33,17 +34,6 @@ int directory_lock(const char *path, struct gw_error *err) {
   return -1;
 }
 
-static bool write_all(int fd, const char *bytes, size_t size) {
-  while (size) {
-    ssize_t n = write(fd, bytes, size);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return false;
-    bytes += n;
-    size -= (size_t)n;
-  }
-  return true;
-}
-
 /* A rename is durable when its directory is. */
 static bool sync_parent(struct arena *arena, const char *path) {
   char *parent = arena_format(arena, "%s", path), *slash = strrchr(parent, '/');
@@ -61,7 +51,7 @@ bool file_write_durably(const char *path, const void *bytes, size_t size, struct
   bool ok = false;
   int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd >= 0) {
-    ok = write_all(fd, bytes, size) && fsync(fd) == 0;
+    ok = fd_write_all(fd, bytes, size) && fsync(fd) == 0;
     int saved = errno;
     close(fd);
     errno = saved;

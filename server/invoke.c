@@ -322,6 +322,8 @@ static bool fill_slot(struct invocation *inv, struct gw_error *err) {
   const char *args[] = {slot->function->name, NULL};
   struct wasi_options options = {.args = args,
                                  .env = env,
+                                 .preopens = &slot->function->bundle,
+                                 .n_preopens = slot->function->bundle.host_fd >= 0,
                                  .stdin_fd = -1,
                                  .stdout_fd = -1,
                                  .stderr_fd = -1,

@@ -11,17 +11,22 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "frontend/module.h"
+#include "runtime/cache.h"
+#include "runtime/compile.h"
 #include "server/files.h"
 #include "server/slot.h"
 
 #include <cjson/cJSON.h>
 #include <sodium.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 static const char REGISTRY_SPACE[] = "\x01registry";
 
@@ -59,6 +64,7 @@ static struct function *function_create(struct registry *registry, const char *n
   atomic_init(&f->load_state, LOAD_PENDING);
   snprintf(f->name, sizeof f->name, "%s", name);
   f->registry = registry;
+  f->bundle = (struct wasi_preopen){.guest_path = "/", .host_fd = -1, .is_readonly = true};
   pthread_mutex_init(&f->lock, NULL);
   return f;
 }
@@ -71,6 +77,7 @@ struct function *function_retain(struct function *f) {
 void function_release(struct function *f) {
   if (!f || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1) return;
   gw_module_release(f->module);
+  if (f->bundle.host_fd >= 0) close(f->bundle.host_fd);
   pthread_mutex_destroy(&f->lock);
   free(f);
 }
@@ -112,15 +119,22 @@ static bool function_classify(struct function *f, struct gw_error *err) {
   return true;
 }
 
+/* A name of a function cannot lead out of the directory: it has no dots or slashes. No such directory: no files. */
+static bool open_bundle(struct function *f, struct gw_error *err) {
+  const struct function_limits *limits = &f->registry->limits;
+  if (!limits->has_bundles || !f->uses_wasi) return true;
+  f->bundle.host_fd = openat(limits->bundles, f->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (f->bundle.host_fd >= 0) return wasi_can_confine(f->bundle.host_fd, f->name, err);
+  return errno == ENOENT || error_set(err, GW_ERROR_IO, "cannot open the files of function %s: %s", f->name, strerror(errno));
+}
+
 /* Decode, validate, compile if calls are to wait for it, and one trial instance, which finds unknown imports. */
 static bool function_prepare(struct function *f, const void *bytes, size_t size, struct gw_error *err) {
   struct registry *r = f->registry;
   f->module = gw_module_create(r->engine, bytes, size, err);
-  if (!f->module || !function_classify(f, err)) return false;
-  if (r->limits.tier == TIER_FAST) {
-    if (!gw_module_compile(f->module, err)) return false;
-    atomic_store(&f->code_state, CODE_READY);
-  }
+  if (!f->module || !function_classify(f, err) || !open_bundle(f, err)) return false;
+  if (r->limits.tier == TIER_FAST && !gw_module_compile(f->module, err)) return false;
+  if (r->limits.tier != TIER_PRECISE && module_is_compiled(f->module)) atomic_store(&f->code_state, CODE_READY);
   struct slot *trial = slot_create(r->engine, f, function_tier(f), &r->limits, err);
   slot_destroy(trial);
   return trial != NULL;
@@ -128,7 +142,7 @@ static bool function_prepare(struct function *f, const void *bytes, size_t size,
 
 /* `f` can be called. */
 static void compile_in_background(struct function *f) {
-  if (!f->registry->background) return;
+  if (!f->registry->background || function_code_state(f) == CODE_READY) return;
   atomic_store(&f->code_state, CODE_WAITING);
   background_compile(f->registry->background, f);
 }
@@ -331,8 +345,38 @@ static bool publish(struct registry *r, struct function *f, const void *bytes, s
   return true;
 }
 
+static bool is_own(struct registry *r, const struct artifact *a) {
+  struct gw_cache *cache = engine_cache(r->engine);
+  struct artifact *kept = cache ? cache_find(cache, a->key) : NULL;
+  bool is_same = kept && kept->size == a->size && memcmp(kept->bytes, a->bytes, a->size) == 0;
+  artifact_unmap(kept);
+  return is_same;
+}
+
+/* Machine code from strangers is not data. What is admitted goes to the cache, where the module's code is looked for; code of
+ * another optimisation level than this server's would never be found there, so it is refused. */
+static bool admit_artifact(struct registry *r, const void *bytes, size_t size, struct artifact *a, struct gw_error *err) {
+  struct gw_cache *cache = engine_cache(r->engine);
+  if (!artifact_check(bytes, size, a, err)) return false;
+  if (!artifact_verify(a, r->limits.trusted, r->limits.n_trusted) && !is_own(r, a))
+    return error_set(err, GW_ERROR_FORBIDDEN,
+                     "machine code is taken only when a key signed it that this server trusts: deploy the .wasm file");
+  uint8_t digest[DIGEST_SIZE];
+  crypto_generichash(digest, sizeof digest, a->module, a->module_size, NULL, 0);
+  if (memcmp(digest, a->key->module, sizeof digest) != 0)
+    return error_set(err, GW_ERROR_ARTIFACT, "the artifact's code is of another module than it holds");
+  if (!cache) return error_set(err, GW_ERROR_UNAVAILABLE, "this server keeps no compiled modules: deploy the .wasm file");
+  return engine_accepts(r->engine, a, err) && cache_store(cache, a->key, bytes, size, err);
+}
+
 struct function *registry_put(struct registry *r, const char *name, const void *bytes, size_t size, bool *is_new,
                               struct gw_error *err) {
+  struct artifact artifact;
+  if (artifact_is(bytes, size)) {
+    if (!admit_artifact(r, bytes, size, &artifact, err)) return NULL;
+    bytes = artifact.module;
+    size = artifact.module_size;
+  }
   struct function *f = function_create(r, name);
   double begin = now_ms(CLOCK_MONOTONIC);
   bool ok = function_prepare(f, bytes, size, err);
@@ -408,6 +452,7 @@ struct registry *registry_open(const char *data_dir, struct gw_engine *engine, s
 
 void registry_close(struct registry *r) {
   if (!r) return;
+  if (r->background) gw_engine_stop_compiling(r->engine);
   background_destroy(r->background);
   for (size_t i = 0; i < r->n_functions; i++) function_release(r->functions[i]);
   free(r->functions);

@@ -4,6 +4,7 @@
 
 #include "gasworks.h"
 #include "runtime/state.h"
+#include "runtime/wasi.h"
 #include "server/background.h"
 #include "server/tier.h"
 
@@ -16,11 +17,15 @@ enum interface { INTERFACE_HANDLE, INTERFACE_CGI };
 
 /* What every instance gets; the same for all functions today. */
 struct function_limits {
-  uint64_t gas_limit, slice; /* per invocation */
-  uint64_t max_memory;       /* bytes per linear memory */
-  uint64_t memory_limit;     /* bytes of all linear memories of the server; 0: none */
-  size_t max_reply;          /* bytes a CGI program may print */
-  enum tier_choice tier;     /* of functions */
+  uint64_t gas_limit, slice;    /* per invocation */
+  uint64_t max_memory;          /* bytes per linear memory */
+  uint64_t memory_limit;        /* bytes of all linear memories of the server; 0: none */
+  size_t max_reply;             /* bytes a CGI program may print */
+  enum tier_choice tier;        /* of functions */
+  const uint8_t (*trusted)[32]; /* public keys: whose artifacts may be deployed */
+  size_t n_trusted;
+  bool has_bundles;             /* whether functions may have files: NAME in the directory `bundles` */
+  int bundles;
 };
 
 /* One version of a function. Immutable and shared between threads once the registry has published it, except for the module,
@@ -41,6 +46,7 @@ struct function {
   struct gw_module *module; /* NULL after a failure */
   struct gw_error error;
   bool uses_state, uses_wasi, has_initialize;
+  struct wasi_preopen bundle; /* its files, or host_fd -1 */
 
   _Atomic int code_state;     /* enum code_state */
   struct gw_error code_error; /* constant once it is CODE_FAILED */
@@ -76,8 +82,9 @@ bool function_name_is_valid(const char *name, size_t size);
 
 /* The three below block on compilation and disk: worker threads only. */
 
-/* Validates, compiles unless that has time (TIER_AUTO), tries an instance, stores durably and publishes. `*is_new`: the name was
- * free. */
+/* `bytes` are a module, or an artifact that is signed by somebody trusted, or that this server made itself, whose code is then
+ * used. Validates, compiles unless that has time (TIER_AUTO), tries an instance, stores durably and publishes. `*is_new`: the
+ * name was free. */
 struct function *registry_put(struct registry *registry, const char *name, const void *bytes, size_t size, bool *is_new,
                               struct gw_error *err);
 /* GW_ERROR_NOT_FOUND when there is no such function. Its state stays unless `with_state`. */

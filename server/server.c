@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@ enum { MAX_LOOPS = 256 };
 struct server {
   struct server_options options;
   struct function_limits limits;
+  struct gw_cache *cache; /* of the own engine, or NULL */
   struct gw_engine *engine;
   bool owns_engine;
   int lock_fd, stop_fd; /* -1: not open */
@@ -118,10 +120,18 @@ static bool bind_all(struct server *server, int *fds, uint32_t n, struct gw_erro
 
 /* --- start ------------------------------------------------------------------------------------------------------- */
 
+static bool open_bundles(struct server *server, struct gw_error *err) {
+  const char *path = server->options.bundles;
+  if (!path) return true;
+  server->limits.bundles = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  server->limits.has_bundles = server->limits.bundles >= 0;
+  return server->limits.has_bundles || error_set(err, GW_ERROR_IO, "cannot open the directory %s: %s", path, strerror(errno));
+}
+
 static bool open_data(struct server *server, struct gw_error *err) {
   const char *directory = server->options.data_dir;
   struct arena arena = {0};
-  if (!directory_make(directory, err)) return false;
+  if (!open_bundles(server, err)) return false;
   server->lock_fd = directory_lock(directory, err);
   if (server->lock_fd < 0) return false;
   const char *state = arena_format(&arena, "%s/state", directory);
@@ -132,10 +142,29 @@ static bool open_data(struct server *server, struct gw_error *err) {
   return server->registry != NULL;
 }
 
+static bool open_cache(struct server *server, struct gw_error *err) {
+  const struct server_options *o = &server->options;
+  struct arena arena = {0};
+  if (o->cache_dir && strcmp(o->cache_dir, "off") == 0) return true;
+  const char *path = o->cache_dir ? o->cache_dir : arena_format(&arena, "%s/cache", o->data_dir);
+  server->cache = gw_cache_open(path, o->cache_size, err);
+  arena_clear(&arena);
+  return server->cache != NULL;
+}
+
 static bool open_engine(struct server *server, struct gw_error *err) {
-  server->engine = server->options.engine;
+  const struct server_options *o = &server->options;
+  if (!directory_make(o->data_dir, err)) return false;
+  server->engine = o->engine;
   if (server->engine) return true;
-  struct gw_engine_options options = {.opt_level = server->options.opt_level, .gas = true, .schedule = server->options.schedule};
+  if (!open_cache(server, err)) return false;
+  struct gw_engine_options options = {.opt_level = o->opt_level,
+                                      .gas = true,
+                                      .schedule = o->schedule,
+                                      .cache = server->cache,
+                                      .compiler_program = o->compiler_program,
+                                      .compile_seconds = o->compile_seconds,
+                                      .compile_memory = o->compile_memory};
   server->engine = gw_engine_create(&options, err);
   server->options.schedule = NULL; /* the caller's */
   server->owns_engine = server->engine != NULL;
@@ -194,7 +223,9 @@ struct server *server_start(const struct server_options *options, struct gw_erro
                                             .max_memory = options->max_memory,
                                             .memory_limit = options->memory_limit,
                                             .max_reply = options->max_reply,
-                                            .tier = options->tier};
+                                            .tier = options->tier,
+                                            .trusted = options->trusted,
+                                            .n_trusted = options->n_trusted};
   server->lock_fd = -1;
   server->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   bool ok = server->stop_fd >= 0 || error_set(err, GW_ERROR_IO, "cannot make an eventfd: %s", strerror(errno));
@@ -255,6 +286,8 @@ void server_destroy(struct server *server) {
   registry_close(server->registry);
   state_store_close(server->state);
   if (server->owns_engine) gw_engine_destroy(server->engine);
+  gw_cache_close(server->cache);
+  if (server->limits.has_bundles) close(server->limits.bundles);
   if (server->lock_fd >= 0) close(server->lock_fd);
   if (server->stop_fd >= 0) close(server->stop_fd);
   free(server);

@@ -21,14 +21,23 @@ struct server_options {
   const char *address;  /* numeric IPv4 or IPv6; 127.0.0.1 */
   uint16_t port;        /* 0: any free one, see server_port; 8080 */
   const char *data_dir; /* made if missing: state/ (LMDB) and modules/; "gasworks-data" */
-  uint32_t n_loops;     /* 0: one per core */
+  const char
+      *bundles;     /* its directory NAME holds the files of function NAME, as a read-only "/"; NULL: functions have no files */
+  uint32_t n_loops; /* 0: one per core */
 
   struct gw_engine *engine;        /* NULL: the server makes its own with opt_level */
   uint32_t opt_level;              /* 2 */
   const struct schedule *schedule; /* prices, likewise; copied; NULL: the built-in ones */
-  enum tier_choice tier;           /* of functions; TIER_AUTO */
-  bool sync;                       /* state survives a power failure, not only kill -9; true */
-  size_t map_size;                 /* upper bound of the state store in bytes; 16 GiB */
+  const char *compiler_program;    /* likewise: the gasworks program, which compiles as a child process; NULL: in this one */
+  uint32_t compile_seconds;        /* CPU time of such a child; 600 */
+  uint64_t compile_memory;         /* bytes of address space of such a child; 4 GiB */
+  const char *cache_dir;           /* likewise: where compiled modules are kept, "off": nowhere; NULL: cache/ in data_dir */
+  uint64_t cache_size;             /* bytes; 4 GiB */
+  const uint8_t (*trusted)[32];    /* public keys of those whose artifacts may be deployed */
+  size_t n_trusted;
+  enum tier_choice tier; /* of functions; TIER_AUTO */
+  bool sync;             /* state survives a power failure, not only kill -9; true */
+  size_t map_size;       /* upper bound of the state store in bytes; 16 GiB */
 
   uint64_t gas_limit;       /* per invocation; 10^10, about one second */
   uint64_t slice;           /* gas an invocation runs before others of its loop get their turn; 5 * 10^6, about half a millisecond */

@@ -29,6 +29,8 @@ static bool slot_wasi(struct slot *slot, const struct function_limits *limits, s
   const char *args[] = {slot->function->name, NULL}, *env[] = {NULL};
   struct wasi_options options = {
       .args = args, .env = env, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .output_limit = limits->max_reply};
+  options.preopens = &slot->function->bundle;
+  options.n_preopens = slot->function->bundle.host_fd >= 0;
   if (slot->wasi) return wasi_reset(slot->wasi, &options, err);
   slot->wasi = wasi_create(&options, err);
   return slot->wasi != NULL;

@@ -91,7 +91,7 @@ static uint64_t run_files(uint32_t opt_level, bool gas) {
   struct gw_module *module = build(engine, "wasi_files", "");
   struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){0}, &err);
   const char *const args[] = {"program", "x y", NULL}, *const env[] = {"KEY=value", NULL};
-  struct wasi_preopen preopen = {.guest_path = "/data", .host_path = path_of("data")};
+  struct wasi_preopen preopen = {.guest_path = "/data", .host_path = path_of("data"), .is_readonly = true};
   struct wasi_options options = {.args = args,
                                  .env = env,
                                  .preopens = &preopen,

@@ -1,6 +1,7 @@
 /* The handle interface on a guest without an engine, and the CGI interface's two conversions. */
 #include "runtime/cgi.h"
 #include "runtime/handler.h"
+#include "runtime/wasi.h"
 
 #include "base/arena.h"
 #include "instrument/cost.h"
@@ -193,6 +194,28 @@ static void test_log(void **state) {
   size_t size = handler.log.size;
   CALL("log", 0, 10);
   assert_int_equal(handler.log.size, size);
+}
+
+/* With a deterministic guest's WASI beside it, the interface has that one's clock and numbers. */
+static void test_deterministic_world(void **state) {
+  (void)state;
+  struct gw_error err = {0};
+  uint64_t first = 0;
+  for (uint64_t seed = 0; seed < 3; seed++) { /* 0, 0, 2 */
+    struct wasi_options options = {.stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .deterministic = true, .seed = seed & 2};
+    union gw_value now;
+    handler.world = wasi_create(&options, &err);
+    assert_non_null(handler.world);
+    assert_int_equal(call_values("clock_ms", &now, LIST(0)), GW_TRAP_NONE);
+    assert_int_equal(now.u64, 946684800000);
+    CALL("random", 100, 16);
+    assert_true(guest_u64(100) != guest_u64(108));
+    if (seed == 0) first = guest_u64(100);
+    assert_true((guest_u64(100) == first) == (seed < 2));
+    assert_false(guest.is_unrepeatable);
+    wasi_destroy(handler.world);
+    handler.world = NULL;
+  }
 }
 
 static void test_gas_clock_random(void **state) {
@@ -409,6 +432,7 @@ int main(void) {
       TEST(reply_header),
       TEST(log),
       TEST(gas_clock_random),
+      TEST(deterministic_world),
       TEST(state),
       TEST(table_matches_the_sdk),
       TEST(table_is_documented),

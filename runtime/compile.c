@@ -1,0 +1,165 @@
+/* A module's code comes from the cache, from a child process or from the compiler in this process, in this order; what is new
+ * goes to the cache. The variant for modules that share a store with exceptions is rare: it is always compiled here. */
+#include "runtime/compile.h"
+
+#include "base/error.h"
+#include "runtime/cache.h"
+#include "runtime/compile_child.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct compile_options compile_options(const struct gw_engine *engine, bool exceptions) {
+  return (struct compile_options){
+      .opt_level = engine->options.opt_level,
+      .gas = engine->options.gas,
+      .exceptions = exceptions,
+      .verify = engine->options.verify,
+      .threads = engine->options.threads,
+      .schedule = &engine->schedule,
+      .progress = engine->options.progress,
+      .progress_env = engine->options.progress_env,
+  };
+}
+
+struct artifact_options module_artifact_options(const struct gw_engine *engine) {
+  return (struct artifact_options){
+      .opt_level = engine->options.opt_level, .gas = engine->options.gas, .schedule = &engine->schedule};
+}
+
+struct gw_cache *engine_cache(const struct gw_engine *engine) {
+  return engine->options.cache;
+}
+
+bool engine_accepts(const struct gw_engine *engine, const struct artifact *a, struct gw_error *err) {
+  struct artifact_options options = module_artifact_options(engine);
+  if (!artifact_fits(a, &options, err)) return false;
+  struct artifact_key key;
+  if (a->key->opt_level != options.opt_level || a->key->exceptions)
+    return error_set(err, GW_ERROR_ARTIFACT, "the artifact was compiled at -O%u, this server's level is %u", a->key->opt_level,
+                     options.opt_level);
+  if (!artifact_key(&key, a->key->module, &options, err)) return false;
+  if (memcmp(&key, a->key, sizeof key) == 0) return true;
+  return error_set(err, GW_ERROR_ARTIFACT, "the artifact was compiled for %.*s, this server wants code for its own CPU",
+                   ARTIFACT_CPU_SIZE - 1, a->key->cpu);
+}
+
+static void clear_image(struct image *image) {
+  free(image->bytes);
+  free(image->offsets);
+}
+
+bool module_adopt_code(struct gw_module *module, struct gw_error *err) {
+  struct code *code = code_adopt(&module->decoded, module->artifact, err);
+  atomic_store(&module->codes[module->decoded.has_exceptions], code);
+  return code != NULL;
+}
+
+/* Not kept: a cache that cannot be written to is no reason to fail. */
+static void keep(const struct gw_module *module, const struct artifact_key *key, const void *bytes, size_t size) {
+  if (module->engine->options.cache) cache_store(module->engine->options.cache, key, bytes, size, NULL);
+}
+
+static struct code *compile_here(struct gw_module *module, bool exceptions, const struct artifact_key *key,
+                                 struct gw_error *err) {
+  const struct compiler_ops *ops = compiler_load(err);
+  struct image image;
+  if (!ops) return NULL;
+  struct compile_options options = compile_options(module->engine, exceptions);
+  if (module->engine->options.profile) options.blocks = &module->blocks[exceptions];
+  if (!ops->compile(&module->decoded, &options, &image, err)) return NULL;
+  struct code *code = code_create(&module->decoded, &image, err);
+  if (code && key && module->engine->options.cache) {
+    struct buffer artifact = {0};
+    artifact_build(&module->decoded, key, &image, &artifact);
+    keep(module, key, artifact.bytes, artifact.size);
+    buffer_clear(&artifact);
+  }
+  clear_image(&image);
+  return code;
+}
+
+/* Code of an artifact that goes away. */
+static struct code *copy_code(const struct gw_module *module, const struct artifact *a, struct gw_error *err) {
+  struct image image = {
+      .bytes = (uint8_t *)a->image, .code_size = a->code_size, .size = a->image_size, .offsets = (uint32_t *)a->offsets};
+  if (a->n_offsets == module->decoded.n_funcs + module->decoded.n_types) return code_create(&module->decoded, &image, err);
+  error_set(err, GW_ERROR_COMPILE, "the compiler made code for another module");
+  return NULL;
+}
+
+static struct code *compile_apart(struct gw_module *module, const struct artifact_key *key, struct gw_error *err) {
+  struct artifact *artifact = compile_in_child(module, key, err);
+  if (!artifact) return NULL;
+  struct code *code = copy_code(module, artifact, err);
+  if (code) keep(module, key, artifact->bytes, artifact->size);
+  artifact_unmap(artifact);
+  return code;
+}
+
+/* What somebody else has compiled since this module was created. */
+static struct code *find_cached(const struct gw_module *module, const struct artifact_key *key) {
+  struct gw_cache *cache = module->engine->options.cache;
+  struct artifact *artifact = cache ? cache_find(cache, key) : NULL;
+  struct code *code = artifact ? copy_code(module, artifact, NULL) : NULL;
+  artifact_unmap(artifact);
+  return code;
+}
+
+static struct code *compile(struct gw_module *module, bool exceptions, struct gw_error *err) {
+  const struct gw_engine_options *options = &module->engine->options;
+  bool is_natural = exceptions == module->decoded.has_exceptions && !options->profile && !options->verify;
+  struct artifact_options wanted = module_artifact_options(module->engine);
+  struct artifact_key key;
+  if (!is_natural) return compile_here(module, exceptions, NULL, err);
+  if (!artifact_key(&key, module->digest, &wanted, err)) return NULL;
+  struct code *code = find_cached(module, &key);
+  if (code) return code;
+  return options->compiler_program ? compile_apart(module, &key, err) : compile_here(module, exceptions, &key, err);
+}
+
+const struct code *module_compile(struct gw_module *module, bool exceptions, struct gw_error *err) {
+  _Atomic(struct code *) *variant = &module->codes[exceptions];
+  struct code *code = atomic_load_explicit(variant, memory_order_acquire);
+  if (code) return code;
+  pthread_mutex_lock(&module->compile_lock);
+  code = atomic_load(variant);
+  if (!code) {
+    code = compile(module, exceptions, err);
+    atomic_store_explicit(variant, code, memory_order_release);
+  }
+  pthread_mutex_unlock(&module->compile_lock);
+  return code;
+}
+
+bool gw_module_compile(struct gw_module *module, struct gw_error *err) {
+  return module_compile(module, module->decoded.has_exceptions, err);
+}
+
+bool module_is_compiled(const struct gw_module *module) {
+  return atomic_load_explicit(&module->codes[module->decoded.has_exceptions], memory_order_acquire) != NULL;
+}
+
+bool gw_module_make_artifact(struct gw_module *module, const char *cpu, struct buffer *out, struct gw_error *err) {
+  const struct compiler_ops *ops = compiler_load(err);
+  struct artifact_options wanted = module_artifact_options(module->engine);
+  struct artifact_key key;
+  struct image image;
+  wanted.cpu = cpu;
+  if (!ops || !artifact_key(&key, module->digest, &wanted, err)) return false;
+  struct compile_options options = compile_options(module->engine, module->decoded.has_exceptions);
+  options.cpu = cpu;
+  if (!ops->compile(&module->decoded, &options, &image, err)) return false;
+  artifact_build(&module->decoded, &key, &image, out);
+  module->seconds = image.seconds;
+  clear_image(&image);
+  return true;
+}
+
+char *gw_module_dump(struct gw_module *module, enum gw_dump kind, struct gw_error *err) {
+  static const enum dump_kind kinds[] = {[GW_DUMP_IR_FRESH] = DUMP_IR_FRESH, [GW_DUMP_IR] = DUMP_IR, [GW_DUMP_ASM] = DUMP_ASM};
+  const struct compiler_ops *ops = compiler_load(err);
+  if (!ops) return NULL;
+  struct compile_options options = compile_options(module->engine, module->decoded.has_exceptions);
+  return ops->dump(&module->decoded, &options, kinds[kind], err);
+}

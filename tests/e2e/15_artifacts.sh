@@ -1,0 +1,92 @@
+# Ahead of time: artifacts on the command line and deployed, the cache, and who maps the compiler.
+artifact=$work/wordcount.gwa
+run_wordcount() { "$program" run "$@" <<<'to be or not to be' 2>&1; }
+maps_compiler() { grep -q 'libLLVM\|gasworks-compiler' "/proc/$1/maps"; }
+
+# exits CODE COMMAND...: its output goes to $work/out.
+exits() {
+  local code=$1
+  shift
+  "$@" >"$work/out" 2>&1
+  [[ $? == "$code" ]]
+}
+
+check "compile" exits 0 "$program" compile "$examples/wordcount.wasm" -o "$artifact"
+check "the artifact runs as the module does" test "$(run_wordcount "$artifact")" = "$(run_wordcount "$examples/wordcount.wasm")"
+check "an artifact with the wrong gas" exits 6 "$program" run --gas off "$artifact"
+check "says so" grep -q 'compiled with gas on' "$work/out"
+head -c 100000 "$artifact" >"$work/cut.gwa"
+check "an artifact cut short" exits 6 "$program" run "$work/cut.gwa"
+check "says so, too" grep -q 'the artifact is damaged' "$work/out"
+
+# A program that waits for its input shows what a run maps.
+mkfifo "$work/input"
+"$program" run "$artifact" <"$work/input" >"$work/out" &
+pid=$!
+exec 7>"$work/input"
+sleep 0.3
+check "running an artifact does not map the compiler" eval '! maps_compiler $pid'
+echo 'one two' >&7
+exec 7>&-
+check "and goes on" wait $pid
+
+cache=(--cache "$work/run-cache")
+check "a run fills the cache" exits 0 run_wordcount "${cache[@]}" "$examples/wordcount.wasm"
+check "gasworks cache shows it" exits 0 "$program" cache "${cache[@]}" --json
+check "as JSON" node -e 'process.exit(JSON.parse(fs.readFileSync(process.argv[1])).entries.length === 1 ? 0 : 1)' "$work/out"
+"$program" run "${cache[@]}" "$examples/wordcount.wasm" <"$work/input" >"$work/out" &
+pid=$!
+exec 7>"$work/input"
+sleep 0.3
+check "the next run does not map the compiler" eval '! maps_compiler $pid'
+exec 7>&-
+wait $pid
+check "gasworks cache prune" exits 0 "$program" cache prune "${cache[@]}"
+check "leaves nothing" test -z "$(ls "$work/run-cache")"
+
+check "gasworks key" exits 0 "$program" key "$work/key"
+check "does not overwrite one" exits 7 "$program" key "$work/key"
+check "signing" exits 0 "$program" compile "$examples/wordcount.wasm" -o "$work/signed.gwa" --sign "$work/key"
+check "a signed artifact runs, too" exits 0 run_wordcount "$work/signed.gwa"
+"$program" key "$work/stranger" >/dev/null
+"$program" compile "$examples/wordcount.wasm" -o "$work/strange.gwa" --sign "$work/stranger"
+"$program" compile "$examples/wordcount.wasm" -o "$work/other.gwa" --sign "$work/key" -O 1
+
+start_server "$work/artifacts" --trust "$work/key.pub"
+deploy stranger "$artifact"
+check "an artifact that nobody signed" answers 403
+deploy stranger "$work/strange.gwa"
+check "one that a stranger signed" answers 403
+check "with a reason" body_has 'a key signed it that this server trusts'
+deploy stranger "$work/cut.gwa"
+check "one cut short" answers 422
+deploy stranger "$work/other.gwa"
+check "one of another level" answers 422
+deploy ahead "$work/signed.gwa"
+check "one that the trusted key signed" answers 201
+request POST /f/ahead -d 'to be or not to be'
+check "answers" answers 200
+request GET /v1/functions/ahead
+check "in compiled code at once" body_has '"tier":"fast"'
+deploy later "$examples/markdown.wasm"
+for ((i = 0; i < 600; i++)); do
+  request GET /v1/functions/later
+  body_has '"tier":"fast"' && break
+  sleep 0.1
+done
+check "another is compiled in the background" body_has '"tier":"fast"'
+check "by a process of its own: the server does not map the compiler" eval '! maps_compiler $server_pid'
+"$program" cache --cache "$work/artifacts/cache" --json >"$work/entries"
+own=$(node -e '
+  const [entries, f] = process.argv.slice(1).map((path) => JSON.parse(fs.readFileSync(path)));
+  console.log(entries.entries.find((e) => e.module === f.digest).name)' "$work/entries" "$work/body")
+deploy again "$work/artifacts/cache/$own.gwa"
+check "what the server compiled itself is taken back" answers 201
+stop_server
+check "clean end" test "$stop_status" = 0
+
+start_server "$work/artifacts" --trust "$work/key.pub"
+request POST /f/later -d '# one'
+check "after a restart it answers" answers 200
+request GET /v1/functions/later
+check "in the code that was kept" body_has '"tier":"fast"'
