@@ -4,7 +4,7 @@
 The server runs on core 0 with one worker, this on the others. Printed are
  - the median and the 99th percentile of a function of about a millisecond, alone and while 100 endless loops run, of one function and of
    a hundred functions; the aim is twice the percentile alone;
- - the gas that two functions get which both have endless work, one with 4 requests in flight and one with 40.
+ - the gas that two functions get which both have endless work, one with 8 requests in flight and one with 40.
 """
 import argparse, http.client, os, re, socket, subprocess, sys, tempfile, threading, time
 
@@ -106,7 +106,7 @@ def measure_latency(program, seconds):
 
 def measure_share(program, seconds):
     """Requests that end when their gas does. Of those under way at the end half is counted: on average so much is done."""
-    limit, in_flight = 100_000_000, {"few": 4, "many": 40}
+    limit, in_flight = 20_000_000, {"few": 8, "many": 40}
     with tempfile.TemporaryDirectory() as folder:
         server = Server(program, folder, "--gas-limit", str(limit))
         for name in in_flight:
