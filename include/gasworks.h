@@ -64,6 +64,8 @@ struct gw_engine_options {
 struct gw_engine *gw_engine_create(const struct gw_engine_options *options, struct gw_error *err);
 /* All modules and stores must be gone. NULL is allowed, here and in every destroy. */
 void gw_engine_destroy(struct gw_engine *engine);
+/* The sizes of all linear memories of all its stores together, in bytes. Thread-safe. */
+uint64_t gw_engine_memory_bytes(const struct gw_engine *engine);
 /* Ends child processes that compile, and lets no more begin: who waits for them gets an error. Thread-safe. */
 void gw_engine_stop_compiling(struct gw_engine *engine);
 
@@ -182,7 +184,8 @@ bool gw_instance_export(struct gw_instance *instance, const char *name, size_t s
 struct gw_module *gw_instance_module(const struct gw_instance *instance);
 struct gw_store *gw_instance_store(const struct gw_instance *instance);
 
-/* Pointer to [offset, offset + size) of memory 0, or NULL when any of it is out of bounds. Valid until the memory grows. */
+/* Pointer to [offset, offset + size) of memory 0, or NULL when any of it is out of bounds. Valid until the memory
+ * grows or the instance is reset. */
 void *gw_instance_memory(struct gw_instance *instance, uint64_t offset, uint64_t size);
 uint64_t gw_instance_memory_size(const struct gw_instance *instance);
 /* Charges gas from within a host function; false: not enough left, return GW_TRAP_OUT_OF_GAS. */

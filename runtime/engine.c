@@ -42,6 +42,10 @@ void gw_engine_destroy(struct gw_engine *engine) {
   free(engine);
 }
 
+uint64_t gw_engine_memory_bytes(const struct gw_engine *engine) {
+  return atomic_load_explicit(&engine->memory_bytes, memory_order_relaxed);
+}
+
 /* The directory of the running program, without a final slash. */
 static bool program_directory(char *out, size_t size) {
   ssize_t n = readlink("/proc/self/exe", out, size - 1);

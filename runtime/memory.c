@@ -12,6 +12,7 @@
 #include "runtime/object.h"
 
 #include "base/error.h"
+#include "runtime/engine.h"
 #include "runtime/store.h"
 
 #include <errno.h>
@@ -73,6 +74,13 @@ static uint64_t to_reserve(const struct limits *l, uint64_t max_pages) {
   return bytes ? round_up(bytes) : HOST_PAGE;
 }
 
+/* Changes the size, and the engine's total: sums of what wraps are right. */
+static void set_size(struct gw_memory *memory, uint64_t bytes) {
+  uint64_t change = bytes - memory->ctx.bytes;
+  if (change) atomic_fetch_add_explicit(&memory->store->engine->memory_bytes, change, memory_order_relaxed);
+  memory->ctx.bytes = bytes;
+}
+
 struct gw_memory *memory_create(struct gw_store *store, const struct memory_type *type, struct gw_error *err) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, pagemap_open);
@@ -107,6 +115,7 @@ struct gw_memory *memory_create(struct gw_store *store, const struct memory_type
 
 void memory_destroy(struct gw_memory *memory) {
   dirty_close(&memory->dirty);
+  set_size(memory, 0);
   munmap(memory->ctx.base, memory->reserved);
 }
 
@@ -117,7 +126,7 @@ bool memory_can_grow(const struct gw_memory *memory, uint64_t pages) { return pa
 bool memory_grow(struct gw_memory *memory, uint64_t pages) {
   uint64_t bytes = memory->ctx.bytes + (pages << memory->limits.page_size_log2);
   if (!set_access(memory, memory->ctx.bytes, bytes, PROT_READ | PROT_WRITE)) return false;
-  memory->ctx.bytes = bytes;
+  set_size(memory, bytes);
   return true;
 }
 
@@ -146,7 +155,7 @@ bool memory_reset(struct gw_memory *memory) {
     if (madvise(memory->ctx.base + kept, grown - kept, MADV_DONTNEED)) return false;
     if (!set_access(memory, kept, grown, PROT_NONE)) return false;
   }
-  memory->ctx.bytes = first;
+  set_size(memory, first);
   if (memory->dirty.n_pages) {
     dirty_restore(&memory->dirty);
     return true;

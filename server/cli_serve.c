@@ -82,6 +82,8 @@ int cli_serve(int argc, char **argv) {
        "prices, as `gasworks schedule --text` prints them; built in unless told"},
       {"slice", 0, CLI_NUMBER, &o.slice, "N", "gas before other invocations get their turn; 5M unless told"},
       {"max-memory", 0, CLI_SIZE, &o.max_memory, "BYTES", "limit of each linear memory (K M G allowed); 256M unless told"},
+      {"memory-limit", 0, CLI_SIZE, &o.memory_limit, "BYTES",
+       "limit of all linear memories together, beyond it requests get 503 (K M G allowed); none unless told"},
       {"max-running", 0, CLI_U32, &o.max_running, "N", "invocations under way per worker, more get 503; 256 unless told"},
       {"max-idle", 0, CLI_U32, &o.max_idle, "N", "idle instances kept per function and worker; 64 unless told"},
       {"max-connections", 0, CLI_U32, &o.max_connections, "N", "connections per worker; 8192 unless told"},

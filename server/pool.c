@@ -1,5 +1,8 @@
 #include "server/pool.h"
 
+#include "base/error.h"
+#include "frontend/module.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,7 +103,35 @@ static struct slot *take_used(struct pool *pool) {
   return NULL;
 }
 
+/* The least that an instance's own memories take, in bytes. */
+static uint64_t initial_memory(const struct function *f) {
+  const struct module *m = gw_module_decoded(f->module);
+  uint64_t bytes = 0;
+  for (uint32_t i = m->n_imported_memories; i < m->n_memories; i++) {
+    const struct limits *l = &m->memories[i].type.limits;
+    bytes += l->min << l->page_size_log2;
+  }
+  return bytes;
+}
+
+static bool has_room(const struct loop *loop, uint64_t bytes) {
+  uint64_t limit = loop->limits->memory_limit, taken = gw_engine_memory_bytes(loop->engine);
+  return !limit || (taken <= limit && bytes <= limit - taken);
+}
+
+/* Idle instances give way. What runs may have grown since it began, so the limit is one for beginning more. */
+static bool make_room(struct pool *pool, struct gw_error *err) {
+  struct loop *loop = pool->loop;
+  uint64_t bytes = initial_memory(pool->function);
+  if (has_room(loop, bytes)) return true;
+  for (uint32_t i = 0; i < POOL_BUCKETS && !has_room(loop, bytes); i++)
+    for (struct pool *p = loop->pools[i]; p; p = p->next) drop_idle(p);
+  return has_room(loop, bytes) || error_set(err, GW_ERROR_UNAVAILABLE, "the server's memory limit of %llu bytes is reached",
+                                            (unsigned long long)loop->limits->memory_limit);
+}
+
 static struct slot *create_slot(struct pool *pool, enum gw_tier tier, struct gw_error *err) {
+  if (!make_room(pool, err)) return NULL;
   struct slot *slot = slot_create(pool->loop->engine, pool->function, tier, pool->loop->limits, err);
   if (!slot) return NULL;
   slot->pool = pool;
@@ -172,11 +203,12 @@ static void trim_idle(struct pool *pool, uint64_t now) {
 void pools_trim(struct loop *loop, bool everything) {
   pools_clean(loop);
   uint64_t now = loop_now(loop);
+  bool is_short = !has_room(loop, loop->limits->memory_limit / 8); /* another loop may need it */
   for (uint32_t i = 0; i < POOL_BUCKETS; i++) {
     struct pool **at = &loop->pools[i];
     while (*at) {
       struct pool *pool = *at;
-      if (everything)
+      if (everything || is_short)
         drop_idle(pool);
       else
         trim_idle(pool, now);

@@ -221,6 +221,7 @@ struct server *server_start(const struct server_options *options, struct gw_erro
   server->limits = (struct function_limits){.gas_limit = options->gas_limit,
                                             .slice = options->slice,
                                             .max_memory = options->max_memory,
+                                            .memory_limit = options->memory_limit,
                                             .max_reply = options->max_reply,
                                             .tier = options->tier,
                                             .trusted = options->trusted,

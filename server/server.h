@@ -42,6 +42,7 @@ struct server_options {
   uint64_t gas_limit;       /* per invocation; 10^10, about one second */
   uint64_t slice;           /* gas an invocation runs before others of its loop get their turn; 5 * 10^6, about half a millisecond */
   uint64_t max_memory;      /* bytes per linear memory; 256 MiB */
+  uint64_t memory_limit;    /* bytes of all linear memories together, beyond it requests get 503; 0: none */
   uint32_t max_running;     /* invocations under way per loop, more get 503; 256 */
   uint32_t max_idle;        /* idle instances kept per function and loop; 64 */
   uint32_t max_connections; /* per loop; 8192 */

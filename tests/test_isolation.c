@@ -43,7 +43,7 @@ static const char module_text[] =
     "     (call $fill (i32.rem_u (i32.mul (i32.add (local.get $seed) (local.get $i)) (i32.const 40503)) (i32.const 250000)) "
     "(local.get $x))"
     "     (br_if $l (i32.ge_s (local.tee $i (i32.sub (local.get $i) (i32.const 1))) (i32.const 0))))"
-    "   (call $write (i32.and (local.get $seed) (i32.const 0x3ffff)) (i32.const 16))"
+    "   (call $write (i32.and (local.get $seed) (i32.const 0x3fff0)) (i32.const 16))"
     "   (if (i32.eq (local.get $end) (i32.const 1)) (then (drop (i32.div_u (i32.const 1) (i32.const 0)))))"
     "   (if (i32.eq (local.get $end) (i32.const 2)) (then (drop (i32.load (i32.const -8)))))"
     "   (if (i32.eq (local.get $end) (i32.const 3)) (then (call $deep (local.get $x) (local.get $x) (local.get $x))))"
