@@ -19,10 +19,11 @@
 
 enum { ABI_MAX_RESULTS = 1000, WASM_PAGE_SIZE = 65536 };
 
-/* The part of an invocation that compiled code touches; shared by all instances of one store. While it runs, the base of
- * the GS segment is this struct: the counter, which every call reads and writes, then needs no register that leads to it. */
-enum { EXEC_ADDRESS_SPACE = 256 /* LLVM's name for GS on x86-64 */ };
+/* While compiled code runs, the base of the GS segment is its struct exec_ctx: the counter, which every call reads and writes,
+ * needs no register that leads to it. LLVM's name for addresses relative to GS: */
+enum { EXEC_ADDRESS_SPACE = 256 };
 
+/* The part of an invocation that compiled code touches; shared by all instances of one store. */
 struct exec_ctx {
   int64_t gas;                 /* left in the current slice; negative: exhausted */
   struct exception *exception; /* thrown and not yet caught: the caller looks after every call that may throw */
