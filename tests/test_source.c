@@ -108,19 +108,27 @@ static void expect_same_places(const char *ours, const char *theirs) {
 
 static uint64_t code_offset(const struct module *m) { return (uint64_t)(m->funcs[m->n_imported_funcs].body - m->bytes); }
 
-/* All instructions of all functions, in one run of the symbolizer. Its addresses count from the code section's contents, which
- * begin a size and a count of functions before the first body. */
+static struct gw_module *load_module(const struct buffer *bytes) {
+  struct gw_error err = {0};
+  struct gw_module *module = gw_module_create(engine, bytes->bytes, bytes->size, &err);
+  if (!module) fail_msg("%s", err.message);
+  return module;
+}
+
+/* All instructions of all functions, in one run of the symbolizer. A module's allowance of time for lookups is not for that many
+ * on a slow machine: now and then it begins anew. Its addresses count from the code section's contents, which begin a size and a
+ * count of functions before the first body. */
 static void compare_module(const char *name) {
+  enum { MOST_LOOKUPS = 300 };
   struct gw_error err = {0};
   struct buffer bytes = read_module(name), addresses = {0}, ours = {0}, out;
-  struct gw_module *module = gw_module_create(engine, bytes.bytes, bytes.size, &err);
-  if (!module) fail_msg("%s", err.message);
+  struct gw_module *module = load_module(&bytes), *asked = load_module(&bytes);
   const struct module *m = gw_module_decoded(module);
-  source_find(module, 1, NULL, 0); /* opens it */
   out = run(BUILD_DIR "/gasworks inspect %s | awk '/^  0x.* code/ { print $1 }'", name);
   uint64_t base = strtoull((const char *)out.bytes, NULL, 16);
   assert_in_range(base, 8, code_offset(m));
   buffer_clear(&out);
+  uint32_t n_lookups = 0;
   for (uint32_t i = m->n_imported_funcs; i < m->n_funcs; i++) {
     struct reader r;
     struct instruction in;
@@ -128,7 +136,11 @@ static void compare_module(const char *name) {
     while (instruction_read(&r, &in)) {
       if (in.op == OP_END) continue; /* the last one belongs to the line of the closing bracket, or to nothing */
       buffer_format(&addresses, "0x%llx\n", (unsigned long long)(in.offset - base));
-      print_places(module, in.offset, &ours);
+      if (n_lookups++ % MOST_LOOKUPS == 0) {
+        gw_module_release(asked);
+        asked = load_module(&bytes);
+      }
+      print_places(asked, in.offset, &ours);
     }
   }
   buffer_append(&addresses, "", 1);
@@ -141,6 +153,7 @@ static void compare_module(const char *name) {
   buffer_clear(&ours);
   buffer_clear(&addresses);
   buffer_clear(&bytes);
+  gw_module_release(asked);
   gw_module_release(module);
 }
 
