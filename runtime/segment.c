@@ -57,6 +57,19 @@ bool segments_apply_elems(struct gw_instance *instance, struct gw_error *err) {
   return true;
 }
 
+/* The image of a watched memory of the instance's own has the segment in it already. Somebody else's may be watched, too: no
+ * fault can tell of a write from here. */
+static bool apply_data(struct gw_instance *instance, uint32_t segment, uint64_t at, struct gw_error *err) {
+  const struct data_segment *s = &instance->module->decoded.datas[segment];
+  struct dirty_set *dirty = &instance->memories[s->memory]->dirty;
+  bool is_own = s->memory >= instance->module->decoded.n_imported_memories;
+  if (is_own && dirty->n_pages) return true;
+  if (dirty->n_pages && !dirty_join(dirty, at, s->size))
+    return error_set(err, GW_ERROR_OUT_OF_MEMORY, "cannot write data segment %u into a memory", segment);
+  segment_init_memory(instance, s->memory, segment, at, 0, s->size);
+  return true;
+}
+
 bool segments_apply_datas(struct gw_instance *instance, struct gw_error *err) {
   const struct module *m = &instance->module->decoded;
   for (uint32_t i = 0; i < m->n_datas; i++) {
@@ -65,7 +78,7 @@ bool segments_apply_datas(struct gw_instance *instance, struct gw_error *err) {
     uint64_t at = start_of(instance, s->offset, &m->memories[s->memory].type.limits);
     if (!is_within(at, s->size, instance->memories[s->memory]->ctx.bytes))
       return does_not_fit(instance, GW_TRAP_MEMORY_OUT_OF_BOUNDS, "data", i, err);
-    if (!instance->memories[s->memory]->dirty.n_pages) segment_init_memory(instance, s->memory, i, at, 0, s->size);
+    if (!apply_data(instance, i, at, err)) return false;
     instance->is_data_dropped[i] = true;
   }
   return true;

@@ -176,6 +176,74 @@ static void test_shared_objects(void **state) {
   gw_store_destroy(store);
 }
 
+/* A reset has made the exporter's memory one that is written to only where it has been learned. */
+static void test_segments_into_watched_memory(void **state) {
+  (void)state;
+  struct gw_store *store = open_store();
+  struct gw_error err = {0};
+  struct gw_instance *a = must_make(store,
+                                    "(module (memory (export \"m\") 2) (data (i32.const 0) \"own\")"
+                                    " (func (export \"load\") (param i32) (result i32) (i32.load8_u (local.get 0))))",
+                                    NULL, NULL);
+  if (!gw_instance_reset(a, &err)) fail_msg("%s", err.message);
+  struct gw_instance *b = must_make(store,
+                                    "(module (import \"a\" \"m\" (memory 2)) (data (i32.const 1) \"W\")"
+                                    " (data (i32.const 65535) \"<>\"))",
+                                    from_instance, a);
+  assert_non_null(b);
+  assert_int_equal(call32(a, "load", 1, 0, 0), 'o');
+  assert_int_equal(call32(a, "load", 1, 1, 0), 'W');
+  assert_int_equal(call32(a, "load", 1, 65535, 0), '<');
+  assert_int_equal(call32(a, "load", 1, 65536, 0), '>');
+  if (!gw_instance_reset(a, &err)) fail_msg("%s", err.message);
+  assert_int_equal(call32(a, "load", 1, 1, 0), 'w');
+  assert_int_equal(call32(a, "load", 1, 65535, 0), 0);
+  gw_store_destroy(store);
+}
+
+static enum gw_trap call_inner(struct gw_instance *caller, void *env, union gw_value *values) {
+  struct gw_error err = {0};
+  union gw_value inner[1] = {{.i32 = 100}};
+  (void)caller, (void)values;
+  if (env && !gw_call_export(env, "spend", inner, 1, &err)) fail_msg("%s", err.message);
+  return GW_TRAP_NONE;
+}
+
+static bool give_inner(void *env, const struct gw_import *import, struct gw_extern *out) {
+  static const struct gw_host_func func = {"env", "inner", "_", call_inner};
+  (void)import;
+  *out = (struct gw_extern){.kind = GW_EXTERN_HOST_FUNC, .of.host = {&func, env}};
+  return true;
+}
+
+#define SPEND                                                         \
+  "(func $spend (export \"spend\") (param i32) (loop $l (call $leaf)" \
+  " (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))" \
+  "(func $leaf (if (i32.const 0) (then (call $leaf))))"
+
+/* One store runs inside of a host function of another: each pays for its own. */
+static void test_stores_inside_of_each_other(void **state) {
+  (void)state;
+  struct gw_store *inner_store = open_store();
+  struct gw_instance *inner = must_make(inner_store, "(module " SPEND ")", NULL, NULL);
+  call(inner, "spend", 1, 100, 0);
+  uint64_t inner_gas = gw_store_gas_used(inner_store), outer_gas[2];
+  for (int i = 0; i < 2; i++) {
+    struct gw_store *store = open_store();
+    struct gw_instance *outer =
+        must_make(store,
+                  "(module (import \"env\" \"inner\" (func $inner)) " SPEND
+                  " (func (export \"f\") (call $spend (i32.const 7)) (call $inner) (call $spend (i32.const 9))))",
+                  give_inner, i ? inner : NULL);
+    call(outer, "f", 0, 0, 0);
+    outer_gas[i] = gw_store_gas_used(store);
+    gw_store_destroy(store);
+  }
+  assert_int_equal(outer_gas[0], outer_gas[1]);
+  assert_int_equal(gw_store_gas_used(inner_store), inner_gas);
+  gw_store_destroy(inner_store);
+}
+
 static void test_start_trap(void **state) {
   (void)state;
   struct gw_store *store = open_store();
@@ -436,6 +504,8 @@ int main(void) {
       cmocka_unit_test(test_host_function),
       cmocka_unit_test(test_host_objects),
       cmocka_unit_test(test_shared_objects),
+      cmocka_unit_test(test_segments_into_watched_memory),
+      cmocka_unit_test(test_stores_inside_of_each_other),
       cmocka_unit_test(test_start_trap),
       cmocka_unit_test(test_limits),
       cmocka_unit_test(test_wrong_calls),
