@@ -41,6 +41,9 @@ void gw_cache_close(struct gw_cache *cache);
 
 /* --- engine ------------------------------------------------------------------------------------------------------ */
 
+#define GW_COMPILE_DEFAULT_SECONDS 600
+#define GW_COMPILE_DEFAULT_MEMORY (UINT64_C(4) << 30)
+
 struct gw_engine_options {
   uint32_t opt_level;              /* 0..3 */
   bool gas;                        /* meter; without it gas limits are ignored and gas used is 0 */
@@ -56,8 +59,8 @@ struct gw_engine_options {
   /* The gasworks program: modules are compiled by child processes of it, within limits, so that neither a crash of the compiler
    * nor a module that takes forever to compile concerns this process. NULL: compile in this process. */
   const char *compiler_program;
-  uint32_t compile_seconds; /* CPU seconds of a child; 0: 600 */
-  uint64_t compile_memory;  /* bytes of address space of a child; 0: 4 GiB */
+  uint32_t compile_seconds; /* CPU seconds of a child; 0: GW_COMPILE_DEFAULT_SECONDS */
+  uint64_t compile_memory;  /* bytes of address space of a child; 0: GW_COMPILE_DEFAULT_MEMORY */
 };
 
 /* Process-wide set-up: trap signal handlers are installed by the first engine. The compiler is not loaded yet. */
@@ -78,9 +81,9 @@ bool gw_module_compile(struct gw_module *module, struct gw_error *err);
 /* A module with its machine code from a file that gw_module_make_artifact made, for this build, CPU, gas and schedule; code that
  * others made runs with all rights of this process. The compiler is not needed. */
 struct gw_module *gw_module_open_artifact(struct gw_engine *engine, const char *path, struct gw_error *err);
-/* Compiles, and appends the artifact to *out; `cpu`: "x86-64-v2" to "x86-64-v4", or NULL for this machine's. */
-struct buffer;
-bool gw_module_make_artifact(struct gw_module *module, const char *cpu, struct buffer *out, struct gw_error *err);
+/* Compiles for `cpu` ("x86-64-v2" to "x86-64-v4", or NULL for this machine's): the artifact's bytes, which the caller frees, or
+ * NULL. Thread-safe. */
+void *gw_module_make_artifact(struct gw_module *module, const char *cpu, size_t *size, struct gw_error *err);
 struct gw_module *gw_module_retain(struct gw_module *module);
 void gw_module_release(struct gw_module *module);
 /* The decoded form, valid as long as the module. */

@@ -15,7 +15,7 @@
 #include <xxhash.h>
 
 static const char magic[] = "GASWORKS";
-enum { MAGIC_SIZE = sizeof magic - 1 };
+_Static_assert(sizeof magic == ARTIFACT_MAGIC_SIZE + 1, "with NUL");
 
 enum section_id { SECTION_FACTS, SECTION_OFFSETS, SECTION_MODULE, SECTION_IMAGE, SECTION_COUNT };
 
@@ -30,7 +30,7 @@ struct section {
 
 /* Everything is little-endian, as the code is. */
 struct header {
-  char magic[MAGIC_SIZE];
+  char magic[ARTIFACT_MAGIC_SIZE];
   uint32_t version, header_size;
   struct artifact_key key;
   uint32_t n_funcs, n_types;
@@ -112,7 +112,7 @@ void artifact_build(const struct module *m, const struct artifact_key *key, cons
                      .code_size = image->code_size,
                      .has_exceptions = m->has_exceptions};
   size_t start = out->size;
-  memcpy(h.magic, magic, MAGIC_SIZE);
+  memcpy(h.magic, magic, ARTIFACT_MAGIC_SIZE);
   buffer_append(out, &h, sizeof h);
   for (int i = 0; i < SECTION_COUNT; i++) {
     size_t at = out->size;
@@ -148,7 +148,9 @@ void artifact_sign(struct buffer *artifact, const uint8_t secret[64]) {
 
 /* --- checking ------------------------------------------------------------------------------------------------------------ */
 
-bool artifact_is(const void *bytes, size_t size) { return size >= MAGIC_SIZE && memcmp(bytes, magic, MAGIC_SIZE) == 0; }
+bool artifact_is(const void *bytes, size_t size) {
+  return size >= ARTIFACT_MAGIC_SIZE && memcmp(bytes, magic, ARTIFACT_MAGIC_SIZE) == 0;
+}
 
 static bool damaged(struct gw_error *err, const char *where) {
   return error_set(err, GW_ERROR_ARTIFACT, "the artifact is damaged: its %s", where);

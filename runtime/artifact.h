@@ -16,7 +16,7 @@
 #include "instrument/cost.h"
 #include "runtime/code.h"
 
-enum { ARTIFACT_VERSION = 1, ARTIFACT_CPU_SIZE = 64, ARTIFACT_KEY_HEX = 65 };
+enum { ARTIFACT_VERSION = 1, ARTIFACT_MAGIC_SIZE = 8, ARTIFACT_CPU_SIZE = 64, ARTIFACT_KEY_HEX = 65 };
 
 /* All that machine code depends on. Bytes between fields are zero, so keys compare with memcmp. */
 struct artifact_key {
@@ -48,7 +48,7 @@ void artifact_build(const struct module *m, const struct artifact_key *key, cons
 /* Appends a signature (Ed25519) to what artifact_build made. `secret` is libsodium's 64 bytes. */
 void artifact_sign(struct buffer *artifact, const uint8_t secret[64]);
 
-/* Whether `bytes` claim to be an artifact. */
+/* Whether `bytes` claim to be an artifact: the first ARTIFACT_MAGIC_SIZE tell. */
 bool artifact_is(const void *bytes, size_t size);
 
 /* One that has been checked: whole, of this version, build and CPU. Immutable. */

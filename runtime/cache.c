@@ -71,14 +71,14 @@ const char *cache_directory(const struct gw_cache *c) { return c->path; }
 
 static void entry_file(const char *name, char out[NAME_SIZE]) { snprintf(out, NAME_SIZE, "%s" SUFFIX, name); }
 
-static struct artifact *map_entry(struct gw_cache *c, const char *file, struct gw_error *err) {
+static struct artifact *map_entry(struct gw_cache *c, const char *file, bool is_use, struct gw_error *err) {
   int fd = openat(c->directory, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) {
-    error_set(err, GW_ERROR_NOT_FOUND, "cannot open %s/%s: %s", c->path, file, strerror(errno));
+    error_set(err, GW_ERROR_IO, "cannot open %s/%s: %s", c->path, file, strerror(errno));
     return NULL;
   }
   struct artifact *a = artifact_map(fd, err);
-  if (a) futimens(fd, (struct timespec[2]){{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}}); /* the time of its last use */
+  if (a && is_use) futimens(fd, (struct timespec[2]){{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}});
   close(fd);
   return a;
 }
@@ -88,7 +88,7 @@ struct artifact *cache_find(struct gw_cache *c, const struct artifact_key *key) 
   struct gw_error err = {0};
   artifact_key_hex(key, name);
   entry_file(name, file);
-  struct artifact *a = map_entry(c, file, &err);
+  struct artifact *a = map_entry(c, file, true, &err);
   bool is_it = a && memcmp(a->key, key, sizeof *key) == 0;
   if (is_it) return a;
   if (a || err.code == GW_ERROR_ARTIFACT) unlinkat(c->directory, file, 0);
@@ -99,13 +99,7 @@ struct artifact *cache_find(struct gw_cache *c, const struct artifact_key *key) 
 struct artifact *cache_open_entry(struct gw_cache *c, const struct cache_entry *entry, struct gw_error *err) {
   char file[NAME_SIZE];
   entry_file(entry->name, file);
-  int fd = openat(c->directory, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-  struct artifact *a = fd >= 0 ? artifact_map(fd, err) : NULL;
-  if (fd >= 0)
-    close(fd);
-  else
-    error_set(err, GW_ERROR_IO, "cannot open %s/%s: %s", c->path, file, strerror(errno));
-  return a;
+  return map_entry(c, file, false, err);
 }
 
 /* --- keeping within bounds --------------------------------------------------------------------------------------------- */

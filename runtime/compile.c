@@ -140,20 +140,22 @@ bool module_is_compiled(const struct gw_module *module) {
   return atomic_load_explicit(&module->codes[module->decoded.has_exceptions], memory_order_acquire) != NULL;
 }
 
-bool gw_module_make_artifact(struct gw_module *module, const char *cpu, struct buffer *out, struct gw_error *err) {
+void *gw_module_make_artifact(struct gw_module *module, const char *cpu, size_t *size, struct gw_error *err) {
   const struct compiler_ops *ops = compiler_load(err);
   struct artifact_options wanted = module_artifact_options(module->engine);
   struct artifact_key key;
   struct image image;
+  struct buffer artifact = {0};
   wanted.cpu = cpu;
-  if (!ops || !artifact_key(&key, module->digest, &wanted, err)) return false;
+  if (!ops || !artifact_key(&key, module->digest, &wanted, err)) return NULL;
   struct compile_options options = compile_options(module->engine, module->decoded.has_exceptions);
   options.cpu = cpu;
-  if (!ops->compile(&module->decoded, &options, &image, err)) return false;
-  artifact_build(&module->decoded, &key, &image, out);
+  if (!ops->compile(&module->decoded, &options, &image, err)) return NULL;
+  artifact_build(&module->decoded, &key, &image, &artifact);
   module->seconds = image.seconds;
   clear_image(&image);
-  return true;
+  *size = artifact.size;
+  return artifact.bytes;
 }
 
 char *gw_module_dump(struct gw_module *module, enum gw_dump kind, struct gw_error *err) {

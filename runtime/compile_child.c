@@ -16,8 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { DEFAULT_SECONDS = 600, LARGEST_SCHEDULE = 16384 };
-#define DEFAULT_MEMORY (UINT64_C(4) << 30)
+enum { LARGEST_SCHEDULE = 16384 };
 
 /* Files of one child, by the descriptor that each has there. */
 enum child_file { CHILD_MODULE, CHILD_ARTIFACT, CHILD_ERROR, CHILD_SCHEDULE, CHILD_FILES };
@@ -56,15 +55,14 @@ static bool place_files(posix_spawn_file_actions_t *actions, int fds[CHILD_FILES
   return true;
 }
 
+/* -1 with errno set. */
 static pid_t spawn(const struct gw_module *module, int fds[CHILD_FILES]) {
   const struct gw_engine_options *o = &module->engine->options;
-  uint32_t seconds = o->compile_seconds ? o->compile_seconds : DEFAULT_SECONDS;
-  uint64_t memory = o->compile_memory ? o->compile_memory : DEFAULT_MEMORY;
   char level[16], threads[16], limit_seconds[16], limit_memory[32];
   snprintf(level, sizeof level, "%u", o->opt_level);
   snprintf(threads, sizeof threads, "%u", o->threads);
-  snprintf(limit_seconds, sizeof limit_seconds, "%u", seconds);
-  snprintf(limit_memory, sizeof limit_memory, "%llu", (unsigned long long)memory);
+  snprintf(limit_seconds, sizeof limit_seconds, "%u", o->compile_seconds);
+  snprintf(limit_memory, sizeof limit_memory, "%llu", (unsigned long long)o->compile_memory);
   /* clang-format off */
   const char *argv[] = {"gasworks", "compile", "-", "--output", "-", "--nice",
                         "--optimize", level, "--gas", o->gas ? "on" : "off", "--schedule", "/proc/self/fd/3",
@@ -80,12 +78,13 @@ static pid_t spawn(const struct gw_module *module, int fds[CHILD_FILES]) {
   posix_spawnattr_init(&attributes);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
   posix_spawnattr_setsigmask(&attributes, &none); /* the server's threads block signals */
-  if (!place_files(&actions, fds) ||
-      posix_spawn(&pid, o->compiler_program, &actions, &attributes, (char *const *)argv, environment))
-    pid = -1;
+  int problem = place_files(&actions, fds)
+                    ? posix_spawn(&pid, o->compiler_program, &actions, &attributes, (char *const *)argv, environment)
+                    : errno;
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
-  return pid;
+  errno = problem;
+  return problem ? -1 : pid;
 }
 
 /* What the child said last, without the program's name before it. */
@@ -109,12 +108,11 @@ static bool explain(const struct gw_module *module, int status, int error_fd, st
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return true;
   int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   if (signal == SIGXCPU || signal == SIGKILL)
-    return error_set(err, GW_ERROR_COMPILE, "the compiler was ended after %u seconds of CPU time",
-                     o->compile_seconds ? o->compile_seconds : DEFAULT_SECONDS);
+    return error_set(err, GW_ERROR_COMPILE, "the compiler was ended after %u seconds of CPU time", o->compile_seconds);
   read_message(error_fd, message, sizeof message);
   if (strstr(message, "out of memory") || strstr(message, "bad_alloc"))
     return error_set(err, GW_ERROR_COMPILE, "the compiler needed more than %llu bytes of memory",
-                     (unsigned long long)(o->compile_memory ? o->compile_memory : DEFAULT_MEMORY));
+                     (unsigned long long)o->compile_memory);
   if (signal) return error_set(err, GW_ERROR_COMPILE, "the compiler crashed: %s", strsignal(signal));
   return error_set(err, GW_ERROR_COMPILE, "%s", message[0] ? message : "the compiler failed without saying why");
 }

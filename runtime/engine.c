@@ -32,6 +32,8 @@ struct gw_engine *gw_engine_create(const struct gw_engine_options *options, stru
   engine->options = *options;
   engine->schedule = options->schedule ? *options->schedule : *schedule_default();
   engine->options.schedule = &engine->schedule;
+  if (!options->compile_seconds) engine->options.compile_seconds = GW_COMPILE_DEFAULT_SECONDS;
+  if (!options->compile_memory) engine->options.compile_memory = GW_COMPILE_DEFAULT_MEMORY;
   pthread_mutex_init(&engine->children_lock, NULL);
   return engine;
 }

@@ -59,7 +59,9 @@ static bool make(struct compile *c, struct gw_error *err) {
   if (ok) c->engine = gw_engine_create(&options, err);
   if (c->engine) c->module = gw_module_create(c->engine, bytes.bytes, bytes.size, err);
   buffer_clear(&bytes);
-  return c->module && gw_module_make_artifact(c->module, c->cpu, &c->artifact, err);
+  if (c->module) c->artifact.bytes = gw_module_make_artifact(c->module, c->cpu, &c->artifact.size, err);
+  c->artifact.capacity = c->artifact.size;
+  return c->artifact.bytes != NULL;
 }
 
 static bool sign(struct compile *c, struct gw_error *err) {

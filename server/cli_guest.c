@@ -1,13 +1,13 @@
 #include "server/cli_guest.h"
 
 #include "base/error.h"
-#include "runtime/artifact.h"
-#include "server/cli_cache.h"
-#include "server/cli_progress.h"
 #include "frontend/types.h"
 #include "runtime/abort.h"
+#include "runtime/artifact.h"
 #include "runtime/store.h"
+#include "server/cli_cache.h"
 #include "server/cli_gas.h"
+#include "server/cli_progress.h"
 #include "server/cli_values.h"
 
 #include <stdio.h>
@@ -110,7 +110,7 @@ static bool open_cache(struct guest *g, struct gw_error *err) {
 }
 
 static bool is_artifact_file(const char *path) {
-  char start[8];
+  char start[ARTIFACT_MAGIC_SIZE];
   FILE *file = strcmp(path, "-") == 0 ? NULL : fopen(path, "rb");
   size_t n = file ? fread(start, 1, sizeof start, file) : 0;
   if (file) fclose(file);

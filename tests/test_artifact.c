@@ -70,7 +70,9 @@ static struct buffer make_artifact(const struct gw_engine_options *options, cons
   struct gw_module *module = wat_module(engine, text);
   struct buffer artifact = {0};
   struct gw_error err = {0};
-  if (!gw_module_make_artifact(module, cpu, &artifact, &err)) fail_msg("%s", err.message);
+  artifact.bytes = gw_module_make_artifact(module, cpu, &artifact.size, &err);
+  artifact.capacity = artifact.size;
+  if (!artifact.bytes) fail_msg("%s", err.message);
   gw_module_release(module);
   gw_engine_destroy(engine);
   return artifact;

@@ -1,7 +1,6 @@
 /* Files of functions (`serve --bundles`): each sees its own, only to read, and leaves no descriptor behind. */
+#include "tests/host_fds.h"
 #include "tests/http_client.h"
-
-#include <dirent.h>
 
 #define WASI(name, type) "(import \"wasi_snapshot_preview1\" \"" name "\" (func $" name " " type " (result i32)))"
 /* Replies what the first 100 bytes of a file are, or a byte: A and the errno of opening it. Traps behind the opening when
@@ -66,14 +65,6 @@ static void expect_errno(uint16_t port, const char *path, int code) {
   struct reply r = call(port, path);
   assert_int_equal((unsigned char)r.body[0], 'A' + code);
   reply_clear(&r);
-}
-
-static int count_host_fds(void) {
-  DIR *fds = opendir("/proc/self/fd");
-  int n = 0;
-  while (readdir(fds)) n++;
-  closedir(fds);
-  return n;
 }
 
 static void test_bundles(void **state) {

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* renameat2 */
 #include "runtime/wasi.h"
 
+#include "tests/host_fds.h"
 #include "tests/fake_guest.h"
 
 #include <setjmp.h>
@@ -9,7 +10,6 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -117,14 +117,6 @@ static void expect_content(uint32_t fd, const char *text) {
 }
 
 static uint32_t call_path(const char *function, const char *path) { return CALL(function, ROOT, NAME, guest_put(NAME, path)); }
-
-static int count_host_fds(void) {
-  DIR *fds = opendir("/proc/self/fd");
-  int n = 0;
-  while (readdir(fds)) n++;
-  closedir(fds);
-  return n;
-}
 
 /* --- files -------------------------------------------------------------------------------------------------------- */
 
