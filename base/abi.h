@@ -11,6 +11,7 @@
 #ifndef BASE_ABI_H
 #define BASE_ABI_H
 
+#include "base/exec_offset.h"
 #include "gasworks/error.h"
 #include "gasworks/value.h"
 
@@ -27,8 +28,13 @@ enum { EXEC_ADDRESS_SPACE = 256 };
 struct exec_ctx {
   int64_t gas;                 /* left in the current slice; negative: exhausted */
   struct exception *exception; /* thrown and not yet caught: the caller looks after every call that may throw */
+  void (*exhausted)(void);     /* what checks call when the counter is negative (runtime/exhausted.h) */
+  struct exec_ctx *self;
   _Alignas(16) union gw_value results[ABI_MAX_RESULTS];
 };
+
+_Static_assert(offsetof(struct exec_ctx, exhausted) == EXEC_EXHAUSTED && offsetof(struct exec_ctx, self) == EXEC_SELF,
+               "as assembly has it");
 
 /* A thrown exception, and what an exnref points to. helpers->throw_new makes one and exec->exception point to it; the thrower
  * fills in the values, which never change from then on. */
@@ -57,10 +63,6 @@ struct table_ctx {
   void **entries;
   uint64_t size;
 };
-
-/* A helper that leaves all general registers but r11 to its caller: code that calls it only in cold places keeps what it works
- * with where it is. */
-#define PRESERVES_REGISTERS __attribute__((preserve_most))
 
 struct helpers {
 #define HELPER(id, result, params, sig, flags) result(*id) params;

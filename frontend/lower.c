@@ -163,6 +163,7 @@ static LLVMValueRef add_function(struct lower *l, const char *name, LLVMTypeRef 
   add_attribute(l, func, LLVMAttributeFunctionIndex, "nounwind", 0);
   /* The producer inlined already, and a fault's function is found from its address. */
   add_attribute(l, func, LLVMAttributeFunctionIndex, "noinline", 0);
+  add_attribute(l, func, LLVMAttributeFunctionIndex, "noredzone", 0); /* checks call from the middle of leaves, too */
   /* A fault must happen at an address of ours: neither calls to libc (memcpy for a copy loop) nor a frame that
    * jumps over the stack's guard page. */
   add_string_attribute(l, func, "no-builtins", "");

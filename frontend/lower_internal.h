@@ -7,7 +7,7 @@
 
 #include <llvm-c/Core.h>
 
-enum { TAIL_CC = 18, PRESERVE_MOST_CC = 14 };
+enum { TAIL_CC = 18 };
 
 /* What a memory access touches. Kinds never alias one another; told to LLVM as TBAA siblings. */
 enum alias { ALIAS_GUEST, ALIAS_GLOBAL, ALIAS_TABLE, ALIAS_ENTRY, ALIAS_EXEC, ALIAS_COUNT };

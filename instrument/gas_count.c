@@ -252,6 +252,7 @@ bool gas_recognise_loop(struct gas_pass *p, struct loop *loop, uint32_t header) 
   if (!loop->latch || !collect_body(p, loop)) return false;
   for (uint32_t i = 0; i < loop->n_body; i++)
     if (!inspect_block(p, loop, loop->body[i])) return false;
+  loop->most = CHUNK_GAS / (loop->worst_price ? loop->worst_price : 1);
   return recognise_count(p, loop) && may_be_vectorised(p, loop);
 }
 
@@ -331,4 +332,15 @@ LLVMValueRef gas_build_iterations(struct gas_pass *p, const struct count *c, LLV
     d = LLVMBuildUDiv(builder, d, lower_i64(&p->l, step), "");
   }
   return LLVMBuildAdd(builder, d, lower_i64(&p->l, 1), "k");
+}
+
+LLVMValueRef gas_build_limit(struct gas_pass *p, const struct count *c, LLVMValueRef start, LLVMValueRef k) {
+  LLVMBuilderRef builder = p->l.builder;
+  LLVMTypeRef type = LLVMTypeOf(c->bound);
+  uint64_t back = c->step + (includes_equality(c->going_on) ? (goes_up(c) ? 1 : UINT64_MAX) : 0);
+  if (c->is_32) k = LLVMBuildTrunc(builder, k, p->l.i32, "");
+  LLVMValueRef way = LLVMBuildMul(builder, k, LLVMConstInt(type, c->is_32 ? (uint32_t)c->step : c->step, false), "");
+  uint64_t offset = c->offset - back;
+  way = LLVMBuildAdd(builder, way, LLVMConstInt(type, c->is_32 ? (uint32_t)offset : offset, false), "");
+  return LLVMBuildAdd(builder, start, way, "");
 }

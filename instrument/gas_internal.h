@@ -42,10 +42,10 @@ bool gas_is_marker(const struct gas_pass *p, LLVMValueRef v);
 uint64_t gas_marker_price(LLVMValueRef marker);
 /* Whether a call may read or change exec->gas. */
 bool gas_is_call(const struct gas_pass *p, LLVMValueRef v);
-/* counter -= amount (i64), at the builder's position. Returns what is left. */
-LLVMValueRef gas_subtract(struct gas_pass *p, LLVMValueRef amount);
-/* Ends the builder's block: goes to `next`, by way of the runtime if `left` is negative. */
-void gas_build_check(struct gas_pass *p, LLVMValueRef left, LLVMBasicBlockRef next);
+/* counter -= amount (i64), at the builder's position. */
+void gas_subtract(struct gas_pass *p, LLVMValueRef amount);
+/* The same, and calls the runtime if nothing is left. */
+void gas_build_check(struct gas_pass *p, LLVMValueRef amount);
 void gas_weigh_unlikely(struct gas_pass *p, LLVMValueRef branch);
 
 /* Pays the function's counted loops in chunks (gas_loop.c); what it converted has no check marker any more. */
@@ -53,6 +53,9 @@ void gas_convert_loops(struct gas_pass *p);
 
 /* Moves markers down to where paths part (gas_sink.c). */
 void gas_sink_markers(struct gas_pass *p);
+
+/* Phis at `to` take what came from `old` from `new`. LLVM's C interface cannot change a source, so they are made anew. */
+void gas_replace_sources(struct gas_pass *p, LLVMBasicBlockRef to, LLVMBasicBlockRef old, LLVMBasicBlockRef new);
 
 /* Writes the counter back where somebody may look and it has changed, and takes it anew after calls (gas_spill.c). */
 void gas_spill_counter(struct gas_pass *p);

@@ -5,10 +5,11 @@
 #include "instrument/gas_internal.h"
 
 enum {
-  MAX_BODY = 16,          /* blocks of a loop that is converted */
-  MAX_INSTRUCTIONS = 400, /* of its body */
-  MAX_PRICE = 1 << 28,    /* of an iteration: k * price stays within 64 bits */
-  MAX_OFFSET_STEPS = 64,  /* additions of constants followed back to the phi */
+  MAX_BODY = 16,              /* blocks of a loop that is converted */
+  MAX_INSTRUCTIONS = 400,     /* of its body */
+  CHUNK_GAS = 1 << 20,        /* of iterations that run without a look */
+  MAX_PRICE = CHUNK_GAS / 16, /* of an iteration */
+  MAX_OFFSET_STEPS = 64,      /* additions of constants followed back to the phi */
 };
 #define MAX_DISTANCE (1ull << 32) /* of 64-bit counters */
 
@@ -27,6 +28,7 @@ struct loop {
   uint32_t n_body, n_instructions;
   struct count count;
   uint64_t price, worst_price; /* of every iteration; with all conditional parts */
+  uint64_t most;               /* iterations in a chunk */
   LLVMValueRef marker;
 };
 
@@ -36,5 +38,7 @@ bool gas_loop_has(const struct gas_pass *p, const struct loop *loop, LLVMBasicBl
 
 /* Builds k for the phi's value `start`, and, where exact is not NULL, whether it is exact. In 64 bits. */
 LLVMValueRef gas_build_iterations(struct gas_pass *p, const struct count *c, LLVMValueRef start, LLVMValueRef *exact);
+/* Builds a bound with which the loop goes round k times. */
+LLVMValueRef gas_build_limit(struct gas_pass *p, const struct count *c, LLVMValueRef start, LLVMValueRef k);
 
 #endif

@@ -11,6 +11,8 @@
 #include "base/abi.h"
 #include "instrument/gas_internal.h"
 
+#include <string.h>
+
 bool gas_is_marker(const struct gas_pass *p, LLVMValueRef v) {
   if (LLVMGetInstructionOpcode(v) != LLVMCall) return false;
   LLVMValueRef callee = LLVMGetCalledValue(v);
@@ -22,14 +24,19 @@ uint64_t gas_marker_price(LLVMValueRef marker) { return LLVMConstIntGetZExtValue
 bool gas_is_call(const struct gas_pass *p, LLVMValueRef v) {
   if (LLVMGetInstructionOpcode(v) != LLVMCall || gas_is_marker(p, v)) return false;
   LLVMValueRef callee = LLVMGetCalledValue(v);
+  if (LLVMIsAInlineAsm(callee)) return false; /* a check */
   return !LLVMIsAFunction(callee) || LLVMGetIntrinsicID(callee) == 0;
 }
 
-LLVMValueRef gas_subtract(struct gas_pass *p, LLVMValueRef amount) {
+void gas_subtract(struct gas_pass *p, LLVMValueRef amount) {
   LLVMValueRef left = LLVMBuildLoad2(p->l.builder, p->l.i64, p->counter, "");
   left = LLVMBuildSub(p->l.builder, left, amount, "");
   LLVMBuildStore(p->l.builder, left, p->counter);
-  return left;
+}
+
+static void add_call_attribute(const struct lower *l, LLVMValueRef call, const char *name, uint64_t value) {
+  unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
+  LLVMAddCallSiteAttribute(call, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(l->context, kind, value));
 }
 
 void gas_weigh_unlikely(struct gas_pass *p, LLVMValueRef branch) {
@@ -39,30 +46,33 @@ void gas_weigh_unlikely(struct gas_pass *p, LLVMValueRef branch) {
   LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(c, "prof", 4), LLVMMetadataAsValue(c, LLVMMDNodeInContext2(c, fields, 3)));
 }
 
-void gas_build_check(struct gas_pass *p, LLVMValueRef left, LLVMBasicBlockRef next) {
+#define STRING(x) #x
+#define NUMBER(x) STRING(x)
+
+void gas_build_check(struct gas_pass *p, LLVMValueRef amount) {
+  static const char text[] = "subq $2, $0\n\tjs 2f\n1:\n\t.subsection 1\n2:\n\tmovq $0, %gs:0\n\tcallq *%gs:" NUMBER(
+      EXEC_EXHAUSTED) "\n\t.long 1b-.\n\tmovq %gs:0, $0\n\tjmp 1b\n\t.previous";
+  static const char constraints[] = "=r,0,e,~{flags}";
   struct lower *l = &p->l;
-  LLVMValueRef is_negative = LLVMBuildICmp(l->builder, LLVMIntSLT, left, LLVMConstNull(l->i64), "");
-  LLVMBasicBlockRef exhausted = LLVMAppendBasicBlockInContext(l->context, p->func, "exhausted");
-  gas_weigh_unlikely(p, LLVMBuildCondBr(l->builder, is_negative, exhausted, next));
-  LLVMPositionBuilderAtEnd(l->builder, exhausted);
-  LLVMValueRef call = lower_call_helper(l, p->vmctx, HELPER_OFFSET_gas_exhausted, helper_signature_gas_exhausted, NULL);
-  LLVMSetInstructionCallConv(call, PRESERVE_MOST_CC);
-  LLVMBuildBr(l->builder, next);
+  bool is_small = LLVMIsAConstantInt(amount) && LLVMConstIntGetZExtValue(amount) <= INT32_MAX;
+  if (!is_small) gas_subtract(p, amount);
+  LLVMTypeRef params[2] = {l->i64, l->i64}, type = LLVMFunctionType(l->i64, params, 2, false);
+  LLVMValueRef check = LLVMGetInlineAsm(type, text, sizeof text - 1, constraints, sizeof constraints - 1, true, false,
+                                        LLVMInlineAsmDialectATT, false);
+  LLVMValueRef args[2] = {LLVMBuildLoad2(l->builder, l->i64, p->counter, ""), is_small ? amount : LLVMConstNull(l->i64)};
+  LLVMValueRef left = LLVMBuildCall2(l->builder, type, check, args, 2, "");
+  add_call_attribute(l, left, "nounwind", 0);
+  add_call_attribute(l, left, "memory", 3 << 2); /* reads and writes what is inaccessible to the code around it */
+  LLVMBuildStore(l->builder, left, p->counter);
 }
 
-/* A check marker is followed by the branch that ends its block: that becomes the check. */
 static void expand_marker(struct gas_pass *p, LLVMValueRef marker) {
   LLVMBuilderRef builder = p->l.builder;
   LLVMPositionBuilderBefore(builder, marker);
-  LLVMValueRef left = gas_subtract(p, LLVMGetOperand(marker, 0));
-  if (LLVMGetCalledValue(marker) == p->charge_check) {
-    LLVMBasicBlockRef block = LLVMGetInstructionParent(marker);
-    LLVMValueRef branch = LLVMGetBasicBlockTerminator(block);
-    LLVMBasicBlockRef next = LLVMGetSuccessor(branch, 0);
-    LLVMInstructionEraseFromParent(branch);
-    LLVMPositionBuilderAtEnd(builder, block);
-    gas_build_check(p, left, next);
-  }
+  if (LLVMGetCalledValue(marker) == p->charge_check)
+    gas_build_check(p, LLVMGetOperand(marker, 0));
+  else
+    gas_subtract(p, LLVMGetOperand(marker, 0));
   LLVMInstructionEraseFromParent(marker);
 }
 
@@ -71,9 +81,7 @@ static void expand_markers(struct gas_pass *p) {
     for (LLVMValueRef v = LLVMGetFirstInstruction(b), next; v; v = next) {
       next = LLVMGetNextInstruction(v);
       if (!gas_is_marker(p, v)) continue;
-      bool ends_block = LLVMGetCalledValue(v) == p->charge_check;
       expand_marker(p, v);
-      if (ends_block) break; /* the terminator has been replaced */
     }
 }
 

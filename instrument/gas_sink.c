@@ -113,8 +113,7 @@ static uint32_t find_ways(const struct gas_pass *p, LLVMBasicBlockRef block, str
   return n_gaining > 0 && n_losing <= n_gaining ? n : 0;
 }
 
-/* Phis at `to` take what came from `old` from `new`; LLVM's C interface cannot change a source, so they are made anew. */
-static void replace_sources(struct gas_pass *p, LLVMBasicBlockRef to, LLVMBasicBlockRef old, LLVMBasicBlockRef new) {
+void gas_replace_sources(struct gas_pass *p, LLVMBasicBlockRef to, LLVMBasicBlockRef old, LLVMBasicBlockRef new) {
   for (LLVMValueRef v = LLVMGetFirstInstruction(to), next; v && LLVMIsAPHINode(v); v = next) {
     next = LLVMGetNextInstruction(v);
     LLVMPositionBuilderBefore(p->l.builder, v);
@@ -154,7 +153,7 @@ static LLVMValueRef charge_way(struct gas_pass *p, LLVMBasicBlockRef from, const
     LLVMPositionBuilderAtEnd(builder, last);
   }
   LLVMBuildBr(builder, way->to);
-  replace_sources(p, way->to, from, last);
+  gas_replace_sources(p, way->to, from, last);
   return moved;
 }
 

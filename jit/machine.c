@@ -15,6 +15,7 @@ static void find_host(void) {
   LLVMInitializeX86Target();
   LLVMInitializeX86TargetMC();
   LLVMInitializeX86AsmPrinter();
+  LLVMInitializeX86AsmParser(); /* of gas checks */
   /* Producers count loops in wrapping 32 bits, often up to zero. Widened to 64 bits such a counter needs a mask, its trip count
    * is no longer known, and the loop is not vectorised. LLVM has no other switch for it.
    * And division in 128 bits, by which LLVM counts the iterations of some loops, is code: there is no libgcc to call. */

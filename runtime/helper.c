@@ -3,6 +3,7 @@
  * Order in every one: bounds (64-bit, nothing can wrap), then gas for the size of the work, then the work. Only the last has
  * an effect, so a trap or a lack of gas leaves everything as it was. */
 #include "frontend/types.h"
+#include "runtime/exhausted.h"
 #include "runtime/instance.h"
 #include "runtime/record.h"
 
@@ -76,7 +77,10 @@ static void helper_trap(struct vmctx *vmctx, uint32_t trap, uint32_t func) {
   trap_raise(store, trap, 0);
 }
 
-static PRESERVES_REGISTERS void helper_gas_exhausted(struct vmctx *vmctx) { charge(vmctx->instance->store, 0, CALLER); }
+void gas_exhausted(struct exec_ctx *exec, uintptr_t pc) {
+  struct gw_store *store = (struct gw_store *)(void *)((char *)exec - offsetof(struct gw_store, exec));
+  charge(store, 0, pc);
+}
 
 static void helper_host_call(struct vmctx *vmctx, uint32_t func, union gw_value *values) {
   struct gw_instance *instance = vmctx->instance;

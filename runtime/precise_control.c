@@ -4,6 +4,7 @@
  * functions find all of it. What may trap, throw or yield in the runtime's helpers notes pc first. */
 #include "base/error.h"
 #include "frontend/types.h"
+#include "runtime/exhausted.h"
 #include "runtime/precise_private.h"
 
 #include <errno.h>
@@ -30,7 +31,7 @@ _Noreturn void precise_trap_access(const struct precise_insn *pc, struct gw_stor
 HANDLER(do_charge) {
   if (__builtin_expect((store->exec.gas -= (int64_t)pc->imm) < 0, 0)) {
     NOTE_PLACE;
-    runtime_helpers.gas_exhausted(vmctx);
+    gas_exhausted(vmctx->exec, 0);
   }
   NEXT;
 }

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "runtime/exception.h"
+#include "runtime/exhausted.h"
 #include "runtime/gs_base.h"
 #include "runtime/instance.h"
 
@@ -21,6 +22,11 @@ enum {
   STACK_FACTOR = 16, /* native bytes for each byte of logical depth: unoptimised frames stay below */
 };
 
+static void (*exhausted_for_cpu(void))(void) {
+  if (__builtin_cpu_supports("avx512bw")) return gas_exhausted_avx512;
+  return __builtin_cpu_supports("avx") ? gas_exhausted_avx : gas_exhausted_sse;
+}
+
 struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store_options *options, struct gw_error *err) {
   if (!trap_handlers_install(err)) return NULL;
   struct gw_store *store = calloc(1, sizeof *store);
@@ -30,6 +36,8 @@ struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store
   }
   store->engine = engine;
   store->schedule = &engine->schedule;
+  store->exec.self = &store->exec;
+  store->exec.exhausted = exhausted_for_cpu();
   if (options) store->options = *options;
   if (!store->options.max_depth) store->options.max_depth = DEFAULT_DEPTH;
   if (store->options.max_depth > MAX_DEPTH) store->options.max_depth = MAX_DEPTH;

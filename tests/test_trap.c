@@ -53,8 +53,9 @@ static const char text[] =
     "  (func $get (export \"get\") (result i32) (global.get $g))"
     "  (func $forever (export \"forever\") (loop $l (br $l)))"
     "  (func $count (export \"count\") (param i32) (result i32) (local i32)"
-    "    (loop $l"
+    "    (loop $l" /* with a way out of its middle, so that it looks in every iteration */
     "      (local.set 1 (i32.add (local.get 1) (i32.const 3)))"
+    "      (if (i32.eq (local.get 1) (i32.const -1)) (then (return (i32.const 0))))"
     "      (i32.store (i32.const 0) (local.get 1))"
     "      (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))"
     "    (local.get 1)))";

@@ -209,37 +209,41 @@ static int compare_words(const void *a, const void *b) { return strcmp(a, b); }
 
 struct words {
   char at[MAX_MNEMONICS][24];
-  size_t n;
+  size_t n, n_wide; /* n_wide: on registers of 32 bytes and more */
 };
 
 /* Mnemonics of the instructions on vector registers in an innermost loop that ends at line `last`; none where no such loop ends.
  */
 static void find_vectors(const struct listing *l, size_t last, struct words *w) {
   size_t first = jump_back(l, last);
-  w->n = 0;
+  w->n = w->n_wide = 0;
   if (first == SIZE_MAX || loop_has_jump_back(l, first, last)) return;
   for (size_t i = first; i <= last && w->n < MAX_MNEMONICS; i++) {
     char *word = w->at[w->n];
-    if (strstr(l->lines[i], "mm") && sscanf(l->lines[i], " %23s", word) == 1 && word[0] == 'v') w->n++;
+    if (!strstr(l->lines[i], "mm") || sscanf(l->lines[i], " %23s", word) != 1 || word[0] != 'v') continue;
+    w->n_wide += strstr(l->lines[i], "ymm") || strstr(l->lines[i], "zmm");
+    w->n++;
   }
 }
 
-/* Those of the hot loop, sorted, a space behind each. It is the first one with at least half as many of them as any: behind it
- * come what is left of the last round, and, metered, a copy for chunks that a limit cuts short. */
+/* Those of the hot loop, sorted, each once (how many iterations are interleaved may differ), a space behind each. It is the one
+ * with the most of them on wide registers; others do what is left of its last round. */
 static void list_vectors(struct gw_module *module, const char *name, struct buffer *out) {
   const struct export *e = module_find_export(gw_module_decoded(module), name, strlen(name));
   assert_non_null(e);
   struct listing l = list_function(module, e->index);
   struct words w = {.n = 0};
-  size_t most = 0, last = 0;
+  size_t most = 0, hot = 0;
   for (size_t i = 0; i < l.n; i++) {
     find_vectors(&l, i, &w);
-    if (w.n > most) most = w.n;
+    if (w.n_wide <= most) continue;
+    most = w.n_wide;
+    hot = i;
   }
-  do find_vectors(&l, last++, &w);
-  while (last < l.n && (w.n == 0 || 2 * w.n < most));
+  find_vectors(&l, hot, &w);
   qsort(w.at, w.n, sizeof w.at[0], compare_words);
-  for (size_t i = 0; i < w.n; i++) buffer_format(out, "%s ", w.at[i]);
+  for (size_t i = 0; i < w.n; i++)
+    if (i == 0 || strcmp(w.at[i], w.at[i - 1]) != 0) buffer_format(out, "%s ", w.at[i]);
   buffer_append(out, "", 1);
   free(l.text);
 }

@@ -1,0 +1,16 @@
+/* What checks of compiled code call when the counter is negative. */
+#ifndef RUNTIME_EXHAUSTED_H
+#define RUNTIME_EXHAUSTED_H
+
+#include "base/abi.h"
+
+/* For exec_ctx.exhausted; which one depends on the vector registers that the CPU has (exhausted_x86_64.S). */
+void gas_exhausted_sse(void);
+void gas_exhausted_avx(void);
+void gas_exhausted_avx512(void);
+
+/* By the call of the runtime proper: takes the next slice, may let others run first, or ends the invocation. `pc` is the place in
+ * guest code, 0 if it is noted already. */
+void gas_exhausted(struct exec_ctx *exec, uintptr_t pc);
+
+#endif
