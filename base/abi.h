@@ -1,7 +1,8 @@
 /* The machine interface between compiled code and the runtime. The layout stands here once; lowering reads it
  * through offsetof, the runtime uses it as C.
  *
- * Internal calling convention (LLVM `tailcc`), for a Wasm function type [p...] -> [r...]:
+ * Internal calling convention, for a Wasm function type [p...] -> [r...], that of C, or LLVM's `tailcc` where a module of the
+ * store has tail calls:
  *   r f(struct vmctx *vmctx, int32_t depth, p...)     one result
  *   void f(...)                                       no result, or several: those are stored to exec->results[0..]
  * `depth` is what is left of the logical stack, in bytes of the deterministic frame cost. References are pointers.

@@ -184,7 +184,7 @@ static LLVMValueRef declare_function(struct lower *l, uint32_t index) {
   char name[32];
   snprintf(name, sizeof name, func->import == NO_INDEX ? LOWER_FUNC "%u" : LOWER_IMPORT "%u", index);
   LLVMValueRef value = add_function(l, name, l->func_types[func->type]);
-  LLVMSetFunctionCallConv(value, TAIL_CC);
+  LLVMSetFunctionCallConv(value, lower_convention(l));
   if (lower_checks_gas_at_entry(func)) add_string_attribute(l, value, GAS_CHECKS, "");
   add_attribute(l, value, 1, "nonnull", 0);
   add_attribute(l, value, 1, "noundef", 0);
@@ -240,7 +240,7 @@ static void lower_entry(struct lower *l, uint32_t type_index, struct arena *aren
   for (uint32_t i = 0; i < type->n_params; i++)
     args[i + 2] = LLVMBuildLoad2(l->builder, lower_type(l, type->params[i]), slot(l, values, i), "");
   LLVMValueRef call = LLVMBuildCall2(l->builder, l->func_types[type_index], LLVMGetParam(func, 2), args, type->n_params + 2, "");
-  LLVMSetInstructionCallConv(call, TAIL_CC);
+  LLVMSetInstructionCallConv(call, lower_convention(l));
   if (type->n_results == 1) {
     LLVMBuildStore(l->builder, call, values);
   } else {

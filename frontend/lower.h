@@ -15,7 +15,7 @@
 
 struct lower_options {
   bool gas;                        /* emit charge markers (instrument/gas.h) */
-  bool exceptions;                 /* look for a pending exception after calls */
+  uint32_t dialect;                /* DIALECT_* */
   const struct schedule *schedule; /* prices of the markers */
   struct gas_blocks *blocks;       /* to be filled when the runtime wants a profile, or NULL */
 };

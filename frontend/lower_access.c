@@ -111,7 +111,7 @@ static void call(struct lower_func *f, uint32_t type_index, struct callee callee
   args[1] = is_tail ? LLVMGetParam(f->value, 1) : f->depth;
   if (is_tail) lower_profile_leave(f);
   LLVMValueRef v = LLVMBuildCall2(l->builder, l->func_types[type_index], callee.code, args, type->n_params + 2, "");
-  LLVMSetInstructionCallConv(v, TAIL_CC);
+  LLVMSetInstructionCallConv(v, lower_convention(l));
   if (is_tail) {
     return_call(f, type, v);
     return;

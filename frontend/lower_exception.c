@@ -2,7 +2,7 @@
  *
  * A thrown exception is exec->exception until a clause takes it; NULL means that none is pending. Whoever called looks, and
  * branches to the handler of the innermost try around the call, or returns: a load and a branch that is never taken, and
- * nothing at all in modules that are compiled without (lower_options.exceptions). Calls of leaves are not looked after.
+ * nothing at all in modules that are compiled without (DIALECT_EXCEPTIONS). Calls of leaves are not looked after.
  *
  * A handler is a chain of blocks, one per clause, that compare the exception's tag with those of the instance. What no clause
  * takes goes to the handler around it. For try_table all of it is made when the construct opens, as clauses are branches to
@@ -77,7 +77,7 @@ static void weigh_unlikely(const struct lower *l, LLVMValueRef branch) {
 
 void lower_check_exception(struct lower_func *f) {
   const struct lower *l = f->l;
-  if (!l->options->exceptions) return;
+  if (!(l->options->dialect & DIALECT_EXCEPTIONS)) return;
   LLVMValueRef is_pending = LLVMBuildIsNotNull(l->builder, load_pending(f), "");
   LLVMBasicBlockRef handler = handler_within(f, f->n_controls), next = lower_new_block(f, "");
   weigh_unlikely(l, LLVMBuildCondBr(l->builder, is_pending, handler, next));

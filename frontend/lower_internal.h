@@ -7,7 +7,7 @@
 
 #include <llvm-c/Core.h>
 
-enum { TAIL_CC = 18 };
+enum { C_CC = 0, TAIL_CC = 18 };
 
 /* What a memory access touches. Kinds never alias one another; told to LLVM as TBAA siblings. */
 enum alias { ALIAS_GUEST, ALIAS_GLOBAL, ALIAS_TABLE, ALIAS_ENTRY, ALIAS_EXEC, ALIAS_COUNT };
@@ -98,6 +98,11 @@ LLVMValueRef lower_intrinsic2(const struct lower *l, const char *name, LLVMTypeR
 void lower_set_unoptimized(const struct lower *l, LLVMValueRef func);
 /* A function of the module, for calling or defining it. */
 LLVMValueRef lower_callee(struct lower *l, uint32_t index);
+
+/* The calling convention of Wasm functions. */
+static inline unsigned lower_convention(const struct lower *l) {
+  return l->options->dialect & DIALECT_TAIL_CALLS ? TAIL_CC : C_CC;
+}
 /* Calls helpers->ID through vmctx. `offset` and `signature` come from helper.def. */
 LLVMValueRef lower_call_helper(const struct lower *l, LLVMValueRef vmctx, size_t offset, const char *signature,
                                LLVMValueRef *args);

@@ -175,6 +175,13 @@ struct data_segment {
   uint32_t size;
 };
 
+/* What compiled functions that call one another must agree on; those of one store do (runtime/instance.c). */
+enum {
+  DIALECT_EXCEPTIONS = 1, /* callers look for an exception: some module has a tag or an instruction about exceptions */
+  DIALECT_TAIL_CALLS = 2, /* the calling convention guarantees tail calls, which costs every call something */
+  N_DIALECTS = 4,
+};
+
 /* Every count covers imports too, imports first. */
 struct module {
   struct arena arena;
@@ -198,7 +205,7 @@ struct module {
   uint32_t data_count;                   /* of the data count section, or NO_INDEX */
   struct name name;                      /* from the name section */
   size_t code_size;                      /* bytes of the code section */
-  bool has_exceptions;                   /* has a tag or an instruction about exceptions; filled by validation */
+  uint32_t dialect;                      /* DIALECT_* that its code must be in; filled by validation */
   const struct export **exports_by_name; /* sorted, n_exports of them; filled by validation */
 };
 
@@ -219,7 +226,7 @@ struct body_facts {
 void module_get_facts(const struct module *m, struct body_facts *facts);
 
 /* In place of module_validate for a module whose bodies were found valid before, with these facts: checks the rest. */
-bool module_validate_with(struct module *m, const struct body_facts *facts, bool has_exceptions, struct gw_error *err);
+bool module_validate_with(struct module *m, const struct body_facts *facts, uint32_t dialect, struct gw_error *err);
 
 /* Types of the operands right before the instruction at `offset` of the module, in function `func` of a valid module: fills
  * types[0..most) from the bottom of the stack, returns how many there are. Validates the body up to there. */

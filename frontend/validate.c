@@ -201,7 +201,7 @@ static bool check_datas(struct validator *v) {
 }
 
 static bool check_bodies(struct validator *v) {
-  v->m->has_exceptions = v->m->n_tags > 0;
+  v->m->dialect = v->m->n_tags > 0 ? DIALECT_EXCEPTIONS : 0;
   for (uint32_t i = v->m->n_imported_funcs; i < v->m->n_funcs; i++)
     if (!validate_body(v, i)) return false;
   return true;
@@ -230,12 +230,12 @@ bool module_validate(struct module *m, struct gw_error *err) {
   return ok;
 }
 
-bool module_validate_with(struct module *m, const struct body_facts *facts, bool has_exceptions, struct gw_error *err) {
+bool module_validate_with(struct module *m, const struct body_facts *facts, uint32_t dialect, struct gw_error *err) {
   struct gw_error unwanted = {0};
   struct validator v = {.m = m, .err = err ? err : &unwanted, .func = GW_NO_FUNC};
   bool ok = check_module(&v);
   validator_clear(&v);
-  m->has_exceptions = has_exceptions;
+  m->dialect = dialect;
   for (uint32_t i = 0; i < m->n_funcs; i++) {
     struct func *f = &m->funcs[i];
     f->max_stack = facts[i].max_stack;

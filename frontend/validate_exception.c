@@ -109,6 +109,6 @@ bool validate_exception(struct validator *v) {
   case OP_RETHROW: check_rethrow(v); break;
   default: return false;
   }
-  v->m->has_exceptions = true;
+  v->m->dialect |= DIALECT_EXCEPTIONS;
   return true;
 }

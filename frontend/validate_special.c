@@ -123,6 +123,7 @@ void apply_call(struct validator *v, const struct func_type *type, bool is_tail)
     push_list(v, type->n_results, type->results);
     return;
   }
+  v->m->dialect |= DIALECT_TAIL_CALLS;
   const struct frame *body = &v->frames[0];
   bool is_same = type->n_results == body->type.n_results;
   is_same = is_same && val_types_match(v->m, type->n_results, type->results, frame_results(body));

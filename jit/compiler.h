@@ -17,7 +17,7 @@ typedef void (*compile_progress)(void *env, uint64_t done, uint64_t total);
 struct compile_options {
   uint32_t opt_level;              /* 0..3 */
   bool gas;                        /* charge gas */
-  bool exceptions;                 /* look for a pending exception after calls; must be set if the module has_exceptions */
+  uint32_t dialect;                /* DIALECT_*; at least the module's */
   bool verify;                     /* run LLVM's verifier on what lowering and instrumentation made */
   uint32_t threads;                /* 0: one for each core that the process may use */
   const char *cpu;                 /* whose instructions to use, as LLVM calls it; NULL: this machine's */

@@ -35,7 +35,7 @@ struct header {
   struct artifact_key key;
   uint32_t n_funcs, n_types;
   uint64_t code_size, file_size; /* file_size: without the signature */
-  uint8_t has_exceptions, is_signed, reserved[6];
+  uint8_t dialect, is_signed, reserved[6];
   struct section sections[SECTION_COUNT];
   struct checksum checksum; /* of all before */
 };
@@ -67,7 +67,7 @@ bool artifact_key(struct artifact_key *key, const uint8_t digest[32], const stru
   memcpy(key->build, gasworks_build_id, sizeof key->build);
   key->opt_level = options->opt_level;
   key->gas = options->gas;
-  key->exceptions = options->exceptions;
+  key->dialect = (uint8_t)options->dialect;
   if (options->cpu && !cpu_is_known(options->cpu))
     return error_set(err, GW_ERROR_USAGE,
                      "cannot compile for CPU %.32s: x86-64-v2, x86-64-v3, x86-64-v4 and this machine's are known", options->cpu);
@@ -110,7 +110,7 @@ void artifact_build(const struct module *m, const struct artifact_key *key, cons
                      .n_funcs = m->n_funcs,
                      .n_types = m->n_types,
                      .code_size = image->code_size,
-                     .has_exceptions = m->has_exceptions};
+                     .dialect = (uint8_t)m->dialect};
   size_t start = out->size;
   memcpy(h.magic, magic, ARTIFACT_MAGIC_SIZE);
   buffer_append(out, &h, sizeof h);
@@ -226,7 +226,7 @@ bool artifact_check(const void *bytes, size_t size, struct artifact *a, struct g
   a->module_size = h->sections[SECTION_MODULE].size;
   a->image = a->bytes + h->sections[SECTION_IMAGE].offset;
   a->image_size = h->sections[SECTION_IMAGE].size;
-  a->has_exceptions = h->has_exceptions;
+  a->dialect = h->dialect;
   return check_contents(a, h, err) && check_signature(h, err);
 }
 

@@ -25,13 +25,14 @@ struct artifact_key {
   uint8_t build[32];           /* of the compiler's sources */
   char cpu[ARTIFACT_CPU_SIZE]; /* LLVM's name of one, or "host-" and a digest of what this machine's can do */
   uint32_t opt_level;
-  uint8_t gas, exceptions; /* exceptions: the variant for modules that have none themselves */
+  uint8_t gas, dialect; /* dialect: what it is in besides the module's own */
   uint8_t reserved[2];
 };
 
 struct artifact_options {
   uint32_t opt_level;
-  bool gas, exceptions;
+  bool gas;
+  uint32_t dialect;
   const struct schedule *schedule;
   const char *cpu; /* NULL: this machine's */
 };
@@ -64,7 +65,7 @@ struct artifact {
   const uint8_t *image;
   size_t image_size, code_size;
   uint32_t n_funcs, n_offsets;
-  bool has_exceptions; /* the module */
+  uint32_t dialect; /* the module's */
 };
 
 /* Checks bytes that outlive *out. GW_ERROR_ARTIFACT says what is wrong: damage, another version, another build, another CPU. */

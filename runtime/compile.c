@@ -1,5 +1,5 @@
 /* A module's code comes from the cache, from a child process or from the compiler in this process, in this order; what is new
- * goes to the cache. The variant for modules that share a store with exceptions is rare: it is always compiled here. */
+ * goes to the cache. Code in another dialect than the module's own is rare: it is always compiled here. */
 #include "runtime/compile.h"
 
 #include "base/error.h"
@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct compile_options compile_options(const struct gw_engine *engine, bool exceptions) {
+static struct compile_options compile_options(const struct gw_engine *engine, uint32_t dialect) {
   return (struct compile_options){
       .opt_level = engine->options.opt_level,
       .gas = engine->options.gas,
-      .exceptions = exceptions,
+      .dialect = dialect,
       .verify = engine->options.verify,
       .threads = engine->options.threads,
       .schedule = &engine->schedule,
@@ -35,7 +35,7 @@ bool engine_accepts(const struct gw_engine *engine, const struct artifact *a, st
   struct artifact_options options = module_artifact_options(engine);
   if (!artifact_fits(a, &options, err)) return false;
   struct artifact_key key;
-  if (a->key->opt_level != options.opt_level || a->key->exceptions)
+  if (a->key->opt_level != options.opt_level || a->key->dialect)
     return error_set(err, GW_ERROR_ARTIFACT, "the artifact was compiled at -O%u, this server's level is %u", a->key->opt_level,
                      options.opt_level);
   if (!artifact_key(&key, a->key->module, &options, err)) return false;
@@ -51,7 +51,7 @@ static void clear_image(struct image *image) {
 
 bool module_adopt_code(struct gw_module *module, struct gw_error *err) {
   struct code *code = code_adopt(&module->decoded, module->artifact, err);
-  atomic_store(&module->codes[module->decoded.has_exceptions], code);
+  atomic_store(&module->codes[module->decoded.dialect], code);
   return code != NULL;
 }
 
@@ -60,13 +60,13 @@ static void keep(const struct gw_module *module, const struct artifact_key *key,
   if (module->engine->options.cache) cache_store(module->engine->options.cache, key, bytes, size, NULL);
 }
 
-static struct code *compile_here(struct gw_module *module, bool exceptions, const struct artifact_key *key,
+static struct code *compile_here(struct gw_module *module, uint32_t dialect, const struct artifact_key *key,
                                  struct gw_error *err) {
   const struct compiler_ops *ops = compiler_load(err);
   struct image image;
   if (!ops) return NULL;
-  struct compile_options options = compile_options(module->engine, exceptions);
-  if (module->engine->options.profile) options.blocks = &module->blocks[exceptions];
+  struct compile_options options = compile_options(module->engine, dialect);
+  if (module->engine->options.profile) options.blocks = &module->blocks[dialect];
   if (!ops->compile(&module->decoded, &options, &image, err)) return NULL;
   struct code *code = code_create(&module->decoded, &image, err);
   if (code && key && module->engine->options.cache) {
@@ -106,26 +106,26 @@ static struct code *find_cached(const struct gw_module *module, const struct art
   return code;
 }
 
-static struct code *compile(struct gw_module *module, bool exceptions, struct gw_error *err) {
+static struct code *compile(struct gw_module *module, uint32_t dialect, struct gw_error *err) {
   const struct gw_engine_options *options = &module->engine->options;
-  bool is_natural = exceptions == module->decoded.has_exceptions && !options->profile && !options->verify;
+  bool is_natural = dialect == module->decoded.dialect && !options->profile && !options->verify;
   struct artifact_options wanted = module_artifact_options(module->engine);
   struct artifact_key key;
-  if (!is_natural) return compile_here(module, exceptions, NULL, err);
+  if (!is_natural) return compile_here(module, dialect, NULL, err);
   if (!artifact_key(&key, module->digest, &wanted, err)) return NULL;
   struct code *code = find_cached(module, &key);
   if (code) return code;
-  return options->compiler_program ? compile_apart(module, &key, err) : compile_here(module, exceptions, &key, err);
+  return options->compiler_program ? compile_apart(module, &key, err) : compile_here(module, dialect, &key, err);
 }
 
-const struct code *module_compile(struct gw_module *module, bool exceptions, struct gw_error *err) {
-  _Atomic(struct code *) *variant = &module->codes[exceptions];
+const struct code *module_compile(struct gw_module *module, uint32_t dialect, struct gw_error *err) {
+  _Atomic(struct code *) *variant = &module->codes[dialect];
   struct code *code = atomic_load_explicit(variant, memory_order_acquire);
   if (code) return code;
   pthread_mutex_lock(&module->compile_lock);
   code = atomic_load(variant);
   if (!code) {
-    code = compile(module, exceptions, err);
+    code = compile(module, dialect, err);
     atomic_store_explicit(variant, code, memory_order_release);
   }
   pthread_mutex_unlock(&module->compile_lock);
@@ -133,11 +133,11 @@ const struct code *module_compile(struct gw_module *module, bool exceptions, str
 }
 
 bool gw_module_compile(struct gw_module *module, struct gw_error *err) {
-  return module_compile(module, module->decoded.has_exceptions, err);
+  return module_compile(module, module->decoded.dialect, err);
 }
 
 bool module_is_compiled(const struct gw_module *module) {
-  return atomic_load_explicit(&module->codes[module->decoded.has_exceptions], memory_order_acquire) != NULL;
+  return atomic_load_explicit(&module->codes[module->decoded.dialect], memory_order_acquire) != NULL;
 }
 
 void *gw_module_make_artifact(struct gw_module *module, const char *cpu, size_t *size, struct gw_error *err) {
@@ -148,7 +148,7 @@ void *gw_module_make_artifact(struct gw_module *module, const char *cpu, size_t 
   struct buffer artifact = {0};
   wanted.cpu = cpu;
   if (!ops || !artifact_key(&key, module->digest, &wanted, err)) return NULL;
-  struct compile_options options = compile_options(module->engine, module->decoded.has_exceptions);
+  struct compile_options options = compile_options(module->engine, module->decoded.dialect);
   options.cpu = cpu;
   if (!ops->compile(&module->decoded, &options, &image, err)) return NULL;
   artifact_build(&module->decoded, &key, &image, &artifact);
@@ -162,6 +162,6 @@ char *gw_module_dump(struct gw_module *module, enum gw_dump kind, struct gw_erro
   static const enum dump_kind kinds[] = {[GW_DUMP_IR_FRESH] = DUMP_IR_FRESH, [GW_DUMP_IR] = DUMP_IR, [GW_DUMP_ASM] = DUMP_ASM};
   const struct compiler_ops *ops = compiler_load(err);
   if (!ops) return NULL;
-  struct compile_options options = compile_options(module->engine, module->decoded.has_exceptions);
+  struct compile_options options = compile_options(module->engine, module->decoded.dialect);
   return ops->dump(&module->decoded, &options, kinds[kind], err);
 }

@@ -11,7 +11,7 @@ struct gw_cache *engine_cache(const struct gw_engine *engine);
 /* Whether the artifact is what the engine would make of the module itself; says what differs. */
 bool engine_accepts(const struct gw_engine *engine, const struct artifact *artifact, struct gw_error *err);
 
-/* Makes the natural variant's code of what module->artifact holds. */
+/* Makes the code in the module's own dialect of what module->artifact holds. */
 bool module_adopt_code(struct gw_module *module, struct gw_error *err);
 
 #endif

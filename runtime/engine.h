@@ -25,18 +25,17 @@ struct gw_module {
   struct gw_engine *engine;
   const uint8_t *bytes; /* decoded points into it: owned, or the artifact's */
   size_t size;
-  struct artifact *artifact; /* where bytes and the natural variant's code come from, or NULL */
+  struct artifact *artifact; /* where bytes and the code in its own dialect come from, or NULL */
   struct module decoded;
   uint8_t digest[32];
   pthread_mutex_t compile_lock; /* held while compiling, so that it happens once */
-  /* NULL until compiled; then it stays. [1] looks for exceptions after calls: what modules with exceptions need, and every
-   * module that shares a store with one. */
-  _Atomic(struct code *) codes[2];
+  /* By dialect. NULL until compiled; then it stays. Others than the module's own are for stores with modules that need more. */
+  _Atomic(struct code *) codes[N_DIALECTS];
   pthread_mutex_t precise_lock;   /* held while translating for the precise tier, which never waits for the compiler */
   struct precise_module *precise; /* NULL until an instance of the precise tier needs it, under precise_lock */
   pthread_mutex_t source_lock;
-  struct source_info *source;  /* NULL until a trap asks for source lines; under source_lock */
-  struct gas_blocks blocks[2]; /* of each of the codes, where the engine profiles */
+  struct source_info *source;           /* NULL until a trap asks for source lines; under source_lock */
+  struct gas_blocks blocks[N_DIALECTS]; /* of each of the codes, where the engine profiles */
   double seconds_decode, seconds_validate;
   struct compile_seconds seconds; /* of the last artifact made */
 };
@@ -47,10 +46,10 @@ const struct compiler_ops *compiler_load(struct gw_error *err);
 /* Name of the module from its name section, cut to fit, or "". */
 const char *gw_module_name(const struct gw_module *module, char *out, size_t size);
 
-/* The code of one variant, compiled at the first call; NULL with `err` set. Thread-safe. */
-const struct code *module_compile(struct gw_module *module, bool exceptions, struct gw_error *err);
+/* The code in one dialect, compiled at the first call; NULL with `err` set. Thread-safe. */
+const struct code *module_compile(struct gw_module *module, uint32_t dialect, struct gw_error *err);
 
-/* Natural variant: whether that code is there already. */
+/* In its own dialect: whether the code is there already. */
 bool module_is_compiled(const struct gw_module *module);
 
 /* Makes the module ready for the precise tier. Thread-safe. */

@@ -62,18 +62,20 @@ static void make_tags(struct gw_instance *instance) {
   }
 }
 
-/* From now on every instance of the store runs code that looks for exceptions: any of them may call, through a table or a
- * reference, a function that throws. Code is entered through func_refs only, so this is a matter of changing those. */
-static bool enable_exceptions(struct gw_store *store, struct gw_error *err) {
-  if (store->has_exceptions) return true;
-  if (store->instances && store->state != INVOCATION_NONE)
-    return error_set(err, GW_ERROR_USAGE, "a module with exceptions cannot join a store that has an invocation under way");
+/* From now on every instance of the store runs code in the dialect: any of them may call, through a table or a reference, a
+ * function that throws or ends in a tail call. Code is entered through func_refs only, so this is a matter of changing those. */
+static bool add_dialect(struct gw_store *store, uint32_t added, struct gw_error *err) {
+  uint32_t dialect = store->dialect | added;
+  if (dialect == store->dialect) return true;
+  if (store->state == INVOCATION_RUNNING || store->state == INVOCATION_YIELDED)
+    return error_set(err, GW_ERROR_USAGE, "a module with %s cannot join a store that has an invocation under way",
+                     dialect & ~store->dialect & DIALECT_EXCEPTIONS ? "exceptions" : "tail calls");
   for (struct gw_instance *i = store->instances; i; i = i->next)
-    if (i->code && !module_compile(i->module, true, err)) return false;
-  store->has_exceptions = true;
+    if (i->code && !module_compile(i->module, dialect, err)) return false;
+  store->dialect = dialect;
   for (struct gw_instance *i = store->instances; i; i = i->next) {
     if (!i->code) continue; /* its linking failed */
-    i->code = module_compile(i->module, true, err);
+    i->code = module_compile(i->module, dialect, err);
     profile_attach(i);
     for (uint32_t k = 0; k < i->module->decoded.n_funcs; k++) i->refs[k].code = i->code->funcs[k];
   }
@@ -143,8 +145,8 @@ static bool run_start(struct gw_instance *instance, struct gw_error *err) {
 /* What the store's tier needs of the module; `*code` stays NULL in the precise tier. */
 static bool prepare_code(struct gw_store *store, struct gw_module *module, const struct code **code, struct gw_error *err) {
   if (store->options.tier == GW_TIER_PRECISE) return module_interpret(module, err);
-  if (module->decoded.has_exceptions && !enable_exceptions(store, err)) return false;
-  *code = module_compile(module, store->has_exceptions, err);
+  if (!add_dialect(store, module->decoded.dialect, err)) return false;
+  *code = module_compile(module, store->dialect, err);
   return *code;
 }
 
@@ -212,7 +214,7 @@ bool gw_instance_reset(struct gw_instance *instance, struct gw_error *err) {
 
 bool gw_instance_can_keep(const struct gw_instance *instance) {
   const struct module *m = &instance->module->decoded;
-  if (!check_reset(instance, NULL) || instance->store->n_host_calls || m->has_exceptions) return false;
+  if (!check_reset(instance, NULL) || instance->store->n_host_calls || (m->dialect & DIALECT_EXCEPTIONS)) return false;
   for (uint32_t i = 0; i < m->n_memories; i++)
     if (!memory_can_keep(instance->memories[i])) return false;
   for (uint32_t i = 0; i < m->n_tables; i++)

@@ -30,8 +30,7 @@ static bool decode_and_validate(struct gw_module *module, struct gw_error *err) 
   bool ok = true;
   if (a && a->n_offsets != module->decoded.n_funcs + module->decoded.n_types)
     ok = error_set(err, GW_ERROR_ARTIFACT, "the artifact is damaged: it is of a module with other functions");
-  ok = ok &&
-       (a ? module_validate_with(&module->decoded, a->facts, a->has_exceptions, err) : module_validate(&module->decoded, err));
+  ok = ok && (a ? module_validate_with(&module->decoded, a->facts, a->dialect, err) : module_validate(&module->decoded, err));
   module->seconds_validate = seconds_now() - decoded;
   if (!ok) module_clear(&module->decoded);
   return ok;
@@ -84,8 +83,8 @@ struct gw_module *gw_module_open_artifact(struct gw_engine *engine, const char *
   close(fd);
   if (!artifact) return NULL;
   struct artifact_options options = module_artifact_options(engine);
-  bool is_natural = !artifact->key->exceptions;
-  if (!is_natural) error_set(err, GW_ERROR_ARTIFACT, "%s holds the variant of a module for stores with exceptions", path);
+  bool is_natural = !artifact->key->dialect;
+  if (!is_natural) error_set(err, GW_ERROR_ARTIFACT, "%s holds code in another dialect than the module's own", path);
   if (!is_natural || !artifact_fits(artifact, &options, err)) {
     artifact_unmap(artifact);
     return NULL;
@@ -128,7 +127,7 @@ struct gw_module *gw_module_retain(struct gw_module *module) {
 
 void gw_module_release(struct gw_module *module) {
   if (!module || atomic_fetch_sub_explicit(&module->references, 1, memory_order_acq_rel) != 1) return;
-  for (int i = 0; i < 2; i++) {
+  for (int i = 0; i < N_DIALECTS; i++) {
     code_destroy(atomic_load(&module->codes[i]));
     gas_blocks_clear(&module->blocks[i]);
   }
@@ -153,7 +152,7 @@ const uint8_t *gw_module_digest(const struct gw_module *module) { return module-
 void gw_module_stats(const struct gw_module *module, struct gw_module_stats *out) {
   *out = (struct gw_module_stats){.seconds_decode = module->seconds_decode, .seconds_validate = module->seconds_validate};
   struct gw_module *m = (struct gw_module *)module;
-  const struct code *code = atomic_load_explicit(&m->codes[m->decoded.has_exceptions], memory_order_acquire);
+  const struct code *code = atomic_load_explicit(&m->codes[m->decoded.dialect], memory_order_acquire);
   const struct compile_seconds *seconds = code ? &code->seconds : &m->seconds;
   out->seconds_lower = seconds->lower;
   out->seconds_charge = seconds->charge;

@@ -88,7 +88,7 @@ const struct profile *store_profile(const struct gw_store *store) { return &stor
 
 /* Those of the code that the instance runs. */
 static const struct gas_blocks *blocks_of(const struct gw_instance *instance) {
-  return &instance->module->blocks[instance->store->has_exceptions];
+  return &instance->module->blocks[instance->store->dialect];
 }
 
 void profile_attach(struct gw_instance *instance) {

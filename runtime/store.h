@@ -33,7 +33,7 @@ struct gw_store {
   struct gw_table *tables;
 
   struct exceptions exceptions;
-  bool has_exceptions; /* some instance has them: all code looks for them after calls */
+  uint32_t dialect; /* of the code of all its instances: what one of them needs, all have */
 
   struct precise_stack precise; /* used only by stores of the precise tier */
   struct fiber fiber;           /* opened by the first invocation and used again */

@@ -81,6 +81,33 @@ static const char second[] = "(module (import \"first\" \"table\" (table 1 funcr
                              " (func $forth (export \"forth\") (param i64) (result i64) (return_call $back (local.get 0)))"
                              " (elem (i32.const 0) $forth))";
 
+/* A module that has no tail calls, and one that has them and joins its store later. They call each other with more arguments than
+ * go in registers; sum is (params) . (1, 10, 100, ...). */
+#define SEVEN "(type $seven (func (param i64 i64 i64 i64 i64 i64 i64) (result i64)))"
+static const char plain[] =
+    "(module " SEVEN " (table (export \"table\") 2 funcref) (elem (i32.const 0) $sum)"
+    " (func $sum (export \"sum\") (type $seven) (i64.add (local.get 0) (i64.mul (i64.const 10) (i64.add (local.get 1) (i64.mul "
+    "(i64.const 10)"
+    "  (i64.add (local.get 2) (i64.mul (i64.const 10) (i64.add (local.get 3) (i64.mul (i64.const 10) (i64.add (local.get 4) "
+    "(i64.mul (i64.const 10)"
+    "  (i64.add (local.get 5) (i64.mul (i64.const 10) (local.get 6))))))))))))))"
+    " (func $at (param i64 i32) (result i64) (call_indirect (type $seven) (local.get 0) (i64.const 2) (i64.const 3) (i64.const 4)"
+    "  (i64.const 5) (i64.const 6) (i64.const 7) (local.get 1)))"
+    " (func (export \"own\") (param i64) (result i64) (call $at (local.get 0) (i32.const 0)))"
+    " (func (export \"other\") (param i64) (result i64) (i64.add (i64.const 1000000000) (call $at (local.get 0) (i32.const "
+    "1)))))";
+static const char joining[] =
+    "(module " SEVEN " (import \"plain\" \"table\" (table 2 funcref)) (import \"plain\" \"sum\" (func $sum (type $seven)))"
+    " (import \"plain\" \"other\" (func $other (param i64) (result i64)))"
+    " (elem (i32.const 1) $turn)"
+    " (func $turn (type $seven) (return_call $sum (local.get 6) (local.get 5) (local.get 4) (local.get 3) (local.get 2) "
+    "(local.get 1)"
+    "  (local.get 0)))"
+    " (func (export \"there\") (param i64) (result i64) (return_call_indirect (type $seven) (i64.const 7) (i64.const 6) "
+    "(i64.const 5)"
+    "  (i64.const 4) (i64.const 3) (i64.const 2) (local.get 0) (i32.const 0)))"
+    " (func (export \"back\") (param i64) (result i64) (i64.add (call $other (local.get 0)) (call $other (i64.const 0)))))";
+
 /* ping and pong by return_call_ref, with one parameter and with ten; "null" calls a null reference. Assembled by hand. */
 static const uint8_t by_reference[] = {
     0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, /* types */ 0x01, 0x14, 0x02, 0x60, 0x01, 0x7e, 0x01, 0x7e, 0x60, 0x0a, 0x7e,
@@ -115,11 +142,15 @@ static struct gw_instance *make(struct gw_store *store, struct gw_module *module
   return instance;
 }
 
-static uint64_t expect_7(struct gw_instance *instance, const char *name, int64_t n) {
+static int64_t call(struct gw_instance *instance, const char *name, int64_t n) {
   struct gw_error err = {0};
   union gw_value values[1] = {{.i64 = n}};
   if (!gw_call_export(instance, name, values, 1, &err)) fail_msg("%s: %s", name, err.message);
-  assert_int_equal(values[0].i64, 7);
+  return values[0].i64;
+}
+
+static uint64_t expect_7(struct gw_instance *instance, const char *name, int64_t n) {
+  assert_int_equal(call(instance, name, n), 7);
   return gw_store_gas_used(gw_instance_store(instance));
 }
 
@@ -202,7 +233,28 @@ static void test_endless(void **state) {
   }
 }
 
+/* The convention without guaranteed tail calls is the faster one, and another: once a module that needs it is there, all have it.
+ */
+static void test_joins_later(void **state) {
+  (void)state;
+  for (int v = 0; v < 4; v++) {
+    struct gw_error err = {0};
+    struct gw_engine *engine = gw_engine_create(&variants[v], &err);
+    struct gw_store *store = gw_store_create(engine, NULL, &err);
+    struct gw_instance *one = make(store, wat_module(engine, plain), NULL);
+    assert_int_equal(call(one, "own", 1), 7654321);
+    struct gw_instance *two = make(store, wat_module(engine, joining), one);
+    assert_int_equal(call(one, "own", 1), 7654321);
+    assert_int_equal(call(one, "other", 1), 1001234567);
+    assert_int_equal(call(two, "there", 1), 1234567);
+    assert_int_equal(call(two, "back", 1), 1001234567 + 1000234567);
+    gw_store_destroy(store);
+    gw_engine_destroy(engine);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_stack), cmocka_unit_test(test_endless)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_stack), cmocka_unit_test(test_joins_later),
+                                     cmocka_unit_test(test_endless)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
