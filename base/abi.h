@@ -31,6 +31,7 @@ struct exec_ctx {
   struct exception *exception; /* thrown and not yet caught: the caller looks after every call that may throw */
   void (*exhausted)(void);     /* what checks call when the counter is negative (runtime/exhausted.h) */
   struct exec_ctx *self;
+  void (*trap)(uint32_t trap); /* does not return */
   _Alignas(16) union gw_value results[ABI_MAX_RESULTS];
 };
 

@@ -75,6 +75,14 @@ LLVMTypeRef lower_helper_type(const struct lower *l, const char *signature, unsi
   return LLVMFunctionType(*signature == '_' ? l->void_type : signature_type(l, *signature), params, n, false);
 }
 
+LLVMValueRef lower_exec(const struct lower *l, uint64_t offset) {
+  return LLVMConstIntToPtr(lower_i64(l, offset), LLVMPointerTypeInContext(l->context, EXEC_ADDRESS_SPACE));
+}
+
+LLVMValueRef lower_result(const struct lower *l, uint32_t i) {
+  return lower_exec(l, offsetof(struct exec_ctx, results) + i * sizeof(union gw_value));
+}
+
 LLVMValueRef lower_call_helper(const struct lower *l, LLVMValueRef vmctx, size_t offset, const char *signature,
                                LLVMValueRef *args) {
   unsigned n;
@@ -217,11 +225,9 @@ static void lower_import_thunk(struct lower *l, uint32_t index) {
     LLVMBuildRet(l->builder, LLVMBuildLoad2(l->builder, lower_type(l, type->results[0]), values, ""));
     return;
   }
-  LLVMValueRef exec = lower_load_constant(l, l->ptr, vmctx, offsetof(struct vmctx, exec));
-  LLVMValueRef results = lower_offset(l, exec, offsetof(struct exec_ctx, results));
   for (uint32_t i = 0; i < type->n_results; i++) {
     LLVMValueRef v = LLVMBuildLoad2(l->builder, lower_type(l, type->results[i]), slot(l, values, i), "");
-    lower_store(l, ALIAS_EXEC, v, slot(l, results, i));
+    lower_store(l, ALIAS_EXEC, v, lower_result(l, i));
   }
   LLVMBuildRetVoid(l->builder);
 }
@@ -235,7 +241,8 @@ static void lower_entry(struct lower *l, uint32_t type_index, struct arena *aren
   LLVMValueRef func = add_function(l, name, LLVMFunctionType(l->void_type, params, 4, false));
   LLVMPositionBuilderAtEnd(l->builder, LLVMAppendBasicBlockInContext(l->context, func, ""));
   LLVMValueRef *args = arena_alloc_array(arena, type->n_params + 2, sizeof *args);
-  LLVMValueRef vmctx = args[0] = LLVMGetParam(func, 0), values = LLVMGetParam(func, 3);
+  LLVMValueRef values = LLVMGetParam(func, 3);
+  args[0] = LLVMGetParam(func, 0);
   args[1] = LLVMGetParam(func, 1);
   for (uint32_t i = 0; i < type->n_params; i++)
     args[i + 2] = LLVMBuildLoad2(l->builder, lower_type(l, type->params[i]), slot(l, values, i), "");
@@ -244,10 +251,8 @@ static void lower_entry(struct lower *l, uint32_t type_index, struct arena *aren
   if (type->n_results == 1) {
     LLVMBuildStore(l->builder, call, values);
   } else {
-    LLVMValueRef exec = lower_load_constant(l, l->ptr, vmctx, offsetof(struct vmctx, exec));
-    LLVMValueRef results = lower_offset(l, exec, offsetof(struct exec_ctx, results));
     for (uint32_t i = 0; i < type->n_results; i++) {
-      LLVMValueRef v = lower_load(l, ALIAS_EXEC, lower_type(l, type->results[i]), slot(l, results, i), "");
+      LLVMValueRef v = lower_load(l, ALIAS_EXEC, lower_type(l, type->results[i]), lower_result(l, i), "");
       LLVMBuildStore(l->builder, v, slot(l, values, i));
     }
   }

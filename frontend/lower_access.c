@@ -122,11 +122,8 @@ static void call(struct lower_func *f, uint32_t type_index, struct callee callee
     lower_check_exception(f);
   if (type->n_results == 1) lower_push(f, v);
   if (type->n_results <= 1) return;
-  LLVMValueRef exec = lower_load_constant(l, l->ptr, f->vmctx, offsetof(struct vmctx, exec));
-  for (uint32_t i = 0; i < type->n_results; i++) {
-    uint64_t offset = offsetof(struct exec_ctx, results) + i * sizeof(union gw_value);
-    lower_push(f, lower_load(l, ALIAS_EXEC, lower_type(l, type->results[i]), lower_offset(l, exec, offset), ""));
-  }
+  for (uint32_t i = 0; i < type->n_results; i++)
+    lower_push(f, lower_load(l, ALIAS_EXEC, lower_type(l, type->results[i]), lower_result(l, i), ""));
 }
 
 static void call_func_ref(struct lower_func *f, uint32_t type_index, LLVMValueRef ref, bool is_tail) {

@@ -10,8 +10,7 @@
 #include "frontend/lower_internal.h"
 
 static LLVMValueRef exception_address(const struct lower_func *f) {
-  LLVMValueRef exec = lower_load_constant(f->l, f->l->ptr, f->vmctx, offsetof(struct vmctx, exec));
-  return lower_offset(f->l, exec, offsetof(struct exec_ctx, exception));
+  return lower_exec(f->l, offsetof(struct exec_ctx, exception));
 }
 
 static LLVMValueRef load_pending(const struct lower_func *f) {

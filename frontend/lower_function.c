@@ -26,14 +26,20 @@ static LLVMBasicBlockRef current_block(const struct lower_func *f) { return LLVM
 
 /* --- traps ------------------------------------------------------------------------------------------------------ */
 
+/* The call needs no register that the rest of the function would have to keep for it: so LLVM saves registers behind the checks
+ * at a function's start, and only on ways that need them. */
 LLVMBasicBlockRef lower_trap_block(struct lower_func *f, enum gw_trap trap) {
   if (f->traps[trap]) return f->traps[trap];
-  LLVMBuilderRef builder = f->l->builder;
+  const struct lower *l = f->l;
+  LLVMBuilderRef builder = l->builder;
   LLVMBasicBlockRef from = current_block(f);
   f->traps[trap] = lower_new_block(f, "trap");
   LLVMPositionBuilderAtEnd(builder, f->traps[trap]);
-  LLVMValueRef args[2] = {lower_i32(f->l, trap), lower_i32(f->l, f->index)};
-  lower_call_helper(f->l, f->vmctx, HELPER_OFFSET_trap, helper_signature_trap, args);
+  LLVMValueRef code = lower_i32(l, trap),
+               callee = lower_load(l, ALIAS_EXEC, l->ptr, lower_exec(l, offsetof(struct exec_ctx, trap)), "");
+  LLVMTypeRef param = l->i32, type = LLVMFunctionType(l->void_type, &param, 1, false);
+  LLVMValueRef call = LLVMBuildCall2(builder, type, callee, &code, 1, "");
+  LLVMSetTailCallKind(call, LLVMTailCallKindNoTail); /* the function is found from the return address */
   LLVMBuildUnreachable(builder);
   LLVMPositionBuilderAtEnd(builder, from);
   return f->traps[trap];
@@ -346,11 +352,7 @@ static void lower_return(struct lower_func *f, const struct func_type *type) {
     LLVMBuildRet(l->builder, lower_pop(f));
     return;
   }
-  LLVMValueRef exec = type->n_results ? lower_load_constant(l, l->ptr, f->vmctx, offsetof(struct vmctx, exec)) : NULL;
-  for (uint32_t i = type->n_results; i-- > 0;) {
-    uint64_t offset = offsetof(struct exec_ctx, results) + i * sizeof(union gw_value);
-    lower_store(l, ALIAS_EXEC, lower_pop(f), lower_offset(l, exec, offset));
-  }
+  for (uint32_t i = type->n_results; i-- > 0;) lower_store(l, ALIAS_EXEC, lower_pop(f), lower_result(l, i));
   LLVMBuildRetVoid(l->builder);
 }
 

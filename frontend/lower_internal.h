@@ -85,6 +85,10 @@ void lower_init(struct lower *l, LLVMModuleRef module);
 LLVMTypeRef lower_type(const struct lower *l, val_type t);
 LLVMValueRef lower_i32(const struct lower *l, uint32_t v);
 LLVMValueRef lower_i64(const struct lower *l, uint64_t v);
+/* Address of a place in the running struct exec_ctx. */
+LLVMValueRef lower_exec(const struct lower *l, uint64_t offset);
+/* Of exec_ctx.results[i]. */
+LLVMValueRef lower_result(const struct lower *l, uint32_t i);
 LLVMValueRef lower_offset(const struct lower *l, LLVMValueRef base, uint64_t offset);
 /* A load of something that never changes while the function runs. */
 LLVMValueRef lower_load_constant(const struct lower *l, LLVMTypeRef type, LLVMValueRef base, uint64_t offset);

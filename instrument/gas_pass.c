@@ -85,38 +85,6 @@ static void expand_markers(struct gas_pass *p) {
     }
 }
 
-/* A direct call of a function that looks at the counter itself. */
-static bool is_checking_call(const struct gas_pass *p, LLVMValueRef v) {
-  if (!gas_is_call(p, v) || !LLVMIsAFunction(LLVMGetCalledValue(v))) return false;
-  return LLVMGetStringAttributeAtIndex(LLVMGetCalledValue(v), LLVMAttributeFunctionIndex, GAS_CHECKS, sizeof GAS_CHECKS - 1);
-}
-
-/* Whether every way on from the start of `b` comes to such a call, and soon. */
-static bool leads_to_check(const struct gas_pass *p, LLVMBasicBlockRef b) {
-  enum { FAR = 8 };
-  for (int i = 0; i < FAR; i++) {
-    for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v))
-      if (is_checking_call(p, v)) return true;
-    LLVMValueRef last = LLVMGetBasicBlockTerminator(b);
-    if (LLVMGetNumSuccessors(last) != 1) return false;
-    b = LLVMGetSuccessor(last, 0);
-  }
-  return false;
-}
-
-/* A loop that calls such a function in every round need not look for itself. The first check of a function is its own, on which
- * its callers count. */
-static void drop_checks_before_calls(struct gas_pass *p) {
-  bool is_first = true;
-  for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(p->func); b; b = LLVMGetNextBasicBlock(b))
-    for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v)) {
-      if (!gas_is_marker(p, v) || LLVMGetCalledValue(v) != p->charge_check) continue;
-      LLVMBasicBlockRef next = LLVMGetSuccessor(LLVMGetBasicBlockTerminator(b), 0);
-      if (!is_first && leads_to_check(p, next)) LLVMSetOperand(v, (unsigned)LLVMGetNumOperands(v) - 1, p->charge);
-      is_first = false;
-    }
-}
-
 static bool has_marker(const struct gas_pass *p, LLVMValueRef func) {
   for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(func); b; b = LLVMGetNextBasicBlock(b))
     for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v))
@@ -131,7 +99,6 @@ static void instrument_function(struct gas_pass *p, LLVMValueRef func) {
   LLVMPositionBuilderBefore(p->l.builder, LLVMGetFirstInstruction(LLVMGetEntryBasicBlock(func)));
   p->counter = LLVMBuildAlloca(p->l.builder, p->l.i64, "gas");
   gas_convert_loops(p);
-  drop_checks_before_calls(p);
   gas_sink_markers(p);
   expand_markers(p);
   gas_spill_counter(p);

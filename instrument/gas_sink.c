@@ -58,6 +58,25 @@ static void set_price(struct gas_pass *p, LLVMValueRef marker, uint64_t price) {
   LLVMSetOperand(marker, 0, lower_i64(&p->l, price));
 }
 
+/* A direct call of a function that looks at the counter itself. */
+static bool is_checking_call(const struct gas_pass *p, LLVMValueRef v) {
+  if (!gas_is_call(p, v) || !LLVMIsAFunction(LLVMGetCalledValue(v))) return false;
+  return LLVMGetStringAttributeAtIndex(LLVMGetCalledValue(v), LLVMAttributeFunctionIndex, GAS_CHECKS, sizeof GAS_CHECKS - 1);
+}
+
+/* Whether every way on from the start of `b` comes to such a call, and soon. */
+static bool leads_to_check(const struct gas_pass *p, LLVMBasicBlockRef b) {
+  enum { FAR = 8 };
+  for (int i = 0; i < FAR; i++) {
+    for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v))
+      if (is_checking_call(p, v)) return true;
+    LLVMValueRef last = LLVMGetBasicBlockTerminator(b);
+    if (LLVMGetNumSuccessors(last) != 1) return false;
+    b = LLVMGetSuccessor(last, 0);
+  }
+  return false;
+}
+
 /* Takes what follows on the straight way into `marker`; returns the block where paths part, or NULL. */
 static LLVMBasicBlockRef merge_straight(struct gas_pass *p, LLVMValueRef marker) {
   LLVMBasicBlockRef block = LLVMGetInstructionParent(marker);
@@ -133,7 +152,8 @@ void gas_replace_sources(struct gas_pass *p, LLVMBasicBlockRef to, LLVMBasicBloc
 }
 
 /* A block on the way with the charge of `marker` and the way's own. Returns its marker. */
-static LLVMValueRef charge_way(struct gas_pass *p, LLVMBasicBlockRef from, const struct way *way, LLVMValueRef marker) {
+static LLVMValueRef charge_way(struct gas_pass *p, LLVMBasicBlockRef from, const struct way *way, LLVMValueRef marker,
+                               bool is_own) {
   LLVMBuilderRef builder = p->l.builder;
   LLVMValueRef terminator = LLVMGetBasicBlockTerminator(from);
   LLVMBasicBlockRef edge = LLVMInsertBasicBlockInContext(p->l.context, way->to, "");
@@ -142,7 +162,7 @@ static LLVMValueRef charge_way(struct gas_pass *p, LLVMBasicBlockRef from, const
     if (LLVMGetSuccessor(terminator, i) == way->to) LLVMSetSuccessor(terminator, i, edge);
   uint64_t price = gas_marker_price(marker) + (way->marker ? gas_marker_price(way->marker) : 0);
   if (way->marker) LLVMInstructionEraseFromParent(way->marker);
-  bool is_checked = LLVMGetCalledValue(marker) == p->charge_check && !way->is_final;
+  bool is_checked = LLVMGetCalledValue(marker) == p->charge_check && !way->is_final && (is_own || !leads_to_check(p, way->to));
   LLVMValueRef amount = lower_i64(&p->l, price);
   LLVMPositionBuilderAtEnd(builder, edge);
   LLVMValueRef moved = LLVMBuildCall2(builder, p->l.charge_type, is_checked ? p->charge_check : p->charge, &amount, 1, "");
@@ -157,23 +177,44 @@ static LLVMValueRef charge_way(struct gas_pass *p, LLVMBasicBlockRef from, const
   return moved;
 }
 
-static void sink(struct gas_pass *p, LLVMValueRef marker, int level) {
+/* `is_own`: it is the function's own check, on which callers count. */
+static void sink(struct gas_pass *p, LLVMValueRef marker, bool is_own, int level) {
   LLVMBasicBlockRef block = merge_straight(p, marker);
   struct way ways[MAX_WAYS];
   bool may_part = block && level < MAX_LEVELS && LLVMGetCalledValue(marker) == p->charge_check;
   uint32_t n = may_part ? find_ways(p, block, ways) : 0;
   for (uint32_t i = 0; i < n; i++) {
-    LLVMValueRef moved = charge_way(p, block, &ways[i], marker);
-    if (ways[i].marker) sink(p, moved, level + 1);
+    LLVMValueRef moved = charge_way(p, block, &ways[i], marker, is_own);
+    if (ways[i].marker) sink(p, moved, is_own, level + 1);
   }
   if (n) LLVMInstructionEraseFromParent(marker);
 }
 
+/* The first check of a function is its own, on which its callers count; or NULL. */
+static LLVMValueRef own_check(const struct gas_pass *p) {
+  for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(p->func); b; b = LLVMGetNextBasicBlock(b))
+    for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v))
+      if (gas_is_marker(p, v) && LLVMGetCalledValue(v) == p->charge_check) return v;
+  return NULL;
+}
+
+/* A loop that calls such a function in every round need not look for itself. */
+static void drop_checks_before_calls(struct gas_pass *p, LLVMValueRef own) {
+  for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(p->func); b; b = LLVMGetNextBasicBlock(b))
+    for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v)) {
+      if (v == own || !gas_is_marker(p, v) || LLVMGetCalledValue(v) != p->charge_check) continue;
+      LLVMBasicBlockRef next = LLVMGetSuccessor(LLVMGetBasicBlockTerminator(b), 0);
+      if (leads_to_check(p, next)) LLVMSetOperand(v, (unsigned)LLVMGetNumOperands(v) - 1, p->charge);
+    }
+}
+
 void gas_sink_markers(struct gas_pass *p) {
+  LLVMValueRef own = own_check(p);
+  drop_checks_before_calls(p, own);
   gas_graph_build(&p->graph, p->func);
   for (uint32_t i = 0; i < p->graph.n; i++) {
     LLVMValueRef marker = last_marker(p, p->graph.blocks[i].block);
-    if (marker) sink(p, marker, 0);
+    if (marker) sink(p, marker, marker == own, 0);
   }
   gas_graph_clear(&p->graph);
 }

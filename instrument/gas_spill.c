@@ -16,17 +16,12 @@ struct effect {
   bool is_written_at_end;         /* by decision, because of a join */
 };
 
-static LLVMValueRef exec_gas(const struct gas_pass *p) {
-  LLVMTypeRef type = LLVMPointerTypeInContext(p->l.context, EXEC_ADDRESS_SPACE);
-  return LLVMConstIntToPtr(lower_i64(&p->l, offsetof(struct exec_ctx, gas)), type);
-}
-
 static void fill(struct gas_pass *p) {
-  LLVMBuildStore(p->l.builder, lower_load(&p->l, ALIAS_EXEC, p->l.i64, exec_gas(p), ""), p->counter);
+  LLVMBuildStore(p->l.builder, lower_load(&p->l, ALIAS_EXEC, p->l.i64, lower_exec(&p->l, offsetof(struct exec_ctx, gas)), ""), p->counter);
 }
 
 static void spill(struct gas_pass *p) {
-  lower_store(&p->l, ALIAS_EXEC, LLVMBuildLoad2(p->l.builder, p->l.i64, p->counter, ""), exec_gas(p));
+  lower_store(&p->l, ALIAS_EXEC, LLVMBuildLoad2(p->l.builder, p->l.i64, p->counter, ""), lower_exec(&p->l, offsetof(struct exec_ctx, gas)));
 }
 
 static bool changes_counter(const struct gas_pass *p, LLVMValueRef v) {

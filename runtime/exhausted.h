@@ -1,4 +1,4 @@
-/* What checks of compiled code call when the counter is negative. */
+/* What compiled code calls through exec_ctx. */
 #ifndef RUNTIME_EXHAUSTED_H
 #define RUNTIME_EXHAUSTED_H
 
@@ -12,5 +12,8 @@ void gas_exhausted_avx512(void);
 /* By the call of the runtime proper: takes the next slice, may let others run first, or ends the invocation. `pc` is the place in
  * guest code, 0 if it is noted already. */
 void gas_exhausted(struct exec_ctx *exec, uintptr_t pc);
+
+/* For exec_ctx.trap: ends the invocation that runs, in the function that calls. */
+_Noreturn void helper_trap(uint32_t trap);
 
 #endif

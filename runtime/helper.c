@@ -17,6 +17,10 @@ enum { HOST_STACK = 256 << 10 };
 /* In a helper itself: where in guest code it was called. */
 #define CALLER ((uintptr_t)__builtin_return_address(0))
 
+static struct gw_store *store_of(struct exec_ctx *exec) {
+  return (struct gw_store *)(void *)((char *)exec - offsetof(struct gw_store, exec));
+}
+
 static void charge(struct gw_store *store, uint64_t gas, uintptr_t pc) {
   if (!store->engine->options.gas) return;
   enum gas_take taken = store_take_gas(store, gas);
@@ -70,17 +74,13 @@ static void require(struct gw_store *store, bool is_true, enum gw_trap otherwise
   if (!is_true) trap_raise(store, otherwise, pc);
 }
 
-static void helper_trap(struct vmctx *vmctx, uint32_t trap, uint32_t func) {
-  struct gw_store *store = vmctx->instance->store;
-  store->trap.instance = vmctx->instance;
-  store->trap.func = func;
-  trap_raise(store, trap, 0);
+_Noreturn void helper_trap(uint32_t trap) {
+  struct exec_ctx *exec;
+  __asm__("movq %%gs:%c1, %0" : "=r"(exec) : "i"(EXEC_SELF));
+  trap_raise(store_of(exec), trap, CALLER);
 }
 
-void gas_exhausted(struct exec_ctx *exec, uintptr_t pc) {
-  struct gw_store *store = (struct gw_store *)(void *)((char *)exec - offsetof(struct gw_store, exec));
-  charge(store, 0, pc);
-}
+void gas_exhausted(struct exec_ctx *exec, uintptr_t pc) { charge(store_of(exec), 0, pc); }
 
 static void helper_host_call(struct vmctx *vmctx, uint32_t func, union gw_value *values) {
   struct gw_instance *instance = vmctx->instance;

@@ -38,6 +38,7 @@ struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store
   store->schedule = &engine->schedule;
   store->exec.self = &store->exec;
   store->exec.exhausted = exhausted_for_cpu();
+  store->exec.trap = helper_trap;
   if (options) store->options = *options;
   if (!store->options.max_depth) store->options.max_depth = DEFAULT_DEPTH;
   if (store->options.max_depth > MAX_DEPTH) store->options.max_depth = MAX_DEPTH;
