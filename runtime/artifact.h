@@ -64,6 +64,7 @@ struct artifact {
   const uint8_t *image;
   size_t image_size, code_size;
   uint32_t n_funcs, n_offsets;
+  uint32_t stack_factor;
   bool has_exceptions; /* the module */
 };
 
