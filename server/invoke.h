@@ -31,7 +31,7 @@ struct invocation {
   bool is_cancelled;    /* the client has gone */
   bool has_outcome;
   uint32_t attempt;
-  uint64_t gas_before; /* what _initialize used */
+  uint64_t gas_before; /* what the start function and _initialize used */
   uint64_t retry_at;
   enum state_outcome outcome;
   struct gw_error error; /* of the commit; the trap that is judged */

@@ -86,7 +86,7 @@ void pool_load(struct pool *pool) {
 static bool freshen(struct slot *slot) {
   struct gw_error err = {0};
   if (slot_reset(slot, slot->pool->loop->limits, &err)) return true;
-  if (slot->is_initialized) slot->pool->never_keeps = true;
+  if (slot->is_kept) slot->pool->never_keeps = true;
   slot->pool->n_out--;
   slot_destroy(slot);
   return false;
@@ -134,6 +134,10 @@ static struct slot *create_slot(struct pool *pool, enum gw_tier tier, struct gw_
   if (!make_room(pool, err)) return NULL;
   struct slot *slot = slot_create(pool->loop->engine, pool->function, tier, pool->loop->limits, err);
   if (!slot) return NULL;
+  if (!pool->never_keeps && !slot_keep_start(slot, err)) {
+    slot_destroy(slot);
+    return NULL;
+  }
   slot->pool = pool;
   pool->n_out++;
   return slot;
