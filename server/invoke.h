@@ -48,7 +48,8 @@ void invoke_retry(struct loop *loop);
 
 /* Makes used slots fresh again: work for after the replies. */
 void pools_clean(struct loop *loop);
-/* Destroys slots that were idle for long; all of them with `everything`. */
-void pools_trim(struct loop *loop, bool everything);
+/* Destroys slots that were idle for `idle_ms`; all of them with 0, and whatever else pools hold. */
+enum { IDLE_MS = 30000, IDLE_UNDER_PRESSURE_MS = 1000 };
+void pools_trim(struct loop *loop, uint64_t idle_ms);
 
 #endif

@@ -1,4 +1,5 @@
 /* What the server does with instances: the limit of all memories together, and initialised ones that are kept. */
+#include "server/pressure.h"
 #include "server/slot.h"
 #include "tests/http_client.h"
 
@@ -78,6 +79,64 @@ static unsigned long long expect_initialized(enum tier_choice tier, const char *
   return strtoull(first, NULL, 10);
 }
 
+static void put_file(const char *path, const char *text) {
+  FILE *file = fopen(path, "w");
+  assert_true(file && fputs(text, file) >= 0 && fclose(file) == 0);
+}
+
+/* Idle instances go after 30 seconds, but soon when the kernel says that tasks wait for memory. */
+static void test_pressure(void **state) {
+  (void)state;
+  struct gw_error err = {0};
+  char *directory = make_data_dir(), path[] = "/tmp/gasworks-pressure-XXXXXX";
+  close(mkstemp(path));
+  put_file(path, "some avg10=0.00 avg60=0.00 avg300=0.00 total=7\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n");
+  struct server_options o = test_options(directory);
+  o.n_loops = 1;
+  o.pressure_file = path;
+  o.engine = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  if (!o.engine) fail_msg("%s", err.message);
+  struct server *server = start(&o);
+  assert_int_equal(deploy(server_port(server), "f", INITIALIZED), 201);
+  struct reply r = call(server_port(server), "/f/f");
+  reply_clear(&r);
+  usleep(2500000);
+  assert_int_equal(gw_engine_memory_bytes(o.engine), 65536);
+  put_file(path, "some avg10=9.00 avg60=0.00 avg300=0.00 total=900000\n");
+  for (int i = 0; i < 50 && gw_engine_memory_bytes(o.engine); i++) usleep(100000);
+  assert_int_equal(gw_engine_memory_bytes(o.engine), 0);
+  r = call(server_port(server), "/f/f");
+  assert_int_equal(r.status, 200);
+  reply_clear(&r);
+  server_destroy(server);
+  gw_engine_destroy(o.engine);
+  unlink(path);
+  remove_data_dir(directory);
+}
+
+/* A twentieth of the time is the limit, and what is no file of PSI never does. */
+static void test_pressure_file(void **state) {
+  (void)state;
+  char path[] = "/tmp/gasworks-pressure-XXXXXX";
+  struct pressure p;
+  close(mkstemp(path));
+  put_file(path, "nothing of the kind");
+  pressure_open(&p, path);
+  assert_int_equal(p.fd, -1);
+  assert_false(pressure_is_high(&p, 1000));
+  put_file(path, "some avg10=0.00 avg60=0.00 avg300=0.00 total=1000000\n");
+  pressure_open(&p, path);
+  assert_false(pressure_is_high(&p, 1000));
+  assert_false(pressure_is_high(&p, 2000));
+  put_file(path, "some avg10=0.00 avg60=0.00 avg300=0.00 total=1040000\n");
+  assert_false(pressure_is_high(&p, 3000));
+  put_file(path, "some avg10=0.00 avg60=0.00 avg300=0.00 total=1100000\n");
+  assert_true(pressure_is_high(&p, 4000));
+  assert_false(pressure_is_high(&p, 5000));
+  pressure_close(&p);
+  unlink(path);
+}
+
 static void test_initialized(void **state) {
   (void)state;
   assert_int_equal(expect_initialized(TIER_FAST, INITIALIZED), expect_initialized(TIER_PRECISE, INITIALIZED));
@@ -120,7 +179,8 @@ static void test_start_runs_once(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory_limit), cmocka_unit_test(test_initialized),
-                                     cmocka_unit_test(test_started), cmocka_unit_test(test_start_runs_once)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory_limit),  cmocka_unit_test(test_initialized),
+                                     cmocka_unit_test(test_started),       cmocka_unit_test(test_pressure),
+                                     cmocka_unit_test(test_pressure_file), cmocka_unit_test(test_start_runs_once)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
