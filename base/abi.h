@@ -21,6 +21,11 @@
 
 enum { ABI_MAX_RESULTS = 1000, WASM_PAGE_SIZE = 65536 };
 
+/* Native stack for each byte of a function's cost (func_frame_cost): frames that take more are reported by the code generator,
+ * and struct image has their factor. Its sizes lack the return address; arguments on the stack, at most 16 bytes for an operand
+ * that cost 8, come on top. */
+enum { ABI_STACK_FACTOR = 16, ABI_FRAME_HEAD = 16, ABI_ARGUMENTS_FACTOR = 2 };
+
 /* While compiled code runs, the base of the GS segment is its struct exec_ctx: the counter, which every call reads and writes,
  * needs no register that leads to it. LLVM's name for addresses relative to GS: */
 enum { EXEC_ADDRESS_SPACE = 256 };

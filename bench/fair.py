@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""Fairness of one event loop: bench/fair.py [--gasworks FILE] [--seconds N]
+"""Fairness of one event loop: bench/fair.py [--gasworks FILE] [--seconds N] [--within N]
 
 The server runs on core 0 with one worker, this on the others. Printed are
  - the median and the 99th percentile of a function of about a millisecond, alone and while 100 endless loops run, of one function and of
-   a hundred functions; the aim is twice the percentile alone;
+   a hundred functions; the aim is twice the percentile alone. Of a hundred, its share is a hundredth of the core: it is called at a rate
+   beyond that (every 20 ms), and N times within it (every 400 ms);
  - the gas that two functions get which both have endless work, one with 8 requests in flight and one with 40.
 """
 import argparse, http.client, os, re, socket, subprocess, sys, tempfile, threading, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+PAUSE = 0.4
 
 LOOP = """(module (memory (export "memory") 1) (global $x (mut i64) (i64.const 0))
   (func (export "handle") (loop $l (global.set $x (i64.add (global.get $x) (i64.const 1))) (br $l))))"""
@@ -66,7 +69,7 @@ class Server:
         self.process.wait()
 
 
-def latencies(server, seconds):
+def latencies(server, seconds, pause=0.02):
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     times, end = [], time.monotonic() + seconds
     while time.monotonic() < end:
@@ -75,7 +78,7 @@ def latencies(server, seconds):
         reply = connection.getresponse()
         reply.read()
         times.append((time.perf_counter() - before) * 1000)
-        time.sleep(0.02)
+        time.sleep(pause)
     times.sort()
     return times[len(times) // 2], times[len(times) * 99 // 100], len(times)
 
@@ -84,7 +87,7 @@ def show(what, measured):
     print(f"{what:38} median {measured[0]:6.2f} ms, 99 % {measured[1]:6.2f} ms, {measured[2]} requests")
 
 
-def measure_latency(program, seconds):
+def measure_latency(program, seconds, within):
     with tempfile.TemporaryDirectory() as folder:
         server = Server(program, folder, "--gas-limit", "1000T")
         loop = assemble(LOOP, folder)
@@ -94,10 +97,14 @@ def measure_latency(program, seconds):
         latencies(server, 0.5)
         print(f"the function uses {request(server.port, 'POST', '/f/work')[1]} gas")
         show("alone", latencies(server, seconds))
+        if within:
+            show("alone, every 400 ms", latencies(server, within * PAUSE / 4, PAUSE))
         for what, names in (("100 loops of one function", ["loop0"] * 100), ("100 loops of 100 functions", [f"loop{i}" for i in range(100)])):
             sockets = [server.start(name) for name in names]
             time.sleep(1)
             show(what, latencies(server, seconds))
+            if len(set(names)) > 1 and within:
+                show(what + ", within", latencies(server, within * PAUSE, PAUSE))
             for s in sockets:
                 s.close()
             time.sleep(1)
@@ -133,9 +140,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gasworks", default=os.path.join(ROOT, "build/release/gasworks"))
     parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--within", type=int, default=100)
     options = parser.parse_args()
     os.sched_setaffinity(0, set(range(1, os.cpu_count())) or {0})
-    measure_latency(options.gasworks, options.seconds)
+    measure_latency(options.gasworks, options.seconds, options.within)
     measure_share(options.gasworks, options.seconds)
 
 

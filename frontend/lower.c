@@ -194,6 +194,11 @@ static LLVMValueRef declare_function(struct lower *l, uint32_t index) {
   LLVMValueRef value = add_function(l, name, l->func_types[func->type]);
   LLVMSetFunctionCallConv(value, lower_convention(l));
   if (lower_checks_gas_at_entry(func)) add_string_attribute(l, value, GAS_CHECKS, "");
+  if (func->import == NO_INDEX) {
+    char limit[16];
+    snprintf(limit, sizeof limit, "%u", func_frame_cost(l->m, index) * ABI_STACK_FACTOR - ABI_FRAME_HEAD);
+    add_string_attribute(l, value, "warn-stack-size", limit);
+  }
   add_attribute(l, value, 1, "nonnull", 0);
   add_attribute(l, value, 1, "noundef", 0);
   add_attribute(l, value, 1, "dereferenceable", l->layout.size);

@@ -30,6 +30,7 @@ struct job {
   pthread_mutex_t lock;
   uint32_t next;
   uint64_t done;
+  uint32_t stack_factor;
   struct compile_seconds seconds;
   uint32_t failed_part; /* the first in order that failed, with `error`; n_parts: none */
   struct gw_error error;
@@ -69,15 +70,10 @@ static void cut(struct job *job) {
 
 /* --- threads ----------------------------------------------------------------------------------------------------------- */
 
-static LLVMMemoryBufferRef compile_part(const struct job *job, uint32_t part, struct compile_seconds *seconds,
-                                        struct gw_error *err) {
-  struct pipeline p = {0};
-  LLVMMemoryBufferRef object = NULL;
-  if (pipeline_run(&p, job->m, &job->parts[part], job->options, STAGE_OPTIMIZED, err))
-    object = pipeline_emit(&p, LLVMObjectFile, err);
-  *seconds = p.seconds;
-  pipeline_clear(&p);
-  return object;
+/* `p` is to be cleared. */
+static LLVMMemoryBufferRef compile_part(const struct job *job, uint32_t part, struct pipeline *p, struct gw_error *err) {
+  if (!pipeline_run(p, job->m, &job->parts[part], job->options, STAGE_OPTIMIZED, err)) return NULL;
+  return pipeline_emit(p, LLVMObjectFile, err);
 }
 
 /* The next part to compile; n_parts when there is none, or no need after a failure. */
@@ -89,7 +85,8 @@ static uint32_t take_part(struct job *job) {
   return part;
 }
 
-static void finish_part(struct job *job, uint32_t part, const struct compile_seconds *seconds, const struct gw_error *err) {
+static void finish_part(struct job *job, uint32_t part, const struct pipeline *p, const struct gw_error *err) {
+  const struct compile_seconds *seconds = &p->seconds;
   uint64_t size = 0;
   for (uint32_t i = job->parts[part].first; i < job->parts[part].end; i++) size += body_size(&job->m->funcs[i]);
   pthread_mutex_lock(&job->lock);
@@ -98,6 +95,7 @@ static void finish_part(struct job *job, uint32_t part, const struct compile_sec
   job->seconds.optimize += seconds->optimize;
   job->seconds.emit += seconds->emit;
   job->done += size;
+  if (p->stack_factor > job->stack_factor) job->stack_factor = p->stack_factor;
   if (!job->objects[part] && part < job->failed_part) {
     job->failed_part = part;
     job->error = *err;
@@ -110,9 +108,10 @@ static void *run(void *arg) {
   struct job *job = arg;
   for (uint32_t part; (part = take_part(job)) < job->n_parts;) {
     struct gw_error err = {0};
-    struct compile_seconds seconds;
-    job->objects[part] = compile_part(job, part, &seconds, &err);
-    finish_part(job, part, &seconds, &err);
+    struct pipeline p = {0};
+    job->objects[part] = compile_part(job, part, &p, &err);
+    finish_part(job, part, &p, &err);
+    pipeline_clear(&p);
   }
   return NULL;
 }
@@ -150,6 +149,7 @@ static bool compile(const struct module *m, const struct compile_options *option
   bool ok = job.failed_part == job.n_parts || error_set(err, job.error.code, "%s", job.error.message);
   double start = pipeline_clock();
   ok = ok && link_objects(job.objects, job.n_parts, m, out, err);
+  out->stack_factor = job.stack_factor;
   out->seconds = job.seconds;
   out->seconds.link = pipeline_clock() - start;
   if (ok) share_entries(m, out->offsets);

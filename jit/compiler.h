@@ -7,7 +7,7 @@
 #include "instrument/blocks.h"
 #include "instrument/cost.h"
 
-enum { COMPILER_VERSION = 4 };
+enum { COMPILER_VERSION = 5 };
 
 enum dump_kind { DUMP_NONE, DUMP_IR_FRESH, DUMP_IR, DUMP_ASM };
 
@@ -46,6 +46,7 @@ struct image {
   uint32_t *offsets; /* malloc'd, in bytes: n_funcs functions (internal convention; of imported ones: thunks that call the host
                         through helpers->host_call with the importing instance's vmctx), then n_types entry thunks, IMAGE_NONE
                         for types that are not functions */
+  uint32_t stack_factor; /* no frame takes more bytes than so many times its function's cost (func_frame_cost) */
   struct compile_seconds seconds;
 };
 

@@ -1,5 +1,6 @@
 #include "jit/pipeline.h"
 
+#include "base/abi.h"
 #include "base/error.h"
 #include "frontend/lower.h"
 #include "instrument/gas.h"
@@ -8,6 +9,8 @@
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -64,11 +67,30 @@ static bool charge(struct pipeline *p, const struct compile_options *options, st
   return !options->verify || verify(p, "the gas pass", err);
 }
 
+/* The code generator tells about frames beyond what lowering allows for (warn-stack-size). What it calls an error ends the
+ * process, as without a handler. */
+static void on_diagnostic(LLVMDiagnosticInfoRef info, void *env) {
+  struct pipeline *p = env;
+  unsigned long long size, limit;
+  char *text = LLVMGetDiagInfoDescription(info);
+  const char *numbers = strstr(text, "stack frame size (");
+  if (numbers && sscanf(numbers, "stack frame size (%llu) exceeds limit (%llu)", &size, &limit) == 2) {
+    uint64_t factor = (size + ABI_FRAME_HEAD) * ABI_STACK_FACTOR / (limit + ABI_FRAME_HEAD) + 1;
+    if (factor > p->stack_factor) p->stack_factor = factor < UINT32_MAX ? (uint32_t)factor : UINT32_MAX;
+  } else if (LLVMGetDiagInfoSeverity(info) == LLVMDSError) {
+    fprintf(stderr, "error: %s\n", text);
+    exit(1);
+  }
+  LLVMDisposeMessage(text);
+}
+
 bool pipeline_run(struct pipeline *p, const struct module *m, const struct lower_part *part,
                   const struct compile_options *options, enum pipeline_stage stage, struct gw_error *err) {
   static const char *const passes[] = {"function(mem2reg)", "default<O1>", "default<O2>", "default<O3>"};
   double start = pipeline_clock();
   *p = (struct pipeline){.context = LLVMContextCreate(), .opt_level = options->opt_level, .cpu = options->cpu};
+  p->stack_factor = ABI_STACK_FACTOR;
+  LLVMContextSetDiagnosticHandler(p->context, on_diagnostic, p);
   p->machine = machine_take(p->opt_level, p->cpu, err);
   if (!p->machine) return false;
   lower(p, m, part, options);

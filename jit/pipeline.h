@@ -15,6 +15,7 @@ struct pipeline {
   LLVMTargetMachineRef machine;
   uint32_t opt_level;
   const char *cpu;
+  uint32_t stack_factor; /* of struct image; known when an object file has been emitted */
   struct compile_seconds seconds;
 };
 

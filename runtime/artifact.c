@@ -35,7 +35,8 @@ struct header {
   struct artifact_key key;
   uint32_t n_funcs, n_types;
   uint64_t code_size, file_size; /* file_size: without the signature */
-  uint8_t dialect, is_signed, reserved[6];
+  uint32_t stack_factor;
+  uint8_t dialect, is_signed, reserved[2];
   struct section sections[SECTION_COUNT];
   struct checksum checksum; /* of all before */
 };
@@ -110,6 +111,7 @@ void artifact_build(const struct module *m, const struct artifact_key *key, cons
                      .n_funcs = m->n_funcs,
                      .n_types = m->n_types,
                      .code_size = image->code_size,
+                     .stack_factor = image->stack_factor,
                      .dialect = (uint8_t)m->dialect};
   size_t start = out->size;
   memcpy(h.magic, magic, ARTIFACT_MAGIC_SIZE);
@@ -218,6 +220,7 @@ bool artifact_check(const void *bytes, size_t size, struct artifact *a, struct g
     return error_set(err, GW_ERROR_ARTIFACT, "this is no artifact: it does not begin with %s", magic);
   if (!check_header(h, size, err) || !check_machine(&h->key, err) || !check_sections(h, err)) return false;
   *a = (struct artifact){.bytes = bytes, .size = size, .key = &h->key, .n_funcs = h->n_funcs, .code_size = h->code_size};
+  a->stack_factor = h->stack_factor;
   if (h->n_funcs > INT32_MAX || h->n_types > INT32_MAX) return damaged(err, "counts are too large");
   a->n_offsets = h->n_funcs + h->n_types;
   a->facts = (const void *)(a->bytes + h->sections[SECTION_FACTS].offset);

@@ -65,7 +65,7 @@ struct artifact {
   const uint8_t *image;
   size_t image_size, code_size;
   uint32_t n_funcs, n_offsets;
-  uint32_t dialect; /* the module's */
+  uint32_t stack_factor, dialect; /* dialect: the module's */
 };
 
 /* Checks bytes that outlive *out. GW_ERROR_ARTIFACT says what is wrong: damage, another version, another build, another CPU. */

@@ -56,6 +56,7 @@ struct code *code_create(const struct module *m, const struct image *image, stru
   if (code) code->code_bytes = image->code_size;
   if (code && map(code, image) && fill_tables(code, m, image->offsets)) {
     code->seconds = image->seconds;
+    code->stack_factor = image->stack_factor;
     return code;
   }
   error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for %zu bytes of code", image->size);
@@ -65,7 +66,7 @@ struct code *code_create(const struct module *m, const struct image *image, stru
 
 struct code *code_adopt(const struct module *m, const struct artifact *a, struct gw_error *err) {
   struct code *code = calloc(1, sizeof *code);
-  if (code) *code = (struct code){.base = a->image, .code_bytes = a->code_size};
+  if (code) *code = (struct code){.base = a->image, .code_bytes = a->code_size, .stack_factor = a->stack_factor};
   if (code && fill_tables(code, m, a->offsets)) return code;
   error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for %u functions", m->n_funcs);
   code_destroy(code);

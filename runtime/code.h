@@ -18,6 +18,7 @@ struct code {
   struct code_range *ranges;
   uint32_t n_ranges;
   size_t code_bytes;              /* machine code */
+  uint32_t stack_factor;          /* of struct image */
   struct compile_seconds seconds; /* zero when it was not compiled by this process */
   const uint8_t *base;
   void *mapping; /* own memory of base, or NULL */

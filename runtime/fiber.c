@@ -46,10 +46,12 @@ bool fiber_open(struct fiber *f, size_t stack_size, struct gw_error *err) {
   }
   f->self.bottom = f->low;
   f->self.size = stack_size;
+  sanitizer_map(&f->self);
   return true;
 }
 
 void fiber_close(struct fiber *f) {
+  if (f->self.size) sanitizer_unmap(&f->self);
   if (f->guard) munmap(f->guard, (size_t)(f->high - f->guard));
   *f = (struct fiber){0};
 }

@@ -27,6 +27,7 @@ enum {
   SCAN_BATCH = 512,                       /* host pages per read of the pagemap */
   SCAN_LIMIT = 16 << 20,                  /* bytes; larger memories are given back unseen */
   RESIDENT_LIMIT = (2 << 20) / HOST_PAGE, /* pages worth wiping */
+  GROWN_LIMIT = (256 << 10) / HOST_PAGE,  /* likewise, of those that the next request must grow to again */
 };
 
 #define PAGEMAP_PRESENT_OR_SWAPPED (UINT64_C(3) << 62)
@@ -130,37 +131,42 @@ bool memory_grow(struct gw_memory *memory, uint64_t pages) {
   return true;
 }
 
-/* Wipes the resident pages of [0, bytes), whole host pages. False: too many, or the kernel does not tell. */
-static bool wipe_resident(struct gw_memory *memory, uint64_t bytes) {
-  if (pagemap_fd < 0 || bytes > SCAN_LIMIT) return false;
+/* Wipes the resident pages of [from, bytes), whole host pages. False: more than `limit`, or the kernel does not tell. */
+static bool wipe_resident(struct gw_memory *memory, uint64_t from, uint64_t bytes, uint64_t limit) {
+  if (pagemap_fd < 0 || bytes - from > SCAN_LIMIT) return false;
   uint64_t batch[SCAN_BATCH];
   uint64_t resident = 0;
-  for (uint64_t at = 0; at < bytes; at += (uint64_t)SCAN_BATCH * HOST_PAGE) {
+  for (uint64_t at = from; at < bytes; at += (uint64_t)SCAN_BATCH * HOST_PAGE) {
     uint64_t pages = (bytes - at) / HOST_PAGE < SCAN_BATCH ? (bytes - at) / HOST_PAGE : SCAN_BATCH;
     off_t where = (off_t)(((uintptr_t)memory->ctx.base + at) / HOST_PAGE * sizeof batch[0]);
     if (pread(pagemap_fd, batch, pages * sizeof batch[0], where) != (ssize_t)(pages * sizeof batch[0])) return false;
     for (uint64_t i = 0; i < pages; i++) {
       if (!(batch[i] & PAGEMAP_PRESENT_OR_SWAPPED)) continue;
-      if (++resident > RESIDENT_LIMIT) return false;
+      if (++resident > limit) return false;
       memset(memory->ctx.base + at + i * HOST_PAGE, 0, HOST_PAGE);
     }
   }
   return true;
 }
 
+/* What lies behind the size must fault, so growing and shrinking cost a change of rights each, whatever is learned. The pages
+ * stay: 16 faults take longer than all three system calls. */
+static bool shrink(struct gw_memory *memory, uint64_t kept, uint64_t grown) {
+  bool is_wiped = wipe_resident(memory, kept, grown, GROWN_LIMIT);
+  if (!is_wiped && madvise(memory->ctx.base + kept, grown - kept, MADV_DONTNEED)) return false;
+  return set_access(memory, kept, grown, PROT_NONE);
+}
+
 bool memory_reset(struct gw_memory *memory) {
   uint64_t first = memory->initial, kept = round_up(first);
   uint64_t grown = round_up(memory->ctx.bytes);
-  if (grown > kept) {
-    if (madvise(memory->ctx.base + kept, grown - kept, MADV_DONTNEED)) return false;
-    if (!set_access(memory, kept, grown, PROT_NONE)) return false;
-  }
+  if (grown > kept && !shrink(memory, kept, grown)) return false;
   set_size(memory, first);
   if (memory->dirty.n_pages) {
     dirty_restore(&memory->dirty);
     return true;
   }
-  if (kept == 0 || wipe_resident(memory, kept)) return true;
+  if (kept == 0 || wipe_resident(memory, 0, kept, RESIDENT_LIMIT)) return true;
   return madvise(memory->ctx.base, kept, MADV_DONTNEED) == 0;
 }
 

@@ -10,8 +10,23 @@ struct sanitizer_side {
   void *fake_stack;   /* ASan: locals kept off the stack, for use-after-return */
   const void *bottom; /* ASan: lowest address of the stack */
   size_t size;
-  void *tsan; /* TSan: this stack's context */
+  void *tsan;        /* TSan: this stack's context */
+  unsigned valgrind; /* Valgrind: its number for the stack */
 };
+
+/* Valgrind runs the same programs as everybody, so its requests are in all builds where its header was there: a few instructions
+ * that do nothing elsewhere. Without them it would take a switch for an enormous frame. */
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+static inline void sanitizer_map(struct sanitizer_side *side) {
+  const char *low = side->bottom;
+  side->valgrind = VALGRIND_STACK_REGISTER(low, low + side->size);
+}
+static inline void sanitizer_unmap(struct sanitizer_side *side) { VALGRIND_STACK_DEREGISTER(side->valgrind); }
+#else
+static inline void sanitizer_map(struct sanitizer_side *side) { (void)side; }
+static inline void sanitizer_unmap(struct sanitizer_side *side) { (void)side; }
+#endif
 
 #if __has_feature(address_sanitizer)
 #include <sanitizer/asan_interface.h>

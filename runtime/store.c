@@ -19,7 +19,7 @@ enum {
   DEFAULT_DEPTH = 1 << 20,
   MAX_DEPTH = 256 << 20,
   MIN_STACK = 16 << 20,
-  STACK_FACTOR = 16, /* native bytes for each byte of logical depth: unoptimised frames stay below */
+  STACK_ROOM = 256 << 10, /* below the deepest guest frame: for helpers, host functions, and signals that find no other stack */
 };
 
 static void (*exhausted_for_cpu(void))(void) {
@@ -154,14 +154,31 @@ void gw_store_start(struct gw_store *store, struct func_ref *func, union gw_valu
   begin_gas(store);
 }
 
+/* So much that the logical limit comes first, whatever the code generator made of the functions. */
+static size_t stack_size(const struct gw_store *store) {
+  uint64_t factor = ABI_STACK_FACTOR;
+  if (store->options.tier == GW_TIER_PRECISE) return MIN_STACK;
+  for (const struct gw_instance *i = store->instances; i; i = i->next)
+    if (i->code && i->code->stack_factor > factor) factor = i->code->stack_factor;
+  uint64_t size = store->options.max_depth * (factor + ABI_ARGUMENTS_FACTOR) + STACK_ROOM;
+  return size < MIN_STACK ? MIN_STACK : size;
+}
+
+/* The stack may have been opened for other instances. */
+static bool prepare_stack(struct gw_store *store, struct gw_error *err) {
+  struct fiber *f = &store->fiber;
+  size_t size = stack_size(store);
+  if (f->guard && (size_t)(f->high - f->low) >= size) return true;
+  fiber_close(f);
+  return fiber_open(f, size, err);
+}
+
 static bool prepare(struct gw_store *store, struct gw_error *err) {
   if (!trap_thread_prepare(err)) return false;
   if (store->state == INVOCATION_YIELDED) return true;
   if (store->func->vmctx->exec != &store->exec) return error_set(err, GW_ERROR_USAGE, "the function belongs to another store");
-  bool is_precise = store->options.tier == GW_TIER_PRECISE;
-  if (is_precise && !precise_stack_open(store, err)) return false;
-  size_t stack = is_precise ? MIN_STACK : (size_t)store->options.max_depth * STACK_FACTOR;
-  if (!store->fiber.guard && !fiber_open(&store->fiber, stack < MIN_STACK ? MIN_STACK : stack, err)) return false;
+  if (store->options.tier == GW_TIER_PRECISE && !precise_stack_open(store, err)) return false;
+  if (!prepare_stack(store, err)) return false;
   fiber_start(&store->fiber, run, store);
   return true;
 }

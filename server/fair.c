@@ -1,9 +1,10 @@
 /* Flows share a loop by gas, however many invocations each has: the flow at the front of the ring runs slices until the quantum
  * of its turn is used up, then goes to the end; what it used beyond is taken off its next turn.
  *
- * A flow that was idle comes before the ring until its first quantum is used up, so a function that uses little never waits
- * for more than the slice that runs, whatever others do. It stays listed for one round, also when nobody of it waits: one that
- * comes and goes does not get more than one that stays. */
+ * A flow that was idle comes before the ring until its quantum is used up, so a function that uses less than its share never
+ * waits for more than the slice that runs, whatever others do. One that goes idle before keeps the rest: it stays in the ring,
+ * and comes before it again when it becomes ready. The ring gives it a new quantum once a round, not more than one: who comes and
+ * goes gets no more than who stays. */
 #include "server/fair.h"
 
 #include "server/invoke.h"
@@ -58,15 +59,28 @@ static void append(struct flow_list *list, struct flow *flow) {
   list->last = flow;
 }
 
-static void drop_first(struct flow_list *list) {
-  list->first = list->first->next;
-  if (!list->first) list->last = NULL;
+static void drop(struct flow_list *list, struct flow *flow) {
+  struct flow *previous = NULL;
+  for (struct flow *f = list->first; f != flow; f = f->next) previous = f;
+  if (previous)
+    previous->next = flow->next;
+  else
+    list->first = flow->next;
+  if (list->last == flow) list->last = previous;
 }
 
 static void enter(struct fair *fair, struct flow *flow) {
   if (flow->is_listed) return;
-  flow->is_listed = true;
+  flow->is_listed = flow->is_fresh = true;
   flow->deficit = fair->quantum;
+  append(&fair->fresh, flow);
+}
+
+/* Something of its last quantum is left, and it is not its turn. */
+static void come_again(struct fair *fair, struct flow *flow) {
+  if (flow->is_fresh || flow->ready.first || flow->deficit <= 0 || flow == fair->turn) return;
+  flow->is_fresh = true;
+  drop(&fair->ring, flow);
   append(&fair->fresh, flow);
 }
 
@@ -77,25 +91,47 @@ bool fair_may_begin(const struct fair *fair, const struct flow *flow) {
 
 void fair_push(struct fair *fair, struct flow *flow, struct invocation *inv) {
   enter(fair, flow);
+  come_again(fair, flow);
   queue_push(&flow->ready, inv);
 }
 
 void fair_remove(struct flow *flow, struct invocation *inv) { queue_remove(&flow->ready, inv); }
 
-struct invocation *fair_next(struct fair *fair) {
-  for (;;) {
-    struct flow_list *list = fair->fresh.first ? &fair->fresh : &fair->ring;
-    struct flow *flow = list->first;
-    if (!flow) return NULL;
-    if (flow->ready.first && flow->deficit > 0) return queue_pop(&flow->ready);
-    drop_first(list);
-    if (list == &fair->ring && !flow->ready.first) {
-      flow->is_listed = false;
-      continue;
-    }
-    if (flow->deficit <= 0) flow->deficit += fair->quantum;
+static bool is_runnable(const struct flow *flow) { return flow->ready.first && flow->deficit > 0; }
+
+/* The first one that may run of those that come before the ring. */
+static struct flow *next_fresh(struct fair *fair) {
+  struct flow *flow;
+  while ((flow = fair->fresh.first) && !is_runnable(flow)) {
+    drop(&fair->fresh, flow);
+    flow->is_fresh = false;
     append(&fair->ring, flow);
   }
+  return flow;
+}
+
+/* Whose turn it is. One that owes more than a quantum lets its turn pass, one that is idle when it comes is forgotten. */
+static struct flow *next_in_ring(struct fair *fair) {
+  struct flow *flow;
+  while ((flow = fair->ring.first)) {
+    bool has_begun = flow == fair->turn;
+    if (!has_begun && flow->deficit <= 0) flow->deficit += fair->quantum;
+    fair->turn = flow;
+    if (is_runnable(flow)) return flow;
+    fair->turn = NULL;
+    drop(&fair->ring, flow);
+    if (flow->deficit > 0 && !has_begun)
+      flow->is_listed = false;
+    else
+      append(&fair->ring, flow);
+  }
+  return NULL;
+}
+
+struct invocation *fair_next(struct fair *fair) {
+  struct flow *flow = next_fresh(fair);
+  if (!flow) flow = next_in_ring(fair);
+  return flow ? queue_pop(&flow->ready) : NULL;
 }
 
 void fair_charge(struct fair *fair, struct flow *flow, uint64_t gas) {

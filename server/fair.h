@@ -22,6 +22,7 @@ struct flow {
   struct invocation_queue ready;
   int64_t deficit; /* gas that it may use before others get their turn */
   bool is_listed;  /* must not be freed */
+  bool is_fresh;   /* listed before the ring */
 };
 
 struct flow_list {
@@ -31,7 +32,8 @@ struct flow_list {
 /* Of one loop, and of its thread. */
 struct fair {
   struct flow_list fresh, ring;
-  int64_t quantum; /* gas of a turn */
+  struct flow *turn; /* the first of the ring, when it has its quantum already */
+  int64_t quantum;   /* gas of a turn */
 };
 
 /* `slice`: gas between two yields, 0 when there are none. */

@@ -209,20 +209,20 @@ static bool take_reply(struct invocation *inv, struct gw_error *err) {
   return true;
 }
 
-/* The initialiser is done, now or once: the handler gets what gas is left. */
-static void start_handler(struct invocation *inv, uint64_t gas_before) {
+/* What ran before is done, now or once: `func` gets what gas is left. */
+static void start_behind(struct invocation *inv, uint64_t gas_before, struct func_ref *func) {
   struct slot *slot = inv->slot;
   uint64_t limit = loop_of(inv)->limits->gas_limit;
-  inv->is_initializing = false;
+  inv->is_initializing = func == slot->initialize;
   inv->gas_before = gas_before;
   gw_store_set_gas_limit(slot->store, limit > gas_before ? limit - gas_before : 1);
-  gw_store_start(slot->store, slot->entry, slot->values);
+  gw_store_start(slot->store, func, slot->values);
 }
 
 static bool end_initializing(struct invocation *inv, struct gw_error *err) {
   uint64_t gas = gw_store_gas_used(inv->slot->store);
   if (!inv->pool->never_keeps && !slot_keep(inv->slot, gas, err)) return false;
-  start_handler(inv, gas);
+  start_behind(inv, inv->gas_before + gas, inv->slot->entry);
   return true;
 }
 
@@ -343,13 +343,9 @@ static void start_run(struct invocation *inv) {
     end_with_error(inv, &err);
     return;
   }
-  inv->is_initializing = slot->initialize && !slot->is_initialized;
   gw_store_set_record(slot->store, &inv->record);
-  gw_store_set_gas_limit(slot->store, loop->limits->gas_limit);
-  if (slot->is_initialized)
-    start_handler(inv, slot->initialize_gas);
-  else
-    gw_store_start(slot->store, inv->is_initializing ? slot->initialize : slot->entry, slot->values);
+  bool must_initialize = slot->initialize && !slot->is_initialized;
+  start_behind(inv, slot->start_gas + slot->initialize_gas, must_initialize ? slot->initialize : slot->entry);
   if (fair_may_begin(&loop->fair, &inv->pool->flow))
     run_slice(inv);
   else

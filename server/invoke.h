@@ -31,7 +31,7 @@ struct invocation {
   bool is_cancelled;    /* the client has gone */
   bool has_outcome;
   uint32_t attempt;
-  uint64_t gas_before; /* what _initialize used */
+  uint64_t gas_before; /* what the start function and _initialize used */
   uint64_t retry_at;
   enum state_outcome outcome;
   struct gw_error error; /* of the commit; the trap that is judged */
@@ -48,7 +48,8 @@ void invoke_retry(struct loop *loop);
 
 /* Makes used slots fresh again: work for after the replies. */
 void pools_clean(struct loop *loop);
-/* Destroys slots that were idle for long; all of them with `everything`. */
-void pools_trim(struct loop *loop, bool everything);
+/* Destroys slots that were idle for `idle_ms`; all of them with 0, and whatever else pools hold. */
+enum { IDLE_MS = 30000, IDLE_UNDER_PRESSURE_MS = 1000 };
+void pools_trim(struct loop *loop, uint64_t idle_ms);
 
 #endif

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICK_MS = 100, TRIM_TICKS = 20, BACKLOG = 1024, ABORT_MS = 1000 };
+enum { TICK_MS = 100, TRIM_TICKS = 20, PRESSURE_TICKS = 5, BACKLOG = 1024, ABORT_MS = 1000 };
 
 uint32_t loop_random(struct loop *loop) { /* xorshift64* */
   uint64_t x = loop->random;
@@ -104,7 +104,9 @@ static void on_tick(uv_timer_t *handle) {
     next = c->next;
     connection_tick(c);
   }
-  if (++loop->ticks % TRIM_TICKS == 0) pools_trim(loop, false);
+  if (++loop->ticks % TRIM_TICKS == 0) pools_trim(loop, IDLE_MS);
+  if (loop->ticks % PRESSURE_TICKS == 0 && pressure_is_high(&loop->pressure, loop_now(loop)))
+    pools_trim(loop, IDLE_UNDER_PRESSURE_MS);
   if (loop->is_stopping) check_grace(loop);
   end_if_done(loop);
 }
@@ -157,6 +159,7 @@ bool loop_start(struct loop *loop, int listen_fd, struct gw_error *err) {
   if (failed) return error_set(err, GW_ERROR_IO, "cannot make an event loop: %s", uv_strerror(failed));
   loop->has_loop = true;
   init_handles(loop);
+  pressure_open(&loop->pressure, loop->options->pressure_file);
   failed = uv_tcp_open(&loop->listener, listen_fd);
   if (!failed) failed = uv_listen((uv_stream_t *)&loop->listener, BACKLOG, on_connection);
   if (failed) return error_set(err, GW_ERROR_IO, "cannot listen: %s", uv_strerror(failed));
@@ -176,7 +179,8 @@ void loop_join(struct loop *loop) {
   }
   if (!loop->has_loop) return;
   loop->has_loop = loop->has_thread = false;
-  pools_trim(loop, true);
+  pools_trim(loop, 0);
+  pressure_close(&loop->pressure);
   uv_loop_close(&loop->uv);
   pthread_mutex_destroy(&loop->inbox_lock);
 }

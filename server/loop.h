@@ -6,6 +6,7 @@
 #include "server/fair.h"
 #include "server/log.h"
 #include "server/metrics.h"
+#include "server/pressure.h"
 #include "server/registry.h"
 #include "server/server.h"
 
@@ -58,6 +59,7 @@ struct loop {
   struct pool *pools[POOL_BUCKETS];
   struct slot *used_slots; /* to be reset when the replies are out */
   uint32_t n_idle;
+  struct pressure pressure;
   uint64_t random; /* state of loop_random */
 
   struct metrics metrics;

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IDLE_MS = 30000 };
-
 static struct pool **bucket_of(struct loop *loop, const char *name) {
   uint32_t hash = 2166136261u;
   for (const char *p = name; *p; p++) hash = (hash ^ (unsigned char)*p) * 16777619u;
@@ -86,7 +84,7 @@ void pool_load(struct pool *pool) {
 static bool freshen(struct slot *slot) {
   struct gw_error err = {0};
   if (slot_reset(slot, slot->pool->loop->limits, &err)) return true;
-  if (slot->is_initialized) slot->pool->never_keeps = true;
+  if (slot->is_kept) slot->pool->never_keeps = true;
   slot->pool->n_out--;
   slot_destroy(slot);
   return false;
@@ -134,6 +132,10 @@ static struct slot *create_slot(struct pool *pool, enum gw_tier tier, struct gw_
   if (!make_room(pool, err)) return NULL;
   struct slot *slot = slot_create(pool->loop->engine, pool->function, tier, pool->loop->limits, err);
   if (!slot) return NULL;
+  if (!pool->never_keeps && !slot_keep_start(slot, err)) {
+    slot_destroy(slot);
+    return NULL;
+  }
   slot->pool = pool;
   pool->n_out++;
   return slot;
@@ -188,9 +190,9 @@ void pools_clean(struct loop *loop) {
 }
 
 /* The oldest are at the end of the list. */
-static void trim_idle(struct pool *pool, uint64_t now) {
+static void trim_idle(struct pool *pool, uint64_t now, uint64_t idle_ms) {
   struct slot **at = &pool->idle;
-  while (*at && now - (*at)->used_at < IDLE_MS) at = &(*at)->next;
+  while (*at && now - (*at)->used_at < idle_ms) at = &(*at)->next;
   while (*at) {
     struct slot *slot = *at;
     *at = slot->next;
@@ -200,7 +202,8 @@ static void trim_idle(struct pool *pool, uint64_t now) {
   }
 }
 
-void pools_trim(struct loop *loop, bool everything) {
+void pools_trim(struct loop *loop, uint64_t idle_ms) {
+  bool everything = idle_ms == 0;
   pools_clean(loop);
   uint64_t now = loop_now(loop);
   bool is_short = !has_room(loop, loop->limits->memory_limit / 8); /* another loop may need it */
@@ -211,7 +214,7 @@ void pools_trim(struct loop *loop, bool everything) {
       if (everything || is_short)
         drop_idle(pool);
       else
-        trim_idle(pool, now);
+        trim_idle(pool, now, idle_ms);
       bool is_used = pool->n_idle || pool->n_out || pool->loading || pool->waiting.first || pool->flow.is_listed;
       if (is_used || (!everything && now - pool->used_at < IDLE_MS)) {
         at = &pool->next;

@@ -13,7 +13,7 @@ struct pool {
   uint64_t epoch;            /* of the registry when `function` was looked up */
   struct function *function; /* NULL: deleted */
   struct slot *idle;         /* fresh ones, the last returned first */
-  bool never_keeps;          /* its functions write too much for slot_keep */
+  bool never_keeps;          /* its functions write too much for images */
   uint32_t n_idle, n_out;    /* n_out: with invocations or waiting to be reset */
   struct flow flow;          /* its invocations that wait for a slice */
   struct invocation_queue waiting;

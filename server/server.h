@@ -39,13 +39,14 @@ struct server_options {
   bool sync;             /* state survives a power failure, not only kill -9; true */
   size_t map_size;       /* upper bound of the state store in bytes; 16 GiB */
 
-  uint64_t gas_limit;       /* per invocation; 10^10, about one second */
-  uint64_t slice;           /* gas an invocation runs before others of its loop get their turn; 5 * 10^6, about half a millisecond */
-  uint64_t max_memory;      /* bytes per linear memory; 256 MiB */
-  uint64_t memory_limit;    /* bytes of all linear memories together, beyond it requests get 503; 0: none */
-  uint32_t max_running;     /* invocations under way per loop, more get 503; 256 */
-  uint32_t max_idle;        /* idle instances kept per function and loop; 64 */
-  uint32_t max_connections; /* per loop; 8192 */
+  uint64_t gas_limit;    /* per invocation; 10^10, about one second */
+  uint64_t slice;        /* gas an invocation runs before others of its loop get their turn; 5 * 10^6, about half a millisecond */
+  uint64_t max_memory;   /* bytes per linear memory; 256 MiB */
+  uint64_t memory_limit; /* bytes of all linear memories together, beyond it requests get 503; 0: none */
+  const char *pressure_file; /* tells when memory is short, in PSI's format; NULL: the control group's, or the system's */
+  uint32_t max_running;      /* invocations under way per loop, more get 503; 256 */
+  uint32_t max_idle;         /* idle instances kept per function and loop; 64 */
+  uint32_t max_connections;  /* per loop; 8192 */
 
   size_t max_body;   /* of a request to a function; 16 MiB */
   size_t max_module; /* of a deployed module; 64 MiB */

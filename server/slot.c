@@ -1,6 +1,7 @@
 #include "server/slot.h"
 
 #include "base/error.h"
+#include "frontend/module.h"
 #include "runtime/abort.h"
 
 #include <stdlib.h>
@@ -62,6 +63,8 @@ struct slot *slot_create(struct gw_engine *engine, struct function *function, en
   if (function->uses_wasi && !slot_wasi(slot, limits, err)) goto fail;
   slot->instance = gw_instance_create(slot->store, function->module, slot_resolve, slot, err);
   if (!slot->instance) goto fail;
+  slot->has_start = gw_module_decoded(function->module)->start != NO_INDEX;
+  if (slot->has_start) slot->start_gas = gw_store_gas_used(slot->store);
   slot->entry = find_func(slot->instance, function->interface == INTERFACE_HANDLE ? "handle" : "_start");
   if (function->has_initialize) slot->initialize = find_func(slot->instance, "_initialize");
   if (slot->entry) return slot;
@@ -89,14 +92,25 @@ bool slot_reset(struct slot *slot, const struct function_limits *limits, struct 
   if (slot->wasi && wasi_stdout(slot->wasi)->capacity > KEEP_CAPACITY) return error_set(err, GW_ERROR_UNAVAILABLE, "oversized");
   if (slot->wasi && !slot_wasi(slot, limits, err)) return false;
   gw_store_set_gas_limit(slot->store, start_gas(limits));
-  return gw_instance_reset(slot->instance, err);
+  if (!gw_instance_reset(slot->instance, err)) return false;
+  if (slot->has_start && !slot->is_kept) slot->start_gas = gw_store_gas_used(slot->store);
+  return true;
+}
+
+static bool keep(struct slot *slot, struct gw_error *err) {
+  slot->is_kept = true;
+  return gw_instance_keep(slot->instance, err);
+}
+
+bool slot_keep_start(struct slot *slot, struct gw_error *err) {
+  return !slot->has_start || !gw_instance_can_keep(slot->instance) || keep(slot, err);
 }
 
 bool slot_keep(struct slot *slot, uint64_t gas, struct gw_error *err) {
   if (!gw_instance_can_keep(slot->instance)) return true;
   slot->is_initialized = true;
   slot->initialize_gas = gas;
-  return gw_instance_keep(slot->instance, err);
+  return keep(slot, err);
 }
 
 void slot_destroy(struct slot *slot) {

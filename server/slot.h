@@ -16,7 +16,9 @@ struct slot {
   struct wasi *wasi; /* NULL when the module imports none of it */
   struct handler handler;
   struct func_ref *initialize; /* _initialize of a handler, or NULL */
-  bool is_initialized;         /* resets go back to behind _initialize, which used initialize_gas */
+  bool has_start, is_kept;     /* is_kept: resets go back to an image behind the start function, or behind _initialize */
+  uint64_t start_gas;          /* of the start function, for the next request */
+  bool is_initialized;         /* the image is one behind _initialize, which used initialize_gas */
   uint64_t initialize_gas;
   struct func_ref *entry;   /* handle or _start */
   union gw_value values[1]; /* parameters and results: none, but gw_store_start wants a place */
@@ -30,6 +32,9 @@ struct slot *slot_create(struct gw_engine *engine, struct function *function, en
 bool slot_reset(struct slot *slot, const struct function_limits *limits, struct gw_error *err);
 /* How many times longer than compiled code it takes for the same gas, about. */
 uint64_t slot_slowness(const struct slot *slot);
+/* Before the first request: from now on the slot is fresh behind its start function, where that is the same every time. False:
+ * the slot can only be destroyed. */
+bool slot_keep_start(struct slot *slot, struct gw_error *err);
 /* After _initialize, with its gas: from now on the slot is fresh behind it, where that is the same every time. False: the slot
  * can only be destroyed. */
 bool slot_keep(struct slot *slot, uint64_t gas, struct gw_error *err);

@@ -15,6 +15,8 @@ static struct fair fair;
 static struct flow flows[3];
 static struct invocation invocations[3][MANY];
 static uint64_t used[3];
+static struct flow crowd[MANY]; /* of one invocation each, which never ends */
+static struct invocation crowd_invocations[MANY];
 
 static void begin(void) {
   fair_init(&fair, SLICE);
@@ -73,6 +75,75 @@ static void test_new_ones_come_first(void **state) {
   assert_false(fair_may_begin(&fair, &flows[1]));
 }
 
+/* Others run, until it is time for the next request. */
+static void run_others(int n) {
+  for (int i = 0; i < n; i++) {
+    struct invocation *inv = fair_next(&fair);
+    struct flow *flow = &crowd[inv - crowd_invocations];
+    assert_in_range(inv - crowd_invocations, 0, MANY - 1);
+    fair_charge(&fair, flow, SLICE);
+    fair_push(&fair, flow, inv);
+  }
+}
+
+static void begin_crowd(void) {
+  begin();
+  for (int i = 0; i < MANY; i++) {
+    crowd[i] = (struct flow){0};
+    fair_push(&fair, &crowd[i], &crowd_invocations[i]);
+  }
+}
+
+/* A request of two slices, less often than its flow's share allows: it waits for nothing but the slice that runs, though a round
+ * of the others takes several of them. */
+static void test_less_than_its_share(void **state) {
+  (void)state;
+  begin_crowd();
+  struct flow *flow = &flows[0];
+  struct invocation *inv = &invocations[0][0];
+  for (int i = 0; i < 100; i++) {
+    run_others(i % 2 ? 30 : 500);
+    assert_true(fair_may_begin(&fair, flow));
+    fair_charge(&fair, flow, SLICE);
+    fair_push(&fair, flow, inv);
+    assert_ptr_equal(fair_next(&fair), inv);
+    fair_charge(&fair, flow, SLICE);
+  }
+}
+
+/* One that is idle after every slice and comes again at once gets what one gets that stays. */
+static void test_comes_and_goes(void **state) {
+  (void)state;
+  enum { SLICES = 200000 };
+  begin_crowd();
+  struct flow *flow = &flows[0];
+  struct invocation *inv = &invocations[0][0];
+  int n = 0;
+  fair_push(&fair, flow, inv);
+  for (int i = 0; i < SLICES; i++) {
+    struct invocation *next = fair_next(&fair);
+    if (next == inv) {
+      fair_charge(&fair, flow, SLICE);
+      n++;
+      run_others(1);
+      i++;
+      if (!fair_may_begin(&fair, flow)) {
+        fair_push(&fair, flow, inv);
+        continue;
+      }
+      fair_charge(&fair, flow, SLICE);
+      n++;
+      fair_push(&fair, flow, inv);
+      continue;
+    }
+    struct flow *other = &crowd[next - crowd_invocations];
+    fair_charge(&fair, other, SLICE);
+    fair_push(&fair, other, next);
+  }
+  int share = SLICES / (MANY + 1);
+  assert_in_range(n, share * 95 / 100, share * 105 / 100);
+}
+
 static void test_ends(void **state) {
   (void)state;
   begin();
@@ -92,6 +163,7 @@ static void test_ends(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_share_by_gas), cmocka_unit_test(test_new_ones_come_first),
+                                     cmocka_unit_test(test_less_than_its_share), cmocka_unit_test(test_comes_and_goes),
                                      cmocka_unit_test(test_ends)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,15 @@
-/* Fibers: switching, deep stacks, dropped frames, nesting, other threads. */
+/* Fibers: switching, deep stacks, the guard below them, dropped frames, nesting, many at once, other threads. */
 #include "runtime/fiber.h"
 
 #include <fenv.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -139,6 +142,74 @@ static void test_other_threads(void **state) {
   fiber_close(&c.fiber);
 }
 
+static void dig_through(void *arg) {
+  struct counter *c = arg;
+  c->count = dig(c, UINT64_MAX);
+}
+
+enum { IN_GUARD = 42 };
+static const struct fiber *guarded;
+
+static void on_fault(int number, siginfo_t *info, void *context) {
+  (void)number, (void)context;
+  uint8_t *at = info->si_addr;
+  _exit(at >= guarded->guard && at < guarded->low ? IN_GUARD : 1);
+}
+
+/* In host code, which cannot be left in the middle, running off the stack is a fault in the guard, so that nothing is
+ * overwritten. */
+static void test_guard(void **state) {
+  (void)state;
+  static char signal_stack[64 << 10];
+  struct counter c = {0};
+  assert_true(fiber_open(&c.fiber, STACK_SIZE, NULL));
+  guarded = &c.fiber;
+  pid_t child = fork();
+  if (child == 0) {
+    struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigaltstack(&(stack_t){.ss_sp = signal_stack, .ss_size = sizeof signal_stack}, NULL);
+    sigaction(SIGSEGV, &action, NULL);
+    start(&c, dig_through, 0);
+    fiber_resume(&c.fiber);
+    _exit(0);
+  }
+  int status;
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_true(WIFEXITED(status) && WEXITSTATUS(status) == IN_GUARD);
+  fiber_close(&c.fiber);
+}
+
+static void fill_and_wait(void *arg) {
+  struct counter *c = arg;
+  volatile uint64_t frame[500];
+  for (uint64_t round = 0; round < c->limit; round++) {
+    for (size_t i = 0; i < 500; i++) frame[i] = c->count * 1000 + i + round;
+    fiber_suspend(&c->fiber);
+    for (size_t i = 0; i < 500; i++)
+      if (frame[i] != c->count * 1000 + i + round) c->rounding = -1;
+  }
+  fiber_end(&c->fiber);
+}
+
+/* All are suspended in the middle of a frame, while others use theirs. */
+static void test_many(void **state) {
+  (void)state;
+  enum { MANY = 500, ROUNDS = 3 };
+  static struct counter all[MANY];
+  for (int i = 0; i < MANY; i++) {
+    assert_true(fiber_open(&all[i].fiber, STACK_SIZE, NULL));
+    start(&all[i], fill_and_wait, ROUNDS);
+    all[i].count = (uint64_t)i;
+  }
+  for (int round = 0; round <= ROUNDS; round++)
+    for (int i = 0; i < MANY; i++) fiber_resume(&all[(i * 7) % MANY].fiber);
+  for (int i = 0; i < MANY; i++) {
+    assert_false(all[i].fiber.is_started);
+    assert_int_equal(all[i].rounding, 0);
+    fiber_close(&all[i].fiber);
+  }
+}
+
 static void read_rounding(void *arg) {
   struct counter *c = arg;
   c->rounding = fegetround();
@@ -163,8 +234,9 @@ static void test_float_control(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_switches), cmocka_unit_test(test_deep_stack),    cmocka_unit_test(test_dropped_frames),
-      cmocka_unit_test(test_nested),   cmocka_unit_test(test_other_threads), cmocka_unit_test(test_float_control),
+      cmocka_unit_test(test_switches),      cmocka_unit_test(test_deep_stack),    cmocka_unit_test(test_dropped_frames),
+      cmocka_unit_test(test_guard),         cmocka_unit_test(test_many),          cmocka_unit_test(test_nested),
+      cmocka_unit_test(test_other_threads), cmocka_unit_test(test_float_control),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

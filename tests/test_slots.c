@@ -1,4 +1,6 @@
 /* What the server does with instances: the limit of all memories together, and initialised ones that are kept. */
+#include "server/pressure.h"
+#include "server/slot.h"
 #include "tests/http_client.h"
 
 #define LOOP "(module (memory 64) (func (export \"handle\") (loop $l (br $l))))"
@@ -8,6 +10,18 @@
   "(func (export \"_initialize\") (local $i i32) (loop $l (global.set $g (i32.add (global.get $g) (i32.const 1)))" \
   " (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 5)))))"                   \
   "(func (export \"handle\") (i32.store8 (i32.const 8) (i32.add (global.get $g) (i32.load8_u (i32.const 9000))))"  \
+  "(i32.store8 (i32.const 9000) (i32.const 1)) (global.set $g (i32.const 65)) (call $reply (i32.const 8) (i32.const 1))))"
+
+/* The same by a start function, in a memory that is watched, and in one that is too large for that. */
+#define STARTED(pages, more)                                                                                      \
+  "(module " REPLY "(memory (export \"memory\") " pages ") (global $g (mut i32) (i32.const 48))"                  \
+  "(func $start (local $i i32) (loop $l (global.set $g (i32.add (global.get $g) (i32.const 1)))"                  \
+  " (i32.store8 (i32.const 9001) (i32.add (i32.load8_u (i32.const 9001)) (i32.const 1)))"                         \
+  " (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 1000)))) "               \
+  " (global.set $g (i32.const 53)) " more ") (start $start)"                                                      \
+  "(func (export \"handle\") (i32.store8 (i32.const 8) (i32.add (global.get $g) (i32.load8_u (i32.const 9000))))" \
+  "(if (i32.ne (i32.load8_u (i32.const 9001)) (i32.const 0xe8)) (then (unreachable)))"                            \
+  "(i32.store8 (i32.const 9001) (i32.const 1))"                                                                   \
   "(i32.store8 (i32.const 9000) (i32.const 1)) (global.set $g (i32.const 65)) (call $reply (i32.const 8) (i32.const 1))))"
 
 static void test_memory_limit(void **state) {
@@ -41,14 +55,16 @@ static void test_memory_limit(void **state) {
   remove_data_dir(directory);
 }
 
-static void expect_initialized(enum tier_choice tier) {
+/* Five requests, each on a fresh instance: the same reply, and the same gas, which is returned. */
+static unsigned long long expect_initialized(enum tier_choice tier, const char *text) {
   char *directory = make_data_dir(), first[32] = "", gas[32];
   struct server_options o = test_options(directory);
   o.n_loops = 1;
   o.tier = tier;
+  o.max_memory = 64 << 20;
   struct server *server = start(&o);
   uint16_t port = server_port(server);
-  assert_int_equal(deploy(port, "f", INITIALIZED), 201);
+  assert_int_equal(deploy(port, "f", text), 201);
   for (int i = 0; i < 5; i++) {
     struct reply r = call(port, "/f/f");
     assert_int_equal(r.status, 200);
@@ -60,15 +76,111 @@ static void expect_initialized(enum tier_choice tier) {
   }
   server_destroy(server);
   remove_data_dir(directory);
+  return strtoull(first, NULL, 10);
+}
+
+static void put_file(const char *path, const char *text) {
+  FILE *file = fopen(path, "w");
+  assert_true(file && fputs(text, file) >= 0 && fclose(file) == 0);
+}
+
+/* Idle instances go after 30 seconds, but soon when the kernel says that tasks wait for memory. */
+static void test_pressure(void **state) {
+  (void)state;
+  struct gw_error err = {0};
+  char *directory = make_data_dir(), path[] = "/tmp/gasworks-pressure-XXXXXX";
+  close(mkstemp(path));
+  put_file(path, "some avg10=0.00 avg60=0.00 avg300=0.00 total=7\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n");
+  struct server_options o = test_options(directory);
+  o.n_loops = 1;
+  o.pressure_file = path;
+  o.engine = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  if (!o.engine) fail_msg("%s", err.message);
+  struct server *server = start(&o);
+  assert_int_equal(deploy(server_port(server), "f", INITIALIZED), 201);
+  struct reply r = call(server_port(server), "/f/f");
+  reply_clear(&r);
+  usleep(2500000);
+  assert_int_equal(gw_engine_memory_bytes(o.engine), 65536);
+  put_file(path, "some avg10=9.00 avg60=0.00 avg300=0.00 total=900000\n");
+  for (int i = 0; i < 50 && gw_engine_memory_bytes(o.engine); i++) usleep(100000);
+  assert_int_equal(gw_engine_memory_bytes(o.engine), 0);
+  r = call(server_port(server), "/f/f");
+  assert_int_equal(r.status, 200);
+  reply_clear(&r);
+  server_destroy(server);
+  gw_engine_destroy(o.engine);
+  unlink(path);
+  remove_data_dir(directory);
+}
+
+/* A twentieth of the time is the limit, and what is no file of PSI never does. */
+static void test_pressure_file(void **state) {
+  (void)state;
+  char path[] = "/tmp/gasworks-pressure-XXXXXX";
+  struct pressure p;
+  close(mkstemp(path));
+  put_file(path, "nothing of the kind");
+  pressure_open(&p, path);
+  assert_int_equal(p.fd, -1);
+  assert_false(pressure_is_high(&p, 1000));
+  put_file(path, "some avg10=0.00 avg60=0.00 avg300=0.00 total=1000000\n");
+  pressure_open(&p, path);
+  assert_false(pressure_is_high(&p, 1000));
+  assert_false(pressure_is_high(&p, 2000));
+  put_file(path, "some avg10=0.00 avg60=0.00 avg300=0.00 total=1040000\n");
+  assert_false(pressure_is_high(&p, 3000));
+  put_file(path, "some avg10=0.00 avg60=0.00 avg300=0.00 total=1100000\n");
+  assert_true(pressure_is_high(&p, 4000));
+  assert_false(pressure_is_high(&p, 5000));
+  pressure_close(&p);
+  unlink(path);
 }
 
 static void test_initialized(void **state) {
   (void)state;
-  expect_initialized(TIER_FAST);
-  expect_initialized(TIER_PRECISE);
+  assert_int_equal(expect_initialized(TIER_FAST, INITIALIZED), expect_initialized(TIER_PRECISE, INITIALIZED));
+}
+
+/* Kept or run again for every request, a start function is paid for by every request. */
+static void test_started(void **state) {
+  (void)state;
+  unsigned long long gas = expect_initialized(TIER_FAST, STARTED("1", ""));
+  assert_true(gas > 10000);
+  assert_int_equal(expect_initialized(TIER_PRECISE, STARTED("1", "")), gas);
+  assert_int_equal(expect_initialized(TIER_FAST, STARTED("300", "")), gas);
+  assert_true(expect_initialized(TIER_FAST, STARTED("1", "(call $reply (i32.const 0) (i32.const 0))")) > gas);
+}
+
+/* The image is behind the start function, so a slot that is kept does not run it again. */
+static void test_start_runs_once(void **state) {
+  (void)state;
+  struct gw_error err = {0};
+  struct buffer bytes = wat(STARTED("1", ""));
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  struct function f = {.name = "f", .refs = 2, .interface = INTERFACE_HANDLE, .bundle = {.host_fd = -1}};
+  struct function_limits limits = {.gas_limit = 1000000, .slice = 1000000};
+  f.module = engine ? gw_module_create(engine, bytes.bytes, bytes.size, &err) : NULL;
+  struct slot *slot = f.module ? slot_create(engine, &f, GW_TIER_FAST, &limits, &err) : NULL;
+  if (!slot) fail_msg("%s", err.message);
+  uint64_t gas = slot->start_gas;
+  assert_true(slot_reset(slot, &limits, &err));
+  assert_int_equal(slot->start_gas, gas);
+  assert_false(slot->is_kept);
+  assert_true(slot_keep_start(slot, &err));
+  assert_true(slot->is_kept);
+  limits.gas_limit = limits.slice = 1; /* it would fail */
+  assert_true(slot_reset(slot, &limits, &err));
+  assert_int_equal(slot->start_gas, gas);
+  slot_destroy(slot);
+  gw_module_release(f.module);
+  gw_engine_destroy(engine);
+  buffer_clear(&bytes);
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory_limit), cmocka_unit_test(test_initialized)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory_limit),  cmocka_unit_test(test_initialized),
+                                     cmocka_unit_test(test_started),       cmocka_unit_test(test_pressure),
+                                     cmocka_unit_test(test_pressure_file), cmocka_unit_test(test_start_runs_once)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

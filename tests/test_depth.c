@@ -1,0 +1,311 @@
+/* Deep recursion: the same depth and the same gas on every level and in both tiers, and never a crash, whatever the code
+ * generator makes of a function's frame: not in host functions at the deepest point, nor in signal handlers there. */
+#include "runtime/object.h"
+#include "runtime/store.h"
+#include "tests/wat.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <sys/time.h>
+
+#include <cmocka.h>
+
+#define LOCALS_8(type) type " " type " " type " " type " " type " " type " " type " " type
+#define LOCALS_64(type)                                                                                        \
+  LOCALS_8(type)                                                                                               \
+  " " LOCALS_8(type) " " LOCALS_8(type) " " LOCALS_8(type) " " LOCALS_8(type) " " LOCALS_8(type) " " LOCALS_8( \
+      type) " " LOCALS_8(type)
+
+/* Functions with one parameter that recurse without end when it is not 0. $n counts the calls; host() is called when they are all
+ * that fit, or as often as `n` says. */
+static const char head[] = "(module (import \"h\" \"host\" (func $host)) (global $n (export \"n\") (mut i32) (i32.const 0))"
+                           " (global $most (export \"most\") (mut i32) (i32.const -1))"
+                           " (table funcref (elem $indirect)) (type $t (func (param i32) (result i32)))"
+                           " (func $same (param i32) (result i32) (local.get 0))"
+                           " (func $count (global.set $n (i32.add (global.get $n) (i32.const 1))))"
+                           " (func $is_last (result i32) (i32.eq (global.get $n) (global.get $most)))";
+#define BEGIN " (call $count) (if (call $is_last) (then (call $host) (return (i32.const 1))))"
+
+static const char fixed[] =
+    " (func $plain (export \"plain\") (type $t)" BEGIN "   (i32.add (call $plain (local.get 0)) (i32.const 1)))"
+    " (func $locals (export \"locals\") (type $t) (local " LOCALS_64(
+        "i64") ")" BEGIN "   (local.set 1 (i64.extend_i32_u (call $locals (local.get 0)))) (i32.wrap_i64 (i64.add (local.get 1) "
+               "(local.get 64))))"
+               " (func $vectors (export \"vectors\") (type $t) (local " LOCALS_64(
+                   "v128") ")" BEGIN
+                           "   (local.set 7 (i32x4.splat (call $vectors (local.get 0)))) (i32x4.extract_lane 1 (local.get 7)))"
+                           " (func $ping (export \"mutual\") (type $t)" BEGIN "   (call $pong (local.get 0) (f64.const 1)))"
+                           " (func $pong (param i32 f64) (result i32) (local " LOCALS_64(
+                               "f64") ")" BEGIN "   (i32.add (call $ping (local.get 0)) (i32.trunc_f64_s (local.get 1))))"
+                                      " (func $indirect (export \"indirect\") (type $t)" BEGIN
+                                      "   (call_indirect (type $t) (local.get 0) (i32.const 0)))";
+
+static const char *const names[] = {"plain", "locals", "vectors", "mutual", "indirect", "calls", "loops", "spills"};
+enum { N_NAMES = sizeof names / sizeof names[0], N_ENGINES = 5, CALLS = 300, LOOPS = 50, SPILLS = 300 };
+
+/* Functions whose frames are far larger than what they have in locals: every call and every loop has its place in the frame
+ * without optimisation, and with it products that are the same before and after the call stay on the stack. */
+static void make_text(struct buffer *b) {
+  buffer_append_string(b, head);
+  buffer_append_string(b, " (memory 1)");
+  buffer_append_string(b, fixed);
+  buffer_append_string(b, " (func $calls (export \"calls\") (type $t)" BEGIN " (local.set 0 (call $calls (local.get 0)))");
+  for (int i = 0; i < CALLS; i++)
+    buffer_format(b, " (local.set 0 (i32.xor (call $same (i32.add (local.get 0) (i32.const %d))) (call $same (local.get 0))))",
+                  i);
+  buffer_append_string(b, " (local.get 0)) (func $loops (export \"loops\") (type $t) (local i32)" BEGIN
+                          " (local.set 0 (call $loops (local.get 0)))");
+  for (int i = 0; i < LOOPS; i++)
+    buffer_format(b,
+                  " (loop $l (local.set 1 (i32.add (local.get 1) (i32.const 1)))"
+                  " (local.set 0 (i32.mul (local.get 0) (i32.const %d))) (br_if $l (i32.eqz (local.get 0))))",
+                  2 * i + 7);
+  buffer_append_string(b, " (local.get 0)) (func $spills (export \"spills\") (type $t)" BEGIN);
+  for (int half = 0; half < 2; half++) {
+    for (int i = 0; i < SPILLS; i++)
+      buffer_format(b, " (i32.store offset=%d (i32.const 0) (i32.rem_u (local.get 0) (i32.const %d)))", 4 * i, 2 * i + 3);
+    if (!half) buffer_append_string(b, " (drop (call $spills (local.get 0)))");
+  }
+  buffer_append_string(b, " (local.get 0)))");
+  buffer_append(b, "", 1);
+}
+
+struct guest {
+  struct gw_engine *engine;
+  struct gw_module *module;
+  struct gw_store *store;
+  struct gw_instance *instance;
+};
+
+static char *text;
+
+/* What the host function does at the deepest point. */
+static struct {
+  struct gw_module *module; /* to be instantiated and run to its own deepest point, or NULL */
+  struct gw_engine *engine;
+  uint32_t most, n_calls, depth;
+} at_host;
+
+enum { NESTED = 6 };
+
+static bool resolve(void *env, const struct gw_import *import, struct gw_extern *out);
+
+static union gw_value *cell(struct gw_instance *instance, const char *name) {
+  struct gw_extern found;
+  assert_true(gw_instance_export(instance, name, strlen(name), &found));
+  return found.of.global->cell;
+}
+
+/* Calls and gas of a function that recurses until it is at the call number `most`, or for ever. */
+struct run {
+  uint32_t n_calls;
+  uint64_t gas;
+  enum gw_trap trap;
+};
+
+static struct run run(struct gw_instance *instance, const char *name, uint32_t most) {
+  struct gw_error err = {0};
+  union gw_value value = {.u32 = 1};
+  cell(instance, "n")->u32 = 0;
+  cell(instance, "most")->u32 = most;
+  bool ok = gw_call_export(instance, name, &value, 1, &err);
+  if (!ok && err.code != GW_ERROR_TRAP) fail_msg("%s: %s", name, err.message);
+  return (struct run){cell(instance, "n")->u32, gw_store_gas_used(gw_instance_store(instance)), err.trap};
+}
+
+static struct gw_instance *open_instance(struct gw_engine *engine, struct gw_module *module, enum gw_tier tier,
+                                         uint32_t max_depth) {
+  struct gw_error err = {0};
+  struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){.tier = tier, .max_depth = max_depth}, &err);
+  struct gw_instance *instance = store ? gw_instance_create(store, module, resolve, NULL, &err) : NULL;
+  if (!instance) fail_msg("%s", err.message);
+  return instance;
+}
+
+static __attribute__((noinline)) int use_stack(void) {
+  volatile char room[64 << 10];
+  for (size_t i = 0; i < sizeof room; i += 1000) room[sizeof room - 1 - i] = 1;
+  return room[0];
+}
+
+/* Uses the stack, calls its own instance, which is busy, and one of another store, whose deepest point calls this again. */
+static enum gw_trap host(struct gw_instance *caller, void *env, union gw_value *values) {
+  (void)env, (void)values;
+  struct gw_error err = {0};
+  union gw_value value = {.u32 = 1};
+  use_stack();
+  at_host.n_calls++;
+  assert_false(gw_call_export(caller, "plain", &value, 1, &err));
+  assert_int_equal(err.code, GW_ERROR_USAGE);
+  if (!at_host.module || at_host.depth == NESTED) return GW_TRAP_NONE;
+  at_host.depth++;
+  for (int i = 0; i < 2; i++) {
+    struct gw_instance *inner = open_instance(at_host.engine, at_host.module, gw_instance_store(caller)->options.tier, 0);
+    assert_int_equal(run(inner, "plain", at_host.most).trap, GW_TRAP_NONE);
+    assert_int_equal(run(inner, "plain", UINT32_MAX).trap, GW_TRAP_STACK_OVERFLOW);
+    gw_store_destroy(gw_instance_store(inner));
+  }
+  at_host.depth--;
+  return GW_TRAP_NONE;
+}
+
+static bool resolve(void *env, const struct gw_import *import, struct gw_extern *out) {
+  static const struct gw_host_func func = {"h", "host", "_", host};
+  (void)env, (void)import;
+  *out = (struct gw_extern){.kind = GW_EXTERN_HOST_FUNC, .of.host = {&func, NULL}};
+  return true;
+}
+
+/* --- tests -------------------------------------------------------------------------------------------------------- */
+
+static struct gw_engine *engines[N_ENGINES];
+static struct gw_module *modules[N_ENGINES];
+
+static enum gw_tier tier_of(int engine) { return engine == N_ENGINES - 1 ? GW_TIER_PRECISE : GW_TIER_FAST; }
+
+static void expect_same(const char *name, const struct run *first, const struct run *other, int engine) {
+  if (other->n_calls != first->n_calls || other->gas != first->gas || other->trap != first->trap)
+    fail_msg("%s, engine %d: %u calls, %llu gas, trap %d; at -O0 %u calls, %llu gas, trap %d", name, engine, other->n_calls,
+             (unsigned long long)other->gas, (int)other->trap, first->n_calls, (unsigned long long)first->gas, (int)first->trap);
+}
+
+/* One call more than fits is one too many; as many as fit cost the same gas everywhere, and leave room for a host function. */
+static void compare(const char *name, uint32_t max_depth) {
+  struct run deepest[2], overflow;
+  for (int e = 0; e < N_ENGINES; e++) {
+    struct gw_instance *instance = open_instance(engines[e], modules[e], tier_of(e), max_depth);
+    struct run endless = run(instance, name, UINT32_MAX);
+    if (e == 0) overflow = endless;
+    assert_int_equal(endless.trap, GW_TRAP_STACK_OVERFLOW);
+    expect_same(name, &overflow, &(struct run){endless.n_calls, overflow.gas, endless.trap}, e);
+    deepest[e > 0] = run(instance, name, overflow.n_calls - 1);
+    expect_same(name, &deepest[0], &deepest[e > 0], e);
+    assert_int_equal(deepest[e > 0].trap, GW_TRAP_NONE);
+    gw_store_destroy(gw_instance_store(instance));
+  }
+  assert_true(overflow.n_calls > 100);
+}
+
+static void test_same_everywhere(void **state) {
+  (void)state;
+  for (int i = 0; i < N_NAMES; i++) compare(names[i], 0);
+}
+
+static void test_largest_depth(void **state) {
+  (void)state;
+  compare("plain", UINT32_MAX);
+  compare("locals", UINT32_MAX);
+}
+
+static void test_nested_hosts(void **state) {
+  (void)state;
+  for (int e = 0; e < N_ENGINES; e += N_ENGINES - 1) {
+    struct gw_instance *instance = open_instance(engines[e], modules[e], tier_of(e), 0);
+    uint32_t most = run(instance, "plain", UINT32_MAX).n_calls - 1, before = at_host.n_calls;
+    at_host.engine = engines[e];
+    at_host.module = modules[e];
+    at_host.most = most;
+    assert_int_equal(run(instance, "plain", most).trap, GW_TRAP_NONE);
+    assert_int_equal(at_host.n_calls - before, (1 << (NESTED + 1)) - 1);
+    at_host.module = NULL;
+    gw_store_destroy(gw_instance_store(instance));
+  }
+}
+
+static volatile sig_atomic_t n_signals;
+
+static void on_signal(int number) {
+  (void)number;
+  use_stack();
+  n_signals++;
+}
+
+/* A profiler's timer, whose handler runs wherever the guest is: on the signal stack, or on the guest's own. */
+static void test_signals(void **state) {
+  (void)state;
+  enum { ROUNDS = 30 };
+  for (int on_stack = 0; on_stack < 2; on_stack++) {
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = on_stack ? SA_ONSTACK : 0}, old;
+    struct itimerval timer = {{0, 500}, {0, 500}}, off = {{0, 0}, {0, 0}};
+    n_signals = 0;
+    sigaction(SIGALRM, &action, &old);
+    setitimer(ITIMER_REAL, &timer, NULL);
+    for (int e = 0; e < N_ENGINES; e++) {
+      struct gw_instance *instance = open_instance(engines[e], modules[e], tier_of(e), 0);
+      for (int i = 0; i < ROUNDS; i++)
+        assert_int_equal(run(instance, names[i % N_NAMES], UINT32_MAX).trap, GW_TRAP_STACK_OVERFLOW);
+      gw_store_destroy(gw_instance_store(instance));
+    }
+    setitimer(ITIMER_REAL, &off, NULL);
+    sigaction(SIGALRM, &old, NULL);
+    assert_true(n_signals > 10);
+  }
+}
+
+static enum gw_trap raise_signal(struct gw_instance *caller, void *env, union gw_value *values) {
+  (void)caller, (void)env, (void)values;
+  raise(SIGALRM);
+  return GW_TRAP_NONE;
+}
+
+static bool resolve_raise(void *env, const struct gw_import *import, struct gw_extern *out) {
+  static const struct gw_host_func func = {"h", "host", "_", raise_signal};
+  (void)env, (void)import;
+  *out = (struct gw_extern){.kind = GW_EXTERN_HOST_FUNC, .of.host = {&func, NULL}};
+  return true;
+}
+
+/* The handler at the very deepest point. */
+static void test_signal_at_deepest(void **state) {
+  (void)state;
+  for (int e = 0; e < N_ENGINES; e++) {
+    struct gw_error err = {0};
+    struct sigaction action = {.sa_handler = on_signal}, old;
+    struct gw_store *store = gw_store_create(engines[e], &(struct gw_store_options){.tier = tier_of(e)}, &err);
+    struct gw_instance *instance = store ? gw_instance_create(store, modules[e], resolve_raise, NULL, &err) : NULL;
+    if (!instance) fail_msg("%s", err.message);
+    sigaction(SIGALRM, &action, &old);
+    for (int i = 0; i < N_NAMES; i++) {
+      uint32_t before = (uint32_t)n_signals, most = run(instance, names[i], UINT32_MAX).n_calls - 1;
+      assert_int_equal(run(instance, names[i], most).trap, GW_TRAP_NONE);
+      assert_int_equal((uint32_t)n_signals, before + 1);
+    }
+    sigaction(SIGALRM, &old, NULL);
+    gw_store_destroy(store);
+  }
+}
+
+static int setup(void **state) {
+  (void)state;
+  struct gw_error err = {0};
+  struct buffer b = {0};
+  make_text(&b);
+  text = (char *)b.bytes;
+  for (int e = 0; e < N_ENGINES; e++) {
+    uint32_t level = tier_of(e) == GW_TIER_PRECISE ? 0 : (uint32_t)e;
+    engines[e] = gw_engine_create(&(struct gw_engine_options){.opt_level = level, .gas = true}, &err);
+    if (!engines[e]) wat_fail("engine", err.message);
+    modules[e] = wat_module(engines[e], text);
+  }
+  free(text);
+  return 0;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  for (int e = 0; e < N_ENGINES; e++) {
+    gw_module_release(modules[e]);
+    gw_engine_destroy(engines[e]);
+  }
+  return 0;
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_same_everywhere), cmocka_unit_test(test_largest_depth),     cmocka_unit_test(test_nested_hosts),
+      cmocka_unit_test(test_signals),         cmocka_unit_test(test_signal_at_deepest),
+  };
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
