@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* asprintf */
 #include "jit/machine.h"
 
 #include "base/error.h"
@@ -6,6 +7,8 @@
 #include <llvm-c/Support.h>
 
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 static LLVMTargetRef target;
 static char *cpu_name, *cpu_features, *triple;
@@ -23,7 +26,9 @@ static void find_host(void) {
   LLVMParseCommandLineOptions(sizeof arguments / sizeof arguments[0], arguments, NULL);
   triple = LLVMGetDefaultTargetTriple();
   cpu_name = LLVMGetHostCPUName();
-  cpu_features = LLVMGetHostCPUFeatures();
+  char *features = LLVMGetHostCPUFeatures();
+  if (asprintf(&cpu_features, "%s,-egpr", features) < 0) abort(); /* runtime/exhausted_x86_64.S does not save r16 to r31 */
+  LLVMDisposeMessage(features);
   char *message = NULL;
   if (LLVMGetTargetFromTriple(triple, &target, &message)) LLVMDisposeMessage(message);
 }
