@@ -94,7 +94,9 @@ struct gw_memory *memory_create(struct gw_store *store, const struct memory_type
   uint64_t reserved = to_reserve(&type->limits, max);
   void *base = mmap(NULL, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) {
-    error_set(err, GW_ERROR_OUT_OF_MEMORY, "cannot reserve a memory: %s", strerror(errno));
+    error_set(err, GW_ERROR_OUT_OF_MEMORY,
+              "no %llu MiB of addresses for a memory: %s (ulimit -v and vm.max_map_count limit them)",
+              (unsigned long long)(reserved >> 20), strerror(errno));
     return NULL;
   }
   struct gw_memory *memory = arena_alloc(&store->arena, sizeof *memory);

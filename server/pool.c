@@ -117,6 +117,11 @@ static bool has_room(const struct loop *loop, uint64_t bytes) {
   return !limit || (taken <= limit && bytes <= limit - taken);
 }
 
+static void drop_all_idle(struct loop *loop) {
+  for (uint32_t i = 0; i < POOL_BUCKETS; i++)
+    for (struct pool *p = loop->pools[i]; p; p = p->next) drop_idle(p);
+}
+
 /* Idle instances give way. What runs may have grown since it began, so the limit is one for beginning more. */
 static bool make_room(struct pool *pool, struct gw_error *err) {
   struct loop *loop = pool->loop;
@@ -128,9 +133,18 @@ static bool make_room(struct pool *pool, struct gw_error *err) {
                                             (unsigned long long)loop->limits->memory_limit);
 }
 
+/* When the system gives no more addresses or mappings, idle instances may have them. */
 static struct slot *create_slot(struct pool *pool, enum gw_tier tier, struct gw_error *err) {
+  struct loop *loop = pool->loop;
+  struct gw_error first = {0};
   if (!make_room(pool, err)) return NULL;
-  struct slot *slot = slot_create(pool->loop->engine, pool->function, tier, pool->loop->limits, err);
+  struct slot *slot = slot_create(loop->engine, pool->function, tier, loop->limits, &first);
+  if (!slot && first.code == GW_ERROR_OUT_OF_MEMORY && loop->n_idle) {
+    drop_all_idle(loop);
+    slot = slot_create(loop->engine, pool->function, tier, loop->limits, err);
+  } else if (!slot) {
+    *err = first;
+  }
   if (!slot) return NULL;
   if (!pool->never_keeps && !slot_keep_start(slot, err)) {
     slot_destroy(slot);

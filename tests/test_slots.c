@@ -3,6 +3,8 @@
 #include "server/slot.h"
 #include "tests/http_client.h"
 
+#include <sys/resource.h>
+
 #define LOOP "(module (memory 64) (func (export \"handle\") (loop $l (br $l))))"
 /* Replies a digit that only _initialize's one run, and no handler's write, gives. */
 #define INITIALIZED                                                                                                \
@@ -77,6 +79,35 @@ static unsigned long long expect_initialized(enum tier_choice tier, const char *
   server_destroy(server);
   remove_data_dir(directory);
   return strtoull(first, NULL, 10);
+}
+
+/* The system gives addresses for a few instances only: idle ones of other functions give theirs. */
+static void test_no_more_addresses(void **state) {
+  (void)state;
+  enum { FUNCTIONS = 12, INSTANCES = 6 };
+  char *directory = make_data_dir(), name[8], path[16];
+  struct server_options o = test_options(directory);
+  struct rlimit before, limit;
+  unsigned long pages = 0;
+  o.n_loops = 1;
+  struct server *server = start(&o);
+  for (int i = 0; i < FUNCTIONS; i++) {
+    snprintf(name, sizeof name, "f%d", i);
+    assert_int_equal(deploy(server_port(server), name, INITIALIZED), 201);
+  }
+  FILE *statm = fopen("/proc/self/statm", "r");
+  assert_true(statm && fscanf(statm, "%lu", &pages) == 1);
+  fclose(statm);
+  getrlimit(RLIMIT_AS, &before);
+  limit = (struct rlimit){pages * 4096 + ((rlim_t)INSTANCES << 33), before.rlim_max};
+  assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+  for (int i = 0; i < FUNCTIONS; i++) {
+    snprintf(path, sizeof path, "/f/f%d", i);
+    assert_int_equal(status_of(server_port(server), "GET", path), 200);
+  }
+  setrlimit(RLIMIT_AS, &before);
+  server_destroy(server);
+  remove_data_dir(directory);
 }
 
 static void put_file(const char *path, const char *text) {
@@ -179,8 +210,9 @@ static void test_start_runs_once(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory_limit),  cmocka_unit_test(test_initialized),
-                                     cmocka_unit_test(test_started),       cmocka_unit_test(test_pressure),
-                                     cmocka_unit_test(test_pressure_file), cmocka_unit_test(test_start_runs_once)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory_limit),   cmocka_unit_test(test_initialized),
+                                     cmocka_unit_test(test_started),        cmocka_unit_test(test_no_more_addresses),
+                                     cmocka_unit_test(test_pressure),       cmocka_unit_test(test_pressure_file),
+                                     cmocka_unit_test(test_start_runs_once)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
