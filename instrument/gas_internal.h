@@ -34,7 +34,7 @@ struct gas_pass {
   struct lower l; /* types and accesses; has no Wasm module here */
   LLVMValueRef charge, charge_check;
   /* of the current function */
-  LLVMValueRef func, counter, vmctx;
+  LLVMValueRef func, counter;
   struct gas_graph graph;
 };
 
@@ -46,7 +46,6 @@ bool gas_is_call(const struct gas_pass *p, LLVMValueRef v);
 void gas_subtract(struct gas_pass *p, LLVMValueRef amount);
 /* The same, and calls the runtime if nothing is left. */
 void gas_build_check(struct gas_pass *p, LLVMValueRef amount);
-void gas_weigh_unlikely(struct gas_pass *p, LLVMValueRef branch);
 
 /* Pays the function's counted loops in chunks (gas_loop.c); what it converted has no check marker any more. */
 void gas_convert_loops(struct gas_pass *p);

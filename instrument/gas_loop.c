@@ -24,10 +24,6 @@
  * access traps in it (docs/gas.md). */
 #include "instrument/gas_loop.h"
 
-#include <llvm-c/DebugInfo.h>
-
-#include <string.h>
-
 /* Takes the block's markers into the price of every iteration. */
 static void absorb_markers(struct gas_pass *p, struct loop *loop, LLVMBasicBlockRef block) {
   for (LLVMValueRef v = LLVMGetFirstInstruction(block), next; v; v = next) {
@@ -66,8 +62,8 @@ static LLVMValueRef entry_value(const struct loop *loop, LLVMValueRef phi) {
   return entry;
 }
 
-/* The header's phi becomes one in the chunk (from outside, and from the last chunk) and one in the header
- * (from the chunk or the latch). Returns the chunk's. */
+/* The header's phi becomes one in the chunk (from outside, and from the last chunk) and one in the header (from the chunk or the
+ * latch). Returns the chunk's. */
 static LLVMValueRef split_phi(struct gas_pass *p, const struct loop *loop, LLVMValueRef v, LLVMBasicBlockRef chunk,
                               LLVMBasicBlockRef settle) {
   LLVMBuilderRef builder = p->l.builder;
@@ -116,6 +112,13 @@ static LLVMValueRef build_chunk(struct gas_pass *p, struct loop *loop, LLVMValue
   return limit;
 }
 
+static void weigh_unlikely(struct gas_pass *p, LLVMValueRef branch) {
+  LLVMContextRef c = p->l.context;
+  LLVMMetadataRef fields[3] = {LLVMMDStringInContext2(c, "branch_weights", 14), LLVMValueAsMetadata(lower_i32(&p->l, 1)),
+                               LLVMValueAsMetadata(lower_i32(&p->l, 100000))};
+  LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(c, "prof", 4), LLVMMetadataAsValue(c, LLVMMDNodeInContext2(c, fields, 3)));
+}
+
 /* The latch compares with the limit; settle pays, and asks the loop's own condition. */
 static void build_settle(struct gas_pass *p, const struct loop *loop, LLVMBasicBlockRef chunk, LLVMBasicBlockRef settle,
                          LLVMValueRef limit, LLVMValueRef k) {
@@ -128,7 +131,7 @@ static void build_settle(struct gas_pass *p, const struct loop *loop, LLVMBasicB
   gas_build_check(p, LLVMBuildMul(builder, k, lower_i64(&p->l, loop->price), ""));
   LLVMValueRef condition = LLVMBuildICmp(builder, predicate, sides[0], sides[1], "");
   if (exits_when_true) condition = LLVMBuildNot(builder, condition, "");
-  gas_weigh_unlikely(p, LLVMBuildCondBr(builder, condition, chunk, loop->exit));
+  weigh_unlikely(p, LLVMBuildCondBr(builder, condition, chunk, loop->exit));
   sides[loop->count.bound == sides[0] ? 0 : 1] = limit;
   LLVMPositionBuilderBefore(builder, branch);
   LLVMSetCondition(branch, LLVMBuildICmp(builder, predicate, sides[0], sides[1], ""));
@@ -193,8 +196,7 @@ void gas_convert_loops(struct gas_pass *p) {
   gas_graph_build(&p->graph, p->func);
   struct loop loop;
   for (uint32_t i = 0; i < p->graph.n; i++) {
-    if (!gas_recognise_loop(p, &loop, i)) continue;
-    convert(p, &loop);
+    if (gas_recognise_loop(p, &loop, i)) convert(p, &loop);
   }
   gas_graph_clear(&p->graph);
 }

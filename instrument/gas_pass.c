@@ -39,16 +39,11 @@ static void add_call_attribute(const struct lower *l, LLVMValueRef call, const c
   LLVMAddCallSiteAttribute(call, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(l->context, kind, value));
 }
 
-void gas_weigh_unlikely(struct gas_pass *p, LLVMValueRef branch) {
-  LLVMContextRef c = p->l.context;
-  LLVMMetadataRef fields[3] = {LLVMMDStringInContext2(c, "branch_weights", 14), LLVMValueAsMetadata(lower_i32(&p->l, 1)),
-                               LLVMValueAsMetadata(lower_i32(&p->l, 100000))};
-  LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(c, "prof", 4), LLVMMetadataAsValue(c, LLVMMDNodeInContext2(c, fields, 3)));
-}
-
 #define STRING(x) #x
 #define NUMBER(x) STRING(x)
 
+/* The cold part lies behind the function, in subsection 1 of its section. The distance behind its call leads back, to where the
+ * runtime says that the invocation was (runtime/exhausted_x86_64.S). */
 void gas_build_check(struct gas_pass *p, LLVMValueRef amount) {
   static const char text[] = "subq $2, $0\n\tjs 2f\n1:\n\t.subsection 1\n2:\n\tmovq $0, %gs:0\n\tcallq *%gs:" NUMBER(
       EXEC_EXHAUSTED) "\n\t.long 1b-.\n\tmovq %gs:0, $0\n\tjmp 1b\n\t.previous";
@@ -95,7 +90,6 @@ static bool has_marker(const struct gas_pass *p, LLVMValueRef func) {
 static void instrument_function(struct gas_pass *p, LLVMValueRef func) {
   if (!has_marker(p, func)) return;
   p->func = func;
-  p->vmctx = LLVMGetParam(func, 0);
   LLVMPositionBuilderBefore(p->l.builder, LLVMGetFirstInstruction(LLVMGetEntryBasicBlock(func)));
   p->counter = LLVMBuildAlloca(p->l.builder, p->l.i64, "gas");
   gas_convert_loops(p);

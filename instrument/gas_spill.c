@@ -17,11 +17,13 @@ struct effect {
 };
 
 static void fill(struct gas_pass *p) {
-  LLVMBuildStore(p->l.builder, lower_load(&p->l, ALIAS_EXEC, p->l.i64, lower_exec(&p->l, offsetof(struct exec_ctx, gas)), ""), p->counter);
+  LLVMBuildStore(p->l.builder, lower_load(&p->l, ALIAS_EXEC, p->l.i64, lower_exec(&p->l, offsetof(struct exec_ctx, gas)), ""),
+                 p->counter);
 }
 
 static void spill(struct gas_pass *p) {
-  lower_store(&p->l, ALIAS_EXEC, LLVMBuildLoad2(p->l.builder, p->l.i64, p->counter, ""), lower_exec(&p->l, offsetof(struct exec_ctx, gas)));
+  lower_store(&p->l, ALIAS_EXEC, LLVMBuildLoad2(p->l.builder, p->l.i64, p->counter, ""),
+              lower_exec(&p->l, offsetof(struct exec_ctx, gas)));
 }
 
 static bool changes_counter(const struct gas_pass *p, LLVMValueRef v) {

@@ -225,7 +225,7 @@ static void other_level(struct artifact_key *key) { memset(key->cpu, 0, sizeof k
 static void endless_name(struct artifact_key *key) { memset(key->cpu, 'x', sizeof key->cpu); }
 static void other_schedule(struct artifact_key *key) { key->schedule[0] ^= 1; }
 static void no_gas(struct artifact_key *key) { key->gas = 0; }
-static void other_variant(struct artifact_key *key) { key->dialect = 1; }
+static void other_dialect(struct artifact_key *key) { key->dialect = 1; }
 
 static void test_made_for_something_else(void **state) {
   (void)state;
@@ -235,7 +235,7 @@ static void test_made_for_something_else(void **state) {
   } rows[] = {
       {other_build, "another build"}, {other_host, "another CPU"},  {other_level, "another CPU"},
       {endless_name, "another CPU"},  {other_schedule, "schedule"}, {no_gas, "compiled with gas off"},
-      {other_variant, "variant"},
+      {other_dialect, "dialect"},
   };
   struct buffer artifact = plain_artifact();
   struct gw_engine *engine = plain_engine();
