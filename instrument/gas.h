@@ -14,7 +14,7 @@
 #define GAS_CHECKS "gw-checks"
 
 /* Rewrites every marker of the module. The counter is a local of each function, taken from exec->gas at entry, written back
- * around calls and at returns; a check goes to helpers->gas_exhausted when the counter is negative. */
+ * around calls and at returns; a check calls exec->exhausted when the counter is negative. */
 void gas_instrument(LLVMModuleRef llvm_module);
 
 #endif

@@ -3,8 +3,8 @@
  * decides: it takes the next slice (and may let others run first), or ends the invocation. Loops whose length is known when they
  * start are paid in chunks and carry no check (gas_loop.c).
  *
- * Between two checks lies straight-line code of one function, leaves that it calls, and chunks of loops that the counter
- * covers; so the notice is late by a bounded amount, and every helper that an outsider could observe looks at the counter
+ * Between two checks lies straight-line code of one function, leaves that it calls, and chunks of loops, of
+ * CHUNK_GAS; so the notice is late by a bounded amount, and every helper that an outsider could observe looks at the counter
  * itself. */
 #include "instrument/gas.h"
 

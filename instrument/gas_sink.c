@@ -166,14 +166,8 @@ static LLVMValueRef charge_way(struct gas_pass *p, LLVMBasicBlockRef from, const
   LLVMValueRef amount = lower_i64(&p->l, price);
   LLVMPositionBuilderAtEnd(builder, edge);
   LLVMValueRef moved = LLVMBuildCall2(builder, p->l.charge_type, is_checked ? p->charge_check : p->charge, &amount, 1, "");
-  LLVMBasicBlockRef last = edge;
-  if (is_checked) { /* a check comes back to the block behind it, which must not have phis */
-    last = LLVMInsertBasicBlockInContext(p->l.context, way->to, "");
-    LLVMBuildBr(builder, last);
-    LLVMPositionBuilderAtEnd(builder, last);
-  }
   LLVMBuildBr(builder, way->to);
-  gas_replace_sources(p, way->to, from, last);
+  gas_replace_sources(p, way->to, from, edge);
   return moved;
 }
 

@@ -119,14 +119,14 @@ static struct code *compile(struct gw_module *module, uint32_t dialect, struct g
 }
 
 const struct code *module_compile(struct gw_module *module, uint32_t dialect, struct gw_error *err) {
-  _Atomic(struct code *) *variant = &module->codes[dialect];
-  struct code *code = atomic_load_explicit(variant, memory_order_acquire);
+  _Atomic(struct code *) *compiled = &module->codes[dialect];
+  struct code *code = atomic_load_explicit(compiled, memory_order_acquire);
   if (code) return code;
   pthread_mutex_lock(&module->compile_lock);
-  code = atomic_load(variant);
+  code = atomic_load(compiled);
   if (!code) {
     code = compile(module, dialect, err);
-    atomic_store_explicit(variant, code, memory_order_release);
+    atomic_store_explicit(compiled, code, memory_order_release);
   }
   pthread_mutex_unlock(&module->compile_lock);
   return code;
