@@ -83,11 +83,26 @@ static struct buffer read_module(const char *name) {
 
 /* --- against llvm-symbolizer --------------------------------------------------------------------------------------- */
 
-/* Every level of inlining at `offset` as it prints them without functions: "FILE:LINE:COLUMN", a line each, or "??:0:0". */
-static void print_places(struct gw_module *module, uint64_t offset, struct buffer *out) {
+static uint64_t code_offset(const struct module *m) { return (uint64_t)(m->funcs[m->n_imported_funcs].body - m->bytes); }
+
+static struct gw_module *load_module(const struct buffer *bytes) {
+  struct gw_error err = {0};
+  struct gw_module *module = gw_module_create(engine, bytes->bytes, bytes->size, &err);
+  if (!module) fail_msg("%s", err.message);
+  return module;
+}
+
+/* Every level of inlining at `offset` as it prints them without functions: "FILE:LINE:COLUMN", a line each, or "??:0:0". A module
+ * that has used up its allowance of time for lookups says nothing as well: the answer is that of one that has all of it. */
+static void print_places(const struct buffer *bytes, struct gw_module **module, uint64_t offset, struct buffer *out) {
   enum { MOST = 32 };
   struct source_place places[MOST];
-  size_t n = source_find(module, offset, places, MOST);
+  size_t n = source_find(*module, offset, places, MOST);
+  if (n == 0) {
+    gw_module_release(*module);
+    *module = load_module(bytes);
+    n = source_find(*module, offset, places, MOST);
+  }
   for (size_t i = 0; i < n; i++) {
     if (!places[i].file) fail_msg("no file at 0x%llx", (unsigned long long)offset);
     buffer_format(out, "%s:%u:%u\n", places[i].file, places[i].line, places[i].column);
@@ -106,20 +121,9 @@ static void expect_same_places(const char *ours, const char *theirs) {
   }
 }
 
-static uint64_t code_offset(const struct module *m) { return (uint64_t)(m->funcs[m->n_imported_funcs].body - m->bytes); }
-
-static struct gw_module *load_module(const struct buffer *bytes) {
-  struct gw_error err = {0};
-  struct gw_module *module = gw_module_create(engine, bytes->bytes, bytes->size, &err);
-  if (!module) fail_msg("%s", err.message);
-  return module;
-}
-
-/* All instructions of all functions, in one run of the symbolizer. A module's allowance of time for lookups is not for that many
- * on a slow machine: now and then it begins anew. Its addresses count from the code section's contents, which begin a size and a
- * count of functions before the first body. */
+/* All instructions of all functions, in one run of the symbolizer. Its addresses count from the code section's contents, which
+ * begin a size and a count of functions before the first body. */
 static void compare_module(const char *name) {
-  enum { MOST_LOOKUPS = 300 };
   struct gw_error err = {0};
   struct buffer bytes = read_module(name), addresses = {0}, ours = {0}, out;
   struct gw_module *module = load_module(&bytes), *asked = load_module(&bytes);
@@ -128,7 +132,6 @@ static void compare_module(const char *name) {
   uint64_t base = strtoull((const char *)out.bytes, NULL, 16);
   assert_in_range(base, 8, code_offset(m));
   buffer_clear(&out);
-  uint32_t n_lookups = 0;
   for (uint32_t i = m->n_imported_funcs; i < m->n_funcs; i++) {
     struct reader r;
     struct instruction in;
@@ -136,11 +139,7 @@ static void compare_module(const char *name) {
     while (instruction_read(&r, &in)) {
       if (in.op == OP_END) continue; /* the last one belongs to the line of the closing bracket, or to nothing */
       buffer_format(&addresses, "0x%llx\n", (unsigned long long)(in.offset - base));
-      if (n_lookups++ % MOST_LOOKUPS == 0) {
-        gw_module_release(asked);
-        asked = load_module(&bytes);
-      }
-      print_places(asked, in.offset, &ours);
+      print_places(&bytes, &asked, in.offset, &ours);
     }
   }
   buffer_append(&addresses, "", 1);
