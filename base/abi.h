@@ -6,6 +6,8 @@
  *   r f(struct vmctx *vmctx, int32_t depth, p...)     one result
  *   void f(...)                                       no result, or several: those are stored to exec->results[0..]
  * `depth` is what is left of the logical stack, in bytes of the deterministic frame cost. References are pointers.
+ * With gas, and without tail calls, a last parameter hands the counter over, to the callee and back in a register, r12 (LLVM's
+ * `swifterror`). Before a call it is stored to exec->gas, too, where a fault finds it.
  * A function that returns with exec->exception set has no results: the values it returns mean nothing.
  *
  * Compiled code reaches the world only through vmctx and its helper table: no symbols to resolve. */

@@ -3,6 +3,8 @@
 #include "frontend/lower_internal.h"
 #include "instrument/gas.h"
 
+#include <llvm-c/IRReader.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,12 +145,14 @@ static void init_markers(struct lower *l) {
 
 /* The internal calling convention of base/abi.h. */
 static LLVMTypeRef internal_type(const struct lower *l, const struct func_type *type, struct arena *arena) {
-  LLVMTypeRef *params = arena_alloc_array(arena, type->n_params + 2, sizeof *params);
+  uint32_t n = type->n_params + 2;
+  LLVMTypeRef *params = arena_alloc_array(arena, n + 1, sizeof *params);
   params[0] = l->ptr;
   params[1] = l->i32;
   for (uint32_t i = 0; i < type->n_params; i++) params[i + 2] = lower_type(l, type->params[i]);
+  if (lower_hands_over(l)) params[n++] = l->ptr;
   LLVMTypeRef result = type->n_results == 1 ? lower_type(l, type->results[0]) : l->void_type;
-  return LLVMFunctionType(result, params, type->n_params + 2, false);
+  return LLVMFunctionType(result, params, n, false);
 }
 
 static void add_attribute(const struct lower *l, LLVMValueRef func, LLVMAttributeIndex at, const char *name, uint64_t value) {
@@ -187,6 +191,56 @@ static void init_function_types(struct lower *l, struct arena *arena) {
   l->funcs = arena_alloc_array(arena, m->n_funcs, sizeof *l->funcs);
 }
 
+/* --- the counter that is handed over ------------------------------------------------------------------------------- */
+
+static LLVMAttributeRef handed_attribute(const struct lower *l) {
+  static const char name[] = "swifterror";
+  return LLVMCreateEnumAttribute(l->context, LLVMGetEnumAttributeKindForName(name, sizeof name - 1), 0);
+}
+
+LLVMValueRef lower_handed(const struct lower *l, LLVMValueRef func) {
+  unsigned n = LLVMCountParams(func), kind = LLVMGetEnumAttributeKind(handed_attribute(l));
+  return n && LLVMGetEnumAttributeAtIndex(func, n, kind) ? LLVMGetParam(func, n - 1) : NULL;
+}
+
+void lower_hand_over(const struct lower *l, LLVMValueRef call) {
+  LLVMAddCallSiteAttribute(call, LLVMGetNumArgOperands(call), handed_attribute(l));
+}
+
+/* LLVM wants what it keeps there to be a pointer. */
+LLVMValueRef lower_load_handed(const struct lower *l, LLVMValueRef handed) {
+  return LLVMBuildPtrToInt(l->builder, lower_load(l, ALIAS_EXEC, l->ptr, handed, ""), l->i64, "");
+}
+
+void lower_store_handed(const struct lower *l, LLVMValueRef value, LLVMValueRef handed) {
+  lower_store(l, ALIAS_EXEC, LLVMBuildIntToPtr(l->builder, value, l->ptr, ""), handed);
+}
+
+/* A place for it. LLVM's C interface cannot make one: it is a copy of one that LLVM has read. */
+static LLVMValueRef make_place(const struct lower *l) {
+  static const char text[] = "define void @f() {\n  %place = alloca swifterror ptr\n  ret void\n}\n";
+  LLVMModuleRef module;
+  char *message = NULL;
+  LLVMMemoryBufferRef source = LLVMCreateMemoryBufferWithMemoryRange(text, sizeof text - 1, "place", true);
+  if (LLVMParseIRInContext(l->context, source, &module, &message)) abort();
+  LLVMValueRef f = LLVMGetFirstFunction(module);
+  LLVMValueRef place = LLVMInstructionClone(LLVMGetFirstInstruction(LLVMGetEntryBasicBlock(f)));
+  LLVMInsertIntoBuilder(l->builder, place);
+  LLVMDisposeModule(module);
+  return place;
+}
+
+/* Between its place in exec_ctx and the register. */
+static void take_counter(const struct lower *l, LLVMValueRef handed) {
+  lower_store_handed(l, lower_load(l, ALIAS_EXEC, l->i64, lower_exec(l, offsetof(struct exec_ctx, gas)), ""), handed);
+}
+
+static void give_counter(const struct lower *l, LLVMValueRef handed) {
+  lower_store(l, ALIAS_EXEC, lower_load_handed(l, handed), lower_exec(l, offsetof(struct exec_ctx, gas)));
+}
+
+/* --- functions and thunks ------------------------------------------------------------------------------------------- */
+
 static LLVMValueRef declare_function(struct lower *l, uint32_t index) {
   const struct func *func = &l->m->funcs[index];
   char name[32];
@@ -202,6 +256,7 @@ static LLVMValueRef declare_function(struct lower *l, uint32_t index) {
   add_attribute(l, value, 1, "nonnull", 0);
   add_attribute(l, value, 1, "noundef", 0);
   add_attribute(l, value, 1, "dereferenceable", l->layout.size);
+  if (lower_hands_over(l)) LLVMAddAttributeAtIndex(value, LLVMCountParams(value), handed_attribute(l));
   return value;
 }
 
@@ -224,8 +279,10 @@ static void lower_import_thunk(struct lower *l, uint32_t index) {
   LLVMValueRef values = LLVMBuildArrayAlloca(l->builder, LLVMArrayType2(l->i64, 2), lower_i32(l, n ? n : 1), "");
   LLVMSetAlignment(values, 16);
   for (uint32_t i = 0; i < type->n_params; i++) LLVMBuildStore(l->builder, LLVMGetParam(func, i + 2), slot(l, values, i));
-  LLVMValueRef args[2] = {lower_i32(l, index), values};
+  LLVMValueRef args[2] = {lower_i32(l, index), values}, handed = lower_handed(l, func);
+  if (handed) give_counter(l, handed);
   lower_call_helper(l, vmctx, HELPER_OFFSET_host_call, helper_signature_host_call, args);
+  if (handed) take_counter(l, handed);
   if (type->n_results == 1) {
     LLVMBuildRet(l->builder, LLVMBuildLoad2(l->builder, lower_type(l, type->results[0]), values, ""));
     return;
@@ -245,14 +302,23 @@ static void lower_entry(struct lower *l, uint32_t type_index, struct arena *aren
   snprintf(name, sizeof name, LOWER_ENTRY "%u", type_index);
   LLVMValueRef func = add_function(l, name, LLVMFunctionType(l->void_type, params, 4, false));
   LLVMPositionBuilderAtEnd(l->builder, LLVMAppendBasicBlockInContext(l->context, func, ""));
-  LLVMValueRef *args = arena_alloc_array(arena, type->n_params + 2, sizeof *args);
-  LLVMValueRef values = LLVMGetParam(func, 3);
+  uint32_t n = type->n_params + 2;
+  LLVMValueRef *args = arena_alloc_array(arena, n + 1, sizeof *args);
+  LLVMValueRef values = LLVMGetParam(func, 3), handed = NULL;
   args[0] = LLVMGetParam(func, 0);
   args[1] = LLVMGetParam(func, 1);
   for (uint32_t i = 0; i < type->n_params; i++)
     args[i + 2] = LLVMBuildLoad2(l->builder, lower_type(l, type->params[i]), slot(l, values, i), "");
-  LLVMValueRef call = LLVMBuildCall2(l->builder, l->func_types[type_index], LLVMGetParam(func, 2), args, type->n_params + 2, "");
+  if (lower_hands_over(l)) {
+    args[n++] = handed = make_place(l);
+    take_counter(l, handed);
+  }
+  LLVMValueRef call = LLVMBuildCall2(l->builder, l->func_types[type_index], LLVMGetParam(func, 2), args, n, "");
   LLVMSetInstructionCallConv(call, lower_convention(l));
+  if (handed) {
+    lower_hand_over(l, call);
+    give_counter(l, handed);
+  }
   if (type->n_results == 1) {
     LLVMBuildStore(l->builder, call, values);
   } else {

@@ -105,13 +105,16 @@ struct callee {
 static void call(struct lower_func *f, uint32_t type_index, struct callee callee, bool is_tail) {
   const struct lower *l = f->l;
   const struct func_type *type = &l->m->types[type_index].func;
-  LLVMValueRef *args = arena_alloc_array(&f->arena, type->n_params + 2, sizeof *args);
+  uint32_t n = type->n_params + 2;
+  LLVMValueRef *args = arena_alloc_array(&f->arena, n + 1, sizeof *args);
   for (uint32_t i = type->n_params; i-- > 0;) args[i + 2] = lower_pop(f);
   args[0] = callee.vmctx;
   args[1] = is_tail ? LLVMGetParam(f->value, 1) : f->depth;
   if (is_tail) lower_profile_leave(f);
-  LLVMValueRef v = LLVMBuildCall2(l->builder, l->func_types[type_index], callee.code, args, type->n_params + 2, "");
+  if (lower_hands_over(l)) args[n++] = lower_handed(l, f->value);
+  LLVMValueRef v = LLVMBuildCall2(l->builder, l->func_types[type_index], callee.code, args, n, "");
   LLVMSetInstructionCallConv(v, lower_convention(l));
+  if (lower_hands_over(l)) lower_hand_over(l, v);
   if (is_tail) {
     return_call(f, type, v);
     return;

@@ -107,6 +107,17 @@ LLVMValueRef lower_callee(struct lower *l, uint32_t index);
 static inline unsigned lower_convention(const struct lower *l) {
   return l->options->dialect & DIALECT_TAIL_CALLS ? TAIL_CC : C_CC;
 }
+/* Whether Wasm functions hand the gas counter over in a register (base/abi.h). */
+static inline bool lower_hands_over(const struct lower *l) {
+  return l->options->gas && !(l->options->dialect & DIALECT_TAIL_CALLS);
+}
+/* The place of the handed-over counter in a function: its last parameter if that is one; or NULL. */
+LLVMValueRef lower_handed(const struct lower *l, LLVMValueRef func);
+/* Marks the last argument of a call as the handed-over counter. */
+void lower_hand_over(const struct lower *l, LLVMValueRef call);
+/* The handed-over counter as a number (i64). */
+LLVMValueRef lower_load_handed(const struct lower *l, LLVMValueRef handed);
+void lower_store_handed(const struct lower *l, LLVMValueRef value, LLVMValueRef handed);
 /* Calls helpers->ID through vmctx. `offset` and `signature` come from helper.def. */
 LLVMValueRef lower_call_helper(const struct lower *l, LLVMValueRef vmctx, size_t offset, const char *signature,
                                LLVMValueRef *args);

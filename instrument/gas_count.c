@@ -62,7 +62,7 @@ static bool inspect_block(const struct gas_pass *p, struct loop *loop, LLVMBasic
   LLVMValueRef terminator = LLVMGetBasicBlockTerminator(block);
   unsigned n = LLVMGetNumSuccessors(terminator);
   for (unsigned i = 0; i < n; i++)
-    if (block != loop->latch && !gas_loop_has(p, loop, LLVMGetSuccessor(terminator, i))) return false;
+    if (block != loop->latch && !gas_loop_has(p, loop, LLVMGetSuccessor(terminator, i))) loop->has_side_exits = true;
   return n > 0;
 }
 
@@ -163,15 +163,37 @@ static bool recognise_compare(const struct gas_pass *p, struct loop *loop, LLVMV
   return (c->is_32 || type == p->l.i64) && c->step != 0 && c->step != (uint64_t)INT64_MIN && makes_progress(c);
 }
 
-static bool recognise_count(const struct gas_pass *p, struct loop *loop) {
-  LLVMValueRef branch = LLVMGetBasicBlockTerminator(loop->latch);
+/* Whether the loop counts until it leaves from the end of `block`. */
+static bool recognise_count(const struct gas_pass *p, struct loop *loop, LLVMBasicBlockRef block) {
+  LLVMValueRef branch = LLVMGetBasicBlockTerminator(block);
   if (LLVMGetInstructionOpcode(branch) != LLVMBr || !LLVMIsConditional(branch)) return false;
-  bool exits_when_true = LLVMGetSuccessor(branch, 1) == loop->header;
+  bool exits_when_true = gas_loop_has(p, loop, LLVMGetSuccessor(branch, 1));
   loop->exit = LLVMGetSuccessor(branch, exits_when_true ? 0 : 1);
   if (gas_loop_has(p, loop, loop->exit)) return false;
   LLVMValueRef condition = LLVMGetCondition(branch);
   if (!LLVMIsAICmpInst(condition)) return false;
   return recognise_compare(p, loop, condition, exits_when_true);
+}
+
+/* The one way on from `block` inside of the loop, or NULL. */
+static LLVMBasicBlockRef only_way_inside(const struct gas_pass *p, const struct loop *loop, LLVMBasicBlockRef block) {
+  LLVMValueRef terminator = LLVMGetBasicBlockTerminator(block);
+  LLVMBasicBlockRef way = NULL;
+  unsigned n = LLVMGetNumSuccessors(terminator);
+  for (unsigned i = 0; i < n; i++) {
+    LLVMBasicBlockRef to = LLVMGetSuccessor(terminator, i);
+    if (!gas_loop_has(p, loop, to) || to == way) continue;
+    if (way) return NULL;
+    way = to;
+  }
+  return way;
+}
+
+/* Whether some way out that every iteration passes ends the loop after a constant number of iterations. */
+static bool recognise_bounded(struct gas_pass *p, struct loop *loop) {
+  for (LLVMBasicBlockRef b = loop->header; b; b = b == loop->latch ? NULL : only_way_inside(p, loop, b))
+    if (recognise_count(p, loop, b) && gas_constant_iterations(p, loop)) return true;
+  return recognise_count(p, loop, loop->latch) && gas_constant_iterations(p, loop);
 }
 
 /* Whether `v` depends on `phi` within one iteration. */
@@ -253,7 +275,8 @@ bool gas_recognise_loop(struct gas_pass *p, struct loop *loop, uint32_t header) 
   for (uint32_t i = 0; i < loop->n_body; i++)
     if (!inspect_block(p, loop, loop->body[i])) return false;
   loop->most = CHUNK_GAS / (loop->worst_price ? loop->worst_price : 1);
-  return recognise_count(p, loop) && may_be_vectorised(p, loop);
+  if (loop->has_side_exits) return recognise_bounded(p, loop);
+  return recognise_count(p, loop, loop->latch) && may_be_vectorised(p, loop);
 }
 
 /* --- how often ------------------------------------------------------------------------------------------------------ */
@@ -343,4 +366,26 @@ LLVMValueRef gas_build_limit(struct gas_pass *p, const struct count *c, LLVMValu
   uint64_t offset = c->offset - back;
   way = LLVMBuildAdd(builder, way, LLVMConstInt(type, c->is_32 ? (uint32_t)offset : offset, false), "");
   return LLVMBuildAdd(builder, start, way, "");
+}
+
+/* What enters the header's phi from outside, or NULL if that differs. */
+static LLVMValueRef entry_value(const struct loop *loop, LLVMValueRef phi) {
+  LLVMValueRef entry = NULL;
+  unsigned n = LLVMCountIncoming(phi);
+  for (unsigned i = 0; i < n; i++) {
+    if (LLVMGetIncomingBlock(phi, i) == loop->latch) continue;
+    LLVMValueRef value = LLVMGetIncomingValue(phi, i);
+    if (entry && entry != value) return NULL;
+    entry = value;
+  }
+  return entry;
+}
+
+uint64_t gas_constant_iterations(struct gas_pass *p, const struct loop *loop) {
+  LLVMValueRef start = entry_value(loop, loop->count.phi);
+  if (!start || !LLVMIsAConstantInt(start) || !LLVMIsAConstantInt(loop->count.bound)) return 0;
+  LLVMValueRef exact, k = gas_build_iterations(p, &loop->count, start, &exact);
+  if (!LLVMIsAConstantInt(k) || !LLVMIsAConstantInt(exact) || !LLVMConstIntGetZExtValue(exact)) return 0;
+  uint64_t n = LLVMConstIntGetZExtValue(k);
+  return n <= loop->most ? n : 0;
 }

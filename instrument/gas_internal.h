@@ -35,6 +35,7 @@ struct gas_pass {
   LLVMValueRef charge, charge_check;
   /* of the current function */
   LLVMValueRef func, counter;
+  LLVMValueRef handed; /* the counter as calls hand it over (lower_handed), or NULL */
   struct gas_graph graph;
 };
 

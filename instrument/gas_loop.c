@@ -20,6 +20,10 @@
  *          the bound nor wrapped around, and k is exact unless the last step jumps over the bound (NE) or wraps; then one
  *          iteration is a chunk
  *
+ * A loop with ways out of its middle is left as it is, but for the look, if one of these that every iteration passes counts up to a
+ * constant that a chunk pays for: every iteration pays for itself, and the look is before the loop. LLVM unrolls it as if there
+ * were no gas.
+ *
  * Prices inside conditional parts of the body stay subtractions without checks. What is paid behind the loop is missing where an
  * access traps in it (docs/gas.md). */
 #include "instrument/gas_loop.h"
@@ -49,19 +53,6 @@ static void absorb_sure_markers(struct gas_pass *p, struct loop *loop) {
 
 /* --- phis ----------------------------------------------------------------------------------------------------------- */
 
-/* What enters the header's phi from outside, or NULL if that differs. */
-static LLVMValueRef entry_value(const struct loop *loop, LLVMValueRef phi) {
-  LLVMValueRef entry = NULL;
-  unsigned n = LLVMCountIncoming(phi);
-  for (unsigned i = 0; i < n; i++) {
-    if (LLVMGetIncomingBlock(phi, i) == loop->latch) continue;
-    LLVMValueRef value = LLVMGetIncomingValue(phi, i);
-    if (entry && entry != value) return NULL;
-    entry = value;
-  }
-  return entry;
-}
-
 /* The header's phi becomes one in the chunk (from outside, and from the last chunk) and one in the header (from the chunk or the
  * latch). Returns the chunk's. */
 static LLVMValueRef split_phi(struct gas_pass *p, const struct loop *loop, LLVMValueRef v, LLVMBasicBlockRef chunk,
@@ -86,16 +77,6 @@ static LLVMValueRef split_phi(struct gas_pass *p, const struct loop *loop, LLVMV
 }
 
 /* --- the parts ------------------------------------------------------------------------------------------------------ */
-
-/* The iterations of the whole loop if that is a constant, and few enough to be run at once; otherwise 0. */
-static uint64_t constant_iterations(struct gas_pass *p, const struct loop *loop) {
-  LLVMValueRef start = entry_value(loop, loop->count.phi);
-  if (!start || !LLVMIsAConstantInt(start) || !LLVMIsAConstantInt(loop->count.bound)) return 0;
-  LLVMValueRef exact, k = gas_build_iterations(p, &loop->count, start, &exact);
-  if (!LLVMIsAConstantInt(k) || !LLVMIsAConstantInt(exact) || !LLVMConstIntGetZExtValue(exact)) return 0;
-  uint64_t n = LLVMConstIntGetZExtValue(k);
-  return n <= loop->most ? n : 0;
-}
 
 /* The end of `chunk`: chooses *k, and returns what the loop compares its counter with for so many iterations. */
 static LLVMValueRef build_chunk(struct gas_pass *p, struct loop *loop, LLVMValueRef start, LLVMValueRef *k) {
@@ -171,9 +152,55 @@ static void convert_constant(struct gas_pass *p, struct loop *loop, uint64_t n) 
   LLVMBuildBr(p->l.builder, loop->exit);
 }
 
+/* Whether a look comes so soon before `block`, on the only way there. */
+static bool follows_check(const struct gas_pass *p, LLVMBasicBlockRef block) {
+  enum { FAR = 8 };
+  for (int i = 0; block && i < FAR; i++) {
+    for (LLVMValueRef v = LLVMGetFirstInstruction(block); v; v = LLVMGetNextInstruction(v))
+      if (gas_is_marker(p, v) && LLVMGetCalledValue(v) == p->charge_check) return true;
+    LLVMBasicBlockRef before = NULL;
+    for (LLVMUseRef use = LLVMGetFirstUse(LLVMBasicBlockAsValue(block)); use; use = LLVMGetNextUse(use)) {
+      LLVMBasicBlockRef from = LLVMGetInstructionParent(LLVMGetUser(use));
+      if (before && before != from) return false;
+      before = from;
+    }
+    block = before;
+  }
+  return false;
+}
+
+static LLVMBasicBlockRef only_entry(const struct loop *loop) {
+  LLVMBasicBlockRef entry = NULL;
+  for (LLVMUseRef use = LLVMGetFirstUse(LLVMBasicBlockAsValue(loop->header)); use; use = LLVMGetNextUse(use)) {
+    LLVMBasicBlockRef from = LLVMGetInstructionParent(LLVMGetUser(use));
+    if (from == loop->latch || from == entry) continue;
+    if (entry) return NULL;
+    entry = from;
+  }
+  return entry;
+}
+
+/* A loop that leaves from its middle, but soon. */
+static void convert_bounded(struct gas_pass *p, struct loop *loop) {
+  LLVMBasicBlockRef entry = only_entry(loop);
+  if (!entry) return;
+  LLVMValueRef terminator = LLVMGetBasicBlockTerminator(entry);
+  bool is_checked = follows_check(p, entry);
+  if (!is_checked && LLVMGetNumSuccessors(terminator) != 1) return;
+  LLVMSetOperand(loop->marker, (unsigned)LLVMGetNumOperands(loop->marker) - 1, p->charge);
+  if (is_checked) return;
+  LLVMValueRef nothing = lower_i64(&p->l, 0);
+  LLVMPositionBuilderBefore(p->l.builder, terminator);
+  LLVMBuildCall2(p->l.builder, p->l.charge_type, p->charge_check, &nothing, 1, "");
+}
+
 static void convert(struct gas_pass *p, struct loop *loop) {
+  if (loop->has_side_exits) {
+    convert_bounded(p, loop);
+    return;
+  }
   absorb_sure_markers(p, loop);
-  uint64_t n = constant_iterations(p, loop);
+  uint64_t n = gas_constant_iterations(p, loop);
   if (n) {
     convert_constant(p, loop, n);
     return;

@@ -29,10 +29,15 @@ struct loop {
   struct count count;
   uint64_t price, worst_price; /* of every iteration; with all conditional parts */
   uint64_t most;               /* iterations in a chunk */
+  bool has_side_exits;         /* ways out of it other than the latch's */
   LLVMValueRef marker;
 };
 
-/* Whether block number `header` begins a loop that counts and that LLVM might vectorise; fills *loop. */
+/* The iterations of the whole loop if that is a constant, and few enough to be run at once; otherwise 0. With ways out of its
+ * middle it may go round less often. */
+uint64_t gas_constant_iterations(struct gas_pass *p, const struct loop *loop);
+/* Whether block number `header` begins a loop that counts and that LLVM might vectorise, or that has ways out of its middle but
+ * whose iterations are few by a constant; fills *loop. */
 bool gas_recognise_loop(struct gas_pass *p, struct loop *loop, uint32_t header);
 bool gas_loop_has(const struct gas_pass *p, const struct loop *loop, LLVMBasicBlockRef block);
 

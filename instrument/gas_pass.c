@@ -1,7 +1,7 @@
-/* The pass. The counter lives in an alloca that mem2reg turns into SSA; exec->gas is only right outside of the function
- * (gas_spill.c). A marker without check just subtracts. A check asks whether the counter went negative; if so the runtime
- * decides: it takes the next slice (and may let others run first), or ends the invocation. Loops whose length is known when they
- * start are paid in chunks and carry no check (gas_loop.c).
+/* The pass. The counter lives in an alloca that mem2reg turns into SSA; calls hand it over, in a register or in
+ * exec->gas (gas_spill.c). A marker without check just subtracts. A check asks whether the counter went negative; if so the
+ * runtime decides: it takes the next slice (and may let others run first), or ends the invocation. Loops whose length is known
+ * when they start are paid in chunks and carry no check (gas_loop.c).
  *
  * Between two checks lies straight-line code of one function, leaves that it calls, and chunks of loops, of
  * CHUNK_GAS; so the notice is late by a bounded amount, and every helper that an outsider could observe looks at the counter
@@ -80,16 +80,18 @@ static void expand_markers(struct gas_pass *p) {
     }
 }
 
-static bool has_marker(const struct gas_pass *p, LLVMValueRef func) {
+/* Whether the function charges, or calls helpers that may charge what was handed over to it. */
+static bool needs_counter(const struct gas_pass *p, LLVMValueRef func) {
   for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(func); b; b = LLVMGetNextBasicBlock(b))
     for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v))
-      if (gas_is_marker(p, v)) return true;
+      if (gas_is_marker(p, v) || (p->handed && gas_is_call(p, v))) return true;
   return false;
 }
 
 static void instrument_function(struct gas_pass *p, LLVMValueRef func) {
-  if (!has_marker(p, func)) return;
   p->func = func;
+  p->handed = lower_handed(&p->l, func);
+  if (!needs_counter(p, func)) return;
   LLVMPositionBuilderBefore(p->l.builder, LLVMGetFirstInstruction(LLVMGetEntryBasicBlock(func)));
   p->counter = LLVMBuildAlloca(p->l.builder, p->l.i64, "gas");
   gas_convert_loops(p);

@@ -1,11 +1,13 @@
-/* Checks move down to where paths part, and become one with the charges there.
+/* Checks move down to where paths part, charges up to where paths come from before they join, and become one with those there.
  *
  * Nobody looks at the counter between two calls, so a charge may as well happen later on each path that leads on from it: where
  * each of these begins with a charge of its own, a subtraction is saved on all of them. A check moves along, and is left out
  * where a path soon returns or traps without calling or going round a loop. In an interpreter's loop that makes one
  * subtraction and one check per instruction, behind the dispatch; in a recursive function the short way out needs no check.
  *
- * Only where most of the ways out gain by it, and a few levels deep, because every edge gets a block of its own. */
+ * Only where most of the ways out gain by it, and a few levels deep, because every edge gets a block of its own.
+ *
+ * Then what is charged where paths join moves up into the charges at their ends: an `if` without `else` pays once on either way. */
 #include "instrument/gas_internal.h"
 
 enum {
@@ -202,6 +204,47 @@ static void drop_checks_before_calls(struct gas_pass *p, LLVMValueRef own) {
     }
 }
 
+/* The blocks that lead to `block` and nowhere else, or 0 where there are others or too many. */
+static uint32_t find_sources(LLVMBasicBlockRef block, LLVMBasicBlockRef *sources) {
+  uint32_t n = 0;
+  for (LLVMUseRef use = LLVMGetFirstUse(LLVMBasicBlockAsValue(block)); use; use = LLVMGetNextUse(use)) {
+    LLVMBasicBlockRef from = LLVMGetInstructionParent(LLVMGetUser(use));
+    if (n == MAX_WAYS || only_successor(from) != block) return 0;
+    sources[n++] = from;
+  }
+  return n;
+}
+
+/* A charge where paths join moves up to their ends, if most of them have one there. */
+static void hoist(struct gas_pass *p, LLVMBasicBlockRef block) {
+  bool has_call;
+  LLVMValueRef marker = first_marker(p, block, &has_call), markers[MAX_WAYS];
+  LLVMBasicBlockRef sources[MAX_WAYS];
+  if (!marker || LLVMGetCalledValue(marker) == p->charge_check) return;
+  uint32_t n = find_sources(block, sources), n_gaining = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    markers[i] = last_marker(p, sources[i]);
+    n_gaining += markers[i] != NULL;
+  }
+  if (n_gaining == 0 || 2 * n_gaining < n) return;
+  LLVMValueRef amount = LLVMGetOperand(marker, 0);
+  for (uint32_t i = 0; i < n; i++) {
+    if (markers[i]) {
+      set_price(p, markers[i], gas_marker_price(markers[i]) + gas_marker_price(marker));
+    } else {
+      LLVMPositionBuilderBefore(p->l.builder, LLVMGetBasicBlockTerminator(sources[i]));
+      LLVMBuildCall2(p->l.builder, p->l.charge_type, p->charge, &amount, 1, "");
+    }
+  }
+  LLVMInstructionEraseFromParent(marker);
+}
+
+static void hoist_markers(struct gas_pass *p) {
+  gas_graph_build(&p->graph, p->func);
+  for (uint32_t i = p->graph.n; i-- > 1;) hoist(p, p->graph.blocks[i].block);
+  gas_graph_clear(&p->graph);
+}
+
 void gas_sink_markers(struct gas_pass *p) {
   LLVMValueRef own = own_check(p);
   drop_checks_before_calls(p, own);
@@ -211,4 +254,5 @@ void gas_sink_markers(struct gas_pass *p) {
     if (marker) sink(p, marker, marker == own, 0);
   }
   gas_graph_clear(&p->graph);
+  hoist_markers(p);
 }

@@ -1,9 +1,11 @@
-/* Where the counter moves between its local variable and exec->gas.
+/* Where the counter moves between its local variable, what calls hand over, and exec->gas.
  *
- * Whoever is called, and whoever called us, finds the counter in exec->gas; so it is written before calls and returns, if it has
- * changed since it was read, and read at entry and after calls. Where paths join of which only some changed it, those write
- * it before they join: a function that calls on one path should not write twice there. Reads that nobody needs are
- * deleted by LLVM. */
+ * Wasm functions hand it to one another in a register (base/abi.h), which costs nothing to write; that takes the memory out of
+ * the chain of subtractions, which in recursive functions was longer than their work. Helpers find it in exec->gas, and so do
+ * Wasm functions in stores with tail calls, where nothing can be handed over: there it is written before calls and returns, if it
+ * has changed since it was read, and read at entry and after calls. Calls that hand it over write it as well: what a fault finds.
+ * Where paths join of which only some changed it, those write it before they join: a function that calls on one path should not
+ * write twice there. Reads that nobody needs are deleted by LLVM. */
 #include "instrument/gas_internal.h"
 
 #include "base/abi.h"
@@ -26,6 +28,19 @@ static void spill(struct gas_pass *p) {
               lower_exec(&p->l, offsetof(struct exec_ctx, gas)));
 }
 
+/* A call of a Wasm function, where those hand the counter over. */
+static bool is_handing_call(const struct gas_pass *p, LLVMValueRef v) {
+  if (!p->handed || !LLVMIsACallInst(v)) return false;
+  unsigned n = LLVMGetNumArgOperands(v);
+  return n && LLVMGetOperand(v, n - 1) == p->handed;
+}
+
+static void take(struct gas_pass *p) { LLVMBuildStore(p->l.builder, lower_load_handed(&p->l, p->handed), p->counter); }
+
+static void hand(struct gas_pass *p) {
+  lower_store_handed(&p->l, LLVMBuildLoad2(p->l.builder, p->l.i64, p->counter, ""), p->handed);
+}
+
 static bool changes_counter(const struct gas_pass *p, LLVMValueRef v) {
   return LLVMGetInstructionOpcode(v) == LLVMStore && LLVMGetOperand(v, 1) == p->counter;
 }
@@ -34,7 +49,7 @@ static bool changes_counter(const struct gas_pass *p, LLVMValueRef v) {
 static bool is_tail_call(LLVMValueRef v) { return v && LLVMIsACallInst(v) && LLVMGetTailCallKind(v) == LLVMTailCallKindMustTail; }
 
 static bool needs_written(const struct gas_pass *p, LLVMValueRef v) {
-  if (LLVMGetInstructionOpcode(v) == LLVMRet) return !is_tail_call(LLVMGetPreviousInstruction(v));
+  if (LLVMGetInstructionOpcode(v) == LLVMRet) return !p->handed && !is_tail_call(LLVMGetPreviousInstruction(v));
   return gas_is_call(p, v);
 }
 
@@ -45,7 +60,7 @@ static void note_effect(const struct gas_pass *p, struct effect *e, LLVMBasicBlo
     bool changes = changes_counter(p, v), needs = needs_written(p, v);
     if (needs && e->is_transparent) e->writes_first = true;
     if (changes) has_changed = true;
-    if (needs) has_changed = false;
+    if (needs) has_changed = is_handing_call(p, v);
     if (changes || needs) e->is_transparent = false;
   }
   e->is_dirty_out = has_changed;
@@ -110,13 +125,17 @@ static void rewrite_block(struct gas_pass *p, const struct effect *e, LLVMBasicB
   for (LLVMValueRef v = LLVMGetFirstInstruction(block), next; v; v = next) {
     next = LLVMGetNextInstruction(v);
     if (changes_counter(p, v)) is_dirty = true;
-    if (!needs_written(p, v)) continue;
     LLVMPositionBuilderBefore(p->l.builder, v);
+    if (p->handed && (is_handing_call(p, v) || LLVMGetInstructionOpcode(v) == LLVMRet)) hand(p);
+    if (!needs_written(p, v)) continue;
     if (is_dirty) spill(p);
-    is_dirty = false;
+    is_dirty = is_handing_call(p, v);
     if (!next || LLVMGetInstructionOpcode(next) == LLVMUnreachable || is_tail_call(v)) continue;
     LLVMPositionBuilderBefore(p->l.builder, next);
-    fill(p);
+    if (is_handing_call(p, v))
+      take(p);
+    else
+      fill(p);
   }
   if (!e->is_written_at_end) return;
   LLVMPositionBuilderBefore(p->l.builder, LLVMGetBasicBlockTerminator(block));
@@ -134,6 +153,9 @@ void gas_spill_counter(struct gas_pass *p) {
   for (uint32_t i = 0; i < g->n; i++) rewrite_block(p, &effects[i], g->blocks[i].block);
   /* Last, because as a change of the variable it would count as one of the counter. */
   LLVMPositionBuilderBefore(p->l.builder, LLVMGetNextInstruction(p->counter));
-  fill(p);
+  if (p->handed)
+    take(p);
+  else
+    fill(p);
   gas_graph_clear(g);
 }

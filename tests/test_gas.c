@@ -308,7 +308,7 @@ static void test_fault_bounds(void **state) {
       "  (func (export \"f\") (local $i i32) (call $g) (local.set $i (i32.const 20))"
       "    (loop (i32.store (i32.mul (i32.eqz (local.get $i)) (global.get $n)) (i32.const 1))"
       "      (br_if 0 (i32.ge_s (local.tee $i (i32.sub (local.get $i) (i32.const 1))) (i32.const 0))))))";
-  const uint64_t least = G(CALL) + G(GLOBAL), turn = G(LOOP) + G(STORE) + G(MUL) + 3 * G(ALU) + G(GLOBAL) + G(BRANCH);
+  const uint64_t least = G(CALL), turn = G(LOOP) + G(STORE) + G(MUL) + 3 * G(ALU) + G(GLOBAL) + G(BRANCH);
   for (int level = 0; level < LEVELS; level++) {
     struct gw_error err = {0};
     struct gw_module *module = wat_module(engines[level], text);
@@ -689,6 +689,34 @@ static unsigned count_yields(struct gw_module *module, uint32_t level, uint64_t 
   return n;
 }
 
+/* A loop with two ways out that leaves behind `last` iterations at the latest, and really behind `stop`. Looks, with slices of 1.
+ */
+static unsigned count_looks_of_loop(uint32_t level, unsigned last, unsigned stop) {
+  char text[400];
+  const uint64_t turn = G(LOOP) + 3 * G(ALU) + 3 * G(BRANCH) + G(GLOBAL);
+  uint64_t gas, wanted = G(CTL) + G(CALL) + stop * turn + G(LOOP) + 2 * (G(ALU) + G(BRANCH)) + G(GLOBAL);
+  snprintf(text, sizeof text,
+           "(module (global $stop (mut i32) (i32.const %u)) (func $g) (func (export \"f\") (local $i i32) (call $g) (block (loop "
+           "(br_if 1 (i32.eq (local.get $i) (i32.const %u))) (br_if 1 (i32.eq (local.get $i) (global.get $stop)))"
+           "(local.set $i (i32.add (local.get $i) (i32.const 1))) (br 0)))))",
+           stop, last);
+  struct gw_module *module = wat_module(engines[level], text);
+  unsigned n = count_yields(module, level, &gas);
+  if (gas != wanted) fail_msg("-O%u: gas %llu, not %llu", level, (unsigned long long)gas, (unsigned long long)wanted);
+  gw_module_release(module);
+  return n;
+}
+
+/* Those that cannot take long do not look in every iteration, in optimised code. */
+static void test_bounded_loops(void **state) {
+  (void)state;
+  for (uint32_t level = 0; level < LEVELS; level++) {
+    assert_in_range(count_looks_of_loop(level, 100, 37), 1, level ? 4 : 45);
+    assert_in_range(count_looks_of_loop(level, 100, 0), 1, 4);
+    assert_in_range(count_looks_of_loop(level, 100000000, 37), 37, 45);
+  }
+}
+
 /* Leaves do not look at the counter, but long ones do, and so do functions that call very many. */
 static void test_leaves(void **state) {
   (void)state;
@@ -767,7 +795,8 @@ int main(void) {
       cmocka_unit_test(test_exact_traps),  cmocka_unit_test(test_stack_overflow), cmocka_unit_test(test_fault_bounds),
       cmocka_unit_test(test_every_limit),  cmocka_unit_test(test_many_slices),    cmocka_unit_test(test_whole_range),
       cmocka_unit_test(test_wide_count),   cmocka_unit_test(test_cancel),         cmocka_unit_test(test_pieces),
-      cmocka_unit_test(test_fill_ends),    cmocka_unit_test(test_leaves),         cmocka_unit_test(test_escapes),
+      cmocka_unit_test(test_fill_ends),    cmocka_unit_test(test_bounded_loops),  cmocka_unit_test(test_leaves),
+      cmocka_unit_test(test_escapes),
   };
   return cmocka_run_group_tests(tests, open_engines, close_engines);
 }
