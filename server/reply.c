@@ -1,6 +1,7 @@
 #include "server/reply.h"
 
 #include "server/connection.h"
+#include "server/loop.h"
 
 #include <string.h>
 #include <strings.h>
@@ -155,8 +156,17 @@ static void append_gas(struct buffer *out, uint64_t gas) {
   APPEND_LITERAL(out, "\r\n");
 }
 
-void reply_problem(struct connection *c, const struct problem *p) {
+/* Where the server's files are is for its log, not for whoever called. */
+static void hide_paths(struct connection *c, struct problem *p) {
+  if (p->status != 500 || p->trap || !p->detail || !strchr(p->detail, '/')) return;
+  log_function(&c->loop->log, loop_now(c->loop), p->function ? p->function : "server", p->detail, strlen(p->detail));
+  p->detail = "the server's log says why";
+}
+
+void reply_problem(struct connection *c, const struct problem *given) {
   char reason_title[64];
+  struct problem copy = *given, *p = &copy;
+  hide_paths(c, p);
   char *text = problem_text(p, p->title ? p->title : title_of(p->status, reason_title, sizeof reason_title));
   struct buffer *out = begin_reply(c, p->status);
   APPEND_LITERAL(out, "Content-Type: application/problem+json\r\n");
