@@ -49,7 +49,8 @@ void gas_build_check(struct gas_pass *p, LLVMValueRef amount) {
       EXEC_EXHAUSTED) "\n\t.long 1b-.\n\tmovq %gs:0, $0\n\tjmp 1b\n\t.previous";
   static const char constraints[] = "=r,0,e,~{flags}";
   struct lower *l = &p->l;
-  bool is_small = LLVMIsAConstantInt(amount) && LLVMConstIntGetZExtValue(amount) <= INT32_MAX;
+  long long known = LLVMIsAConstantInt(amount) ? LLVMConstIntGetSExtValue(amount) : INT64_MAX;
+  bool is_small = known >= INT32_MIN && known <= INT32_MAX;
   if (!is_small) gas_subtract(p, amount);
   LLVMTypeRef params[2] = {l->i64, l->i64}, type = LLVMFunctionType(l->i64, params, 2, false);
   LLVMValueRef check = LLVMGetInlineAsm(type, text, sizeof text - 1, constraints, sizeof constraints - 1, true, false,

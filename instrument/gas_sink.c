@@ -1,4 +1,4 @@
-/* Checks move down to where paths part, charges up to where paths come from before they join, and become one with those there.
+/* Checks move down to where paths part, and become one with the charges there.
  *
  * Nobody looks at the counter between two calls, so a charge may as well happen later on each path that leads on from it: where
  * each of these begins with a charge of its own, a subtraction is saved on all of them. A check moves along, and is left out
@@ -7,7 +7,9 @@
  *
  * Only where most of the ways out gain by it, and a few levels deep, because every edge gets a block of its own.
  *
- * Then what is charged where paths join moves up into the charges at their ends: an `if` without `else` pays once on either way. */
+ * Before that, what the end of a loop charges moves into what its next round charges first, so that a round has one charge on
+ * each of its paths. The first round has none before it: what leads to the loop charges that much less, which may be a negative
+ * amount. A look then comes late by so much, never early. */
 #include "instrument/gas_internal.h"
 
 enum {
@@ -204,55 +206,70 @@ static void drop_checks_before_calls(struct gas_pass *p, LLVMValueRef own) {
     }
 }
 
-/* The blocks that lead to `block` and nowhere else, or 0 where there are others or too many. */
-static uint32_t find_sources(LLVMBasicBlockRef block, LLVMBasicBlockRef *sources) {
-  uint32_t n = 0;
+/* Adds to what is charged at the end of a block that leads to one other. */
+static void charge_end(struct gas_pass *p, LLVMBasicBlockRef block, uint64_t price) {
+  LLVMValueRef marker = last_marker(p, block), amount = lower_i64(&p->l, price);
+  if (marker) {
+    set_price(p, marker, gas_marker_price(marker) + price);
+    return;
+  }
+  LLVMPositionBuilderBefore(p->l.builder, LLVMGetBasicBlockTerminator(block));
+  LLVMBuildCall2(p->l.builder, p->l.charge_type, p->charge, &amount, 1, "");
+}
+
+/* The one way back to a loop's header, if all others that lead there lead nowhere else; or NULL. */
+static LLVMBasicBlockRef find_way_back(const struct gas_pass *p, uint32_t header) {
+  LLVMBasicBlockRef latch = NULL, block = p->graph.blocks[header].block;
   for (LLVMUseRef use = LLVMGetFirstUse(LLVMBasicBlockAsValue(block)); use; use = LLVMGetNextUse(use)) {
     LLVMBasicBlockRef from = LLVMGetInstructionParent(LLVMGetUser(use));
-    if (n == MAX_WAYS || only_successor(from) != block) return 0;
-    sources[n++] = from;
-  }
-  return n;
-}
-
-/* A charge where paths join moves up to their ends, if most of them have one there. */
-static void hoist(struct gas_pass *p, LLVMBasicBlockRef block) {
-  bool has_call;
-  LLVMValueRef marker = first_marker(p, block, &has_call), markers[MAX_WAYS];
-  LLVMBasicBlockRef sources[MAX_WAYS];
-  if (!marker || LLVMGetCalledValue(marker) == p->charge_check) return;
-  uint32_t n = find_sources(block, sources), n_gaining = 0;
-  for (uint32_t i = 0; i < n; i++) {
-    markers[i] = last_marker(p, sources[i]);
-    n_gaining += markers[i] != NULL;
-  }
-  if (n_gaining == 0 || 2 * n_gaining < n) return;
-  LLVMValueRef amount = LLVMGetOperand(marker, 0);
-  for (uint32_t i = 0; i < n; i++) {
-    if (markers[i]) {
-      set_price(p, markers[i], gas_marker_price(markers[i]) + gas_marker_price(marker));
+    uint32_t i = gas_graph_find(&p->graph, from);
+    if (i == NO_BLOCK || from == latch) return NULL;
+    if (!gas_graph_is_back_edge(&p->graph, i, header)) {
+      if (only_successor(from) != block) return NULL;
     } else {
-      LLVMPositionBuilderBefore(p->l.builder, LLVMGetBasicBlockTerminator(sources[i]));
-      LLVMBuildCall2(p->l.builder, p->l.charge_type, p->charge, &amount, 1, "");
+      if (latch) return NULL;
+      latch = from;
     }
   }
-  LLVMInstructionEraseFromParent(marker);
+  return latch;
 }
 
-static void hoist_markers(struct gas_pass *p) {
+/* What the end of a loop charges becomes one with what the next round charges first. The first round has nothing before it: what
+ * leads to the loop charges that much less. */
+static void rotate(struct gas_pass *p, uint32_t header) {
+  bool has_call;
+  LLVMBasicBlockRef block = p->graph.blocks[header].block, latch = find_way_back(p, header), exit = NULL;
+  LLVMValueRef first = first_marker(p, block, &has_call), last = latch && latch != block ? last_marker(p, latch) : NULL;
+  if (!first || !last || LLVMGetCalledValue(last) == p->charge_check) return;
+  LLVMValueRef terminator = LLVMGetBasicBlockTerminator(latch);
+  unsigned n = LLVMGetNumSuccessors(terminator);
+  if (n > 2) return;
+  for (unsigned i = 0; i < n; i++)
+    if (LLVMGetSuccessor(terminator, i) != block) exit = LLVMGetSuccessor(terminator, i);
+  uint64_t price = gas_marker_price(last);
+  if (exit) charge_way(p, latch, &(struct way){.to = exit}, last, false);
+  LLVMInstructionEraseFromParent(last);
+  set_price(p, first, gas_marker_price(first) + price);
+  for (LLVMUseRef use = LLVMGetFirstUse(LLVMBasicBlockAsValue(block)); use; use = LLVMGetNextUse(use)) {
+    LLVMBasicBlockRef from = LLVMGetInstructionParent(LLVMGetUser(use));
+    if (from != latch) charge_end(p, from, -price);
+  }
+}
+
+static void rotate_loops(struct gas_pass *p) {
   gas_graph_build(&p->graph, p->func);
-  for (uint32_t i = p->graph.n; i-- > 1;) hoist(p, p->graph.blocks[i].block);
+  for (uint32_t i = 1; i < p->graph.n; i++) rotate(p, i);
   gas_graph_clear(&p->graph);
 }
 
 void gas_sink_markers(struct gas_pass *p) {
   LLVMValueRef own = own_check(p);
   drop_checks_before_calls(p, own);
+  rotate_loops(p);
   gas_graph_build(&p->graph, p->func);
   for (uint32_t i = 0; i < p->graph.n; i++) {
     LLVMValueRef marker = last_marker(p, p->graph.blocks[i].block);
     if (marker) sink(p, marker, marker == own, 0);
   }
   gas_graph_clear(&p->graph);
-  hoist_markers(p);
 }

@@ -69,11 +69,14 @@ void *gw_store_user(const struct gw_store *store) { return store->user; }
 
 /* --- gas ---------------------------------------------------------------------------------------------------------- */
 
+/* Compiled code may add to the counter what it will subtract a little later (instrument/gas_sink.c). */
+#define MAX_SLICE ((uint64_t)INT64_MAX / 2)
+
 static void begin_gas(struct gw_store *store) {
   const struct gw_store_options *o = &store->options;
   store->limit = o->gas_limit && o->gas_limit < INT64_MAX ? o->gas_limit : INT64_MAX;
-  bool is_sliced = store->engine->options.gas && o->slice && o->slice < store->limit;
-  store->exec.gas = (int64_t)(is_sliced ? o->slice : store->limit);
+  uint64_t slice = o->slice && o->slice < MAX_SLICE ? o->slice : MAX_SLICE;
+  store->exec.gas = (int64_t)(slice < store->limit ? slice : store->limit);
   store->reserve = store->limit - (uint64_t)store->exec.gas;
   profile_begin(store);
 }

@@ -711,9 +711,9 @@ static unsigned count_looks_of_loop(uint32_t level, unsigned last, unsigned stop
 static void test_bounded_loops(void **state) {
   (void)state;
   for (uint32_t level = 0; level < LEVELS; level++) {
-    assert_in_range(count_looks_of_loop(level, 100, 37), 1, level ? 4 : 45);
-    assert_in_range(count_looks_of_loop(level, 100, 0), 1, 4);
-    assert_in_range(count_looks_of_loop(level, 100000000, 37), 37, 45);
+    assert_in_range(count_looks_of_loop(level, 100, 37), 1, level && !IS_PRECISE ? 4 : 200);
+    assert_in_range(count_looks_of_loop(level, 100, 0), 1, IS_PRECISE ? 20 : 4);
+    assert_in_range(count_looks_of_loop(level, 100000000, 37), 37, 200);
   }
 }
 
