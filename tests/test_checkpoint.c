@@ -47,7 +47,8 @@ static bool resolve(void *env, const struct gw_import *import, struct gw_extern 
   "(func $a (type $r) (i32.const 10)) (func $b (type $r) (i32.const 20))"                                                        \
   "(func $expect (param i32 i32) (if (i32.ne (local.get 0) (local.get 1)) (then (unreachable))))"                                \
   "(func $deep (param $n i32) (param $f f64) (result i32) (local $v i32)"                                                        \
-  " (if (i32.eqz (local.get $n)) (then (return (call $ask))))"                                                                   \
+  " (if (i32.eqz (local.get $n)) (then (if (i32.eq (local.tee $v (call $ask)) (i32.const 64)) (then (unreachable)))"             \
+  "  (if (i32.eq (local.get $v) (i32.const 65)) (then (drop (i32.load (i32.const 0x600000))))) (return (local.get $v))))"        \
   " (local.set $v (i32.mul (local.get $n) (global.get $g)))"                                                                     \
   " (i32.add (i32.add (call $deep (i32.sub (local.get $n) (i32.const 1)) (f64.mul (local.get $f) (f64.const 1.5)))"              \
   "   (i32.trunc_f64_s (local.get $f))) (local.get $v)))"                                                                        \
@@ -176,7 +177,7 @@ static void compare(const char *text, const int32_t *answers, size_t n, bool is_
 
 static void test_everything(void **state) {
   (void)state;
-  static const int32_t answers[] = {1, 2, 66, 3, 67, 67, 4, 68, 5, 66, -1};
+  static const int32_t answers[] = {1, 2, 64, 3, 66, 65, 65, 4, 67, 67, 4, 68, 5, 64, 66, -1};
   compare(EVERYTHING, answers, sizeof answers / sizeof *answers, true);
 }
 
@@ -255,6 +256,54 @@ static void test_exceptions(void **state) {
   compare(HELD, answers, 5, false);
 }
 
+/* What is kept counts as memory, for as long as the store lives. */
+static void test_bytes(void **state) {
+  (void)state;
+  struct gw_engine *engine = make_engine(2);
+  struct gw_module *module = wat_module(engine, EVERYTHING);
+  struct guest g;
+  open_guest(&g, engine, module, 0, true);
+  run(&g, 0, 1);
+  uint64_t bytes = gw_engine_memory_bytes(engine);
+  if (checkpoint_is_kept(g.store)) assert_in_range(bytes, 2 * 65536 + 1000, 2 * 65536 + 65536);
+  run(&g, 0, 1);
+  assert_int_equal(gw_engine_memory_bytes(engine), bytes);
+  close_guest(&g);
+  assert_int_equal(gw_engine_memory_bytes(engine), 0);
+  gw_module_release(module);
+  gw_engine_destroy(engine);
+}
+
+/* The page says of which functions of WASI the place may lie behind. */
+static void test_page(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    bool is_same;
+  } functions[] = {
+#define SAME true
+#define ___ false
+#define WASI(name, signature, fd, kind, same, rights) {#name, same},
+#include "runtime/wasi.def"
+#undef WASI
+#undef ___
+#undef SAME
+  };
+  struct buffer page = {0};
+  struct gw_error err = {0};
+  char name[64];
+  assert_true(buffer_read_file(&page, SOURCE_DIR "/docs/wasi.md", 1 << 20, &err));
+  buffer_append(&page, "", 1);
+  char *at = strstr((char *)page.bytes, "**Before the request.**"), *end = at ? strstr(at, "\n\n") : NULL;
+  assert_non_null(end);
+  *end = 0;
+  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+    snprintf(name, sizeof name, "`%s`", functions[i].name);
+    if (functions[i].is_same != (strstr(at, name) != NULL)) fail_msg("docs/wasi.md and wasi.def differ about %s", name);
+  }
+  buffer_clear(&page);
+}
+
 /* Where there is nothing to keep, or it cannot be kept. */
 static void test_refused(void **state) {
   (void)state;
@@ -273,7 +322,8 @@ static void test_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_everything), cmocka_unit_test(test_limits),
-                                     cmocka_unit_test(test_cancel), cmocka_unit_test(test_exceptions),
+                                     cmocka_unit_test(test_cancel),     cmocka_unit_test(test_exceptions),
+                                     cmocka_unit_test(test_bytes),      cmocka_unit_test(test_page),
                                      cmocka_unit_test(test_refused)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,7 @@
 #include <pthread.h>
 
 static struct server *with, *without;
-static char *directories[2];
+static char *directories[2], *bundles;
 
 /* Compiled with the tools that other tests use. */
 static struct buffer build(const char *command) {
@@ -51,15 +51,46 @@ static void deploy_on_both(const char *name, struct buffer bytes) {
                                                           "(i32.const 300))))"                                                \
                                                           "(drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) "  \
                                                           "(i32.const 8))) (i32.store8 (i32.const 300) (i32.const 1))))"
+/* A random number lies before what would otherwise be the place; it is the reply. */
+#define DICE                                                                                                                    \
+  "(module " WASI("random_get", "(param i32 i32) (result i32)") WASI("environ_sizes_get", "(param i32 i32) (result i32)") WASI( \
+      "fd_write",                                                                                                               \
+      "(param i32 i32 i32 i32) (result i32)") "(memory (export \"memory\") 1)"                                                  \
+                                              "(data (i32.const 0) \"\\10\\00\\00\\00\\08\\00\\00\\00\") (func (export "        \
+                                              "\"_start\") (local $i i32) " SPEND                                               \
+                                              "(drop (call $random_get (i32.const 16) (i32.const 8))) (i64.store (i32.const "   \
+                                              "16) (i64.or (i64.const 0x4040404040404040)"                                      \
+                                              " (i64.and (i64.const 0x0f0f0f0f0f0f0f0f) (i64.load (i32.const 16))))) " SPEND    \
+                                              "(drop (call $environ_sizes_get (i32.const 100) (i32.const 104)))"                \
+                                              "(drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const "     \
+                                              "8)))))"
+/* Writes more behind the place than is copied back: its instances are dropped, and later ones have no checkpoint. */
+#define FLOOD                                                                                                                 \
+  "(module " WASI("environ_sizes_get",                                                                                        \
+                  "(param i32 i32) (result i32)") "(memory (export \"memory\") 64)"                                           \
+                                                  "(func (export \"_start\") (local $i i32) (if (i32.load (i32.const 5000)) " \
+                                                  "(then (unreachable))) " SPEND                                              \
+                                                  "(drop (call $environ_sizes_get (i32.const 0) (i32.const 4)))"              \
+                                                  "(if (i32.load (i32.const 5000)) (then (unreachable))) (memory.fill "       \
+                                                  "(i32.const 4096) (i32.const 1) (i32.const 3000000))))"
 /* Ends before it asks for anything, and traps before. */
 #define SILENT WASI("proc_exit", "(param i32)") "(memory (export \"memory\") 1) (func (export \"_start\") (local $i i32) " SPEND
 
+static void write_bundle(void) {
+  char command[256];
+  snprintf(command, sizeof command, "mkdir %s/c && echo from a file >%s/c/file", bundles, bundles);
+  assert_int_equal(system(command), 0);
+}
+
 static int set_up(void **state) {
   (void)state;
+  bundles = make_data_dir();
+  write_bundle();
   for (int i = 0; i < 2; i++) {
     directories[i] = make_data_dir();
     struct server_options o = test_options(directories[i]);
     o.max_memory = 8 << 20;
+    o.bundles = bundles;
     o.checkpoints = i == 0;
     *(i == 0 ? &with : &without) = start(&o);
   }
@@ -69,6 +100,8 @@ static int set_up(void **state) {
                                "%s/tests/guest/checkpoint.rs -o %s"));
   deploy_on_both("random", wat(RANDOM_FAULT));
   deploy_on_both("started", wat(STARTED));
+  deploy_on_both("dice", wat(DICE));
+  deploy_on_both("flood", wat(FLOOD));
   deploy_on_both("silent", wat("(module " SILENT "))"));
   deploy_on_both("early", wat("(module " SILENT " (unreachable)))"));
   deploy_on_both("exit", wat("(module " SILENT " (call $proc_exit (i32.const 4))))"));
@@ -80,6 +113,7 @@ static int tear_down(void **state) {
   server_destroy(with);
   server_destroy(without);
   for (int i = 0; i < 2; i++) remove_data_dir(directories[i]);
+  remove_data_dir(bundles);
   return 0;
 }
 
@@ -111,15 +145,15 @@ static void expect_same(const char *path, const char *body) {
   reply_clear(&b);
 }
 
-static const char *const paths[] = {"/f/c?trap",  "/f/c?fault", "/f/c",         "/f/c?loop",    "/f/c?exit", "/f/c?grow",
-                                    "/f/c?none",  "/f/c?all",   "/f/rust?none", "/f/rust?trap", "/f/rust",   "/f/rust?more",
-                                    "/f/started", "/f/silent",  "/f/early",     "/f/exit"};
+static const char *const paths[] = {"/f/c?trap",    "/f/c?fault", "/f/c",      "/f/c?loop",    "/f/c?exit",    "/f/c?grow",
+                                    "/f/c?file",    "/f/c?none",  "/f/c?all",  "/f/rust?none", "/f/rust?trap", "/f/rust",
+                                    "/f/rust?more", "/f/started", "/f/silent", "/f/early",     "/f/exit",      "/f/flood"};
 enum { N_PATHS = sizeof paths / sizeof *paths };
 
 static void test_same_replies(void **state) {
   (void)state;
   char body[32];
-  for (int round = 0; round < 3; round++) {
+  for (int round = 0; round < 2; round++) {
     for (int i = 0; i < N_PATHS; i++) {
       snprintf(body, sizeof body, "body %d of %d", i, round);
       expect_same(paths[i], body);
@@ -152,6 +186,25 @@ static void test_judge(void **state) {
     reply_clear(&b);
   }
   assert_int_equal(metric(with, "gasworks_tier_disagreements_total"), 0);
+}
+
+static void test_random(void **state) {
+  (void)state;
+  struct reply r[4];
+  for (int i = 0; i < 4; i++) {
+    r[i] = call(server_port(with), "/f/dice");
+    assert_int_equal(r[i].size, 8);
+    for (int k = 0; k < i; k++) assert_string_not_equal(r[i].body, r[k].body);
+  }
+  for (int i = 0; i < 4; i++) reply_clear(&r[i]);
+}
+
+/* Four requests of a function that floods its memory: each one that had a checkpoint before it is the last of its instance. */
+static void test_flood(void **state) {
+  (void)state;
+  unsigned long long before = metric(with, "gasworks_checkpointed_total");
+  for (int i = 0; i < 4; i++) expect_same("/f/flood", "");
+  assert_int_equal(metric(with, "gasworks_checkpointed_total"), before);
 }
 
 static void *call_many(void *arg) {
@@ -223,7 +276,8 @@ static void test_gas_limits(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_replies), cmocka_unit_test(test_judge),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_replies),  cmocka_unit_test(test_judge),
+                                     cmocka_unit_test(test_random),        cmocka_unit_test(test_flood),
                                      cmocka_unit_test(test_several_slots), cmocka_unit_test(test_gas_limits)};
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,5 +1,5 @@
-/* A command that does much before it looks at its request, in constructors and in main, and then spoils all of it. Says "fresh" and a
- * sum, unless it meets what an earlier request has left. */
+/* A command that does much before it looks at its request, in constructors and in main, and then spoils all of it. Says "fresh"
+ * and a sum, unless it meets what an earlier request has left. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +43,11 @@ static void act(const char *query, uint32_t *copy) {
   if (!strcmp(query, "loop"))
     for (;;) seed++;
   if (!strcmp(query, "exit")) exit(3);
+  if (!strcmp(query, "file")) {
+    FILE *file = fopen("/file", "r");
+    char line[40] = "";
+    if (file && fgets(line, sizeof line, file)) printf("X-File: %s", line);
+  }
   if (!strcmp(query, "grow")) memset(malloc(1 << 20), 7, 1 << 20);
   if (!strcmp(query, "all")) memset(copy, 9, sizeof table);
 }
