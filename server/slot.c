@@ -12,7 +12,7 @@
 enum {
   START_SLICES = 40,
   KEEP_CAPACITY = 1 << 20,
-  CHECKPOINT_GAS = 20000, /* less is done again faster than a page fault is handled (docs/bench.md) */
+  CHECKPOINT_GAS = 20000, /* 2 us and more: making one takes some 50 once (docs/bench.md) */
   PRECISE_SLOWNESS = 16,  /* a slice of the interpreter takes as long as one of compiled code, about */
 };
 
@@ -90,7 +90,10 @@ bool slot_reset(struct slot *slot, const struct function_limits *limits, struct 
   h->headers = NULL;
   h->body = NULL;
   h->n_headers = h->body_size = 0;
-  if (slot->wasi && wasi_stdout(slot->wasi)->capacity > KEEP_CAPACITY) return error_set(err, GW_ERROR_UNAVAILABLE, "oversized");
+  if (slot->wasi && wasi_stdout(slot->wasi)->capacity > KEEP_CAPACITY) {
+    slot->is_kept = false; /* the image is not what was too large */
+    return error_set(err, GW_ERROR_UNAVAILABLE, "oversized");
+  }
   if (slot->wasi && !slot_wasi(slot, limits, err)) return false;
   gw_store_set_gas_limit(slot->store, start_gas(limits));
   if (checkpoint_is_kept(slot->store)) slot->is_kept = true;

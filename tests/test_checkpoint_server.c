@@ -6,14 +6,15 @@
 
 static struct server *with, *without;
 static char *directories[2], *bundles;
+static struct buffer command; /* checkpoint.c */
 
 /* Compiled with the tools that other tests use. */
-static struct buffer build(const char *command) {
+static struct buffer build(const char *format) {
   char text[1024], path[] = "/tmp/gasworks-checkpoint-XXXXXX";
   struct buffer bytes = {0};
   struct gw_error err = {0};
   close(mkstemp(path));
-  snprintf(text, sizeof text, command, SOURCE_DIR, path);
+  snprintf(text, sizeof text, format, SOURCE_DIR, path);
   if (system(text) != 0) fail_msg("%s", text);
   assert_true(buffer_read_file(&bytes, path, 4 << 20, &err));
   unlink(path);
@@ -23,6 +24,11 @@ static struct buffer build(const char *command) {
 static void deploy_on_both(const char *name, struct buffer bytes) {
   assert_int_equal(deploy_bytes(server_port(with), name, bytes.bytes, bytes.size), 201);
   assert_int_equal(deploy_bytes(server_port(without), name, bytes.bytes, bytes.size), 201);
+}
+
+static void deploy_text(const char *name, const char *text) {
+  struct buffer bytes = wat(text);
+  deploy_on_both(name, bytes);
   buffer_clear(&bytes);
 }
 
@@ -77,9 +83,9 @@ static void deploy_on_both(const char *name, struct buffer bytes) {
 #define SILENT WASI("proc_exit", "(param i32)") "(memory (export \"memory\") 1) (func (export \"_start\") (local $i i32) " SPEND
 
 static void write_bundle(void) {
-  char command[256];
-  snprintf(command, sizeof command, "mkdir %s/c && echo from a file >%s/c/file", bundles, bundles);
-  assert_int_equal(system(command), 0);
+  char text[256];
+  snprintf(text, sizeof text, "mkdir %s/c && echo from a file >%s/c/file", bundles, bundles);
+  assert_int_equal(system(text), 0);
 }
 
 static int set_up(void **state) {
@@ -94,17 +100,19 @@ static int set_up(void **state) {
     o.checkpoints = i == 0;
     *(i == 0 ? &with : &without) = start(&o);
   }
-  deploy_on_both("c",
-                 build("clang-22 --target=wasm32-wasi -Wno-deprecated --sysroot=/usr -O2 %s/tests/guest/checkpoint.c -o %s"));
-  deploy_on_both("rust", build("/usr/bin/rustc --target wasm32-wasi -C opt-level=2 -C panic=abort -C strip=symbols "
-                               "%s/tests/guest/checkpoint.rs -o %s"));
-  deploy_on_both("random", wat(RANDOM_FAULT));
-  deploy_on_both("started", wat(STARTED));
-  deploy_on_both("dice", wat(DICE));
-  deploy_on_both("flood", wat(FLOOD));
-  deploy_on_both("silent", wat("(module " SILENT "))"));
-  deploy_on_both("early", wat("(module " SILENT " (unreachable)))"));
-  deploy_on_both("exit", wat("(module " SILENT " (call $proc_exit (i32.const 4))))"));
+  command = build("clang-22 --target=wasm32-wasi -Wno-deprecated --sysroot=/usr -O2 %s/tests/guest/checkpoint.c -o %s");
+  deploy_on_both("c", command);
+  struct buffer rust = build("/usr/bin/rustc --target wasm32-wasi -C opt-level=2 -C panic=abort -C strip=symbols "
+                             "%s/tests/guest/checkpoint.rs -o %s");
+  deploy_on_both("rust", rust);
+  buffer_clear(&rust);
+  deploy_text("random", RANDOM_FAULT);
+  deploy_text("started", STARTED);
+  deploy_text("dice", DICE);
+  deploy_text("flood", FLOOD);
+  deploy_text("silent", "(module " SILENT "))");
+  deploy_text("early", "(module " SILENT " (unreachable)))");
+  deploy_text("exit", "(module " SILENT " (call $proc_exit (i32.const 4))))");
   return 0;
 }
 
@@ -114,6 +122,7 @@ static int tear_down(void **state) {
   server_destroy(without);
   for (int i = 0; i < 2; i++) remove_data_dir(directories[i]);
   remove_data_dir(bundles);
+  buffer_clear(&command);
   return 0;
 }
 
@@ -207,6 +216,21 @@ static void test_flood(void **state) {
   assert_int_equal(metric(with, "gasworks_checkpointed_total"), before);
 }
 
+/* A slot with a long reply is not used again, but its function keeps having checkpoints. */
+static void test_long_reply(void **state) {
+  (void)state;
+  static const char *const calls[] = {"/f/c", "/f/c", "/f/c?long", "/f/c", "/f/c"};
+  char *directory = make_data_dir();
+  struct server_options o = test_options(directory);
+  o.n_loops = 1;
+  struct server *server = start(&o);
+  assert_int_equal(deploy_bytes(server_port(server), "c", command.bytes, command.size), 201);
+  for (int i = 0; i < 5; i++) assert_int_equal(status_of(server_port(server), "GET", calls[i]), 200);
+  if (sanitizer_can_restore()) assert_int_equal(metric(server, "gasworks_checkpointed_total"), 3);
+  server_destroy(server);
+  remove_data_dir(directory);
+}
+
 static void *call_many(void *arg) {
   int *bad = arg;
   char expected[64];
@@ -276,8 +300,9 @@ static void test_gas_limits(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_replies),  cmocka_unit_test(test_judge),
-                                     cmocka_unit_test(test_random),        cmocka_unit_test(test_flood),
-                                     cmocka_unit_test(test_several_slots), cmocka_unit_test(test_gas_limits)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_replies), cmocka_unit_test(test_judge),
+                                     cmocka_unit_test(test_random),       cmocka_unit_test(test_flood),
+                                     cmocka_unit_test(test_long_reply),   cmocka_unit_test(test_several_slots),
+                                     cmocka_unit_test(test_gas_limits)};
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -43,6 +43,8 @@ static void act(const char *query, uint32_t *copy) {
   if (!strcmp(query, "loop"))
     for (;;) seed++;
   if (!strcmp(query, "exit")) exit(3);
+  if (!strcmp(query, "long"))
+    for (int i = 0; i < 30000; i++) puts("X-Line: 0123456789012345678901234567890123456789");
   if (!strcmp(query, "file")) {
     FILE *file = fopen("/file", "r");
     char line[40] = "";
