@@ -3,7 +3,8 @@
  * Everything of an instance lies in its store's arena and lives as long as the store: a failed instantiation may have left its
  * functions in a shared table. A reset goes back to what the instance was just before its start function: own globals and
  * tables from a snapshot, own memories to their image (memory.c), or wiped and their data segments written again. After
- * gw_instance_keep it goes back to what was kept, which may be the state behind the start function or an initialiser. */
+ * gw_instance_keep it goes back to what was kept, which may be the state behind the start function or an initialiser, or that at
+ * a checkpoint (checkpoint.c). */
 #include "runtime/instance.h"
 
 #include "base/error.h"
