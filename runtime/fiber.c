@@ -91,6 +91,18 @@ void fiber_suspend(struct fiber *f) {
   sanitizer_arrive(&f->self, &f->host);
 }
 
+size_t fiber_depth(const struct fiber *f) { return (size_t)(f->high - (uint8_t *)f->sp); }
+
+void fiber_save(const struct fiber *f, void *frames) { memcpy(frames, f->sp, fiber_depth(f)); }
+
+void fiber_restore(struct fiber *f, const void *frames, size_t size) {
+  f->sp = f->high - size;
+  memcpy(f->sp, frames, size);
+  f->is_started = true;
+  f->self.fake_stack = NULL; /* none of the frames has locals there: their addresses are never taken */
+  sanitizer_open(&f->self);
+}
+
 _Noreturn void fiber_end(struct fiber *f) {
   f->is_started = false;
   sanitizer_leave(NULL, &f->host);

@@ -30,6 +30,12 @@ void fiber_start(struct fiber *f, void (*main)(void *arg), void *arg);
 /* Runs the fiber until it suspends or ends; f->is_started says which. A suspended fiber may be resumed on another thread. */
 void fiber_resume(struct fiber *f);
 
+/* What a suspended fiber goes on with: so many bytes, its stack from the stack pointer up. Whoever puts them back when it has
+ * ended makes the next fiber_resume go on there. Only where sanitizer_can_restore, and on the same stack. */
+size_t fiber_depth(const struct fiber *f);
+void fiber_save(const struct fiber *f, void *frames);
+void fiber_restore(struct fiber *f, const void *frames, size_t size);
+
 /* On the fiber: back to the resumer, to go on here later. */
 void fiber_suspend(struct fiber *f);
 /* On the fiber: back to the resumer for good. Frames on the stack are dropped where they are. */

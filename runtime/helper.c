@@ -89,6 +89,7 @@ static void helper_host_call(struct vmctx *vmctx, uint32_t func, union gw_value 
   bool has_stack = (uint8_t *)__builtin_frame_address(0) > store->fiber.low + HOST_STACK;
   require(store, has_stack, GW_TRAP_STACK_OVERFLOW, pc);
   const struct host_import *host = &instance->hosts[func];
+  if (store->checkpoint.is_wanted && !host->is_same) checkpoint_reach(store);
   store->n_host_calls++;
   profile_enter(store, instance, func);
   charge(store, store->schedule->gas[COST_HOST_CALL], pc);

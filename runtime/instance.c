@@ -3,7 +3,8 @@
  * Everything of an instance lies in its store's arena and lives as long as the store: a failed instantiation may have left its
  * functions in a shared table. A reset goes back to what the instance was just before its start function: own globals and
  * tables from a snapshot, own memories to their image (memory.c), or wiped and their data segments written again. After
- * gw_instance_keep it goes back to what was kept, which may be the state behind the start function or an initialiser. */
+ * gw_instance_keep it goes back to what was kept, which may be the state behind the start function or an initialiser, or that at
+ * a checkpoint (checkpoint.c). */
 #include "runtime/instance.h"
 
 #include "base/error.h"
@@ -171,6 +172,7 @@ static bool is_restorable(const struct gw_memory *memory) { return memory->dirty
 static bool check_reset(const struct gw_instance *instance, struct gw_error *err) {
   if (!instance->is_resettable)
     return error_set(err, GW_ERROR_USAGE, "an instance that imports a memory, table or mutable global cannot be reset");
+  if (instance->store->checkpoint.is_failed) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for an instance's image");
   if (instance->store->state != INVOCATION_NONE)
     return error_set(err, GW_ERROR_USAGE, "an instance cannot be reset while its store has an invocation under way");
   return true;
@@ -212,19 +214,30 @@ bool gw_instance_reset(struct gw_instance *instance, struct gw_error *err) {
   return instance->is_kept || run_start(instance, err);
 }
 
+static bool has_grown_tables(const struct gw_instance *instance) {
+  const struct module *m = &instance->module->decoded;
+  for (uint32_t i = 0; i < m->n_tables; i++)
+    if (instance->tables[i]->ctx.size != m->tables[i].type.limits.min) return true;
+  return false;
+}
+
 bool gw_instance_can_keep(const struct gw_instance *instance) {
   const struct module *m = &instance->module->decoded;
   if (!check_reset(instance, NULL) || instance->store->n_host_calls || (m->dialect & DIALECT_EXCEPTIONS)) return false;
   for (uint32_t i = 0; i < m->n_memories; i++)
     if (!memory_can_keep(instance->memories[i])) return false;
-  for (uint32_t i = 0; i < m->n_tables; i++)
-    if (instance->tables[i]->ctx.size != m->tables[i].type.limits.min) return false;
+  return !has_grown_tables(instance);
+}
+
+bool instance_can_keep_grown(const struct gw_instance *instance) {
+  if (!instance->is_resettable || has_grown_tables(instance)) return false;
+  for (uint32_t i = 0; i < instance->module->decoded.n_memories; i++)
+    if (!memory_can_keep_grown(instance->memories[i])) return false;
   return true;
 }
 
-bool gw_instance_keep(struct gw_instance *instance, struct gw_error *err) {
+static bool keep(struct gw_instance *instance, bool (*keep_memory)(struct gw_memory *memory)) {
   const struct module *m = &instance->module->decoded;
-  if (!gw_instance_can_keep(instance)) return error_set(err, GW_ERROR_USAGE, "the instance's state cannot be kept");
   bool *drops = instance->kept_drops;
   if (!drops) drops = instance->kept_drops = arena_alloc(&instance->store->arena, m->n_elems + m->n_datas);
   memcpy(drops, instance->is_elem_dropped, m->n_elems);
@@ -232,10 +245,17 @@ bool gw_instance_keep(struct gw_instance *instance, struct gw_error *err) {
   memcpy(instance->initial_cells, instance->cells, (m->n_globals - m->n_imported_globals) * sizeof *instance->cells);
   bool ok = true;
   for (uint32_t i = 0; i < m->n_tables && ok; i++) ok = table_keep(instance->tables[i]);
-  for (uint32_t i = 0; i < m->n_memories && ok; i++) ok = memory_keep(instance->memories[i]);
+  for (uint32_t i = 0; i < m->n_memories && ok; i++) ok = keep_memory(instance->memories[i]);
   instance->is_kept = true;
-  return ok || error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for an instance's image");
+  return ok;
 }
+
+bool gw_instance_keep(struct gw_instance *instance, struct gw_error *err) {
+  if (!gw_instance_can_keep(instance)) return error_set(err, GW_ERROR_USAGE, "the instance's state cannot be kept");
+  return keep(instance, memory_keep) || error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for an instance's image");
+}
+
+bool instance_keep_grown(struct gw_instance *instance) { return keep(instance, memory_keep_grown); }
 
 bool gw_instance_export(struct gw_instance *instance, const char *name, size_t size, struct gw_extern *out) {
   const struct export *e = module_find_export(&instance->module->decoded, name, size);

@@ -11,6 +11,7 @@
 struct host_import {
   gw_host_fn fn;
   void *env;
+  bool is_same; /* a checkpoint may lie behind its calls */
 };
 
 struct gw_instance {
@@ -50,6 +51,10 @@ void segment_init_table(struct gw_instance *instance, uint32_t table, uint32_t s
 /* Writes the active segments in order and drops them; the first that does not fit is an error, those before stay. */
 bool segments_apply_elems(struct gw_instance *instance, struct gw_error *err);
 bool segments_apply_datas(struct gw_instance *instance, struct gw_error *err);
+
+/* As gw_instance_keep, in the middle of an invocation whose host calls the caller answers for: memories may have grown. */
+bool instance_can_keep_grown(const struct gw_instance *instance);
+bool instance_keep_grown(struct gw_instance *instance); /* false: it cannot be reset any more */
 
 /* helper.c */
 extern const struct helpers runtime_helpers;

@@ -188,6 +188,19 @@ bool memory_keep(struct gw_memory *memory) {
   return true;
 }
 
+bool memory_can_keep_grown(const struct gw_memory *memory) {
+  return memory->ctx.bytes == 0 || dirty_can_watch(&(struct dirty_set){0}, round_up(memory->ctx.bytes));
+}
+
+bool memory_keep_grown(struct gw_memory *memory) {
+  memory->initial = memory->ctx.bytes;
+  if (memory->initial == 0) return true;
+  if (!set_access(memory, 0, memory->initial, PROT_READ | PROT_WRITE)) return false; /* so it stays when the next step fails */
+  dirty_close(&memory->dirty);
+  memory->dirty = (struct dirty_set){0};
+  return dirty_watch(&memory->dirty, memory->ctx.base, round_up(memory->initial));
+}
+
 struct gw_memory *gw_memory_create(struct gw_store *store, uint64_t min_pages, uint64_t max_pages, struct gw_error *err) {
   struct memory_type type = {
       .limits = {.min = min_pages, .max = max_pages, .has_max = max_pages != UINT64_MAX, .page_size_log2 = 16}};

@@ -63,6 +63,9 @@ void memory_watch(struct gw_memory *memory);
 /* The same, but it must be watched from then on. False: the system refuses. Only where memory_can_keep. */
 bool memory_keep(struct gw_memory *memory);
 bool memory_can_keep(const struct gw_memory *memory);
+/* The same at the size that it has now, which resets then go back to. What is written to is learned anew. */
+bool memory_keep_grown(struct gw_memory *memory);
+bool memory_can_keep_grown(const struct gw_memory *memory);
 
 struct gw_table *table_create(struct gw_store *store, const struct table_type *type, struct gw_error *err);
 void table_destroy(struct gw_table *table);

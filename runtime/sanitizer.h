@@ -3,6 +3,7 @@
 #ifndef RUNTIME_SANITIZER_H
 #define RUNTIME_SANITIZER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* One side of a switch as the sanitizers see it. */
@@ -23,7 +24,9 @@ static inline void sanitizer_map(struct sanitizer_side *side) {
   side->valgrind = VALGRIND_STACK_REGISTER(low, low + side->size);
 }
 static inline void sanitizer_unmap(struct sanitizer_side *side) { VALGRIND_STACK_DEREGISTER(side->valgrind); }
+static inline bool sanitizer_is_valgrind(void) { return RUNNING_ON_VALGRIND; }
 #else
+static inline bool sanitizer_is_valgrind(void) { return false; }
 static inline void sanitizer_map(struct sanitizer_side *side) { (void)side; }
 static inline void sanitizer_unmap(struct sanitizer_side *side) { (void)side; }
 #endif
@@ -69,5 +72,9 @@ static inline void sanitizer_forget_frames(void *low, void *high) { (void)low, (
 static inline void sanitizer_open(struct sanitizer_side *side) { (void)side; }
 static inline void sanitizer_close(struct sanitizer_side *side) { (void)side; }
 #endif
+
+/* Whether the frames of a fiber may be put back after it has ended. TSan has a stack of calls of its own, which nobody can put
+ * back, and Valgrind takes what lies there for dead. */
+static inline bool sanitizer_can_restore(void) { return !__has_feature(thread_sanitizer) && !sanitizer_is_valgrind(); }
 
 #endif

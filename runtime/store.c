@@ -53,6 +53,7 @@ void gw_store_destroy(struct gw_store *store) {
   }
   for (struct gw_table *t = store->tables; t; t = t->next) table_destroy(t);
   exceptions_clear(&store->exceptions);
+  checkpoint_clear(store);
   precise_stack_close(&store->precise);
   profile_clear(&store->profile);
   for (struct gw_instance *i = store->instances; i; i = i->next) gw_module_release(i->module);
@@ -154,6 +155,8 @@ void gw_store_start(struct gw_store *store, struct func_ref *func, union gw_valu
   store->trap.memory = NULL;
   store->trap.message[0] = 0;
   store->exec.exception = NULL;
+  store->checkpoint.is_starting = false;
+  store->checkpoint.is_wanted = store->checkpoint.instance && !store->checkpoint.is_decided;
   begin_gas(store);
 }
 
@@ -182,7 +185,10 @@ static bool prepare(struct gw_store *store, struct gw_error *err) {
   if (store->func->vmctx->exec != &store->exec) return error_set(err, GW_ERROR_USAGE, "the function belongs to another store");
   if (store->options.tier == GW_TIER_PRECISE && !precise_stack_open(store, err)) return false;
   if (!prepare_stack(store, err)) return false;
-  fiber_start(&store->fiber, run, store);
+  if (store->checkpoint.is_starting)
+    checkpoint_restore(store);
+  else
+    fiber_start(&store->fiber, run, store);
   return true;
 }
 
@@ -191,6 +197,11 @@ static void step(struct gw_store *store) {
   uintptr_t outer_gs = gs_base_set((uintptr_t)&store->exec);
   store->state = INVOCATION_RUNNING;
   fiber_resume(&store->fiber);
+  if (store->state == INVOCATION_AT_CHECKPOINT) {
+    checkpoint_take(store);
+    store->state = INVOCATION_RUNNING;
+    fiber_resume(&store->fiber);
+  }
   gs_base_set(outer_gs);
   trap_set_current(outer);
 }

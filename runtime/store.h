@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "gasworks.h"
 #include "instrument/cost.h"
+#include "runtime/checkpoint.h"
 #include "runtime/exception.h"
 #include "runtime/fiber.h"
 #include "runtime/precise.h"
@@ -17,8 +18,9 @@ enum invocation_state {
   INVOCATION_READY, /* started, not yet resumed */
   INVOCATION_RUNNING,
   INVOCATION_YIELDED,
-  INVOCATION_FINISHED, /* returned to its entry */
-  INVOCATION_TRAPPED,  /* see trap */
+  INVOCATION_AT_CHECKPOINT, /* suspended, within gw_store_resume */
+  INVOCATION_FINISHED,      /* returned to its entry */
+  INVOCATION_TRAPPED,       /* see trap */
 };
 
 struct gw_store {
@@ -40,6 +42,7 @@ struct gw_store {
   enum invocation_state state;
   uint64_t n_host_calls; /* since the last reset of an instance */
   bool is_cancelled;     /* the next step of the fiber is its end */
+  struct checkpoint checkpoint;
   struct func_ref *func;
   union gw_value *values;
   uint64_t limit;         /* gas of this invocation */

@@ -10,6 +10,7 @@
 /* The columns of the tables as C. */
 enum {
   ___ = -1,
+  SAME = 1,
 #define RIGHT(name, bit, of, writes) name = WASI_RIGHT_##name,
 #include "runtime/wasi_right.def"
 #undef RIGHT
@@ -134,7 +135,7 @@ static enum gw_trap wasi_call(struct gw_instance *caller, void *env, union gw_va
   return call.trap;
 }
 
-#define WASI(name, signature, fd, kind, rights)                                                        \
+#define WASI(name, signature, fd, kind, same, rights)                                                  \
   static const struct function function_##name = {wasi_do_##name, fd, NEEDS_##kind, rights};           \
   static enum gw_trap call_##name(struct gw_instance *caller, void *env, union gw_value *values) {     \
     return wasi_call(caller, env, values, false, function_##name);                                     \
@@ -146,13 +147,13 @@ static enum gw_trap wasi_call(struct gw_instance *caller, void *env, union gw_va
 #undef WASI
 
 static const struct gw_host_func preview1[] = {
-#define WASI(name, signature, fd, kind, rights) {"wasi_snapshot_preview1", #name, signature, call_##name},
+#define WASI(name, signature, fd, kind, same, rights) {"wasi_snapshot_preview1", #name, signature, call_##name},
 #include "runtime/wasi.def"
 #undef WASI
 };
 
 static const struct gw_host_func unstable[] = {
-#define WASI(name, signature, fd, kind, rights) {"wasi_unstable", #name, signature, unstable_##name},
+#define WASI(name, signature, fd, kind, same, rights) {"wasi_unstable", #name, signature, unstable_##name},
 #include "runtime/wasi.def"
 #undef WASI
 };
@@ -162,6 +163,17 @@ _Static_assert(N_FUNCS == 46, "the functions of preview 1");
 
 static bool name_is(const char *name, const char *bytes, uint32_t size) {
   return strlen(name) == size && !memcmp(name, bytes, size);
+}
+
+bool wasi_is_same(gw_host_fn fn) {
+  static const int same[] = {
+#define WASI(name, signature, fd, kind, same, rights) same,
+#include "runtime/wasi.def"
+#undef WASI
+  };
+  for (size_t i = 0; i < N_FUNCS; i++)
+    if (preview1[i].fn == fn || unstable[i].fn == fn) return same[i] == SAME;
+  return false;
 }
 
 bool wasi_resolve(void *wasi, const struct gw_import *import, struct gw_extern *out) {

@@ -39,6 +39,10 @@ void wasi_destroy(struct wasi *wasi);
 /* Resolves "wasi_snapshot_preview1" (and "wasi_unstable") imports; for a gw_resolve_fn with env = wasi. */
 bool wasi_resolve(void *wasi, const struct gw_import *import, struct gw_extern *out);
 
+/* Whether the host function is one whose answers are the same in every invocation with the same arguments and preopened
+ * directories, as long as no other function was called; for checkpoint_want. */
+bool wasi_is_same(gw_host_fn fn);
+
 /* The clock and the random numbers of a deterministic guest, for other interfaces that it has beside WASI. Numbers come in pieces
  * of one call, the one at byte `at` among them. */
 uint64_t wasi_now_ms(struct wasi *wasi);

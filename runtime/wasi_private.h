@@ -110,7 +110,7 @@ struct wasi_call {
   bool is_unstable; /* "wasi_unstable": the older layout of some structs */
 };
 
-#define WASI(name, signature, fd, kind, rights) enum wasi_errno wasi_do_##name(struct wasi_call *c);
+#define WASI(name, signature, fd, kind, same, rights) enum wasi_errno wasi_do_##name(struct wasi_call *c);
 #include "runtime/wasi.def"
 #undef WASI
 

@@ -85,6 +85,8 @@ int cli_serve(int argc, char **argv) {
       {"memory-limit", 0, CLI_SIZE, &o.memory_limit, "BYTES",
        "limit of all linear memories together, beyond it requests get 503 (K M G allowed); none unless told"},
       {"max-running", 0, CLI_U32, &o.max_running, "N", "invocations under way per worker, more get 503; 256 unless told"},
+      {"checkpoints", 0, CLI_ON_OFF, &o.checkpoints, "on|off",
+       "do what a command does before it first asks for anything once per instance, not per request; on unless told"},
       {"max-idle", 0, CLI_U32, &o.max_idle, "N", "idle instances kept per function and worker; 64 unless told"},
       {"max-connections", 0, CLI_U32, &o.max_connections, "N", "connections per worker; 8192 unless told"},
       {"max-body", 0, CLI_SIZE, &max_body, "BYTES", "limit of a request's body; 16M unless told"},

@@ -209,14 +209,19 @@ static bool take_reply(struct invocation *inv, struct gw_error *err) {
   return true;
 }
 
-/* What ran before is done, now or once: `func` gets what gas is left. */
+/* What ran before is done, now or once: `func`, or what it does behind a checkpoint, gets what gas is left. */
 static void start_behind(struct invocation *inv, uint64_t gas_before, struct func_ref *func) {
   struct slot *slot = inv->slot;
   uint64_t limit = loop_of(inv)->limits->gas_limit;
   inv->is_initializing = func == slot->initialize;
   inv->gas_before = gas_before;
   gw_store_set_gas_limit(slot->store, limit > gas_before ? limit - gas_before : 1);
-  gw_store_start(slot->store, func, slot->values);
+  if (!checkpoint_is_kept(slot->store)) {
+    gw_store_start(slot->store, func, slot->values);
+    return;
+  }
+  metrics_add(&loop_of(inv)->metrics.checkpointed, 1);
+  checkpoint_start(slot->store);
 }
 
 static bool end_initializing(struct invocation *inv, struct gw_error *err) {
@@ -345,7 +350,7 @@ static void start_run(struct invocation *inv) {
   }
   gw_store_set_record(slot->store, &inv->record);
   bool must_initialize = slot->initialize && !slot->is_initialized;
-  start_behind(inv, slot->start_gas + slot->initialize_gas, must_initialize ? slot->initialize : slot->entry);
+  start_behind(inv, slot_gas_before(slot), must_initialize ? slot->initialize : slot->entry);
   if (fair_may_begin(&loop->fair, &inv->pool->flow))
     run_slice(inv);
   else

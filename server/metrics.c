@@ -54,6 +54,7 @@ void metrics_print(const struct metrics *sum, struct registry *registry, struct 
   begin(out, "invocations_total", "counter", "Invocations of functions by tier.");
   put_labelled(out, "invocations_total", "tier", "fast", sum->invocations[GW_TIER_FAST]);
   put_labelled(out, "invocations_total", "tier", "precise", sum->invocations[GW_TIER_PRECISE]);
+  put_one(out, "checkpointed_total", "counter", "Invocations that went on from a checkpoint.", sum->checkpointed);
   begin(out, "traps_total", "counter", "Invocations that ended with a trap.");
   for (int i = 1; i < GW_TRAP_COUNT; i++)
     put_labelled(out, "traps_total", "trap", gw_trap_message((enum gw_trap)i), sum->traps[i]);

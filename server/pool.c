@@ -150,6 +150,7 @@ static struct slot *create_slot(struct pool *pool, enum gw_tier tier, struct gw_
     slot_destroy(slot);
     return NULL;
   }
+  if (!pool->never_keeps && loop->options->checkpoints) slot_want_checkpoint(slot);
   slot->pool = pool;
   pool->n_out++;
   return slot;

@@ -46,6 +46,7 @@ void server_options_init(struct server_options *options) {
       .slice = 5000000,
       .max_memory = 256 << 20,
       .max_running = 256,
+      .checkpoints = true,
       .max_idle = 64,
       .max_connections = 8192,
       .max_body = 16 << 20,

@@ -45,6 +45,7 @@ struct server_options {
   uint64_t memory_limit; /* bytes of all linear memories together, beyond it requests get 503; 0: none */
   const char *pressure_file; /* tells when memory is short, in PSI's format; NULL: the control group's, or the system's */
   uint32_t max_running;      /* invocations under way per loop, more get 503; 256 */
+  bool checkpoints;          /* commands begin where they first ask for something from outside; true */
   uint32_t max_idle;         /* idle instances kept per function and loop; 64 */
   uint32_t max_connections;  /* per loop; 8192 */
 

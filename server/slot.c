@@ -12,7 +12,8 @@
 enum {
   START_SLICES = 40,
   KEEP_CAPACITY = 1 << 20,
-  PRECISE_SLOWNESS = 16, /* a slice of the interpreter takes as long as one of compiled code, about */
+  CHECKPOINT_GAS = 20000, /* 2 us and more: making one takes some 50 once (docs/bench.md) */
+  PRECISE_SLOWNESS = 16,  /* a slice of the interpreter takes as long as one of compiled code, about */
 };
 
 static bool slot_resolve(void *env, const struct gw_import *import, struct gw_extern *out) {
@@ -89,9 +90,13 @@ bool slot_reset(struct slot *slot, const struct function_limits *limits, struct 
   h->headers = NULL;
   h->body = NULL;
   h->n_headers = h->body_size = 0;
-  if (slot->wasi && wasi_stdout(slot->wasi)->capacity > KEEP_CAPACITY) return error_set(err, GW_ERROR_UNAVAILABLE, "oversized");
+  if (slot->wasi && wasi_stdout(slot->wasi)->capacity > KEEP_CAPACITY) {
+    slot->is_kept = false; /* the image is not what was too large */
+    return error_set(err, GW_ERROR_UNAVAILABLE, "oversized");
+  }
   if (slot->wasi && !slot_wasi(slot, limits, err)) return false;
   gw_store_set_gas_limit(slot->store, start_gas(limits));
+  if (checkpoint_is_kept(slot->store)) slot->is_kept = true;
   if (!gw_instance_reset(slot->instance, err)) return false;
   if (slot->has_start && !slot->is_kept) slot->start_gas = gw_store_gas_used(slot->store);
   return true;
@@ -112,6 +117,14 @@ bool slot_keep(struct slot *slot, uint64_t gas, struct gw_error *err) {
   slot->initialize_gas = gas;
   return keep(slot, err);
 }
+
+void slot_want_checkpoint(struct slot *slot) {
+  bool is_behind_start = !slot->has_start || slot->is_kept;
+  if (slot->function->interface == INTERFACE_CGI && slot->wasi && is_behind_start)
+    checkpoint_want(slot->instance, wasi_is_same, CHECKPOINT_GAS);
+}
+
+uint64_t slot_gas_before(const struct slot *slot) { return slot->start_gas + slot->initialize_gas + checkpoint_gas(slot->store); }
 
 void slot_destroy(struct slot *slot) {
   if (!slot) return;

@@ -2,6 +2,7 @@
 #ifndef SERVER_SLOT_H
 #define SERVER_SLOT_H
 
+#include "runtime/checkpoint.h"
 #include "runtime/handler.h"
 #include "runtime/wasi.h"
 #include "server/registry.h"
@@ -16,7 +17,7 @@ struct slot {
   struct wasi *wasi; /* NULL when the module imports none of it */
   struct handler handler;
   struct func_ref *initialize; /* _initialize of a handler, or NULL */
-  bool has_start, is_kept;     /* is_kept: resets go back to an image behind the start function, or behind _initialize */
+  bool has_start, is_kept;     /* is_kept: resets go back to an image behind the start function, _initialize or a checkpoint */
   uint64_t start_gas;          /* of the start function, for the next request */
   bool is_initialized;         /* the image is one behind _initialize, which used initialize_gas */
   uint64_t initialize_gas;
@@ -38,6 +39,10 @@ bool slot_keep_start(struct slot *slot, struct gw_error *err);
 /* After _initialize, with its gas: from now on the slot is fresh behind it, where that is the same every time. False: the slot
  * can only be destroyed. */
 bool slot_keep(struct slot *slot, uint64_t gas, struct gw_error *err);
+/* Before the first request: from now on a command's slot looks for a checkpoint, and is fresh behind it once it has one. */
+void slot_want_checkpoint(struct slot *slot);
+/* Gas of what a fresh slot is behind. */
+uint64_t slot_gas_before(const struct slot *slot);
 void slot_destroy(struct slot *slot);
 
 #endif

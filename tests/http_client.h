@@ -122,7 +122,7 @@ static struct reply request(uint16_t port, const char *method, const char *path,
   return r;
 }
 
-static int status_of(uint16_t port, const char *method, const char *path) {
+static inline int status_of(uint16_t port, const char *method, const char *path) {
   struct reply r = request(port, method, path, NULL, 0);
   int status = r.status;
   reply_clear(&r);
@@ -139,7 +139,7 @@ static int deploy_bytes(uint16_t port, const char *name, const void *bytes, size
   return status;
 }
 
-static int deploy(uint16_t port, const char *name, const char *text) {
+static inline int deploy(uint16_t port, const char *name, const char *text) {
   struct buffer bytes = wat(text);
   int status = deploy_bytes(port, name, bytes.bytes, bytes.size);
   buffer_clear(&bytes);

@@ -51,6 +51,42 @@ static void test_switches(void **state) {
   fiber_close(&c.fiber);
 }
 
+/* Counts in its own frame. */
+static void count_in_frame(void *arg) {
+  struct counter *c = arg;
+  for (uint64_t i = 1; i <= c->limit; i++) {
+    c->count = i;
+    fiber_suspend(&c->fiber);
+  }
+  fiber_end(&c->fiber);
+}
+
+/* Frames that were saved go on where they were, also when the fiber has ended, and when it ran something else. */
+static void test_restore(void **state) {
+  (void)state;
+  static uint8_t frames[65536];
+  struct counter c = {0};
+  if (!sanitizer_can_restore()) skip();
+  assert_true(fiber_open(&c.fiber, STACK_SIZE, NULL));
+  start(&c, count_in_frame, 100);
+  for (int i = 0; i < 40; i++) fiber_resume(&c.fiber);
+  size_t size = fiber_depth(&c.fiber);
+  assert_in_range(size, 100, sizeof frames);
+  fiber_save(&c.fiber, frames);
+  for (int round = 0; round < 3; round++) {
+    while (c.fiber.is_started) fiber_resume(&c.fiber);
+    assert_int_equal(c.count, 100);
+    start(&c, count_up, 3);
+    while (c.fiber.is_started) fiber_resume(&c.fiber);
+    c.limit = 100;
+    fiber_restore(&c.fiber, frames, size);
+    fiber_resume(&c.fiber);
+    assert_int_equal(c.count, 41);
+  }
+  while (c.fiber.is_started) fiber_resume(&c.fiber);
+  fiber_close(&c.fiber);
+}
+
 /* The address is kept, so that the recursion stays one. */
 static __attribute__((noinline)) uint64_t dig(struct counter *c, uint64_t depth) {
   volatile uint8_t frame[200];
@@ -234,9 +270,9 @@ static void test_float_control(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_switches),      cmocka_unit_test(test_deep_stack),    cmocka_unit_test(test_dropped_frames),
-      cmocka_unit_test(test_guard),         cmocka_unit_test(test_many),          cmocka_unit_test(test_nested),
-      cmocka_unit_test(test_other_threads), cmocka_unit_test(test_float_control),
+      cmocka_unit_test(test_switches),       cmocka_unit_test(test_restore),       cmocka_unit_test(test_deep_stack),
+      cmocka_unit_test(test_dropped_frames), cmocka_unit_test(test_guard),         cmocka_unit_test(test_many),
+      cmocka_unit_test(test_nested),         cmocka_unit_test(test_other_threads), cmocka_unit_test(test_float_control),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -566,7 +566,7 @@ static void test_poll(void **state) {
 static const struct {
   const char *name, *signature;
 } functions[] = {
-#define WASI(name, signature, fd, kind, rights) {#name, signature},
+#define WASI(name, signature, fd, kind, same, rights) {#name, signature},
 #include "runtime/wasi.def"
 #undef WASI
 };
