@@ -6,15 +6,19 @@
 #ifndef INSTRUMENT_GAS_H
 #define INSTRUMENT_GAS_H
 
+#include "gasworks/error.h"
+
 #include <llvm-c/Core.h>
+#include <stdbool.h>
 
 #define GAS_CHARGE "gw.charge"
 #define GAS_CHARGE_CHECK "gw.charge.check"
 /* Attribute of functions that look at the counter before anything else. */
 #define GAS_CHECKS "gw-checks"
 
-/* Rewrites every marker of the module. The counter is a local of each function, taken from exec->gas at entry, written back
+/* Rewrites every marker of the module. `must_verify`: makes sure that no loop goes round without ever looking at the counter,
+ * which is the only error that there can be. The counter is a local of each function, taken from exec->gas at entry, written back
  * around calls and at returns; a check calls exec->exhausted when the counter is negative. */
-void gas_instrument(LLVMModuleRef llvm_module);
+bool gas_instrument(LLVMModuleRef llvm_module, bool must_verify, struct gw_error *err);
 
 #endif

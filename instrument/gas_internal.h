@@ -35,7 +35,9 @@ struct gas_pass {
   LLVMValueRef charge, charge_check;
   /* of the current function */
   LLVMValueRef func, counter;
-  LLVMValueRef handed; /* the counter as calls hand it over (lower_handed), or NULL */
+  LLVMValueRef handed;          /* the counter as calls hand it over (lower_handed), or NULL */
+  LLVMBasicBlockRef *converted; /* [n_converted]: headers of loops that do not look in every round */
+  uint32_t n_converted, converted_capacity;
   struct gas_graph graph;
 };
 
@@ -53,6 +55,11 @@ void gas_convert_loops(struct gas_pass *p);
 
 /* Moves markers down to where paths part (gas_sink.c). */
 void gas_sink_markers(struct gas_pass *p);
+/* A direct call of a function that looks at the counter itself. */
+bool gas_is_checking_call(const struct gas_pass *p, LLVMValueRef v);
+
+/* While markers are still there: whether every loop of the function looks, or goes round for CHUNK_GAS at most (gas_verify.c). */
+bool gas_always_looks(struct gas_pass *p);
 
 /* Phis at `to` take what came from `old` from `new`. LLVM's C interface cannot change a source, so they are made anew. */
 void gas_replace_sources(struct gas_pass *p, LLVMBasicBlockRef to, LLVMBasicBlockRef old, LLVMBasicBlockRef new);

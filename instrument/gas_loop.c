@@ -20,13 +20,15 @@
  *          the bound nor wrapped around, and k is exact unless the last step jumps over the bound (NE) or wraps; then one
  *          iteration is a chunk
  *
- * A loop with ways out of its middle is left as it is, but for the look, if one of these that every iteration passes counts up to a
- * constant that a chunk pays for: every iteration pays for itself, and the look is before the loop. LLVM unrolls it as if there
+ * A loop with ways out of its middle is left as it is, but for the look, if one of these that every iteration passes counts up to
+ * a constant that a chunk pays for: every iteration pays for itself, and the look is before the loop. LLVM unrolls it as if there
  * were no gas.
  *
  * Prices inside conditional parts of the body stay subtractions without checks. What is paid behind the loop is missing where an
  * access traps in it (docs/gas.md). */
 #include "instrument/gas_loop.h"
+
+#include <stdlib.h>
 
 /* Takes the block's markers into the price of every iteration. */
 static void absorb_markers(struct gas_pass *p, struct loop *loop, LLVMBasicBlockRef block) {
@@ -180,6 +182,15 @@ static LLVMBasicBlockRef only_entry(const struct loop *loop) {
   return entry;
 }
 
+static void note_converted(struct gas_pass *p, const struct loop *loop) {
+  if (p->n_converted == p->converted_capacity) {
+    p->converted_capacity = 2 * p->converted_capacity + 16;
+    p->converted = realloc(p->converted, p->converted_capacity * sizeof *p->converted);
+    if (!p->converted) abort();
+  }
+  p->converted[p->n_converted++] = loop->header;
+}
+
 /* A loop that leaves from its middle, but soon. */
 static void convert_bounded(struct gas_pass *p, struct loop *loop) {
   LLVMBasicBlockRef entry = only_entry(loop);
@@ -188,6 +199,7 @@ static void convert_bounded(struct gas_pass *p, struct loop *loop) {
   bool is_checked = follows_check(p, entry);
   if (!is_checked && LLVMGetNumSuccessors(terminator) != 1) return;
   LLVMSetOperand(loop->marker, (unsigned)LLVMGetNumOperands(loop->marker) - 1, p->charge);
+  note_converted(p, loop);
   if (is_checked) return;
   LLVMValueRef nothing = lower_i64(&p->l, 0);
   LLVMPositionBuilderBefore(p->l.builder, terminator);
@@ -199,6 +211,7 @@ static void convert(struct gas_pass *p, struct loop *loop) {
     convert_bounded(p, loop);
     return;
   }
+  note_converted(p, loop);
   absorb_sure_markers(p, loop);
   uint64_t n = gas_constant_iterations(p, loop);
   if (n) {

@@ -9,8 +9,10 @@
 #include "instrument/gas.h"
 
 #include "base/abi.h"
+#include "base/error.h"
 #include "instrument/gas_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 bool gas_is_marker(const struct gas_pass *p, LLVMValueRef v) {
@@ -89,24 +91,36 @@ static bool needs_counter(const struct gas_pass *p, LLVMValueRef func) {
   return false;
 }
 
-static void instrument_function(struct gas_pass *p, LLVMValueRef func) {
+static bool verify_looks(struct gas_pass *p, struct gw_error *err) {
+  size_t size;
+  if (gas_always_looks(p)) return true;
+  return error_set(err, GW_ERROR_COMPILE, "a loop of function %s never looks at the gas", LLVMGetValueName2(p->func, &size));
+}
+
+static bool instrument_function(struct gas_pass *p, LLVMValueRef func, bool must_verify, struct gw_error *err) {
   p->func = func;
+  p->n_converted = 0;
   p->handed = lower_handed(&p->l, func);
-  if (!needs_counter(p, func)) return;
+  if (!needs_counter(p, func)) return true;
   LLVMPositionBuilderBefore(p->l.builder, LLVMGetFirstInstruction(LLVMGetEntryBasicBlock(func)));
   p->counter = LLVMBuildAlloca(p->l.builder, p->l.i64, "gas");
   gas_convert_loops(p);
   gas_sink_markers(p);
+  bool ok = !must_verify || verify_looks(p, err);
   expand_markers(p);
   gas_spill_counter(p);
+  return ok;
 }
 
-void gas_instrument(LLVMModuleRef llvm_module) {
+bool gas_instrument(LLVMModuleRef llvm_module, bool must_verify, struct gw_error *err) {
   struct gas_pass p = {.charge = LLVMGetNamedFunction(llvm_module, GAS_CHARGE),
                        .charge_check = LLVMGetNamedFunction(llvm_module, GAS_CHARGE_CHECK)};
   lower_init(&p.l, llvm_module);
   p.l.charge_type = LLVMGlobalGetValueType(p.charge);
-  for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f; f = LLVMGetNextFunction(f))
-    if (!LLVMIsDeclaration(f)) instrument_function(&p, f);
+  bool ok = true;
+  for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f && ok; f = LLVMGetNextFunction(f))
+    if (!LLVMIsDeclaration(f)) ok = instrument_function(&p, f, must_verify, err);
   LLVMDisposeBuilder(p.l.builder);
+  free(p.converted);
+  return ok;
 }

@@ -62,8 +62,7 @@ static void set_price(struct gas_pass *p, LLVMValueRef marker, uint64_t price) {
   LLVMSetOperand(marker, 0, lower_i64(&p->l, price));
 }
 
-/* A direct call of a function that looks at the counter itself. */
-static bool is_checking_call(const struct gas_pass *p, LLVMValueRef v) {
+bool gas_is_checking_call(const struct gas_pass *p, LLVMValueRef v) {
   if (!gas_is_call(p, v) || !LLVMIsAFunction(LLVMGetCalledValue(v))) return false;
   return LLVMGetStringAttributeAtIndex(LLVMGetCalledValue(v), LLVMAttributeFunctionIndex, GAS_CHECKS, sizeof GAS_CHECKS - 1);
 }
@@ -73,7 +72,7 @@ static bool leads_to_check(const struct gas_pass *p, LLVMBasicBlockRef b) {
   enum { FAR = 8 };
   for (int i = 0; i < FAR; i++) {
     for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v))
-      if (is_checking_call(p, v)) return true;
+      if (gas_is_checking_call(p, v)) return true;
     LLVMValueRef last = LLVMGetBasicBlockTerminator(b);
     if (LLVMGetNumSuccessors(last) != 1) return false;
     b = LLVMGetSuccessor(last, 0);

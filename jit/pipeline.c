@@ -63,7 +63,7 @@ static bool charge(struct pipeline *p, const struct compile_options *options, st
     return false;
   if (is_optimized) lower_relax_loads(p->module);
   lower_pin_vectors(p->module);
-  if (options->gas) gas_instrument(p->module);
+  if (options->gas && !gas_instrument(p->module, options->verify, err)) return false;
   return !options->verify || verify(p, "the gas pass", err);
 }
 
