@@ -3,7 +3,7 @@
 # and at the 99th percentile.
 #   bench/checkpoint.sh [--gasworks FILE] [--rounds N] [--seconds N] [--connections N]
 # "spend N" does N gas of work in registers before it looks at its request, "table" makes a table of 1 MiB, "sort" sorts one of 64 KiB
-# on the heap. Server on core 0, wrk on core 1; rounds are interleaved, medians are reported. Loopback only.
+# on the heap. Server on core 0, wrk on core 1; medians of the rounds are reported. Loopback only.
 # shellcheck disable=SC2034,SC2154 # some variables are used by names that are put together
 set -eu
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
