@@ -3,7 +3,8 @@
 # and at the 99th percentile.
 #   bench/checkpoint.sh [--gasworks FILE] [--rounds N] [--seconds N] [--connections N]
 # "spend N" does N gas of work in registers before it looks at its request, "table" makes a table of 1 MiB, "sort" sorts one of 64 KiB
-# on the heap. Server on core 0, wrk on core 1; rounds are interleaved, medians are reported. Loopback only.
+# on the heap. Server on core 0, wrk on core 1; medians of the rounds are reported. Loopback only.
+# shellcheck disable=SC2034,SC2154 # some variables are used by names that are put together
 set -eu
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 program=$root/build/release/gasworks
@@ -116,7 +117,7 @@ done
 printf '%-12s %10s %44s %44s\n' '' gas 'with: CPU, requests/s, p50, p99' without
 for name in "${names[@]}"; do
   path=/f/${name// /}
-  path=${path,,}?7
+  path="${path,,}?7"
   gas=$(curl -sf -o /dev/null -D - "$on$path" | sed -nE 's/^Gasworks-Gas: ([0-9]+).*/\1/p')
   for kind in on off; do
     cpus=() rates=() p50s=() p99s=() pid=pid_$kind
