@@ -13,6 +13,9 @@
  * there with the limit less what was used ends where it would have ended: the place exists only when less than the limit was
  * used.
  *
+ * One thing in the beginning is not the same every time: what the system refuses, as it does when it has no memory. Such a
+ * beginning is not kept.
+ *
  * Exceptions lie on the heap, so there must be none. Tables must not have grown; memories may have, and begin at that size. Which
  * pages a request writes to is learned anew: those of the beginning need not be the same. */
 #include "runtime/checkpoint.h"
@@ -60,6 +63,7 @@ static bool can_take(const struct gw_store *store) {
 
 void checkpoint_reach(struct gw_store *store) {
   store->checkpoint.is_wanted = false;
+  if (store->was_refused) return; /* the next invocation may get what this one did not: that one looks */
   store->checkpoint.is_decided = true;
   if (!is_worth_it(store)) return;
   store->state = INVOCATION_AT_CHECKPOINT;

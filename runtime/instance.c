@@ -206,6 +206,7 @@ bool gw_instance_reset(struct gw_instance *instance, struct gw_error *err) {
   const struct module *m = &instance->module->decoded;
   if (!check_reset(instance, err)) return false;
   instance->store->n_host_calls = 0;
+  instance->store->was_refused = false;
   memcpy(instance->cells, instance->initial_cells, (m->n_globals - m->n_imported_globals) * sizeof *instance->cells);
   for (uint32_t i = 0; i < m->n_tables; i++)
     if (!table_restore(instance->tables[i])) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a table");
@@ -223,7 +224,9 @@ static bool has_grown_tables(const struct gw_instance *instance) {
 
 bool gw_instance_can_keep(const struct gw_instance *instance) {
   const struct module *m = &instance->module->decoded;
-  if (!check_reset(instance, NULL) || instance->store->n_host_calls || (m->dialect & DIALECT_EXCEPTIONS)) return false;
+  const struct gw_store *store = instance->store;
+  if (!check_reset(instance, NULL) || store->n_host_calls || store->was_refused || (m->dialect & DIALECT_EXCEPTIONS))
+    return false;
   for (uint32_t i = 0; i < m->n_memories; i++)
     if (!memory_can_keep(instance->memories[i])) return false;
   return !has_grown_tables(instance);
@@ -283,7 +286,10 @@ void *gw_instance_memory(struct gw_instance *instance, uint64_t offset, uint64_t
   const struct memory_ctx *m = &instance->memories[0]->ctx;
   if (!is_within(offset, size, m->bytes)) return NULL;
   struct dirty_set *dirty = &instance->memories[0]->dirty;
-  if (dirty->n_pages && !dirty_join(dirty, offset, size)) return NULL;
+  if (dirty->n_pages && !dirty_join(dirty, offset, size)) {
+    instance->store->was_refused = true;
+    return NULL;
+  }
   if (instance->store->record) record_note(instance->store->record, offset, m->base + offset, size);
   return m->base + offset;
 }

@@ -128,7 +128,10 @@ bool memory_can_grow(const struct gw_memory *memory, uint64_t pages) { return pa
 
 bool memory_grow(struct gw_memory *memory, uint64_t pages) {
   uint64_t bytes = memory->ctx.bytes + (pages << memory->limits.page_size_log2);
-  if (!set_access(memory, memory->ctx.bytes, bytes, PROT_READ | PROT_WRITE)) return false;
+  if (!set_access(memory, memory->ctx.bytes, bytes, PROT_READ | PROT_WRITE)) {
+    memory->store->was_refused = true;
+    return false;
+  }
   set_size(memory, bytes);
   return true;
 }

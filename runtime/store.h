@@ -41,6 +41,7 @@ struct gw_store {
   struct fiber fiber;           /* opened by the first invocation and used again */
   enum invocation_state state;
   uint64_t n_host_calls; /* since the last reset of an instance */
+  bool was_refused;      /* since then, too: the system had no memory for what the guest may have, and the guest was told */
   bool is_cancelled;     /* the next step of the fiber is its end */
   struct checkpoint checkpoint;
   struct func_ref *func;

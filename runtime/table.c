@@ -51,7 +51,10 @@ bool table_reserve(struct gw_table *table, uint64_t n) {
   if (capacity > table->max) capacity = table->max;
   if (capacity < size) capacity = size;
   void **entries = realloc(table->ctx.entries, capacity * sizeof *entries);
-  if (!entries) return false;
+  if (!entries) {
+    table->store->was_refused = true;
+    return false;
+  }
   table->ctx.entries = entries;
   table->capacity = capacity;
   return true;

@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -12,6 +13,7 @@
 struct world {
   int32_t answer;
   uint32_t n_asked, n_same;
+  bool is_short; /* test_shortage */
 };
 
 static enum gw_trap ask(struct gw_instance *caller, void *env, union gw_value *values) {
@@ -320,6 +322,79 @@ static void test_page(void **state) {
   buffer_clear(&page);
 }
 
+static uint64_t private_bytes(void) {
+  struct buffer status = {0};
+  struct gw_error err = {0};
+  assert_true(buffer_read_file(&status, "/proc/self/status", 1 << 16, &err));
+  buffer_append(&status, "", 1);
+  const char *at = strstr((const char *)status.bytes, "VmData:");
+  assert_non_null(at);
+  uint64_t bytes = strtoull(at + 7, NULL, 10) << 10;
+  buffer_clear(&status);
+  return bytes;
+}
+
+/* From now on the system has no more than `spare` bytes to give, or as many as ever. */
+static void be_short(uint64_t spare) {
+  struct rlimit limit;
+  getrlimit(RLIMIT_DATA, &limit);
+  limit.rlim_cur = spare == UINT64_MAX ? limit.rlim_max : private_bytes() + spare;
+  assert_int_equal(setrlimit(RLIMIT_DATA, &limit), 0);
+}
+
+/* Is called before and after the guest grows. */
+static enum gw_trap same_but_short(struct gw_instance *caller, void *env, union gw_value *values) {
+  struct world *w = env;
+  (void)caller, (void)values;
+  if (w->is_short) be_short(w->n_same % 2 ? UINT64_MAX : 6 << 20);
+  w->n_same++;
+  return GW_TRAP_NONE;
+}
+
+static bool is_same_but_short(gw_host_fn fn) { return fn == same_but_short; }
+
+static bool resolve_short(void *env, const struct gw_import *import, struct gw_extern *out) {
+  static const struct gw_host_func row = {"host", "same", "_", same_but_short};
+  if (import->field_size != 4) return resolve(env, import, out);
+  *out = (struct gw_extern){.kind = GW_EXTERN_HOST_FUNC, .of.host = {&row, env}};
+  return true;
+}
+
+#define GREEDY                                                                                                \
+  "(module " IMPORTS "(memory 1) (func (export \"initialize\") (result i32) (memory.grow (i32.const 32768)))" \
+  "(func (export \"run\") (result i32) (local $before i32) (call $same)"                                      \
+  " (local.set $before (memory.grow (i32.const 200))) (call $same) (drop (call $ask)) (local.get $before)))"
+
+/* The system refuses once: that is one invocation's answer, not that of all that come after. */
+static void test_shortage(void **state) {
+  (void)state;
+  struct gw_engine *engine = make_engine(2);
+  struct gw_module *module = wat_module(engine, GREEDY);
+  struct guest g = {0};
+  struct gw_error err = {0};
+  struct gw_extern found;
+  g.store = gw_store_create(engine, NULL, &err);
+  g.instance = gw_instance_create(g.store, module, resolve_short, &g.world, &err);
+  assert_true(g.instance && gw_instance_export(g.instance, "run", 3, &found));
+  g.run = found.of.func;
+  be_short(1 << 30);
+  bool ok = gw_call_export(g.instance, "initialize", g.values, 1, &err);
+  be_short(UINT64_MAX);
+  assert_true(ok && g.values[0].i32 == -1);
+  assert_false(gw_instance_can_keep(g.instance));
+  assert_true(gw_instance_reset(g.instance, &err));
+  assert_true(gw_instance_can_keep(g.instance));
+  checkpoint_want(g.instance, is_same_but_short, 1);
+  for (int i = 0; i < 3; i++) {
+    g.world.is_short = i == 0;
+    assert_int_equal(run(&g, 0, 1).result, i ? 1 : -1);
+    assert_int_equal(checkpoint_is_kept(g.store), i && sanitizer_can_restore());
+  }
+  close_guest(&g);
+  gw_module_release(module);
+  gw_engine_destroy(engine);
+}
+
 /* Where there is nothing to keep, or it cannot be kept. */
 static void test_refused(void **state) {
   (void)state;
@@ -337,9 +412,9 @@ static void test_refused(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_everything), cmocka_unit_test(test_limits),
-                                     cmocka_unit_test(test_cancel),     cmocka_unit_test(test_exceptions),
-                                     cmocka_unit_test(test_tail_calls), cmocka_unit_test(test_bytes),
-                                     cmocka_unit_test(test_page),       cmocka_unit_test(test_refused)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_everything), cmocka_unit_test(test_limits),     cmocka_unit_test(test_cancel),
+      cmocka_unit_test(test_exceptions), cmocka_unit_test(test_tail_calls), cmocka_unit_test(test_bytes),
+      cmocka_unit_test(test_page),       cmocka_unit_test(test_refused),    cmocka_unit_test(test_shortage)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
