@@ -179,7 +179,8 @@ struct gw_instance *gw_instance_create(struct gw_store *store, struct gw_module 
 bool gw_instance_reset(struct gw_instance *instance, struct gw_error *err);
 /* From now on resets go back to the state of this moment, and the start function does not run again. What led to it must be the
  * same every time: no host function was called since the last reset, no memory or table grew or was refused it by the system, no
- * exceptions; gw_instance_can_keep says so. When this fails, or a later reset (the memory was written to all over), the instance can only be destroyed. */
+ * exceptions; gw_instance_can_keep says so. When this fails, or a later reset (the memory was written to all over), the instance
+ * can only be destroyed. */
 bool gw_instance_can_keep(const struct gw_instance *instance);
 bool gw_instance_keep(struct gw_instance *instance, struct gw_error *err);
 
