@@ -118,8 +118,9 @@ static bool open_new(struct dirty_set *d, const struct dirty_set *before) {
 static bool join(struct dirty_set *d, struct dirty_range r) {
   struct dirty_set before = *d;
   insert(d, r);
-  if (count(d) > MAX_DIRTY) return give_up(d);
-  return open_new(d, &before) || give_up(d);
+  bool is_opened = count(d) <= MAX_DIRTY && open_new(d, &before);
+  d->is_broken = !is_opened && !give_up(d);
+  return !d->is_broken;
 }
 
 bool dirty_join(struct dirty_set *d, uint64_t at, uint64_t size) {

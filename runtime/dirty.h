@@ -16,6 +16,7 @@ struct dirty_set {
   uint8_t *base, *image; /* image: as many bytes as are watched; holds what the dirty pages were */
   uint32_t n_pages;      /* watched, from the base; 0: none */
   bool is_given_up;      /* too much was written: never watched again */
+  bool is_broken;        /* the system refused to make pages writable: which ones are is not known, and they cannot be put back */
   uint32_t n_ranges;
   struct dirty_range ranges[DIRTY_MAX_RANGES + 1]; /* writable ones, in order; the last is for making room */
 };

@@ -163,6 +163,7 @@ static bool shrink(struct gw_memory *memory, uint64_t kept, uint64_t grown) {
 }
 
 bool memory_reset(struct gw_memory *memory) {
+  if (memory->dirty.is_broken) return false;
   uint64_t first = memory->initial, kept = round_up(first);
   uint64_t grown = round_up(memory->ctx.bytes);
   if (grown > kept && !shrink(memory, kept, grown)) return false;

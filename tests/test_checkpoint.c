@@ -1,6 +1,7 @@
 /* Checkpoints: an invocation that goes on from one is, from outside, the one that ran from the beginning. */
 #include "runtime/checkpoint.h"
 #include "runtime/sanitizer.h"
+#include "tests/short.h"
 #include "tests/wat.h"
 
 #include <setjmp.h>
@@ -320,26 +321,6 @@ static void test_page(void **state) {
     if (functions[i].is_same != (strstr(at, name) != NULL)) fail_msg("docs/wasi.md and wasi.def differ about %s", name);
   }
   buffer_clear(&page);
-}
-
-static uint64_t private_bytes(void) {
-  struct buffer status = {0};
-  struct gw_error err = {0};
-  assert_true(buffer_read_file(&status, "/proc/self/status", 1 << 16, &err));
-  buffer_append(&status, "", 1);
-  const char *at = strstr((const char *)status.bytes, "VmData:");
-  assert_non_null(at);
-  uint64_t bytes = strtoull(at + 7, NULL, 10) << 10;
-  buffer_clear(&status);
-  return bytes;
-}
-
-/* From now on the system has no more than `spare` bytes to give, or as many as ever. */
-static void be_short(uint64_t spare) {
-  struct rlimit limit;
-  getrlimit(RLIMIT_DATA, &limit);
-  limit.rlim_cur = spare == UINT64_MAX ? limit.rlim_max : private_bytes() + spare;
-  assert_int_equal(setrlimit(RLIMIT_DATA, &limit), 0);
 }
 
 /* Is called before and after the guest grows. */

@@ -1,4 +1,5 @@
 /* Instances: linking, initialisation, resets, sharing. */
+#include "tests/short.h"
 #include "tests/wat.h"
 
 #include <pthread.h>
@@ -443,6 +444,40 @@ static void test_reset_refused(void **state) {
   gw_store_destroy(store);
 }
 
+/* Asks for more than the system has, which then makes nothing writable. */
+static enum gw_trap touch_much(struct gw_instance *caller, void *env, union gw_value *values) {
+  bool *was_there = env;
+  (void)values;
+  be_short(6 << 20);
+  *was_there = gw_instance_memory(caller, 0, 12 << 20) != NULL;
+  be_short(UINT64_MAX);
+  return GW_TRAP_NONE;
+}
+
+static bool resolve_touch(void *env, const struct gw_import *import, struct gw_extern *out) {
+  static const struct gw_host_func row = {"host", "touch", "_", touch_much};
+  (void)import;
+  *out = (struct gw_extern){.kind = GW_EXTERN_HOST_FUNC, .of.host = {&row, env}};
+  return true;
+}
+
+/* Then nobody knows what is, so the instance cannot be reset any more. */
+static void test_reset_broken(void **state) {
+  (void)state;
+  bool was_there = true;
+  struct gw_store *store = open_store();
+  struct gw_instance *instance =
+      must_make(store, "(module (import \"host\" \"touch\" (func $touch)) (memory 200) (func (export \"f\") (call $touch)))",
+                resolve_touch, &was_there);
+  struct gw_error err = {0};
+  assert_true(gw_instance_reset(instance, &err));
+  call(instance, "f", 0, 0, 0);
+  assert_false(was_there);
+  assert_false(gw_instance_reset(instance, &err));
+  assert_int_equal(err.code, GW_ERROR_OUT_OF_MEMORY);
+  gw_store_destroy(store);
+}
+
 /* --- threads ------------------------------------------------------------------------------------------------------ */
 
 static void *use_module(void *arg) {
@@ -514,6 +549,7 @@ int main(void) {
       cmocka_unit_test(test_reset_large),
       cmocka_unit_test(test_reset_tables),
       cmocka_unit_test(test_reset_refused),
+      cmocka_unit_test(test_reset_broken),
       cmocka_unit_test(test_threads),
       cmocka_unit_test(test_cost),
   };
