@@ -21,15 +21,8 @@ done
 for tool in wrk curl taskset clang-22; do command -v "$tool" >/dev/null || { echo "bench: $tool is not installed" >&2; exit 1; }; done
 [[ -x $program ]] || { echo "bench: $program is not built (./dev build)" >&2; exit 1; }
 
-work=$(mktemp -d)
-pids=()
-cleanup() {
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-  wait 2>/dev/null || true
-  rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM
+# shellcheck source=bench/common.sh
+source "$root/bench/common.sh"
 
 cat >"$work/command.c" <<'END'
 #include <stdint.h>
@@ -64,20 +57,7 @@ build() {
   clang-22 --target=wasm32-wasi -Wno-deprecated --sysroot=/usr -O2 -DSPEND="$2" -DTABLE="$3" -DSORT="$4" "$work/command.c" -o "$work/$1.wasm"
 }
 
-# start on|off: sets `address` and `pid`.
-start() {
-  local log=$work/log-$1
-  taskset -c 0 "$program" serve --listen 127.0.0.1:0 --workers 1 --checkpoints "$1" --data "$work/data-$1" --tier fast 2>"$log" &
-  pid=$!
-  pids+=("$pid")
-  for _ in $(seq 100); do
-    address=$(sed -nE 's/.*serving on (http:[^ ]+).*/\1/p' "$log" | head -n 1)
-    [[ -n $address ]] && return
-    sleep 0.05
-  done
-  echo "bench: no server: $(cat "$log")" >&2
-  exit 1
-}
+start() { start_gasworks "$work/log-$1" --checkpoints "$1" --data "$work/data-$1" --tier fast; }
 
 median() { printf '%s\n' "$@" | sort -n | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'; }
 

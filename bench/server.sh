@@ -26,15 +26,8 @@ mkdir -p "$build"
 clang-22 -O2 -w -o "$build/http_floor" -isystem /usr/share/include/llhttp "$root/bench/http_floor.c" \
   /usr/share/llhttp/{llhttp,api,http}.c $(pkg-config --cflags --libs libuv)
 
-work=$(mktemp -d)
-pids=()
-cleanup() {
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-  wait 2>/dev/null || true
-  rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM
+# shellcheck source=bench/common.sh
+source "$root/bench/common.sh"
 
 # wait_for URL PID: until it answers.
 wait_for() {
@@ -55,18 +48,10 @@ start_floor() {
   wait_for "$floor" $!
 }
 
-# The server says where it listens.
 start_server() {
-  local address=''
-  taskset -c 0 "$program" serve --listen 127.0.0.1:0 --workers 1 --data "$work/data" 2>"$work/log" &
-  pids+=($!)
-  for _ in $(seq 100); do
-    address=$(sed -nE 's/.*serving on (http:[^ ]+).*/\1/p' "$work/log" | head -n 1)
-    [[ -n $address ]] && break
-    sleep 0.05
-  done
+  start_gasworks "$work/log" --data "$work/data"
   hello=$address/f/hello
-  wait_for "$address/healthz" $!
+  wait_for "$address/healthz" "$pid"
   curl -sf -o /dev/null -X PUT --data-binary "@$root/build/examples/hello.wasm" "$address/v1/functions/hello"
 }
 
