@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154
 # What the benches of the server share; to be sourced, with `program` set.
 work=$(mktemp -d)
 pids=()
