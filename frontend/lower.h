@@ -16,6 +16,7 @@
 struct lower_options {
   bool gas;                        /* emit charge markers (instrument/gas.h) */
   uint32_t dialect;                /* DIALECT_* */
+  bool inlining;                   /* put small bodies in the place of some calls (lower_inline.c) */
   const struct schedule *schedule; /* prices of the markers */
   struct gas_blocks *blocks;       /* to be filled when the runtime wants a profile, or NULL */
 };

@@ -137,6 +137,7 @@ static void call_func_ref(struct lower_func *f, uint32_t type_index, LLVMValueRe
 }
 
 static void call_direct(struct lower_func *f, uint32_t index, bool is_tail) {
+  if (!is_tail && lower_inlined_call(f, index)) return;
   const struct func *callee = &f->l->m->funcs[index];
   if (callee->import == NO_INDEX)
     call(f, callee->type, (struct callee){lower_callee(f->l, index), f->vmctx, !callee->n_calls && !callee->has_throw}, is_tail);

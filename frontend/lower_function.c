@@ -29,12 +29,13 @@ static LLVMBasicBlockRef current_block(const struct lower_func *f) { return LLVM
 /* The call needs no register that the rest of the function would have to keep for it: so LLVM saves registers behind the checks
  * at a function's start, and only on ways that need them. */
 LLVMBasicBlockRef lower_trap_block(struct lower_func *f, enum gw_trap trap) {
-  if (f->traps[trap]) return f->traps[trap];
   const struct lower *l = f->l;
+  LLVMBasicBlockRef *block = &(f->inlined ? f->inlined->outermost : f)->traps[trap];
+  if (*block) return *block;
   LLVMBuilderRef builder = l->builder;
   LLVMBasicBlockRef from = current_block(f);
-  f->traps[trap] = lower_new_block(f, "trap");
-  LLVMPositionBuilderAtEnd(builder, f->traps[trap]);
+  *block = lower_new_block(f, "trap");
+  LLVMPositionBuilderAtEnd(builder, *block);
   LLVMValueRef code = lower_i32(l, trap),
                callee = lower_load(l, ALIAS_EXEC, l->ptr, lower_exec(l, offsetof(struct exec_ctx, trap)), "");
   LLVMTypeRef param = l->i32, type = LLVMFunctionType(l->void_type, &param, 1, false);
@@ -42,7 +43,7 @@ LLVMBasicBlockRef lower_trap_block(struct lower_func *f, enum gw_trap trap) {
   LLVMSetTailCallKind(call, LLVMTailCallKindNoTail); /* the function is found from the return address */
   LLVMBuildUnreachable(builder);
   LLVMPositionBuilderAtEnd(builder, from);
-  return f->traps[trap];
+  return *block;
 }
 
 void lower_trap_if(struct lower_func *f, LLVMValueRef condition, enum gw_trap trap) {
@@ -337,31 +338,43 @@ static bool lower_control(struct lower_func *f, const struct instruction *in) {
 
 /* The logical stack: what this function takes of it is a constant; a leaf's is covered by what its caller checked and the
  * native stack's headroom. */
-static void lower_depth_check(struct lower_func *f) {
+void lower_depth_check(struct lower_func *f, LLVMValueRef depth) {
   const struct lower *l = f->l;
-  f->depth = LLVMGetParam(f->value, 1);
+  f->depth = depth;
   if (f->func->n_calls == 0) return;
-  f->depth = LLVMBuildSub(l->builder, f->depth, lower_i32(l, func_frame_cost(l->m, f->index)), "depth");
+  f->depth = LLVMBuildSub(l->builder, depth, lower_i32(l, func_frame_cost(l->m, f->index)), "depth");
   lower_trap_if(f, LLVMBuildICmp(l->builder, LLVMIntSLT, f->depth, lower_i32(l, 0), ""), GW_TRAP_STACK_OVERFLOW);
 }
 
-static void lower_return(struct lower_func *f, const struct func_type *type) {
+static void lower_return(struct lower_func *f) {
   const struct lower *l = f->l;
+  uint32_t n = l->m->types[f->func->type].func.n_results;
   lower_profile_leave(f);
-  if (type->n_results == 1) {
+  if (n == 1) {
     LLVMBuildRet(l->builder, lower_pop(f));
     return;
   }
-  for (uint32_t i = type->n_results; i-- > 0;) lower_store(l, ALIAS_EXEC, lower_pop(f), lower_result(l, i));
+  for (uint32_t i = n; i-- > 0;) lower_store(l, ALIAS_EXEC, lower_pop(f), lower_result(l, i));
   LLVMBuildRetVoid(l->builder);
 }
 
-static void lower_body(struct lower_func *f) {
-  const struct module *m = f->l->m;
+static void begin_body(struct lower_func *f) {
+  const struct func_type *type = &f->l->m->types[f->func->type].func;
+  uint32_t room = f->func->max_stack > type->n_results ? f->func->max_stack : type->n_results;
+  f->stack = arena_alloc_array(&f->arena, (size_t)room + 1, sizeof *f->stack);
+  struct control *c = push_control(f, OP_BLOCK);
+  c->type = (struct func_type){.n_results = type->n_results, .results = type->results};
+  make_target(f, c);
+}
+
+void lower_body(struct lower_func *f, bool looks_at_gas) {
   struct gw_error ignored = {0}; /* validated: reading cannot fail */
   struct reader r;
-  reader_init(&r, m->bytes, f->func->body, f->func->end, &ignored);
   struct instruction in;
+  begin_body(f);
+  profile_enter(f);
+  open_gas_block(f, looks_at_gas);
+  reader_init(&r, f->l->m->bytes, f->func->body, f->func->end, &ignored);
   while (f->n_controls && instruction_read(&r, &in)) {
     lower_locals_split(f);
     if (in.op != OP_LOOP) count_gas(f, in.op); /* a loop's own cost is part of every iteration */
@@ -373,21 +386,13 @@ static void lower_body(struct lower_func *f) {
 
 void lower_function(struct lower *l, uint32_t index) {
   const struct func *func = &l->m->funcs[index];
-  const struct func_type *type = &l->m->types[func->type].func;
   struct lower_func f = {.l = l, .func = func, .index = index, .value = lower_callee(l, index), .arena = l->scratch};
   f.vmctx = LLVMGetParam(f.value, 0);
-  uint32_t room = func->max_stack > type->n_results ? func->max_stack : type->n_results;
-  f.stack = arena_alloc_array(&f.arena, (size_t)room + 1, sizeof *f.stack);
   LLVMPositionBuilderAtEnd(l->builder, lower_new_block(&f, "entry"));
   lower_locals_begin(&f);
-  lower_depth_check(&f);
-  struct control *c = push_control(&f, OP_BLOCK);
-  c->type = (struct func_type){.n_results = type->n_results, .results = type->results};
-  make_target(&f, c);
-  profile_enter(&f);
-  open_gas_block(&f, lower_checks_gas_at_entry(func));
-  lower_body(&f);
-  if (!f.is_dead) lower_return(&f, type);
+  lower_depth_check(&f, LLVMGetParam(f.value, 1));
+  lower_body(&f, lower_checks_gas_at_entry(func));
+  if (!f.is_dead) lower_return(&f);
   lower_locals_end(&f);
   arena_reset(&f.arena);
   l->scratch = f.arena;

@@ -56,6 +56,15 @@ struct control {
   uint32_t catch_level;        /* number of clause bodies around */
 };
 
+/* Where a body stands in the place of a call. */
+struct inlined {
+  struct lower_func *caller, *outermost; /* what called it; the function that LLVM sees */
+  uint32_t level;                        /* of calls replaced around */
+  LLVMValueRef *arguments;
+  struct local *locals;
+  LLVMValueRef locals_set; /* terminator of the block that gives locals their first values */
+};
+
 /* One function being lowered. */
 struct lower_func {
   struct lower *l;
@@ -76,7 +85,9 @@ struct lower_func {
   LLVMBasicBlockRef unwind; /* returns with the exception pending, or NULL */
   LLVMValueRef marker;      /* charge of the open gas block, or NULL */
   uint64_t marker_gas;
-  uint32_t block; /* the open gas block's number in options->blocks */
+  uint32_t block;          /* the open gas block's number in options->blocks */
+  uint32_t n_inlined;      /* bytes of bodies that calls were replaced by */
+  struct inlined *inlined; /* where this is a body in the place of a call (lower_inline.c), or NULL */
 };
 
 /* --- lower.c: types and accesses --- */
@@ -131,6 +142,10 @@ LLVMTypeRef lower_helper_type(const struct lower *l, const char *signature, unsi
 
 /* --- lower_function.c --- */
 void lower_function(struct lower *l, uint32_t index);
+/* From the first instruction to the last. Leaves the results on the stack, or is_dead. */
+void lower_body(struct lower_func *f, bool looks_at_gas);
+/* What the function takes of the logical stack, of which `depth` is left. */
+void lower_depth_check(struct lower_func *f, LLVMValueRef depth);
 void lower_push(struct lower_func *f, LLVMValueRef v);
 LLVMValueRef lower_pop(struct lower_func *f);
 LLVMBasicBlockRef lower_new_block(struct lower_func *f, const char *name);
@@ -148,6 +163,10 @@ void open_gas_block(struct lower_func *f, bool is_checked);
 void close_gas_block(struct lower_func *f);
 /* Profiles only: the function is about to return, or to be replaced by the one that it tail-calls. */
 void lower_profile_leave(struct lower_func *f);
+
+/* --- lower_inline.c --- */
+/* Lowers the body of function `index` in place of a call of it, if that is worth it. */
+bool lower_inlined_call(struct lower_func *f, uint32_t index);
 
 /* --- lower_exception.c --- */
 /* Tells a control that is being pushed what is around it. */

@@ -93,19 +93,22 @@ static struct local make_local(struct lower_func *f, uint32_t index) {
   const struct func_type *type = &l->m->types[f->func->type].func;
   bool is_param = index < type->n_params;
   LLVMBasicBlockRef from = LLVMGetInsertBlock(l->builder);
-  LLVMPositionBuilderBefore(l->builder, f->locals_end);
   struct local local = {.type = lower_type(l, is_param ? type->params[index] : declared_type(f, index))};
+  LLVMValueRef first = LLVMConstNull(local.type);
+  if (is_param) first = f->inlined ? f->inlined->arguments[index] : LLVMGetParam(f->value, index + 2);
+  LLVMPositionBuilderBefore(l->builder, f->locals_end);
   local.slot = LLVMBuildAlloca(l->builder, local.type, "");
-  LLVMBuildStore(l->builder, is_param ? LLVMGetParam(f->value, index + 2) : LLVMConstNull(local.type), local.slot);
+  if (f->inlined) LLVMPositionBuilderBefore(l->builder, f->inlined->locals_set);
+  LLVMBuildStore(l->builder, first, local.slot);
   LLVMPositionBuilderAtEnd(l->builder, from);
   return local;
 }
 
 const struct local *lower_local(struct lower_func *f, uint32_t index) {
   struct lower *l = f->l;
-  struct local *local = &l->locals[index];
+  struct local *local = f->inlined ? &f->inlined->locals[index] : &l->locals[index];
   if (local->slot) return local;
   *local = make_local(f, index);
-  l->used_locals[l->n_used_locals++] = index;
+  if (!f->inlined) l->used_locals[l->n_used_locals++] = index;
   return local;
 }

@@ -44,8 +44,11 @@ static bool verify(struct pipeline *p, const char *stage, struct gw_error *err) 
 
 static void lower(struct pipeline *p, const struct module *m, const struct lower_part *part,
                   const struct compile_options *options) {
-  struct lower_options lower_options = {
-      .gas = options->gas, .dialect = options->dialect, .schedule = options->schedule, .blocks = options->blocks};
+  struct lower_options lower_options = {.gas = options->gas,
+                                        .inlining = options->opt_level > 0,
+                                        .dialect = options->dialect,
+                                        .schedule = options->schedule,
+                                        .blocks = options->blocks};
   p->module = lower_module(p->context, m, &lower_options, part);
   LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(p->machine);
   LLVMSetModuleDataLayout(p->module, layout);

@@ -4,7 +4,8 @@
 //
 //   gas      what every single instruction costs, counted in front of it, and dynamic charges when they happened
 //   charged  the same by gas blocks, counted when one is entered: what an invocation pays that ends in the middle of one
-//   floor    what was charged when the last call began: the least that a fault of a memory access may cost
+//   floor    what was charged when the last call began that is surely made, not one of a leaf or of the function itself: the least
+//            that a fault of a memory access may cost
 //
 // Host calls are counted by the host (gas_v8.js).
 const fs = require('node:fs');
@@ -39,9 +40,11 @@ const add = (global, gas) => `i64.const ${gas} global.get $${global} i64.add glo
 
 // One function's lines: [instruction, ...], comments gone, the parenthesis that closes the function too.
 class Body {
-  constructor(schedule, helpers) {
+  // `isSure`: whether a call of this line may not be replaced by the body.
+  constructor(schedule, helpers, isSure) {
     this.schedule = schedule;
     this.helpers = helpers;
+    this.isSure = isSure;
     this.out = [];
     this.controls = [];
     this.isDead = false;
@@ -69,7 +72,7 @@ class Body {
   add(line) {
     const name = line.split(/[\s(]/, 1)[0];
     if (name !== 'loop') this.count(name);
-    if (/^(return_)?call/.test(name) && !this.isDead) this.out.push('global.get $charged global.set $floor');
+    if (/^(return_)?call/.test(name) && this.isSure(line) && !this.isDead) this.out.push('global.get $charged global.set $floor');
     this.out.push(this.isDead ? line : this.helpers.replace(name, line));
     if (opens.has(name)) this.controls.push({ name, wasDead: this.isDead });
     const control = this.controls.at(-1);
@@ -166,10 +169,29 @@ const openings = (line) => (line.match(/\(/g) ?? []).length - (line.match(/\)/g)
 // The header of a function ends where its first instruction begins.
 const isHeader = (line) => /^\s*\((func|local)\b/.test(line);
 
-function instrumentFunction(lines, schedule, helpers) {
+const indexOf = (line) => Number(/^\s*\(func \(;(\d+);\)/.exec(line)[1]);
+
+// The functions that call something, by their indices; imported ones are not among them.
+function findCallers(lines) {
+  const callers = new Set();
+  let current;
+  for (const line of lines) {
+    if (line.startsWith('  (func ')) current = indexOf(line);
+    if (/^\s*(return_)?call/.test(line)) callers.add(current);
+  }
+  return callers;
+}
+
+function instrumentFunction(lines, schedule, helpers, callers) {
   const text = lines.map((line) => line.replace(/\(;.*?;\)/g, '').replace(/;;.*/, '').trim()).filter((line) => line);
   text[text.length - 1] = text.at(-1).slice(0, -1);
-  const header = [], body = new Body(schedule, helpers);
+  const header = [];
+  const self = indexOf(lines[0]);
+  const isSure = (line) => {
+    const direct = /^call (\d+)/.exec(line);
+    return !direct || (callers.has(Number(direct[1])) && Number(direct[1]) !== self);
+  };
+  const body = new Body(schedule, helpers, isSure);
   for (const line of text) {
     if (isHeader(line)) header.push(line);
     else if (line) body.add(line);
@@ -183,6 +205,7 @@ function instrument(text, schedule = readSchedule()) {
   const out = [];
   const lines = text.trimEnd().split('\n');
   if (lines[0] === '(module)') lines.splice(0, 1, '(module', '  )');
+  const callers = findCallers(lines);
   for (let i = 0; i < lines.length; i++) {
     if (!lines[i].startsWith('  (func ')) { out.push(lines[i]); continue; }
     const body = [];
@@ -190,8 +213,8 @@ function instrument(text, schedule = readSchedule()) {
       body.push(lines[i]);
       depth += openings(lines[i].replace(/\(;.*?;\)/g, '').replace(/;;.*/, ''));
       if (depth <= 0) { // the last function's line also closes the module
-        if (depth < 0) { body.push(body.pop().slice(0, -1)); out.push(...instrumentFunction(body, schedule, helpers), ')'); }
-        else out.push(...instrumentFunction(body, schedule, helpers));
+        if (depth < 0) { body.push(body.pop().slice(0, -1)); out.push(...instrumentFunction(body, schedule, helpers, callers), ')'); }
+        else out.push(...instrumentFunction(body, schedule, helpers, callers));
         break;
       }
     }

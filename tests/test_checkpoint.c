@@ -385,8 +385,9 @@ static void test_refused(void **state) {
   compare("(module " IMPORTS "(table $t 1 funcref) (func (export \"run\") (result i32)"
           "(drop (table.grow $t (ref.null func) (i32.const 1))) (i32.add (call $ask) (table.size $t))))",
           answers, 3, false);
-  compare("(module " IMPORTS "(func $d (param i32) (result i32) (if (i32.eqz (local.get 0)) (then (return (call $ask))))"
-          "(i32.add (i32.const 1) (call $d (i32.sub (local.get 0) (i32.const 1)))))"
+  compare("(module " IMPORTS "(table funcref (elem $d)) (type $t (func (param i32) (result i32)))"
+          "(func $d (type $t) (if (i32.eqz (local.get 0)) (then (return (call $ask))))"
+          "(i32.add (i32.const 1) (call_indirect (type $t) (i32.sub (local.get 0) (i32.const 1)) (i32.const 0))))"
           "(func (export \"run\") (result i32) (call $d (i32.const 8000))))",
           answers, 3, false);
   compare("(module " IMPORTS "(func (export \"run\") (result i32) (unreachable)))", answers, 3, false);
