@@ -119,10 +119,7 @@ static void call(struct lower_func *f, uint32_t type_index, struct callee callee
     return_call(f, type, v);
     return;
   }
-  if (callee.is_leaf)
-    lower_check_gas_after_leaf(f);
-  else
-    lower_check_exception(f);
+  if (!callee.is_leaf) lower_check_exception(f);
   if (type->n_results == 1) lower_push(f, v);
   if (type->n_results <= 1) return;
   for (uint32_t i = 0; i < type->n_results; i++)

@@ -94,6 +94,7 @@ void open_gas_block(struct lower_func *f, bool is_checked) {
   const struct lower *l = f->l;
   LLVMValueRef zero = lower_i64(l, 0);
   f->marker_gas = 0;
+  f->marker_instructions = 0;
   f->marker = LLVMBuildCall2(l->builder, l->charge_type, is_checked ? l->charge_check : l->charge, &zero, 1, "");
   if (is_checked) {
     LLVMBasicBlockRef next = lower_new_block(f, "");
@@ -103,25 +104,16 @@ void open_gas_block(struct lower_func *f, bool is_checked) {
   count_block(f);
 }
 
-/* Leaves do not look at the counter, as their callers do. That is enough while leaves are short and calls of them few; bodies and
- * functions beyond look for themselves, which is a small part of what they do. */
-enum { LONG_LEAF = 2000 /* bytes */, MANY_CALLS = 1000 };
+/* Leaves do not look at the counter, as their callers do. That is enough while leaves are short; longer ones look for themselves,
+ * which is a small part of what they do. */
+enum { LONG_LEAF = 2000 /* bytes */ };
 
 bool lower_checks_gas_at_entry(const struct func *func) { return func->n_calls > 0 || func->end - func->body > LONG_LEAF; }
-
-void lower_check_gas_after_leaf(struct lower_func *f) {
-  const struct lower *l = f->l;
-  LLVMValueRef zero = lower_i64(l, 0);
-  if (!l->options->gas || f->func->n_calls <= MANY_CALLS) return;
-  LLVMBuildCall2(l->builder, l->charge_type, l->charge_check, &zero, 1, "");
-  LLVMBasicBlockRef next = lower_new_block(f, "");
-  LLVMBuildBr(l->builder, next);
-  LLVMPositionBuilderAtEnd(l->builder, next);
-}
 
 static void count_gas(struct lower_func *f, enum op op) {
   enum cost class = op_table[op].cost;
   if (!f->marker) return;
+  f->marker_instructions++;
   f->marker_gas += f->l->options->schedule->gas[class];
   if (f->l->options->blocks) f->l->options->blocks->items[f->block].instructions[class]++;
 }
@@ -377,7 +369,10 @@ void lower_body(struct lower_func *f, bool looks_at_gas) {
   reader_init(&r, f->l->m->bytes, f->func->body, f->func->end, &ignored);
   while (f->n_controls && instruction_read(&r, &in)) {
     lower_locals_split(f);
-    if (in.op != OP_LOOP) count_gas(f, in.op); /* a loop's own cost is part of every iteration */
+    if (in.op != OP_LOOP) { /* its own cost is part of every iteration */
+      if (f->marker && f->marker_instructions == GAS_BLOCK_MOST) open_gas_block(f, false);
+      count_gas(f, in.op);
+    }
     if (lower_control(f, &in)) continue;
     if (!lower_numeric(f, &in) && !lower_simd(f, &in)) lower_access(f, &in);
   }

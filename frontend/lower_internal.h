@@ -85,9 +85,10 @@ struct lower_func {
   LLVMBasicBlockRef unwind; /* returns with the exception pending, or NULL */
   LLVMValueRef marker;      /* charge of the open gas block, or NULL */
   uint64_t marker_gas;
-  uint32_t block;          /* the open gas block's number in options->blocks */
-  uint32_t n_inlined;      /* bytes of bodies that calls were replaced by */
-  struct inlined *inlined; /* where this is a body in the place of a call (lower_inline.c), or NULL */
+  uint32_t marker_instructions; /* of the block so far */
+  uint32_t block;               /* the open gas block's number in options->blocks */
+  uint32_t n_inlined;           /* bytes of bodies that calls were replaced by */
+  struct inlined *inlined;      /* where this is a body in the place of a call (lower_inline.c), or NULL */
 };
 
 /* --- lower.c: types and accesses --- */
@@ -158,7 +159,6 @@ LLVMBasicBlockRef add_edge(struct lower_func *f, struct control *c);
 /* What follows cannot be reached until the construct ends or its next arm begins. */
 void begin_dead_code(struct lower_func *f);
 bool lower_checks_gas_at_entry(const struct func *func);
-void lower_check_gas_after_leaf(struct lower_func *f); /* where the function calls very many of them */
 void open_gas_block(struct lower_func *f, bool is_checked);
 void close_gas_block(struct lower_func *f);
 /* Profiles only: the function is about to return, or to be replaced by the one that it tail-calls. */

@@ -1,7 +1,8 @@
 /* Gas blocks: the one partition of a body that every tier charges by (docs/gas.md section 2).
  *
  * A gas block starts at the function's entry, behind `loop`, behind `if` and `else`, behind the `end` of a block or if,
- * and behind every instruction that branches or throws, and behind `catch` and `catch_all`. It is charged the sum of its instructions' costs when it is entered. */
+ * behind every instruction that branches or throws, behind `catch` and `catch_all`, and when it has GAS_BLOCK_MOST instructions
+ * and the next one is no `loop`. It is charged the sum of its instructions' costs when it is entered. */
 #ifndef FRONTEND_PARTITION_H
 #define FRONTEND_PARTITION_H
 
@@ -9,8 +10,12 @@
 
 #include <stdbool.h>
 
+/* So that what is paid in advance is little, and a look comes soon. */
+enum { GAS_BLOCK_MOST = 4096 };
+
 /* Whether the next instruction begins a new gas block. `closes` is the opcode that opened the construct which an OP_END
- * closes (OP_BLOCK, OP_LOOP, OP_IF, ...); other opcodes ignore it. The instruction itself belongs to the block it ends, but
+ * closes (OP_BLOCK, OP_LOOP, OP_IF, ...); other opcodes ignore it. Whether the block is full is the caller's
+ * to know. The instruction itself belongs to the block it ends, but
  * `loop`: its cost belongs to the block it starts, so that every iteration pays for it. */
 static inline bool gas_block_ends_after(enum op op, enum op closes) {
   switch (op) {

@@ -274,7 +274,7 @@ bool gas_recognise_loop(struct gas_pass *p, struct loop *loop, uint32_t header) 
   if (!loop->latch || !collect_body(p, loop)) return false;
   for (uint32_t i = 0; i < loop->n_body; i++)
     if (!inspect_block(p, loop, loop->body[i])) return false;
-  loop->most = CHUNK_GAS / (loop->worst_price ? loop->worst_price : 1);
+  loop->most = CHUNK_GAS / gas_iteration_work(loop);
   if (loop->has_side_exits) return recognise_bounded(p, loop);
   return recognise_count(p, loop, loop->latch) && may_be_vectorised(p, loop);
 }

@@ -35,8 +35,11 @@ struct gas_pass {
   LLVMValueRef charge, charge_check;
   /* of the current function */
   LLVMValueRef func, counter;
-  LLVMValueRef handed;          /* the counter as calls hand it over (lower_handed), or NULL */
-  LLVMBasicBlockRef *converted; /* [n_converted]: headers of loops that do not look in every round */
+  LLVMValueRef handed; /* the counter as calls hand it over (lower_handed), or NULL */
+  struct {
+    LLVMBasicBlockRef header;
+    uint32_t worst; /* gas of all rounds (gas_iteration_work) */
+  } * converted;    /* [n_converted]: loops that do not look in every round */
   uint32_t n_converted, converted_capacity;
   struct gas_graph graph;
 };
@@ -58,12 +61,18 @@ void gas_sink_markers(struct gas_pass *p);
 /* A direct call of a function that looks at the counter itself. */
 bool gas_is_checking_call(const struct gas_pass *p, LLVMValueRef v);
 
-/* While markers are still there: whether every loop of the function looks, or goes round for CHUNK_GAS at most (gas_verify.c). */
-bool gas_always_looks(struct gas_pass *p);
+bool gas_looks_at_entry(LLVMValueRef func);
+
+/* Puts looks where too much work would lie between two (gas_notice.c). */
+void gas_bound_notice(struct gas_pass *p);
+/* While markers are still there: makes sure of that in another way (gas_verify.c). */
+bool gas_verify_notice(struct gas_pass *p, struct gw_error *err);
 
 /* Phis at `to` take what came from `old` from `new`. LLVM's C interface cannot change a source, so they are made anew. */
 void gas_replace_sources(struct gas_pass *p, LLVMBasicBlockRef to, LLVMBasicBlockRef old, LLVMBasicBlockRef new);
 
+/* A call of a Wasm function, where those hand the counter over. */
+bool gas_is_handing_call(const struct gas_pass *p, LLVMValueRef v);
 /* Writes the counter back where somebody may look and it has changed, and takes it anew after calls (gas_spill.c). */
 void gas_spill_counter(struct gas_pass *p);
 

@@ -182,13 +182,14 @@ static LLVMBasicBlockRef only_entry(const struct loop *loop) {
   return entry;
 }
 
-static void note_converted(struct gas_pass *p, const struct loop *loop) {
+static void note_converted(struct gas_pass *p, const struct loop *loop, uint64_t iterations) {
   if (p->n_converted == p->converted_capacity) {
     p->converted_capacity = 2 * p->converted_capacity + 16;
     p->converted = realloc(p->converted, p->converted_capacity * sizeof *p->converted);
     if (!p->converted) abort();
   }
-  p->converted[p->n_converted++] = loop->header;
+  p->converted[p->n_converted].header = loop->header;
+  p->converted[p->n_converted++].worst = (uint32_t)(iterations * gas_iteration_work(loop));
 }
 
 /* A loop that leaves from its middle, but soon. */
@@ -199,7 +200,7 @@ static void convert_bounded(struct gas_pass *p, struct loop *loop) {
   bool is_checked = follows_check(p, entry);
   if (!is_checked && LLVMGetNumSuccessors(terminator) != 1) return;
   LLVMSetOperand(loop->marker, (unsigned)LLVMGetNumOperands(loop->marker) - 1, p->charge);
-  note_converted(p, loop);
+  note_converted(p, loop, gas_constant_iterations(p, loop));
   if (is_checked) return;
   LLVMValueRef nothing = lower_i64(&p->l, 0);
   LLVMPositionBuilderBefore(p->l.builder, terminator);
@@ -211,9 +212,9 @@ static void convert(struct gas_pass *p, struct loop *loop) {
     convert_bounded(p, loop);
     return;
   }
-  note_converted(p, loop);
-  absorb_sure_markers(p, loop);
   uint64_t n = gas_constant_iterations(p, loop);
+  note_converted(p, loop, n ? n : loop->most);
+  absorb_sure_markers(p, loop);
   if (n) {
     convert_constant(p, loop, n);
     return;

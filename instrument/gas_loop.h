@@ -33,6 +33,12 @@ struct loop {
   LLVMValueRef marker;
 };
 
+/* Gas of an iteration; at least an eighth of its instructions, which a schedule may make free. */
+static inline uint64_t gas_iteration_work(const struct loop *loop) {
+  uint64_t least = loop->n_instructions / 8 + 1;
+  return loop->worst_price > least ? loop->worst_price : least;
+}
+
 /* The iterations of the whole loop if that is a constant, and few enough to be run at once; otherwise 0. With ways out of its
  * middle it may go round less often. */
 uint64_t gas_constant_iterations(struct gas_pass *p, const struct loop *loop);

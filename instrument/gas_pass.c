@@ -91,12 +91,6 @@ static bool needs_counter(const struct gas_pass *p, LLVMValueRef func) {
   return false;
 }
 
-static bool verify_looks(struct gas_pass *p, struct gw_error *err) {
-  size_t size;
-  if (gas_always_looks(p)) return true;
-  return error_set(err, GW_ERROR_COMPILE, "a loop of function %s never looks at the gas", LLVMGetValueName2(p->func, &size));
-}
-
 static bool instrument_function(struct gas_pass *p, LLVMValueRef func, bool must_verify, struct gw_error *err) {
   p->func = func;
   p->n_converted = 0;
@@ -106,7 +100,8 @@ static bool instrument_function(struct gas_pass *p, LLVMValueRef func, bool must
   p->counter = LLVMBuildAlloca(p->l.builder, p->l.i64, "gas");
   gas_convert_loops(p);
   gas_sink_markers(p);
-  bool ok = !must_verify || verify_looks(p, err);
+  gas_bound_notice(p);
+  bool ok = !must_verify || gas_verify_notice(p, err);
   expand_markers(p);
   gas_spill_counter(p);
   return ok;

@@ -13,9 +13,10 @@
 #include "instrument/gas_internal.h"
 
 enum {
-  MAX_WAYS = 64,  /* out of one block */
-  MAX_LEVELS = 4, /* that one charge moves down */
-  MAX_CHAIN = 16, /* blocks that follow one another without branching */
+  MAX_WAYS = 64,      /* out of one block */
+  MAX_LEVELS = 4,     /* that one charge moves down */
+  MAX_MERGED = 16384, /* gas: what is paid in advance brings no look that comes soon */
+  MAX_CHAIN = 16,     /* blocks that follow one another without branching */
 };
 
 struct way {
@@ -62,9 +63,12 @@ static void set_price(struct gas_pass *p, LLVMValueRef marker, uint64_t price) {
   LLVMSetOperand(marker, 0, lower_i64(&p->l, price));
 }
 
+bool gas_looks_at_entry(LLVMValueRef func) {
+  return LLVMGetStringAttributeAtIndex(func, LLVMAttributeFunctionIndex, GAS_CHECKS, sizeof GAS_CHECKS - 1);
+}
+
 bool gas_is_checking_call(const struct gas_pass *p, LLVMValueRef v) {
-  if (!gas_is_call(p, v) || !LLVMIsAFunction(LLVMGetCalledValue(v))) return false;
-  return LLVMGetStringAttributeAtIndex(LLVMGetCalledValue(v), LLVMAttributeFunctionIndex, GAS_CHECKS, sizeof GAS_CHECKS - 1);
+  return gas_is_call(p, v) && LLVMIsAFunction(LLVMGetCalledValue(v)) && gas_looks_at_entry(LLVMGetCalledValue(v));
 }
 
 /* Whether every way on from the start of `b` comes to such a call, and soon. */
@@ -92,6 +96,7 @@ static LLVMBasicBlockRef merge_straight(struct gas_pass *p, LLVMValueRef marker)
       if (has_call) return NULL;
       if (!other) break;
       if (LLVMGetCalledValue(other) == p->charge_check) return NULL;
+      if (gas_marker_price(marker) + gas_marker_price(other) > MAX_MERGED) return NULL;
       set_price(p, marker, gas_marker_price(marker) + gas_marker_price(other));
       LLVMInstructionEraseFromParent(other);
     }

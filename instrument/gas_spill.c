@@ -28,8 +28,7 @@ static void spill(struct gas_pass *p) {
               lower_exec(&p->l, offsetof(struct exec_ctx, gas)));
 }
 
-/* A call of a Wasm function, where those hand the counter over. */
-static bool is_handing_call(const struct gas_pass *p, LLVMValueRef v) {
+bool gas_is_handing_call(const struct gas_pass *p, LLVMValueRef v) {
   if (!p->handed || !LLVMIsACallInst(v)) return false;
   unsigned n = LLVMGetNumArgOperands(v);
   return n && LLVMGetOperand(v, n - 1) == p->handed;
@@ -60,7 +59,7 @@ static void note_effect(const struct gas_pass *p, struct effect *e, LLVMBasicBlo
     bool changes = changes_counter(p, v), needs = needs_written(p, v);
     if (needs && e->is_transparent) e->writes_first = true;
     if (changes) has_changed = true;
-    if (needs) has_changed = is_handing_call(p, v);
+    if (needs) has_changed = gas_is_handing_call(p, v);
     if (changes || needs) e->is_transparent = false;
   }
   e->is_dirty_out = has_changed;
@@ -126,13 +125,13 @@ static void rewrite_block(struct gas_pass *p, const struct effect *e, LLVMBasicB
     next = LLVMGetNextInstruction(v);
     if (changes_counter(p, v)) is_dirty = true;
     LLVMPositionBuilderBefore(p->l.builder, v);
-    if (p->handed && (is_handing_call(p, v) || LLVMGetInstructionOpcode(v) == LLVMRet)) hand(p);
+    if (p->handed && (gas_is_handing_call(p, v) || LLVMGetInstructionOpcode(v) == LLVMRet)) hand(p);
     if (!needs_written(p, v)) continue;
     if (is_dirty) spill(p);
-    is_dirty = is_handing_call(p, v);
+    is_dirty = gas_is_handing_call(p, v);
     if (!next || LLVMGetInstructionOpcode(next) == LLVMUnreachable || is_tail_call(v)) continue;
     LLVMPositionBuilderBefore(p->l.builder, next);
-    if (is_handing_call(p, v))
+    if (gas_is_handing_call(p, v))
       take(p);
     else
       fill(p);

@@ -70,6 +70,7 @@ struct translator {
   bool is_dead;
   uint32_t charge; /* the open gas block's instruction, or NONE */
   uint64_t charge_gas;
+  uint32_t charge_instructions; /* of that block so far */
   uint32_t block_start; /* first instruction of the gas block, where watched */
   uint32_t last;        /* instruction whose result, in a, is the operand on top; NONE where control may arrive in between */
   enum op last_op;      /* what it was made of, or OP_COUNT */
@@ -254,11 +255,14 @@ static void open_gas_block(struct translator *t) {
   t->block_start = t->n;
   if (!t->schedule || t->is_dead) return;
   t->charge_gas = 0;
+  t->charge_instructions = 0;
   t->charge = EMIT(charge, .imm = 0);
 }
 
 static void count_gas(struct translator *t, enum op op) {
-  if (t->charge != NONE) t->charge_gas += t->schedule->gas[op_table[op].cost];
+  if (t->charge == NONE) return;
+  t->charge_gas += t->schedule->gas[op_table[op].cost];
+  t->charge_instructions++;
 }
 
 /* Before each instruction: all operands are where they belong, so that they can be looked at. */
@@ -1036,6 +1040,7 @@ static void translate_body(struct translator *t) {
   open_gas_block(t);
   while (t->n_controls && instruction_read(&r, &in)) {
     t->in = &in;
+    if (in.op != OP_LOOP && t->charge != NONE && t->charge_instructions == GAS_BLOCK_MOST) open_gas_block(t);
     if (t->watches && !t->is_dead) emit_watch(t);
     if (in.op != OP_LOOP) count_gas(t, in.op);
     if (!translate_control(t) && !translate_described(t)) translate_other(t);

@@ -58,7 +58,7 @@ static bool next_block(struct walk *w, struct gas_block *block) {
     }
     enum op closes = track(w, in.op);
     add(w, &in);
-    if (in.op != OP_LOOP && gas_block_ends_after(in.op, closes)) break;
+    if (w->block.instructions == GAS_BLOCK_MOST || (in.op != OP_LOOP && gas_block_ends_after(in.op, closes))) break;
   }
   *block = w->block;
   return w->has_begun;

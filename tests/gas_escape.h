@@ -4,7 +4,8 @@
 
 #include "tests/wat.h"
 
-/* Texts are "(module ...)" with an export f; %STRAIGHT% stands for straight-line code, %CALLS% for many calls of $leaf. */
+/* Texts are "(module ...)" with an export f; %STRAIGHT% stands for straight-line code, %CALLS% for many calls of $leaf and so on.
+ */
 struct escape {
   const char *name, *text;
 };
@@ -37,6 +38,17 @@ static const struct escape escapes[] = {
     {"many calls of a leaf",
      "(module (global $g (mut i64) (i64.const 1)) (func $leaf (local $x i64) (local.set $x (global.get $g)) %SHORT%"
      " (global.set $g (local.get $x))) (func $go %CALLS%) " ESCAPE_FOREVER ")"},
+    {"many indirect calls of a leaf",
+     "(module (type $t (func)) (table funcref (elem $leaf)) (global $g (mut i64) (i64.const 1))"
+     " (func $leaf (type $t) (local $x i64) (local.set $x (global.get $g)) %TINY% (global.set $g (local.get $x)))"
+     " (func $go %INDIRECT%) " ESCAPE_FOREVER ")"},
+    {"returns from deep recursion", "(module (global $g (mut i64) (i64.const 1)) (func $deep (param i32) (local $x i64)"
+                                    " (if (local.get 0) (then (call $deep (i32.sub (local.get 0) (i32.const 1)))))"
+                                    " (local.set $x (global.get $g)) %SHORT% (global.set $g (local.get $x)))"
+                                    " (func $go (call $deep (i32.const 8000))) " ESCAPE_FOREVER ")"},
+    {"square roots in a line",
+     "(module (global $g (mut f64) (f64.const 1)) (func $go (local $d f64) (local.set $d (global.get $g)) "
+     "%ROOTS% (global.set $g (local.get $d))) " ESCAPE_FOREVER ")"},
     {"memory.fill of 4 GiB",
      "(module (memory 65536) (func $go (memory.fill (i32.const 0) (i32.const 0) (i32.const -1))) " ESCAPE_FOREVER ")"},
     {"memory.copy of 256 MiB",
@@ -97,10 +109,16 @@ static inline void escape_repeat(struct buffer *out, const char *text, uint32_t 
 /* The module; straight-line code has about `instructions` instructions, and so have all leaves that are called in one go. */
 static inline struct gw_module *escape_module(struct gw_engine *engine, const struct escape *e, uint32_t instructions) {
   static const char six[] = "(local.set $x (i64.xor (i64.mul (local.get $x) (i64.const 5)) (i64.const 3)))";
+  static const char root[] = "(local.set $d (f64.sqrt (f64.add (local.get $d) (f64.const 1.5))))";
   static const struct {
     const char *mark, *text;
     uint32_t share; /* of the instructions that one is */
-  } marks[] = {{"%STRAIGHT%", six, 6}, {"%SHORT%", six, 600}, {"%CALLS%", "(call $leaf)", 100}};
+  } marks[] = {{"%STRAIGHT%", six, 6},
+               {"%SHORT%", six, 600},
+               {"%CALLS%", "(call $leaf)", 100},
+               {"%TINY%", six, 16000},
+               {"%INDIRECT%", "(call_indirect (type $t) (i32.const 0))", 100},
+               {"%ROOTS%", root, 5}};
   struct buffer text = {0};
   const char *at = e->text;
   for (const char *mark; (mark = strchr(at, '%')); at = strchr(mark + 1, '%') + 1) {

@@ -32,6 +32,7 @@ const endsBlock = new Set(['loop', 'if', 'else', 'br', 'br_if', 'br_table', 'ret
   'throw', 'throw_ref', 'rethrow', 'return_call', 'return_call_indirect', 'return_call_ref', 'catch', 'catch_all', 'delegate']);
 const neverGoesOn = new Set(['br', 'br_table', 'return', 'unreachable', 'throw', 'throw_ref', 'rethrow', 'return_call',
   'return_call_indirect', 'return_call_ref']);
+const mostInstructions = 4096; // of a block; `loop` begins a new one anyway
 const opens = new Set(['block', 'loop', 'if', 'try', 'try_table']);
 const splits = new Set(['else', 'catch', 'catch_all']);
 const closes = new Set(['end', 'delegate']);
@@ -53,7 +54,7 @@ class Body {
 
   openBlock() {
     this.closeBlock();
-    if (!this.isDead) this.block = { at: this.out.push('') - 1, gas: 0n };
+    if (!this.isDead) this.block = { at: this.out.push('') - 1, gas: 0n, instructions: 0 };
   }
 
   closeBlock() {
@@ -64,6 +65,7 @@ class Body {
   count(name) {
     const gas = this.schedule.ofText[name];
     if (gas === undefined) throw new Error(`no instruction is called ${name}`);
+    if (this.block) this.block.instructions++;
     if (!this.block || !gas) return;
     this.block.gas += gas;
     this.out.push(add('gas', gas));
@@ -71,7 +73,10 @@ class Body {
 
   add(line) {
     const name = line.split(/[\s(]/, 1)[0];
-    if (name !== 'loop') this.count(name);
+    if (name !== 'loop') {
+      if (this.block?.instructions === mostInstructions) this.openBlock();
+      this.count(name);
+    }
     if (/^(return_)?call/.test(name) && this.isSure(line) && !this.isDead) this.out.push('global.get $charged global.set $floor');
     this.out.push(this.isDead ? line : this.helpers.replace(name, line));
     if (opens.has(name)) this.controls.push({ name, wasDead: this.isDead });
