@@ -23,6 +23,10 @@
 
 enum { ABI_MAX_RESULTS = 1000, WASM_PAGE_SIZE = 65536 };
 
+/* Pages of a 32-bit memory that starts with them. One that starts with fewer stays below, so that indices of its last page always
+ * fault (frontend/lower_offsets.c). */
+enum { MEMORY_MAX_PAGES_32 = 65536 };
+
 /* Native stack for each byte of a function's cost (func_frame_cost): frames that take more are reported by the code generator,
  * and struct image has their factor. Its sizes lack the return address; arguments on the stack, at most 16 bytes for an operand
  * that cost 8, come on top. */

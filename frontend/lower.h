@@ -39,7 +39,13 @@ uint32_t lower_entry_type(const struct module *m, uint32_t type);
  * anything that moves instructions. */
 void lower_relax_loads(LLVMModuleRef llvm_module);
 
-/* After that: vectors that are still volatile are loaded so that the code generator cannot narrow them. */
+/* Whether all accesses are to a memory that ends before the last page of indices (runtime/memory.c), as the next two want. */
+bool lower_spares_last_page(const struct module *m);
+/* Computes the addresses of neighbours from one another (lower_offsets.c). Run where lower_relax_loads has been. */
+void lower_join_offsets(LLVMModuleRef llvm_module);
+/* Rolls loops again that the producer has unrolled (lower_reroll.c). Run after that, and after the gas pass. */
+void lower_reroll_loops(LLVMModuleRef llvm_module);
+/* After lower_relax_loads: vectors that are still volatile are loaded so that the code generator cannot narrow them. */
 void lower_pin_vectors(LLVMModuleRef module);
 
 #endif

@@ -16,6 +16,10 @@
 /* Attribute of functions that look at the counter before anything else. */
 #define GAS_CHECKS "gw-checks"
 
+/* Whether the loop that this branch closes leaves when its counter is equal to a limit that whole rounds lead to, because
+ * gas_instrument chose the limit. */
+bool gas_counts_evenly(LLVMValueRef branch);
+
 /* Rewrites every marker of the module. `must_verify`: makes sure that no loop goes round without ever looking at the counter,
  * which is the only error that there can be. The counter is a local of each function, taken from exec->gas at entry, written back
  * around calls and at returns; a check calls exec->exhausted when the counter is negative. */

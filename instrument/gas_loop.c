@@ -102,6 +102,15 @@ static void weigh_unlikely(struct gas_pass *p, LLVMValueRef branch) {
   LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(c, "prof", 4), LLVMMetadataAsValue(c, LLVMMDNodeInContext2(c, fields, 3)));
 }
 
+static unsigned evenly_kind(LLVMContextRef context) {
+  static const char name[] = "gw.evenly";
+  return LLVMGetMDKindIDInContext(context, name, sizeof name - 1);
+}
+
+bool gas_counts_evenly(LLVMValueRef branch) {
+  return LLVMGetMetadata(branch, evenly_kind(LLVMGetTypeContext(LLVMTypeOf(branch))));
+}
+
 /* The latch compares with the limit; settle pays, and asks the loop's own condition. */
 static void build_settle(struct gas_pass *p, const struct loop *loop, LLVMBasicBlockRef chunk, LLVMBasicBlockRef settle,
                          LLVMValueRef limit, LLVMValueRef k) {
@@ -116,6 +125,7 @@ static void build_settle(struct gas_pass *p, const struct loop *loop, LLVMBasicB
   if (exits_when_true) condition = LLVMBuildNot(builder, condition, "");
   weigh_unlikely(p, LLVMBuildCondBr(builder, condition, chunk, loop->exit));
   sides[loop->count.bound == sides[0] ? 0 : 1] = limit;
+  if (loop->count.going_on == LLVMIntNE) LLVMSetMetadata(branch, evenly_kind(p->l.context), p->l.empty_node);
   LLVMPositionBuilderBefore(builder, branch);
   LLVMSetCondition(branch, LLVMBuildICmp(builder, predicate, sides[0], sides[1], ""));
 }

@@ -56,8 +56,8 @@ static void lower(struct pipeline *p, const struct module *m, const struct lower
   LLVMSetTarget(p->module, machine_triple());
 }
 
-/* What precedes LLVM's own pipeline: SSA form, gas, and loads that are as free as they may be. */
-static bool charge(struct pipeline *p, const struct compile_options *options, struct gw_error *err) {
+/* What precedes LLVM's own pipeline: SSA form, loads that are as free as they may be, gas, and loops as they were written. */
+static bool charge(struct pipeline *p, const struct module *m, const struct compile_options *options, struct gw_error *err) {
   if (options->verify && !verify(p, "lowering", err)) return false;
   bool is_optimized = options->opt_level > 0; /* without, all loads stay volatile */
   if (!run_passes(
@@ -65,8 +65,11 @@ static bool charge(struct pipeline *p, const struct compile_options *options, st
           options, err))
     return false;
   if (is_optimized) lower_relax_loads(p->module);
+  bool is_joined = is_optimized && lower_spares_last_page(m);
+  if (is_joined) lower_join_offsets(p->module);
   lower_pin_vectors(p->module);
   if (options->gas && !gas_instrument(p->module, options->verify, err)) return false;
+  if (is_joined) lower_reroll_loops(p->module);
   return !options->verify || verify(p, "the gas pass", err);
 }
 
@@ -99,7 +102,7 @@ bool pipeline_run(struct pipeline *p, const struct module *m, const struct lower
   lower(p, m, part, options);
   double lowered = pipeline_clock();
   p->seconds.lower = lowered - start;
-  if (!charge(p, options, err)) return false;
+  if (!charge(p, m, options, err)) return false;
   double charged = pipeline_clock();
   p->seconds.charge = charged - lowered;
   if (stage == STAGE_LOWERED) return true;

@@ -65,6 +65,7 @@ static uint64_t most_pages(const struct gw_store *store, const struct limits *l)
   if (allowed && (l->is_64 || allowed < bytes)) bytes = allowed;
   if (!l->is_64 && bytes == MAX_BYTES_32 && l->page_size_log2 == 0) bytes--; /* 2^32 pages: no i32 could tell */
   uint64_t pages = bytes >> l->page_size_log2;
+  if (!l->is_64 && l->page_size_log2 == 16 && pages == MEMORY_MAX_PAGES_32 && l->min < pages) pages--;
   return l->max < pages ? l->max : pages;
 }
 

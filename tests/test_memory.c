@@ -167,6 +167,36 @@ static void test_wide_minimum(void **state) {
   gw_store_destroy(store);
 }
 
+/* Where a memory has all indices, the neighbour of the last one is the first; where it started smaller, the last page stays out
+ * of reach. */
+static void test_last_page(void **state) {
+  (void)state;
+  static const char functions[] =
+      " (data (i32.const 0) \"\\07\") (func (export \"grow\") (param i32) (result i32) (memory.grow (local.get 0)))"
+      " (func (export \"pair\") (param i32) (result i32)"
+      "  (i32.add (i32.mul (i32.load8_u (local.get 0)) (i32.const 10)) (i32.load8_u (i32.add (local.get 0) (i32.const 1)))))"
+      " (func (export \"store\") (param i32 i32) (result i32) (i32.store8 (local.get 0) (local.get 1)) (i32.const 0)))";
+  char text[1000];
+  for (int is_whole = 0; is_whole < 2; is_whole++) {
+    snprintf(text, sizeof text, "(module (memory %d)%s", is_whole ? 65536 : 1, functions);
+    begin(wat_module(engine, text), NULL);
+    if (!is_whole) {
+      assert_int_equal((uint32_t)call("grow", 1, 65535, 0), UINT32_MAX);
+      assert_int_equal(call("grow", 1, 65534, 0), 1);
+    }
+    assert_int_equal((uint32_t)call("grow", 1, 1, 0), UINT32_MAX);
+    uint32_t last = is_whole ? UINT32_MAX : UINT32_MAX - 65536;
+    call("store", 2, last, 3);
+    if (is_whole)
+      assert_int_equal(call("pair", 1, last, 0), 37);
+    else
+      expect_trap("pair", 1, last, 0);
+    assert_int_equal(call("pair", 1, last - 1, 0), 3);
+    if (!is_whole) expect_trap("pair", 1, UINT32_MAX, 0);
+    gw_store_destroy(store);
+  }
+}
+
 static int setup(void **state) {
   struct gw_error err = {0};
   uint32_t level = (uint32_t)(uintptr_t)*state;
@@ -193,7 +223,7 @@ static int teardown(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_byte_pages),     cmocka_unit_test(test_growth_gas),   cmocka_unit_test(test_wide_memory),
-      cmocka_unit_test(test_largest_offset), cmocka_unit_test(test_wide_minimum),
+      cmocka_unit_test(test_largest_offset), cmocka_unit_test(test_wide_minimum), cmocka_unit_test(test_last_page),
   };
   int failed = cmocka_run_group_tests_name("-O0", tests, setup_unoptimized, teardown);
   return failed + cmocka_run_group_tests_name("-O2", tests, setup_optimized, teardown);

@@ -443,10 +443,145 @@ static void test_stores_before_traps(void **state) {
   assert_int_equal(n_lost, 0);
 }
 
+/* --- loops that the producer unrolled ---------------------------------------------------------------------------------- */
+
+/* Called with n, three places that may overlap, and a number. U2 and so on: unrolled by clang. */
+static const char unrolled_head[] = "typedef unsigned u32; typedef unsigned char u8; typedef unsigned short u16;\n"
+                                    "typedef unsigned long long u64;\n"
+                                    "#define A(type) type *a = (type *)a_at, *b = (type *)b_at, *c = (type *)c_at\n"
+                                    "#define U2 _Pragma(\"clang loop unroll_count(2) vectorize(disable)\")\n"
+                                    "#define U4 _Pragma(\"clang loop unroll_count(4) vectorize(disable)\")\n"
+                                    "#define U8 _Pragma(\"clang loop unroll_count(8) vectorize(disable)\")\n";
+
+/* `packed`: what LLVM makes of it when it is a loop again, or NULL. */
+static const struct {
+  const char *name, *body, *packed;
+} unrolled[] = {
+    {"row", "A(double); U2 for (u32 j = 0; j < 200; j++) c[j] += 1.5 * a[k] * b[j];", "mulpd"},
+    {"row4", "A(float); U4 for (u32 j = 0; j < 200; j++) c[j] += a[k] * b[j];", "mulps"},
+    {"some", "A(double); n &= ~7u; U4 for (u32 j = 0; j != n; j++) c[j] = a[j] - b[j];", "subpd"},
+    {"any", "A(int); U4 for (u32 j = 0; j < n; j++) c[j] = a[j] ^ b[j];", NULL},
+    {"bytes", "A(u8); U8 for (u32 j = 0; j < 4800; j++) c[j] = a[j] + b[j] * 3;", "paddb"},
+    {"mixed", "A(double); float *f = (float *)b_at; U2 for (u32 j = 0; j < 64; j++) c[j] = f[j] * a[1];", NULL},
+    {"two", "A(u32); U2 for (u32 j = 0; j < 64; j++) { c[j] = b[j] * 5; a[j] += c[j]; }", NULL},
+    {"wide", "A(u64); U2 for (u32 j = 0; j < 64; j++) c[2 * j] = b[j] + a[3 * j + 1];", NULL},
+    {"times", "A(u32); U4 for (u32 j = 0; j < 64; j++) c[j] = j * k;", NULL},
+    {"even", "A(u32); U4 for (u32 j = 0; j < 64; j++) c[j & ~1u] += b[j | 1];", NULL},
+    {"down", "A(u32); U4 for (u32 j = 64; j > 0; j--) c[j - 1] = b[j - 1] + a[k];", NULL},
+    {"near", "A(u32); U4 for (u32 j = 1; j < 65; j++) c[j] = c[j - 1] + b[j + 1];", NULL},
+    {"sum", "A(u32); u32 s = k; U4 for (u32 j = 0; j < 64; j++) { s += a[j]; c[j] = s; }", NULL},
+    {"same", "A(u32); U4 for (u32 j = 0; j < 64; j++) c[0] += b[j];", NULL},
+    {"tail", "A(u16); u32 j = 0; U4 for (; j < 64; j++) c[j] = b[j] << 1; c[j] = k + j;", NULL},
+    {"until", "A(u32); u32 *p = b, *q = c, *end = b + (n & ~3u); U4 for (; p != end; p++) *q++ = *p + k;", "paddd"},
+    {"swap", "A(u32); U2 for (u32 j = 0; j != 64; j += 2) { c[j] = b[j + 1]; c[j + 1] = b[j]; }", NULL},
+    {"apart", "A(u32); for (u32 j = 0; j != 64; j += 2) { c[j] = b[j] + k; c[j + 1] = b[j + 3] + k; }", NULL},
+    {"other", "A(u32); for (u32 j = 0; j != 64; j += 2) { c[j] = b[j] + k; c[j + 1] = b[j + 1] - k; }", NULL},
+    {"uneven", "A(u32); for (u32 j = 0; j != n; j += 2) { c[j] = b[j] + k; c[j + 1] = b[j + 1] + k; }", NULL},
+};
+enum { N_UNROLLED = sizeof unrolled / sizeof *unrolled };
+
+static struct gw_module *compile_unrolled(struct gw_engine *engine) {
+  struct buffer source = {0};
+  buffer_append_string(&source, unrolled_head);
+  for (size_t i = 0; i < N_UNROLLED; i++)
+    buffer_format(&source, "__attribute__((export_name(\"%s\"))) void f_%s(u32 n, u32 c_at, u32 b_at, u32 a_at, u32 k) { %s }\n",
+                  unrolled[i].name, unrolled[i].name, unrolled[i].body);
+  buffer_append(&source, "", 1);
+  struct gw_module *module =
+      compile_source(engine, (const char *)source.bytes, "-fno-strict-aliasing -Wl,--initial-memory=131072");
+  buffer_clear(&source);
+  return module;
+}
+
+struct ending {
+  enum gw_trap trap;
+  uint64_t gas, hash;
+};
+
+static struct ending run_unrolled(struct gw_instance *instance, const char *name, const uint32_t *numbers, uint32_t size) {
+  struct gw_error err = {0};
+  union gw_value values[5];
+  uint8_t *memory = gw_instance_memory(instance, 0, size);
+  fill(memory, size);
+  for (int i = 0; i < 5; i++) values[i].u32 = numbers[i];
+  gw_call_export(instance, name, values, 5, &err);
+  struct ending e = {.trap = err.trap, .gas = gw_store_gas_used(gw_instance_store(instance)), .hash = 14695981039346656037u};
+  memory = gw_instance_memory(instance, 0, size);
+  for (uint32_t i = 0; i < size; i++) e.hash = (e.hash ^ memory[i]) * 1099511628211u;
+  return e;
+}
+
+/* What a fault leaves in memory, and its gas, are exact in the interpreter only. */
+static void expect_ending(const char *name, const uint32_t *numbers, struct ending wanted, struct ending got, const char *how) {
+  bool is_same = wanted.trap == got.trap && (wanted.trap || (wanted.hash == got.hash && (!got.gas || got.gas == wanted.gas)));
+  if (!is_same)
+    fail_msg("%s(%u, %u, %u, %u, %u) %s: trap %d gas %llu hash %llx; wanted trap %d gas %llu hash %llx", name, numbers[0],
+             numbers[1], numbers[2], numbers[3], numbers[4], how, got.trap, (unsigned long long)got.gas,
+             (unsigned long long)got.hash, wanted.trap, (unsigned long long)wanted.gas, (unsigned long long)wanted.hash);
+}
+
+static struct gw_instance *open_instance(struct gw_engine *engine, struct gw_module *module, enum gw_tier tier) {
+  struct gw_error err = {0};
+  struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){.tier = tier}, &err);
+  struct gw_instance *instance = store ? gw_instance_create(store, module, NULL, NULL, &err) : NULL;
+  if (!instance) fail_msg("%s", err.message);
+  return instance;
+}
+
+/* They do what they say, whatever overlaps: c, b and a begin at distances of less than a round, far apart, and where the memory
+ * ends in the middle of them, and at the last index of all. */
+static void test_unrolled_results(void **state) {
+  (void)state;
+  static const char *const hows[] = {"-O1", "-O2 gas off", "-O3"};
+  struct gw_engine *engines[3] = {open_engine(1, true), open_engine(2, false), open_engine(3, true)};
+  struct gw_module *modules[3];
+  struct gw_instance *instances[3];
+  for (int i = 0; i < 3; i++) {
+    modules[i] = compile_unrolled(engines[i]);
+    instances[i] = open_instance(engines[i], modules[i], GW_TIER_FAST);
+  }
+  struct gw_instance *precise = open_instance(engines[0], modules[0], GW_TIER_PRECISE);
+  const uint32_t size = 2 * 65536;
+  uint32_t random = 12345;
+  for (int i = 0; i < N_UNROLLED * 60; i++) {
+    static const uint32_t starts[] = {4096, 4096, 4096, 20000, 2 * 65536 - 300, UINT32_MAX - 15, UINT32_MAX - 65535};
+    uint32_t numbers[5];
+    for (int k = 0; k < 5; k++) {
+      random = random * 1664525 + 1013904223;
+      uint32_t dice = random >> 16;
+      numbers[k] = k == 0 ? dice % 70 : k == 4 ? dice % 5 : starts[dice % (i % 3 ? 4 : 7)] + dice / 7 % 40 * (i & 4 ? 8 : 1);
+    }
+    const char *name = unrolled[i % N_UNROLLED].name;
+    struct ending wanted = run_unrolled(precise, name, numbers, size);
+    for (int k = 0; k < 3; k++) expect_ending(name, numbers, wanted, run_unrolled(instances[k], name, numbers, size), hows[k]);
+  }
+  gw_store_destroy(gw_instance_store(precise));
+  for (int i = 0; i < 3; i++) {
+    gw_store_destroy(gw_instance_store(instances[i]));
+    gw_module_release(modules[i]);
+    gw_engine_destroy(engines[i]);
+  }
+}
+
+/* And they are vectorised, metered or not. */
+static void test_unrolled_kernels(void **state) {
+  (void)state;
+  for (int gas = 0; gas < 2; gas++) {
+    struct gw_engine *engine = open_engine(2, gas);
+    struct gw_module *module = compile_unrolled(engine);
+    for (size_t i = 0; i < N_UNROLLED; i++)
+      if (unrolled[i].packed && !has_packed_loop(module, unrolled[i].name, unrolled[i].packed, unrolled[i].packed))
+        fail_msg("%s, gas %s: no packed loop", unrolled[i].name, gas ? "on" : "off");
+    gw_module_release(module);
+    gw_engine_destroy(engine);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_scalar_kernels), cmocka_unit_test(test_simd_kernels),        cmocka_unit_test(test_same_vectors),
-      cmocka_unit_test(test_dead_loads),     cmocka_unit_test(test_stores_before_traps),
+      cmocka_unit_test(test_unrolled_results),    cmocka_unit_test(test_unrolled_kernels), cmocka_unit_test(test_scalar_kernels),
+      cmocka_unit_test(test_simd_kernels),        cmocka_unit_test(test_same_vectors),     cmocka_unit_test(test_dead_loads),
+      cmocka_unit_test(test_stores_before_traps),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
