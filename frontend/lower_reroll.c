@@ -239,13 +239,13 @@ static bool ends_evenly(const struct unrolled *u) {
   LLVMValueRef compare = LLVMGetCondition(LLVMGetBasicBlockTerminator(u->body));
   if (!LLVMIsAICmpInst(compare) || LLVMGetInstructionParent(compare) != u->body) return false;
   LLVMIntPredicate predicate = LLVMGetICmpPredicate(compare);
-  LLVMValueRef bound = LLVMGetOperand(compare, 1);
-  if ((predicate != LLVMIntEQ && predicate != LLVMIntNE) || is_inside(u, bound)) return false;
+  if (predicate != LLVMIntEQ && predicate != LLVMIntNE) return false;
   for (uint32_t i = 0; i < u->n_counters; i++) {
     const struct counter *c = &u->counters[i];
-    if (LLVMGetOperand(compare, 0) != c->next) continue;
-    return c->step &&
-           (gas_counts_evenly(LLVMGetBasicBlockTerminator(u->body)) || is_multiple(start_of(u, c->phi), bound, c->step));
+    bool is_first = LLVMGetOperand(compare, 0) == c->next;
+    LLVMValueRef bound = LLVMGetOperand(compare, is_first ? 1 : 0);
+    if ((!is_first && LLVMGetOperand(compare, 1) != c->next) || is_inside(u, bound) || !c->step) continue;
+    return gas_counts_evenly(LLVMGetBasicBlockTerminator(u->body)) || is_multiple(start_of(u, c->phi), bound, c->step);
   }
   return false;
 }
