@@ -33,8 +33,15 @@ struct access {
   int64_t offset;
 };
 
+/* LLVM makes an `or` of an addition that only sets bits. */
+static bool is_addition(LLVMValueRef v) {
+  if (!LLVMIsAInstruction(v)) return false;
+  LLVMOpcode op = LLVMGetInstructionOpcode(v);
+  return op == LLVMAdd || (op == LLVMOr && LLVMGetIsDisjoint(v));
+}
+
 static struct sum sum_of(LLVMValueRef v) {
-  if (LLVMIsAInstruction(v) && LLVMGetInstructionOpcode(v) == LLVMAdd && LLVMIsAConstantInt(LLVMGetOperand(v, 1)))
+  if (is_addition(v) && LLVMIsAConstantInt(LLVMGetOperand(v, 1)))
     return (struct sum){LLVMGetOperand(v, 0), (int32_t)LLVMConstIntGetSExtValue(LLVMGetOperand(v, 1))};
   return (struct sum){v, 0};
 }
