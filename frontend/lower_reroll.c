@@ -257,8 +257,9 @@ static bool is_closed(const struct unrolled *u) {
     for (LLVMUseRef use = LLVMGetFirstUse(u->counters[i].phi); use; use = LLVMGetNextUse(use))
       if (!is_inside(u, LLVMGetUser(use))) return false;
     for (LLVMUseRef use = LLVMGetFirstUse(u->counters[i].next); use; use = LLVMGetNextUse(use)) {
-      LLVMValueRef user = LLVMGetUser(use);
-      if (is_inside(u, user) && user != u->counters[i].phi && user != compare) return false;
+      LLVMValueRef user = LLVMGetUser(use); /* the gas pass leaves the comparison that was there before */
+      bool is_dead = LLVMIsAICmpInst(user) && !LLVMGetFirstUse(user);
+      if (is_inside(u, user) && user != u->counters[i].phi && user != compare && !is_dead) return false;
     }
     if (u->counters[i].step % u->n_parts != 0) return false;
   }
