@@ -50,6 +50,12 @@ static const struct counter *find_counter(const struct unrolled *u, LLVMValueRef
   return NULL;
 }
 
+static bool is_only_way(LLVMValueRef terminator, LLVMBasicBlockRef to) {
+  for (LLVMUseRef use = LLVMGetFirstUse(LLVMBasicBlockAsValue(to)); use; use = LLVMGetNextUse(use))
+    if (LLVMGetUser(use) != terminator) return false;
+  return true;
+}
+
 /* The latch of a loop that begins with `header`, if it has such a form. */
 static bool find_body(struct unrolled *u, LLVMBasicBlockRef header) {
   LLVMValueRef first = LLVMGetFirstInstruction(header), terminator = LLVMGetBasicBlockTerminator(header);
@@ -59,6 +65,7 @@ static bool find_body(struct unrolled *u, LLVMBasicBlockRef header) {
     for (LLVMValueRef v = first; v != terminator; v = LLVMGetNextInstruction(v))
       if (!LLVMIsAPHINode(v)) return false;
     u->body = LLVMGetSuccessor(terminator, 0);
+    if (!is_only_way(terminator, u->body)) return false; /* a loop of its own, which counts nothing */
     terminator = LLVMGetBasicBlockTerminator(u->body);
     if (LLVMIsAPHINode(LLVMGetFirstInstruction(u->body))) return false;
   }
