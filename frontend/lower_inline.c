@@ -3,7 +3,8 @@
  * Producers inline what they can, but not recursion, and not all of them try. Here a call of a small leaf without loops, or of a
  * function by itself, is replaced by the body. To the guest it is still a call, to the unit of gas and the byte of logical stack:
  * the body takes its frame and traps where there is none. It does not look at the gas when it is entered, because the function
- * around it did and what lies in between is short; loops in it look. What it charges becomes one with what is around it.
+ * around it did and what lies in between is short; loops in a body that calls itself look. What it charges becomes one with what
+ * is around it.
  *
  * Bodies that may end otherwise than by a return or a trap, with an exception or a tail call, are left alone, and so is
  * everything in a profile. */

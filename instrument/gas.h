@@ -20,9 +20,9 @@
  * gas_instrument chose the limit. */
 bool gas_counts_evenly(LLVMValueRef branch);
 
-/* Rewrites every marker of the module. `must_verify`: makes sure that no loop goes round without ever looking at the counter,
- * which is the only error that there can be. The counter is a local of each function, taken from exec->gas at entry, written back
- * around calls and at returns; a check calls exec->exhausted when the counter is negative. */
+/* Rewrites every marker of the module. `must_verify`: makes sure of how late the notice may come (gas_verify.c), which is the
+ * only error that there can be. The counter is a local of each function, taken from exec->gas at entry, written back around calls
+ * and at returns; a check calls exec->exhausted when the counter is negative. */
 bool gas_instrument(LLVMModuleRef llvm_module, bool must_verify, struct gw_error *err);
 
 #endif

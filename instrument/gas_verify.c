@@ -7,8 +7,6 @@
 #include "base/error.h"
 #include "instrument/gas_notice.h"
 
-#include <limits.h>
-
 struct frame {
   uint32_t block;
   unsigned next;
