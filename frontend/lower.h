@@ -48,4 +48,7 @@ void lower_reroll_loops(LLVMModuleRef llvm_module);
 /* After lower_relax_loads: vectors that are still volatile are loaded so that the code generator cannot narrow them. */
 void lower_pin_vectors(LLVMModuleRef module);
 
+/* Before code generation, which must not drop a load, or a part of it, whatever its value is used for (lower_pin.c). */
+void lower_pin_loads(LLVMModuleRef module);
+
 #endif

@@ -16,57 +16,20 @@
  * generator sees through that of a vector, and for CPUs without AVX-512 it even narrows volatile ones (pmovzx and its like read
  * half of the bytes), so vectors needed in part are loaded in two volatile halves. */
 #include "frontend/lower.h"
+#include "frontend/lower_values.h"
 
-#include <stdint.h>
+#include <llvm-c/Target.h>
+
 #include <stdlib.h>
-#include <string.h>
 
-/* An open-addressing set of values that also is the worklist. */
-struct value_set {
-  LLVMValueRef *slots, *list;
-  size_t capacity, n, at;
+/* What is known of a function. */
+struct marks {
+  LLVMTargetDataRef layout;
+  struct value_set live, whole; /* what an effect depends on; what it needs in full */
+  struct value_set idle;        /* stores that may be dead */
+  struct value_set anchored;    /* of the block at hand */
+  struct value_set seen;        /* of one question */
 };
-
-static size_t slot_of(const struct value_set *s, LLVMValueRef v) {
-  size_t i = ((uintptr_t)v >> 4) * 0x9e3779b97f4a7c15ull >> 20 & (s->capacity - 1);
-  while (s->slots[i] && s->slots[i] != v) i = (i + 1) & (s->capacity - 1);
-  return i;
-}
-
-static void set_grow(struct value_set *s) {
-  s->capacity = s->capacity ? s->capacity * 2 : 1024;
-  free(s->slots);
-  s->slots = calloc(s->capacity, sizeof *s->slots);
-  s->list = realloc(s->list, s->capacity / 2 * sizeof *s->list);
-  if (!s->slots || !s->list) abort();
-  for (size_t i = 0; i < s->n; i++) s->slots[slot_of(s, s->list[i])] = s->list[i];
-}
-
-static void set_add(struct value_set *s, LLVMValueRef v) {
-  if (!LLVMIsAInstruction(v)) return;
-  if (s->n >= s->capacity / 2) set_grow(s);
-  size_t i = slot_of(s, v);
-  if (s->slots[i]) return;
-  s->slots[i] = v;
-  s->list[s->n++] = v;
-}
-
-static bool set_has(const struct value_set *s, LLVMValueRef v) { return s->slots[slot_of(s, v)] != NULL; }
-
-/* In time that follows what is in it, not how large it once was. */
-static void set_empty(struct value_set *s) {
-  if (s->n > s->capacity / 8) {
-    memset(s->slots, 0, s->capacity * sizeof *s->slots);
-  } else {
-    for (size_t i = s->n; i-- > 0;) s->slots[slot_of(s, s->list[i])] = NULL;
-  }
-  s->n = s->at = 0;
-}
-
-static void set_free(struct value_set *s) {
-  free(s->slots);
-  free(s->list);
-}
 
 static bool is_intrinsic(LLVMValueRef call) {
   LLVMValueRef callee = LLVMGetCalledValue(call);
@@ -88,12 +51,10 @@ static bool keeps_operands(LLVMValueRef v) {
   return LLVMGetInstructionOpcode(v) != LLVMCall || !LLVMIsAFunction(LLVMGetCalledValue(v)) || is_intrinsic(v);
 }
 
-static bool is_guest_load(LLVMValueRef v) { return LLVMGetInstructionOpcode(v) == LLVMLoad && LLVMGetAlignment(v) == 1; }
-
 static bool has_guest_loads(LLVMValueRef func) {
   for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(func); b; b = LLVMGetNextBasicBlock(b))
     for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v))
-      if (is_guest_load(v)) return true;
+      if (value_is_guest_load(v)) return true;
   return false;
 }
 
@@ -101,11 +62,11 @@ static bool has_guest_loads(LLVMValueRef func) {
 static void mark_live(LLVMValueRef func, struct value_set *live) {
   for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(func); b; b = LLVMGetNextBasicBlock(b))
     for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v))
-      if (has_effect(v)) set_add(live, v);
+      if (has_effect(v)) value_set_add(live, v);
   while (live->at < live->n) {
     LLVMValueRef v = live->list[live->at++];
     int n = keeps_operands(v) ? LLVMGetNumOperands(v) : 0;
-    for (int i = 0; i < n; i++) set_add(live, LLVMGetOperand(v, (unsigned)i));
+    for (int i = 0; i < n; i++) value_set_add(live, LLVMGetOperand(v, (unsigned)i));
   }
 }
 
@@ -136,22 +97,135 @@ static bool needs_whole_operands(LLVMValueRef v) {
 /* Adds to `whole` everything of which an effect needs all bits. */
 static void mark_whole(const struct value_set *live, struct value_set *whole) {
   for (size_t i = 0; i < live->n; i++)
-    if (has_effect(live->list[i])) set_add(whole, live->list[i]);
+    if (has_effect(live->list[i])) value_set_add(whole, live->list[i]);
   while (whole->at < whole->n) {
     LLVMValueRef v = whole->list[whole->at++];
     int n = keeps_operands(v) && needs_whole_operands(v) ? LLVMGetNumOperands(v) : 0;
-    for (int i = 0; i < n; i++) set_add(whole, LLVMGetOperand(v, (unsigned)i));
+    for (int i = 0; i < n; i++) value_set_add(whole, LLVMGetOperand(v, (unsigned)i));
   }
 }
 
-/* Whether an effect in the value's own block, or a phi behind it, depends on it; `anchored` holds the answer for all later
- * instructions of the block. */
-static bool is_anchored(LLVMValueRef v, const struct value_set *live, const struct value_set *anchored) {
-  if (has_effect(v)) return true;
+/* --- stores that may turn out to be dead --------------------------------------------------------------------------- */
+
+/* A store at `root` + `offset`. */
+struct place {
+  LLVMValueRef root, store;
+  int64_t offset, end;
+};
+
+static bool is_constant_addition(LLVMValueRef v) {
+  if (!LLVMIsAInstruction(v)) return false;
+  LLVMOpcode op = LLVMGetInstructionOpcode(v);
+  return (op == LLVMAdd || (op == LLVMOr && LLVMGetIsDisjoint(v))) && LLVMIsAConstantInt(LLVMGetOperand(v, 1));
+}
+
+/* What is left of an address without constants: the index in a memory, or a pointer. */
+static struct place place_of(LLVMTargetDataRef layout, LLVMValueRef pointer, LLVMTypeRef type) {
+  struct place p = {.root = pointer};
+  while (LLVMIsAGetElementPtrInst(p.root) && LLVMGetNumIndices(p.root) == 1) {
+    LLVMValueRef index = LLVMGetOperand(p.root, 1);
+    if (LLVMIsAConstantInt(index)) {
+      p.offset += LLVMConstIntGetSExtValue(index);
+      p.root = LLVMGetOperand(p.root, 0);
+      continue;
+    }
+    p.root = index;
+    if (LLVMIsAZExtInst(p.root)) p.root = LLVMGetOperand(p.root, 0);
+    break;
+  }
+  if (is_constant_addition(p.root)) {
+    p.offset += LLVMConstIntGetSExtValue(LLVMGetOperand(p.root, 1));
+    p.root = LLVMGetOperand(p.root, 0);
+  }
+  p.end = p.offset + (int64_t)LLVMStoreSizeOfType(layout, type);
+  return p;
+}
+
+static int compare_places(const void *a, const void *b) {
+  const struct place *p = a, *q = b;
+  if (p->root != q->root) return p->root < q->root ? -1 : 1;
+  return (p->offset > q->offset) - (p->offset < q->offset);
+}
+
+/* Whether the store writes back what was read there. */
+static bool is_idle(LLVMTargetDataRef layout, const struct place *p) {
+  LLVMValueRef v = LLVMGetOperand(p->store, 0);
+  while (LLVMIsACastInst(v) || LLVMIsAFreezeInst(v)) v = LLVMGetOperand(v, 0);
+  if (!LLVMIsALoadInst(v)) return false;
+  struct place from = place_of(layout, LLVMGetOperand(v, 0), LLVMTypeOf(v));
+  return from.root == p->root && from.offset == p->offset;
+}
+
+static bool is_loop_of_one_block(LLVMBasicBlockRef block) {
+  LLVMValueRef last = LLVMGetBasicBlockTerminator(block);
+  for (unsigned i = 0; i < LLVMGetNumSuccessors(last); i++)
+    if (LLVMGetSuccessor(last, i) == block) return true;
+  return false;
+}
+
+enum { MOST_STEPS = 256 };
+
+/* Whether `v` depends on a phi of `block` (on `phi`, if that is not NULL), through instructions of the block. */
+static bool depends_on_phi(struct value_set *seen, LLVMValueRef v, LLVMBasicBlockRef block, LLVMValueRef phi) {
+  bool is_found = false;
+  value_set_empty(seen);
+  value_set_add(seen, v);
+  while (seen->at < seen->n && seen->n < MOST_STEPS && !is_found) {
+    LLVMValueRef at = seen->list[seen->at++];
+    if (LLVMGetInstructionParent(at) != block) continue;
+    is_found = LLVMIsAPHINode(at) && (!phi || at == phi);
+    int n = LLVMIsAPHINode(at) ? 0 : LLVMGetNumOperands(at);
+    for (int i = 0; i < n; i++) value_set_add(seen, LLVMGetOperand(at, (unsigned)i));
+  }
+  return is_found;
+}
+
+/* Adds to `idle` the stores that LLVM may find dead: what they write may be overwritten, or was there before. */
+static void mark_idle(struct marks *m) {
+  uint32_t n = 0, n_stores = 0;
+  for (size_t i = 0; i < m->live.n; i++) n_stores += LLVMIsAStoreInst(m->live.list[i]) != NULL;
+  struct place *places = malloc((n_stores + 1) * sizeof *places), *last = places;
+  if (!places) abort();
+  for (size_t i = 0; i < m->live.n; i++) {
+    LLVMValueRef store = m->live.list[i];
+    if (!LLVMIsAStoreInst(store)) continue;
+    struct place *p = &places[n++];
+    *p = place_of(m->layout, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
+    p->store = store;
+    LLVMBasicBlockRef block = LLVMGetInstructionParent(store);
+    bool is_fixed = is_loop_of_one_block(block) && !depends_on_phi(&m->seen, LLVMGetOperand(store, 1), block, NULL);
+    if (is_fixed || is_idle(m->layout, p)) value_set_add(&m->idle, store);
+  }
+  qsort(places, n, sizeof *places, compare_places);
+  for (uint32_t i = 1; i < n; i++) {
+    if (places[i].root == last->root && places[i].offset < last->end) {
+      value_set_add(&m->idle, last->store);
+      value_set_add(&m->idle, places[i].store);
+    }
+    if (places[i].root != last->root || places[i].end > last->end) last = &places[i];
+  }
+  free(places);
+}
+
+/* --- anchors --------------------------------------------------------------------------------------------------------- */
+
+/* Whether the phi takes `v` round a loop of one block to where the next value is made of it, like a sum. */
+static bool is_accumulator(struct marks *m, LLVMValueRef phi, LLVMValueRef v) {
+  LLVMBasicBlockRef block = LLVMGetInstructionParent(v);
+  return LLVMGetInstructionParent(phi) == block && value_set_has(&m->live, phi) && depends_on_phi(&m->seen, v, block, phi);
+}
+
+/* Whether an effect in the value's own block depends on it; `anchored` holds the answer for all later instructions of the
+ * block. */
+static bool is_anchored(LLVMValueRef v, struct marks *m) {
+  if (has_effect(v)) return !value_set_has(&m->idle, v);
+  LLVMBasicBlockRef block = LLVMGetInstructionParent(v);
   for (LLVMUseRef use = LLVMGetFirstUse(v); use; use = LLVMGetNextUse(use)) {
     LLVMValueRef user = LLVMGetUser(use);
-    bool is_phi = LLVMGetInstructionOpcode(user) == LLVMPHI;
-    if (is_phi ? set_has(live, user) : set_has(anchored, user) && keeps_operands(user)) return true;
+    if (LLVMGetInstructionOpcode(user) == LLVMPHI ? is_accumulator(m, user, v)
+        : value_is_guest_load(user)                     ? LLVMGetInstructionParent(user) == block
+                                                  : value_set_has(&m->anchored, user) && keeps_operands(user) && value_needs(user, v))
+      return true;
   }
   return false;
 }
@@ -207,21 +281,17 @@ void lower_pin_vectors(LLVMModuleRef llvm_module) {
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f; f = LLVMGetNextFunction(f))
     for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b))
       for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v))
-        if (is_guest_load(v) && LLVMGetVolatile(v) && is_v128(v)) v = load_in_halves(builder, v);
+        if (value_is_guest_load(v) && LLVMGetVolatile(v) && is_v128(v)) v = load_in_halves(builder, v);
   LLVMDisposeBuilder(builder);
 }
 
-struct marks {
-  struct value_set live, whole, anchored;
-};
-
 static void relax_in_block(LLVMBuilderRef builder, LLVMBasicBlockRef block, struct marks *m) {
-  set_empty(&m->anchored);
+  value_set_empty(&m->anchored);
   for (LLVMValueRef v = LLVMGetLastInstruction(block); v; v = LLVMGetPreviousInstruction(v)) {
-    if (LLVMIsAPHINode(v) || !is_anchored(v, &m->live, &m->anchored)) continue;
-    set_add(&m->anchored, v);
-    if (!is_guest_load(v)) continue;
-    bool is_whole = set_has(&m->whole, v) || is_byte(v);
+    if (LLVMIsAPHINode(v) || !is_anchored(v, m)) continue;
+    value_set_add(&m->anchored, v);
+    if (!value_is_guest_load(v)) continue;
+    bool is_whole = value_set_has(&m->whole, v) || is_byte(v);
     if (!is_whole && LLVMGetTypeKind(LLVMTypeOf(v)) == LLVMVectorTypeKind) continue;
     LLVMSetVolatile(v, false);
     if (!is_whole) freeze(builder, v);
@@ -229,18 +299,20 @@ static void relax_in_block(LLVMBuilderRef builder, LLVMBasicBlockRef block, stru
 }
 
 void lower_relax_loads(LLVMModuleRef llvm_module) {
-  struct marks m = {0};
-  struct value_set *sets[] = {&m.live, &m.whole, &m.anchored};
+  struct marks m = {.layout = LLVMGetModuleDataLayout(llvm_module)};
+  struct value_set *sets[] = {&m.live, &m.whole, &m.idle, &m.anchored, &m.seen};
   LLVMBuilderRef builder = LLVMCreateBuilderInContext(LLVMGetModuleContext(llvm_module));
-  for (int i = 0; i < 3; i++) set_grow(sets[i]);
+  for (int i = 0; i < 5; i++) value_set_grow(sets[i]);
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f; f = LLVMGetNextFunction(f)) {
     if (!has_guest_loads(f)) continue;
-    set_empty(&m.live);
-    set_empty(&m.whole);
+    value_set_empty(&m.live);
+    value_set_empty(&m.whole);
+    value_set_empty(&m.idle);
     mark_live(f, &m.live);
+    mark_idle(&m);
     mark_whole(&m.live, &m.whole);
     for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b)) relax_in_block(builder, b, &m);
   }
-  for (int i = 0; i < 3; i++) set_free(sets[i]);
+  for (int i = 0; i < 5; i++) value_set_free(sets[i]);
   LLVMDisposeBuilder(builder);
 }

@@ -155,6 +155,7 @@ LLVMMemoryBufferRef pipeline_emit(struct pipeline *p, LLVMCodeGenFileType type, 
   double start = pipeline_clock();
   LLVMMemoryBufferRef buffer = NULL;
   char *message = NULL;
+  if (p->opt_level > 0) lower_pin_loads(p->module); /* without, the code generator does as it is told */
   soften_tail_calls(p->module);
   widen_canonicalize(p->module);
   if (LLVMTargetMachineEmitToMemoryBuffer(p->machine, p->module, type, &message, &buffer)) {

@@ -1,0 +1,114 @@
+/* Loads that the code generator may not touch.
+ *
+ * A guest load must trap when it is out of bounds, whatever happens to its value, and LLVM's code generator breaks that even for volatile
+ * loads. It makes a branch of a conditional move and loads in one arm only. With AVX-512 it folds a load into an instruction under a mask, which
+ * reads, and faults, only where the mask is set. It sinks a load into the only successor that uses it. And it narrows vectors.
+ *
+ * So this runs last, on what it will see. A load is *firm* if an instruction of its own block needs the value as it is: through
+ * arithmetic, to a store, a call, a return, the block's branch or the address of another access. Selects need only their condition, and an `and` may
+ * be one in disguise. Every other load is pinned: its value goes through an empty piece of inline assembly, which costs no
+ * instruction, but wants it in a register where the load stands. Where no register holds such a value, its last byte is read, too. */
+#include "frontend/lower.h"
+#include "frontend/lower_values.h"
+
+#include <llvm-c/Target.h>
+
+struct pin {
+  LLVMContextRef context;
+  LLVMBuilderRef builder;
+  LLVMTypeRef i8, i64;
+  LLVMTargetDataRef layout;
+  struct value_set firm; /* of the block at hand: what an effect needs */
+};
+
+static bool is_effect(LLVMValueRef v) {
+  switch (LLVMGetInstructionOpcode(v)) {
+  case LLVMStore:
+  case LLVMRet:
+  case LLVMBr:
+  case LLVMSwitch: return true;
+  case LLVMLoad: return value_is_guest_load(v); /* firm or pinned, so its address is needed */
+  case LLVMCall: {
+    LLVMValueRef callee = LLVMGetCalledValue(v);
+    return !LLVMIsAFunction(callee) || LLVMGetIntrinsicID(callee) == 0;
+  }
+  default: return false;
+  }
+}
+
+/* `v`'s users in its own block are in `p->firm` already. A phi of the block itself takes the value round a loop. */
+static bool is_firm(const struct pin *p, LLVMValueRef v) {
+  LLVMBasicBlockRef block = LLVMGetInstructionParent(v);
+  for (LLVMUseRef use = LLVMGetFirstUse(v); use; use = LLVMGetNextUse(use)) {
+    LLVMValueRef user = LLVMGetUser(use);
+    if (!LLVMIsAInstruction(user) || LLVMGetInstructionParent(user) != block) continue;
+    if (LLVMIsAPHINode(user) || (value_set_has(&p->firm, user) && value_needs(user, v))) return true;
+  }
+  return false;
+}
+
+/* Whether inline assembly can hold such a value in one register, and of which kind. */
+static const char *constraint_of(const struct pin *p, LLVMTypeRef type) {
+  unsigned long long bits = LLVMSizeOfTypeInBits(p->layout, type);
+  switch (LLVMGetTypeKind(type)) {
+  case LLVMIntegerTypeKind: return bits == 8 || bits == 16 || bits == 32 || bits == 64 ? "=r,0" : NULL;
+  case LLVMFloatTypeKind:
+  case LLVMDoubleTypeKind: return "=x,0";
+  case LLVMVectorTypeKind: return bits == 128 && !value_is_boolean(type) ? "=x,0" : NULL;
+  default: return NULL;
+  }
+}
+
+static LLVMValueRef opaque(struct pin *p, LLVMValueRef v, const char *constraint) {
+  LLVMTypeRef type = LLVMTypeOf(v), asm_type = LLVMFunctionType(type, &type, 1, false);
+  LLVMValueRef code = LLVMGetInlineAsm(asm_type, "", 0, constraint, 4, true, false, LLVMInlineAsmDialectATT, false);
+  return LLVMBuildCall2(p->builder, asm_type, code, &v, 1, "");
+}
+
+/* Reads the last byte of what `load` reads, in front of it. */
+static void touch(struct pin *p, LLVMValueRef load) {
+  unsigned long long size = LLVMStoreSizeOfType(p->layout, LLVMTypeOf(load));
+  LLVMValueRef at = LLVMConstInt(p->i64, size - 1, false);
+  LLVMPositionBuilderBefore(p->builder, load);
+  LLVMValueRef v =
+      LLVMBuildLoad2(p->builder, p->i8, LLVMBuildGEP2(p->builder, p->i8, LLVMGetOperand(load, 0), &at, 1, ""), "");
+  LLVMSetAlignment(v, 1);
+  LLVMSetVolatile(v, true);
+  opaque(p, v, "=r,0");
+}
+
+static void pin_load(struct pin *p, LLVMValueRef load) {
+  const char *constraint = constraint_of(p, LLVMTypeOf(load));
+  if (!constraint) {
+    touch(p, load);
+    return;
+  }
+  LLVMPositionBuilderBefore(p->builder, LLVMGetNextInstruction(load));
+  LLVMValueRef pinned = opaque(p, load, constraint);
+  LLVMReplaceAllUsesWith(load, pinned);
+  LLVMSetOperand(pinned, 0, load);
+}
+
+static void pin_in_block(struct pin *p, LLVMBasicBlockRef block) {
+  value_set_empty(&p->firm);
+  for (LLVMValueRef v = LLVMGetLastInstruction(block), before; v; v = before) {
+    before = LLVMGetPreviousInstruction(v);
+    bool firm = is_firm(p, v);
+    if (firm || is_effect(v)) value_set_add(&p->firm, v);
+    if (!firm && value_is_guest_load(v)) pin_load(p, v);
+  }
+}
+
+void lower_pin_loads(LLVMModuleRef module) {
+  LLVMContextRef context = LLVMGetModuleContext(module);
+  struct pin p = {.context = context,
+                  .builder = LLVMCreateBuilderInContext(context),
+                  .i8 = LLVMInt8TypeInContext(context),
+                  .i64 = LLVMInt64TypeInContext(context),
+                  .layout = LLVMGetModuleDataLayout(module)};
+  value_set_grow(&p.firm);
+  for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f))
+    for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b)) pin_in_block(&p, b);
+  value_set_free(&p.firm);
+  LLVMDisposeBuilder(p.builder);
+}

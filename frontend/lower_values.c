@@ -1,0 +1,71 @@
+#include "frontend/lower_values.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+static size_t slot_of(const struct value_set *s, LLVMValueRef v) {
+  size_t i = ((uintptr_t)v >> 4) * 0x9e3779b97f4a7c15ull >> 20 & (s->capacity - 1);
+  while (s->slots[i] && s->slots[i] != v) i = (i + 1) & (s->capacity - 1);
+  return i;
+}
+
+void value_set_grow(struct value_set *s) {
+  s->capacity = s->capacity ? s->capacity * 2 : 1024;
+  free(s->slots);
+  s->slots = calloc(s->capacity, sizeof *s->slots);
+  s->list = realloc(s->list, s->capacity / 2 * sizeof *s->list);
+  if (!s->slots || !s->list) abort();
+  for (size_t i = 0; i < s->n; i++) s->slots[slot_of(s, s->list[i])] = s->list[i];
+}
+
+void value_set_add(struct value_set *s, LLVMValueRef v) {
+  if (!LLVMIsAInstruction(v)) return;
+  if (s->n >= s->capacity / 2) value_set_grow(s);
+  size_t i = slot_of(s, v);
+  if (s->slots[i]) return;
+  s->slots[i] = v;
+  s->list[s->n++] = v;
+}
+
+bool value_set_has(const struct value_set *s, LLVMValueRef v) { return s->slots[slot_of(s, v)] != NULL; }
+
+void value_set_empty(struct value_set *s) {
+  if (s->n > s->capacity / 8) {
+    memset(s->slots, 0, s->capacity * sizeof *s->slots);
+  } else {
+    for (size_t i = s->n; i-- > 0;) s->slots[slot_of(s, s->list[i])] = NULL;
+  }
+  s->n = s->at = 0;
+}
+
+void value_set_free(struct value_set *s) {
+  free(s->slots);
+  free(s->list);
+}
+
+bool value_is_guest_load(LLVMValueRef v) { return LLVMIsALoadInst(v) && LLVMGetAlignment(v) == 1; }
+
+bool value_is_boolean(LLVMTypeRef type) {
+  if (LLVMGetTypeKind(type) == LLVMVectorTypeKind) type = LLVMGetElementType(type);
+  return LLVMGetTypeKind(type) == LLVMIntegerTypeKind && LLVMGetIntTypeWidth(type) == 1;
+}
+
+/* All bits or none, or all bits but one or none: what a select may be made of. */
+static bool is_mask(LLVMValueRef v) {
+  while (LLVMIsABitCastInst(v) || LLVMIsAFreezeInst(v)) v = LLVMGetOperand(v, 0);
+  return (LLVMIsASExtInst(v) || LLVMIsAZExtInst(v)) && value_is_boolean(LLVMTypeOf(LLVMGetOperand(v, 0)));
+}
+
+bool value_needs(LLVMValueRef user, LLVMValueRef v) {
+  switch (LLVMGetInstructionOpcode(user)) {
+  case LLVMSelect: return LLVMGetOperand(user, 0) == v;
+  case LLVMAnd: return LLVMIsConstant(LLVMGetOperand(user, 1));
+  case LLVMMul:
+  case LLVMOr: return !is_mask(LLVMGetOperand(user, 0)) && !is_mask(LLVMGetOperand(user, 1));
+  case LLVMExtractElement:
+  case LLVMInsertElement:
+  case LLVMShuffleVector: return LLVMGetTypeKind(LLVMTypeOf(v)) != LLVMVectorTypeKind;
+  default: return true;
+  }
+}

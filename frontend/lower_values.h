@@ -1,0 +1,30 @@
+/* What passes over IR ask of its values. */
+#ifndef FRONTEND_LOWER_VALUES_H
+#define FRONTEND_LOWER_VALUES_H
+
+#include <llvm-c/Core.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* An open-addressing set of instructions that also is a worklist. All zero is an empty set; it has no room before value_set_grow. */
+struct value_set {
+  LLVMValueRef *slots, *list;
+  size_t capacity, n, at;
+};
+
+void value_set_grow(struct value_set *s);
+/* What is not an instruction is left out. */
+void value_set_add(struct value_set *s, LLVMValueRef v);
+bool value_set_has(const struct value_set *s, LLVMValueRef v);
+/* In time that follows what is in it, not how large it once was. */
+void value_set_empty(struct value_set *s);
+void value_set_free(struct value_set *s);
+
+bool value_is_guest_load(LLVMValueRef v);
+/* i1, or a vector of them. */
+bool value_is_boolean(LLVMTypeRef type);
+/* Whether `user`, if something needs it in full, needs its operand `v` so. Selects do not, nor what LLVM may make one of. */
+bool value_needs(LLVMValueRef user, LLVMValueRef v);
+
+#endif

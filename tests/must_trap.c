@@ -1,0 +1,586 @@
+/* must_trap: random functions around loads that may be out of bounds, in every tier, level and CPU level.
+ *
+ *   must_trap [--seed N] [--count N] [--seconds N] [--keep DIR]
+ *
+ * A load out of bounds traps, whatever happens to the value: selected, masked, compared, dropped, stored and overwritten, passed
+ * on behind a host call, used by one arm only, or by the last round of a loop. LLVM thinks otherwise of plain loads. So every function must
+ * end in compiled code as it does in the precise tier: same trap or same result, gas and memory, and the same host calls before.
+ * A case is one module; --keep writes those that differ. Exit code: 0 when all agree.
+ */
+#include "base/buffer.h"
+#include "gasworks.h"
+#include "runtime/cpu.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { N_FUNCS = 8, N_CALLS = 5, MAX_LOG = 64, MEMORY_BYTES = 65536, DATA_BYTES = 4096, LOOP_DEPTH = 2, GAS_LIMIT = 1000000 };
+
+/* --- random numbers ------------------------------------------------------------------------------------------------- */
+
+static uint64_t random_state;
+
+static uint64_t next_random(void) { /* splitmix64 */
+  uint64_t z = (random_state += 0x9e3779b97f4a7c15ull);
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+  z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+  return z ^ z >> 31;
+}
+
+static uint32_t below(uint32_t n) { return (uint32_t)(next_random() % n); }
+static bool one_in(uint32_t n) { return below(n) == 0; }
+
+/* --- bytes ---------------------------------------------------------------------------------------------------------- */
+
+static struct buffer *out; /* the function body or section being written */
+
+static void byte(unsigned b) { buffer_append(out, &(uint8_t){(uint8_t)b}, 1); }
+
+static void unsigned_leb(uint64_t v) {
+  for (; v > 127; v >>= 7) byte((unsigned)(v & 127) | 128);
+  byte((unsigned)v);
+}
+
+static void signed_leb(int64_t v) {
+  for (; v < -64 || v > 63; v >>= 7) byte((unsigned)(v & 127) | 128);
+  byte((unsigned)(v & 127));
+}
+
+static void simd(unsigned op) {
+  byte(0xfd);
+  unsigned_leb(op);
+}
+
+/* --- expressions ---------------------------------------------------------------------------------------------------- */
+
+enum type { I32, I64, F32, F64, V128, N_TYPES };
+
+/* Parameters and locals of every function. */
+enum { P, Q, C, X, FIRST_LOCAL, PER_TYPE = 2, COUNTER = FIRST_LOCAL + PER_TYPE * N_TYPES };
+static uint32_t n_loops; /* around this place */
+
+static void expression(enum type type, int depth);
+
+static void get(uint32_t local) {
+  byte(0x20);
+  unsigned_leb(local);
+}
+
+static void i32_const(int32_t v) {
+  byte(0x41);
+  signed_leb(v);
+}
+
+static uint32_t local_of(enum type type) { return FIRST_LOCAL + type * PER_TYPE + below(PER_TYPE); }
+
+/* An address: one of the parameters, which may be out of bounds, or a place within the data; in loops, moving. */
+static void address(void) {
+  uint32_t kind = below(8);
+  if (kind < 3)
+    get(P);
+  else if (kind < 4)
+    get(Q);
+  else
+    i32_const((int32_t)below(DATA_BYTES / 16) * 8);
+  if (n_loops && !one_in(4)) {
+    get(COUNTER + below(n_loops));
+    i32_const((int32_t)below(5));
+    byte(0x74); /* i32.shl */
+    byte(0x6a);
+  } else if (one_in(12)) { /* an address that was read */
+    address();
+    byte(0x2d), byte(0), byte(0);
+    byte(0x6a);
+  }
+}
+
+static void memarg(void) {
+  static const uint16_t offsets[] = {0, 0, 0, 4, 8, 16, 64, 4096};
+  byte(0);
+  unsigned_leb(offsets[below(8)]);
+}
+
+static void load(enum type type) {
+  static const uint8_t i32_loads[] = {0x28, 0x28, 0x28, 0x2c, 0x2d, 0x2e, 0x2f};
+  static const uint8_t i64_loads[] = {0x29, 0x29, 0x29, 0x30, 0x31, 0x32, 0x33, 0x34, 0x35};
+  static const uint8_t vector_loads[] = {0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0x5c, 0x5d};
+  address();
+  switch (type) {
+  case I32: byte(i32_loads[below(sizeof i32_loads)]); break;
+  case I64: byte(i64_loads[below(sizeof i64_loads)]); break;
+  case F32: byte(0x2a); break;
+  case F64: byte(0x2b); break;
+  default: simd(vector_loads[below(sizeof vector_loads)]); break;
+  }
+  memarg();
+}
+
+static void constant(enum type type) {
+  static const int8_t numbers[] = {0, 0, 1, -1, 2, 7, 31, -64};
+  int8_t v = numbers[below(8)];
+  float f = v;
+  double d = v;
+  switch (type) {
+  case I32: i32_const(v); break;
+  case I64: byte(0x42), signed_leb(v); break;
+  case F32: byte(0x43), buffer_append(out, &f, sizeof f); break;
+  case F64: byte(0x44), buffer_append(out, &d, sizeof d); break;
+  default:
+    simd(12);
+    for (int i = 0; i < 16; i++) byte(one_in(2) ? 0 : 255);
+  }
+}
+
+static void comparison(int depth) {
+  static const struct {
+    uint8_t type, first, n;
+  } rows[] = {{I32, 0x46, 10}, {I64, 0x51, 10}, {F32, 0x5b, 6}, {F64, 0x61, 6}};
+  uint32_t i = below(5);
+  if (i == 4) {
+    expression(I32, depth);
+    byte(0x45); /* i32.eqz */
+    return;
+  }
+  expression(rows[i].type, depth);
+  expression(rows[i].type, depth);
+  byte(rows[i].first + below(rows[i].n));
+}
+
+static void condition(int depth) {
+  if (one_in(2))
+    get(C);
+  else
+    comparison(depth);
+}
+
+/* All bits or none of `type`, by a condition. */
+static void mask(enum type type, int depth) {
+  if (type == V128) {
+    static const uint8_t compare[] = {0x23, 0x2d, 0x37, 0x39, 0x3b, 0x41, 0x43, 0x47, 0x49, 0xd6, 0xd8};
+    expression(V128, depth);
+    expression(V128, depth);
+    simd(compare[below(sizeof compare)]);
+    return;
+  }
+  constant(type == I32 ? I32 : I64);
+  if (type == I64) {
+    condition(depth);
+    byte(0xad); /* i64.extend_i32_u */
+    byte(0x7d);
+  } else {
+    condition(depth);
+    byte(0x6b);
+  }
+}
+
+static void binary(enum type type, int depth) {
+  static const uint8_t i32_ops[] = {0x6a, 0x6b, 0x6c, 0x71, 0x72, 0x73, 0x74, 0x76}, f32_ops[] = {0x92, 0x96, 0x97, 0x98};
+  static const uint8_t vector_ops[] = {0x6e, 0x8e, 0xae, 0xb1, 0xce, 0xd1, 0x4e, 0x4f, 0x50, 0x51, 0x76, 0xb6, 0xb7, 0xe4, 0xf0};
+  expression(type, depth);
+  if (type != F32 && type != F64 && one_in(3)) {
+    mask(type, depth);
+    type == V128 ? simd(0x4e) : byte(type == I32 ? 0x71 : 0x83); /* and */
+    return;
+  }
+  expression(type, depth);
+  switch (type) {
+  case I32: byte(i32_ops[below(sizeof i32_ops)]); break;
+  case I64: byte(i32_ops[below(sizeof i32_ops)] + 0x12); break;
+  case F32: byte(f32_ops[below(sizeof f32_ops)]); break;
+  case F64: byte(f32_ops[below(sizeof f32_ops)] + 0x0e); break;
+  default: simd(vector_ops[below(sizeof vector_ops)]); break;
+  }
+}
+
+static void choice(enum type type, int depth) {
+  expression(type, depth);
+  expression(type, depth);
+  if (type == V128 && one_in(2)) {
+    mask(V128, depth);
+    simd(0x52); /* bitselect */
+    return;
+  }
+  condition(depth);
+  byte(0x1b);
+}
+
+static void converted(enum type type, int depth) {
+  static const uint8_t splats[] = {0x0f, 0x10, 0x11}, lanes[][2] = {{0x15, 16}, {0x16, 16}, {0x18, 8}, {0x1b, 4}};
+  uint32_t i = below(4);
+  switch (type) {
+  case I32:
+    if (one_in(2)) {
+      expression(I64, depth), byte(0xa7);
+    } else if (one_in(2)) {
+      expression(V128, depth), simd(one_in(2) ? 0x53 : 0xa4);
+    } else {
+      expression(V128, depth), simd(lanes[i][0]), byte(below(lanes[i][1]));
+    }
+    break;
+  case I64: expression(I32, depth), byte(one_in(2) ? 0xac : 0xad); break;
+  case F32: expression(I32, depth), byte(0xb2); break;
+  case F64: expression(F32, depth), byte(0xbb); break;
+  default:
+    if (one_in(2)) {
+      expression(I32, depth), simd(splats[below(3)]);
+    } else {
+      expression(V128, depth), expression(V128, depth), simd(13);
+      for (int lane = 0; lane < 16; lane++) byte(below(32));
+    }
+  }
+}
+
+static void expression(enum type type, int depth) {
+  uint32_t kind = depth <= 0 ? below(6) : 3 + below(11);
+  if (kind < 2)
+    get(type == I32 && one_in(3) ? below(3) : local_of(type));
+  else if (kind == 2)
+    constant(type);
+  else if (kind < 6)
+    load(type);
+  else if (kind == 6)
+    get(local_of(type));
+  else if (kind < 9)
+    choice(type, depth - 1);
+  else if (kind < 12)
+    binary(type, depth - 1);
+  else if (kind == 12 && type == I32)
+    comparison(depth - 1);
+  else
+    converted(type, depth - 1);
+}
+
+/* --- statements ----------------------------------------------------------------------------------------------------- */
+
+static void statements(int n, int depth);
+
+static void set_local(void) {
+  enum type type = below(N_TYPES);
+  expression(type, (int)below(3));
+  byte(0x21);
+  unsigned_leb(local_of(type));
+}
+
+static void store(void) {
+  static const uint8_t ops[][5] = {{0x36, 0x36, 0x36, 0x3a, 0x3b}, {0x37, 0x37, 0x3c, 0x3d, 0x3e}, {0x38, 0x38, 0x38, 0x38, 0x38},
+                                   {0x39, 0x39, 0x39, 0x39, 0x39}};
+  enum type type = below(N_TYPES);
+  address();
+  expression(type, (int)below(3));
+  type == V128 ? simd(0x0b) : byte(ops[type][below(5)]);
+  memarg();
+}
+
+static void set_global(void) {
+  enum type type = below(N_TYPES);
+  expression(type, (int)below(2));
+  byte(0x24);
+  unsigned_leb(type);
+}
+
+static void call_host(void) {
+  expression(I64, (int)below(2));
+  byte(0x10), byte(0);
+}
+
+static void if_else(int depth) {
+  condition(1);
+  byte(0x04), byte(0x40);
+  statements(1 + (int)below(2), depth - 1);
+  if (one_in(6)) constant(I64), byte(0x0f); /* return */
+  if (one_in(2)) {
+    byte(0x05);
+    statements(1 + (int)below(2), depth - 1);
+  }
+  byte(0x0b);
+}
+
+/* for (i = 0; i < n; i++), with the test at the end, of a constant or a parameter's low bits. */
+static void counted_loop(int depth) {
+  uint32_t counter = COUNTER + n_loops;
+  i32_const(0), byte(0x21), unsigned_leb(counter);
+  byte(0x03), byte(0x40);
+  n_loops++;
+  statements(1 + (int)below(3), depth - 1);
+  n_loops--;
+  get(counter), i32_const(1), byte(0x6a), byte(0x22), unsigned_leb(counter);
+  if (one_in(2)) {
+    i32_const(1 + (int32_t)below(40));
+  } else {
+    get(C), i32_const(63), byte(0x71);
+  }
+  byte(0x49); /* i32.lt_u */
+  byte(0x0d), byte(0);
+  byte(0x0b);
+}
+
+static void statements(int n, int depth) {
+  for (int i = 0; i < n; i++) {
+    uint32_t kind = below(12);
+    if (kind < 4)
+      set_local();
+    else if (kind < 7)
+      store();
+    else if (kind == 7)
+      set_global();
+    else if (kind == 8 && one_in(2))
+      call_host();
+    else if (kind == 9)
+      expression(below(N_TYPES), 1), byte(0x1a); /* drop */
+    else if (kind == 10 && depth > 0)
+      if_else(depth);
+    else if (depth > 0 && n_loops < LOOP_DEPTH)
+      counted_loop(depth);
+  }
+}
+
+/* --- modules -------------------------------------------------------------------------------------------------------- */
+
+static void add_sized(struct buffer *to, const struct buffer *content) {
+  out = to;
+  unsigned_leb(content->size);
+  buffer_append(to, content->bytes, content->size);
+}
+
+static void section(struct buffer *module, unsigned id, struct buffer *content) {
+  out = module;
+  byte(id);
+  add_sized(module, content);
+  content->size = 0;
+}
+
+static void function(struct buffer *code) {
+  struct buffer body = {0};
+  static const uint8_t types[] = {0x7f, 0x7e, 0x7d, 0x7c, 0x7b};
+  out = &body;
+  byte(N_TYPES + 1);
+  for (int t = 0; t < N_TYPES; t++) byte(PER_TYPE), byte(types[t]);
+  byte(LOOP_DEPTH), byte(0x7f);
+  n_loops = 0;
+  statements(2 + (int)below(5), 2);
+  one_in(3) ? constant(I64) : expression(I64, (int)below(3));
+  byte(0x0b);
+  add_sized(code, &body);
+  buffer_clear(&body);
+}
+
+static void make_module(struct buffer *module) {
+  static const uint8_t head[] = {0, 'a', 's', 'm', 1, 0, 0, 0};
+  static const uint8_t types[] = {2, 0x60, 4, 0x7f, 0x7f, 0x7f, 0x7e, 1, 0x7e, 0x60, 1, 0x7e, 0};
+  static const uint8_t imports[] = {1, 1, 'h', 1, 'h', 0, 1};
+  static const uint8_t memories[] = {1, 1, 1, 1};
+  static const uint8_t globals[] = {5,    0x7f, 1,    0x41, 0, 0x0b, 0x7e, 1,    0x42, 0,    0x0b, 0x7d, 1, 0x43, 0, 0, 0, 0,
+                                    0x0b, 0x7c, 1,    0x44, 0, 0,    0,    0,    0,    0,    0,    0,    0x0b, 0x7b, 1, 0xfd, 12,
+                                    0,    0,    0,    0,    0, 0,    0,    0,    0,    0,    0,    0,    0, 0,    0, 0, 0x0b};
+  struct buffer s = {0};
+  module->size = 0;
+  buffer_append(module, head, sizeof head);
+  buffer_append(&s, types, sizeof types), section(module, 1, &s);
+  buffer_append(&s, imports, sizeof imports), section(module, 2, &s);
+  out = &s, byte(N_FUNCS);
+  for (int i = 0; i < N_FUNCS; i++) byte(0);
+  section(module, 3, &s);
+  buffer_append(&s, memories, sizeof memories), section(module, 5, &s);
+  buffer_append(&s, globals, sizeof globals), section(module, 6, &s);
+  out = &s, byte(N_FUNCS);
+  for (int i = 0; i < N_FUNCS; i++) byte(1), byte((unsigned)('a' + i)), byte(0), byte((unsigned)(1 + i));
+  section(module, 7, &s);
+  out = &s, byte(N_FUNCS);
+  for (int i = 0; i < N_FUNCS; i++) function(&s);
+  section(module, 10, &s);
+  out = &s, byte(1), byte(0), i32_const(0), byte(0x0b), unsigned_leb(DATA_BYTES);
+  for (int i = 0; i < DATA_BYTES; i++) byte(below(0x60)); /* as floats these are neither NaN nor infinite */
+  section(module, 11, &s);
+  buffer_clear(&s);
+}
+
+/* --- running -------------------------------------------------------------------------------------------------------- */
+
+struct outcome {
+  enum gw_trap trap; /* GW_TRAP_NONE: a result */
+  uint64_t result, gas, memory;
+  uint64_t log[MAX_LOG];
+  uint32_t n_log;
+};
+
+static enum gw_trap host_log(struct gw_instance *caller, void *env, union gw_value *values) {
+  struct outcome *o = gw_store_user(gw_instance_store(caller));
+  (void)env;
+  if (o->n_log < MAX_LOG) o->log[o->n_log] = values[0].u64;
+  o->n_log++;
+  return GW_TRAP_NONE;
+}
+
+static bool resolve(void *env, const struct gw_import *import, struct gw_extern *to) {
+  static const struct gw_host_func row = {"h", "h", "_I", host_log};
+  (void)env, (void)import;
+  *to = (struct gw_extern){.kind = GW_EXTERN_HOST_FUNC, .of.host.func = &row};
+  return true;
+}
+
+static void die(const char *what, const struct gw_error *err) {
+  fprintf(stderr, "must_trap: %s: %s\n", what, err->message);
+  exit(2);
+}
+
+static uint64_t digest(struct gw_instance *instance) {
+  const uint8_t *bytes = gw_instance_memory(instance, 0, MEMORY_BYTES);
+  uint64_t hash = 0, word;
+  for (size_t i = 0; i < MEMORY_BYTES; i += 8) memcpy(&word, bytes + i, 8), hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
+  return hash;
+}
+
+static void call(struct gw_store *store, struct gw_instance *instance, int func, const union gw_value *args, struct outcome *o) {
+  struct gw_error err = {0};
+  union gw_value values[4];
+  memcpy(values, args, sizeof values);
+  *o = (struct outcome){0};
+  gw_store_set_user(store, o);
+  if (!gw_call_export(instance, (char[]){(char)('a' + func), 0}, values, 4, &err)) {
+    if (err.code != GW_ERROR_TRAP) die("call", &err);
+    o->trap = err.trap;
+  } else {
+    o->result = values[0].u64;
+    o->gas = gw_store_gas_used(store);
+    o->memory = digest(instance);
+  }
+  err = (struct gw_error){0};
+  if (!gw_instance_reset(instance, &err)) die("reset", &err);
+}
+
+static bool same(const struct outcome *a, const struct outcome *b) {
+  uint32_t n = a->n_log < MAX_LOG ? a->n_log : MAX_LOG;
+  return a->trap == b->trap && a->result == b->result && a->gas == b->gas && a->memory == b->memory && a->n_log == b->n_log &&
+         memcmp(a->log, b->log, n * sizeof *a->log) == 0;
+}
+
+/* --- cases ---------------------------------------------------------------------------------------------------------- */
+
+struct config {
+  const char *name, *cpu; /* cpu: an artifact for it; NULL: this machine's, compiled here */
+  enum gw_tier tier;
+  uint32_t opt_level;
+  struct gw_engine *engine;
+};
+
+static struct config configs[] = {
+    {"precise", NULL, GW_TIER_PRECISE, 0, NULL}, {"-O0", NULL, GW_TIER_FAST, 0, NULL}, {"-O1", NULL, GW_TIER_FAST, 1, NULL},
+    {"-O2", NULL, GW_TIER_FAST, 2, NULL},        {"-O3", NULL, GW_TIER_FAST, 3, NULL},
+    {"-O2 x86-64-v2", "x86-64-v2", GW_TIER_FAST, 2, NULL}, {"-O2 x86-64-v3", "x86-64-v3", GW_TIER_FAST, 2, NULL},
+    {"-O2 x86-64-v4", "x86-64-v4", GW_TIER_FAST, 2, NULL},
+};
+enum { N_CONFIGS = sizeof configs / sizeof *configs };
+
+static union gw_value arguments[N_FUNCS][N_CALLS][4];
+static struct outcome expected[N_FUNCS][N_CALLS];
+
+static void make_arguments(void) {
+  for (int f = 0; f < N_FUNCS; f++)
+    for (int i = 0; i < N_CALLS; i++) {
+      int32_t edges[] = {MEMORY_BYTES - 1, MEMORY_BYTES - (int32_t)below(200), 70000, -1, -(int32_t)below(70000)};
+      union gw_value *v = arguments[f][i];
+      memset(v, 0, 4 * sizeof *v);
+      for (int k = 0; k < 2; k++) v[k].i32 = one_in(2) ? (int32_t)below(DATA_BYTES) : edges[below(5)];
+      v[2].i32 = one_in(2) ? (int32_t)below(2) : (int32_t)next_random();
+      v[3].u64 = next_random();
+    }
+}
+
+/* The module as this configuration runs it. */
+static struct gw_module *open_module(const struct config *c, const struct buffer *bytes) {
+  struct gw_error err = {0};
+  struct gw_module *m = gw_module_create(c->engine, bytes->bytes, bytes->size, &err);
+  if (!m) die("a module that is not valid", &err);
+  if (!c->cpu) return m;
+  size_t size;
+  void *artifact = gw_module_make_artifact(m, c->cpu, &size, &err);
+  if (!artifact) die("compiling", &err);
+  char path[] = "/tmp/must_trap.XXXXXX";
+  int fd = mkstemp(path);
+  if (fd < 0 || write(fd, artifact, size) != (ssize_t)size) die("writing an artifact", &err);
+  close(fd);
+  free(artifact);
+  gw_module_release(m);
+  m = gw_module_open_artifact(c->engine, path, &err);
+  if (!m) die("opening an artifact", &err);
+  unlink(path);
+  return m;
+}
+
+static void print_outcome(const char *name, const struct outcome *o) {
+  printf("  %-14s %s, result %" PRIx64 ", gas %" PRIu64 ", memory %" PRIx64 ", %" PRIu32 " host calls\n", name,
+         o->trap ? gw_trap_message(o->trap) : "returns", o->result, o->gas, o->memory, o->n_log);
+}
+
+/* How many calls differ from the precise tier's. */
+static int run_config(const struct config *c, const struct buffer *bytes, uint64_t seed) {
+  struct gw_error err = {0};
+  int n_different = 0;
+  struct gw_module *m = open_module(c, bytes);
+  struct gw_store_options options = {.tier = c->tier, .gas_limit = GAS_LIMIT};
+  struct gw_store *store = gw_store_create(c->engine, &options, &err);
+  struct gw_instance *instance = store ? gw_instance_create(store, m, resolve, NULL, &err) : NULL;
+  if (!instance) die("instantiating", &err);
+  for (int f = 0; f < N_FUNCS; f++)
+    for (int i = 0; i < N_CALLS; i++) {
+      struct outcome o, *e = &expected[f][i];
+      const union gw_value *v = arguments[f][i];
+      call(store, instance, f, v, c->tier == GW_TIER_PRECISE ? e : &o);
+      if (c->tier == GW_TIER_PRECISE || same(e, &o)) continue;
+      if (!n_different++) {
+        printf("seed %" PRIu64 ", function %c, arguments %d %d %d %" PRId64 ":\n", seed, 'a' + f, v[0].i32, v[1].i32, v[2].i32, v[3].i64);
+        print_outcome("precise", e);
+        print_outcome(c->name, &o);
+      }
+    }
+  gw_store_destroy(store);
+  gw_module_release(m);
+  return n_different;
+}
+
+static void keep(const char *dir, uint64_t seed, const struct buffer *bytes) {
+  char path[512];
+  snprintf(path, sizeof path, "%s/%" PRIu64 ".wasm", dir, seed);
+  FILE *file = fopen(path, "wb");
+  if (file) fwrite(bytes->bytes, 1, bytes->size, file), fclose(file);
+}
+
+int main(int argc, char **argv) {
+  uint64_t seed = 1, count = UINT64_MAX, seconds = 0, n = 0, n_bad = 0, n_traps = 0;
+  const char *dir = NULL;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    if (!strcmp(argv[i], "--seed")) seed = strtoull(argv[i + 1], NULL, 10);
+    if (!strcmp(argv[i], "--count")) count = strtoull(argv[i + 1], NULL, 10);
+    if (!strcmp(argv[i], "--seconds")) seconds = strtoull(argv[i + 1], NULL, 10);
+    if (!strcmp(argv[i], "--keep")) dir = argv[i + 1];
+  }
+  if (!seconds && count == UINT64_MAX) seconds = 20;
+  struct buffer bytes = {0};
+  struct gw_error err = {0};
+  for (int c = 0; c < N_CONFIGS; c++) {
+    struct gw_engine_options options = {.gas = true, .opt_level = configs[c].opt_level, .threads = 1};
+    configs[c].engine = gw_engine_create(&options, &err);
+    if (!configs[c].engine) die("engine", &err);
+  }
+  time_t end = seconds ? time(NULL) + (time_t)seconds : 0;
+  for (; n < count && (!end || time(NULL) < end); n++, seed++) {
+    random_state = seed;
+    make_module(&bytes);
+    make_arguments();
+    int n_different = 0;
+    for (int c = 0; c < N_CONFIGS; c++)
+      if (!configs[c].cpu || cpu_runs(configs[c].cpu)) n_different += run_config(&configs[c], &bytes, seed);
+    for (int i = 0; i < N_FUNCS * N_CALLS; i++) n_traps += expected[i / N_CALLS][i % N_CALLS].trap != GW_TRAP_NONE;
+    n_bad += n_different != 0;
+    if (n_different && dir) keep(dir, seed, &bytes);
+  }
+  for (int c = 0; c < N_CONFIGS; c++) gw_engine_destroy(configs[c].engine);
+  buffer_clear(&bytes);
+  printf("%" PRIu64 " modules of %d functions, %" PRIu64 " of %" PRIu64 " calls trapped; %" PRIu64 " modules disagreed\n", n, N_FUNCS,
+         n_traps, n * N_FUNCS * N_CALLS, n_bad);
+  return n_bad != 0;
+}
