@@ -223,8 +223,8 @@ static bool is_anchored(LLVMValueRef v, struct marks *m) {
   for (LLVMUseRef use = LLVMGetFirstUse(v); use; use = LLVMGetNextUse(use)) {
     LLVMValueRef user = LLVMGetUser(use);
     if (LLVMGetInstructionOpcode(user) == LLVMPHI ? is_accumulator(m, user, v)
-        : value_is_guest_load(user)                     ? LLVMGetInstructionParent(user) == block
-                                                  : value_set_has(&m->anchored, user) && keeps_operands(user) && value_needs(user, v))
+        : value_is_guest_load(user)               ? LLVMGetInstructionParent(user) == block
+                                    : value_set_has(&m->anchored, user) && keeps_operands(user) && value_needs(user, v))
       return true;
   }
   return false;

@@ -1,13 +1,15 @@
 /* Loads that the code generator may not touch.
  *
- * A guest load must trap when it is out of bounds, whatever happens to its value, and LLVM's code generator breaks that even for volatile
- * loads. It makes a branch of a conditional move and loads in one arm only. With AVX-512 it folds a load into an instruction under a mask, which
- * reads, and faults, only where the mask is set. It sinks a load into the only successor that uses it. And it narrows vectors.
+ * A guest load must trap when it is out of bounds, whatever happens to its value, and LLVM's code generator breaks that even for
+ * volatile loads. It makes a branch of a conditional move and loads in one arm only. With AVX-512 it folds a load into an
+ * instruction under a mask, which reads, and faults, only where the mask is set. It sinks a load into the only successor that
+ * uses it. And it narrows vectors.
  *
  * So this runs last, on what it will see. A load is *firm* if an instruction of its own block needs the value as it is: through
- * arithmetic, to a store, a call, a return, the block's branch or the address of another access. Selects need only their condition, and an `and` may
- * be one in disguise. Every other load is pinned: its value goes through an empty piece of inline assembly, which costs no
- * instruction, but wants it in a register where the load stands. Where no register holds such a value, its last byte is read, too. */
+ * arithmetic, to a store, a call, a return, the block's branch or the address of another access. Selects need only their
+ * condition, and an `and` may be one in disguise. Every other load is pinned: its value goes through an empty piece of inline
+ * assembly, which costs no instruction, but wants it in a register where the load stands. Where no register holds such a value,
+ * its last byte is read, too. */
 #include "frontend/lower.h"
 #include "frontend/lower_values.h"
 
@@ -70,8 +72,7 @@ static void touch(struct pin *p, LLVMValueRef load) {
   unsigned long long size = LLVMStoreSizeOfType(p->layout, LLVMTypeOf(load));
   LLVMValueRef at = LLVMConstInt(p->i64, size - 1, false);
   LLVMPositionBuilderBefore(p->builder, load);
-  LLVMValueRef v =
-      LLVMBuildLoad2(p->builder, p->i8, LLVMBuildGEP2(p->builder, p->i8, LLVMGetOperand(load, 0), &at, 1, ""), "");
+  LLVMValueRef v = LLVMBuildLoad2(p->builder, p->i8, LLVMBuildGEP2(p->builder, p->i8, LLVMGetOperand(load, 0), &at, 1, ""), "");
   LLVMSetAlignment(v, 1);
   LLVMSetVolatile(v, true);
   opaque(p, v, "=r,0");

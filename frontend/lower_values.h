@@ -7,7 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* An open-addressing set of instructions that also is a worklist. All zero is an empty set; it has no room before value_set_grow. */
+/* An open-addressing set of instructions that also is a worklist. All zero is an empty set; it has no room before value_set_grow.
+ */
 struct value_set {
   LLVMValueRef *slots, *list;
   size_t capacity, n, at;

@@ -1,0 +1,153 @@
+/* Loads out of bounds that compiled code once did not notice, and their like: at every level, for every CPU level that runs here.
+ * Random ones: must_trap.c. */
+#include "runtime/cpu.h"
+#include "tests/wat.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+/* Each takes an address, a number and a condition; only a load at the address may trap. */
+#define FUNC(name, body) "(func (export \"" name "\") (param i32 i32 i32) (result i32) (local i32 i32 v128 f64)" body ")"
+#define P "(local.get 0)"
+#define Y "(local.get 1)"
+#define C "(local.get 2)"
+#define LOOP(body) /* eight rounds of local 3, over 8 bytes each; local 0 moves */ \
+  "(loop $l " body "(local.set 0 (i32.add " P " (i32.const 8)))"                   \
+  "  (br_if $l (i32.lt_u (local.tee 3 (i32.add (local.get 3) (i32.const 1))) (i32.const 8))))"
+#define VECTOR "(i32x4.splat " Y ")"
+#define ANY(vector) "(v128.any_true " vector ")"
+
+static const char text[] = "(module (memory 1 1) (global $g (mut i32) (i32.const 0))"
+    /* conditional moves become branches around the load */
+    FUNC("select", "(select (i32.load " P ") " Y " " C ")") FUNC("select other", "(select " Y " (i32.load8_u " P ") " C ")")
+        FUNC("select f64", "(f64.gt (select (f64.load " P ") (f64.const 1) " C ") (f64.const -1))")
+            FUNC("select f32", "(f32.gt (select (f32.load " P ") (f32.const 1) " C ") (f32.const -1))")
+                FUNC("mask", "(i32.and (i32.load " P ") (i32.sub (i32.const 0) (i32.ne " C " (i32.const 0))))")
+                    FUNC("product", "(i32.mul (i32.load " P ") (i32.ne " C " (i32.const 0)))")
+                        FUNC("sum in select", "(select (i32.add (i32.load " P ") " Y ") " Y " " C ")")
+    /* one arm only */
+    FUNC("arm", "(local.set 3 (i32.load " P ")) (if (result i32) " C " (then (local.get 3)) (else (i32.const 1)))")
+        FUNC("arm by compare", "(local.set 3 (i32.load " P "))"
+                               "(if (i32.lt_s " C " (i32.const 1)) (then (return (i32.const 1)))) (local.get 3)")
+    /* instructions under a mask */
+    FUNC("bitselect", ANY("(v128.bitselect (v128.load " P ") " VECTOR " (i32x4.gt_s (i32x4.splat " C ") " VECTOR "))"))
+        FUNC("vector mask", ANY("(v128.and (v128.load " P ") (f32x4.lt (f32x4.splat (f32.convert_i32_s " C ")) " VECTOR "))"))
+            FUNC("splat", ANY("(v128.and (v128.load32_splat " P ") (i32x4.gt_s (i32x4.splat " C ") " VECTOR "))"))
+                FUNC("extending", ANY("(v128.bitselect (v128.load8x8_u " P ") " VECTOR " (i16x8.gt_s (i16x8.splat " C ") " VECTOR
+                                      "))")) FUNC("vector select", ANY("(select (v128.load " P ") " VECTOR " " C ")"))
+    /* loops */
+    FUNC("last", LOOP("(local.set 4 (i32.load " P "))") "(local.get 4)") FUNC(
+        "loop select", LOOP("(local.set 4 (i32.add (local.get 4) (select (i32.load " P
+                            ") (i32.const 0) (i32.load (i32.const 64)))))") "(local.get 4)")
+        FUNC("loop store", LOOP("(i32.store (i32.shl (local.get 3) (i32.const 2))"
+                                "  (select (i32.load " P
+                                ") (i32.const 0) (i32.load offset=64 (i32.shl (local.get 3) (i32.const 2)))))") "(i32.const 1)")
+            FUNC("loop overwritten", LOOP("(i32.store (i32.const 16) (i32.load " P "))") "(i32.const 1)")
+                FUNC("loop greatest",
+                     LOOP("(local.set 6 (select (f64.load " P ") (local.get 6) (f64.gt (f64.load offset=8 (i32.const 0)) "
+                                                              "(local.get 6))))") "(f64.gt (local.get 6) (f64.const 1))")
+    /* stores that are dead */
+    FUNC("overwritten", "(i32.store (i32.const 0) (i32.load " P "))"
+                        "(if (i32.load8_u (i32.const 100)) (then (i32.store (i32.const 32) (i32.const 1))))"
+                        "(i32.store (i32.const 0) (i32.const 5)) (i32.const 1)")
+        FUNC("overwritten global", "(global.set $g (i32.load " P "))"
+                                   "(if (i32.load8_u (i32.const 100)) (then (i32.store (i32.const 32) (i32.const 1))))"
+                                   "(global.set $g (i32.const 5)) (i32.const 1)")
+            FUNC("overwritten by halves",
+                 "(i64.store (i32.const 256) (i64.load " P "))"
+                 "(i32.store (i32.const 256) (i32.const 0)) (i32.store (i32.const 260) (i32.const 0)) (i32.const 1)")
+                FUNC("put back", "(i32.store " P " (i32.load " P ")) (i32.const 1)") ")";
+
+static const char *const names[] = {"select",
+                                    "select other",
+                                    "select f64",
+                                    "select f32",
+                                    "mask",
+                                    "product",
+                                    "sum in select",
+                                    "arm",
+                                    "arm by compare",
+                                    "bitselect",
+                                    "vector mask",
+                                    "splat",
+                                    "extending",
+                                    "vector select",
+                                    "last",
+                                    "loop select",
+                                    "loop store",
+                                    "loop overwritten",
+                                    "loop greatest",
+                                    "overwritten",
+                                    "overwritten global",
+                                    "overwritten by halves",
+                                    "put back"};
+
+static void expect(struct gw_instance *instance, const char *what, const char *name, int32_t p, int32_t y, int32_t c,
+                   bool is_trap) {
+  struct gw_error err = {0};
+  union gw_value values[3] = {{.i32 = p}, {.i32 = y}, {.i32 = c}};
+  bool is_done = gw_call_export(instance, name, values, 3, &err);
+  if (is_done == is_trap || (!is_done && err.trap != GW_TRAP_MEMORY_OUT_OF_BOUNDS))
+    fail_msg("%s: %s(%d, %d, %d): %s", what, name, p, y, c, is_done ? "no trap" : err.message);
+}
+
+static void run(struct gw_engine *engine, struct gw_module *module, const char *what) {
+  struct gw_error err = {0};
+  struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){0}, &err);
+  struct gw_instance *instance = gw_instance_create(store, module, NULL, NULL, &err);
+  if (!instance) fail_msg("%s", err.message);
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    for (int32_t c = -1; c <= 1; c++)
+      for (int32_t y = -1; y <= 1; y++) {
+        expect(instance, what, names[i], 128, y, c, false);
+        expect(instance, what, names[i], 70000, y, c, true);
+        expect(instance, what, names[i], 65536, y, c, true);
+      }
+  gw_store_destroy(store);
+}
+
+/* The module as compiled for another CPU. */
+static struct gw_module *for_cpu(struct gw_engine *engine, struct gw_module *module, const char *cpu) {
+  struct gw_error err = {0};
+  size_t size;
+  char path[] = "/tmp/gasworks-lost-trap-XXXXXX";
+  void *artifact = gw_module_make_artifact(module, cpu, &size, &err);
+  int fd = mkstemp(path);
+  if (!artifact || !fd_write_all(fd, artifact, size)) fail_msg("%s", err.message);
+  close(fd);
+  free(artifact);
+  struct gw_module *made = gw_module_open_artifact(engine, path, &err);
+  if (!made) fail_msg("%s", err.message);
+  unlink(path);
+  return made;
+}
+
+static void test_levels(void **state) {
+  static const char *const cpus[] = {NULL, "x86-64-v2", "x86-64-v3", "x86-64-v4"};
+  (void)state;
+  for (uint32_t level = 0; level <= 3; level++)
+    for (int gas = 0; gas <= 1; gas++) {
+      struct gw_error err = {0};
+      struct gw_engine_options options = {.opt_level = level, .gas = gas, .verify = true};
+      struct gw_engine *engine = gw_engine_create(&options, &err);
+      struct gw_module *module = wat_module(engine, text);
+      for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++) {
+        if (cpus[i] && !cpu_runs(cpus[i])) continue;
+        struct gw_module *m = cpus[i] ? for_cpu(engine, module, cpus[i]) : gw_module_retain(module);
+        char what[64];
+        snprintf(what, sizeof what, "-O%u, gas %s, %s", level, gas ? "on" : "off", cpus[i] ? cpus[i] : "this CPU");
+        run(engine, m, what);
+        gw_module_release(m);
+      }
+      gw_module_release(module);
+      gw_engine_destroy(engine);
+    }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
