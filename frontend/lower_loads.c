@@ -3,13 +3,16 @@
  * A guest load must trap when it is out of bounds, even if nobody uses what it reads, and whichever way the code goes on after
  * it. But LLVM deletes a plain load that no effect depends on, and may sink one into the only branch that uses it. If every load
  * were volatile, nothing could be folded, hoisted or vectorised. So loads are born volatile, a first simplification folds what is
- * the same whatever they read (x ^ x), and then a load becomes plain if
+ * the same whatever they read (x ^ x), and then a load becomes plain if something in its own block needs its value:
  *
- *   - something with an effect (a store, a call, a result) depends on it, and
- *   - already in its own block: through instructions of that block, to an effect there or to a phi that the block leads to.
+ *   - a store to memory that no other store of the function may overwrite, a call, a result, or the address of another load,
+ *   - or a phi that takes it round a loop, to be a part of the next round's value.
  *
- * The loads left over are those that only decide branches, which LLVM drops when both ways do the same, and few others, because
- * producers put loads next to their uses.
+ * Between the two lie instructions of the block that need all of what they take. A select does not need its arms: LLVM makes
+ * branches of selects, and sinks into a branch what only it uses. For the same reason other phis do not count.
+ *
+ * The loads left over decide branches, or are selected; producers put most others next to their uses. What LLVM's code generator
+ * does with either kind of load is the business of lower_pin.c.
  *
  * LLVM also narrows a load of which only some bits or lanes matter, and then its other bytes would not trap. Where no use needs
  * the whole value, a `freeze` stands between: it costs nothing, can be vectorised, and nothing is narrowed through it. The code
@@ -29,6 +32,7 @@ struct marks {
   struct value_set idle;        /* stores that may be dead */
   struct value_set anchored;    /* of the block at hand */
   struct value_set seen;        /* of one question */
+  size_t steps_left;            /* for all questions about the function */
 };
 
 static bool is_intrinsic(LLVMValueRef call) {
@@ -156,31 +160,9 @@ static bool is_idle(LLVMTargetDataRef layout, const struct place *p) {
   return from.root == p->root && from.offset == p->offset;
 }
 
-static bool is_loop_of_one_block(LLVMBasicBlockRef block) {
-  LLVMValueRef last = LLVMGetBasicBlockTerminator(block);
-  for (unsigned i = 0; i < LLVMGetNumSuccessors(last); i++)
-    if (LLVMGetSuccessor(last, i) == block) return true;
-  return false;
-}
-
-enum { MOST_STEPS = 256 };
-
-/* Whether `v` depends on a phi of `block` (on `phi`, if that is not NULL), through instructions of the block. */
-static bool depends_on_phi(struct value_set *seen, LLVMValueRef v, LLVMBasicBlockRef block, LLVMValueRef phi) {
-  bool is_found = false;
-  value_set_empty(seen);
-  value_set_add(seen, v);
-  while (seen->at < seen->n && seen->n < MOST_STEPS && !is_found) {
-    LLVMValueRef at = seen->list[seen->at++];
-    if (LLVMGetInstructionParent(at) != block) continue;
-    is_found = LLVMIsAPHINode(at) && (!phi || at == phi);
-    int n = LLVMIsAPHINode(at) ? 0 : LLVMGetNumOperands(at);
-    for (int i = 0; i < n; i++) value_set_add(seen, LLVMGetOperand(at, (unsigned)i));
-  }
-  return is_found;
-}
-
-/* Adds to `idle` the stores that LLVM may find dead: what they write may be overwritten, or was there before. */
+/* Adds to `idle` the stores that LLVM may find dead: what they write may be overwritten, or was there before. Between two stores
+ * to one place that it could only learn to be one, a guest load keeps the first alive; but not a global's, which no guest load
+ * reads. */
 static void mark_idle(struct marks *m) {
   uint32_t n = 0, n_stores = 0;
   for (size_t i = 0; i < m->live.n; i++) n_stores += LLVMIsAStoreInst(m->live.list[i]) != NULL;
@@ -192,9 +174,7 @@ static void mark_idle(struct marks *m) {
     struct place *p = &places[n++];
     *p = place_of(m->layout, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
     p->store = store;
-    LLVMBasicBlockRef block = LLVMGetInstructionParent(store);
-    bool is_fixed = is_loop_of_one_block(block) && !depends_on_phi(&m->seen, LLVMGetOperand(store, 1), block, NULL);
-    if (is_fixed || is_idle(m->layout, p)) value_set_add(&m->idle, store);
+    if (LLVMGetAlignment(store) != 1 || is_idle(m->layout, p)) value_set_add(&m->idle, store);
   }
   qsort(places, n, sizeof *places, compare_places);
   for (uint32_t i = 1; i < n; i++) {
@@ -209,10 +189,39 @@ static void mark_idle(struct marks *m) {
 
 /* --- anchors --------------------------------------------------------------------------------------------------------- */
 
-/* Whether the phi takes `v` round a loop of one block to where the next value is made of it, like a sum. */
+enum { MOST_STEPS = 4096, MOST_STEPS_OF_FUNCTION = 1 << 20, MOST_BLOCKS = 16 };
+
+/* Whether control that is in `from` comes to `to` without a choice. */
+static bool leads_to(LLVMBasicBlockRef from, LLVMBasicBlockRef to) {
+  for (int i = 0; from != to; i++) {
+    LLVMValueRef last = LLVMGetBasicBlockTerminator(from);
+    if (i == MOST_BLOCKS || LLVMGetNumSuccessors(last) != 1) return false;
+    from = LLVMGetSuccessor(last, 0);
+  }
+  return true;
+}
+
+/* Whether `v` is made of `phi` without another phi between. */
+static bool depends_on(struct marks *m, LLVMValueRef v, LLVMValueRef phi) {
+  struct value_set *seen = &m->seen;
+  value_set_empty(seen);
+  value_set_add(seen, v);
+  while (seen->at < seen->n && seen->n < MOST_STEPS && m->steps_left) {
+    LLVMValueRef at = seen->list[seen->at++];
+    m->steps_left--;
+    if (at == phi) return true;
+    int n = LLVMIsAPHINode(at) ? 0 : LLVMGetNumOperands(at);
+    for (int i = 0; i < n; i++) value_set_add(seen, LLVMGetOperand(at, (unsigned)i));
+  }
+  return false;
+}
+
+/* Whether the phi takes `v` round a loop to where the next value is made of it, like a sum: then all rounds need it. */
 static bool is_accumulator(struct marks *m, LLVMValueRef phi, LLVMValueRef v) {
-  LLVMBasicBlockRef block = LLVMGetInstructionParent(v);
-  return LLVMGetInstructionParent(phi) == block && value_set_has(&m->live, phi) && depends_on_phi(&m->seen, v, block, phi);
+  if (!value_set_has(&m->live, phi)) return false;
+  for (unsigned i = 0; i < LLVMCountIncoming(phi); i++)
+    if (LLVMGetIncomingValue(phi, i) == v && !leads_to(LLVMGetInstructionParent(v), LLVMGetIncomingBlock(phi, i))) return false;
+  return depends_on(m, v, phi);
 }
 
 /* Whether an effect in the value's own block depends on it; `anchored` holds the answer for all later instructions of the
@@ -308,6 +317,7 @@ void lower_relax_loads(LLVMModuleRef llvm_module) {
     value_set_empty(&m.live);
     value_set_empty(&m.whole);
     value_set_empty(&m.idle);
+    m.steps_left = MOST_STEPS_OF_FUNCTION;
     mark_live(f, &m.live);
     mark_idle(&m);
     mark_whole(&m.live, &m.whole);
