@@ -4,6 +4,8 @@
 
 #include "gasworks/error.h"
 
+#include <stdbool.h>
+
 /* Whether the precise tier's end confirms that of compiled code; then it is the answer. */
 bool verdict_is_confirmed(const struct gw_error *fast, const struct gw_error *precise);
 
