@@ -10,12 +10,17 @@
  * counter meets the bound where it did before, behind a whole number of old rounds: that follows from constants, from low bits
  * that are 0, or the gas pass has seen to it (gas_loop.c). Gas is paid outside of such loops.
  *
+ * Two instructions do the same if everything that they carry is the same (is_alike): LLVM's own text of them decides, so that no
+ * mask, predicate, flag or index can be forgotten, now or with a later LLVM. Their operands are compared pair by pair.
+ *
  * Recognised are loops of one block, or of a header with nothing but phis and one block, whose phis are counters and that store.
  * Run after lower_join_offsets, which writes neighbours' addresses as a common index and different offsets. */
 #include "frontend/lower_internal.h"
 #include "instrument/gas.h"
 
-enum { MOST_BODY = 256, MOST_COUNTERS = 8, MOST_ACCESSES = 128, MOST_DEPTH = 16, MOST_GROWTH = 1 << 15 };
+#include <string.h>
+
+enum { MOST_BODY = 256, MOST_COUNTERS = 8, MOST_ACCESSES = 128, MOST_DEPTH = 10, MOST_GROWTH = 1 << 15, MOST_PAIRS = 512 };
 
 struct counter {
   LLVMValueRef phi, next;
@@ -77,6 +82,7 @@ static bool find_body(struct unrolled *u, LLVMBasicBlockRef header) {
 static bool find_counters(struct unrolled *u) {
   for (LLVMValueRef v = LLVMGetFirstInstruction(u->header); LLVMIsAPHINode(v); v = LLVMGetNextInstruction(v)) {
     if (u->n_counters == MOST_COUNTERS || LLVMCountIncoming(v) != 2) return false;
+    if (LLVMGetTypeKind(LLVMTypeOf(v)) != LLVMIntegerTypeKind || LLVMGetIntTypeWidth(LLVMTypeOf(v)) > 64) return false;
     LLVMValueRef next = LLVMGetIncomingValue(v, LLVMGetIncomingBlock(v, 0) == u->body ? 0 : 1);
     if (!is_inside(u, next) || LLVMGetInstructionOpcode(next) != LLVMAdd || LLVMGetOperand(next, 0) != v) return false;
     if (!LLVMIsAConstantInt(LLVMGetOperand(next, 1))) return false;
@@ -85,11 +91,33 @@ static bool find_counters(struct unrolled *u) {
   return u->n_counters > 0;
 }
 
+/* An intrinsic that computes, and nothing else. */
+static bool is_pure_call(LLVMValueRef v) {
+  static const char name[] = "memory";
+  if (!LLVMIsAIntrinsicInst(v)) return false;
+  unsigned kind = LLVMGetEnumAttributeKindForName(name, sizeof name - 1);
+  LLVMAttributeRef memory = LLVMGetEnumAttributeAtIndex(LLVMGetCalledValue(v), LLVMAttributeFunctionIndex, kind);
+  return memory && LLVMGetEnumAttributeValue(memory) == 0;
+}
+
+/* Whether it has no effect but its result. */
+static bool only_computes(LLVMValueRef v) {
+  switch (LLVMGetInstructionOpcode(v)) {
+  case LLVMCall: return is_pure_call(v);
+  case LLVMFence:
+  case LLVMAtomicCmpXchg:
+  case LLVMAtomicRMW:
+  case LLVMVAArg:
+  case LLVMAlloca: return false;
+  default: return true;
+  }
+}
+
 static bool find_accesses(struct unrolled *u) {
   uint32_t n = 0;
   for (LLVMValueRef v = LLVMGetFirstInstruction(u->body); v; v = LLVMGetNextInstruction(v)) {
     LLVMOpcode op = LLVMGetInstructionOpcode(v);
-    if (++n > MOST_BODY || (op == LLVMCall && !LLVMIsAIntrinsicInst(v))) return false;
+    if (++n > MOST_BODY || !only_computes(v)) return false;
     if ((op != LLVMLoad && op != LLVMStore) || is_constant_load(v)) continue;
     if (u->n_accesses == MOST_ACCESSES || LLVMGetVolatile(v) || LLVMGetAlignment(v) != 1) return false;
     u->accesses[u->n_accesses++] = v;
@@ -136,7 +164,15 @@ struct place {
   int64_t offset;
 };
 
-static bool is_gep(LLVMValueRef v) { return LLVMIsAGetElementPtrInst(v) && LLVMGetNumIndices(v) == 1; }
+static bool is_integer(LLVMTypeRef type, unsigned width) {
+  return LLVMGetTypeKind(type) == LLVMIntegerTypeKind && LLVMGetIntTypeWidth(type) == width;
+}
+
+static bool is_gep(LLVMValueRef v) {
+  return LLVMIsAGetElementPtrInst(v) && LLVMGetNumIndices(v) == 1 && is_integer(LLVMGetGEPSourceElementType(v), 8);
+}
+
+static bool is_extended(LLVMValueRef v) { return LLVMIsAZExtInst(v) && is_integer(LLVMTypeOf(LLVMGetOperand(v, 0)), 32); }
 
 static struct place place_of(LLVMValueRef access) {
   LLVMValueRef at = LLVMGetOperand(access, LLVMGetInstructionOpcode(access) == LLVMStore ? 1 : 0);
@@ -145,7 +181,7 @@ static struct place place_of(LLVMValueRef access) {
     p.offset = LLVMConstIntGetSExtValue(LLVMGetOperand(at, 1));
     p.base = at = LLVMGetOperand(at, 0);
   }
-  if (is_gep(at) && LLVMIsAZExtInst(LLVMGetOperand(at, 1))) {
+  if (is_gep(at) && is_extended(LLVMGetOperand(at, 1))) {
     p.base = LLVMGetOperand(at, 0);
     p.index = LLVMGetOperand(LLVMGetOperand(at, 1), 0);
   }
@@ -157,50 +193,94 @@ static bool is_neighbour(const struct unrolled *u, LLVMValueRef first, LLVMValue
   struct place a = place_of(first), b = place_of(other);
   int64_t grows = 0;
   if (a.base != b.base || a.index != b.index || (is_inside(u, a.base) && !is_constant_load(a.base))) return false;
+  if (a.offset < 0) return false; /* the last page of indices would not trap */
   if (!a.index || !growth(u, a.index, &grows, 0) || grows < 0 || grows > MOST_GROWTH) return false;
   return grows % u->n_parts == 0 && b.offset - a.offset == grows / u->n_parts * part;
 }
 
-/* Whether it is the same in all rounds, though computed in each. */
-static bool is_invariant(const struct unrolled *u, LLVMValueRef v, int depth) {
-  if (!is_inside(u, v)) return true;
-  LLVMOpcode op = LLVMGetInstructionOpcode(v);
-  if (depth == MOST_DEPTH || op == LLVMPHI || op == LLVMLoad || op == LLVMFreeze) return false;
-  for (int i = 0; i < LLVMGetNumOperands(v); i++)
-    if (!is_invariant(u, LLVMGetOperand(v, (unsigned)i), depth + 1)) return false;
+/* --- what is the same ------------------------------------------------------------------------------------------------- */
+
+/* `v` as text, with poison for all operands but constants. */
+static char *text_of(LLVMValueRef v) {
+  LLVMValueRef copy = LLVMInstructionClone(v);
+  for (int i = 0; i < LLVMGetNumOperands(copy); i++) {
+    LLVMValueRef operand = LLVMGetOperand(copy, (unsigned)i);
+    if (!LLVMIsConstant(operand)) LLVMSetOperand(copy, (unsigned)i, LLVMGetPoison(LLVMTypeOf(operand)));
+  }
+  char *text = LLVMPrintValueToString(copy);
+  LLVMDeleteInstruction(copy);
+  return text;
+}
+
+/* Whether two instructions differ in nothing but what they are given: opcode, types, flags, predicates, masks, alignment, callee. */
+static bool is_alike(LLVMValueRef a, LLVMValueRef b) {
+  if (a == b) return true;
+  if (LLVMGetInstructionOpcode(a) != LLVMGetInstructionOpcode(b) || LLVMGetNumOperands(a) != LLVMGetNumOperands(b)) return false;
+  for (int i = 0; i < LLVMGetNumOperands(a); i++)
+    if (LLVMTypeOf(LLVMGetOperand(a, (unsigned)i)) != LLVMTypeOf(LLVMGetOperand(b, (unsigned)i))) return false;
+  char *first = text_of(a), *second = text_of(b);
+  bool same = strcmp(first, second) == 0;
+  LLVMDisposeMessage(first);
+  LLVMDisposeMessage(second);
+  return same;
+}
+
+/* Values that must be the same in the first part and in another one. Each pair is looked at once. */
+struct pairs {
+  struct {
+    LLVMValueRef first, other;
+  } list[MOST_PAIRS];
+  uint32_t n;
+};
+
+static bool add_pair(struct pairs *p, LLVMValueRef first, LLVMValueRef other) {
+  for (uint32_t i = 0; i < p->n; i++)
+    if (p->list[i].first == first && p->list[i].other == other) return true;
+  if (p->n == MOST_PAIRS) return false;
+  p->list[p->n].first = first;
+  p->list[p->n++].other = other;
   return true;
 }
 
-/* Whether `other` computes in a part what `first` computes in the first one. */
-static bool is_same(const struct unrolled *u, LLVMValueRef first, LLVMValueRef other, uint32_t part, int depth) {
-  if (first == other) return is_invariant(u, first, 0);
-  if (!is_inside(u, first) || !is_inside(u, other) || depth == MOST_DEPTH) return false;
-  LLVMOpcode op = LLVMGetInstructionOpcode(first);
-  int n = LLVMGetNumOperands(first);
-  if (op != LLVMGetInstructionOpcode(other) || n != LLVMGetNumOperands(other) || LLVMTypeOf(first) != LLVMTypeOf(other))
-    return false;
-  if (op == LLVMPHI || LLVMIsAGetElementPtrInst(first)) return false;
-  if (op == LLVMLoad) { /* itself compared where it is an access */
-    for (uint32_t i = 0, q = u->n_accesses / u->n_parts; i < q; i++)
-      if (u->accesses[i] == first) return u->accesses[i + part * q] == other;
-    return false;
+/* Loads are compared where they are accesses. */
+static bool is_same_load(const struct unrolled *u, LLVMValueRef first, LLVMValueRef other, uint32_t part) {
+  for (uint32_t i = 0, q = u->n_accesses / u->n_parts; i < q; i++)
+    if (u->accesses[i] == first) return u->accesses[i + part * q] == other;
+  return false;
+}
+
+/* Whether `other` computes in a part what `first` computes in the first one. One instruction in both roles must be the same in all
+ * rounds, though computed in each. */
+static bool is_same(const struct unrolled *u, LLVMValueRef first, LLVMValueRef other, uint32_t part, struct pairs *p) {
+  p->n = 0;
+  add_pair(p, first, other);
+  for (uint32_t at = 0; at < p->n; at++) {
+    first = p->list[at].first;
+    other = p->list[at].other;
+    if (!is_inside(u, first) || !is_inside(u, other)) {
+      if (first != other) return false;
+      continue;
+    }
+    LLVMOpcode op = LLVMGetInstructionOpcode(first);
+    if (op == LLVMLoad) {
+      if (first == other || !is_same_load(u, first, other, part)) return false;
+      continue;
+    }
+    if (op == LLVMPHI || op == LLVMGetElementPtr || (op == LLVMFreeze && first == other) || !is_alike(first, other)) return false;
+    for (int i = 0; i < LLVMGetNumOperands(first); i++)
+      if (!add_pair(p, LLVMGetOperand(first, (unsigned)i), LLVMGetOperand(other, (unsigned)i))) return false;
   }
-  if (op == LLVMICmp && LLVMGetICmpPredicate(first) != LLVMGetICmpPredicate(other)) return false;
-  if (op == LLVMFCmp && LLVMGetFCmpPredicate(first) != LLVMGetFCmpPredicate(other)) return false;
-  for (int i = 0; i < n; i++)
-    if (!is_same(u, LLVMGetOperand(first, (unsigned)i), LLVMGetOperand(other, (unsigned)i), part, depth + 1)) return false;
   return true;
 }
 
 static bool are_parts_same(const struct unrolled *u) {
+  struct pairs pairs;
   uint32_t q = u->n_accesses / u->n_parts;
   for (uint32_t i = q; i < u->n_accesses; i++) {
     LLVMValueRef first = u->accesses[i % q], other = u->accesses[i];
-    bool is_store = LLVMGetInstructionOpcode(first) == LLVMStore;
-    if (LLVMGetInstructionOpcode(other) != LLVMGetInstructionOpcode(first) || !is_neighbour(u, first, other, i / q)) return false;
-    if (LLVMTypeOf(LLVMGetOperand(first, 0)) != LLVMTypeOf(LLVMGetOperand(other, 0)) || LLVMTypeOf(first) != LLVMTypeOf(other))
-      return false;
-    if (is_store && !is_same(u, LLVMGetOperand(first, 0), LLVMGetOperand(other, 0), i / q, 0)) return false;
+    if (!is_alike(first, other) || !is_neighbour(u, first, other, i / q)) return false;
+    if (LLVMGetInstructionOpcode(first) != LLVMStore) continue;
+    if (!is_same(u, LLVMGetOperand(first, 0), LLVMGetOperand(other, 0), i / q, &pairs)) return false;
   }
   return true;
 }
@@ -290,6 +370,7 @@ static void forget_range(LLVMValueRef v) {
     LLVMSetNSW(v, false);
     return;
   case LLVMZExt: LLVMSetNNeg(v, false); return;
+  case LLVMICmp: LLVMSetICmpSameSign(v, false); return;
   default: return;
   }
 }

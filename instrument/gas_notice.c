@@ -12,7 +12,8 @@
  * Counted loops (gas_loop.c) go round for CHUNK_GAS at most; behind one that may take longer than a function may otherwise, a
  * look follows at once, so there is at most one of them between two looks.
  *
- * Where there would be more, the last charge of the block becomes a look, or one is put there. Every cycle of blocks has a look,
+ * Where there would be more, the last charge of the block becomes a look, or one is put there; never between a tail call and its
+ * return, which are one: what the callee does lies between the last call and that return, so the look comes before the call. Every cycle of blocks has a look,
  * or gets one; so the blocks between looks are in an order in which each comes behind what leads to it. */
 #include "instrument/gas_loop.h"
 #include "instrument/gas_notice.h"
@@ -85,20 +86,36 @@ static void look_before(struct gas_pass *p, LLVMValueRef v) {
   LLVMBuildCall2(p->l.builder, p->l.charge_type, p->charge_check, &nothing, 1, "");
 }
 
+static bool is_tail_call(LLVMValueRef v) {
+  return LLVMIsACallInst(v) && LLVMGetTailCallKind(v) == LLVMTailCallKindMustTail;
+}
+
+/* Whether a look must come before `v`. */
+static bool is_due(const struct notice *n, LLVMValueRef v, struct way w) {
+  LLVMOpcode op = LLVMGetInstructionOpcode(v);
+  if (op == LLVMPHI || op == LLVMUnreachable) return false;
+  if (is_tail_call(v)) {
+    enum gas_event event = gas_event_of(n->p, v);
+    if (event != GAS_CHECKING_CALL) work(&w, event == GAS_HELPER_CALL ? HELPER : MOST_LEAF); /* before the return */
+    return w.late > n->most_late || w.tail > MOST_TAIL;
+  }
+  LLVMValueRef before = op == LLVMRet ? LLVMGetPreviousInstruction(v) : NULL;
+  if (before && is_tail_call(before)) return false;
+  return w.late > n->most_late || (op == LLVMRet && w.tail > MOST_TAIL);
+}
+
 /* From `v` on to the end of its block, with looks where they must be. */
 static struct way walk(const struct notice *n, LLVMValueRef v, struct way w) {
   struct gas_pass *p = n->p;
   LLVMValueRef charge = NULL; /* since the last look or call */
   struct way since = {0};
   for (; v; v = LLVMGetNextInstruction(v)) {
-    LLVMOpcode op = LLVMGetInstructionOpcode(v);
-    bool is_too_much = op == LLVMPHI || op == LLVMUnreachable ? false : w.late > n->most_late;
-    if (is_too_much || (op == LLVMRet && w.tail > MOST_TAIL)) {
+    if (is_due(n, v, w)) {
       if (charge) {
         LLVMSetOperand(charge, (unsigned)LLVMGetNumOperands(charge) - 1, p->charge_check);
         w = (struct way){w.late - since.late, NO_CALL};
       }
-      if (!charge || w.late > n->most_late) {
+      if (!charge || is_due(n, v, w)) {
         look_before(p, v);
         w = (struct way){0, NO_CALL};
       }

@@ -2,7 +2,8 @@
  * entry of a function, the longest way to the next look or call, and to a return. Section 4 of docs/gas.md.
  *
  * A block with a look needs nothing behind it to be known; the others are known when all that they lead to is. A cycle of those
- * is an error, but for that of a counted loop. Bodies of counted loops count here beside their rounds, so sums may be up to twice
+ * is an error, but for that of a counted loop. Ways that a constant condition never takes do not count: LLVM takes what lies
+ * behind them apart, looks included, before it drops it. Bodies of counted loops count here beside their rounds, so sums may be up to twice
  * what gas_notice.c allows. */
 #include "base/error.h"
 #include "instrument/gas_notice.h"
@@ -20,6 +21,7 @@ struct ahead {
   int64_t late; /* to the next look, or call of a function that looks, or the end of the function */
   int64_t tail; /* to a return without a look or a call of a function that looks; NEVER */
   bool has_look;
+  bool is_live;   /* the entry leads here */
   uint32_t worst; /* of the counted loop that begins here */
 };
 #define NEVER (-1)
@@ -35,6 +37,27 @@ static int64_t longer(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static bool is_counted_edge(const struct verify *f, uint32_t from, uint32_t to) {
   return f->blocks[to].worst && gas_graph_is_back_edge(&f->p->graph, from, to);
+}
+
+static LLVMBasicBlockRef chosen_case(LLVMValueRef terminator, LLVMValueRef condition) {
+  unsigned n = LLVMGetNumSuccessors(terminator);
+  for (unsigned i = 1; i < n; i++)
+    if (LLVMGetSwitchCaseValue(terminator, i) == condition) return LLVMGetSuccessor(terminator, i);
+  return LLVMGetSwitchDefaultDest(terminator);
+}
+
+/* The way out of a block with this number, or NO_BLOCK if it is never taken. */
+static uint32_t way_out(const struct verify *f, LLVMValueRef terminator, unsigned s) {
+  LLVMOpcode op = LLVMGetInstructionOpcode(terminator);
+  LLVMBasicBlockRef to = LLVMGetSuccessor(terminator, s);
+  bool is_branch = op == LLVMBr && LLVMIsConditional(terminator);
+  LLVMValueRef condition = is_branch ? LLVMGetCondition(terminator) : op == LLVMSwitch ? LLVMGetOperand(terminator, 0) : NULL;
+  if (condition && LLVMIsUndef(condition)) return NO_BLOCK; /* or poison */
+  if (condition && LLVMIsAConstantInt(condition)) {
+    unsigned taken = LLVMConstIntGetZExtValue(condition) ? 0 : 1;
+    if (to != (is_branch ? LLVMGetSuccessor(terminator, taken) : chosen_case(terminator, condition))) return NO_BLOCK;
+  }
+  return gas_graph_find(&f->p->graph, to);
 }
 
 static int64_t weight(enum gas_event event) {
@@ -57,8 +80,8 @@ static void scan(struct verify *f, uint32_t i, bool is_last) {
   int64_t late = 0, tail = LLVMGetInstructionOpcode(terminator) == LLVMRet ? 0 : NEVER;
   unsigned n = LLVMGetNumSuccessors(terminator);
   for (unsigned s = 0; s < n; s++) {
-    uint32_t to = gas_graph_find(&f->p->graph, LLVMGetSuccessor(terminator, s));
-    if (is_counted_edge(f, i, to)) continue;
+    uint32_t to = way_out(f, terminator, s);
+    if (to == NO_BLOCK || is_counted_edge(f, i, to)) continue;
     late = longer(late, f->blocks[to].late);
     tail = longer(tail, f->blocks[to].tail);
   }
@@ -93,12 +116,27 @@ static bool walk(struct verify *f, uint32_t start) {
       continue;
     }
     block->colour = OPEN;
-    uint32_t to = gas_graph_find(&f->p->graph, LLVMGetSuccessor(terminator, top->next++));
-    if (f->blocks[to].colour == DONE || is_counted_edge(f, top->block, to)) continue;
+    uint32_t to = way_out(f, terminator, top->next++);
+    if (to == NO_BLOCK || f->blocks[to].colour == DONE || is_counted_edge(f, top->block, to)) continue;
     if (f->blocks[to].colour == OPEN) return false;
     f->stack[depth++] = (struct frame){to, 0};
   }
   return true;
+}
+
+static void mark_live(struct verify *f) {
+  uint32_t *list = arena_alloc_array(&f->p->graph.arena, f->p->graph.n, sizeof *list), n = 0;
+  list[n++] = 0;
+  f->blocks[0].is_live = true;
+  while (n) {
+    LLVMValueRef terminator = LLVMGetBasicBlockTerminator(f->p->graph.blocks[list[--n]].block);
+    for (unsigned s = 0; s < LLVMGetNumSuccessors(terminator); s++) {
+      uint32_t to = way_out(f, terminator, s);
+      if (to == NO_BLOCK || f->blocks[to].is_live) continue;
+      f->blocks[to].is_live = true;
+      list[n++] = to;
+    }
+  }
 }
 
 static bool measure(struct verify *f) {
@@ -107,9 +145,11 @@ static bool measure(struct verify *f) {
     uint32_t header = gas_graph_find(g, f->p->converted[i].header);
     if (header != NO_BLOCK) f->blocks[header].worst = f->p->converted[i].worst;
   }
+  mark_live(f);
   for (uint32_t i = 0; i < g->n; i++)
-    if (!walk(f, i)) return false;
-  for (uint32_t i = 0; i < g->n; i++) scan(f, i, true);
+    if (f->blocks[i].is_live && !walk(f, i)) return false;
+  for (uint32_t i = 0; i < g->n; i++)
+    if (f->blocks[i].is_live) scan(f, i, true);
   f->most_late = longer(f->most_late, f->blocks[0].late);
   return true;
 }

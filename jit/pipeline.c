@@ -42,6 +42,22 @@ static bool verify(struct pipeline *p, const char *stage, struct gw_error *err) 
   return !is_broken;
 }
 
+static bool is_musttail(LLVMValueRef v) {
+  return v && LLVMIsACallInst(v) && LLVMGetTailCallKind(v) == LLVMTailCallKindMustTail;
+}
+
+/* A guaranteed tail call is found again by what stands right before the return (soften_tail_calls). */
+static bool verify_tail_calls(struct pipeline *p, struct gw_error *err) {
+  size_t size;
+  for (LLVMValueRef f = LLVMGetFirstFunction(p->module); f; f = LLVMGetNextFunction(f))
+    for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b))
+      for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v))
+        if (is_musttail(v) && LLVMGetInstructionOpcode(LLVMGetNextInstruction(v)) != LLVMRet)
+          return error_set(err, GW_ERROR_COMPILE, "something stands between a tail call and its return in function %s",
+                           LLVMGetValueName2(f, &size));
+  return true;
+}
+
 static void lower(struct pipeline *p, const struct module *m, const struct lower_part *part,
                   const struct compile_options *options) {
   struct lower_options lower_options = {.gas = options->gas,
@@ -108,7 +124,7 @@ bool pipeline_run(struct pipeline *p, const struct module *m, const struct lower
   if (stage == STAGE_LOWERED) return true;
   if (!run_passes(p, passes[options->opt_level], options, err)) return false;
   p->seconds.optimize = pipeline_clock() - charged;
-  return true;
+  return !options->verify || (verify(p, "optimisation", err) && verify_tail_calls(p, err));
 }
 
 /* musttail keeps the passes from parting a tail call and its return, but LLVM 22's x86-64 code generator takes such a call for
@@ -117,8 +133,7 @@ static void soften_tail_calls(LLVMModuleRef module) {
   for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f))
     for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b)) {
       LLVMValueRef last = LLVMGetBasicBlockTerminator(b), call = last ? LLVMGetPreviousInstruction(last) : NULL;
-      if (call && LLVMIsACallInst(call) && LLVMGetTailCallKind(call) == LLVMTailCallKindMustTail)
-        LLVMSetTailCallKind(call, LLVMTailCallKindTail);
+      if (is_musttail(call)) LLVMSetTailCallKind(call, LLVMTailCallKindTail);
     }
 }
 

@@ -9,6 +9,7 @@
 #include "server/cli_gas.h"
 #include "server/cli_progress.h"
 #include "server/cli_values.h"
+#include "server/verdict.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -276,15 +277,11 @@ static void judge(struct guest *g, struct gw_error *err) {
   bool ok = guest_run(g, GW_TIER_PRECISE, &second);
   g->seconds_instantiate = seconds_instantiate;
   g->seconds_run = seconds_run;
-  if (second.code == GW_ERROR_TRAP && second.trap == err->trap) {
+  if (ok) second = (struct gw_error){0};
+  if (verdict_is_confirmed(err, &second))
     *err = second;
-    return;
-  }
-  struct gw_error report = {0};
-  error_set(&report, GW_ERROR_TRAP, "the tiers disagree: compiled code says \"%.80s\", the interpreter says \"%.80s\"",
-            err->message, ok ? "success" : second.message);
-  report.trap = err->trap;
-  *err = report;
+  else
+    verdict_disagreement(err, "", err, &second);
 }
 
 bool guest_run_judged(struct guest *g, struct gw_error *err) {

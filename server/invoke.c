@@ -10,8 +10,9 @@
  *
  * Compiled code that trapped says what happened, but at memory faults not always after how much gas, and never where in the
  * function. So a trapped invocation runs again in the precise tier, with the same request on the same snapshot, and its trap is
- * the answer. What the first run read of clocks and random numbers was recorded, and the second gets the same. If the tiers
- * disagree, one of them is wrong: the invocation fails with both verdicts, and the log and a counter say so.
+ * the answer; so is that its gas was used up before, which compiled code notices late. What the first run read of clocks and random
+ * numbers was recorded, and the second gets the same. If the tiers disagree, one of them is wrong: the invocation fails with both
+ * verdicts, and the log and a counter say so.
  *
  * Ownership: the invocation is part of its connection, which stays allocated until connection_replied. Whatever replies comes
  * last in each path here, because the connection may be gone or answer its next request when that returns. */
@@ -25,7 +26,9 @@
 #include "server/pool.h"
 #include "server/reply.h"
 #include "server/request.h"
+#include "server/verdict.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -260,15 +263,11 @@ static bool judge(struct invocation *inv, const struct gw_error *err) {
 
 /* The second run is over, with `err` unless it succeeded: makes `err` the verdict. */
 static void conclude(struct invocation *inv, struct gw_error *err) {
-  if (err->code == GW_ERROR_TRAP && err->trap == inv->error.trap) return;
-  struct loop *loop = loop_of(inv);
-  struct gw_error report = {0};
-  error_set(&report, GW_ERROR_TRAP,
-            "the tiers disagree about function %s: compiled code says \"%.80s\", the interpreter says \"%.80s\"",
-            inv->connection->request.name, inv->error.message, err->code ? err->message : "success");
-  metrics_add(&loop->metrics.disagreements, 1);
-  report.trap = inv->error.trap;
-  *err = report;
+  if (verdict_is_confirmed(&inv->error, err)) return;
+  char whom[128];
+  snprintf(whom, sizeof whom, " about function %.64s", inv->connection->request.name);
+  metrics_add(&loop_of(inv)->metrics.disagreements, 1);
+  verdict_disagreement(err, whom, &inv->error, err);
 }
 
 static void wait_for_slice(struct invocation *inv) {
