@@ -32,6 +32,10 @@ enum { MEMORY_MAX_PAGES_32 = 65536 };
  * that cost 8, come on top. */
 enum { ABI_STACK_FACTOR = 16, ABI_FRAME_HEAD = 16, ABI_ARGUMENTS_FACTOR = 2 };
 
+/* Guests choose the factor, so it has a limit: a module with larger frames is not compiled, and the precise tier runs it. Real
+ * programs have 16 at -O2 and 26 at -O0. */
+enum { ABI_MAX_STACK_FACTOR = 128 };
+
 /* While compiled code runs, the base of the GS segment is its struct exec_ctx: the counter, which every call reads and writes,
  * needs no register that leads to it. LLVM's name for addresses relative to GS: */
 enum { EXEC_ADDRESS_SPACE = 256 };

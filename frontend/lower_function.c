@@ -328,13 +328,13 @@ static bool lower_control(struct lower_func *f, const struct instruction *in) {
   }
 }
 
-/* The logical stack: what this function takes of it is a constant; a leaf's is covered by what its caller checked and the
- * native stack's headroom. */
+/* The logical stack: what this function takes of it is a constant; a small leaf's is covered by the native stack's headroom. */
 void lower_depth_check(struct lower_func *f, LLVMValueRef depth) {
   const struct lower *l = f->l;
   f->depth = depth;
-  if (f->func->n_calls == 0) return;
-  f->depth = LLVMBuildSub(l->builder, depth, lower_i32(l, func_frame_cost(l->m, f->index)), "depth");
+  uint32_t cost = func_depth_cost(l->m, f->index);
+  if (cost == 0) return;
+  f->depth = LLVMBuildSub(l->builder, depth, lower_i32(l, cost), "depth");
   lower_trap_if(f, LLVMBuildICmp(l->builder, LLVMIntSLT, f->depth, lower_i32(l, 0), ""), GW_TRAP_STACK_OVERFLOW);
 }
 

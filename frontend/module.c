@@ -26,6 +26,11 @@ uint32_t func_frame_cost(const struct module *m, uint32_t func) {
   return FRAME_BASE + (n_slots + (n_slots & 1)) * SLOT;
 }
 
+uint32_t func_depth_cost(const struct module *m, uint32_t func) {
+  uint32_t cost = func_frame_cost(m, func);
+  return m->funcs[func].n_calls == 0 && cost <= FREE_LEAF ? 0 : cost;
+}
+
 /* Names are the user's bytes: control characters become '?', and a name that does not fit ends at a whole character. */
 static void print_name(const struct name *name, char *out, size_t size) {
   size_t n = name->size < size - 1 ? name->size : size - 1;

@@ -124,7 +124,7 @@ struct func {
   const struct local_run *runs;
   uint32_t n_runs;
   uint32_t n_locals;  /* declared locals, without the parameters */
-  uint32_t max_stack; /* greatest operand stack height, filled by validation */
+  uint32_t max_stack; /* greatest operand stack height, and slots for what legacy catch bodies hold; filled by validation */
   uint32_t n_calls;   /* call instructions of any kind in the body, filled by validation; 0: a leaf */
   bool is_declared;   /* may be the operand of ref.func */
   bool has_throw;     /* some throw in the body, filled by validation */
@@ -239,6 +239,11 @@ struct vmctx_counts module_vmctx_counts(const struct module *m);
 
 /* Deterministic frame cost of a function in bytes of the logical stack: from the Wasm alone, the same on every tier. */
 uint32_t func_frame_cost(const struct module *m, uint32_t func);
+
+/* What a call of it takes of the logical stack. A leaf whose frame costs no more than FREE_LEAF takes nothing: only one can be
+ * there at a time, and both tiers have room for it below the deepest frame. */
+enum { FREE_LEAF = 1024 };
+uint32_t func_depth_cost(const struct module *m, uint32_t func);
 
 /* The function's name for messages: from the name section, its export, or "func[N]". Writes at most `size` bytes with NUL. */
 const char *func_display_name(const struct module *m, uint32_t func, char *out, size_t size);

@@ -37,6 +37,7 @@ struct validator {
   uint32_t *run_ends; /* per run: the index just behind its last local */
   uint32_t runs_capacity;
   uint32_t n_calls;
+  uint32_t n_tries, max_tries; /* legacy tries around the instruction, their catch bodies included */
   /* Locals without a default value that have been set: a mark for each, and their list, shortened at the end of blocks. */
   uint32_t *is_set, *sets;
   uint32_t n_sets, is_set_capacity, sets_capacity;

@@ -224,7 +224,7 @@ static void start(struct validator *v, const uint8_t *at, const uint8_t *end) {
   pthread_once(&rules_once, fill_rules);
   reader_init(&v->r, v->m->bytes, at, end, v->err);
   v->r.is_part = true;
-  v->n_stack = v->n_frames = v->max_stack = v->n_calls = 0;
+  v->n_stack = v->n_frames = v->max_stack = v->n_calls = v->n_tries = v->max_tries = 0;
   v->has_throw = v->has_rethrow = false;
 }
 
@@ -278,7 +278,7 @@ bool validate_body(struct validator *v, uint32_t func) {
   while (v->n_frames && !v->failed && check_instruction(v)) {
   }
   check_body_end(v, f);
-  f->max_stack = v->max_stack;
+  f->max_stack = v->max_stack + (v->has_rethrow ? v->max_tries : 0);
   f->n_calls = v->n_calls;
   f->has_throw = v->has_throw;
   f->has_rethrow = v->has_rethrow;

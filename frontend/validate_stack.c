@@ -59,6 +59,10 @@ void pop_list(struct validator *v, uint32_t n, const val_type *types) {
 
 const val_type *frame_results(const struct frame *f) { return f->type.results ? f->type.results : &f->single; }
 
+static bool is_try(const struct frame *f) {
+  return f->opcode == OP_TRY || f->opcode == OP_CATCH || f->opcode == OP_CATCH_ALL;
+}
+
 void push_frame(struct validator *v, enum op op, struct func_type type, val_type single) {
   if (v->n_frames >= limit_table[LIMIT_NESTING].value) {
     validator_fail(v, GW_ERROR_LIMIT, "too many %s", limit_table[LIMIT_NESTING].words);
@@ -67,6 +71,8 @@ void push_frame(struct validator *v, enum op op, struct func_type type, val_type
   if (v->n_frames == v->frames_capacity) v->frames = grow(v->frames, &v->frames_capacity, sizeof *v->frames);
   v->frames[v->n_frames++] =
       (struct frame){.type = type, .single = single, .height = v->n_stack, .n_sets = v->n_sets, .opcode = (uint8_t)op};
+  v->n_tries += is_try(top_frame(v));
+  if (v->n_tries > v->max_tries) v->max_tries = v->n_tries;
   push_list(v, type.n_params, type.params);
 }
 
@@ -77,6 +83,7 @@ struct frame pop_frame(struct validator *v) {
     validator_fail(v, GW_ERROR_INVALID, "type mismatch: values remaining on stack at end of block: %u", v->n_stack - f.height);
   forget_local_sets(v, f.n_sets);
   v->n_frames--;
+  v->n_tries -= is_try(&f);
   return f;
 }
 

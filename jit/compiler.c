@@ -139,6 +139,13 @@ static void share_entries(const struct module *m, uint32_t *offsets) {
     if (m->types[i].kind == COMP_FUNC) offsets[m->n_funcs + i] = offsets[m->n_funcs + lower_entry_type(m, i)];
 }
 
+/* The native stack is as many times larger than the logical one, for every instance. */
+static bool check_frames(const struct job *job, struct gw_error *err) {
+  if (job->stack_factor <= ABI_MAX_STACK_FACTOR) return true;
+  return error_set(err, GW_ERROR_LIMIT, "a function's native frame has %u times the bytes that its operands and locals cost, the limit is %d",
+                   job->stack_factor, ABI_MAX_STACK_FACTOR);
+}
+
 static bool compile(const struct module *m, const struct compile_options *options, struct image *out, struct gw_error *err) {
   struct job job = {.m = m, .options = options, .lock = PTHREAD_MUTEX_INITIALIZER};
   *out = (struct image){0};
@@ -149,6 +156,7 @@ static bool compile(const struct module *m, const struct compile_options *option
   bool ok = job.failed_part == job.n_parts || error_set(err, job.error.code, "%s", job.error.message);
   double start = pipeline_clock();
   ok = ok && link_objects(job.objects, job.n_parts, m, out, err);
+  ok = ok && check_frames(&job, err);
   out->stack_factor = job.stack_factor;
   out->seconds = job.seconds;
   out->seconds.link = pipeline_clock() - start;

@@ -12,6 +12,8 @@
  * the kernel's zero page. */
 #include "runtime/dirty.h"
 
+#include "runtime/guarded.h"
+
 #include <string.h>
 #include <sys/mman.h>
 
@@ -28,10 +30,10 @@ bool dirty_can_watch(const struct dirty_set *d, uint64_t bytes) {
 
 bool dirty_watch(struct dirty_set *d, uint8_t *base, uint64_t bytes) {
   if (!dirty_can_watch(d, bytes)) return false;
-  void *image = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (image == MAP_FAILED) return false;
+  void *image = guarded_map(bytes);
+  if (!image) return false;
   if (mprotect(base, bytes, PROT_READ)) {
-    munmap(image, bytes);
+    guarded_unmap(image, bytes);
     return false;
   }
   *d = (struct dirty_set){.base = base, .image = image, .n_pages = (uint32_t)(bytes / PAGE)};
@@ -39,7 +41,7 @@ bool dirty_watch(struct dirty_set *d, uint8_t *base, uint64_t bytes) {
 }
 
 void dirty_close(struct dirty_set *d) {
-  if (d->n_pages) munmap(d->image, (size_t)d->n_pages * PAGE);
+  if (d->n_pages) guarded_unmap(d->image, (size_t)d->n_pages * PAGE);
   d->n_pages = 0;
 }
 

@@ -26,8 +26,8 @@ void exception_destroy(struct exceptions *all, struct exception *e);
  * the body owns from now on; NULL: too many live ones. */
 struct exception *exception_hold(struct exceptions *all, struct exception *e, uint32_t depth, uint32_t level);
 
-/* What a catch body holds is thrown again. */
-void exception_release(struct exceptions *all, struct exception *e);
+/* What a catch body holds is thrown again: a copy, which its catcher owns; the body still holds `e`. NULL: too many live ones. */
+struct exception *exception_rethrow(struct exceptions *all, struct exception *e);
 
 /* Return address of the throw, in guest code. */
 uintptr_t exception_place(const struct exception *e);

@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Host functions may count on this much native stack. */
-enum { HOST_STACK = 256 << 10 };
+/* Host functions may count on this much native stack, helpers on the other. */
+enum { HOST_STACK = 256 << 10, HELPER_STACK = 64 << 10 };
 
 /* In a helper itself: where in guest code it was called. */
 #define CALLER ((uintptr_t)__builtin_return_address(0))
@@ -74,20 +74,29 @@ static void require(struct gw_store *store, bool is_true, enum gw_trap otherwise
   if (!is_true) trap_raise(store, otherwise, pc);
 }
 
+/* First in every helper that does more than look: the guest's frames must have left enough of the stack. Nothing may fault in the
+ * guard below it that holds a lock of libc. */
+static inline void require_stack(struct gw_store *store, size_t bytes, uintptr_t pc) {
+  bool has_stack = (uint8_t *)__builtin_frame_address(0) > store->fiber.low + bytes;
+  require(store, has_stack, GW_TRAP_STACK_OVERFLOW, pc);
+}
+
 _Noreturn void helper_trap(uint32_t trap) {
   struct exec_ctx *exec;
   __asm__("movq %%gs:%c1, %0" : "=r"(exec) : "i"(EXEC_SELF));
   trap_raise(store_of(exec), trap, CALLER);
 }
 
-void gas_exhausted(struct exec_ctx *exec, uintptr_t pc) { charge(store_of(exec), 0, pc); }
+void gas_exhausted(struct exec_ctx *exec, uintptr_t pc) {
+  require_stack(store_of(exec), HELPER_STACK, pc);
+  charge(store_of(exec), 0, pc);
+}
 
 static void helper_host_call(struct vmctx *vmctx, uint32_t func, union gw_value *values) {
   struct gw_instance *instance = vmctx->instance;
   struct gw_store *store = instance->store;
   uintptr_t pc = CALLER;
-  bool has_stack = (uint8_t *)__builtin_frame_address(0) > store->fiber.low + HOST_STACK;
-  require(store, has_stack, GW_TRAP_STACK_OVERFLOW, pc);
+  require_stack(store, HOST_STACK, pc);
   const struct host_import *host = &instance->hosts[func];
   if (store->checkpoint.is_wanted && !host->is_same) checkpoint_reach(store);
   store->n_host_calls++;
@@ -115,6 +124,7 @@ static uint64_t growth_gas(const struct gw_store *store, const struct gw_memory 
 static int64_t helper_memory_grow(struct vmctx *vmctx, uint32_t memory, uint64_t pages) {
   struct gw_memory *m = vmctx->instance->memories[memory];
   struct gw_store *store = vmctx->instance->store;
+  require_stack(store, HELPER_STACK, CALLER);
   uint64_t before = memory_pages(m);
   if (!memory_can_grow(m, pages)) return -1;
   charge(store, growth_gas(store, m, pages), CALLER);
@@ -124,6 +134,7 @@ static int64_t helper_memory_grow(struct vmctx *vmctx, uint32_t memory, uint64_t
 static void helper_memory_fill(struct vmctx *vmctx, uint32_t memory, uint64_t dst, uint32_t value, uint64_t n) {
   struct memory_ctx *m = &vmctx->instance->memories[memory]->ctx;
   struct gw_store *store = vmctx->instance->store;
+  require_stack(store, HELPER_STACK, CALLER);
   require(store, is_within(dst, n, m->bytes), GW_TRAP_MEMORY_OUT_OF_BOUNDS, CALLER);
   struct pieces p = begin_pieces(store, n, true, CALLER);
   while (next_piece(&p)) memset(m->base + dst + p.at, (int)(value & 0xff), p.size);
@@ -134,6 +145,7 @@ static void helper_memory_copy(struct vmctx *vmctx, uint32_t dst_memory, uint32_
   struct memory_ctx *to = &vmctx->instance->memories[dst_memory]->ctx;
   struct memory_ctx *from = &vmctx->instance->memories[src_memory]->ctx;
   struct gw_store *store = vmctx->instance->store;
+  require_stack(store, HELPER_STACK, CALLER);
   bool ok = is_within(dst, n, to->bytes) && is_within(src, n, from->bytes);
   require(store, ok, GW_TRAP_MEMORY_OUT_OF_BOUNDS, CALLER);
   struct pieces p = begin_pieces(store, n, true, CALLER);
@@ -142,6 +154,7 @@ static void helper_memory_copy(struct vmctx *vmctx, uint32_t dst_memory, uint32_
 
 static void helper_memory_init(struct vmctx *vmctx, uint32_t memory, uint32_t segment, uint64_t dst, uint32_t src, uint32_t n) {
   struct gw_instance *instance = vmctx->instance;
+  require_stack(instance->store, HELPER_STACK, CALLER);
   bool ok = segment_has_data(instance, segment, src, n) && is_within(dst, n, instance->memories[memory]->ctx.bytes);
   require(instance->store, ok, GW_TRAP_MEMORY_OUT_OF_BOUNDS, CALLER);
   struct pieces p = begin_pieces(instance->store, n, true, CALLER);
@@ -159,6 +172,7 @@ static void fill_entries(void **entries, void *ref, uint64_t n) {
 /* Until the last piece is filled, the new entries lie behind the table's end. */
 static int64_t helper_table_grow(struct vmctx *vmctx, uint32_t table, uint64_t n, void *ref) {
   struct gw_table *t = vmctx->instance->tables[table];
+  require_stack(vmctx->instance->store, HELPER_STACK, CALLER);
   uint64_t before = t->ctx.size;
   if (!table_can_grow(t, n)) return -1;
   struct pieces p = begin_pieces(vmctx->instance->store, n, false, CALLER);
@@ -171,6 +185,7 @@ static int64_t helper_table_grow(struct vmctx *vmctx, uint32_t table, uint64_t n
 static void helper_table_fill(struct vmctx *vmctx, uint32_t table, uint64_t dst, void *ref, uint64_t n) {
   struct table_ctx *t = &vmctx->instance->tables[table]->ctx;
   struct gw_store *store = vmctx->instance->store;
+  require_stack(store, HELPER_STACK, CALLER);
   require(store, is_within(dst, n, t->size), GW_TRAP_TABLE_OUT_OF_BOUNDS, CALLER);
   struct pieces p = begin_pieces(store, n, false, CALLER);
   while (next_piece(&p)) fill_entries(t->entries + dst + p.at, ref, p.size);
@@ -180,6 +195,7 @@ static void helper_table_copy(struct vmctx *vmctx, uint32_t dst_table, uint32_t 
                               uint64_t n) {
   struct table_ctx *to = &vmctx->instance->tables[dst_table]->ctx, *from = &vmctx->instance->tables[src_table]->ctx;
   struct gw_store *store = vmctx->instance->store;
+  require_stack(store, HELPER_STACK, CALLER);
   bool ok = is_within(dst, n, to->size) && is_within(src, n, from->size);
   require(store, ok, GW_TRAP_TABLE_OUT_OF_BOUNDS, CALLER);
   struct pieces p = begin_pieces(store, n, false, CALLER);
@@ -188,6 +204,7 @@ static void helper_table_copy(struct vmctx *vmctx, uint32_t dst_table, uint32_t 
 
 static void helper_table_init(struct vmctx *vmctx, uint32_t table, uint32_t segment, uint64_t dst, uint32_t src, uint32_t n) {
   struct gw_instance *instance = vmctx->instance;
+  require_stack(instance->store, HELPER_STACK, CALLER);
   bool ok = segment_has_elems(instance, segment, src, n) && is_within(dst, n, instance->tables[table]->ctx.size);
   require(instance->store, ok, GW_TRAP_TABLE_OUT_OF_BOUNDS, CALLER);
   struct pieces p = begin_pieces(instance->store, n, false, CALLER);
@@ -205,6 +222,7 @@ static uint32_t helper_is_subtype(struct vmctx *vmctx, const struct func_ref *fu
 
 static void *helper_throw_new(struct vmctx *vmctx, uint32_t tag) {
   struct gw_store *store = vmctx->instance->store;
+  require_stack(store, HELPER_STACK, CALLER);
   struct exception *e = exception_create(&store->exceptions, vmctx->instance->tags[tag], CALLER);
   require(store, e, GW_TRAP_EXCEPTION_MEMORY, CALLER);
   store->exec.exception = e;
@@ -213,16 +231,20 @@ static void *helper_throw_new(struct vmctx *vmctx, uint32_t tag) {
 
 static void helper_rethrow(struct vmctx *vmctx, void *exception) {
   struct gw_store *store = vmctx->instance->store;
-  exception_release(&store->exceptions, exception);
-  store->exec.exception = exception;
+  require_stack(store, HELPER_STACK, CALLER);
+  struct exception *again = exception_rethrow(&store->exceptions, exception);
+  require(store, again, GW_TRAP_EXCEPTION_MEMORY, CALLER);
+  store->exec.exception = again;
 }
 
 static void helper_exception_drop(struct vmctx *vmctx, void *exception) {
+  require_stack(vmctx->instance->store, HELPER_STACK, CALLER);
   exception_destroy(&vmctx->instance->store->exceptions, exception);
 }
 
 static void *helper_exception_hold(struct vmctx *vmctx, void *exception, uint32_t depth, uint32_t level) {
   struct gw_store *store = vmctx->instance->store;
+  require_stack(store, HELPER_STACK, CALLER);
   struct exception *held = exception_hold(&store->exceptions, exception, depth, level);
   require(store, held, GW_TRAP_EXCEPTION_MEMORY, CALLER);
   return held;

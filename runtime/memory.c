@@ -73,7 +73,7 @@ static uint64_t most_pages(const struct gw_store *store, const struct limits *l)
 static uint64_t to_reserve(const struct limits *l, uint64_t max_pages) {
   if (!l->is_64 && l->page_size_log2 == 16) return MEMORY_RESERVED;
   uint64_t bytes = max_pages << l->page_size_log2;
-  return bytes ? round_up(bytes) : HOST_PAGE;
+  return round_up(bytes) + HOST_PAGE; /* a guard: what lies behind is somebody else's */
 }
 
 /* Changes the size, and the engine's total: sums of what wraps are right. */

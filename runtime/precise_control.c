@@ -5,12 +5,12 @@
 #include "base/error.h"
 #include "frontend/types.h"
 #include "runtime/exhausted.h"
+#include "runtime/guarded.h"
 #include "runtime/precise_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define NOTE_PLACE (store->precise.pc = pc)
 
@@ -57,7 +57,7 @@ HANDLER(do_copy_v128) {
 }
 
 HANDLER(do_copy_many) {
-  memmove(fp + pc->a, fp + pc->b, (size_t)pc->c * SLOT_SIZE);
+  memmove(precise_slots(store, fp, pc->a, pc->c), precise_slots(store, fp, pc->b, pc->c), (size_t)pc->c * SLOT_SIZE);
   NEXT;
 }
 
@@ -148,15 +148,23 @@ static inline struct precise_frame call_from(struct gw_store *store, const struc
 /* A tail call's frame takes the place of the caller's, whose arguments it gets. */
 static inline struct precise_frame tail_from(struct gw_store *store, const struct precise_insn *pc, uint8_t *fp) {
   struct precise_frame caller = *store->precise.frame;
-  memmove(fp, fp + pc->a, (size_t)pc->b * SLOT_SIZE);
+  memmove(precise_slots(store, fp, 0, pc->b), precise_slots(store, fp, pc->a, pc->b), (size_t)pc->b * SLOT_SIZE);
   return caller;
 }
 
+/* Whether a host function's parameters and results at `at` lie inside of the frame that calls. */
+static inline bool has_room_for(const struct func_ref *ref, const struct precise_frame *frame, const uint8_t *at) {
+  const struct module *m = &ref->vmctx->instance->module->decoded;
+  const struct func_type *type = &m->types[m->funcs[ref->index].type].func;
+  uint32_t n = type->n_params > type->n_results ? type->n_params : type->n_results;
+  return at + (size_t)n * SLOT_SIZE <= (const uint8_t *)frame - frame->func->header + frame->func->frame_bytes;
+}
+
 /* Host functions throw no exceptions. */
-static inline void call_host(struct gw_store *store, const struct precise_insn *pc, struct vmctx *vmctx, uint32_t func,
-                             union gw_value *values) {
+static inline void call_host(struct gw_store *store, const struct precise_insn *pc, const struct func_ref *ref, uint8_t *at) {
   NOTE_PLACE;
-  runtime_helpers.host_call(vmctx, func, values);
+  assert(!store->precise.frame->caller || has_room_for(ref, store->precise.frame, at));
+  runtime_helpers.host_call(ref->vmctx, ref->index, (union gw_value *)(void *)at);
 }
 
 HANDLER(do_call) {
@@ -181,7 +189,7 @@ static bool is_host(const struct func_ref *ref) { return ref->index < ref->vmctx
     const struct func_ref *ref = (reference);                                     \
     uint8_t *at = fp + pc->a;                                                     \
     if (is_host(ref)) {                                                           \
-      call_host(store, pc, ref->vmctx, ref->index, (union gw_value *)(void *)at); \
+      call_host(store, pc, ref, at);                                              \
       NEXT;                                                                       \
     }                                                                             \
     struct precise_frame from = call_from(store, pc, fp);                         \
@@ -213,12 +221,12 @@ HANDLER(do_call_ref) { CALL_REFERENCE((const struct func_ref *)SLOT(pc->c).ref);
   do {                                                                               \
     const struct func_ref *ref = (reference);                                        \
     if (is_host(ref)) {                                                              \
-      union gw_value *values = (union gw_value *)(void *)(fp + pc->a);               \
-      call_host(store, pc, ref->vmctx, ref->index, values);                          \
+      uint8_t *values = fp + pc->a;                                                  \
+      call_host(store, pc, ref, values);                                             \
       uint32_t type = ref->vmctx->instance->module->decoded.funcs[ref->index].type;  \
       uint32_t n = ref->vmctx->instance->module->decoded.types[type].func.n_results; \
       struct precise_frame frame = *store->precise.frame;                            \
-      memmove(fp, values, (size_t)n *SLOT_SIZE);                                     \
+      memmove(precise_slots(store, fp, 0, n), values, (size_t)n * SLOT_SIZE);        \
       LEAVE(frame);                                                                  \
     }                                                                                \
     struct precise_frame from = tail_from(store, pc, fp);                            \
@@ -245,7 +253,7 @@ HANDLER(do_finish_one) {
 
 HANDLER(do_finish_many) {
   struct precise_frame frame = *store->precise.frame;
-  memmove(fp, fp + pc->a, (size_t)pc->c * SLOT_SIZE);
+  memmove(precise_slots(store, fp, 0, pc->c), precise_slots(store, fp, pc->a, pc->c), (size_t)pc->c * SLOT_SIZE);
   LEAVE(frame);
 }
 
@@ -438,7 +446,7 @@ HANDLER(do_throw_tag) {
   const struct gw_tag *tag = instance->tags[pc->c];
   struct exception *e = exception_create(&store->exceptions, tag, (uintptr_t)pc);
   if (!e) precise_trap(pc, store, GW_TRAP_EXCEPTION_MEMORY);
-  if (tag->type->n_params) memcpy(e->values, fp + pc->a, (size_t)tag->type->n_params * SLOT_SIZE);
+  if (tag->type->n_params) memcpy(e->values, &SLOT(pc->a), (size_t)tag->type->n_params * SLOT_SIZE);
   store->exec.exception = e;
   PROPAGATE(pc + 1);
 }
@@ -450,6 +458,7 @@ HANDLER(do_throw_ref) {
 }
 
 HANDLER(do_rethrow) {
+  NOTE_PLACE;
   runtime_helpers.rethrow(vmctx, SLOT(pc->a).ref);
   PROPAGATE(pc + 1);
 }
@@ -470,7 +479,7 @@ HANDLER(do_clause_tag) {
   const struct exception *e = store->exec.exception;
   const struct gw_tag *tag = vmctx->instance->tags[pc->b];
   if (e->tag != tag) JUMP;
-  memcpy(fp + pc->a, e->values, (size_t)tag->type->n_params * SLOT_SIZE);
+  memcpy(precise_slots(store, fp, pc->a, tag->type->n_params), e->values, (size_t)tag->type->n_params * SLOT_SIZE);
   NEXT;
 }
 
@@ -501,19 +510,19 @@ HANDLER(do_clause_hold) {
 /* --- the way in --------------------------------------------------------------------------------------------------------- */
 
 bool precise_stack_open(struct gw_store *store, struct gw_error *err) {
-  enum { SLACK = 4 << 20 }; /* the last function's frame, which a leaf's cost does not cover, and what catch bodies hold */
+  /* A slot has twice the bytes that the logical stack counts. Beyond it lie the host's frame with results, and the last one's:
+   * a small leaf's, and slots of results or caught values that are not operands (precise_translate makes sure). */
+  size_t size = (size_t)store->options.max_depth * 2 + PRECISE_FRAME_BEYOND(FREE_LEAF) + PRECISE_FRAME_BEYOND(0);
   struct precise_stack *s = &store->precise;
   if (s->low) return true;
-  size_t size = (size_t)store->options.max_depth * 2 + SLACK; /* a slot has twice the bytes that the logical stack counts */
-  void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p == MAP_FAILED) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a stack: %s", strerror(errno));
-  s->low = p;
+  s->low = guarded_map(size);
+  if (!s->low) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a stack: %s", strerror(errno));
   s->high = s->low + size;
   return true;
 }
 
 void precise_stack_close(struct precise_stack *s) {
-  if (s->low) munmap(s->low, (size_t)(s->high - s->low));
+  if (s->low) guarded_unmap(s->low, (size_t)(s->high - s->low));
 }
 
 /* Returns, and so ends the chain of handlers. */
@@ -530,7 +539,7 @@ void precise_call(struct gw_store *store, struct func_ref *func, union gw_value 
   uint8_t *fp = store->precise.low + sizeof *host;
   if (type->n_params) memcpy(fp, values, type->n_params * sizeof *values);
   if (is_host(func)) {
-    call_host(store, stop, func->vmctx, func->index, (union gw_value *)(void *)fp);
+    call_host(store, stop, func, fp);
   } else {
     struct precise_frame from = {.return_pc = stop, .return_fp = fp, .caller = host, .depth_in = host->depth};
     const struct precise_insn *pc = enter(store, &module_of(func->vmctx)->funcs[func->index], func->vmctx, fp, from);
@@ -596,7 +605,7 @@ struct precise_module *precise_module_create(struct gw_module *module) {
     uint32_t n_params = m->types[f->type].func.n_params;
     funcs[i] = (struct precise_func){.index = i, .n_params = n_params, .n_zero = f->n_locals, .module = p};
     funcs[i].header = (n_params + f->n_locals) * SLOT_SIZE;
-    funcs[i].cost = f->n_calls ? (int32_t)func_frame_cost(m, i) : 0;
+    funcs[i].cost = (int32_t)func_depth_cost(m, i);
   }
   return p;
 }

@@ -6,6 +6,7 @@
 #include "runtime/instance.h"
 #include "runtime/precise.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 
 struct precise_insn;
@@ -48,7 +49,7 @@ struct precise_insn {
 #define WATCH_STARTS_BLOCK (1u << 31)
 
 enum { SLOT_SIZE = sizeof(union gw_value) };
-#define SLOT(offset) (*(union gw_value *)(void *)(fp + (offset)))
+#define SLOT(offset) (*precise_slots(store, fp, (offset), 1))
 
 /* Slots of a frame: parameters, locals, this header, what legacy catch bodies hold, operands. A call's arguments are the last
  * operands of the caller, so frames overlap there and nothing is copied. Results go where the parameters were. */
@@ -74,10 +75,23 @@ struct precise_func {
   struct precise_module *module;
 };
 
+/* The most bytes of a frame whose cost is `cost`. Slots beyond the cost's are used by the frame on top alone: results of a host
+ * function in a tail call, and what a clause takes before it branches. */
+#define PRECISE_FRAME_BEYOND(cost) (2 * (size_t)(cost) + (size_t)(ABI_MAX_RESULTS + HEADER_SLOTS + 1) * SLOT_SIZE)
+
 struct precise_module {
   struct gw_module *module;
   struct precise_func *funcs; /* [functions]; unused for imports */
 };
+
+/* The slots from `offset` on, n of them. Builds with assertions make sure of every slot that any handler reads or writes: it lies
+ * inside of what translation accounted for. */
+static inline union gw_value *precise_slots(const struct gw_store *store, uint8_t *fp, uint32_t offset, uint32_t n) {
+  assert(offset + (uint64_t)n * SLOT_SIZE <= store->precise.frame->func->frame_bytes);
+  (void)store;
+  (void)n;
+  return (union gw_value *)(void *)(fp + offset);
+}
 
 /* Handlers of an instruction that the opcode table describes; NULL where there is none.
  * plain: a = result, b, c, d = operands. constant: the second operand is in imm. branch_if, branch_unless: compare a with b and

@@ -138,8 +138,16 @@ static void chain(struct translator *t, uint32_t *head, uint32_t at) {
 
 static uint32_t local_slot(uint32_t local) { return local * SLOT_SIZE; }
 
-static uint32_t stack_slot(const struct translator *t, uint32_t position) {
-  return t->func->header + (HEADER_SLOTS + t->n_holds + position) * SLOT_SIZE;
+static uint32_t operand_base(const struct translator *t) { return t->func->header + (HEADER_SLOTS + t->n_holds) * SLOT_SIZE; }
+
+/* Every operand's slot that an instruction names is part of the frame. */
+static void account(struct translator *t, uint32_t height) {
+  if (height > t->max_height) t->max_height = height;
+}
+
+static uint32_t stack_slot(struct translator *t, uint32_t position) {
+  account(t, position + 1);
+  return operand_base(t) + position * SLOT_SIZE;
 }
 
 static uint32_t hold_slot(const struct translator *t, uint32_t hold) {
@@ -149,7 +157,7 @@ static uint32_t hold_slot(const struct translator *t, uint32_t hold) {
 static struct operand *push_operand(struct translator *t) {
   t->stack = grow(t->stack, &t->stack_capacity, t->height, sizeof *t->stack);
   struct operand *o = &t->stack[t->height++];
-  if (t->height > t->max_height) t->max_height = t->height;
+  account(t, t->height);
   return o;
 }
 
@@ -650,6 +658,7 @@ static uint32_t arrange_call(struct translator *t, const struct func_type *type)
 
 static void finish_call(struct translator *t, const struct func_type *type, bool is_tail) {
   if (is_tail) {
+    account(t, t->height + type->n_results); /* a host function leaves them where its arguments were */
     begin_dead_code(t);
     return;
   }
@@ -1107,7 +1116,8 @@ void precise_translate(struct precise_func *func, uint64_t **offsets) {
   }
   struct precise_insn *exact = realloc(t.insns, t.n * sizeof *exact);
   func->n_insns = t.n;
-  func->operands = stack_slot(&t, 0);
-  func->frame_bytes = stack_slot(&t, t.max_height);
+  func->operands = operand_base(&t);
+  func->frame_bytes = operand_base(&t) + t.max_height * SLOT_SIZE;
+  assert(func->frame_bytes <= PRECISE_FRAME_BEYOND(func_frame_cost(m, func->index)));
   atomic_store_explicit(&func->code, exact ? exact : t.insns, memory_order_release);
 }

@@ -19,7 +19,9 @@ enum {
   DEFAULT_DEPTH = 1 << 20,
   MAX_DEPTH = 256 << 20,
   MIN_STACK = 16 << 20,
-  STACK_ROOM = 256 << 10, /* below the deepest guest frame: for helpers, host functions, and signals that find no other stack */
+  /* Below the deepest guest frame: for helpers, host functions, and signals that find no other stack; then for what leads to
+   * them, with 1,000 values at most. */
+  STACK_ROOM = (256 << 10) + (64 << 10),
 };
 
 static void (*exhausted_for_cpu(void))(void) {
@@ -45,6 +47,8 @@ struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store
   return store;
 }
 
+static void close_stack(struct gw_store *store);
+
 void gw_store_destroy(struct gw_store *store) {
   if (!store) return;
   for (struct gw_memory *m = store->memories, *next; m; m = next) {
@@ -57,7 +61,7 @@ void gw_store_destroy(struct gw_store *store) {
   precise_stack_close(&store->precise);
   profile_clear(&store->profile);
   for (struct gw_instance *i = store->instances; i; i = i->next) gw_module_release(i->module);
-  fiber_close(&store->fiber);
+  close_stack(store);
   arena_clear(&store->arena);
   free(store);
 }
@@ -166,8 +170,22 @@ static size_t stack_size(const struct gw_store *store) {
   if (store->options.tier == GW_TIER_PRECISE) return MIN_STACK;
   for (const struct gw_instance *i = store->instances; i; i = i->next)
     if (i->code && i->code->stack_factor > factor) factor = i->code->stack_factor;
-  uint64_t size = store->options.max_depth * (factor + ABI_ARGUMENTS_FACTOR) + STACK_ROOM;
+  uint64_t size = ((uint64_t)store->options.max_depth + FREE_LEAF) * (factor + ABI_ARGUMENTS_FACTOR) + STACK_ROOM;
   return size < MIN_STACK ? MIN_STACK : size;
+}
+
+/* A stack that is larger than usual, because of what the guest's frames are, counts as the guest's memory, wholly: recursion may
+ * touch all of it, and nobody sees when. */
+static void count_stack(struct gw_store *store, bool is_open) {
+  uint64_t usual = ((uint64_t)store->options.max_depth + FREE_LEAF) * (ABI_STACK_FACTOR + ABI_ARGUMENTS_FACTOR) + STACK_ROOM;
+  uint64_t size = (uint64_t)(store->fiber.high - store->fiber.low), most = 2 * (usual > MIN_STACK ? usual : MIN_STACK);
+  if (size <= most) return;
+  atomic_fetch_add_explicit(&store->engine->memory_bytes, is_open ? size : -size, memory_order_relaxed);
+}
+
+static void close_stack(struct gw_store *store) {
+  if (store->fiber.guard) count_stack(store, false);
+  fiber_close(&store->fiber);
 }
 
 /* The stack may have been opened for other instances. */
@@ -175,8 +193,10 @@ static bool prepare_stack(struct gw_store *store, struct gw_error *err) {
   struct fiber *f = &store->fiber;
   size_t size = stack_size(store);
   if (f->guard && (size_t)(f->high - f->low) >= size) return true;
-  fiber_close(f);
-  return fiber_open(f, size, err);
+  close_stack(store);
+  if (!fiber_open(f, size, err)) return false;
+  count_stack(store, true);
+  return true;
 }
 
 static bool prepare(struct gw_store *store, struct gw_error *err) {

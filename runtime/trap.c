@@ -7,7 +7,8 @@
  * when this thread runs a store and the program counter lies in the code of one of that store's instances. Only this thread
  * changes the store, and it is busy being interrupted in guest code, so the handler reads the store's lists without a lock and
  * no registry of code is needed: code that this store may run is held by its instances for as long as the store lives.
- * The fault's address says what happened: inside a memory's reservation, or inside the fiber's guard. First writes to watched
+ * The fault's address says what happened: inside a memory's reservation, or inside the fiber's guard, where helpers and host
+ * functions may run into it too: then the guest has used up what was theirs. First writes to watched
  * pages are no traps, wherever they come from: the page becomes writable and the instruction is made again. Anything else, and
  * any fault outside guest code (host functions, helpers, the embedder), goes to whoever handled the signal before us.
  *
@@ -69,17 +70,23 @@ static const struct gw_memory *find_memory(const struct gw_store *store, uintptr
   return NULL;
 }
 
+static bool is_in_guard(const struct gw_store *store, int number, uintptr_t address) {
+  return number == SIGSEGV && address >= (uintptr_t)store->fiber.guard && address < (uintptr_t)store->fiber.low;
+}
+
 /* Fills store->trap, or returns false when the fault is not the guest's. */
 static bool classify(struct gw_store *store, int number, const siginfo_t *info, uintptr_t pc) {
   struct trap trap = {.pc = pc};
-  trap.instance = find_instance(store, pc, &trap.func);
-  if (!trap.instance || info->si_code <= 0) return false; /* not in guest code, or sent by a process */
+  if (info->si_code <= 0) return false; /* sent by a process */
   uintptr_t address = (uintptr_t)info->si_addr;
-  const struct fiber *f = &store->fiber;
-  if (number == SIGFPE) {
-    trap.code = GW_TRAP_INTEGER_DIVIDE_BY_ZERO;
-  } else if (address >= (uintptr_t)f->guard && address < (uintptr_t)f->low) {
+  trap.instance = find_instance(store, pc, &trap.func);
+  if (is_in_guard(store, number, address)) {
     trap.code = GW_TRAP_STACK_OVERFLOW;
+    if (!trap.instance) trap.pc = 0; /* a helper's frame was the one too many */
+  } else if (!trap.instance) {
+    return false;
+  } else if (number == SIGFPE) {
+    trap.code = GW_TRAP_INTEGER_DIVIDE_BY_ZERO;
   } else {
     trap.memory = find_memory(store, address);
     if (!trap.memory) return false;

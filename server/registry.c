@@ -108,6 +108,7 @@ static bool function_classify(struct function *f, struct gw_error *err) {
     return error_set(err, GW_ERROR_INTERFACE,
                      "the module exports neither a function handle [] -> [] nor a function _start [] -> []");
   f->interface = has_handle ? INTERFACE_HANDLE : INTERFACE_CGI;
+  f->uses_wasi = f->interface == INTERFACE_CGI; /* its reply is what it writes, even where it writes nothing */
   f->has_initialize = has_handle && exports_plain(m, "_initialize");
   for (uint32_t i = 0; i < m->n_imports; i++) {
     const struct import *import = &m->imports[i];

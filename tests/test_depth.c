@@ -1,6 +1,7 @@
 /* Deep recursion: the same depth and the same gas on every level and in both tiers, and never a crash, whatever the code
  * generator makes of a function's frame: not in host functions at the deepest point, nor in signal handlers there. */
 #include "runtime/object.h"
+#include "runtime/precise_private.h"
 #include "runtime/store.h"
 #include "tests/wat.h"
 
@@ -42,8 +43,8 @@ static const char fixed[] =
                                       " (func $indirect (export \"indirect\") (type $t)" BEGIN
                                       "   (call_indirect (type $t) (local.get 0) (i32.const 0)))";
 
-static const char *const names[] = {"plain", "locals", "vectors", "mutual", "indirect", "calls", "loops", "spills"};
-enum { N_NAMES = sizeof names / sizeof names[0], N_ENGINES = 5, CALLS = 300, LOOPS = 50, SPILLS = 300 };
+static const char *const names[] = {"plain", "locals", "vectors", "mutual", "indirect", "calls", "loops", "spills", "holds"};
+enum { N_NAMES = sizeof names / sizeof names[0], N_ENGINES = 5, CALLS = 300, LOOPS = 50, SPILLS = 300, HOLDS = 200 };
 
 /* Functions whose frames are far larger than what they have in locals: every call and every loop has its place in the frame
  * without optimisation, and with it products that are the same before and after the call stay on the stack. */
@@ -68,6 +69,12 @@ static void make_text(struct buffer *b) {
       buffer_format(b, " (i32.store offset=%d (i32.const 0) (i32.rem_u (local.get 0) (i32.const %d)))", 4 * i, 2 * i + 3);
     if (!half) buffer_append_string(b, " (drop (call $spills (local.get 0)))");
   }
+  buffer_append_string(b, " (local.get 0))");
+  /* What catch bodies may rethrow has slots of its own, which the interpreter's frames lie on. */
+  buffer_append_string(b, " (func $holds (export \"holds\") (type $t)" BEGIN " (drop (call $holds (local.get 0)))");
+  for (int i = 0; i < HOLDS; i++) buffer_append_string(b, " try");
+  buffer_append_string(b, " nop");
+  for (int i = 0; i < HOLDS; i++) buffer_append_string(b, " catch_all rethrow 0 end");
   buffer_append_string(b, " (local.get 0)))");
   buffer_append(b, "", 1);
 }
@@ -199,6 +206,111 @@ static void test_largest_depth(void **state) {
   compare("locals", UINT32_MAX);
 }
 
+/* A small leaf is free, a large one is not: it would run off the stack that callers left. */
+static void test_large_leaf(void **state) {
+  (void)state;
+  enum { OPERANDS = 5000 };
+  struct buffer b = {0};
+  buffer_append_string(&b, "(module (func $leaf (export \"leaf\") (param i32) (result i32)");
+  for (int i = 0; i < OPERANDS; i++) buffer_append_string(&b, " (local.get 0)");
+  for (int i = 1; i < OPERANDS; i++) buffer_append_string(&b, " i32.add");
+  buffer_append_string(&b, ") (func (export \"small\") (param i32) (result i32) (local.get 0)))");
+  buffer_append(&b, "", 1);
+  for (int e = 0; e < N_ENGINES; e++) {
+    struct gw_error err = {0};
+    struct gw_module *module = wat_module(engines[e], (char *)b.bytes);
+    uint32_t cost = func_depth_cost(gw_module_decoded(module), 0);
+    assert_int_equal(cost, func_frame_cost(gw_module_decoded(module), 0));
+    assert_int_equal(func_depth_cost(gw_module_decoded(module), 1), 0);
+    for (uint32_t room = 0; room < 2; room++) {
+      struct gw_store *store =
+          gw_store_create(engines[e], &(struct gw_store_options){.tier = tier_of(e), .max_depth = cost - 1 + room}, &err);
+      struct gw_instance *instance = gw_instance_create(store, module, NULL, NULL, &err);
+      union gw_value value = {.u32 = 1};
+      assert_int_equal(gw_call_export(instance, "leaf", &value, 1, &err), room);
+      assert_int_equal(err.trap, room ? GW_TRAP_NONE : GW_TRAP_STACK_OVERFLOW);
+      if (room) assert_int_equal(value.u32, OPERANDS);
+      err = (struct gw_error){0};
+      gw_store_destroy(store);
+    }
+    gw_module_release(module);
+  }
+  buffer_clear(&b);
+}
+
+/* A host function's results in a tail call are no operands of the caller, but they lie in its frame. The last function that fits
+ * makes one, at every depth around the end of the interpreter's stack. */
+static enum gw_trap many(struct gw_instance *caller, void *env, union gw_value *values) {
+  (void)caller, (void)env;
+  for (uint32_t i = 0; i < 1000; i++) values[i] = (union gw_value){.u64 = i};
+  return GW_TRAP_NONE;
+}
+
+static bool resolve_many(void *env, const struct gw_import *import, struct gw_extern *out) {
+  static const struct gw_host_func func = {"h", "many", NULL, many};
+  (void)env, (void)import;
+  *out = (struct gw_extern){.kind = GW_EXTERN_HOST_FUNC, .of.host = {&func, NULL}};
+  return true;
+}
+
+static void test_results_of_tail_calls(void **state) {
+  (void)state;
+  enum { MOST_LOCALS = 2000, STEP = 125 };
+  struct gw_engine *engine = engines[N_ENGINES - 1];
+  for (int locals = 0; locals <= MOST_LOCALS; locals += STEP) {
+    struct gw_error err = {0};
+    struct buffer b = {0};
+    buffer_append_string(&b, "(module (type $r (func (result");
+    for (int i = 0; i < 1000; i++) buffer_append_string(&b, " i64");
+    buffer_append_string(&b, "))) (import \"h\" \"many\" (func $many (type $r))) (func $last (export \"last\") (type $r) (local");
+    for (int i = 0; i < locals; i++) buffer_append_string(&b, " i64");
+    buffer_append_string(&b, ") (return_call $many)))");
+    buffer_append(&b, "", 1);
+    struct gw_module *module = wat_module(engine, (char *)b.bytes);
+    uint32_t cost = func_frame_cost(gw_module_decoded(module), 1);
+    struct gw_store_options options = {.tier = GW_TIER_PRECISE, .max_depth = cost};
+    struct gw_store *store = gw_store_create(engine, &options, &err);
+    struct gw_instance *instance = gw_instance_create(store, module, resolve_many, NULL, &err);
+    static union gw_value values[1000];
+    assert_true(gw_call_export(instance, "last", values, 1000, &err));
+    assert_int_equal(values[999].u64, 999);
+    const struct precise_func *func = &module->precise->funcs[1];
+    assert_true(func->frame_bytes >= func->header + (HEADER_SLOTS + 1000) * SLOT_SIZE);
+    gw_store_destroy(store);
+    gw_module_release(module);
+    buffer_clear(&b);
+  }
+}
+
+/* Guests choose how large native frames are; beyond a limit there is no compiled code, and the interpreter runs all the same. */
+static void test_frames_beyond_the_limit(void **state) {
+  (void)state;
+  enum { ALIVE = 6000 };
+  struct gw_error err = {0};
+  struct buffer b = {0};
+  buffer_append_string(&b, "(module (memory 1) (func $f (export \"f\") (param i32) (result i32)");
+  for (int half = 0; half < 2; half++) {
+    for (int i = 0; i < ALIVE; i++)
+      buffer_format(&b, " (i32.store offset=%d (i32.const 0) (i32.rem_u (local.get 0) (i32.const %d)))", 4 * i, 2 * i + 3);
+    if (!half) buffer_append_string(&b, " (if (local.get 0) (then (drop (call $f (i32.const 0)))))");
+  }
+  buffer_append_string(&b, " (local.get 0)))");
+  buffer_append(&b, "", 1);
+  struct gw_module *module = wat_module(engines[2], (char *)b.bytes);
+  assert_false(gw_module_compile(module, &err));
+  assert_int_equal(err.code, GW_ERROR_LIMIT);
+  assert_non_null(strstr(err.message, "native frame"));
+  err = (struct gw_error){0};
+  struct gw_store *store = gw_store_create(engines[2], &(struct gw_store_options){.tier = GW_TIER_PRECISE}, &err);
+  struct gw_instance *instance = gw_instance_create(store, module, NULL, NULL, &err);
+  union gw_value value = {.u32 = 9};
+  assert_true(gw_call_export(instance, "f", &value, 1, &err));
+  assert_int_equal(value.u32, 9);
+  gw_store_destroy(store);
+  gw_module_release(module);
+  buffer_clear(&b);
+}
+
 static void test_nested_hosts(void **state) {
   (void)state;
   for (int e = 0; e < N_ENGINES; e += N_ENGINES - 1) {
@@ -305,6 +417,9 @@ static int teardown(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_same_everywhere), cmocka_unit_test(test_largest_depth),     cmocka_unit_test(test_nested_hosts),
+      cmocka_unit_test(test_large_leaf),
+      cmocka_unit_test(test_results_of_tail_calls),
+      cmocka_unit_test(test_frames_beyond_the_limit),
       cmocka_unit_test(test_signals),         cmocka_unit_test(test_signal_at_deepest),
   };
   return cmocka_run_group_tests(tests, setup, teardown);

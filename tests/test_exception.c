@@ -72,6 +72,26 @@ static const char deep[] =
     "    (local.get 0))"
     "  (func $two (result i32 i32) (throw $t (i32.const 1) (f64.const 0) (i64.const 0))))";
 
+/* The body around still holds what it has rethrown, and may do so again, whatever was caught in between. */
+static const char again[] =
+    "(module (tag $t (param i32)) (func (export \"again\") (param i32) (result i32)"
+    " try (result i32) try (result i32) i32.const 42 throw $t"
+    "  catch $t drop"
+    "   try rethrow 1 catch $t drop end"
+    "   try i32.const 7 throw $t catch $t drop end"
+    "   try rethrow 1 catch_all end"
+    "   rethrow 0 end"
+    " catch $t end))";
+
+static void test_rethrown_twice(void **state) {
+  (void)state;
+  struct gw_store *store = open_store(engine);
+  struct gw_instance *instance = make(store, again, NULL);
+  for (int i = 0; i < 100; i++) assert_int_equal(call(instance, "again", 1, i), 42);
+  assert_int_equal(store->exceptions.bytes, 0);
+  gw_store_destroy(store);
+}
+
 static void test_deep(void **state) {
   (void)state;
   uint64_t gas[4];
@@ -438,6 +458,7 @@ static int tear_down(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_deep),
+      cmocka_unit_test(test_rethrown_twice),
       cmocka_unit_test(test_message_and_reset),
       cmocka_unit_test(test_traps_pass),
       cmocka_unit_test(test_uncaught_in_start),

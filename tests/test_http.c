@@ -452,6 +452,17 @@ static void test_reply_headers(void **state) {
   reply_clear(&r);
 }
 
+/* A command that asks for nothing of WASI is a command all the same. */
+static void test_empty_command(void **state) {
+  (void)state;
+  assert_int_equal(deploy(port, "empty", "(module (func (export \"_start\")))"), 201);
+  for (int i = 0; i < 3; i++) {
+    struct reply r = call(port, "/f/empty");
+    assert_int_equal(r.status, 200);
+    reply_clear(&r);
+  }
+}
+
 static void test_cgi(void **state) {
   (void)state;
   for (int i = 0; i < 3; i++) {
@@ -723,7 +734,7 @@ int main(void) {
       cmocka_unit_test(test_fresh_instances),
       cmocka_unit_test(test_same_gas),
       cmocka_unit_test(test_reply_headers),
-      cmocka_unit_test(test_cgi),
+      cmocka_unit_test(test_empty_command), cmocka_unit_test(test_cgi),
       cmocka_unit_test(test_traps),
       cmocka_unit_test(test_judge),
       cmocka_unit_test(test_state),
