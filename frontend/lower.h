@@ -35,6 +35,9 @@ LLVMModuleRef lower_module(LLVMContextRef context, const struct module *m, const
 /* The type whose entry thunk serves `type`, a function type: equal types share one. */
 uint32_t lower_entry_type(const struct module *m, uint32_t type);
 
+/* Makes the NaNs of operations canonical wherever their bits can be seen (lower_nans.c). Run on SSA form before anything else. */
+void lower_canonical_nans(LLVMModuleRef llvm_module);
+
 /* Makes plain loads of the volatile guest loads that an effect depends on (lower_loads.c). Run on simplified SSA form, before
  * anything that moves instructions. */
 void lower_relax_loads(LLVMModuleRef llvm_module);

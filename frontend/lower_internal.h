@@ -184,11 +184,13 @@ void lower_throw(struct lower_func *f, const struct instruction *in);
 
 /* --- lower_numeric.c: false if the instruction is not one of the table-driven ones --- */
 bool lower_numeric(struct lower_func *f, const struct instruction *in);
-/* The quiet form of NaNs in `v`; other values as they are. */
-LLVMValueRef lower_quiet(struct lower_func *f, LLVMValueRef v);
-/* LLVM may fold x * 1, x / 1, x + 0 and their negations to x or -x, which would let a signalling NaN through; Wasm wants it
- * quiet. Whether `v` is a number that allows it. */
-bool lower_is_identity(LLVMOpcode op, LLVMValueRef v);
+
+/* --- lower_nans.c --- */
+/* The result of an operation, canonical where LLVM folded it to a NaN at once. */
+LLVMValueRef lower_folded(LLVMValueRef v);
+/* The square root, canonical at once: LLVM 22 folds (x < 0 or x is a NaN) ? NaN : sqrt(x) to sqrt(x), which gives other NaNs. It
+ * does not know this form, in which x is compared with the greatest negative number. */
+LLVMValueRef lower_root(struct lower_func *f, LLVMValueRef v);
 
 /* --- lower_simd.c: likewise, for vectors --- */
 bool lower_simd(struct lower_func *f, const struct instruction *in);

@@ -151,23 +151,6 @@ static LLVMValueRef divide(struct lower_func *f, LLVMOpcode op, LLVMValueRef a, 
   return LLVMBuildBinOp(builder, op, a, b, "");
 }
 
-LLVMValueRef lower_quiet(struct lower_func *f, LLVMValueRef v) {
-  return lower_intrinsic(f->l, "llvm.canonicalize", LLVMTypeOf(v), &v, 1);
-}
-
-/* Only such constants can be folded that way. */
-bool lower_is_identity(LLVMOpcode op, LLVMValueRef v) {
-  if (!LLVMIsAConstantFP(v)) return false;
-  LLVMBool loses;
-  double c = LLVMConstRealGetDouble(v, &loses);
-  return op == LLVMFMul || op == LLVMFDiv ? c == 1.0 || c == -1.0 : c == 0.0;
-}
-
-static LLVMValueRef float_binary(struct lower_func *f, LLVMOpcode op, LLVMValueRef a, LLVMValueRef b) {
-  LLVMValueRef v = LLVMBuildBinOp(f->l->builder, op, a, b, "");
-  return lower_is_identity(op, a) || lower_is_identity(op, b) ? lower_quiet(f, v) : v;
-}
-
 /* The open interval (low, high) of values whose truncation fits, exactly representable in the source type. */
 static void truncation_bounds(bool from_f32, bool to_64, bool is_signed, double *low, bool *low_included, double *high) {
   *high = is_signed ? (to_64 ? 0x1p63 : 0x1p31) : (to_64 ? 0x1p64 : 0x1p32);
@@ -240,12 +223,11 @@ static LLVMValueRef lower_unary(struct lower_func *f, const struct instruction *
   case LOWER_FNEG: return LLVMBuildFNeg(builder, a, "");
   case LOWER_TRUNC: return truncate(f, a, row_type(l, row->more), row->code == SIGNED);
   case LOWER_TRUNC_SAT: return lower_intrinsic2(l, row->intrinsic, row_type(l, row->more), type, a);
-  case LOWER_DEMOTE: {
-    LLVMValueRef v = LLVMBuildFPTrunc(builder, a, l->f32, "");
-    return LLVMIsAFPExtInst(a) ? lower_quiet(f, v) : v; /* the pair would be folded away */
-  }
-  case LOWER_PROMOTE: return LLVMBuildFPExt(builder, a, l->f64, "");
-  default: return lower_intrinsic(l, row->intrinsic, type, &a, 1); /* FABS, FUN */
+  case LOWER_DEMOTE: return lower_folded(LLVMBuildFPTrunc(builder, a, l->f32, ""));
+  case LOWER_PROMOTE: return lower_folded(LLVMBuildFPExt(builder, a, l->f64, ""));
+  default: /* FABS, FUN */
+    if (in->op == OP_F32_SQRT || in->op == OP_F64_SQRT) return lower_root(f, a);
+    return lower_intrinsic(l, row->intrinsic, type, &a, 1);
   }
 }
 
@@ -262,10 +244,8 @@ static LLVMValueRef lower_binary(struct lower_func *f, const struct lower_row *r
     return LLVMBuildBinOp(builder, row->code, a, LLVMBuildAnd(builder, b, mask, ""), "");
   }
   case LOWER_ROT: args[1] = a; return lower_intrinsic(l, row->intrinsic, type, args, 3);
-  case LOWER_FBIN: return float_binary(f, row->code, a, b);
-  case LOWER_FMINMAX: /* LLVM's may return a signalling NaN */
-    return lower_quiet(f, lower_intrinsic(l, row->intrinsic, type, args, 2));
-  default: return lower_intrinsic(l, row->intrinsic, type, args, 2); /* COPYSIGN */
+  case LOWER_FBIN: return lower_folded(LLVMBuildBinOp(builder, row->code, a, b, ""));
+  default: return lower_intrinsic(l, row->intrinsic, type, args, 2); /* FMINMAX, COPYSIGN */
   }
 }
 

@@ -266,6 +266,7 @@ static LLVMValueRef rule_abs(const struct simd *s, LLVMValueRef *args) {
 
 /* An intrinsic that takes the instruction's operands as they are. */
 static LLVMValueRef rule_function(const struct simd *s, LLVMValueRef *args) {
+  if (s->in->op == OP_F32X4_SQRT || s->in->op == OP_F64X2_SQRT) return lower_root(s->f, args[0]);
   return lower_intrinsic(s->l, s->row->name, s->type, args, (unsigned)strlen(op_table[s->in->op].signature + 2));
 }
 
@@ -349,19 +350,8 @@ static LLVMValueRef rule_q15mulr(const struct simd *s, LLVMValueRef *args) {
 
 /* --- floats ----------------------------------------------------------------------------------------------------- */
 
-/* Whether LLVM may fold `v op x` to x in some lane, which must make a signalling NaN quiet (see lower_numeric.c). */
-static bool has_identity_lane(const struct simd *s, LLVMOpcode op, LLVMValueRef v) {
-  if (!LLVMIsConstant(v)) return false;
-  for (unsigned i = 0; i < s->lanes; i++) {
-    LLVMValueRef lane = LLVMGetAggregateElement(v, i);
-    if (lane && lower_is_identity(op, lane)) return true;
-  }
-  return false;
-}
-
 static LLVMValueRef float_binary(const struct simd *s, LLVMOpcode op, LLVMValueRef a, LLVMValueRef b) {
-  LLVMValueRef v = binary(s, op, a, b);
-  return has_identity_lane(s, op, a) || has_identity_lane(s, op, b) ? lower_quiet(s->f, v) : v;
+  return lower_folded(binary(s, op, a, b));
 }
 
 static LLVMValueRef rule_float_binary(const struct simd *s, LLVMValueRef *args) {
@@ -370,9 +360,7 @@ static LLVMValueRef rule_float_binary(const struct simd *s, LLVMValueRef *args) 
 
 static LLVMValueRef rule_fneg(const struct simd *s, LLVMValueRef *args) { return LLVMBuildFNeg(s->builder, args[0], ""); }
 
-static LLVMValueRef rule_minmax(const struct simd *s, LLVMValueRef *args) {
-  return lower_quiet(s->f, call2(s, s->row->name, args[0], args[1])); /* LLVM's may return a signalling NaN */
-}
+static LLVMValueRef rule_minmax(const struct simd *s, LLVMValueRef *args) { return call2(s, s->row->name, args[0], args[1]); }
 
 /* The second operand where it is less (or, for pmax, greater): NaNs pass as they are. */
 static LLVMValueRef rule_pseudo_minmax(const struct simd *s, LLVMValueRef *args) {
@@ -400,15 +388,11 @@ static LLVMValueRef rule_trunc_sat(const struct simd *s, LLVMValueRef *args) {
 }
 
 static LLVMValueRef rule_demote(const struct simd *s, LLVMValueRef *args) {
-  LLVMValueRef v = LLVMBuildFPTrunc(s->builder, args[0], vector_of(s->l->f32, s->lanes), "");
-  LLVMValueRef from = args[0];
-  while (LLVMIsABitCastInst(from)) from = LLVMGetOperand(from, 0);
-  if (LLVMIsAFPExtInst(from)) v = lower_quiet(s->f, v); /* the pair would be folded away */
-  return zero_above(s, v);
+  return zero_above(s, lower_folded(LLVMBuildFPTrunc(s->builder, args[0], vector_of(s->l->f32, s->lanes), "")));
 }
 
 static LLVMValueRef rule_promote(const struct simd *s, LLVMValueRef *args) {
-  return LLVMBuildFPExt(s->builder, pick_one(s, args[0], 0, 1, 2), vector_of(s->l->f64, 2), "");
+  return lower_folded(LLVMBuildFPExt(s->builder, pick_one(s, args[0], 0, 1, 2), vector_of(s->l->f64, 2), ""));
 }
 
 /* --- the table -------------------------------------------------------------------------------------------------- */

@@ -72,13 +72,14 @@ static void lower(struct pipeline *p, const struct module *m, const struct lower
   LLVMSetTarget(p->module, machine_triple());
 }
 
-/* What precedes LLVM's own pipeline: SSA form, loads that are as free as they may be, gas, and loops as they were written. */
+/* What precedes LLVM's own pipeline: SSA form, NaNs, loads that are as free as they may be, gas, and loops as they were written.
+ */
 static bool charge(struct pipeline *p, const struct module *m, const struct compile_options *options, struct gw_error *err) {
   if (options->verify && !verify(p, "lowering", err)) return false;
   bool is_optimized = options->opt_level > 0; /* without, all loads stay volatile */
-  if (!run_passes(
-          p, is_optimized ? "function(mem2reg,early-cse),ipsccp,function(instcombine<no-verify-fixpoint>)" : "function(mem2reg)",
-          options, err))
+  if (!run_passes(p, "function(mem2reg)", options, err)) return false;
+  lower_canonical_nans(p->module);
+  if (is_optimized && !run_passes(p, "function(early-cse),ipsccp,function(instcombine<no-verify-fixpoint>)", options, err))
     return false;
   if (is_optimized) lower_relax_loads(p->module);
   bool is_joined = is_optimized && lower_spares_last_page(m);
@@ -137,42 +138,12 @@ static void soften_tail_calls(LLVMModuleRef module) {
     }
 }
 
-/* A vector of `n` floats: lanes of `v`, those behind its end any. */
-static LLVMValueRef resize(LLVMBuilderRef b, LLVMTypeRef i32, LLVMValueRef v, uint32_t n) {
-  LLVMValueRef lanes[4] = {0};
-  for (uint32_t i = 0; i < n; i++) lanes[i] = i < 2 ? LLVMConstInt(i32, i, false) : LLVMGetPoison(i32);
-  return LLVMBuildShuffleVector(b, v, LLVMGetPoison(LLVMTypeOf(v)), LLVMConstVector(lanes, n), "");
-}
-
-/* Two neighbouring f32.demote become one canonicalize of two floats, which LLVM 22's x86-64 code generator crashes on: it is done
- * on four. */
-static void widen_canonicalize(LLVMModuleRef module) {
-  static const char name[] = "llvm.canonicalize";
-  LLVMValueRef narrow = LLVMGetNamedFunction(module, "llvm.canonicalize.v2f32");
-  if (!narrow) return;
-  LLVMContextRef context = LLVMGetModuleContext(module);
-  LLVMTypeRef i32 = LLVMInt32TypeInContext(context), v4f32 = LLVMVectorType(LLVMFloatTypeInContext(context), 4);
-  unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
-  LLVMValueRef wide = LLVMGetIntrinsicDeclaration(module, id, &v4f32, 1);
-  LLVMBuilderRef b = LLVMCreateBuilderInContext(context);
-  for (LLVMUseRef use; (use = LLVMGetFirstUse(narrow));) {
-    LLVMValueRef call = LLVMGetUser(use);
-    LLVMPositionBuilderBefore(b, call);
-    LLVMValueRef v = resize(b, i32, LLVMGetOperand(call, 0), 4);
-    v = LLVMBuildCall2(b, LLVMGlobalGetValueType(wide), wide, &v, 1, "");
-    LLVMReplaceAllUsesWith(call, resize(b, i32, v, 2));
-    LLVMInstructionEraseFromParent(call);
-  }
-  LLVMDisposeBuilder(b);
-}
-
 LLVMMemoryBufferRef pipeline_emit(struct pipeline *p, LLVMCodeGenFileType type, struct gw_error *err) {
   double start = pipeline_clock();
   LLVMMemoryBufferRef buffer = NULL;
   char *message = NULL;
   if (p->opt_level > 0) lower_pin_loads(p->module); /* without, the code generator does as it is told */
   soften_tail_calls(p->module);
-  widen_canonicalize(p->module);
   if (LLVMTargetMachineEmitToMemoryBuffer(p->machine, p->module, type, &message, &buffer)) {
     error_set(err, GW_ERROR_COMPILE, "LLVM's code generator failed: %s", message);
     LLVMDisposeMessage(message);

@@ -215,10 +215,14 @@ static inline uint64_t bits_of(union gw_value v) { return v.u32; }
     NEXT;                              \
   }
 
-/* --- floats: the compiler's arithmetic is that of the processor ------------------------------------------------------- */
+/* --- floats: the compiler's arithmetic is that of the processor, but every NaN that it makes becomes the canonical one ------ */
+
+#define CANONICAL(sig, v) PASTE(canonical_, R_##sig)(v)
+static inline float canonical_f(float v) { return __builtin_expect(v != v, 0) ? __builtin_nanf("") : v; }
+static inline double canonical_F(double v) { return __builtin_expect(v != v, 0) ? __builtin_nan("") : v; }
 
 #define FBIN(op) FBIN_, op
-#define DEF_FBIN_(id, sig, op) BINARY(id, sig, FBIN_##op)
+#define DEF_FBIN_(id, sig, op) BINARY(id, sig, CANONICAL(sig, FBIN_##op))
 #define FBIN_FAdd x + y
 #define FBIN_FSub x - y
 #define FBIN_FMul x *y
@@ -233,16 +237,25 @@ static inline uint64_t bits_of(union gw_value v) { return v.u32; }
 #define FCMP_OLE x <= y
 #define FCMP_OGE x >= y
 
-/* A sum with a NaN is a quiet NaN; zeros differ in their signs only. */
+/* A sum with a NaN is a NaN; zeros differ in their signs only. */
 #define FMINMAX(op) FMINMAX_, op
-#define DEF_FMINMAX_(id, sig, op) BINARY(id, sig, x != x || y != y ? x + y : FMINMAX_##op)
+#define DEF_FMINMAX_(id, sig, op) BINARY(id, sig, x != x || y != y ? CANONICAL(sig, x + y) : FMINMAX_##op)
 #define FMINMAX_minimum x == y ? (__builtin_signbit(x) ? x : y) : x < y ? x : y
 #define FMINMAX_maximum x == y ? (__builtin_signbit(x) ? y : x) : x > y ? x : y
 
+/* A root's operand is compared: LLVM 22 folds "the root if it is no NaN, else this NaN" to the root. */
+#define ROOT_f(x) ((x) > -0x1p-149f ? __builtin_sqrtf(x) : __builtin_nanf(""))
+#define ROOT_F(x) ((x) > -0x1p-1074 ? __builtin_sqrt(x) : __builtin_nan(""))
 #define FUN_f(name) __builtin_##name##f
 #define FUN_F(name) __builtin_##name
 #define FUN(name) FUN_, name
-#define DEF_FUN_(id, sig, name) UNARY(id, sig, PASTE(FUN_, A_##sig)(name)(x))
+#define DEF_FUN_(id, sig, name) UNARY(id, sig, FUN_##name(sig))
+#define ROUND(sig, name) CANONICAL(sig, PASTE(FUN_, A_##sig)(name)(x))
+#define FUN_ceil(sig) ROUND(sig, ceil)
+#define FUN_floor(sig) ROUND(sig, floor)
+#define FUN_trunc(sig) ROUND(sig, trunc)
+#define FUN_roundeven(sig) ROUND(sig, roundeven)
+#define FUN_sqrt(sig) PASTE(ROOT_, A_##sig)(x)
 /* Signs are bits: NaNs pass as they are. */
 #define SIGN(sig) (PASTE(SIGN_, A_##sig))
 #define SIGN_f UINT32_C(0x80000000)
@@ -263,9 +276,9 @@ static inline uint64_t bits_of(union gw_value v) { return v.u32; }
 #define DEF_COPYSIGN_(id, sig, unused) SIGNS(id, (RAW(sig, SLOT(pc->b)) & ~SIGN(sig)) | (RAW(sig, SLOT(pc->c)) & SIGN(sig)))
 
 #define DEMOTE() DEMOTE_, 0
-#define DEF_DEMOTE_(id, sig, unused) UNARY(id, sig, (float)x)
+#define DEF_DEMOTE_(id, sig, unused) UNARY(id, sig, CANONICAL(sig, (float)x))
 #define PROMOTE() PROMOTE_, 0
-#define DEF_PROMOTE_(id, sig, unused) UNARY(id, sig, (double)x)
+#define DEF_PROMOTE_(id, sig, unused) UNARY(id, sig, CANONICAL(sig, (double)x))
 
 /* Bounds of what can be truncated: above LOW (or, from f32 to signed, from it on), below HIGH. */
 #define HIGH_i32_SIGNED 0x1p31

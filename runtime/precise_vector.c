@@ -258,6 +258,25 @@ TESTS(i64x2)
 #define VSHIFT_LShr(shape) x >> (AMOUNT(shape) - (shape){0})
 #define VSHIFT_AShr(shape) (shape)((s_##shape)x >> (s_##shape)(AMOUNT(shape) - (shape){0}))
 
+/* NaNs that an operation makes become the canonical one. */
+#define CANONICAL(shape, nan)                                                             \
+  static inline shape canonical_##shape(shape v) {                                        \
+    BITS_##shape is_nan = (BITS_##shape)(v != v);                                         \
+    return (shape)(((BITS_##shape)v & ~is_nan) | (((nan) - (BITS_##shape){0}) & is_nan)); \
+  }
+CANONICAL(f32x4, UINT32_C(0x7fc00000))
+CANONICAL(f64x2, UINT64_C(0x7ff8000000000000))
+/* See precise_scalar.c. */
+#define ROOT(shape, least)                                                                                          \
+  static inline shape root_##shape(shape x) {                                                                       \
+    BITS_##shape is_nan = (BITS_##shape) ~(x > (least) + (shape){0});                                               \
+    return (shape)(((BITS_##shape)__builtin_elementwise_sqrt(x) & ~is_nan) | ((BITS_##shape)NAN_##shape & is_nan)); \
+  }
+#define NAN_f32x4 (UINT32_C(0x7fc00000) - (i32x4){0})
+#define NAN_f64x2 (UINT64_C(0x7ff8000000000000) - (i64x2){0})
+ROOT(f32x4, -0x1p-149f)
+ROOT(f64x2, -0x1p-1074)
+
 /* Intrinsics by name. */
 #define VFUN(shape, ...) VFUN_, shape, __VA_ARGS__
 #define DEF_VFUN_(id, sig, shape, ...) VFUN_NAMED(id, sig, shape, #__VA_ARGS__)
@@ -277,12 +296,12 @@ TESTS(i64x2)
   if (IS("smax")) return (shape)__builtin_elementwise_max((s_##shape)x, (s_##shape)y);         \
   if (IS("umin")) return __builtin_elementwise_min(x, y);                                      \
   if (IS("umax")) return __builtin_elementwise_max(x, y);
-#define FLOAT_FUNCTIONS(shape)                                    \
-  if (IS("ceil")) return __builtin_elementwise_ceil(x);           \
-  if (IS("floor")) return __builtin_elementwise_floor(x);         \
-  if (IS("trunc")) return __builtin_elementwise_trunc(x);         \
-  if (IS("roundeven")) return __builtin_elementwise_roundeven(x); \
-  if (IS("sqrt")) return __builtin_elementwise_sqrt(x);           \
+#define FLOAT_FUNCTIONS(shape)                                                       \
+  if (IS("ceil")) return canonical_##shape(__builtin_elementwise_ceil(x));           \
+  if (IS("floor")) return canonical_##shape(__builtin_elementwise_floor(x));         \
+  if (IS("trunc")) return canonical_##shape(__builtin_elementwise_trunc(x));         \
+  if (IS("roundeven")) return canonical_##shape(__builtin_elementwise_roundeven(x)); \
+  if (IS("sqrt")) return root_##shape(x);                                            \
   if (IS("fabs")) return __builtin_elementwise_abs(x);
 #define FUNCTIONS(shape, cases)                                                                             \
   static inline __attribute__((always_inline)) shape function_##shape(const char *name, shape x, shape y) { \
@@ -354,11 +373,11 @@ static inline int64_t byte_dot(i8x16 x, i8x16 y, int i) {
 #define DEF_VRELAXED_DOT_ADD_(id, sig, unused) \
   LOOP(id, sig, i8x16, i32x4, EACH(4) v[i] = (uint32_t)(byte_dot(x, y, 2 * i) + byte_dot(x, y, 2 * i + 1)) + ((i32x4)z)[i];)
 
-/* --- floats: one operation at a time, as the processor does it -----------------------------------------------------------------
+/* --- floats: one operation at a time, as the processor does it; NaNs become canonical --------------------------------
  */
 
 #define VFBIN(shape, op) VFBIN_, shape, op
-#define DEF_VFBIN_(id, sig, shape, op) VECTOR(id, sig, shape, VFBIN_##op)
+#define DEF_VFBIN_(id, sig, shape, op) VECTOR(id, sig, shape, canonical_##shape(VFBIN_##op))
 #define VFBIN_FAdd x + y
 #define VFBIN_FSub x - y
 #define VFBIN_FMul x *y
@@ -366,8 +385,9 @@ static inline int64_t byte_dot(i8x16 x, i8x16 y, int i) {
 #define VFNEG(shape) VFNEG_, shape
 #define DEF_VFNEG_(id, sig, shape) VECTOR(id, sig, shape, -x)
 #define VFMINMAX(shape, name) VFMINMAX_, shape, name
-#define DEF_VFMINMAX_(id, sig, shape, name) LOOP(id, sig, shape, shape, EACH(N_##shape) v[i] = name##_of(x[i], y[i]);)
-/* As in precise_scalar.c; double holds every float, and its quiet NaNs are those of float. */
+#define DEF_VFMINMAX_(id, sig, shape, name) \
+  LOOP(id, sig, shape, shape, EACH(N_##shape) v[i] = name##_of(x[i], y[i]); v = canonical_##shape(v);)
+/* As in precise_scalar.c. */
 #define MINMAX(name, type, zero, relation)  \
   static inline type name(type x, type y) { \
     if (x != x || y != y) return x + y;     \
@@ -388,7 +408,7 @@ MINMAX(maximum_f64, double, !__builtin_signbit(x), >)
 #define DEF_VPMAX_(id, sig, shape) VECTOR(id, sig, shape, ((i64x2)(y > x) & (i64x2)y) | (~(i64x2)(y > x) & (i64x2)x))
 
 #define VMADD(shape, is_negated) VMADD_, shape, is_negated
-#define DEF_VMADD_(id, sig, shape, is_negated) VECTOR(id, sig, shape, ((is_negated) ? -x : x) * y + z)
+#define DEF_VMADD_(id, sig, shape, is_negated) VECTOR(id, sig, shape, canonical_##shape(((is_negated) ? -x : x) * y + z))
 
 #define VCONVERT(to, op) VCONVERT_, to, op
 #define DEF_VCONVERT_(id, sig, to, op) VECTOR(id, sig, i32x4, convert_##to##_##op(x))
@@ -405,9 +425,9 @@ static inline uint32_t saturate_SIGNED(double v) {
 static inline uint32_t saturate_UNSIGNED(double v) { return !(v > -1) ? 0 : v >= 0x1p32 ? UINT32_MAX : (uint32_t)v; }
 
 #define VDEMOTE() VDEMOTE_, 0
-#define DEF_VDEMOTE_(id, sig, unused) VECTOR(id, sig, f64x2, (f32x4){(float)x[0], (float)x[1]})
+#define DEF_VDEMOTE_(id, sig, unused) VECTOR(id, sig, f64x2, canonical_f32x4((f32x4){(float)x[0], (float)x[1]}))
 #define VPROMOTE() VPROMOTE_, 0
-#define DEF_VPROMOTE_(id, sig, unused) VECTOR(id, sig, f32x4, (f64x2){x[0], x[1]})
+#define DEF_VPROMOTE_(id, sig, unused) VECTOR(id, sig, f32x4, canonical_f64x2((f64x2){x[0], x[1]}))
 
 /* --- the table
  * -------------------------------------------------------------------------------------------------------------------- */
