@@ -92,8 +92,8 @@ const struct module *gw_module_decoded(const struct gw_module *module);
 const uint8_t *gw_module_digest(const struct gw_module *module);
 
 enum gw_dump { GW_DUMP_IR_FRESH = 1, GW_DUMP_IR, GW_DUMP_ASM };
-/* Text of a compilation stage; free() it. */
-char *gw_module_dump(struct gw_module *module, enum gw_dump kind, struct gw_error *err);
+/* Text of a compilation stage for `cpu`, by the name that LLVM gives it (NULL: this machine's); free() it. */
+char *gw_module_dump(struct gw_module *module, enum gw_dump kind, const char *cpu, struct gw_error *err);
 
 struct gw_module_stats {
   double seconds_decode, seconds_validate;

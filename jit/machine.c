@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 static LLVMTargetRef target;
+static const char no_apx[] = "-egpr"; /* runtime/exhausted_x86_64.S does not save r16 to r31 */
 static char *cpu_name, *cpu_features, *triple;
 
 static void find_host(void) {
@@ -27,7 +28,7 @@ static void find_host(void) {
   triple = LLVMGetDefaultTargetTriple();
   cpu_name = LLVMGetHostCPUName();
   char *features = LLVMGetHostCPUFeatures();
-  if (asprintf(&cpu_features, "%s,-egpr", features) < 0) abort(); /* runtime/exhausted_x86_64.S does not save r16 to r31 */
+  if (asprintf(&cpu_features, "%s,%s", features, no_apx) < 0) abort();
   LLVMDisposeMessage(features);
   char *message = NULL;
   if (LLVMGetTargetFromTriple(triple, &target, &message)) LLVMDisposeMessage(message);
@@ -42,8 +43,8 @@ static LLVMTargetMachineRef create(uint32_t opt_level, const char *cpu, struct g
   }
   static const LLVMCodeGenOptLevel levels[] = {LLVMCodeGenLevelNone, LLVMCodeGenLevelLess, LLVMCodeGenLevelDefault,
                                                LLVMCodeGenLevelAggressive};
-  return LLVMCreateTargetMachine(target, triple, cpu ? cpu : cpu_name, cpu ? "" : cpu_features, levels[opt_level], LLVMRelocPIC,
-                                 LLVMCodeModelSmall);
+  return LLVMCreateTargetMachine(target, triple, cpu ? cpu : cpu_name, cpu ? no_apx : cpu_features, levels[opt_level],
+                                 LLVMRelocPIC, LLVMCodeModelSmall);
 }
 
 const char *machine_triple(void) { return triple; }

@@ -158,10 +158,11 @@ void *gw_module_make_artifact(struct gw_module *module, const char *cpu, size_t 
   return artifact.bytes;
 }
 
-char *gw_module_dump(struct gw_module *module, enum gw_dump kind, struct gw_error *err) {
+char *gw_module_dump(struct gw_module *module, enum gw_dump kind, const char *cpu, struct gw_error *err) {
   static const enum dump_kind kinds[] = {[GW_DUMP_IR_FRESH] = DUMP_IR_FRESH, [GW_DUMP_IR] = DUMP_IR, [GW_DUMP_ASM] = DUMP_ASM};
   const struct compiler_ops *ops = compiler_load(err);
   if (!ops) return NULL;
   struct compile_options options = compile_options(module->engine, module->decoded.dialect);
+  options.cpu = cpu;
   return ops->dump(&module->decoded, &options, kinds[kind], err);
 }

@@ -14,7 +14,7 @@
 struct inspection {
   bool gas, ir, ir_fresh, assembly, text, is_json, meter;
   uint32_t opt_level;
-  const char *schedule_path;
+  const char *schedule_path, *cpu;
   struct schedule schedule;
   struct buffer bytes;
   struct gw_engine *engine;
@@ -199,7 +199,7 @@ static void print_summary(const cJSON *json) {
 /* --- the verb ----------------------------------------------------------------------------------------------------- */
 
 static bool dump(struct inspection *v, enum gw_dump kind, struct gw_error *err) {
-  char *text = gw_module_dump(v->module, kind, err);
+  char *text = gw_module_dump(v->module, kind, v->cpu, err);
   if (text) fputs(text, stdout);
   free(text);
   return text != NULL;
@@ -249,6 +249,8 @@ int cli_inspect(int argc, char **argv) {
       {"asm", 0, CLI_FLAG, &v.assembly, NULL, "the machine code"},
       {"optimize", 'O', CLI_LEVEL, &v.opt_level, "0..3", "optimisation level of --ir and --asm; 2 unless told"},
       {"meter", 0, CLI_ON_OFF, &v.meter, "on|off", "meter gas in --ir and --asm; on unless told"},
+      {"cpu", 0, CLI_TEXT, &v.cpu, "NAME",
+       "CPU of --ir and --asm, as LLVM calls it (x86-64-v3, znver4); this machine's unless told"},
       {"schedule", 0, CLI_TEXT, &v.schedule_path, "FILE",
        "prices, as `gasworks schedule --text` prints them; built in unless told"},
       {"json", 0, CLI_FLAG, &v.is_json, NULL, "the summary, or --gas, as JSON"},

@@ -434,7 +434,7 @@ static void test_costs_nothing_without(void **state) {
   for (int i = 0; i < 2; i++) {
     struct gw_error err = {0};
     struct gw_module *module = wat_module(engine, texts[i]);
-    char *ir = gw_module_dump(module, GW_DUMP_IR_FRESH, &err);
+    char *ir = gw_module_dump(module, GW_DUMP_IR_FRESH, NULL, &err);
     assert_non_null(ir);
     assert_int_equal(strstr(ir, "%exception = load") != NULL, i);
     free(ir);

@@ -148,7 +148,7 @@ static void test_calls(void **state) {
   for (uint32_t level = 0; level < LEVELS; level += 2) {
     struct gw_engine *engine = open_engine(level, false);
     struct gw_module *module = wat_module(engine, text);
-    char *listing = gw_module_dump(module, GW_DUMP_ASM, &err);
+    char *listing = gw_module_dump(module, GW_DUMP_ASM, "x86-64-v2", &err);
     if (!listing) fail_msg("%s", err.message);
     assert_int_equal(count(listing, "callq\tf0\n"), level ? 0 : 3);
     assert_int_equal(count(listing, "callq\tf11\n"), level ? 0 : 2);
@@ -177,7 +177,7 @@ static void test_growth(void **state) {
   buffer_append(&module_text, "", 1);
   struct gw_engine *engine = open_engine(2, true);
   struct gw_module *module = wat_module(engine, (const char *)module_text.bytes);
-  char *listing = gw_module_dump(module, GW_DUMP_ASM, &err);
+  char *listing = gw_module_dump(module, GW_DUMP_ASM, "x86-64-v2", &err);
   if (!listing) fail_msg("%s", err.message);
   assert_in_range(count(listing, "callq\tf0\n"), CALLS, CALLS);
   assert_in_range(count(listing, "callq\tf1\n"), CALLS - 256, CALLS - 100);

@@ -436,7 +436,7 @@ static void test_straight_code(void **state) {
   struct gw_module *module = gw_module_create(optimizing, b.bytes, b.size, &err);
   if (!module) fail_msg("%s", err.message);
   buffer_clear(&b);
-  char *ir = gw_module_dump(module, GW_DUMP_IR_FRESH, &err);
+  char *ir = gw_module_dump(module, GW_DUMP_IR_FRESH, NULL, &err);
   if (!ir) fail_msg("%s", err.message);
   assert_non_null(strstr(ir, "optnone"));
   free(ir);
