@@ -122,8 +122,8 @@ __attribute__((noinline)) static const struct precise_insn *translate(struct pre
   return func->code;
 }
 
-/* A frame that ends behind the stack costs more than is left, too (PRECISE_FRAME_BEYOND). The call's own frame may be gone already: a
- * tail call's arguments lie on it. Its caller's is whole. */
+/* A frame that ends behind the stack costs more than is left, too (PRECISE_FRAME_BEYOND). The call's own frame may be gone
+ * already: a tail call's arguments lie on it. Its caller's is whole. */
 __attribute__((noinline)) _Noreturn static void trap_at_caller(struct gw_store *store, const struct precise_frame *from) {
   assert(from->depth_in < from->func->cost);
   store->precise.frame = from->caller;

@@ -566,7 +566,7 @@ static void write_module(const char *dir, uint64_t seed, const struct buffer *by
   if (!file) return;
   fwrite(bytes->bytes, 1, bytes->size, file);
   fclose(file);
-  printf("@ %" PRIu64 " %d %d %016" PRIx64 "\n", seed, o->is_ok, (int)o->trap, o->digest);
+  printf("@ %" PRIu64 " %d %s %016" PRIx64 "\n", seed, o->is_ok, o->is_ok ? "-" : gw_trap_message(o->trap), o->digest);
 }
 
 static bool try_seed(struct driver *d, uint64_t seed, uint64_t every, const char *dir) {
