@@ -6,9 +6,10 @@
  * tables and results of exnref type, and values of exceptions found there: the rest is freed. What lives at once is bounded.
  *
  * Legacy catch bodies that may rethrow hold what they caught, and leave in many ways: end, branch, return, tail call, another
- * exception. Nobody tells. A rethrow throws a copy, because the body that holds the original may go on and rethrow it again. Instead every hold has a key that falls with the nesting of bodies, in a frame (level) and across
- * frames (depth of the logical stack), so the next one to hold or rethrow finds those below it in the order, whose bodies must
- * have been left. Nothing depends on the identity of an exception, so a body that would hold a shared one gets a copy. */
+ * exception. Nobody tells. A rethrow throws a copy, because the body that holds the original may go on and rethrow it again.
+ * Instead every hold has a key that falls with the nesting of bodies, in a frame (level) and across frames (depth of the logical
+ * stack), so the next one to hold finds those below it in the order, whose bodies must have been left. Nothing depends on the
+ * identity of an exception, so a body that would hold a shared one gets a copy. */
 #include "runtime/exception.h"
 
 #include "runtime/instance.h"
@@ -83,13 +84,7 @@ struct exception *exception_hold(struct exceptions *all, struct exception *e, ui
 }
 
 struct exception *exception_rethrow(struct exceptions *all, struct exception *e) {
-  struct exception_box *box = box_of(e);
-  while (all->held != box) { /* bodies inside the one that rethrows */
-    struct exception_box *left = all->held;
-    all->held = left->below;
-    destroy(all, left);
-  }
-  return copy(all, e);
+  return copy(all, e); /* bodies inside the one that held it may be open still: their own try may catch it */
 }
 
 uintptr_t exception_place(const struct exception *e) { return box_of(e)->pc; }

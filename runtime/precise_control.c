@@ -122,16 +122,23 @@ __attribute__((noinline)) static const struct precise_insn *translate(struct pre
   return func->code;
 }
 
+/* A frame that ends behind the stack costs more than is left, too (PRECISE_FRAME_BEYOND). The call's own frame may be gone
+ * already: a tail call's arguments lie on it. Its caller's is whole. */
+__attribute__((noinline)) _Noreturn static void trap_at_caller(struct gw_store *store, const struct precise_frame *from) {
+  assert(from->depth_in < from->func->cost);
+  store->precise.frame = from->caller;
+  precise_trap(from->return_pc - (from->caller->caller != NULL), store, GW_TRAP_STACK_OVERFLOW);
+}
+
 /* A new frame at `at`, where the arguments are. The caller's part of it is filled in already. Returns the first instruction. */
 static inline const struct precise_insn *enter(struct gw_store *store, struct precise_func *func, struct vmctx *vmctx,
                                                uint8_t *at, struct precise_frame from) {
   const struct precise_insn *code = atomic_load_explicit(&func->code, memory_order_acquire);
   if (__builtin_expect(!code, 0)) code = translate(func);
-  if (__builtin_expect(at + func->frame_bytes > store->precise.high, 0))
-    precise_trap(from.return_pc, store, GW_TRAP_STACK_OVERFLOW);
-  struct precise_frame *frame = (struct precise_frame *)(void *)(at + func->header);
   from.vmctx = vmctx;
   from.func = func;
+  if (__builtin_expect(at + func->frame_bytes > store->precise.high, 0)) trap_at_caller(store, &from);
+  struct precise_frame *frame = (struct precise_frame *)(void *)(at + func->header);
   from.depth = from.depth_in - func->cost;
   *frame = from;
   store->precise.frame = frame;

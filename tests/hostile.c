@@ -566,7 +566,7 @@ static void write_module(const char *dir, uint64_t seed, const struct buffer *by
   if (!file) return;
   fwrite(bytes->bytes, 1, bytes->size, file);
   fclose(file);
-  printf("@ %" PRIu64 " %d %d %016" PRIx64 "\n", seed, o->is_ok, (int)o->trap, o->digest);
+  printf("@ %" PRIu64 " %d %s %016" PRIx64 "\n", seed, o->is_ok, o->is_ok ? "-" : gw_trap_message(o->trap), o->digest);
 }
 
 static bool try_seed(struct driver *d, uint64_t seed, uint64_t every, const char *dir) {
@@ -596,6 +596,12 @@ static bool try_seed(struct driver *d, uint64_t seed, uint64_t every, const char
   return ok;
 }
 
+/* What sanitizers call when they have found something. */
+void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+static uint64_t current_seed;
+
+static void on_death(void) { fprintf(stderr, "at seed %" PRIu64 "\n", current_seed); }
+
 static void report(const struct driver *d) {
   printf("%" PRIu64 " modules, %" PRIu64 " of them compiled too (%" PRIu64 " refused), %" PRIu64 " finished;", d->n_run, d->n_compiled,
          d->n_refused, d->n_ok);
@@ -623,8 +629,11 @@ int main(int argc, char **argv) {
   }
   time_t end = time(NULL) + (time_t)(seconds < 100000000 ? seconds : 100000000);
   int status = 0;
-  for (uint64_t i = 0; i < count && time(NULL) < end; i++)
+  if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(on_death);
+  for (uint64_t i = 0; i < count && time(NULL) < end; i++) {
+    current_seed = seed + i;
     if (!try_seed(&d, seed + i, every, dir)) status = 1;
+  }
   report(&d);
   for (int level = 0; level < 4; level++) gw_engine_destroy(d.engines[level]);
   return status;

@@ -282,6 +282,31 @@ static void test_results_of_tail_calls(void **state) {
   }
 }
 
+/* The arguments of a tail call lie on the frame that it replaces, when there turns out to be no stack for the next one. */
+static void test_tail_call_without_stack(void **state) {
+  (void)state;
+  struct gw_engine *engine = engines[N_ENGINES - 1];
+  struct gw_error err = {0};
+  struct buffer b = {0};
+  buffer_append_string(&b, "(module (func $large (param");
+  for (int i = 0; i < 30; i++) buffer_append_string(&b, " i64");
+  buffer_append_string(&b, ") (local");
+  for (int i = 0; i < 5000; i++) buffer_append_string(&b, " i64");
+  buffer_append_string(&b, ") (call $f)) (func $f (export \"f\") (return_call $large");
+  for (int i = 0; i < 30; i++) buffer_append_string(&b, " (i64.const -1)");
+  buffer_append_string(&b, ")))");
+  buffer_append(&b, "", 1);
+  struct gw_module *module = wat_module(engine, (char *)b.bytes);
+  struct gw_store_options options = {.tier = GW_TIER_PRECISE, .max_depth = 4096};
+  struct gw_store *store = gw_store_create(engine, &options, &err);
+  struct gw_instance *instance = gw_instance_create(store, module, NULL, NULL, &err);
+  assert_false(gw_call_export(instance, "f", NULL, 0, &err));
+  assert_int_equal(err.trap, GW_TRAP_STACK_OVERFLOW);
+  gw_store_destroy(store);
+  gw_module_release(module);
+  buffer_clear(&b);
+}
+
 /* Guests choose how large native frames are; beyond a limit there is no compiled code, and the interpreter runs all the same. */
 static void test_frames_beyond_the_limit(void **state) {
   (void)state;
@@ -416,11 +441,15 @@ static int teardown(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_same_everywhere), cmocka_unit_test(test_largest_depth),     cmocka_unit_test(test_nested_hosts),
+      cmocka_unit_test(test_same_everywhere),
+      cmocka_unit_test(test_largest_depth),
+      cmocka_unit_test(test_nested_hosts),
       cmocka_unit_test(test_large_leaf),
       cmocka_unit_test(test_results_of_tail_calls),
+      cmocka_unit_test(test_tail_call_without_stack),
       cmocka_unit_test(test_frames_beyond_the_limit),
-      cmocka_unit_test(test_signals),         cmocka_unit_test(test_signal_at_deepest),
+      cmocka_unit_test(test_signals),
+      cmocka_unit_test(test_signal_at_deepest),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

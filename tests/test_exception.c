@@ -73,21 +73,31 @@ static const char deep[] =
     "  (func $two (result i32 i32) (throw $t (i32.const 1) (f64.const 0) (i64.const 0))))";
 
 /* The body around still holds what it has rethrown, and may do so again, whatever was caught in between. */
-static const char again[] =
-    "(module (tag $t (param i32)) (func (export \"again\") (param i32) (result i32)"
-    " try (result i32) try (result i32) i32.const 42 throw $t"
-    "  catch $t drop"
-    "   try rethrow 1 catch $t drop end"
-    "   try i32.const 7 throw $t catch $t drop end"
-    "   try rethrow 1 catch_all end"
-    "   rethrow 0 end"
-    " catch $t end))";
+static const char again[] = "(module (tag $t (param i32)) (func (export \"again\") (param i32) (result i32)"
+                            " try (result i32) try (result i32) i32.const 42 throw $t"
+                            "  catch $t drop"
+                            "   try rethrow 1 catch $t drop end"
+                            "   try i32.const 7 throw $t catch $t drop end"
+                            "   try rethrow 1 catch_all end"
+                            "   rethrow 0 end"
+                            " catch $t end)"
+                            /* Bodies between the one that caught it and the one that rethrows it are open still. */
+                            " (func (export \"between\") (param i32) (result i32)"
+                            " try (result i32) try (result i32) i32.const 1 throw $t"
+                            "  catch $t drop"
+                            "   try (result i32) i32.const 42 throw $t"
+                            "   catch $t drop"
+                            "    try rethrow 2 catch $t drop end"
+                            "    try i32.const 7 throw $t catch $t drop end"
+                            "    rethrow 0 end end"
+                            " catch $t end))";
 
 static void test_rethrown_twice(void **state) {
   (void)state;
   struct gw_store *store = open_store(engine);
   struct gw_instance *instance = make(store, again, NULL);
   for (int i = 0; i < 100; i++) assert_int_equal(call(instance, "again", 1, i), 42);
+  for (int i = 0; i < 100; i++) assert_int_equal(call(instance, "between", 1, i), 42);
   assert_int_equal(store->exceptions.bytes, 0);
   gw_store_destroy(store);
 }
