@@ -2,7 +2,7 @@
  * of bounds, with any gas limit; and tail calls behind them. Compiled code of a random level, CPU level or profile must do what the
  * precise tier does. Aimed at our own passes over IR: rerolling, offsets, inlining, loads, gas.
  *
- *   fuzz_loops [--seed N] [--count N] [--seconds S]
+ *   fuzz_loops [--seed N] [--count N] [--seconds S] [--failures N]
  *
  * A seed always gives the same module. Batches run in children, so that a crash is a failure like any other. Floats are truncated
  * before they are stored, so no NaN is seen. At a trap only its kind is compared (docs/gas.md section 5, docs/fuzzing.md). */
@@ -20,8 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MEMORY = 2 << 16, BATCH = 20, MOST_PARTS = 8, MOST_STATEMENTS = 3, MOST_FAILURES = 10 };
-enum { A, B, N, I, J, V }; /* locals */
+enum { MEMORY = 2 << 16, BATCH = 20, MOST_PARTS = 8, MOST_STATEMENTS = 3 };
+enum { A, B, N, I, J, T, V, W }; /* locals; T and W: what was loaded, which some instruction must need whole */
 
 static uint32_t state;
 
@@ -154,6 +154,7 @@ static void shuffle(struct buffer *b, uint32_t mask) {
 }
 
 static void value(struct buffer *b, const struct loop *l, const struct statement *s, uint32_t part, uint32_t size) {
+  uint32_t loaded = s->kind >= VECTOR ? W : T;
   load(b, l, s, part, size);
   switch (s->kind) {
   case SCALAR:
@@ -161,8 +162,9 @@ static void value(struct buffer *b, const struct loop *l, const struct statement
     byte(b, scalar_ops[s->op % sizeof scalar_ops]);
     return;
   case CHOICE:
+    local(b, 0x22, loaded);
     constant(b, s->value);
-    load(b, l, s, part, size);
+    local(b, 0x20, loaded);
     local(b, 0x20, B);
     byte(b, 0x46 + s->compare);
     byte(b, 0x1b);
@@ -177,13 +179,15 @@ static void value(struct buffer *b, const struct loop *l, const struct statement
     return;
   case VECTOR: local(b, 0x20, V), vector(b, vector_ops[s->op % sizeof vector_ops]); return;
   case SHUFFLE:
-    load(b, l, s, part, size);
+    local(b, 0x22, loaded);
+    local(b, 0x20, loaded);
     shuffle(b, s->mask);
-    load(b, l, s, part, size);
+    local(b, 0x20, loaded);
     vector(b, 0xae);
     return;
   default:
-    load(b, l, s, part, size);
+    local(b, 0x22, loaded);
+    local(b, 0x20, loaded);
     vector(b, 0x1b);
     byte(b, s->lane);
     vector(b, 0x1c);
@@ -272,7 +276,7 @@ static void tail(struct buffer *b) {
 
 /* An endless loop behind what is false, whatever LLVM is told of it. */
 static void dead_loop(struct buffer *b) {
-  put(b, (uint8_t[]){0x20, A, 0x20, A, 0x47, 0x04, 0x40, 0x03, 0x40, 0x0c, 0, 0x0b, 0x0b}, 13);
+  put(b, (uint8_t[]){0x20, A, 0x41, 1, 0x74, 0x41, 6, 0x71, 0x41, 1, 0x6a, 0x45, 0x04, 0x40, 0x03, 0x40, 0x0c, 0, 0x0b, 0x0b}, 20);
 }
 
 static void function(struct buffer *code, const struct buffer *body) {
@@ -294,7 +298,7 @@ static void make_program(struct program *p, uint32_t seed) {
   state = seed * 2654435761u + 0x9e3779b9u;
   if (!state) state = 1;
   for (int i = 0; i < 4; i++) any(2);
-  put(&body, (uint8_t[]){2, 2, 0x7f, 1, 0x7b}, 5);
+  put(&body, (uint8_t[]){2, 3, 0x7f, 2, 0x7b}, 5);
   if (!any(4)) dead_loop(&body);
   for (uint32_t i = 0, n = 1 + any(2); i < n; i++) {
     struct loop l = make_loop();
@@ -420,7 +424,7 @@ static uint32_t run_batch(volatile uint32_t *shared, uint32_t end) {
 }
 
 int main(int argc, char **argv) {
-  uint32_t seed = 1, count = UINT32_MAX, seconds = 20, failed = 0;
+  uint32_t seed = 1, count = UINT32_MAX, seconds = 20, failures = 10, failed = 0;
   for (int i = 1; i + 1 < argc; i += 2) {
     uint32_t v = (uint32_t)strtoul(argv[i + 1], NULL, 10);
     if (strcmp(argv[i], "--seed") == 0)
@@ -429,15 +433,17 @@ int main(int argc, char **argv) {
       count = v, seconds = UINT32_MAX / 2;
     else if (strcmp(argv[i], "--seconds") == 0)
       seconds = v;
+    else if (strcmp(argv[i], "--failures") == 0)
+      failures = v;
     else
-      return fprintf(stderr, "usage: fuzz_loops [--seed N] [--count N] [--seconds S]\n"), 2;
+      return fprintf(stderr, "usage: fuzz_loops [--seed N] [--count N] [--seconds S] [--failures N]\n"), 2;
   }
   volatile uint32_t *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) return 1;
   time_t end = time(NULL) + (time_t)seconds;
   uint32_t last = count < UINT32_MAX - seed ? seed + count : UINT32_MAX;
   shared[0] = seed;
-  while (shared[0] < last && time(NULL) < end && failed < MOST_FAILURES)
+  while (shared[0] < last && time(NULL) < end && failed < failures)
     failed += run_batch(shared, shared[0] + BATCH < last ? shared[0] + BATCH : last);
   printf("%" PRIu32 " modules, %" PRIu32 " failed\n", shared[0] - seed, failed);
   return failed ? 1 : 0;
