@@ -1,0 +1,141 @@
+/* Compiled code is right or not at all: what rerolling, the gas pass and the judge once got wrong, on every level and with profiles. */
+#include "server/verdict.h"
+#include "tests/wat.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#define TYPE "(param i32) (result i32)"
+
+/* What `run` gives, or its trap. */
+static uint32_t run(const char *text, struct gw_engine_options options, enum gw_tier tier, uint64_t limit, uint32_t n,
+                    struct gw_error *end) {
+  struct gw_error err = {0};
+  union gw_value value = {.u32 = n};
+  options.gas = options.verify = true;
+  struct gw_engine *engine = gw_engine_create(&options, &err);
+  struct gw_module *module = wat_module(engine, text);
+  struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){.gas_limit = limit, .tier = tier}, &err);
+  struct gw_instance *instance = gw_instance_create(store, module, NULL, NULL, &err);
+  if (!instance) fail_msg("%s", err.message);
+  gw_call_export(instance, "run", &value, 1, end);
+  gw_store_destroy(store);
+  gw_module_release(module);
+  gw_engine_destroy(engine);
+  return value.u32;
+}
+
+/* On all levels, with and without a profile. */
+static void expect(const char *text, uint32_t n, uint32_t expected) {
+  struct gw_error err = {0};
+  assert_int_equal(run(text, (struct gw_engine_options){0}, GW_TIER_PRECISE, 1000000, n, &err), expected);
+  for (uint32_t i = 0; i < 8; i++) {
+    struct gw_engine_options options = {.opt_level = i % 4, .profile = i >= 4};
+    uint32_t result = run(text, options, GW_TIER_FAST, 1000000, n, &err);
+    if (err.code) fail_msg("%s", err.message);
+    assert_int_equal(result, expected);
+  }
+}
+
+/* What a look was put between: a tail call, of a leaf or through a table, and its return. */
+static void test_tail_calls(void **state) {
+  (void)state;
+  expect("(module (type $t (func " TYPE ")) (table funcref (elem $leaf)) (func $leaf " TYPE " (local.get 0))"
+         " (func $calls " TYPE " (if (result i32) (local.get 0) (then (call $calls (i32.sub (local.get 0) (i32.const 1))))"
+         "  (else (i32.const 7))))"
+         " (func $through " TYPE " (drop (call $calls (local.get 0))) (return_call_indirect (type $t) (local.get 0) (i32.const 0)))"
+         " (func (export \"run\") " TYPE " (drop (call $calls (call $through (local.get 0)))) (return_call $leaf (local.get 0))))",
+         5, 5);
+  expect("(module (func $g " TYPE " (local.get 0)) (func (export \"run\") " TYPE " (return_call $g (local.get 0))))", 5, 5);
+}
+
+/* LLVM empties what a condition that folds never leads to, its looks included. */
+static void test_dead_loops(void **state) {
+  (void)state;
+  expect("(module (func (export \"run\") " TYPE
+         " (if (i32.eqz (i32.add (i32.and (i32.shl (local.get 0) (i32.const 1)) (i32.const 6)) (i32.const 1))) (then (loop (br 0))))"
+         " (local.get 0)))",
+         5, 5);
+  expect("(module (func (export \"run\") " TYPE
+         " (if (i32.ge_u (i32.add (i32.and (local.get 0) (i32.const 3)) (i32.shl (i32.and (local.get 0) (i32.const 1)) (i32.const 3)))"
+         "  (i32.const 16)) (then (loop (br 0)))) (local.get 0)))",
+         5, 5);
+}
+
+#define PART(OFFSET, VALUE) "(v128.store offset=" OFFSET " (local.get 1) (i32x4.add " VALUE " (local.get 3)))"
+#define IN(OFFSET) "(local.tee 3 (v128.load offset=" OFFSET " (local.get 1)))"
+#define AGAIN "(local.get 3)"
+#define UNROLLED(FIRST, SECOND)                                                                                             \
+  "(module (memory 1) (func (export \"run\") " TYPE " (local i32 i32 v128)"                                                \
+  " (loop (i32.store (local.get 1) (i32.mul (local.get 1) (i32.const 0x9e3779b1)))"                                       \
+  "  (br_if 0 (i32.ne (local.tee 1 (i32.add (local.get 1) (i32.const 4))) (i32.const 4096)))) (local.set 1 (i32.const 0))" \
+  " (loop " PART("8192", FIRST) PART("8208", SECOND)                                                                       \
+  "  (br_if 0 (i32.ne (local.tee 1 (i32.add (local.get 1) (i32.const 32))) (i32.const 2048))))"                            \
+  " (loop (local.set 2 (i32.add (i32.mul (local.get 2) (i32.const 31)) (i32.load offset=8192 (local.tee 1 (i32.sub "       \
+  "(local.get 1) (i32.const 4)))))) (br_if 0 (local.get 1))) (local.get 2)))"
+
+/* Two parts that differ in one thing that no operand shows. */
+static void test_nearly_unrolled(void **state) {
+  static const char *const texts[] = {
+      UNROLLED("(i8x16.shuffle 4 5 6 7 0 1 2 3 12 13 14 15 8 9 10 11 " IN("0") AGAIN ")",
+               "(i8x16.shuffle 12 13 14 15 8 9 10 11 4 5 6 7 0 1 2 3 " IN("16") AGAIN ")"),
+      UNROLLED("(i32x4.lt_s " IN("0") "(v128.const i32x4 1 2 3 4))", "(i32x4.gt_s " IN("16") "(v128.const i32x4 1 2 3 4))"),
+      UNROLLED("(i32x4.replace_lane 1 " IN("0") "(local.get 0))", "(i32x4.replace_lane 2 " IN("16") "(local.get 0))"),
+      UNROLLED("(i32x4.extend_low_i16x8_s " IN("0") ")", "(i32x4.extend_low_i16x8_u " IN("16") ")"),
+      UNROLLED("(i16x8.min_s " IN("0") AGAIN ")", "(i16x8.max_s " IN("16") AGAIN ")"),
+      UNROLLED("(i32x4.trunc_sat_f32x4_s (f32x4.convert_i32x4_s " IN("0") "))",
+               "(i32x4.trunc_sat_f32x4_s (f32x4.convert_i32x4_u " IN("16") "))"),
+  };
+  struct gw_error err = {0};
+  (void)state;
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+    expect(texts[i], 5, run(texts[i], (struct gw_engine_options){0}, GW_TIER_PRECISE, 1000000, 5, &err));
+}
+
+/* Gas runs out after 100 rounds, the trap of compiled code comes in round 16385. */
+static void test_gas_before_trap(void **state) {
+  static const char *const traps[] = {"(i32.store (local.get 1) (i32.const 1))",
+                                      "(i32.store offset=32768 (local.get 1) (i32.const 1))"};
+  char text[600];
+  (void)state;
+  for (int i = 0; i < 2; i++)
+    for (uint32_t level = 0; level < 4; level++) {
+      struct gw_error fast = {0}, precise = {0};
+      snprintf(text, sizeof text,
+               "(module (memory 1) (func (export \"run\") " TYPE " (local i32) (loop %s (local.set 1 (i32.add (local.get 1)"
+               " (i32.const 4))) (br_if 0 (i32.ne (local.get 1) (i32.const 0x100000)))) (local.get 1)))",
+               traps[i]);
+      run(text, (struct gw_engine_options){.opt_level = level}, GW_TIER_FAST, 1000, 0, &fast);
+      run(text, (struct gw_engine_options){0}, GW_TIER_PRECISE, 1000, 0, &precise);
+      assert_int_equal(precise.trap, GW_TRAP_OUT_OF_GAS);
+      assert_true(verdict_is_confirmed(&fast, &precise));
+    }
+}
+
+static void test_verdicts(void **state) {
+  struct gw_error fast = {.code = GW_ERROR_TRAP, .trap = GW_TRAP_MEMORY_OUT_OF_BOUNDS}, precise = fast, report;
+  (void)state;
+  assert_true(verdict_is_confirmed(&fast, &precise));
+  precise.trap = GW_TRAP_UNREACHABLE;
+  assert_false(verdict_is_confirmed(&fast, &precise));
+  precise.trap = GW_TRAP_OUT_OF_GAS;
+  assert_true(verdict_is_confirmed(&fast, &precise));
+  precise = (struct gw_error){0};
+  assert_false(verdict_is_confirmed(&fast, &precise));
+  snprintf(fast.message, sizeof fast.message,
+           "out of bounds memory access in function with_a_long_name at address 0x10000, memory size 65536 and more words than fit");
+  verdict_disagreement(&report, "", &fast, &precise);
+  assert_null(strstr(report.message, "6553\"")); /* numbers are whole */
+  assert_non_null(strstr(report.message, "the interpreter says \"success\""));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_tail_calls),      cmocka_unit_test(test_dead_loops), cmocka_unit_test(test_nearly_unrolled),
+      cmocka_unit_test(test_gas_before_trap), cmocka_unit_test(test_verdicts),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
