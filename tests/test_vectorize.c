@@ -458,7 +458,7 @@ static const struct {
   const char *name, *body, *packed;
 } unrolled[] = {
     {"row", "A(double); U2 for (u32 j = 0; j < 200; j++) c[j] += 1.5 * a[k] * b[j];", "mulpd"},
-    {"row4", "A(float); U4 for (u32 j = 0; j < 200; j++) c[j] += a[k] * b[j];", "mulps"},
+    {"row4", "A(float); U4 for (u32 j = 0; j < 2000; j++) c[j] += a[k] * b[j];", "mulps"},
     {"some", "A(double); n &= ~7u; U4 for (u32 j = 0; j != n; j++) c[j] = a[j] - b[j];", "subpd"},
     {"any", "A(int); U4 for (u32 j = 0; j < n; j++) c[j] = a[j] ^ b[j];", NULL},
     {"bytes", "A(u8); U8 for (u32 j = 0; j < 4800; j++) c[j] = a[j] + b[j] * 3;", "paddb"},
