@@ -341,7 +341,8 @@ static LLVMTypeRef shaped(const struct nans *n, LLVMValueRef v, uint8_t shape) {
 
 static LLVMValueRef nan_of(LLVMTypeRef type) {
   LLVMTypeRef lane = lane_type(type), bits = LLVMIntTypeInContext(LLVMGetTypeContext(type), lane_bits(lane));
-  LLVMValueRef v = LLVMConstBitCast(LLVMConstInt(bits, lane_bits(lane) == 32 ? NAN_F32 : NAN_F64, false), lane), lanes[4];
+  LLVMValueRef v = LLVMConstBitCast(LLVMConstInt(bits, lane_bits(lane) == 32 ? NAN_F32 : NAN_F64, false), lane);
+  LLVMValueRef lanes[8]; /* of two vectors side by side, at most */
   if (lane == type) return v;
   unsigned count = LLVMGetVectorSize(type);
   for (unsigned i = 0; i < count; i++) lanes[i] = v;

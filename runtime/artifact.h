@@ -16,7 +16,8 @@
 #include "instrument/cost.h"
 #include "runtime/code.h"
 
-enum { ARTIFACT_VERSION = 1, ARTIFACT_MAGIC_SIZE = 8, ARTIFACT_CPU_SIZE = 64, ARTIFACT_KEY_HEX = 65 };
+/* Format 2: NaNs are canonical. */
+enum { ARTIFACT_VERSION = 2, ARTIFACT_MAGIC_SIZE = 8, ARTIFACT_CPU_SIZE = 64, ARTIFACT_KEY_HEX = 65 };
 
 /* All that machine code depends on. Bytes between fields are zero, so keys compare with memcmp. */
 struct artifact_key {

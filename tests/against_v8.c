@@ -1,9 +1,10 @@
 /* against_v8: what this engine makes of modules, for comparison with another engine and between optimisation levels.
  *
- *   against_v8 [--gas on|off] FILE.wasm...
+ *   against_v8 [--gas on|off] [--all on|off] FILE.wasm...
  *
  * For modules that closed_module.js made: no imports; functions "%..." without parameters that return integers; memories "%m...".
- * Every file is run at -O2, at -O0 and in the precise tier, in a process of its own. Output:
+ * Every file is run at -O2, at -O0 and in the precise tier, in a process of its own; with --all then
+ * at -O1, at -O3, and at -O2 for x86-64-v2. Output:
  *
  *   module FILE
  *   -O2
@@ -120,17 +121,32 @@ static void run(struct driver *d) {
   print_memories(d, "");
 }
 
-static void run_level(const struct buffer *bytes, uint32_t level, enum gw_tier tier, bool gas) {
+/* The module as it is compiled for another CPU, in its place. */
+static struct gw_module *compile_for(struct gw_engine *engine, struct gw_module *module, const char *cpu, struct gw_error *err) {
+  char path[] = "/tmp/against-v8-XXXXXX";
+  struct gw_module *made = NULL;
+  size_t size = 0;
+  void *artifact = gw_module_make_artifact(module, cpu, &size, err);
+  int fd = artifact ? mkstemp(path) : -1;
+  if (fd >= 0 && write(fd, artifact, size) == (ssize_t)size) made = gw_module_open_artifact(engine, path, err);
+  if (fd >= 0) close(fd), unlink(path);
+  free(artifact);
+  gw_module_release(module);
+  return made;
+}
+
+static void run_level(const struct buffer *bytes, uint32_t level, const char *cpu, enum gw_tier tier, bool gas) {
   static struct driver driver;
   struct driver *d = &driver;
   struct gw_error err = {0};
   if (tier == GW_TIER_PRECISE)
     printf("precise\n");
   else
-    printf("-O%u\n", level);
+    printf("-O%u%s%s\n", level, cpu ? " " : "", cpu ? cpu : "");
   const struct gw_engine_options options = {.opt_level = level, .gas = gas, .verify = true};
   *d = (struct driver){.tier = tier, .engine = gw_engine_create(&options, &err)};
   if (d->engine) d->module = gw_module_create(d->engine, bytes->bytes, bytes->size, &err);
+  if (d->module && cpu) d->module = compile_for(d->engine, d->module, cpu, &err);
   if (d->module) run(d);
   if (err.code != GW_ERROR_NONE) printf("error: %s\n", err.message);
   gw_store_destroy(d->store);
@@ -138,14 +154,17 @@ static void run_level(const struct buffer *bytes, uint32_t level, enum gw_tier t
   gw_engine_destroy(d->engine);
 }
 
-static int run_file(const char *path, bool gas) {
+static int run_file(const char *path, bool gas, bool all) {
   struct buffer bytes = {0};
   struct gw_error err = {0};
   alarm(CHILD_SECONDS);
   if (buffer_read_file(&bytes, path, MAX_MODULE, &err)) {
-    run_level(&bytes, 2, GW_TIER_FAST, gas);
-    run_level(&bytes, 0, GW_TIER_FAST, gas);
-    run_level(&bytes, 0, GW_TIER_PRECISE, gas);
+    run_level(&bytes, 2, NULL, GW_TIER_FAST, gas);
+    run_level(&bytes, 0, NULL, GW_TIER_FAST, gas);
+    run_level(&bytes, 0, NULL, GW_TIER_PRECISE, gas);
+    if (all) run_level(&bytes, 1, NULL, GW_TIER_FAST, gas);
+    if (all) run_level(&bytes, 3, NULL, GW_TIER_FAST, gas);
+    if (all) run_level(&bytes, 2, "x86-64-v2", GW_TIER_FAST, gas);
   } else {
     printf("error: %s\n", err.message);
   }
@@ -166,19 +185,19 @@ static void warm_up(void) {
   gw_engine_destroy(engine);
 }
 
-static void run_child(const char *path, bool gas) {
+static void run_child(const char *path, bool gas, bool all) {
   int status = -1;
   printf("module %s\n", path);
   fflush(stdout);
   pid_t pid = fork();
-  if (pid == 0) exit(run_file(path, gas));
+  if (pid == 0) exit(run_file(path, gas, all));
   if (pid > 0) waitpid(pid, &status, 0);
   if (status != 0)
     printf("\ncrash: %s %d\n", WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : status);
 }
 
 int main(int argc, char **argv) {
-  bool gas = true;
+  bool gas = true, all = false;
   const char *broken = getenv("GASWORKS_BREAK_OPCODE");
   if (broken && !break_opcode(broken)) /* a fault on purpose: mutations.sh */
     return fprintf(stderr, "against_v8: %s cannot be broken\n", broken), 2;
@@ -186,8 +205,10 @@ int main(int argc, char **argv) {
   for (int i = 1; i < argc; i++) {
     if (strcmp(argv[i], "--gas") == 0 && i + 1 < argc)
       gas = strcmp(argv[++i], "off") != 0;
+    else if (strcmp(argv[i], "--all") == 0 && i + 1 < argc)
+      all = strcmp(argv[++i], "off") != 0;
     else
-      run_child(argv[i], gas);
+      run_child(argv[i], gas, all);
   }
   return 0;
 }

@@ -1,8 +1,11 @@
 'use strict';
-// Random modules made by Binaryen: what V8 and this engine make of them must agree, and -O2, -O0 and the precise tier must agree in
-// gas too. What memories hold after an access out of bounds must be the same in V8 and in the precise tier.
+// Random modules made by Binaryen: what V8 and this engine make of them must agree, and -O2, -O0 and the precise tier must agree
+// in gas too. What memories hold after an access out of bounds must be the same in V8 and in the precise tier.
 //
-//   against_v8.js PROGRAM WASM_OPT [--seconds S] [--count N] [--seed N] [--failures N] [--keep-going]
+// V8's NaNs are others than ours: where it is asked, there are none (--denan). Modules in which NaNs have bits are compared
+// between the tiers, all levels, and two CPUs; with --nan-bits, all are such.
+//
+//   against_v8.js PROGRAM WASM_OPT [--seconds S] [--count N] [--seed N] [--failures N] [--keep-going] [--nan-bits]
 //
 // PROGRAM is build/*/against_v8, WASM_OPT the script of that name in npm's binaryen. A seed always gives the same module.
 // Modules on which somebody disagrees stay in $TMPDIR/gasworks-against-v8. What is known to differ: docs/fuzzing.md.
@@ -20,17 +23,20 @@ const BATCH = 25;
 const base = ['sign-ext', 'mutable-globals', 'nontrapping-float-to-int', 'bulk-memory', 'multivalue', 'extended-const'];
 const references = [...base, 'reference-types', 'tail-call'];
 const profiles = [
-  { features: base },
-  { features: [...base, 'simd'] },
-  { features: references },
-  { features: [...references, 'simd', 'exception-handling'], pass: '--translate-to-exnref' },
-  { features: [...references, 'memory64', 'multimemory'] },
-  { features: [...references, 'simd', 'exception-handling', 'memory64', 'multimemory'], pass: '--translate-to-exnref' },
+  {features : base},
+  {features : [...base, 'simd' ]},
+  {features : references},
+  {features : [...references, 'simd', 'exception-handling' ], pass : '--translate-to-exnref'},
+  {features : [...references, 'memory64', 'multimemory' ]},
+  {features : [...references, 'simd', 'exception-handling', 'memory64', 'multimemory' ], pass : '--translate-to-exnref'},
   // Modules with both forms of exception handling are refused by V8: only the levels are compared then.
-  { features: [...references, 'exception-handling'] },
+  {features : [...references, 'exception-handling' ]},
   // V8 does what the CPU does, or lacks the feature: only the levels are compared.
-  { features: [...references, 'simd', 'relaxed-simd', 'custom-page-sizes', 'wide-arithmetic'], isAlone: true },
+  {features : [...references, 'simd', 'relaxed-simd', 'custom-page-sizes', 'wide-arithmetic' ], isAlone : true},
+  {features : base, isAlone : true, hasNanBits : true},
+  {features : [...references, 'simd', 'relaxed-simd', 'exception-handling' ], isAlone : true, hasNanBits : true},
 ];
+const nanProfiles = profiles.map((p) => ({...p, isAlone : true, hasNanBits : true}));
 
 // --- generating: wasm-opt many times in this process, compiled once
 
@@ -63,14 +69,14 @@ function randomBytes(seed, size) {
   return cipher.update(Buffer.alloc(size));
 }
 
-async function makeModule(generate, directory, seed) {
-  const profile = profiles[seed % profiles.length];
+async function makeModule(generate, directory, seed, hasNanBits) {
+  const profile = (hasNanBits ? nanProfiles : profiles)[seed % profiles.length];
   const [input, output] = ['input', `${seed}.wasm`].map((name) => path.join(directory, name));
   fs.writeFileSync(input, randomBytes(seed, 100 + ((seed * 37) % 11) * 110));
   const features = ['--mvp-features', ...profile.features.map((f) => `--enable-${f}`)];
-  const more = profile.pass ? [profile.pass] : [];
-  if (!(await generate([input, '-ttf', '--denan', ...features, ...more, '-o', output]))) return null;
-  const bytes = closeModule(fs.readFileSync(output), { seed, features: profile.features });
+  const more = [...(profile.hasNanBits ? [] : [ '--denan' ]), ...(profile.pass ? [ profile.pass ] : []) ];
+  if (!(await generate([ input, '-ttf', ...features, ...more, '-o', output ]))) return null;
+  const bytes = closeModule(fs.readFileSync(output), {seed, ...profile});
   fs.writeFileSync(output, bytes);
   return { seed, profile, path: output, bytes };
 }
@@ -153,15 +159,19 @@ function runEngine(program, directory, modules) {
   const output = path.join(directory, 'engine.txt');
   const file = fs.openSync(output, 'w');
   return new Promise((resolve, reject) => {
-    const child = spawn(program, modules.map((m) => m.path), { stdio: ['ignore', file, file] });
+    const child = spawn(program, modules.flatMap((m) => ['--all', m.profile.hasNanBits ? 'on' : 'off', m.path]),
+                        {stdio : [ 'ignore', file, file ]});
     child.on('error', reject);
     child.on('close', () => {
       fs.closeSync(file);
       const texts = fs.readFileSync(output, 'latin1').split(/^module .*\n/m).slice(1);
       resolve(texts.map((text) => {
-        const [, ...parts] = /^-O2\n(.*)^-O0\n(.*)^precise\n(.*)^end\n$/ms.exec(text) ?? [];
-        const [fast, slow, precise] = parts.map((part) => part.split('\n').filter((line) => line));
-        return fast === undefined ? { crash: text } : { fast, slow, precise };
+        const parts = text.split(/^(-O\d.*|precise|end)$/m).slice(1);
+        const runs = [];
+        for (let i = 0; i + 1 < parts.length; i += 2) runs.push([ parts[i], parts[i + 1].split('\n').filter((line) => line) ]);
+        if (runs.pop()?.[0] !== 'end') return {crash : text};
+        const [[, fast ], [, slow ], [, precise ], ...others] = runs;
+        return {fast, slow, precise, others};
       }));
     });
   });
@@ -206,6 +216,11 @@ function judge(module, ours, tally) {
   if (levels) return `-O2 and -O0 differ: ${levels}`;
   const tiers = firstDifference(ours.slow.map(withoutUnsureGas), withoutMemoriesAtTraps(ours.precise).map(withoutUnsureGas));
   if (tiers) return `-O0 and the precise tier differ: ${tiers}`;
+  for (const [name, lines] of ours.others) {
+    const other = firstDifference(lines.map(withoutUnsureGas), ours.slow.map(withoutUnsureGas));
+    if (other) return `${name} and -O0 differ: ${other}`;
+  }
+  if (module.profile.hasNanBits) tally.nans++;
   if (ours.fast[0]?.startsWith('error: ')) return ours.fast[0];
   if (module.profile.isAlone) return null;
   const { lines, refusal } = runInV8(module.bytes);
@@ -228,22 +243,26 @@ function keep(module, reason) {
 }
 
 async function main() {
-  const { values, positionals: [program, script] } = parseArgs({
-    allowPositionals: true,
-    options: {
-      seconds: { type: 'string', default: '15' }, count: { type: 'string', default: 'Infinity' },
-      seed: { type: 'string', default: '1' }, failures: { type: 'string', default: '10' }, 'keep-going': { type: 'boolean', default: false },
+  const {values, positionals : [ program, script ]} = parseArgs({
+    allowPositionals : true,
+    options : {
+      seconds : {type : 'string', default : '15'},
+      count : {type : 'string', default : 'Infinity'},
+      seed : {type : 'string', default : '1'},
+      failures : {type : 'string', default : '10'},
+      'keep-going' : {type : 'boolean', default : false},
+      'nan-bits' : {type : 'boolean', default : false},
     },
   });
   const end = Date.now() + Number(values.seconds) * 1000;
   const last = Number(values.seed) + Number(values.count);
   const generate = loadGenerator(path.resolve(script));
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'against-v8-'));
-  const tally = { passed: 0, failed: 0, skipped: 0, compared: 0, calls: 0, trapped: 0, exhausted: 0 };
+  const tally = {passed : 0, failed : 0, skipped : 0, compared : 0, nans : 0, calls : 0, trapped : 0, exhausted : 0};
   for (let seed = Number(values.seed); seed < last && Date.now() < end && (values['keep-going'] || tally.failed < Number(values.failures));) {
     const modules = [];
     for (const stop = Math.min(seed + BATCH, last); seed < stop; seed++) {
-      const module = await makeModule(generate, directory, seed);
+      const module = await makeModule(generate, directory, seed, values['nan-bits']);
       if (module) modules.push(module);
       else tally.skipped++;
     }
@@ -258,6 +277,7 @@ async function main() {
   }
   fs.rmSync(directory, { recursive: true });
   console.log(`${tally.compared} modules compared with V8: ${tally.calls} calls, of which ${tally.trapped} trapped; in ${tally.exhausted} the stack was exhausted`);
+  console.log(`${tally.nans} modules whose NaNs' bits were compared`);
   console.log(`${tally.passed} passed, ${tally.failed} failed, ${tally.skipped} skipped`);
   process.exit(tally.failed === 0 && tally.passed > 0 ? 0 : 1);
 }

@@ -1,9 +1,10 @@
 'use strict';
-// Straight-line arithmetic from a seed, because Binaryen's generator makes hardly any: a function that takes random values through
-// random instructions of the core, sign extension, saturating conversions, vectors, loads and stores of integers.
+// Straight-line arithmetic from a seed, because Binaryen's generator makes hardly any: a function that takes random values
+// through random instructions of the core, sign extension, saturating conversions, vectors, loads and stores of integers.
 //
 // What may differ between engines is left out: NaN bits never get into integers, so there is no reinterpretation of floats, no
-// copysign, and lanes that are NaN become zero after each vector instruction that makes floats.
+// copysign, and lanes that are NaN become zero after each vector instruction that makes floats. With `hasNanBits`, for a
+// comparison of this engine's own tiers and levels, all of that is in, and constants are NaNs with payloads, too.
 
 // "first-last operands_result" of opcodes in hexadecimal; i I f F v are i32 i64 f32 f64 v128, n is a v128 that may have NaN lanes.
 const CORE = `45-45 i_i 46-4f ii_i 50-50 I_i 51-5a II_i 5b-60 ff_i 61-66 FF_i 67-69 i_i 6a-6c ii_i 6d-70 id_i 71-78 ii_i
@@ -17,6 +18,12 @@ const VECTORS = `e-e vv_v f-11 i_v 12-12 I_v 23-4c vv_v 4d-4d v_v 4e-51 vv_v 52-
   cb-cd vi_v ce-ce vv_v d1-d1 vv_v d5-df vv_v e0-e1 v_n e3-e3 v_n e4-eb vv_n ec-ed v_N ef-ef v_N f0-f7 vv_N f8-f9 v_v fa-fb v_n fc-fd v_v
   fe-ff v_N`;
 const MEMORY = '28-28 a_i 29-29 a_I 2c-2f a_i 30-35 a_I 36-36 ai_ 37-37 aI_ 3a-3b ai_ 3c-3e aI_';
+
+const NAN_BITS = 'bc-bc f_i bd-bd F_I be-be i_f bf-bf I_F 98-98 ff_f a6-a6 FF_F';
+const NAN_MEMORY = '2a-2a a_f 2b-2b a_F 38-38 af_ 39-39 aF_';
+const NAN_VECTORS = '13-13 f_v 14-14 F_v e0-e1 v_v e4-eb vv_v ec-ed v_v f0-f7 vv_v 5e-5f v_v 67-6a v_v';
+const NAN_VECTOR_MEMORY = '0-0 a_v b-b av_';
+const RELAXED = '105-108 vvv_v 10d-110 vv_v';
 
 const TYPES = { i: 0x7f, I: 0x7e, f: 0x7d, F: 0x7c, v: 0x7b };
 const EACH = 4; // locals of a type
@@ -55,6 +62,16 @@ function bytesOf(next, size) {
   return [...out];
 }
 
+// Of a NaN with a payload, quiet or signalling, of either sign.
+function nanBytes(next, size) {
+  const out = Buffer.alloc(size), high = [ 0x7fc, 0xffc, 0x7fa, 0xff8, 0x7f8 ][next(5)], low = 1 + next(0xfffff);
+  if (size === 4)
+    out.writeUInt32LE(high * 0x100000 + low);
+  else
+    out.writeBigUInt64LE((BigInt([ 0x7ff8, 0xfff8, 0x7ff4, 0xfff0, 0x7ff0 ][next(5)]) << 48n) + BigInt(low));
+  return [...out ];
+}
+
 function floatBytes(next, size) {
   const values = [0, -0, 1, -1, 0.5, 1.5, 2.5, -2.5, 1e10, -1e10, 3e38, 1e-40, 4294967296, 2147483648, -2147483649, 9.3e18, Infinity, -Infinity, NaN];
   const out = Buffer.alloc(size), value = next(2) ? values[next(values.length)] : (next(2000000) - 1000000) / 64;
@@ -86,22 +103,37 @@ function constantOf(next, type) {
 
 // { locals: [[type, ...]], code, results: value types of all locals, read at the end by the caller }.
 // `steps` instructions; `features` as Binaryen calls them; `hasMemory`: memory 0 has 32-bit indices and a page at least.
-function makeArithmetic(seed, steps, features, hasMemory) {
-  const next = random(seed);
-  const rows = [parse(CORE), hasMemory ? parse(MEMORY) : [], features.includes('sign-ext') ? parse(SIGN_EXTENSION) : [],
-    features.includes('nontrapping-float-to-int') ? parse(SATURATING, 0xfc) : [], features.includes('simd') ? parse(VECTORS, 0xfd) : []].flat();
+function makeArithmetic(seed, steps, features, hasMemory, hasNanBits) {
+  const next = random(seed), hasVectors = features.includes('simd');
+  const more = !hasNanBits ? [] : [
+    parse(NAN_BITS), hasMemory ? parse(NAN_MEMORY) : [], hasVectors ? parse(NAN_VECTORS, 0xfd) : [],
+    hasVectors && hasMemory ? parse(NAN_VECTOR_MEMORY, 0xfd) : [], features.includes('relaxed-simd') ? parse(RELAXED, 0xfd) : []
+  ].flat();
+  const rows = [
+    parse(CORE), hasMemory ? parse(MEMORY) : [], features.includes('sign-ext') ? parse(SIGN_EXTENSION) : [],
+    features.includes('nontrapping-float-to-int') ? parse(SATURATING, 0xfc) : [], hasVectors ? parse(VECTORS, 0xfd) : [], more,
+    more, more
+  ].flat();
   const letters = features.includes('simd') ? [...'iIfFv'] : [...'iIfF'];
+  const constant = (type) =>
+      (hasNanBits && 'fF'.includes(type) && !next(3) ? [ type === 'f' ? 0x43 : 0x44, ...nanBytes(next, type === 'f' ? 4 : 8) ]
+                                                     : constantOf(next, type));
   const index = (type) => letters.indexOf(type) * EACH + next(EACH);
   const get = (type) => {
-    const local = next(6) ? [0x20, index(type === 'd' || type === 'a' ? 'i' : type === 'D' ? 'I' : type)]
-      : constantOf(next, type === 'd' || type === 'a' ? 'i' : type === 'D' ? 'I' : type);
+    const local = next(6) ? [ 0x20, index(type === 'd' || type === 'a' ? 'i'
+                                          : type === 'D'               ? 'I'
+                                                                       : type) ]
+                          : constant(type === 'd' || type === 'a' ? 'i'
+                                     : type === 'D'               ? 'I'
+                                                                  : type);
     if (type === 'a') return [...local, 0x41, ...leb(0x3f), 0x71]; // within the page, few places
     if (type === 'd') return [...local, 0x41, 1, 0x72]; // a divisor: odd
     if (type === 'D') return [...local, 0x42, 1, 0x84];
     return local;
   };
   const code = [];
-  for (const type of letters) for (let i = 0; i < EACH; i++) code.push(...constantOf(next, type), 0x21, letters.indexOf(type) * EACH + i);
+  for (const type of letters)
+    for (let i = 0; i < EACH; i++) code.push(...constant(type), 0x21, letters.indexOf(type) * EACH + i);
   for (let i = 0; i < steps; i++) {
     const row = rows[next(rows.length)];
     for (const type of row.operands) code.push(...get(type));
@@ -111,7 +143,8 @@ function makeArithmetic(seed, steps, features, hasMemory) {
     const to = index(row.result === 'n' || row.result === 'N' ? 'v' : row.result);
     code.push(0x21, to);
     const equal = { n: [0xfd, 0x41], N: [0xfd, 0x47] }[row.result];
-    if (equal) code.push(0x20, to, 0x20, to, 0x20, to, ...equal, 0xfd, 0x4e, 0x21, to); // f32x4.eq or f64x2.eq with itself, v128.and
+    if (equal && !hasNanBits)
+      code.push(0x20, to, 0x20, to, 0x20, to, ...equal, 0xfd, 0x4e, 0x21, to); // f32x4.eq or f64x2.eq with itself, v128.and
   }
   return { code, locals: letters.flatMap((type) => Array(EACH).fill([TYPES[type]])) };
 }

@@ -1,11 +1,13 @@
 'use strict';
 // Makes a random module self-contained and its state visible, so that two engines need no glue that could differ:
-//   - imports become definitions: functions that return zeros ("throw" throws, where there is a tag for it), globals of zeros, tags;
+//   - imports become definitions: functions that return zeros ("throw" throws, where there is a tag for it), globals of zeros,
+//   tags;
 //     they come first in their index spaces either way, so no index changes;
 //   - for every exported function there is one, "%f0", ..., without parameters: it passes constants and returns integers only
 //     (floats as their bits, any NaN as one, vectors as two i64, references as whether they are null);
-//   - one more, "%a", does random arithmetic (arithmetic.js), and "%g" returns all globals; every memory is exported as "%m0", ...
-// Only what Binaryen's generator makes without GC is understood.
+//   - one more, "%a", does random arithmetic (arithmetic.js), and "%g" returns all globals; every memory is exported as "%m0",
+//   ...
+// Only what Binaryen's generator makes without GC is understood. With `hasNanBits` every NaN is returned as the bits that it has.
 
 const { makeArithmetic } = require('./arithmetic.js');
 
@@ -190,13 +192,20 @@ function constant(type, n) {
   }
 }
 
+let keepsNans = false; // of the module under way
+
 // Code that turns the value pushed by `get` into integers, and their types.
 function asIntegers(type, get) {
   switch (type[0]) {
     case I32: return { types: [I32], code: get };
     case I64: return { types: [I64], code: get };
-    case F32: return { types: [I32], code: [...get, 0xbc, 0x41, ...s32(0x7fc00000), ...get, ...get, 0x5b, 0x1b] };
-    case F64: return { types: [I64], code: [...get, 0xbd, 0x42, 0x7f, ...get, ...get, 0x61, 0x1b] };
+    case F32:
+      return {
+        types : [ I32 ],
+        code : keepsNans ? [...get, 0xbc ] : [...get, 0xbc, 0x41, ...s32(0x7fc00000), ...get, ...get, 0x5b, 0x1b ]
+      };
+    case F64:
+      return {types : [ I64 ], code : keepsNans ? [...get, 0xbd ] : [...get, 0xbd, 0x42, 0x7f, ...get, ...get, 0x61, 0x1b ]};
     case V128: return { types: [I64, I64], code: [...get, 0xfd, 0x1d, 0, ...get, 0xfd, 0x1d, 1] };
     default: return { types: [I32], code: [...get, 0xd1] };
   }
@@ -256,8 +265,8 @@ function readModule(bytes) {
 }
 
 // A function of random arithmetic, which returns all of its locals in the end.
-function storm({ seed, features }, m) {
-  const { code, locals } = makeArithmetic(seed, STEPS, features, m.has32BitMemory);
+function storm({seed, features, hasNanBits}, m) {
+  const {code, locals} = makeArithmetic(seed, STEPS, features, m.has32BitMemory, hasNanBits);
   const values = locals.map((type, i) => asIntegers(type, [0x20, ...u32(i)]));
   return { name: '%a', body: body(locals, [...code, ...values.flatMap((v) => v.code)]), results: values.flatMap((v) => v.types) };
 }
@@ -272,8 +281,9 @@ function makeProbes(m, options) {
   return [...calls, { name: '%g', ...getter(m.globals) }];
 }
 
-// `options`: { seed, features } for random arithmetic, or nothing.
+// `options`: { seed, features, hasNanBits } for random arithmetic, or nothing.
 function closeModule(bytes, options) {
+  keepsNans = Boolean(options?.hasNanBits);
   const m = readModule(bytes);
   const probes = makeProbes(m, options);
   const more = (id, before, after = []) => {
