@@ -290,11 +290,61 @@ static int teardown(void **state) {
   return unlink(wasm) | unlink(stepped_wasm) | unlink(ways_wasm);
 }
 
+/* Files that are no modules are named for what they are; imports are told before anything is compiled, so that this program needs
+ * no compiler for it. */
+static void test_refused(void **state) {
+  (void)state;
+  static const struct {
+    const char *make, *said;
+  } files[] = {
+      {"printf '\\000asm\\015\\000\\001\\000'", ": this is a WebAssembly component"},
+      {"printf '(module)'", ": this is WebAssembly's text form"},
+      {"printf ';; x\\n (module)'", ": this is WebAssembly's text form"},
+      {"printf '\\177ELF'", ": this is a native program"},
+      {"echo | gzip", ": this is compressed with gzip"},
+      {"printf ''", ": "},
+      {"printf '\\000asm\\001\\000\\000\\000\\006\\006\\001\\154\\000\\320\\154\\013'", "unsupported feature: gc"},
+      {"printf '\\000asm\\001\\000\\000\\000\\001\\007\\001\\140\\001\\144\\344\\000\\000'", "unknown type 100 (at byte 0xb)"},
+  };
+  static const struct {
+    const char *imports, *said;
+  } modules[] = {
+      {"(import \"env\" \"x\" (func))", "unknown import env.x (at byte"},
+      {"(import \"env\" \"x\" (func)) (import \"env\" \"__syscall_openat\" (func))", "env.x and 1 more: Emscripten's; build"},
+      {"(import \"gojs\" \"runtime.wasmExit\" (func))", "Go's for a JavaScript host; build with GOOS=wasip1"},
+      {"(import \"wbg\" \"__wbindgen_throw\" (func))", "wasm-bindgen's"},
+      {"(import \"wasi:cli/exit@0.2.0\" \"exit\" (func))", "WASI preview 2's"},
+      {"(import \"wasi_unstable\" \"fd_what\" (func))", "WASI preview 0"},
+  };
+  char directory[] = "/tmp/gasworks-refused-XXXXXX", path[64];
+  int exit_code;
+  assert_non_null(mkdtemp(directory));
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    struct buffer out = shell(&exit_code, "cd %s && %s >file && " GASWORKS " run file", directory, files[i].make);
+    if (!exit_code || !has(&out, "gasworks: file: ") || !has(&out, files[i].said)) fail_msg("%s: %s", files[i].make, out.bytes);
+    buffer_clear(&out);
+  }
+  struct buffer copied = shell(&exit_code, "cp " GASWORKS " %s/alone", directory);
+  buffer_clear(&copied);
+  for (size_t i = 0; i < sizeof modules / sizeof *modules; i++) {
+    struct buffer text = {0};
+    buffer_format(&text, "(module %s (func (export \"_start\")))", modules[i].imports);
+    assert_int_equal(assemble((const char *)text.bytes, text.size, path, sizeof path), 0);
+    struct buffer out = shell(&exit_code, "%s/alone run --cache off %s", directory, path);
+    if (!exit_code || !has(&out, modules[i].said)) fail_msg("%s: %s", modules[i].imports, out.bytes);
+    buffer_clear(&out);
+    buffer_clear(&text);
+    unlink(path);
+  }
+  struct buffer removed = shell(&exit_code, "rm -r %s", directory);
+  buffer_clear(&removed);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_tiers), cmocka_unit_test(test_hand_over), cmocka_unit_test(test_traps),
       cmocka_unit_test(test_trace), cmocka_unit_test(test_until_gas), cmocka_unit_test(test_debug),
-      cmocka_unit_test(test_back),  cmocka_unit_test(test_ways),
+      cmocka_unit_test(test_back),  cmocka_unit_test(test_ways), cmocka_unit_test(test_refused),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
