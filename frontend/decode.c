@@ -100,10 +100,10 @@ static bool decode_end(struct decoder *d, struct reader *r) {
 }
 
 /* References must lead to types before `end`; only then may the group reach the registry. */
-static bool check_references(struct reader *r, uint32_t n, const val_type *types, uint32_t end) {
+static bool check_references(struct reader *r, const uint8_t *at, uint32_t n, const val_type *types, uint32_t end) {
   for (uint32_t i = 0; i < n; i++) {
     if (val_kind(types[i]) != VAL_REF || val_heap(types[i]) >= HEAP_FIRST || val_heap(types[i]) < end) continue;
-    reader_fail_at(r, GW_ERROR_INVALID, r->start, "unknown type %u", val_heap(types[i]));
+    reader_fail_at(r, GW_ERROR_INVALID, at, "unknown type %u", val_heap(types[i]));
     return false;
   }
   return true;
@@ -114,8 +114,10 @@ static bool check_group(const struct module *m, struct reader *r, uint32_t group
   for (uint32_t i = group; i < end; i++) {
     const struct func_type *f = &m->types[i].func;
     uint32_t super = m->types[i].super;
-    if (super != NO_INDEX && super >= i) return reader_fail_at(r, GW_ERROR_INVALID, r->start, "unknown type %u", super), false;
-    if (!check_references(r, f->n_params, f->params, end) || !check_references(r, f->n_results, f->results, end)) return false;
+    const uint8_t *at = r->start + m->types[i].place;
+    if (super != NO_INDEX && super >= i) return reader_fail_at(r, GW_ERROR_INVALID, at, "unknown type %u", super), false;
+    if (!check_references(r, at, f->n_params, f->params, end) || !check_references(r, at, f->n_results, f->results, end))
+      return false;
   }
   return true;
 }

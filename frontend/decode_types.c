@@ -163,6 +163,7 @@ static void decode_sub_type(struct decoder *d, struct reader *r, struct type_def
   const uint8_t *at = r->at;
   t->is_final = true;
   t->super = NO_INDEX;
+  t->place = (uint32_t)(at - r->start);
   if (reader_left(r) && (*at == CODE_SUB || *at == CODE_SUB_FINAL)) {
     decode_need(d, r, at, FEATURE_FUNCTION_REFERENCES);
     t->is_final = *at == CODE_SUB_FINAL;

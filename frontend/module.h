@@ -54,6 +54,7 @@ struct type_def {
   enum comp_kind kind;
   bool is_final;
   uint32_t super;        /* type index, or NO_INDEX */
+  uint32_t place;        /* byte in the module where it begins */
   uint32_t depth;        /* number of types above it, filled by validation */
   uint32_t group;        /* index of the first type of its recursive group */
   uint32_t group_size;   /* number of types in it */

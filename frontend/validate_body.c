@@ -330,6 +330,7 @@ static bool check_constant(struct validator *v, uint32_t n_globals) {
     return true;
   case OP_GLOBAL_GET: return check_const_global(v, n_globals);
   default:
+    if (!validator_need(v, op_table[v->in.op].feature, op_table[v->in.op].text)) return false; /* some of its are constant */
     return validator_fail(v, GW_ERROR_INVALID, "constant expression required: %s is not constant", op_table[v->in.op].text);
   }
 }

@@ -53,6 +53,7 @@ static void keep_options(struct wasi *wasi, const struct wasi_options *o) {
 bool wasi_reset(struct wasi *wasi, const struct wasi_options *options, struct gw_error *err) {
   wasi_close_all(wasi);
   wasi->out.size = wasi->error_out.size = 0;
+  wasi->was_cut = false;
   keep_options(wasi, options);
   wasi->input = options->stdin_bytes;
   wasi->input_size = options->stdin_size;
@@ -92,6 +93,7 @@ void wasi_destroy(struct wasi *wasi) {
 
 const struct buffer *wasi_stdout(const struct wasi *wasi) { return &wasi->out; }
 const struct buffer *wasi_stderr(const struct wasi *wasi) { return &wasi->error_out; }
+bool wasi_stdout_was_cut(const struct wasi *wasi) { return wasi->was_cut; }
 uint32_t wasi_exit_code(const struct wasi *wasi) { return wasi->exit_code; }
 
 /* --- errors and gas ----------------------------------------------------------------------------------------------- */

@@ -52,6 +52,8 @@ void wasi_random_piece(struct wasi *wasi, uint64_t at, void *out, size_t size, b
 bool wasi_can_confine(int host, const char *path, struct gw_error *err);
 
 const struct buffer *wasi_stdout(const struct wasi *wasi);
+/* Whether a write to that buffer was refused for the limit: what is in it is not all that was to be said. */
+bool wasi_stdout_was_cut(const struct wasi *wasi);
 const struct buffer *wasi_stderr(const struct wasi *wasi);
 /* Code of proc_exit, or 128 + signal of proc_raise; 0 when the guest just returned. */
 uint32_t wasi_exit_code(const struct wasi *wasi);

@@ -94,8 +94,11 @@ enum wasi_errno wasi_do_fd_pread(struct wasi_call *c) { return do_read(c, &c->v[
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
 
-static enum wasi_errno write_buffer(const struct wasi *w, struct buffer *out, const struct wasi_vector *v) {
-  if (v->size > w->output_limit || out->size > w->output_limit - v->size) return WASI_EFBIG;
+static enum wasi_errno write_buffer(struct wasi *w, struct buffer *out, const struct wasi_vector *v) {
+  if (v->size > w->output_limit || out->size > w->output_limit - v->size) {
+    w->was_cut |= out == &w->out;
+    return WASI_EFBIG;
+  }
   for (int i = 0; i < v->n; i++) buffer_append(out, v->at[i].iov_base, v->at[i].iov_len);
   return WASI_ESUCCESS;
 }

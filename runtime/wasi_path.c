@@ -139,6 +139,7 @@ enum wasi_errno wasi_do_path_open(struct wasi_call *c) {
   if (host < 0) return wasi_open_errno();
   enum wasi_fd_kind kind = FD_FREE;
   e = kind_of(host, &kind);
+  if (!e && kind == FD_DIR && c->v[5].u64 & WASI_RIGHT_FD_WRITE) e = WASI_EISDIR; /* the kernel said so but to O_DIRECTORY */
   if (e) {
     close(host);
     return e;

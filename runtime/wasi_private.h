@@ -83,6 +83,10 @@ struct inodes {
   uint64_t last_shown;
 };
 
+/* When the realtime clock of a deterministic guest starts, 2000-01-01; all its files are as old, so that they are no younger than
+ * now and a program may subtract from their times. */
+enum { WASI_VIRTUAL_START_S = 946684800 };
+
 struct wasi {
   struct buffer strings; /* copies of the options' strings, and pointers to them */
   const char **args, **env;
@@ -92,6 +96,7 @@ struct wasi {
   size_t input_size, input_offset;
   struct buffer out, error_out;
   size_t output_limit;
+  bool was_cut; /* the standard output, at its limit */
   bool deterministic;
   bool may_wait;         /* stdin is the host's: a command line, no event loop */
   uint64_t seed;         /* deterministic: of random numbers */

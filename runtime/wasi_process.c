@@ -55,7 +55,7 @@ static uint64_t timespec_ns(struct timespec t) { return (uint64_t)t.tv_sec * 100
 
 /* A deterministic guest's clocks all go together, from the start of this century. Reading moves them, so that a loop which waits
  * for a time ends; so do sleeps (wasi_poll.c). */
-static const uint64_t virtual_start_ns = 946684800ull * 1000000000, virtual_step_ns = 1000;
+static const uint64_t virtual_start_ns = WASI_VIRTUAL_START_S * 1000000000ull, virtual_step_ns = 1000;
 
 bool wasi_clock_now(struct wasi *wasi, uint32_t id, uint64_t *ns) {
   struct timespec t;

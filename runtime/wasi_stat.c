@@ -68,7 +68,7 @@ void wasi_stat_show(struct wasi *wasi, const struct wasi_fd *f, struct stat *st)
   if (!wasi->deterministic) return;
   st->st_ino = st->st_nlink ? wasi_inode(wasi, st->st_dev, st->st_ino) : 0;
   st->st_dev = 1;
-  st->st_atim = st->st_mtim = st->st_ctim = (struct timespec){0};
+  st->st_atim = st->st_mtim = st->st_ctim = (struct timespec){.tv_sec = WASI_VIRTUAL_START_S};
   if (S_ISDIR(st->st_mode)) st->st_size = 0, st->st_nlink = 1;
 }
 
@@ -78,6 +78,7 @@ bool wasi_fd_stat(struct wasi *wasi, const struct wasi_fd *f, struct stat *st) {
   bool is_buffer = f->kind == FD_INPUT || f->kind == FD_OUTPUT;
   if (is_buffer || (f->kind == FD_STREAM && wasi->deterministic)) {
     *st = (struct stat){.st_mode = S_IFREG, .st_nlink = 1};
+    if (wasi->deterministic) st->st_atim = st->st_mtim = st->st_ctim = (struct timespec){.tv_sec = WASI_VIRTUAL_START_S};
     if (is_buffer) st->st_size = (off_t)(f->kind == FD_INPUT ? wasi->input_size : f->output->size);
     return true;
   }

@@ -10,31 +10,109 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-_Static_assert(OP_TRY_TABLE < 256, "openers fit in one byte of struct walk");
-
 struct gas_block {
   uint64_t offset, gas, instructions;
+};
+
+struct construct {
+  enum op op;
+  bool is_dead;    /* all of it */
+  bool is_reached; /* its end, by a branch or from an arm before the last */
 };
 
 /* A walk over one body in the order of its bytes. */
 struct walk {
   struct reader reader;
-  struct buffer opened; /* one byte per open construct: the opcode that opened it */
+  struct buffer opened; /* struct construct */
   struct gas_block block;
   const struct schedule *schedule;
-  bool has_begun;
+  bool has_begun, is_dead; /* is_dead: what comes next cannot be reached */
 };
 
 static bool opens_construct(enum op op) {
   return op == OP_BLOCK || op == OP_LOOP || op == OP_IF || op == OP_TRY || op == OP_TRY_TABLE;
 }
 
-/* Keeps track of constructs; answers which opcode opened the one that `op` closes, or OP_NOP. */
-static enum op track(struct walk *w, enum op op) {
-  uint8_t opener = op < 256 ? (uint8_t)op : 0;
-  if (opens_construct(op)) buffer_append(&w->opened, &opener, 1);
-  bool closes = (op == OP_END || op == OP_DELEGATE) && w->opened.size > 0;
-  return closes ? (enum op)w->opened.bytes[--w->opened.size] : OP_NOP;
+/* The construct `depth` levels out, or NULL: the function's body. */
+static struct construct *construct_at(struct walk *w, uint32_t depth) {
+  size_t n = w->opened.size / sizeof(struct construct);
+  return depth < n ? (struct construct *)w->opened.bytes + (n - 1 - depth) : NULL;
+}
+
+static void reach(struct walk *w, uint32_t depth) {
+  struct construct *c = construct_at(w, depth);
+  if (c) c->is_reached = true;
+}
+
+static void reach_list(struct walk *w, const struct instruction *in) {
+  struct gw_error ignored = {0};
+  struct reader r = w->reader;
+  bool is_try = in->op == OP_TRY_TABLE;
+  reader_init(&r, in->list, in->list, w->reader.end, &ignored);
+  for (uint32_t i = 0; i < in->count + !is_try; i++) {
+    uint8_t kind = is_try ? read_u8(&r) : CATCH_EVERY;
+    if (kind == CATCH_TAG || kind == CATCH_TAG_REF) read_u32(&r);
+    reach(w, read_u32(&r));
+  }
+}
+
+/* Where a reachable instruction leads besides straight on, and whether it does that (docs/gas.md section 2). */
+static void follow(struct walk *w, const struct instruction *in) {
+  switch (in->op) {
+  case OP_BR_TABLE:
+    reach_list(w, in);
+    w->is_dead = true;
+    break;
+  case OP_BR:
+    reach(w, in->index);
+    w->is_dead = true;
+    break;
+  case OP_BR_IF:
+  case OP_BR_ON_NULL:
+  case OP_BR_ON_NON_NULL:
+  case OP_BR_ON_CAST:
+  case OP_BR_ON_CAST_FAIL: reach(w, in->index); break;
+  case OP_TRY_TABLE: reach_list(w, in); break;
+  case OP_RETURN:
+  case OP_RETURN_CALL:
+  case OP_RETURN_CALL_INDIRECT:
+  case OP_RETURN_CALL_REF:
+  case OP_UNREACHABLE:
+  case OP_THROW:
+  case OP_THROW_REF:
+  case OP_RETHROW: w->is_dead = true; break;
+  default: break;
+  }
+}
+
+/* An `else` or `catch`: reachable wherever its construct is. */
+static void next_arm(struct walk *w) {
+  struct construct *c = construct_at(w, 0);
+  if (!c || c->is_dead) return;
+  c->is_reached |= !w->is_dead;
+  c->op = OP_ELSE;
+  w->is_dead = false;
+}
+
+/* Answers which opcode opened what ends. */
+static enum op close_construct(struct walk *w) {
+  struct construct *last = construct_at(w, 0);
+  if (!last) return OP_NOP;
+  struct construct c = *last;
+  w->opened.size -= sizeof c;
+  if (!c.is_dead && c.op != OP_LOOP && (c.is_reached || c.op == OP_IF)) w->is_dead = false;
+  return c.op;
+}
+
+/* Keeps track of constructs and of what can be reached; answers which opcode opened the one that `in` closes, or OP_NOP. */
+static enum op track(struct walk *w, const struct instruction *in) {
+  if (!w->is_dead) follow(w, in);
+  if (opens_construct(in->op)) {
+    struct construct c = {.op = in->op, .is_dead = w->is_dead};
+    buffer_append(&w->opened, &c, sizeof c);
+  }
+  if (in->op == OP_ELSE || in->op == OP_CATCH || in->op == OP_CATCH_ALL) next_arm(w);
+  return in->op == OP_END || in->op == OP_DELEGATE ? close_construct(w) : OP_NOP;
 }
 
 static void add(struct walk *w, const struct instruction *in) {
@@ -45,7 +123,8 @@ static void add(struct walk *w, const struct instruction *in) {
 }
 
 /* The next gas block of the walk, or false at its end. A loop's own cost belongs to the block that it starts
- * (frontend/partition.h), so `loop` ends the block before it and is read once more for the next. */
+ * (frontend/partition.h), so `loop` ends the block before it and is read once more for the next. What cannot be reached is in
+ * none. */
 static bool next_block(struct walk *w, struct gas_block *block) {
   struct instruction in = {0};
   w->has_begun = false;
@@ -56,7 +135,9 @@ static bool next_block(struct walk *w, struct gas_block *block) {
       w->reader = before;
       break;
     }
-    enum op closes = track(w, in.op);
+    bool is_dead = w->is_dead;
+    enum op closes = track(w, &in);
+    if (is_dead) continue;
     add(w, &in);
     if (w->block.instructions == GAS_BLOCK_MOST || (in.op != OP_LOOP && gas_block_ends_after(in.op, closes))) break;
   }

@@ -7,6 +7,7 @@
 #include "runtime/store.h"
 #include "server/cli_cache.h"
 #include "server/cli_gas.h"
+#include "server/cli_module.h"
 #include "server/cli_progress.h"
 #include "server/cli_values.h"
 #include "server/verdict.h"
@@ -123,7 +124,11 @@ static bool load_module(struct guest *g, const char *path, struct gw_error *err)
   if (is_artifact_file(path)) {
     g->module = gw_module_open_artifact(g->engine, path, err);
   } else if (cli_read_file(&bytes, path, err)) {
-    g->module = gw_module_create(g->engine, bytes.bytes, bytes.size, err);
+    const char *kind = cli_file_kind(bytes.bytes, bytes.size);
+    if (kind)
+      error_set(err, GW_ERROR_MALFORMED, "this is %s", kind);
+    else
+      g->module = gw_module_create(g->engine, bytes.bytes, bytes.size, err);
     buffer_clear(&bytes); /* the module has its own copy */
   }
   if (g->module) g->module_bytes = gw_module_decoded(g->module)->size;
@@ -142,7 +147,12 @@ bool guest_load(struct guest *g, int n_arguments, char **arguments, struct gw_er
   options.cache = g->cache;
   if (g->tier == TIER_FAST) cli_show_progress(&options); /* auto compiles beside the program's own output */
   g->engine = gw_engine_create(&options, err);
-  if (!g->engine || !load_module(g, arguments[0], err)) return false;
+  if (!g->engine) return false;
+  /* imports first: nobody wants to wait for the compiler to hear that one is unknown */
+  if (!load_module(g, arguments[0], err) || (!g->accepts_unknown && !cli_check_imports(g->module, resolve, g, err))) {
+    cli_name_file(err, arguments[0]);
+    return false;
+  }
   record_begin(&g->record, RECORD_ALL, MAX_RECORD);
   return true;
 }

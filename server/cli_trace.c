@@ -8,6 +8,8 @@
 #include "server/cli_trace.h"
 
 #include "frontend/types.h"
+#include "runtime/instance.h"
+#include "runtime/object.h"
 #include "runtime/store.h"
 #include "server/cli_view.h"
 #include "server/disassemble.h"
@@ -61,11 +63,10 @@ static void put_results(struct trace *t, const struct precise_view *caller, cons
   view_values(caller->operands + caller->n_operands - type->n_results, type->results, type->n_results, &t->line);
 }
 
-static void end_host_call(struct trace *t, const struct precise_step *step, const struct precise_view *view) {
-  const struct func_type *type = type_of(&step->place, t->host_func);
+static void end_host_call(struct trace *t, const struct precise_view *view) {
   t->has_host_call = false;
-  if (type->n_results) buffer_append_string(&t->line, " = ");
-  put_results(t, view, type);
+  if (t->host_type->n_results) buffer_append_string(&t->line, " = ");
+  put_results(t, view, t->host_type);
   buffer_append_string(&t->line, "\n");
   print(t);
 }
@@ -102,29 +103,61 @@ static void enter_call(struct trace *t, const struct precise_step *step, const s
   t->calls[t->n_calls++] = (struct trace_call){.place = step->place, .level = step->level};
 }
 
-static void begin_host_call(struct trace *t, const struct precise_step *step, const struct precise_view *view, uint32_t func) {
-  const struct module *m = module_of(&step->place);
-  const struct import *import = &m->imports[m->funcs[func].import];
-  const struct func_type *type = type_of(&step->place, func);
+/* What the table of a call_indirect holds at the index on top of the operands, if it may be called there. */
+static const struct func_ref *find_indirect(const struct precise_step *step, const struct precise_view *view,
+                                            const struct instruction *in) {
+  const struct gw_table *table = step->place.instance->tables[in->index2];
+  union gw_value top = view->operands[view->n_operands - 1];
+  uint64_t index = table->type.limits.is_64 ? top.u64 : top.u32;
+  const struct func_ref *ref = index < table->ctx.size ? table->ctx.entries[index] : NULL;
+  if (!ref) return NULL;
+  const struct module *m = &ref->vmctx->instance->module->decoded;
+  return type_matches(m, m->funcs[ref->index].type, module_of(&step->place)->types[in->index].canonical) ? ref : NULL;
+}
+
+/* The function that `in` is about to call, or NULL. `n_above`: operands above its arguments. */
+static const struct func_ref *find_callee(const struct precise_step *step, const struct precise_view *view,
+                                          const struct instruction *in, uint32_t *n_above) {
+  bool is_direct = in->op == OP_CALL || in->op == OP_RETURN_CALL;
+  *n_above = !is_direct;
+  switch (in->op) {
+  case OP_CALL:
+  case OP_RETURN_CALL: return step->place.instance->funcs[in->index];
+  case OP_CALL_INDIRECT:
+  case OP_RETURN_CALL_INDIRECT: return find_indirect(step, view, in);
+  case OP_CALL_REF:
+  case OP_RETURN_CALL_REF: return view->operands[view->n_operands - 1].ref;
+  default: return NULL;
+  }
+}
+
+static void begin_host_call(struct trace *t, const struct precise_step *step, const struct precise_view *view,
+                            const struct instruction *in) {
+  uint32_t n_above;
+  const struct func_ref *callee = find_callee(step, view, in, &n_above);
+  if (!callee) return;
+  const struct module *m = &callee->vmctx->instance->module->decoded;
+  if (callee->index >= m->n_imported_funcs) return; /* it has lines of its own */
+  const struct import *import = &m->imports[m->funcs[callee->index].import];
+  const struct func_type *type = &m->types[m->funcs[callee->index].type].func;
   begin_line(t, step->gas);
   buffer_format(&t->line, "%.*s.%.*s(", (int)import->module.size, (const char *)import->module.bytes, (int)import->field.size,
                 (const char *)import->field.bytes);
-  view_values(view->operands + view->n_operands - type->n_params, type->params, type->n_params, &t->line);
+  view_values(view->operands + view->n_operands - n_above - type->n_params, type->params, type->n_params, &t->line);
   buffer_append_string(&t->line, ")");
   t->has_host_call = true;
-  t->host_func = func;
+  t->host_type = type;
 }
 
 static void trace_calls(struct trace *t, const struct precise_step *step, const struct precise_view *view) {
   struct instruction in;
-  if (t->has_host_call) end_host_call(t, step, view);
+  if (t->has_host_call) end_host_call(t, view);
   leave_calls(t, step, view);
   const struct trace_call *top = t->n_calls ? &t->calls[t->n_calls - 1] : NULL;
   bool is_same = top && top->level == step->level && top->place.func == step->place.func;
   if (top && top->level == step->level && !is_same) t->n_calls--; /* a tail call */
   if (!is_same) enter_call(t, step, view);
-  if (!view_read(&step->place, &in)) return;
-  if (in.op == OP_CALL && in.index < module_of(&step->place)->n_imported_funcs) begin_host_call(t, step, view, in.index);
+  if (view_read(&step->place, &in)) begin_host_call(t, step, view, &in);
 }
 
 /* --- instructions ------------------------------------------------------------------------------------------------------ */

@@ -17,7 +17,7 @@ struct trace {
   const void *last_instance; /* whose function was named last */
   uint32_t last_func;
   bool has_host_call; /* its results are the next to be seen */
-  uint32_t host_func;
+  const struct func_type *host_type;
   struct buffer line;
 };
 

@@ -201,8 +201,12 @@ static bool take_reply(struct invocation *inv, struct gw_error *err) {
   if (slot->function->interface == INTERFACE_CGI) {
     const struct buffer *out = wasi_stdout(slot->wasi);
     uint32_t code = wasi_exit_code(slot->wasi);
-    if (code && !out->size) return error_set(err, GW_ERROR_BAD_REPLY, "function %s exited with code %u", name, code);
+    if (wasi_stdout_was_cut(slot->wasi))
+      return error_set(err, GW_ERROR_BAD_REPLY, "function %s replied with more bytes than the server's limit", name);
     cgi_parse_reply(h, out->bytes, out->size);
+    /* what a program that failed has written is half of something, unless it says itself that it is an error */
+    if (code && (!out->size || h->status < 400))
+      return error_set(err, GW_ERROR_BAD_REPLY, "function %s exited with code %u", name, code);
     if (code) abort_txn(inv); /* a failure with a reply: nothing it wrote counts */
   }
   if (h->status < 200 || h->status > 599)

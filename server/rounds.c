@@ -221,6 +221,9 @@ static void follow(struct finder *f, const struct func *func, const struct instr
   case OP_BR_ON_NON_NULL: branch(f, in->index, false); break;
   case OP_BR_TABLE: branch_table(f, func, in); break;
   case OP_RETURN:
+  case OP_RETURN_CALL:
+  case OP_RETURN_CALL_INDIRECT:
+  case OP_RETURN_CALL_REF:
   case OP_THROW:
   case OP_THROW_REF:
   case OP_RETHROW: branch(f, UINT32_MAX, false); break;

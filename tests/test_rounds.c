@@ -43,6 +43,9 @@ static const struct {
     {"(local i32) (block $out (loop $l (call $round) (br_if $out (i32.eq (local.get 0) (i32.const 1000)))"
      " (br_if $l (i32.ne (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 30)))))",
      true, false},
+    {"(local i32) (loop $l (call $round) (if (i32.eq (local.get 0) (i32.const 1000)) (then (return_call $round)))"
+     " (br_if $l (i32.ne (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 30))))",
+     true, false},
     /* the start is not known, or may be another */
     {"(local i32) (local.set 0 (i32.load (i32.const 0))) (loop $l (call $round)"
      " (br_if $l (i32.lt_s (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 10))))",

@@ -47,7 +47,23 @@ static const char stepped[] = "(module (import \"wasi_snapshot_preview1\" \"sche
                               "  (drop (i32.load (i32.mul (i32.const 65536) (i32.eq (local.get 0) (i32.const 9))))))"
                               ")";
 
-static char wasm[64], stepped_wasm[64];
+/* Calls of the host by any instruction; what cannot be reached is in no gas block. */
+static const char ways[] =
+    "(module (type $t (func (result i32))) (import \"wasi_snapshot_preview1\" \"sched_yield\" (func $y (result i32)))"
+    " (table funcref (elem $y))"
+    " (func (export \"indirect\") (result i32) (call_indirect (type $t) (i32.const 0)))"
+    " (func $tail (export \"tail\") (result i32) (return_call $y))"
+    " (func (export \"tail_indirect\") (result i32) (return_call_indirect (type $t) (i32.const 0)))"
+    " (func (export \"inner\") (result i32) (i32.add (call $tail) (i32.const 5)))"
+    " (func (export \"dead\") (param i32) (result i32)"
+    "  (block (br 0) (drop (i32.div_u (i32.const 9) (i32.const 2))))"
+    "  (block (loop (br 1)) (drop (i32.div_u (i32.const 9) (i32.const 2))))"
+    "  (if (local.get 0) (then (return (i32.const 1)) (drop (i32.div_u (i32.const 9) (i32.const 2)))))"
+    "  (block (block (br_table 0 1 (local.get 0)) (block (drop (i32.div_u (i32.const 9) (i32.const 2)))))"
+    "   (drop (i32.div_u (i32.const 9) (i32.const 2))) unreachable)"
+    "  (return_call $y) (drop (i32.div_u (i32.const 9) (i32.const 2))) (i32.const 1)))";
+
+static char wasm[64], stepped_wasm[64], ways_wasm[64];
 
 #define GASWORKS BUILD_DIR "/gasworks"
 
@@ -124,6 +140,22 @@ static void test_trace(void **state) {
   buffer_clear(&out);
   out = shell(&exit_code, GASWORKS " run --trace=calls --invoke f %s 3", stepped_wasm);
   assert_int_equal(exit_code, 2);
+  buffer_clear(&out);
+}
+
+static void test_ways(void **state) {
+  (void)state;
+  static const char *const names[] = {"indirect", "tail", "tail_indirect", "inner"};
+  int exit_code;
+  for (int i = 0; i < 4; i++) {
+    struct buffer out = shell(&exit_code, GASWORKS " run --tier precise --trace=calls --invoke %s %s", names[i], ways_wasm);
+    assert_int_equal(exit_code, 0);
+    if (!has(&out, "wasi_snapshot_preview1.sched_yield()")) fail_msg("%s: %s", names[i], (const char *)out.bytes);
+    buffer_clear(&out);
+  }
+  /* Of all those divisions only one is ever reached. */
+  struct buffer out = shell(&exit_code, GASWORKS " inspect --gas %s | grep -A1 '^dead'", ways_wasm);
+  assert_true(has(&out, ": 8 blocks, "));
   buffer_clear(&out);
 }
 
@@ -240,7 +272,7 @@ static int assemble(const char *text, size_t size, char *out, size_t out_size) {
   if (fd < 0 || write(fd, text, size) != (ssize_t)size) return -1;
   close(fd);
   snprintf(out, out_size, "%s.wasm", path);
-  snprintf(command, sizeof command, "wat2wasm --debug-names %s -o %s", path, out);
+  snprintf(command, sizeof command, "wat2wasm --debug-names --enable-tail-call %s -o %s", path, out);
   int status = system(command);
   unlink(path);
   return status;
@@ -249,19 +281,70 @@ static int assemble(const char *text, size_t size, char *out, size_t out_size) {
 static int setup(void **state) {
   (void)state;
   return assemble(spinner, sizeof spinner - 1, wasm, sizeof wasm) ||
-         assemble(stepped, sizeof stepped - 1, stepped_wasm, sizeof stepped_wasm);
+         assemble(stepped, sizeof stepped - 1, stepped_wasm, sizeof stepped_wasm) ||
+         assemble(ways, sizeof ways - 1, ways_wasm, sizeof ways_wasm);
 }
 
 static int teardown(void **state) {
   (void)state;
-  return unlink(wasm) | unlink(stepped_wasm);
+  return unlink(wasm) | unlink(stepped_wasm) | unlink(ways_wasm);
+}
+
+/* Files that are no modules are named for what they are; imports are told before anything is compiled, so that this program needs
+ * no compiler for it. */
+static void test_refused(void **state) {
+  (void)state;
+  static const struct {
+    const char *make, *said;
+  } files[] = {
+      {"printf '\\000asm\\015\\000\\001\\000'", ": this is a WebAssembly component"},
+      {"printf '(module)'", ": this is WebAssembly's text form"},
+      {"printf ';; x\\n (module)'", ": this is WebAssembly's text form"},
+      {"printf '\\177ELF'", ": this is a native program"},
+      {"echo | gzip", ": this is compressed with gzip"},
+      {"printf ''", ": "},
+      {"printf '\\000asm\\001\\000\\000\\000\\006\\006\\001\\154\\000\\320\\154\\013'", "unsupported feature: gc"},
+      {"printf '\\000asm\\001\\000\\000\\000\\001\\007\\001\\140\\001\\144\\344\\000\\000'", "unknown type 100 (at byte 0xb)"},
+  };
+  static const struct {
+    const char *imports, *said;
+  } modules[] = {
+      {"(import \"env\" \"x\" (func))", "unknown import env.x (at byte"},
+      {"(import \"env\" \"x\" (func)) (import \"env\" \"__syscall_openat\" (func))", "env.x and 1 more: Emscripten's; build"},
+      {"(import \"gojs\" \"runtime.wasmExit\" (func))", "Go's for a JavaScript host; build with GOOS=wasip1"},
+      {"(import \"wbg\" \"__wbindgen_throw\" (func))", "wasm-bindgen's"},
+      {"(import \"wasi:cli/exit@0.2.0\" \"exit\" (func))", "WASI preview 2's"},
+      {"(import \"wasi_unstable\" \"fd_what\" (func))", "WASI preview 0"},
+  };
+  char directory[] = "/tmp/gasworks-refused-XXXXXX", path[64];
+  int exit_code;
+  assert_non_null(mkdtemp(directory));
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    struct buffer out = shell(&exit_code, "cd %s && %s >file && " GASWORKS " run file", directory, files[i].make);
+    if (!exit_code || !has(&out, "gasworks: file: ") || !has(&out, files[i].said)) fail_msg("%s: %s", files[i].make, out.bytes);
+    buffer_clear(&out);
+  }
+  struct buffer copied = shell(&exit_code, "cp " GASWORKS " %s/alone", directory);
+  buffer_clear(&copied);
+  for (size_t i = 0; i < sizeof modules / sizeof *modules; i++) {
+    struct buffer text = {0};
+    buffer_format(&text, "(module %s (func (export \"_start\")))", modules[i].imports);
+    assert_int_equal(assemble((const char *)text.bytes, text.size, path, sizeof path), 0);
+    struct buffer out = shell(&exit_code, "%s/alone run --cache off %s", directory, path);
+    if (!exit_code || !has(&out, modules[i].said)) fail_msg("%s: %s", modules[i].imports, out.bytes);
+    buffer_clear(&out);
+    buffer_clear(&text);
+    unlink(path);
+  }
+  struct buffer removed = shell(&exit_code, "rm -r %s", directory);
+  buffer_clear(&removed);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_tiers), cmocka_unit_test(test_hand_over), cmocka_unit_test(test_traps),
       cmocka_unit_test(test_trace), cmocka_unit_test(test_until_gas), cmocka_unit_test(test_debug),
-      cmocka_unit_test(test_back),
+      cmocka_unit_test(test_back),  cmocka_unit_test(test_ways), cmocka_unit_test(test_refused),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

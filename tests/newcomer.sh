@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# newcomer.sh ROOT: examples are built with what is there, and what is not is skipped with a word; npm that is missing or fails stops
+# nothing.
+set -euo pipefail
+root=$1
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+fail() { echo "newcomer: $*" >&2; exit 1; }
+
+# Without AssemblyScript, Rust, or clang.
+ASC=$dir/none "$root/examples/build" "$dir/a" >"$dir/log" 2>&1 || fail "without asc: $(<"$dir/log")"
+grep -q '^example json is skipped: no AssemblyScript compiler' "$dir/log" || fail "says nothing of asc"
+[[ -e $dir/a/hello.wasm && ! -e $dir/a/json.wasm ]] || fail "built the wrong examples without asc"
+ASC=$dir/none RUSTC=$dir/none CLANG=$dir/none "$root/examples/build" "$dir/b" >"$dir/log" 2>&1 || fail "without anything: $(<"$dir/log")"
+[[ $(grep -c 'is skipped: no ' "$dir/log") == 9 ]] || fail "nine examples should be skipped: $(<"$dir/log")"
+
+# ./dev with an npm that fails, and with none: the functions of the script, in a copy of it that runs no verb.
+mkdir "$dir/bin"
+printf '#!/bin/sh\necho "certificate is not trusted" >&2\nexit 1\n' >"$dir/bin/npm"
+chmod +x "$dir/bin/npm"
+sed '/^verb=/,$d' "$root/dev" >"$dir/dev"
+mkdir -p "$dir/examples/assemblyscript"
+cp "$root"/examples/assemblyscript/package*.json "$dir/examples/assemblyscript/"
+cat >>"$dir/dev" <<'END'
+install_packages() { [[ $1 == clang-22 ]]; } # extras are not to be had
+setup
+echo served
+END
+PATH=$dir/bin:$PATH bash "$dir/dev" >"$dir/log" 2>&1 || fail "npm that fails stops setup: $(<"$dir/log")"
+grep -q 'skipping the AssemblyScript compiler: npm could not install it' "$dir/log" || fail "$(<"$dir/log")"
+grep -q '^served' "$dir/log" || fail "$(<"$dir/log")"
+rm "$dir/bin/npm"
+for tool in bash cat cmp cp dirname env mkdir node sed; do ln -s "$(command -v $tool || command -v true)" "$dir/bin/$tool"; done
+PATH=$dir/bin bash "$dir/dev" >"$dir/log" 2>&1 || fail "no npm stops setup: $(<"$dir/log")"
+grep -q 'skipping the AssemblyScript compiler: there is no npm' "$dir/log" || fail "$(<"$dir/log")"
