@@ -124,20 +124,23 @@ __attribute__((noinline)) static const struct precise_insn *translate(struct pre
 
 /* A frame that ends behind the stack costs more than is left, too (PRECISE_FRAME_BEYOND). The call's own frame may be gone
  * already: a tail call's arguments lie on it. Its caller's is whole. */
-__attribute__((noinline)) _Noreturn static void trap_at_caller(struct gw_store *store, const struct precise_frame *from) {
-  assert(from->depth_in < from->func->cost);
-  store->precise.frame = from->caller;
-  precise_trap(from->return_pc - (from->caller->caller != NULL), store, GW_TRAP_STACK_OVERFLOW);
+__attribute__((noinline)) _Noreturn static void trap_at_caller(struct gw_store *store, struct precise_frame *caller,
+                                                               const struct precise_insn *return_pc) {
+  store->precise.frame = caller;
+  precise_trap(return_pc - (caller->caller != NULL), store, GW_TRAP_STACK_OVERFLOW);
 }
 
 /* A new frame at `at`, where the arguments are. The caller's part of it is filled in already. Returns the first instruction. */
-static inline const struct precise_insn *enter(struct gw_store *store, struct precise_func *func, struct vmctx *vmctx,
-                                               uint8_t *at, struct precise_frame from) {
+__attribute__((always_inline)) static inline const struct precise_insn *
+enter(struct gw_store *store, struct precise_func *func, struct vmctx *vmctx, uint8_t *at, struct precise_frame from) {
   const struct precise_insn *code = atomic_load_explicit(&func->code, memory_order_acquire);
   if (__builtin_expect(!code, 0)) code = translate(func);
   from.vmctx = vmctx;
   from.func = func;
-  if (__builtin_expect(at + func->frame_bytes > store->precise.high, 0)) trap_at_caller(store, &from);
+  if (__builtin_expect(at + func->frame_bytes > store->precise.high, 0)) {
+    assert(from.depth_in < func->cost);
+    trap_at_caller(store, from.caller, from.return_pc); /* not `from` by its address, which would put it in memory */
+  }
   struct precise_frame *frame = (struct precise_frame *)(void *)(at + func->header);
   from.depth = from.depth_in - func->cost;
   *frame = from;
@@ -191,20 +194,20 @@ HANDLER(do_tail_call) {
 static bool is_host(const struct func_ref *ref) { return ref->index < ref->vmctx->instance->module->decoded.n_imported_funcs; }
 
 /* Calls what a reference leads to, with arguments at slot a. */
-#define CALL_REFERENCE(reference)                                                 \
-  do {                                                                            \
-    const struct func_ref *ref = (reference);                                     \
-    uint8_t *at = fp + pc->a;                                                     \
-    if (is_host(ref)) {                                                           \
-      call_host(store, pc, ref, at);                                              \
-      NEXT;                                                                       \
-    }                                                                             \
-    struct precise_frame from = call_from(store, pc, fp);                         \
-    if (ref->vmctx != vmctx) memory = memory0(ref->vmctx);                        \
-    vmctx = ref->vmctx;                                                           \
-    pc = enter(store, &module_of(vmctx)->funcs[ref->index], vmctx, at, from);     \
-    fp = at;                                                                      \
-    DISPATCH;                                                                     \
+#define CALL_REFERENCE(reference)                                             \
+  do {                                                                        \
+    const struct func_ref *ref = (reference);                                 \
+    uint8_t *at = fp + pc->a;                                                 \
+    if (is_host(ref)) {                                                       \
+      call_host(store, pc, ref, at);                                          \
+      NEXT;                                                                   \
+    }                                                                         \
+    struct precise_frame from = call_from(store, pc, fp);                     \
+    if (ref->vmctx != vmctx) memory = memory0(ref->vmctx);                    \
+    vmctx = ref->vmctx;                                                       \
+    pc = enter(store, &module_of(vmctx)->funcs[ref->index], vmctx, at, from); \
+    fp = at;                                                                  \
+    DISPATCH;                                                                 \
   } while (0)
 
 HANDLER(do_call_import) { CALL_REFERENCE(vmctx->instance->funcs[pc->c]); }
@@ -233,7 +236,7 @@ HANDLER(do_call_ref) { CALL_REFERENCE((const struct func_ref *)SLOT(pc->c).ref);
       uint32_t type = ref->vmctx->instance->module->decoded.funcs[ref->index].type;  \
       uint32_t n = ref->vmctx->instance->module->decoded.types[type].func.n_results; \
       struct precise_frame frame = *store->precise.frame;                            \
-      memmove(precise_slots(store, fp, 0, n), values, (size_t)n * SLOT_SIZE);        \
+      memmove(precise_slots(store, fp, 0, n), values, (size_t)n *SLOT_SIZE);         \
       LEAVE(frame);                                                                  \
     }                                                                                \
     struct precise_frame from = tail_from(store, pc, fp);                            \
