@@ -35,24 +35,9 @@ struct marks {
   size_t steps_left;            /* for all questions about the function */
 };
 
-static bool is_intrinsic(LLVMValueRef call) {
-  LLVMValueRef callee = LLVMGetCalledValue(call);
-  return LLVMIsAFunction(callee) && LLVMGetIntrinsicID(callee) != 0;
-}
-
-/* Branches are not effects: arms that do the same, or turn out to, are merged, and the branch goes. */
-static bool has_effect(LLVMValueRef v) {
-  switch (LLVMGetInstructionOpcode(v)) {
-  case LLVMStore:
-  case LLVMRet: return true;
-  case LLVMCall: return !is_intrinsic(v);
-  default: return false;
-  }
-}
-
 /* LLVM looks into functions of the module, and drops the arguments that they do not use: as a use, such a call proves nothing. */
 static bool keeps_operands(LLVMValueRef v) {
-  return LLVMGetInstructionOpcode(v) != LLVMCall || !LLVMIsAFunction(LLVMGetCalledValue(v)) || is_intrinsic(v);
+  return LLVMGetInstructionOpcode(v) != LLVMCall || !LLVMIsAFunction(LLVMGetCalledValue(v)) || LLVMIsAIntrinsicInst(v);
 }
 
 static bool has_guest_loads(LLVMValueRef func) {
@@ -66,7 +51,7 @@ static bool has_guest_loads(LLVMValueRef func) {
 static void mark_live(LLVMValueRef func, struct value_set *live) {
   for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(func); b; b = LLVMGetNextBasicBlock(b))
     for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v))
-      if (has_effect(v)) value_set_add(live, v);
+      if (value_has_effect(v)) value_set_add(live, v);
   while (live->at < live->n) {
     LLVMValueRef v = live->list[live->at++];
     int n = keeps_operands(v) ? LLVMGetNumOperands(v) : 0;
@@ -101,7 +86,7 @@ static bool needs_whole_operands(LLVMValueRef v) {
 /* Adds to `whole` everything of which an effect needs all bits. */
 static void mark_whole(const struct value_set *live, struct value_set *whole) {
   for (size_t i = 0; i < live->n; i++)
-    if (has_effect(live->list[i])) value_set_add(whole, live->list[i]);
+    if (value_has_effect(live->list[i])) value_set_add(whole, live->list[i]);
   while (whole->at < whole->n) {
     LLVMValueRef v = whole->list[whole->at++];
     int n = keeps_operands(v) && needs_whole_operands(v) ? LLVMGetNumOperands(v) : 0;
@@ -117,16 +102,10 @@ struct place {
   int64_t offset, end;
 };
 
-static bool is_constant_addition(LLVMValueRef v) {
-  if (!LLVMIsAInstruction(v)) return false;
-  LLVMOpcode op = LLVMGetInstructionOpcode(v);
-  return (op == LLVMAdd || (op == LLVMOr && LLVMGetIsDisjoint(v))) && LLVMIsAConstantInt(LLVMGetOperand(v, 1));
-}
-
 /* What is left of an address without constants: the index in a memory, or a pointer. */
 static struct place place_of(LLVMTargetDataRef layout, LLVMValueRef pointer, LLVMTypeRef type) {
   struct place p = {.root = pointer};
-  while (LLVMIsAGetElementPtrInst(p.root) && LLVMGetNumIndices(p.root) == 1) {
+  while (value_is_byte_gep(p.root)) {
     LLVMValueRef index = LLVMGetOperand(p.root, 1);
     if (LLVMIsAConstantInt(index)) {
       p.offset += LLVMConstIntGetSExtValue(index);
@@ -137,7 +116,7 @@ static struct place place_of(LLVMTargetDataRef layout, LLVMValueRef pointer, LLV
     if (LLVMIsAZExtInst(p.root)) p.root = LLVMGetOperand(p.root, 0);
     break;
   }
-  if (is_constant_addition(p.root)) {
+  if (value_is_addition(p.root) && LLVMIsAConstantInt(LLVMGetOperand(p.root, 1))) {
     p.offset += LLVMConstIntGetSExtValue(LLVMGetOperand(p.root, 1));
     p.root = LLVMGetOperand(p.root, 0);
   }
@@ -227,7 +206,7 @@ static bool is_accumulator(struct marks *m, LLVMValueRef phi, LLVMValueRef v) {
 /* Whether an effect in the value's own block depends on it; `anchored` holds the answer for all later instructions of the
  * block. */
 static bool is_anchored(LLVMValueRef v, struct marks *m) {
-  if (has_effect(v)) return !value_set_has(&m->idle, v);
+  if (value_has_effect(v)) return !value_set_has(&m->idle, v);
   LLVMBasicBlockRef block = LLVMGetInstructionParent(v);
   for (LLVMUseRef use = LLVMGetFirstUse(v); use; use = LLVMGetNextUse(use)) {
     LLVMValueRef user = LLVMGetUser(use);

@@ -10,6 +10,7 @@
  *
  * Run on simplified SSA form, on modules with one memory of their own that qualifies. */
 #include "frontend/lower_internal.h"
+#include "frontend/lower_values.h"
 
 enum {
   MOST_KNOWN = 16, /* indices that a block remembers */
@@ -33,23 +34,10 @@ struct access {
   int64_t offset;
 };
 
-/* LLVM makes an `or` of an addition that only sets bits. */
-static bool is_addition(LLVMValueRef v) {
-  if (!LLVMIsAInstruction(v)) return false;
-  LLVMOpcode op = LLVMGetInstructionOpcode(v);
-  return op == LLVMAdd || (op == LLVMOr && LLVMGetIsDisjoint(v));
-}
-
 static struct sum sum_of(LLVMValueRef v) {
-  if (is_addition(v) && LLVMIsAConstantInt(LLVMGetOperand(v, 1)))
+  if (value_is_addition(v) && LLVMIsAConstantInt(LLVMGetOperand(v, 1)))
     return (struct sum){LLVMGetOperand(v, 0), (int32_t)LLVMConstIntGetSExtValue(LLVMGetOperand(v, 1))};
   return (struct sum){v, 0};
-}
-
-static bool is_byte_gep(LLVMValueRef v) {
-  if (!LLVMIsAGetElementPtrInst(v) || LLVMGetNumIndices(v) != 1) return false;
-  LLVMTypeRef type = LLVMGetGEPSourceElementType(v);
-  return LLVMGetTypeKind(type) == LLVMIntegerTypeKind && LLVMGetIntTypeWidth(type) == 8;
 }
 
 /* base + zext(i32) + constant. */
@@ -58,11 +46,11 @@ static bool read_access(LLVMValueRef v, struct access *out) {
   if ((op != LLVMLoad && op != LLVMStore) || LLVMGetAlignment(v) != 1) return false;
   LLVMValueRef at = LLVMGetOperand(v, op == LLVMStore ? 1 : 0);
   out->offset = 0;
-  if (is_byte_gep(at) && LLVMIsAConstantInt(LLVMGetOperand(at, 1))) {
+  if (value_is_byte_gep(at) && LLVMIsAConstantInt(LLVMGetOperand(at, 1))) {
     out->offset = LLVMConstIntGetSExtValue(LLVMGetOperand(at, 1));
     at = LLVMGetOperand(at, 0);
   }
-  if (!is_byte_gep(at)) return false;
+  if (!value_is_byte_gep(at)) return false;
   out->base = LLVMGetOperand(at, 0);
   out->index = LLVMGetOperand(at, 1);
   return out->offset >= 0 && out->offset < MOST_OFFSET && LLVMIsAZExtInst(out->index) &&

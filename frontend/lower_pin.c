@@ -23,19 +23,9 @@ struct pin {
   struct value_set firm; /* of the block at hand: what an effect needs */
 };
 
+/* A branch's condition and an access's address are needed, too: each load is firm or pinned. */
 static bool is_effect(LLVMValueRef v) {
-  switch (LLVMGetInstructionOpcode(v)) {
-  case LLVMStore:
-  case LLVMRet:
-  case LLVMBr:
-  case LLVMSwitch: return true;
-  case LLVMLoad: return value_is_guest_load(v); /* firm or pinned, so its address is needed */
-  case LLVMCall: {
-    LLVMValueRef callee = LLVMGetCalledValue(v);
-    return !LLVMIsAFunction(callee) || LLVMGetIntrinsicID(callee) == 0;
-  }
-  default: return false;
-  }
+  return value_has_effect(v) || LLVMIsABranchInst(v) || LLVMIsASwitchInst(v) || value_is_guest_load(v);
 }
 
 /* `v`'s users in its own block are in `p->firm` already. A phi of the block itself takes the value round a loop. */

@@ -16,6 +16,7 @@
  * Recognised are loops of one block, or of a header with nothing but phis and one block, whose phis are counters and that store.
  * Run after lower_join_offsets, which writes neighbours' addresses as a common index and different offsets. */
 #include "frontend/lower_internal.h"
+#include "frontend/lower_values.h"
 #include "instrument/gas.h"
 
 #include <string.h>
@@ -164,24 +165,20 @@ struct place {
   int64_t offset;
 };
 
-static bool is_integer(LLVMTypeRef type, unsigned width) {
-  return LLVMGetTypeKind(type) == LLVMIntegerTypeKind && LLVMGetIntTypeWidth(type) == width;
+/* Of an i32, like every index. */
+static bool is_extended(LLVMValueRef v) {
+  LLVMTypeRef from = LLVMIsAZExtInst(v) ? LLVMTypeOf(LLVMGetOperand(v, 0)) : NULL;
+  return from && LLVMGetTypeKind(from) == LLVMIntegerTypeKind && LLVMGetIntTypeWidth(from) == 32;
 }
-
-static bool is_gep(LLVMValueRef v) {
-  return LLVMIsAGetElementPtrInst(v) && LLVMGetNumIndices(v) == 1 && is_integer(LLVMGetGEPSourceElementType(v), 8);
-}
-
-static bool is_extended(LLVMValueRef v) { return LLVMIsAZExtInst(v) && is_integer(LLVMTypeOf(LLVMGetOperand(v, 0)), 32); }
 
 static struct place place_of(LLVMValueRef access) {
   LLVMValueRef at = LLVMGetOperand(access, LLVMGetInstructionOpcode(access) == LLVMStore ? 1 : 0);
   struct place p = {.base = at};
-  if (is_gep(at) && LLVMIsAConstantInt(LLVMGetOperand(at, 1))) {
+  if (value_is_byte_gep(at) && LLVMIsAConstantInt(LLVMGetOperand(at, 1))) {
     p.offset = LLVMConstIntGetSExtValue(LLVMGetOperand(at, 1));
     p.base = at = LLVMGetOperand(at, 0);
   }
-  if (is_gep(at) && is_extended(LLVMGetOperand(at, 1))) {
+  if (value_is_byte_gep(at) && is_extended(LLVMGetOperand(at, 1))) {
     p.base = LLVMGetOperand(at, 0);
     p.index = LLVMGetOperand(LLVMGetOperand(at, 1), 0);
   }
@@ -212,7 +209,8 @@ static char *text_of(LLVMValueRef v) {
   return text;
 }
 
-/* Whether two instructions differ in nothing but what they are given: opcode, types, flags, predicates, masks, alignment, callee. */
+/* Whether two instructions differ in nothing but what they are given: opcode, types, flags, predicates, masks, alignment, callee.
+ */
 static bool is_alike(LLVMValueRef a, LLVMValueRef b) {
   if (a == b) return true;
   if (LLVMGetInstructionOpcode(a) != LLVMGetInstructionOpcode(b) || LLVMGetNumOperands(a) != LLVMGetNumOperands(b)) return false;
@@ -249,8 +247,8 @@ static bool is_same_load(const struct unrolled *u, LLVMValueRef first, LLVMValue
   return false;
 }
 
-/* Whether `other` computes in a part what `first` computes in the first one. One instruction in both roles must be the same in all
- * rounds, though computed in each. */
+/* Whether `other` computes in a part what `first` computes in the first one. One instruction in both roles must be the same in
+ * all rounds, though computed in each. */
 static bool is_same(const struct unrolled *u, LLVMValueRef first, LLVMValueRef other, uint32_t part, struct pairs *p) {
   p->n = 0;
   add_pair(p, first, other);

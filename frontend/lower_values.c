@@ -46,6 +46,27 @@ void value_set_free(struct value_set *s) {
 
 bool value_is_guest_load(LLVMValueRef v) { return LLVMIsALoadInst(v) && LLVMGetAlignment(v) == 1; }
 
+bool value_has_effect(LLVMValueRef v) {
+  switch (LLVMGetInstructionOpcode(v)) {
+  case LLVMStore:
+  case LLVMRet: return true;
+  case LLVMCall: return !LLVMIsAIntrinsicInst(v);
+  default: return false;
+  }
+}
+
+bool value_is_addition(LLVMValueRef v) {
+  if (!LLVMIsAInstruction(v)) return false;
+  LLVMOpcode op = LLVMGetInstructionOpcode(v);
+  return op == LLVMAdd || (op == LLVMOr && LLVMGetIsDisjoint(v));
+}
+
+bool value_is_byte_gep(LLVMValueRef v) {
+  if (!LLVMIsAGetElementPtrInst(v) || LLVMGetNumIndices(v) != 1) return false;
+  LLVMTypeRef type = LLVMGetGEPSourceElementType(v);
+  return LLVMGetTypeKind(type) == LLVMIntegerTypeKind && LLVMGetIntTypeWidth(type) == 8;
+}
+
 bool value_is_boolean(LLVMTypeRef type) {
   if (LLVMGetTypeKind(type) == LLVMVectorTypeKind) type = LLVMGetElementType(type);
   return LLVMGetTypeKind(type) == LLVMIntegerTypeKind && LLVMGetIntTypeWidth(type) == 1;

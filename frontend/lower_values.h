@@ -23,6 +23,13 @@ void value_set_empty(struct value_set *s);
 void value_set_free(struct value_set *s);
 
 bool value_is_guest_load(LLVMValueRef v);
+/* A store, a result, or a call of a function: no intrinsic, and no branch, for arms that do the same are merged, and the branch
+ * goes. */
+bool value_has_effect(LLVMValueRef v);
+/* Also the `or` that LLVM makes of an addition which only sets bits. */
+bool value_is_addition(LLVMValueRef v);
+/* An address and one index, in bytes. */
+bool value_is_byte_gep(LLVMValueRef v);
 /* i1, or a vector of them. */
 bool value_is_boolean(LLVMTypeRef type);
 /* Whether `user`, if something needs it in full, needs its operand `v` so. Selects do not, nor what LLVM may make one of. */

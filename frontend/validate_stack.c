@@ -59,9 +59,7 @@ void pop_list(struct validator *v, uint32_t n, const val_type *types) {
 
 const val_type *frame_results(const struct frame *f) { return f->type.results ? f->type.results : &f->single; }
 
-static bool is_try(const struct frame *f) {
-  return f->opcode == OP_TRY || f->opcode == OP_CATCH || f->opcode == OP_CATCH_ALL;
-}
+static bool is_try(const struct frame *f) { return f->opcode == OP_TRY || f->opcode == OP_CATCH || f->opcode == OP_CATCH_ALL; }
 
 void push_frame(struct validator *v, enum op op, struct func_type type, val_type single) {
   if (v->n_frames >= limit_table[LIMIT_NESTING].value) {

@@ -13,8 +13,9 @@
  * look follows at once, so there is at most one of them between two looks.
  *
  * Where there would be more, the last charge of the block becomes a look, or one is put there; never between a tail call and its
- * return, which are one: what the callee does lies between the last call and that return, so the look comes before the call. Every cycle of blocks has a look,
- * or gets one; so the blocks between looks are in an order in which each comes behind what leads to it. */
+ * return, which are one: what the callee does lies between the last call and that return, so the look comes before the call.
+ * Every cycle of blocks has a look, or gets one; so the blocks between looks are in an order in which each comes behind what
+ * leads to it. */
 #include "instrument/gas_loop.h"
 #include "instrument/gas_notice.h"
 
@@ -86,9 +87,7 @@ static void look_before(struct gas_pass *p, LLVMValueRef v) {
   LLVMBuildCall2(p->l.builder, p->l.charge_type, p->charge_check, &nothing, 1, "");
 }
 
-static bool is_tail_call(LLVMValueRef v) {
-  return LLVMIsACallInst(v) && LLVMGetTailCallKind(v) == LLVMTailCallKindMustTail;
-}
+static bool is_tail_call(LLVMValueRef v) { return LLVMIsACallInst(v) && LLVMGetTailCallKind(v) == LLVMTailCallKindMustTail; }
 
 /* Whether a look must come before `v`. */
 static bool is_due(const struct notice *n, LLVMValueRef v, struct way w) {

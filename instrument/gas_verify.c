@@ -3,8 +3,8 @@
  *
  * A block with a look needs nothing behind it to be known; the others are known when all that they lead to is. A cycle of those
  * is an error, but for that of a counted loop. Ways that a constant condition never takes do not count: LLVM takes what lies
- * behind them apart, looks included, before it drops it. Bodies of counted loops count here beside their rounds, so sums may be up to twice
- * what gas_notice.c allows. */
+ * behind them apart, looks included, before it drops it. Bodies of counted loops count here beside their rounds, so sums may be
+ * up to twice what gas_notice.c allows. */
 #include "base/error.h"
 #include "instrument/gas_notice.h"
 

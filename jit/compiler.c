@@ -142,7 +142,8 @@ static void share_entries(const struct module *m, uint32_t *offsets) {
 /* The native stack is as many times larger than the logical one, for every instance. */
 static bool check_frames(const struct job *job, struct gw_error *err) {
   if (job->stack_factor <= ABI_MAX_STACK_FACTOR) return true;
-  return error_set(err, GW_ERROR_LIMIT, "a function's native frame has %u times the bytes that its operands and locals cost, the limit is %d",
+  return error_set(err, GW_ERROR_LIMIT,
+                   "a function's native frame has %u times the bytes that its operands and locals cost, the limit is %d",
                    job->stack_factor, ABI_MAX_STACK_FACTOR);
 }
 

@@ -42,9 +42,7 @@ static bool verify(struct pipeline *p, const char *stage, struct gw_error *err) 
   return !is_broken;
 }
 
-static bool is_musttail(LLVMValueRef v) {
-  return v && LLVMIsACallInst(v) && LLVMGetTailCallKind(v) == LLVMTailCallKindMustTail;
-}
+static bool is_musttail(LLVMValueRef v) { return v && LLVMIsACallInst(v) && LLVMGetTailCallKind(v) == LLVMTailCallKindMustTail; }
 
 /* A guaranteed tail call is found again by what stands right before the return (soften_tail_calls). */
 static bool verify_tail_calls(struct pipeline *p, struct gw_error *err) {

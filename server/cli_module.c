@@ -29,9 +29,11 @@ const char *cli_file_kind(const void *bytes, size_t size) {
     const char *start, *words;
   } kinds[] = {
       {8, "\0asm\x0d\0\1\0",
-       "a WebAssembly component, and Gasworks runs core modules: build for wasm32-wasip1 (WASI preview 1), without a component step"},
-      {4, "\x7f"
-          "ELF",
+       "a WebAssembly component, and Gasworks runs core modules: build for wasm32-wasip1 (WASI preview 1), without a component "
+       "step"},
+      {4,
+       "\x7f"
+       "ELF",
        "a native program or object (ELF), not WebAssembly: compile it for a target like wasm32-wasip1"},
       {2, "\x1f\x8b", "compressed with gzip: unpack it with gunzip first"},
       {4, "\x28\xb5\x2f\xfd", "compressed with zstd: unpack it with zstd -d first"},

@@ -10,9 +10,9 @@
  *
  * Compiled code that trapped says what happened, but at memory faults not always after how much gas, and never where in the
  * function. So a trapped invocation runs again in the precise tier, with the same request on the same snapshot, and its trap is
- * the answer; so is that its gas was used up before, which compiled code notices late. What the first run read of clocks and random
- * numbers was recorded, and the second gets the same. If the tiers disagree, one of them is wrong: the invocation fails with both
- * verdicts, and the log and a counter say so.
+ * the answer; so is that its gas was used up before, which compiled code notices late. What the first run read of clocks and
+ * random numbers was recorded, and the second gets the same. If the tiers disagree, one of them is wrong: the invocation fails
+ * with both verdicts, and the log and a counter say so.
  *
  * Ownership: the invocation is part of its connection, which stays allocated until connection_replied. Whatever replies comes
  * last in each path here, because the connection may be gone or answer its next request when that returns. */

@@ -1,4 +1,5 @@
-/* What the judge makes of two runs of one invocation (invoke.c, cli_guest.c): compiled code trapped, the precise tier ran it again. */
+/* What the judge makes of two runs of one invocation (invoke.c, cli_guest.c): compiled code trapped, the precise tier ran it
+ * again. */
 #ifndef SERVER_VERDICT_H
 #define SERVER_VERDICT_H
 

@@ -1,15 +1,15 @@
-/* fuzz_loops: loops as producers unroll them, nearly: parts that differ in one thing, strides, reversed, overlapping, left early, out
- * of bounds, with any gas limit; and tail calls behind them. Compiled code of a random level, CPU level or profile must do what the
- * precise tier does. Aimed at our own passes over IR: rerolling, offsets, inlining, loads, gas.
+/* fuzz_loops: loops as producers unroll them, nearly: parts that differ in one thing, strides, reversed, overlapping, left early,
+ * out of bounds, with any gas limit; and tail calls behind them. Compiled code of a random level, CPU level or profile must do
+ * what the precise tier does. Aimed at our own passes over IR: rerolling, offsets, inlining, loads, gas.
  *
  *   fuzz_loops [--seed N] [--count N] [--seconds S] [--failures N]
  *
  * A seed always gives the same module. Batches run in children, so that a crash is a failure like any other. Floats are truncated
  * before they are stored, so no NaN is seen. At a trap only its kind is compared (docs/gas.md section 5, docs/fuzzing.md). */
-#include "base/buffer.h"
 #include "gasworks.h"
 #include "runtime/cpu.h"
 #include "server/verdict.h"
+#include "tests/wasm_bytes.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -34,37 +34,19 @@ static uint32_t any(uint32_t n) {
 
 /* --- bytes ------------------------------------------------------------------------------------------------------------ */
 
-static void put(struct buffer *b, const void *bytes, size_t n) {
-  buffer_append(b, bytes, n);
-}
-
-static void byte(struct buffer *b, uint32_t v) { put(b, &(uint8_t){(uint8_t)v}, 1); }
-
-static void leb(struct buffer *b, uint32_t v) {
-  for (; v >= 0x80; v >>= 7) byte(b, v | 0x80);
-  byte(b, v);
-}
-
 static void constant(struct buffer *b, int32_t v) {
-  byte(b, 0x41);
-  for (; v < -64 || v > 63; v >>= 7) byte(b, ((uint32_t)v & 0x7f) | 0x80);
-  byte(b, (uint32_t)v & 0x7f);
+  wasm_byte(b, 0x41);
+  wasm_signed_leb(b, v);
 }
 
 static void local(struct buffer *b, uint32_t op, uint32_t index) {
-  byte(b, op);
-  byte(b, index);
+  wasm_byte(b, op);
+  wasm_byte(b, index);
 }
 
 static void vector(struct buffer *b, uint32_t op) {
-  byte(b, 0xfd);
-  leb(b, op);
-}
-
-static void section(struct buffer *out, uint32_t id, const struct buffer *body) {
-  byte(out, id);
-  leb(out, (uint32_t)body->size);
-  put(out, body->bytes, body->size);
+  wasm_byte(b, 0xfd);
+  wasm_leb(b, op);
 }
 
 /* --- loops ------------------------------------------------------------------------------------------------------------ */
@@ -80,9 +62,17 @@ static const uint8_t scalar_ops[] = {0x6a, 0x6b, 0x6c, 0x71, 0x72, 0x73, 0x74, 0
 static const uint8_t vector_ops[] = {0xae, 0xb1, 0xb5, 0x8e, 0x91, 0x6e, 0x71, 0x37, 0x38, 0x39, 0x3a, 0x3b, 0x4e, 0x50, 0x51};
 
 static struct statement make_statement(void) {
-  return (struct statement){.kind = any(KINDS), .load = any(5), .store = any(3), .op = any(1000), .compare = any(10), .lane = any(4),
-                            .mask = any(8), .from = any(6) * 4096 + any(2) * any(64), .to = any(6) * 4096 + any(2) * any(64),
-                            .shift = any(3), .value = (int32_t)any(3) ? (int32_t)any(9) : (int32_t)any(1u << 31)};
+  return (struct statement){.kind = any(KINDS),
+                            .load = any(5),
+                            .store = any(3),
+                            .op = any(1000),
+                            .compare = any(10),
+                            .lane = any(4),
+                            .mask = any(8),
+                            .from = any(6) * 4096 + any(2) * any(64),
+                            .to = any(6) * 4096 + any(2) * any(64),
+                            .shift = any(3),
+                            .value = (int32_t)any(3) ? (int32_t)any(9) : (int32_t)any(1u << 31)};
 }
 
 static void mutate(struct statement *s) {
@@ -122,19 +112,19 @@ static uint32_t address(struct buffer *b, const struct loop *l, uint32_t part, u
   local(b, 0x20, I);
   if (l->adds_offset && part) { /* i + 1 in the source, so scaled with it */
     constant(b, (int32_t)(distance >> l->index_shift));
-    byte(b, 0x6a);
+    wasm_byte(b, 0x6a);
     distance = 0;
   }
   if (l->index_shift) {
     constant(b, (int32_t)l->index_shift);
-    byte(b, 0x74);
+    wasm_byte(b, 0x74);
   }
   return offset + distance;
 }
 
 static void memarg(struct buffer *b, uint32_t offset) {
-  byte(b, 0);
-  leb(b, offset);
+  wasm_byte(b, 0);
+  wasm_leb(b, offset);
 }
 
 static void load(struct buffer *b, const struct loop *l, const struct statement *s, uint32_t part, uint32_t size) {
@@ -143,14 +133,15 @@ static void load(struct buffer *b, const struct loop *l, const struct statement 
   if (s->kind >= VECTOR)
     vector(b, 0);
   else
-    byte(b, loads[s->load]);
+    wasm_byte(b, loads[s->load]);
   memarg(b, offset);
 }
 
 static void shuffle(struct buffer *b, uint32_t mask) {
-  static const uint8_t lanes[8][4] = {{1, 0, 3, 2}, {3, 2, 1, 0}, {0, 4, 1, 5}, {0, 2, 4, 6}, {1, 1, 1, 1}, {2, 3, 0, 1}, {4, 1, 6, 3}, {0, 1, 2, 7}};
+  static const uint8_t lanes[8][4] = {{1, 0, 3, 2}, {3, 2, 1, 0}, {0, 4, 1, 5}, {0, 2, 4, 6},
+                                      {1, 1, 1, 1}, {2, 3, 0, 1}, {4, 1, 6, 3}, {0, 1, 2, 7}};
   vector(b, 0x0d);
-  for (int i = 0; i < 16; i++) byte(b, lanes[mask][i / 4] * 4u + (uint32_t)i % 4);
+  for (int i = 0; i < 16; i++) wasm_byte(b, lanes[mask][i / 4] * 4u + (uint32_t)i % 4);
 }
 
 static void value(struct buffer *b, const struct loop *l, const struct statement *s, uint32_t part, uint32_t size) {
@@ -159,23 +150,23 @@ static void value(struct buffer *b, const struct loop *l, const struct statement
   switch (s->kind) {
   case SCALAR:
     constant(b, s->value);
-    byte(b, scalar_ops[s->op % sizeof scalar_ops]);
+    wasm_byte(b, scalar_ops[s->op % sizeof scalar_ops]);
     return;
   case CHOICE:
     local(b, 0x22, loaded);
     constant(b, s->value);
     local(b, 0x20, loaded);
     local(b, 0x20, B);
-    byte(b, 0x46 + s->compare);
-    byte(b, 0x1b);
+    wasm_byte(b, 0x46 + s->compare);
+    wasm_byte(b, 0x1b);
     return;
   case FLOAT:
-    byte(b, 0xb2);
+    wasm_byte(b, 0xb2);
     local(b, 0x20, B);
-    byte(b, s->lane & 1 ? 0xb3 : 0xb2);
-    byte(b, 0x92 + s->op % 3);
-    byte(b, 0xfc);
-    byte(b, s->lane & 2 ? 1 : 0);
+    wasm_byte(b, s->lane & 1 ? 0xb3 : 0xb2);
+    wasm_byte(b, 0x92 + s->op % 3);
+    wasm_byte(b, 0xfc);
+    wasm_byte(b, s->lane & 2 ? 1 : 0);
     return;
   case VECTOR: local(b, 0x20, V), vector(b, vector_ops[s->op % sizeof vector_ops]); return;
   case SHUFFLE:
@@ -189,9 +180,9 @@ static void value(struct buffer *b, const struct loop *l, const struct statement
     local(b, 0x22, loaded);
     local(b, 0x20, loaded);
     vector(b, 0x1b);
-    byte(b, s->lane);
+    wasm_byte(b, s->lane);
     vector(b, 0x1c);
-    byte(b, (s->mask ^ s->lane) % 4);
+    wasm_byte(b, (s->mask ^ s->lane) % 4);
     return;
   }
 }
@@ -203,13 +194,19 @@ static void store(struct buffer *b, const struct loop *l, const struct statement
   if (s->kind >= VECTOR)
     vector(b, 0x0b);
   else
-    byte(b, stores[s->store]);
+    wasm_byte(b, stores[s->store]);
   memarg(b, offset);
 }
 
 static struct loop make_loop(void) {
-  struct loop l = {.parts = 1 + any(MOST_PARTS), .stride = any(5) ? 1 : any(3), .n_statements = any(2) ? 1 : 1 + any(MOST_STATEMENTS), .end = any(5),
-                   .n_rounds = any(8) ? 1 + any(20) : any(30000), .is_reversed = !any(5), .adds_offset = any(2), .leaves_early = !any(6),
+  struct loop l = {.parts = 1 + any(MOST_PARTS),
+                   .stride = any(5) ? 1 : any(3),
+                   .n_statements = any(2) ? 1 : 1 + any(MOST_STATEMENTS),
+                   .end = any(5),
+                   .n_rounds = any(8) ? 1 + any(20) : any(30000),
+                   .is_reversed = !any(5),
+                   .adds_offset = any(2),
+                   .leaves_early = !any(6),
                    .swaps = !any(6)};
   bool is_vector = any(2);
   for (uint32_t i = 0; i < l.n_statements; i++) {
@@ -225,11 +222,11 @@ static void go_on(struct buffer *b, const struct loop *l, int32_t step) {
   static const uint8_t compares[] = {0x47, 0x47, 0x47, 0x49, 0x48};
   local(b, 0x20, J);
   constant(b, any(2) ? step : 1);
-  byte(b, 0x6a);
+  wasm_byte(b, 0x6a);
   local(b, 0x21, J);
   local(b, 0x20, I);
   constant(b, l->is_reversed ? -step : step);
-  byte(b, 0x6a);
+  wasm_byte(b, 0x6a);
   local(b, 0x22, I);
   if (l->is_reversed)
     constant(b, 0);
@@ -237,16 +234,16 @@ static void go_on(struct buffer *b, const struct loop *l, int32_t step) {
     constant(b, (int32_t)(l->n_rounds * (uint32_t)step) + (any(6) ? 0 : (int32_t)any(4)));
   else
     local(b, 0x20, N);
-  byte(b, l->is_reversed ? 0x47 : compares[l->end]);
-  byte(b, 0x0d);
-  byte(b, 0);
+  wasm_byte(b, l->is_reversed ? 0x47 : compares[l->end]);
+  wasm_byte(b, 0x0d);
+  wasm_byte(b, 0);
 }
 
 static void loop(struct buffer *b, const struct loop *l, int32_t step) {
   uint32_t size = width(l), odd = any(4) ? any(l->parts * l->n_statements) : UINT32_MAX;
   constant(b, l->is_reversed ? (int32_t)l->n_rounds * step : 0);
   local(b, 0x21, I);
-  put(b, (uint8_t[]){0x02, 0x40, 0x03, 0x40}, 4);
+  buffer_append(b, (uint8_t[]){0x02, 0x40, 0x03, 0x40}, 4);
   for (uint32_t p = 0; p < l->parts; p++)
     for (uint32_t i = 0; i < l->n_statements; i++) {
       struct statement s = l->statements[l->swaps && p == 1 ? l->n_statements - 1 - i : i];
@@ -255,33 +252,35 @@ static void loop(struct buffer *b, const struct loop *l, int32_t step) {
       store(b, l, &s, p, size);
       if (!l->leaves_early || p + 1 != l->parts / 2) continue;
       local(b, 0x20, I);
-      put(b, (uint8_t[]){0x2d, 0, 7}, 3);
+      buffer_append(b, (uint8_t[]){0x2d, 0, 7}, 3);
       constant(b, 200);
-      put(b, (uint8_t[]){0x4b, 0x0d, 1}, 3);
+      buffer_append(b, (uint8_t[]){0x4b, 0x0d, 1}, 3);
     }
   go_on(b, l, step);
-  put(b, (uint8_t[]){0x0b, 0x0b}, 2);
+  buffer_append(b, (uint8_t[]){0x0b, 0x0b}, 2);
 }
 
 /* What follows the loops: their counters, or a tail call behind a call. */
 static void tail(struct buffer *b) {
   if (any(2)) {
-    put(b, (uint8_t[]){0x20, I, 0x20, J, 0x6a}, 5);
+    buffer_append(b, (uint8_t[]){0x20, I, 0x20, J, 0x6a}, 5);
     return;
   }
   local(b, 0x20, I);
-  if (any(2)) put(b, (uint8_t[]){0x41, 7, 0x71, 0x10, 2, 0x1a, 0x20, J}, 8); /* calls another first */
-  put(b, (uint8_t[]){0x12, 1}, 2);
+  if (any(2)) buffer_append(b, (uint8_t[]){0x41, 7, 0x71, 0x10, 2, 0x1a, 0x20, J}, 8); /* calls another first */
+  buffer_append(b, (uint8_t[]){0x12, 1}, 2);
 }
 
 /* An endless loop behind what is false, whatever LLVM is told of it. */
 static void dead_loop(struct buffer *b) {
-  put(b, (uint8_t[]){0x20, A, 0x41, 1, 0x74, 0x41, 6, 0x71, 0x41, 1, 0x6a, 0x45, 0x04, 0x40, 0x03, 0x40, 0x0c, 0, 0x0b, 0x0b}, 20);
+  buffer_append(
+      b, (uint8_t[]){0x20, A, 0x41, 1, 0x74, 0x41, 6, 0x71, 0x41, 1, 0x6a, 0x45, 0x04, 0x40, 0x03, 0x40, 0x0c, 0, 0x0b, 0x0b},
+      20);
 }
 
 static void function(struct buffer *code, const struct buffer *body) {
-  leb(code, (uint32_t)body->size);
-  put(code, body->bytes, body->size);
+  wasm_leb(code, (uint32_t)body->size);
+  buffer_append(code, body->bytes, body->size);
 }
 
 struct program {
@@ -290,15 +289,16 @@ struct program {
 };
 
 static void make_program(struct program *p, uint32_t seed) {
-  static const uint8_t head[] = {0, 'a', 's', 'm', 1, 0, 0, 0, 1, 13, 2, 0x60, 3, 0x7f, 0x7f, 0x7f, 1, 0x7f, 0x60, 1, 0x7f, 1, 0x7f,
-                                 3, 4, 3, 0, 1, 1, 5, 4, 1, 1, 2, 2, 7, 7, 1, 3, 'r', 'u', 'n', 0, 0};
+  static const uint8_t head[] = {0,    'a', 's',  'm',  1, 0,    0, 0,    1, 13,  2,   0x60, 3, 0x7f, 0x7f,
+                                 0x7f, 1,   0x7f, 0x60, 1, 0x7f, 1, 0x7f, 3, 4,   3,   0,    1, 1,    5,
+                                 4,    1,   1,    2,    2, 7,    7, 1,    3, 'r', 'u', 'n',  0, 0};
   static const uint8_t leaf[] = {4, 0, 0x20, 0, 0x0b};
   static const uint8_t calls[] = {18, 0, 0x20, 0, 0x45, 0x04, 0x7f, 0x41, 7, 0x05, 0x20, 0, 0x41, 1, 0x6b, 0x10, 2, 0x0b, 0x0b};
   struct buffer body = {0}, code = {0};
   state = seed * 2654435761u + 0x9e3779b9u;
   if (!state) state = 1;
   for (int i = 0; i < 4; i++) any(2);
-  put(&body, (uint8_t[]){2, 3, 0x7f, 2, 0x7b}, 5);
+  buffer_append(&body, (uint8_t[]){2, 3, 0x7f, 2, 0x7b}, 5);
   if (!any(4)) dead_loop(&body);
   for (uint32_t i = 0, n = 1 + any(2); i < n; i++) {
     struct loop l = make_loop();
@@ -308,14 +308,14 @@ static void make_program(struct program *p, uint32_t seed) {
     loop(&body, &l, (int32_t)step);
   }
   tail(&body);
-  byte(&body, 0x0b);
-  byte(&code, 3);
+  wasm_byte(&body, 0x0b);
+  wasm_byte(&code, 3);
   function(&code, &body);
-  put(&code, leaf, sizeof leaf);
-  put(&code, calls, sizeof calls);
+  buffer_append(&code, leaf, sizeof leaf);
+  buffer_append(&code, calls, sizeof calls);
   p->bytes = (struct buffer){0};
-  put(&p->bytes, head, sizeof head);
-  section(&p->bytes, 10, &code);
+  buffer_append(&p->bytes, head, sizeof head);
+  wasm_section(&p->bytes, 10, &code);
   buffer_clear(&body);
   buffer_clear(&code);
 }
@@ -334,7 +334,8 @@ static uint32_t digest(const uint8_t *bytes) {
   return hash;
 }
 
-static void run(struct gw_engine *engine, struct gw_module *module, enum gw_tier tier, uint64_t limit, uint32_t n, struct outcome *out) {
+static void run(struct gw_engine *engine, struct gw_module *module, enum gw_tier tier, uint64_t limit, uint32_t n,
+                struct outcome *out) {
   *out = (struct outcome){0};
   struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){.gas_limit = limit, .tier = tier}, &out->err);
   struct gw_instance *instance = store ? gw_instance_create(store, module, NULL, NULL, &out->err) : NULL;
@@ -356,7 +357,10 @@ static const char *difference(const struct outcome *fast, const struct outcome *
   if (fast->err.code && fast->err.code != GW_ERROR_TRAP) return fast->err.message;
   if (fast->err.code) return verdict_is_confirmed(&fast->err, &precise->err) ? NULL : "the trap";
   if (precise->err.code) return "no trap";
-  return fast->gas != precise->gas ? "gas" : fast->result != precise->result ? "the result" : fast->digest != precise->digest ? "memory" : NULL;
+  return fast->gas != precise->gas         ? "gas"
+         : fast->result != precise->result ? "the result"
+         : fast->digest != precise->digest ? "memory"
+                                           : NULL;
 }
 
 /* Compiled for a CPU level, by way of an artifact. */
@@ -382,7 +386,8 @@ static bool try_seed(uint32_t seed) {
   const char *cpu = cpus[any(5)], *why = NULL;
   if (cpu && !cpu_runs(cpu)) cpu = NULL;
   bool is_profile = !cpu && !any(3);
-  struct gw_engine_options options = {.opt_level = any(6) ? 1 + any(3) : 0, .gas = true, .verify = true, .profile = is_profile, .threads = 1};
+  struct gw_engine_options options = {
+      .opt_level = any(6) ? 1 + any(3) : 0, .gas = true, .verify = true, .profile = is_profile, .threads = 1};
   uint64_t limit = any(3) ? 3000000 : 1 + any(5000);
   struct gw_engine *engine = gw_engine_create(&options, &err);
   struct gw_module *module = engine ? gw_module_create(engine, p.bytes.bytes, p.bytes.size, &err) : NULL;
@@ -395,8 +400,8 @@ static bool try_seed(uint32_t seed) {
     why = err.message;
   }
   if (why)
-    printf("FAIL seed %" PRIu32 ": -O%" PRIu32 "%s %s, limit %" PRIu64 ": %s\n", seed, options.opt_level, is_profile ? " profile" : "",
-           cpu ? cpu : "", limit, why);
+    printf("FAIL seed %" PRIu32 ": -O%" PRIu32 "%s %s, limit %" PRIu64 ": %s\n", seed, options.opt_level,
+           is_profile ? " profile" : "", cpu ? cpu : "", limit, why);
   if (compiled != module) gw_module_release(compiled);
   gw_module_release(module);
   gw_engine_destroy(engine);

@@ -8,8 +8,8 @@
  * tier; one of EVERY is compiled too, and must have the same outcome, results and gas. --write keeps modules, with what came
  * out, for hostile.js, which asks V8. Builds with sanitizers and assertions see the rest: slots outside of a frame, freed
  * exceptions, faults that are no traps. */
-#include "base/buffer.h"
 #include "gasworks.h"
+#include "tests/wasm_bytes.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -45,20 +45,9 @@ static uint32_t pick(struct gen *g, const uint32_t *from, uint32_t n) { return f
 
 /* --- bytes ------------------------------------------------------------------------------------------------------------ */
 
-static void byte(struct gen *g, uint32_t v) { buffer_append(g->out, &(uint8_t){(uint8_t)v}, 1); }
-
-static void leb(struct gen *g, uint32_t v) {
-  for (; v >= 0x80; v >>= 7) byte(g, v | 0x80);
-  byte(g, v);
-}
-
-static void signed_leb(struct gen *g, int64_t v) {
-  for (;; v >>= 7) {
-    bool is_last = v >= -64 && v < 64;
-    byte(g, (uint32_t)(v & 0x7f) | (is_last ? 0 : 0x80));
-    if (is_last) return;
-  }
-}
+static void byte(struct gen *g, uint32_t v) { wasm_byte(g->out, v); }
+static void leb(struct gen *g, uint32_t v) { wasm_leb(g->out, v); }
+static void signed_leb(struct gen *g, int64_t v) { wasm_signed_leb(g->out, v); }
 
 static void op(struct gen *g, uint32_t code, uint32_t immediate) {
   byte(g, code);
@@ -81,8 +70,7 @@ static void sized(struct gen *g, void (*part)(struct gen *g, uint32_t i), uint32
   g->out = &inner;
   part(g, i);
   g->out = outer;
-  leb(g, (uint32_t)inner.size);
-  buffer_append(g->out, inner.bytes, inner.size);
+  wasm_sized(g->out, &inner);
   buffer_clear(&inner);
 }
 
@@ -556,7 +544,8 @@ static bool is_same(const struct outcome *a, const struct outcome *b) {
 }
 
 static void print_outcome(const char *who, const struct outcome *o) {
-  printf("  %s: %s, gas %" PRIu64 ", digest %016" PRIx64 "\n", who, o->is_ok ? "ok" : gw_trap_message(o->trap), o->gas, o->digest);
+  printf("  %s: %s, gas %" PRIu64 ", digest %016" PRIx64 "\n", who, o->is_ok ? "ok" : gw_trap_message(o->trap), o->gas,
+         o->digest);
 }
 
 static void write_module(const char *dir, uint64_t seed, const struct buffer *bytes, const struct outcome *o) {
@@ -603,8 +592,8 @@ static uint64_t current_seed;
 static void on_death(void) { fprintf(stderr, "at seed %" PRIu64 "\n", current_seed); }
 
 static void report(const struct driver *d) {
-  printf("%" PRIu64 " modules, %" PRIu64 " of them compiled too (%" PRIu64 " refused), %" PRIu64 " finished;", d->n_run, d->n_compiled,
-         d->n_refused, d->n_ok);
+  printf("%" PRIu64 " modules, %" PRIu64 " of them compiled too (%" PRIu64 " refused), %" PRIu64 " finished;", d->n_run,
+         d->n_compiled, d->n_refused, d->n_ok);
   for (int i = 0; i < GW_TRAP_COUNT; i++)
     if (d->n_traps[i]) printf(" %s: %" PRIu64 ";", gw_trap_message((enum gw_trap)i), d->n_traps[i]);
   printf("\n");

@@ -7,9 +7,9 @@
  * function must end in compiled code as it does in the precise tier: same trap or same result, gas and memory, and the same host
  * calls before. A case is one module; --keep writes those that differ. Exit code: 0 when all agree.
  */
-#include "base/buffer.h"
 #include "gasworks.h"
 #include "runtime/cpu.h"
+#include "tests/wasm_bytes.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -38,17 +38,9 @@ static bool one_in(uint32_t n) { return below(n) == 0; }
 
 static struct buffer *out; /* the function body or section being written */
 
-static void byte(unsigned b) { buffer_append(out, &(uint8_t){(uint8_t)b}, 1); }
-
-static void unsigned_leb(uint64_t v) {
-  for (; v > 127; v >>= 7) byte((unsigned)(v & 127) | 128);
-  byte((unsigned)v);
-}
-
-static void signed_leb(int64_t v) {
-  for (; v < -64 || v > 63; v >>= 7) byte((unsigned)(v & 127) | 128);
-  byte((unsigned)(v & 127));
-}
+static void byte(unsigned b) { wasm_byte(out, b); }
+static void unsigned_leb(uint64_t v) { wasm_leb(out, v); }
+static void signed_leb(int64_t v) { wasm_signed_leb(out, v); }
 
 static void simd(unsigned op) {
   byte(0xfd);
@@ -340,16 +332,8 @@ static void statements(int n, int depth) {
 
 /* --- modules -------------------------------------------------------------------------------------------------------- */
 
-static void add_sized(struct buffer *to, const struct buffer *content) {
-  out = to;
-  unsigned_leb(content->size);
-  buffer_append(to, content->bytes, content->size);
-}
-
 static void section(struct buffer *module, unsigned id, struct buffer *content) {
-  out = module;
-  byte(id);
-  add_sized(module, content);
+  wasm_section(module, id, content);
   content->size = 0;
 }
 
@@ -364,7 +348,7 @@ static void function(struct buffer *code) {
   statements(1 + (int)below(one_in(3) ? 2 : 6), 2); /* in small ones LLVM does more */
   one_in(3) ? constant(I64) : expression(I64, (int)below(3));
   byte(0x0b);
-  add_sized(code, &body);
+  wasm_sized(code, &body);
   buffer_clear(&body);
 }
 

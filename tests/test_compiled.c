@@ -1,4 +1,5 @@
-/* Compiled code is right or not at all: what rerolling, the gas pass and the judge once got wrong, on every level and with profiles. */
+/* Compiled code is right or not at all: what rerolling, the gas pass and the judge once got wrong, on every level and with
+ * profiles. */
 #include "server/verdict.h"
 #include "tests/wat.h"
 
@@ -43,24 +44,26 @@ static void expect(const char *text, uint32_t n, uint32_t expected) {
 /* What a look was put between: a tail call, of a leaf or through a table, and its return. */
 static void test_tail_calls(void **state) {
   (void)state;
-  expect("(module (type $t (func " TYPE ")) (table funcref (elem $leaf)) (func $leaf " TYPE " (local.get 0))"
-         " (func $calls " TYPE " (if (result i32) (local.get 0) (then (call $calls (i32.sub (local.get 0) (i32.const 1))))"
-         "  (else (i32.const 7))))"
-         " (func $through " TYPE " (drop (call $calls (local.get 0))) (return_call_indirect (type $t) (local.get 0) (i32.const 0)))"
-         " (func (export \"run\") " TYPE " (drop (call $calls (call $through (local.get 0)))) (return_call $leaf (local.get 0))))",
-         5, 5);
+  expect(
+      "(module (type $t (func " TYPE ")) (table funcref (elem $leaf)) (func $leaf " TYPE " (local.get 0))"
+      " (func $calls " TYPE " (if (result i32) (local.get 0) (then (call $calls (i32.sub (local.get 0) (i32.const 1))))"
+      "  (else (i32.const 7))))"
+      " (func $through " TYPE " (drop (call $calls (local.get 0))) (return_call_indirect (type $t) (local.get 0) (i32.const 0)))"
+      " (func (export \"run\") " TYPE " (drop (call $calls (call $through (local.get 0)))) (return_call $leaf (local.get 0))))",
+      5, 5);
   expect("(module (func $g " TYPE " (local.get 0)) (func (export \"run\") " TYPE " (return_call $g (local.get 0))))", 5, 5);
 }
 
 /* LLVM empties what a condition that folds never leads to, its looks included. */
 static void test_dead_loops(void **state) {
   (void)state;
-  expect("(module (func (export \"run\") " TYPE
-         " (if (i32.eqz (i32.add (i32.and (i32.shl (local.get 0) (i32.const 1)) (i32.const 6)) (i32.const 1))) (then (loop (br 0))))"
-         " (local.get 0)))",
-         5, 5);
-  expect("(module (func (export \"run\") " TYPE
-         " (if (i32.ge_u (i32.add (i32.and (local.get 0) (i32.const 3)) (i32.shl (i32.and (local.get 0) (i32.const 1)) (i32.const 3)))"
+  expect(
+      "(module (func (export \"run\") " TYPE
+      " (if (i32.eqz (i32.add (i32.and (i32.shl (local.get 0) (i32.const 1)) (i32.const 6)) (i32.const 1))) (then (loop (br 0))))"
+      " (local.get 0)))",
+      5, 5);
+  expect("(module (func (export \"run\") " TYPE " (if (i32.ge_u (i32.add (i32.and (local.get 0) (i32.const 3)) (i32.shl (i32.and "
+                                                "(local.get 0) (i32.const 1)) (i32.const 3)))"
          "  (i32.const 16)) (then (loop (br 0)))) (local.get 0)))",
          5, 5);
 }
@@ -68,14 +71,15 @@ static void test_dead_loops(void **state) {
 #define PART(OFFSET, VALUE) "(v128.store offset=" OFFSET " (local.get 1) (i32x4.add " VALUE " (local.get 3)))"
 #define IN(OFFSET) "(local.tee 3 (v128.load offset=" OFFSET " (local.get 1)))"
 #define AGAIN "(local.get 3)"
-#define UNROLLED(FIRST, SECOND)                                                                                             \
-  "(module (memory 1) (func (export \"run\") " TYPE " (local i32 i32 v128)"                                                \
-  " (loop (i32.store (local.get 1) (i32.mul (local.get 1) (i32.const 0x9e3779b1)))"                                       \
-  "  (br_if 0 (i32.ne (local.tee 1 (i32.add (local.get 1) (i32.const 4))) (i32.const 4096)))) (local.set 1 (i32.const 0))" \
-  " (loop " PART("8192", FIRST) PART("8208", SECOND)                                                                       \
-  "  (br_if 0 (i32.ne (local.tee 1 (i32.add (local.get 1) (i32.const 32))) (i32.const 2048))))"                            \
-  " (loop (local.set 2 (i32.add (i32.mul (local.get 2) (i32.const 31)) (i32.load offset=8192 (local.tee 1 (i32.sub "       \
-  "(local.get 1) (i32.const 4)))))) (br_if 0 (local.get 1))) (local.get 2)))"
+#define UNROLLED(FIRST, SECOND)                                                                                                  \
+  "(module (memory 1) (func (export \"run\") " TYPE " (local i32 i32 v128)"                                                      \
+  " (loop (i32.store (local.get 1) (i32.mul (local.get 1) (i32.const 0x9e3779b1)))"                                              \
+  "  (br_if 0 (i32.ne (local.tee 1 (i32.add (local.get 1) (i32.const 4))) (i32.const 4096)))) (local.set 1 (i32.const 0))"       \
+  " (loop " PART("8192", FIRST) PART(                                                                                            \
+      "8208",                                                                                                                    \
+      SECOND) "  (br_if 0 (i32.ne (local.tee 1 (i32.add (local.get 1) (i32.const 32))) (i32.const 2048))))"                      \
+              " (loop (local.set 2 (i32.add (i32.mul (local.get 2) (i32.const 31)) (i32.load offset=8192 (local.tee 1 (i32.sub " \
+              "(local.get 1) (i32.const 4)))))) (br_if 0 (local.get 1))) (local.get 2)))"
 
 /* Two parts that differ in one thing that no operand shows. */
 static void test_nearly_unrolled(void **state) {
@@ -125,8 +129,9 @@ static void test_verdicts(void **state) {
   assert_true(verdict_is_confirmed(&fast, &precise));
   precise = (struct gw_error){0};
   assert_false(verdict_is_confirmed(&fast, &precise));
-  snprintf(fast.message, sizeof fast.message,
-           "out of bounds memory access in function with_a_long_name at address 0x10000, memory size 65536 and more words than fit");
+  snprintf(
+      fast.message, sizeof fast.message,
+      "out of bounds memory access in function with_a_long_name at address 0x10000, memory size 65536 and more words than fit");
   verdict_disagreement(&report, "", &fast, &precise);
   assert_null(strstr(report.message, "6553\"")); /* numbers are whole */
   assert_non_null(strstr(report.message, "the interpreter says \"success\""));

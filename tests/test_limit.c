@@ -1,9 +1,9 @@
 /* Every row of frontend/limit.def: a module that reaches the limit is taken, one that goes beyond it by one is refused as too
  * large, in the row's words. Modules are written byte by byte. The runtime's limits follow below. */
-#include "base/buffer.h"
 #include "frontend/limit.h"
 #include "frontend/module.h"
 #include "gasworks.h"
+#include "tests/wasm_bytes.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,14 +18,6 @@
 static void put(struct buffer *b, const char *bytes, size_t size) { buffer_append(b, bytes, size); }
 #define PUT(b, literal) put(b, literal, sizeof(literal) - 1)
 
-static void put_leb(struct buffer *b, uint64_t n) {
-  do {
-    uint8_t byte = (uint8_t)((n & 0x7f) | (n > 0x7f ? 0x80 : 0));
-    buffer_append(b, &byte, 1);
-    n >>= 7;
-  } while (n);
-}
-
 static void put_times(struct buffer *b, uint64_t n, const char *bytes, size_t size) {
   if (size == 1) {
     memset(buffer_reserve(b, n), *bytes, n);
@@ -37,16 +29,14 @@ static void put_times(struct buffer *b, uint64_t n, const char *bytes, size_t si
 #define TIMES(b, n, literal) put_times(b, n, literal, sizeof(literal) - 1)
 
 static void put_section(struct buffer *b, char id, struct buffer *contents) {
-  put(b, &id, 1);
-  put_leb(b, contents->size);
-  buffer_append(b, contents->bytes, contents->size);
+  wasm_section(b, (uint8_t)id, contents);
   contents->size = 0;
 }
 
 /* A section that is a vector of n times `item`. */
 static void put_vector(struct buffer *b, char id, uint64_t n, const char *item, size_t size) {
   struct buffer s = {0};
-  put_leb(&s, n);
+  wasm_leb(&s, n);
   put_times(&s, n, item, size);
   put_section(b, id, &s);
   buffer_clear(&s);
@@ -60,8 +50,7 @@ static void put_vector(struct buffer *b, char id, uint64_t n, const char *item, 
 static void put_body(struct buffer *b, const struct buffer *body) {
   struct buffer s = {0};
   PUT(&s, "\1");
-  put_leb(&s, body->size);
-  buffer_append(&s, body->bytes, body->size);
+  wasm_sized(&s, body);
   put_section(b, 10, &s);
   buffer_clear(&s);
 }
@@ -117,7 +106,7 @@ static void make_globals(struct buffer *b, uint64_t n) {
 static void make_exports(struct buffer *b, uint64_t n) { /* names of four digits in base 64 */
   struct buffer s = {0};
   PUT(b, HEADER "\5\3\1\0\0");
-  put_leb(&s, n);
+  wasm_leb(&s, n);
   for (uint64_t i = 0; i < n; i++) {
     char item[7] = {
         4, (char)(' ' + (i & 63)), (char)(' ' + (i >> 6 & 63)), (char)(' ' + (i >> 12 & 63)), (char)(' ' + (i >> 18)), 2, 0};
@@ -139,7 +128,7 @@ static void make_elem_entries(struct buffer *b, uint64_t n) { /* in two segments
   for (int part = 0; part < 2; part++) {
     uint64_t here = part ? n - n / 2 : n / 2;
     PUT(&s, "\1\0");
-    put_leb(&s, here);
+    wasm_leb(&s, here);
     TIMES(&s, here, "\0");
   }
   put_section(b, 9, &s);
@@ -156,7 +145,7 @@ static void make_params(struct buffer *b, uint64_t n) {
   struct buffer s = {0};
   PUT(b, HEADER);
   PUT(&s, "\1\x60");
-  put_leb(&s, n);
+  wasm_leb(&s, n);
   TIMES(&s, n, "\x7f");
   PUT(&s, "\0");
   put_section(b, 1, &s);
@@ -167,7 +156,7 @@ static void make_results(struct buffer *b, uint64_t n) {
   struct buffer s = {0};
   PUT(b, HEADER);
   PUT(&s, "\1\x60\0");
-  put_leb(&s, n);
+  wasm_leb(&s, n);
   TIMES(&s, n, "\x7f");
   put_section(b, 1, &s);
   buffer_clear(&s);
@@ -177,7 +166,7 @@ static void make_fields(struct buffer *b, uint64_t n) {
   struct buffer s = {0};
   PUT(b, HEADER);
   PUT(&s, "\1\x5f");
-  put_leb(&s, n);
+  wasm_leb(&s, n);
   TIMES(&s, n, "\x7f\0");
   put_section(b, 1, &s);
   buffer_clear(&s);
@@ -197,9 +186,9 @@ static void make_locals(struct buffer *b, uint64_t n) { /* in two runs */
   struct buffer body = {0};
   PUT(b, HEADER TYPE_NONE "\3\2\1\0");
   PUT(&body, "\2");
-  put_leb(&body, n / 2);
+  wasm_leb(&body, n / 2);
   PUT(&body, "\x7f");
-  put_leb(&body, n - n / 2);
+  wasm_leb(&body, n - n / 2);
   PUT(&body, "\x7e\x0b");
   put_body(b, &body);
   buffer_clear(&body);
@@ -209,7 +198,7 @@ static void make_br_table(struct buffer *b, uint64_t n) {
   struct buffer body = {0};
   PUT(b, HEADER TYPE_NONE "\3\2\1\0");
   PUT(&body, "\0\x41\0\x0e");
-  put_leb(&body, n);
+  wasm_leb(&body, n);
   TIMES(&body, n + 1, "\0"); /* and the default */
   PUT(&body, "\x0b");
   put_body(b, &body);
@@ -219,11 +208,11 @@ static void make_br_table(struct buffer *b, uint64_t n) {
 static void make_subtype_depth(struct buffer *b, uint64_t n) { /* a chain of n + 1 types */
   struct buffer s = {0};
   PUT(b, HEADER);
-  put_leb(&s, n + 1);
+  wasm_leb(&s, n + 1);
   PUT(&s, "\x50\0\x60\0\0");
   for (uint64_t i = 0; i < n; i++) {
     PUT(&s, "\x50\1");
-    put_leb(&s, i);
+    wasm_leb(&s, i);
     PUT(&s, "\x60\0\0");
   }
   put_section(b, 1, &s);
@@ -234,7 +223,7 @@ static void make_catches(struct buffer *b, uint64_t n) {
   struct buffer body = {0};
   PUT(b, HEADER TYPE_NONE "\3\2\1\0");
   PUT(&body, "\0\x1f\x40");
-  put_leb(&body, n);
+  wasm_leb(&body, n);
   TIMES(&body, n, "\2\0");
   PUT(&body, "\x0b\x0b");
   put_body(b, &body);

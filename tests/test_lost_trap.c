@@ -48,7 +48,7 @@ static const char text[] = "(module (memory 1 1) (global $g (mut i32) (i32.const
             FUNC("loop overwritten", LOOP("(i32.store (i32.const 16) (i32.load " P "))") "(i32.const 1)")
                 FUNC("loop greatest",
                      LOOP("(local.set 6 (select (f64.load " P ") (local.get 6) (f64.gt (f64.load offset=8 (i32.const 0)) "
-                                                              "(local.get 6))))") "(f64.gt (local.get 6) (f64.const 1))")
+                          "(local.get 6))))") "(f64.gt (local.get 6) (f64.const 1))")
     /* stores that are dead */
     FUNC("overwritten", "(i32.store (i32.const 0) (i32.load " P "))"
                         "(if (i32.load8_u (i32.const 100)) (then (i32.store (i32.const 32) (i32.const 1))))"

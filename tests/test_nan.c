@@ -405,8 +405,7 @@ static struct gw_module *for_cpu(struct gw_engine *engine, struct gw_module *mod
 
 static void run(const struct setting *s) {
   struct gw_error err = {0};
-  struct gw_engine *engine =
-      gw_engine_create(&(struct gw_engine_options){.opt_level = s->level, .gas = s->gas}, &err);
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.opt_level = s->level, .gas = s->gas}, &err);
   char *text = matrix_text();
   struct gw_module *module = wat_module(engine, text);
   free(text);
