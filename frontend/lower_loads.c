@@ -5,7 +5,8 @@
  * were volatile, nothing could be folded, hoisted or vectorised. So loads are born volatile, a first simplification folds what is
  * the same whatever they read (x ^ x), and then a load becomes plain if something in its own block needs its value:
  *
- *   - a store to memory that no other store of the function may overwrite, a call, a result, or the address of another load,
+ *   - a store to memory that no other store of the function may overwrite, nor the same in a loop's next round, a call, a result,
+ * or the address of another load,
  *   - or a phi that takes it round a loop, to be a part of the next round's value.
  *
  * Between the two lie instructions of the block that need all of what they take. A select does not need its arms: LLVM makes
@@ -25,13 +26,15 @@
 
 #include <stdlib.h>
 
+enum { MOST_STEPS = 4096, MOST_STEPS_OF_FUNCTION = 1 << 20, MOST_BLOCKS = 16 };
+
 /* What is known of a function. */
 struct marks {
   LLVMTargetDataRef layout;
   struct value_set live, whole; /* what an effect depends on; what it needs in full */
   struct value_set idle;        /* stores that may be dead */
   struct value_set anchored;    /* of the block at hand */
-  struct value_set seen;        /* of one question */
+  struct value_set seen, ways;  /* of one question: values; ends of blocks */
   size_t steps_left;            /* for all questions about the function */
 };
 
@@ -139,9 +142,46 @@ static bool is_idle(LLVMTargetDataRef layout, const struct place *p) {
   return from.root == p->root && from.offset == p->offset;
 }
 
-/* Adds to `idle` the stores that LLVM may find dead: what they write may be overwritten, or was there before. Between two stores
- * to one place that it could only learn to be one, a guest load keeps the first alive; but not a global's, which no guest load
- * reads. */
+/* Whether control can come back to `block` other than through `around`, if that is not NULL; true when it takes too long to tell.
+ */
+static bool comes_back(struct marks *m, LLVMBasicBlockRef block, LLVMBasicBlockRef around) {
+  struct value_set *ways = &m->ways;
+  value_set_empty(ways);
+  value_set_add(ways, LLVMGetBasicBlockTerminator(block));
+  while (ways->at < ways->n) {
+    LLVMValueRef last = ways->list[ways->at++];
+    for (unsigned i = 0; i < LLVMGetNumSuccessors(last); i++) {
+      LLVMBasicBlockRef to = LLVMGetSuccessor(last, i);
+      if (to == around) continue;
+      if (to == block || !m->steps_left) return true;
+      m->steps_left--;
+      value_set_add(ways, LLVMGetBasicBlockTerminator(to));
+    }
+  }
+  return false;
+}
+
+/* Whether a loop may come to the store again with the same address: no phi that the address is made of lies on every way round.
+ */
+static bool is_fixed(struct marks *m, LLVMValueRef store) {
+  struct value_set *seen = &m->seen;
+  LLVMBasicBlockRef block = LLVMGetInstructionParent(store);
+  if (!comes_back(m, block, NULL)) return false;
+  value_set_empty(seen);
+  value_set_add(seen, LLVMGetOperand(store, 1));
+  while (seen->at < seen->n && seen->n < MOST_STEPS && m->steps_left) {
+    LLVMValueRef at = seen->list[seen->at++];
+    m->steps_left--;
+    if (LLVMIsAPHINode(at) && !comes_back(m, block, LLVMGetInstructionParent(at))) return false;
+    int n = LLVMIsAPHINode(at) ? 0 : LLVMGetNumOperands(at);
+    for (int i = 0; i < n; i++) value_set_add(seen, LLVMGetOperand(at, (unsigned)i));
+  }
+  return true;
+}
+
+/* Adds to `idle` the stores that LLVM may find dead: what they write may be overwritten, or was there before. Of a store that a
+ * loop repeats at one address only the last counts, where no load between may read it. So it is with a global's, which no guest
+ * load reads. */
 static void mark_idle(struct marks *m) {
   uint32_t n = 0, n_stores = 0;
   for (size_t i = 0; i < m->live.n; i++) n_stores += LLVMIsAStoreInst(m->live.list[i]) != NULL;
@@ -153,7 +193,7 @@ static void mark_idle(struct marks *m) {
     struct place *p = &places[n++];
     *p = place_of(m->layout, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
     p->store = store;
-    if (LLVMGetAlignment(store) != 1 || is_idle(m->layout, p)) value_set_add(&m->idle, store);
+    if (LLVMGetAlignment(store) != 1 || is_idle(m->layout, p) || is_fixed(m, store)) value_set_add(&m->idle, store);
   }
   qsort(places, n, sizeof *places, compare_places);
   for (uint32_t i = 1; i < n; i++) {
@@ -167,8 +207,6 @@ static void mark_idle(struct marks *m) {
 }
 
 /* --- anchors --------------------------------------------------------------------------------------------------------- */
-
-enum { MOST_STEPS = 4096, MOST_STEPS_OF_FUNCTION = 1 << 20, MOST_BLOCKS = 16 };
 
 /* Whether control that is in `from` comes to `to` without a choice. */
 static bool leads_to(LLVMBasicBlockRef from, LLVMBasicBlockRef to) {
@@ -288,9 +326,9 @@ static void relax_in_block(LLVMBuilderRef builder, LLVMBasicBlockRef block, stru
 
 void lower_relax_loads(LLVMModuleRef llvm_module) {
   struct marks m = {.layout = LLVMGetModuleDataLayout(llvm_module)};
-  struct value_set *sets[] = {&m.live, &m.whole, &m.idle, &m.anchored, &m.seen};
+  struct value_set *sets[] = {&m.live, &m.whole, &m.idle, &m.anchored, &m.seen, &m.ways};
   LLVMBuilderRef builder = LLVMCreateBuilderInContext(LLVMGetModuleContext(llvm_module));
-  for (int i = 0; i < 5; i++) value_set_grow(sets[i]);
+  for (int i = 0; i < 6; i++) value_set_grow(sets[i]);
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f; f = LLVMGetNextFunction(f)) {
     if (!has_guest_loads(f)) continue;
     value_set_empty(&m.live);
@@ -302,6 +340,6 @@ void lower_relax_loads(LLVMModuleRef llvm_module) {
     mark_whole(&m.live, &m.whole);
     for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b)) relax_in_block(builder, b, &m);
   }
-  for (int i = 0; i < 5; i++) value_set_free(sets[i]);
+  for (int i = 0; i < 6; i++) value_set_free(sets[i]);
   LLVMDisposeBuilder(builder);
 }

@@ -45,10 +45,15 @@ static const char text[] = "(module (memory 1 1) (global $g (mut i32) (i32.const
         FUNC("loop store", LOOP("(i32.store (i32.shl (local.get 3) (i32.const 2))"
                                 "  (select (i32.load " P
                                 ") (i32.const 0) (i32.load offset=64 (i32.shl (local.get 3) (i32.const 2)))))") "(i32.const 1)")
-            FUNC("loop overwritten", LOOP("(i32.store (i32.const 16) (i32.load " P "))") "(i32.const 1)")
-                FUNC("loop greatest",
-                     LOOP("(local.set 6 (select (f64.load " P ") (local.get 6) (f64.gt (f64.load offset=8 (i32.const 0)) "
-                          "(local.get 6))))") "(f64.gt (local.get 6) (f64.const 1))")
+            FUNC("loop overwritten", LOOP("(i32.store (i32.const 16) (i32.load " P "))") "(i32.const 1)") FUNC(
+                "loop to one place", LOOP("(f64.store offset=232 (i32.const 0) (f64.load offset=4096 " P "))") "(i32.const 1)")
+                FUNC("inner loop to one place",
+                     "(loop $o (local.set 3 (i32.const 0))" LOOP("(i32.store (i32.add (i32.const 8) (local.get 4)) (i32.load " P
+                                                                 "))") "(br_if $o (i32.lt_u (local.tee 4 (i32.add (local.get 4) "
+                                                                       "(i32.const 4))) (i32.const 12)))) (i32.const 1)")
+                    FUNC("loop greatest",
+                         LOOP("(local.set 6 (select (f64.load " P ") (local.get 6) (f64.gt (f64.load offset=8 (i32.const 0)) "
+                              "(local.get 6))))") "(f64.gt (local.get 6) (f64.const 1))")
     /* stores that are dead */
     FUNC("overwritten", "(i32.store (i32.const 0) (i32.load " P "))"
                         "(if (i32.load8_u (i32.const 100)) (then (i32.store (i32.const 32) (i32.const 1))))"
@@ -79,6 +84,8 @@ static const char *const names[] = {"select",
                                     "loop select",
                                     "loop store",
                                     "loop overwritten",
+                                    "loop to one place",
+                                    "inner loop to one place",
                                     "loop greatest",
                                     "overwritten",
                                     "overwritten global",
@@ -105,6 +112,7 @@ static void run(struct gw_engine *engine, struct gw_module *module, const char *
         expect(instance, what, names[i], 128, y, c, false);
         expect(instance, what, names[i], 70000, y, c, true);
         expect(instance, what, names[i], 65536, y, c, true);
+        expect(instance, what, names[i], -16, y, c, true); /* in loops only the first two rounds */
       }
   gw_store_destroy(store);
 }
