@@ -79,6 +79,7 @@ static const struct {
     {"poll", POLL},
     {"bad", OUTSIDE},
     {"all", UINT64_MAX},
+    {"list", UINT64_MAX - (1 << 6)}, /* what a directory can have */
     {"minus", UINT64_MAX},
     {"max64", INT64_MAX},
     {"far", MAX_FILE},
@@ -203,7 +204,7 @@ static void open_world(bool listens) {
   if (!wasi) fail_msg("%s", err.message);
   put_memory();
   must("path_open rw 1 'file' 0 all all 0 out"); /* file */
-  must("path_open rw 1 'sub' 2 all all 0 out");  /* sub */
+  must("path_open rw 1 'sub' 2 list all 0 out"); /* sub */
   must("path_open rw 1 'file' 0 0 0 0 out");     /* poor */
   must("path_open rw 1 'sub' 2 0 0 0 out");      /* peer: a directory without rights */
 }
@@ -451,7 +452,7 @@ static const struct row rows[] = {
     {"path_open rw 1 'link' 0 all all 0 out", SUCCESS},
     {"path_open rw 1 'fresh' 5 all all 31 out", SUCCESS},
     {"path_open rw 1 'dangling' 1 all all 0 out", SUCCESS},
-    {"path_open rw 1 'sublink' 2 all all 0 out", SUCCESS},
+    {"path_open rw 1 'sublink' 2 list all 0 out", SUCCESS},
     {"path_open rw 1 'sub/../file' 8 all all 0 out", SUCCESS},
     {"path_open rw 1 'file' 16 all all 0 out", INVAL},
     {"path_open rw 1 'file' 0 all all 32 out", INVAL},
@@ -475,6 +476,7 @@ static const struct row rows[] = {
     {"path_open rw 1 'file' 5 all all 0 out", EXIST},
     {"path_open rw 0 'dangling' 5 all all 0 out", EXIST},
     {"path_open rw 1 'sub' 0 write all 0 out", ISDIR},
+    {"path_open rw 1 'sub' 2 all all 0 out", ISDIR},
     {"path_open rw 1 'pipe' 0 read all 0 out", ACCES},
     {"path_open rw 1 'pipe' 0 write all 0 out", NXIO},
     {"path_open rw 1 zero 1 0 all all 0 out", ILSEQ},
