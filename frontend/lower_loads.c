@@ -24,9 +24,10 @@
 
 #include <llvm-c/Target.h>
 
+#include <stdint.h>
 #include <stdlib.h>
 
-enum { MOST_STEPS = 4096, MOST_STEPS_OF_FUNCTION = 1 << 20, MOST_BLOCKS = 16 };
+enum { MOST_STEPS = 4096, MOST_STEPS_OF_FUNCTION = 1 << 20, MOST_BLOCKS = 16, MOST_DEPTH = 10 };
 
 /* What is known of a function. */
 struct marks {
@@ -99,47 +100,68 @@ static void mark_whole(const struct value_set *live, struct value_set *whole) {
 
 /* --- stores that may turn out to be dead --------------------------------------------------------------------------- */
 
-/* A store at `root` + `offset`. */
+/* Where a guest access begins and ends, in the first round of the loops around it: LLVM takes first rounds apart. `sum` stands
+ * for what is added to the constant: two of them are the same if they are made of the same values as often. */
 struct place {
-  LLVMValueRef root, store;
+  uint64_t sum;
   int64_t offset, end;
+  LLVMValueRef store;
 };
 
-/* What is left of an address without constants: the index in a memory, or a pointer. */
-static struct place place_of(LLVMTargetDataRef layout, LLVMValueRef pointer, LLVMTypeRef type) {
-  struct place p = {.root = pointer};
-  while (value_is_byte_gep(p.root)) {
-    LLVMValueRef index = LLVMGetOperand(p.root, 1);
-    if (LLVMIsAConstantInt(index)) {
-      p.offset += LLVMConstIntGetSExtValue(index);
-      p.root = LLVMGetOperand(p.root, 0);
-      continue;
-    }
-    p.root = index;
-    if (LLVMIsAZExtInst(p.root)) p.root = LLVMGetOperand(p.root, 0);
-    break;
+/* What a counter of a loop starts with, or NULL. */
+static LLVMValueRef start_of(LLVMValueRef v) {
+  if (!LLVMIsAPHINode(v) || LLVMCountIncoming(v) != 2) return NULL;
+  for (unsigned i = 0; i < 2; i++) {
+    LLVMValueRef next = LLVMGetIncomingValue(v, i);
+    if (value_is_addition(next) && (LLVMGetOperand(next, 0) == v || LLVMGetOperand(next, 1) == v))
+      return LLVMGetIncomingValue(v, 1 - i);
   }
-  if (value_is_addition(p.root) && LLVMIsAConstantInt(LLVMGetOperand(p.root, 1))) {
-    p.offset += LLVMConstIntGetSExtValue(LLVMGetOperand(p.root, 1));
-    p.root = LLVMGetOperand(p.root, 0);
+  return NULL;
+}
+
+/* Adds `times` the number `v`. */
+static void add_value(struct marks *m, struct place *p, LLVMValueRef v, uint64_t times, int depth) {
+  LLVMValueRef start = start_of(v), by = LLVMIsAInstruction(v) && LLVMGetNumOperands(v) == 2 ? LLVMGetOperand(v, 1) : NULL;
+  bool is_deep = depth == MOST_DEPTH || !m->steps_left, is_by_constant = by && LLVMIsAConstantInt(by);
+  if (m->steps_left) m->steps_left--;
+  if (LLVMIsAConstantInt(v)) {
+    p->offset = (int64_t)((uint64_t)p->offset + times * (uint64_t)LLVMConstIntGetSExtValue(v));
+  } else if (!is_deep && (start || LLVMIsAZExtInst(v))) {
+    add_value(m, p, start ? start : LLVMGetOperand(v, 0), times, depth + 1);
+  } else if (!is_deep && value_is_addition(v)) {
+    add_value(m, p, LLVMGetOperand(v, 0), times, depth + 1);
+    add_value(m, p, by, times, depth + 1);
+  } else if (!is_deep && is_by_constant && LLVMGetInstructionOpcode(v) == LLVMShl && LLVMConstIntGetZExtValue(by) < 32) {
+    add_value(m, p, LLVMGetOperand(v, 0), times << LLVMConstIntGetZExtValue(by), depth + 1);
+  } else if (!is_deep && is_by_constant && LLVMGetInstructionOpcode(v) == LLVMMul) {
+    add_value(m, p, LLVMGetOperand(v, 0), times * (uint64_t)LLVMConstIntGetSExtValue(by), depth + 1);
+  } else {
+    p->sum += times * (((uintptr_t)v >> 4) * 0x9e3779b97f4a7c15ull);
   }
-  p.end = p.offset + (int64_t)LLVMStoreSizeOfType(layout, type);
+}
+
+/* Memories are not told apart. */
+static struct place place_of(struct marks *m, LLVMValueRef pointer, LLVMTypeRef type) {
+  struct place p = {0};
+  for (; value_is_byte_gep(pointer); pointer = LLVMGetOperand(pointer, 0)) add_value(m, &p, LLVMGetOperand(pointer, 1), 1, 0);
+  p.offset = (int32_t)p.offset; /* indices wrap, and constants of them are signed or not as it comes */
+  p.end = p.offset + (int64_t)LLVMStoreSizeOfType(m->layout, type);
   return p;
 }
 
 static int compare_places(const void *a, const void *b) {
   const struct place *p = a, *q = b;
-  if (p->root != q->root) return p->root < q->root ? -1 : 1;
+  if (p->sum != q->sum) return p->sum < q->sum ? -1 : 1;
   return (p->offset > q->offset) - (p->offset < q->offset);
 }
 
 /* Whether the store writes back what was read there. */
-static bool is_idle(LLVMTargetDataRef layout, const struct place *p) {
+static bool is_idle(struct marks *m, const struct place *p) {
   LLVMValueRef v = LLVMGetOperand(p->store, 0);
   while (LLVMIsACastInst(v) || LLVMIsAFreezeInst(v)) v = LLVMGetOperand(v, 0);
-  if (!LLVMIsALoadInst(v)) return false;
-  struct place from = place_of(layout, LLVMGetOperand(v, 0), LLVMTypeOf(v));
-  return from.root == p->root && from.offset == p->offset;
+  if (!value_is_guest_load(v)) return false;
+  struct place from = place_of(m, LLVMGetOperand(v, 0), LLVMTypeOf(v));
+  return from.sum == p->sum && from.offset == p->offset;
 }
 
 /* Whether control can come back to `block` other than through `around`, if that is not NULL; true when it takes too long to tell.
@@ -190,18 +212,23 @@ static void mark_idle(struct marks *m) {
   for (size_t i = 0; i < m->live.n; i++) {
     LLVMValueRef store = m->live.list[i];
     if (!LLVMIsAStoreInst(store)) continue;
+    if (LLVMGetAlignment(store) != 1) { /* a global's */
+      value_set_add(&m->idle, store);
+      continue;
+    }
     struct place *p = &places[n++];
-    *p = place_of(m->layout, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
+    *p = place_of(m, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
     p->store = store;
-    if (LLVMGetAlignment(store) != 1 || is_idle(m->layout, p) || is_fixed(m, store)) value_set_add(&m->idle, store);
+    if (is_idle(m, p) || is_fixed(m, store)) value_set_add(&m->idle, store);
   }
+  for (uint32_t i = 0; i < n && !m->steps_left; i++) value_set_add(&m->idle, places[i].store); /* not all is known of them */
   qsort(places, n, sizeof *places, compare_places);
   for (uint32_t i = 1; i < n; i++) {
-    if (places[i].root == last->root && places[i].offset < last->end) {
+    if (places[i].sum == last->sum && places[i].offset < last->end) {
       value_set_add(&m->idle, last->store);
       value_set_add(&m->idle, places[i].store);
     }
-    if (places[i].root != last->root || places[i].end > last->end) last = &places[i];
+    if (places[i].sum != last->sum || places[i].end > last->end) last = &places[i];
   }
   free(places);
 }

@@ -64,7 +64,10 @@ static const char text[] = "(module (memory 1 1) (global $g (mut i32) (i32.const
             FUNC("overwritten by halves",
                  "(i64.store (i32.const 256) (i64.load " P "))"
                  "(i32.store (i32.const 256) (i32.const 0)) (i32.store (i32.const 260) (i32.const 0)) (i32.const 1)")
-                FUNC("put back", "(i32.store " P " (i32.load " P ")) (i32.const 1)") ")";
+                FUNC("put back at first",
+                     "(loop $l (f32.store (i32.add " P " (i32.shl (local.get 3) (i32.const 4))) (f32.load " P "))"
+                     "  (br_if $l (i32.lt_u (local.tee 3 (i32.add (local.get 3) (i32.const 1))) (i32.and " C
+                     " (i32.const 3))))) (i32.const 1)") FUNC("put back", "(i32.store " P " (i32.load " P ")) (i32.const 1)") ")";
 
 static const char *const names[] = {"select",
                                     "select other",
@@ -90,6 +93,7 @@ static const char *const names[] = {"select",
                                     "overwritten",
                                     "overwritten global",
                                     "overwritten by halves",
+                                    "put back at first",
                                     "put back"};
 
 static void expect(struct gw_instance *instance, const char *what, const char *name, int32_t p, int32_t y, int32_t c,
