@@ -100,13 +100,19 @@ static void mark_whole(const struct value_set *live, struct value_set *whole) {
 
 /* --- stores that may turn out to be dead --------------------------------------------------------------------------- */
 
-/* Where a guest access begins and ends, in the first round of the loops around it: LLVM takes first rounds apart. `sum` stands
- * for what is added to the constant: two of them are the same if they are made of the same values as often. */
+/* When a place is looked at: at any time, or in the first round of the loops around it, which LLVM takes apart. */
+enum when { ALWAYS, AT_FIRST };
+
+/* Where a guest access begins and ends. `sum` stands for what is added to the constant: two of them are the same if they are made
+ * of the same values as often. */
 struct place {
   uint64_t sum;
   int64_t offset, end;
+  enum when when;
   LLVMValueRef store;
 };
+
+static uint64_t mix(const void *p) { return ((uintptr_t)p >> 4) * 0x9e3779b97f4a7c15ull; }
 
 /* What a counter of a loop starts with, or NULL. */
 static LLVMValueRef start_of(LLVMValueRef v) {
@@ -121,7 +127,8 @@ static LLVMValueRef start_of(LLVMValueRef v) {
 
 /* Adds `times` the number `v`. */
 static void add_value(struct marks *m, struct place *p, LLVMValueRef v, uint64_t times, int depth) {
-  LLVMValueRef start = start_of(v), by = LLVMIsAInstruction(v) && LLVMGetNumOperands(v) == 2 ? LLVMGetOperand(v, 1) : NULL;
+  LLVMValueRef start = p->when == AT_FIRST ? start_of(v) : NULL,
+               by = LLVMIsAInstruction(v) && LLVMGetNumOperands(v) == 2 ? LLVMGetOperand(v, 1) : NULL;
   bool is_deep = depth == MOST_DEPTH || !m->steps_left, is_by_constant = by && LLVMIsAConstantInt(by);
   if (m->steps_left) m->steps_left--;
   if (LLVMIsAConstantInt(v)) {
@@ -136,13 +143,13 @@ static void add_value(struct marks *m, struct place *p, LLVMValueRef v, uint64_t
   } else if (!is_deep && is_by_constant && LLVMGetInstructionOpcode(v) == LLVMMul) {
     add_value(m, p, LLVMGetOperand(v, 0), times * (uint64_t)LLVMConstIntGetSExtValue(by), depth + 1);
   } else {
-    p->sum += times * (((uintptr_t)v >> 4) * 0x9e3779b97f4a7c15ull);
+    p->sum += times * mix(v);
   }
 }
 
 /* Memories are not told apart. */
-static struct place place_of(struct marks *m, LLVMValueRef pointer, LLVMTypeRef type) {
-  struct place p = {0};
+static struct place place_of(struct marks *m, enum when when, LLVMValueRef pointer, LLVMTypeRef type) {
+  struct place p = {.when = when};
   for (; value_is_byte_gep(pointer); pointer = LLVMGetOperand(pointer, 0)) add_value(m, &p, LLVMGetOperand(pointer, 1), 1, 0);
   p.offset = (int32_t)p.offset; /* indices wrap, and constants of them are signed or not as it comes */
   p.end = p.offset + (int64_t)LLVMStoreSizeOfType(m->layout, type);
@@ -155,13 +162,14 @@ static int compare_places(const void *a, const void *b) {
   return (p->offset > q->offset) - (p->offset < q->offset);
 }
 
-/* Whether the store writes back what was read there. */
-static bool is_idle(struct marks *m, const struct place *p) {
-  LLVMValueRef v = LLVMGetOperand(p->store, 0);
+/* Whether the store writes back what was read there, be it in the first round alone. */
+static bool is_idle(struct marks *m, LLVMValueRef store) {
+  LLVMValueRef v = LLVMGetOperand(store, 0);
   while (LLVMIsACastInst(v) || LLVMIsAFreezeInst(v)) v = LLVMGetOperand(v, 0);
   if (!value_is_guest_load(v)) return false;
-  struct place from = place_of(m, LLVMGetOperand(v, 0), LLVMTypeOf(v));
-  return from.sum == p->sum && from.offset == p->offset;
+  struct place from = place_of(m, AT_FIRST, LLVMGetOperand(v, 0), LLVMTypeOf(v));
+  struct place to = place_of(m, AT_FIRST, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
+  return from.sum == to.sum && from.offset == to.offset;
 }
 
 /* Whether control can come back to `block` other than through `around`, if that is not NULL; true when it takes too long to tell.
@@ -201,27 +209,9 @@ static bool is_fixed(struct marks *m, LLVMValueRef store) {
   return true;
 }
 
-/* Adds to `idle` the stores that LLVM may find dead: what they write may be overwritten, or was there before. Of a store that a
- * loop repeats at one address only the last counts, where no load between may read it. So it is with a global's, which no guest
- * load reads. */
-static void mark_idle(struct marks *m) {
-  uint32_t n = 0, n_stores = 0;
-  for (size_t i = 0; i < m->live.n; i++) n_stores += LLVMIsAStoreInst(m->live.list[i]) != NULL;
-  struct place *places = malloc((n_stores + 1) * sizeof *places), *last = places;
-  if (!places) abort();
-  for (size_t i = 0; i < m->live.n; i++) {
-    LLVMValueRef store = m->live.list[i];
-    if (!LLVMIsAStoreInst(store)) continue;
-    if (LLVMGetAlignment(store) != 1) { /* a global's */
-      value_set_add(&m->idle, store);
-      continue;
-    }
-    struct place *p = &places[n++];
-    *p = place_of(m, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
-    p->store = store;
-    if (is_idle(m, p) || is_fixed(m, store)) value_set_add(&m->idle, store);
-  }
-  for (uint32_t i = 0; i < n && !m->steps_left; i++) value_set_add(&m->idle, places[i].store); /* not all is known of them */
+/* Adds to `idle` those of n places that overlap. */
+static void mark_overlaps(struct marks *m, struct place *places, uint32_t n) {
+  struct place *last = places;
   qsort(places, n, sizeof *places, compare_places);
   for (uint32_t i = 1; i < n; i++) {
     if (places[i].sum == last->sum && places[i].offset < last->end) {
@@ -230,6 +220,30 @@ static void mark_idle(struct marks *m) {
     }
     if (places[i].sum != last->sum || places[i].end > last->end) last = &places[i];
   }
+}
+
+/* Adds to `idle` the stores that LLVM may find dead: what they write may be overwritten, or was there before. Of a store that a
+ * loop repeats at one address only the last counts, where no load between may read it. So it is with a global's, which no guest
+ * load reads. First rounds are compared within a block, as loops may well write one after another to the same array. */
+static void mark_idle(struct marks *m) {
+  uint32_t n = 0, n_stores = 0;
+  for (size_t i = 0; i < m->live.n; i++) n_stores += LLVMIsAStoreInst(m->live.list[i]) != NULL;
+  struct place *places = malloc((2 * (size_t)n_stores + 1) * sizeof *places);
+  if (!places) abort();
+  for (size_t i = 0; i < m->live.n; i++) {
+    LLVMValueRef store = m->live.list[i];
+    if (!LLVMIsAStoreInst(store)) continue;
+    bool is_global = LLVMGetAlignment(store) != 1;
+    if (is_global || is_idle(m, store) || is_fixed(m, store)) value_set_add(&m->idle, store);
+    for (enum when when = ALWAYS; !is_global && when <= AT_FIRST; when++) {
+      struct place *p = &places[n++];
+      *p = place_of(m, when, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
+      p->store = store;
+      if (when == AT_FIRST) p->sum ^= mix(LLVMGetInstructionParent(store));
+    }
+  }
+  for (uint32_t i = 0; i < n && !m->steps_left; i++) value_set_add(&m->idle, places[i].store); /* not all is known of them */
+  mark_overlaps(m, places, n);
   free(places);
 }
 
