@@ -41,6 +41,10 @@ static void add_call_attribute(const struct lower *l, LLVMValueRef call, const c
   LLVMAddCallSiteAttribute(call, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(l->context, kind, value));
 }
 
+/* What a check does to memory, as LLVM numbers it: two bits a kind (arguments, inaccessible, errno, other), 1 reads, 2 writes. It
+ * reads all, so that no store that comes before it is moved behind it: a store that faults must do so before gas runs out. */
+enum { CHECK_MEMORY = 1 | 3 << 2 | 1 << 4 | 1 << 6 };
+
 #define STRING(x) #x
 #define NUMBER(x) STRING(x)
 
@@ -60,7 +64,7 @@ void gas_build_check(struct gas_pass *p, LLVMValueRef amount) {
   LLVMValueRef args[2] = {LLVMBuildLoad2(l->builder, l->i64, p->counter, ""), is_small ? amount : LLVMConstNull(l->i64)};
   LLVMValueRef left = LLVMBuildCall2(l->builder, type, check, args, 2, "");
   add_call_attribute(l, left, "nounwind", 0);
-  add_call_attribute(l, left, "memory", 3 << 2); /* reads and writes what is inaccessible to the code around it */
+  add_call_attribute(l, left, "memory", CHECK_MEMORY);
   LLVMBuildStore(l->builder, left, p->counter);
 }
 
