@@ -1,10 +1,10 @@
 /* against_v8: what this engine makes of modules, for comparison with another engine and between optimisation levels.
  *
- *   against_v8 [--gas on|off] [--all on|off] FILE.wasm...
+ *   against_v8 [--gas on|off] [--more LIST] FILE.wasm...
  *
  * For modules that closed_module.js made: no imports; functions "%..." without parameters that return integers; memories "%m...".
- * Every file is run at -O2, at -O0 and in the precise tier, in a process of its own; with --all then
- * at -O1, at -O3, and at -O2 for x86-64-v2. Output:
+ * Every file is run at -O2, at -O0 and in the precise tier, in a process of its own, then in those of LIST, names parted by
+ * commas: O1, O3, v2 (-O2 for x86-64-v2), v3, v4, profile (-O2 with a profile). Output:
  *
  *   module FILE
  *   -O2
@@ -21,6 +21,7 @@
 #include "base/buffer.h"
 #include "frontend/module.h"
 #include "gasworks.h"
+#include "runtime/cpu.h"
 #include "runtime/instance.h"
 #include "tests/break_opcode.h"
 
@@ -135,18 +136,27 @@ static struct gw_module *compile_for(struct gw_engine *engine, struct gw_module 
   return made;
 }
 
-static void run_level(const struct buffer *bytes, uint32_t level, const char *cpu, enum gw_tier tier, bool gas) {
+/* A tier, or a level of compiled code. */
+struct config {
+  const char *name; /* of --more */
+  uint32_t level;
+  const char *cpu;
+  enum gw_tier tier;
+  bool is_profile;
+};
+
+static void run_config(const struct buffer *bytes, const struct config *c, bool gas) {
   static struct driver driver;
   struct driver *d = &driver;
   struct gw_error err = {0};
-  if (tier == GW_TIER_PRECISE)
+  if (c->tier == GW_TIER_PRECISE)
     printf("precise\n");
   else
-    printf("-O%u%s%s\n", level, cpu ? " " : "", cpu ? cpu : "");
-  const struct gw_engine_options options = {.opt_level = level, .gas = gas, .verify = true};
-  *d = (struct driver){.tier = tier, .engine = gw_engine_create(&options, &err)};
+    printf("-O%u%s%s%s\n", c->level, c->cpu ? " " : "", c->cpu ? c->cpu : "", c->is_profile ? " profile" : "");
+  const struct gw_engine_options options = {.opt_level = c->level, .gas = gas, .verify = true, .profile = c->is_profile};
+  *d = (struct driver){.tier = c->tier, .engine = gw_engine_create(&options, &err)};
   if (d->engine) d->module = gw_module_create(d->engine, bytes->bytes, bytes->size, &err);
-  if (d->module && cpu) d->module = compile_for(d->engine, d->module, cpu, &err);
+  if (d->module && c->cpu) d->module = compile_for(d->engine, d->module, c->cpu, &err);
   if (d->module) run(d);
   if (err.code != GW_ERROR_NONE) printf("error: %s\n", err.message);
   gw_store_destroy(d->store);
@@ -154,17 +164,38 @@ static void run_level(const struct buffer *bytes, uint32_t level, const char *cp
   gw_engine_destroy(d->engine);
 }
 
-static int run_file(const char *path, bool gas, bool all) {
+static const struct config always[] = {
+    {.level = 2},
+    {.level = 0},
+    {.tier = GW_TIER_PRECISE},
+};
+static const struct config more_configs[] = {
+    {.name = "O1", .level = 1},
+    {.name = "O3", .level = 3},
+    {.name = "v2", .level = 2, .cpu = "x86-64-v2"},
+    {.name = "v3", .level = 2, .cpu = "x86-64-v3"},
+    {.name = "v4", .level = 2, .cpu = "x86-64-v4"},
+    {.name = "profile", .level = 2, .is_profile = true},
+};
+
+/* Whether the list, names parted by commas, has this one. */
+static bool lists(const char *list, const char *name) {
+  size_t size = strlen(name);
+  for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+    if (strncmp(at, name, size) == 0 && (at[size] == ',' || !at[size])) return true;
+  return false;
+}
+
+static int run_file(const char *path, bool gas, const char *more) {
   struct buffer bytes = {0};
   struct gw_error err = {0};
   alarm(CHILD_SECONDS);
   if (buffer_read_file(&bytes, path, MAX_MODULE, &err)) {
-    run_level(&bytes, 2, NULL, GW_TIER_FAST, gas);
-    run_level(&bytes, 0, NULL, GW_TIER_FAST, gas);
-    run_level(&bytes, 0, NULL, GW_TIER_PRECISE, gas);
-    if (all) run_level(&bytes, 1, NULL, GW_TIER_FAST, gas);
-    if (all) run_level(&bytes, 3, NULL, GW_TIER_FAST, gas);
-    if (all) run_level(&bytes, 2, "x86-64-v2", GW_TIER_FAST, gas);
+    for (size_t i = 0; i < sizeof always / sizeof *always; i++) run_config(&bytes, &always[i], gas);
+    for (size_t i = 0; i < sizeof more_configs / sizeof *more_configs; i++) {
+      const struct config *c = &more_configs[i];
+      if (lists(more, c->name) && (!c->cpu || cpu_runs(c->cpu))) run_config(&bytes, c, gas);
+    }
   } else {
     printf("error: %s\n", err.message);
   }
@@ -185,19 +216,20 @@ static void warm_up(void) {
   gw_engine_destroy(engine);
 }
 
-static void run_child(const char *path, bool gas, bool all) {
+static void run_child(const char *path, bool gas, const char *more) {
   int status = -1;
   printf("module %s\n", path);
   fflush(stdout);
   pid_t pid = fork();
-  if (pid == 0) exit(run_file(path, gas, all));
+  if (pid == 0) exit(run_file(path, gas, more));
   if (pid > 0) waitpid(pid, &status, 0);
   if (status != 0)
     printf("\ncrash: %s %d\n", WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : status);
 }
 
 int main(int argc, char **argv) {
-  bool gas = true, all = false;
+  bool gas = true;
+  const char *more = "";
   const char *broken = getenv("GASWORKS_BREAK_OPCODE");
   if (broken && !break_opcode(broken)) /* a fault on purpose: mutations.sh */
     return fprintf(stderr, "against_v8: %s cannot be broken\n", broken), 2;
@@ -205,10 +237,10 @@ int main(int argc, char **argv) {
   for (int i = 1; i < argc; i++) {
     if (strcmp(argv[i], "--gas") == 0 && i + 1 < argc)
       gas = strcmp(argv[++i], "off") != 0;
-    else if (strcmp(argv[i], "--all") == 0 && i + 1 < argc)
-      all = strcmp(argv[++i], "off") != 0;
+    else if (strcmp(argv[i], "--more") == 0 && i + 1 < argc)
+      more = argv[++i];
     else
-      run_child(argv[i], gas, all);
+      run_child(argv[i], gas, more);
   }
   return 0;
 }

@@ -5,7 +5,9 @@
 // V8's NaNs are others than ours: where it is asked, there are none (--denan). Modules in which NaNs have bits are compared
 // between the tiers, all levels, and two CPUs; with --nan-bits, all are such.
 //
-//   against_v8.js PROGRAM WASM_OPT [--seconds S] [--count N] [--seed N] [--failures N] [--keep-going] [--nan-bits]
+// With --csmith, the modules are C programs made by csmith (csmith.js), in all levels and CPU levels, and with a profile.
+//
+//   against_v8.js PROGRAM WASM_OPT [--seconds S] [--count N] [--seed N] [--failures N] [--keep-going] [--nan-bits | --csmith]
 //
 // PROGRAM is build/*/against_v8, WASM_OPT the script of that name in npm's binaryen. A seed always gives the same module.
 // Modules on which somebody disagrees stay in $TMPDIR/gasworks-against-v8. What is known to differ: docs/fuzzing.md.
@@ -16,6 +18,7 @@ const crypto = require('crypto');
 const { spawn } = require('child_process');
 const { parseArgs } = require('util');
 const { closeModule } = require('./closed_module.js');
+const { hasCsmith, makeProgram } = require('./csmith.js');
 
 const BATCH = 25;
 
@@ -155,11 +158,11 @@ function runInV8(bytes) {
 
 // --- this engine
 
-function runEngine(program, directory, modules) {
+function runEngine(program, directory, modules, configs) {
   const output = path.join(directory, 'engine.txt');
   const file = fs.openSync(output, 'w');
   return new Promise((resolve, reject) => {
-    const child = spawn(program, modules.flatMap((m) => ['--all', m.profile.hasNanBits ? 'on' : 'off', m.path]),
+    const child = spawn(program, modules.flatMap((m) => ['--more', configs(m), m.path]),
                         {stdio : [ 'ignore', file, file ]});
     child.on('error', reject);
     child.on('close', () => {
@@ -209,6 +212,10 @@ function comparable(left, right, tally) {
   return [left.slice(0, most), right.slice(0, most)];
 }
 
+// More than -O2, -O0 and the precise tier.
+const levelsOfNans = (module) => (module.profile.hasNanBits ? 'O1,O3,v2' : '');
+const levelsOfPrograms = (module) => ['O1,v2,profile', 'O3,v3', 'v2,v4', 'O1,O3,profile'][module.seed % 4];
+
 // Why the module fails, or null.
 function judge(module, ours, tally) {
   if (ours.crash !== undefined) return `the engine ended early: ${ours.crash.slice(-500)}`;
@@ -222,7 +229,7 @@ function judge(module, ours, tally) {
   }
   if (module.profile.hasNanBits) tally.nans++;
   if (ours.fast[0]?.startsWith('error: ')) return ours.fast[0];
-  if (module.profile.isAlone) return null;
+  if (module.profile.isAlone || ours.precise.some((line) => line.includes('out of gas'))) return null;
   const { lines, refusal } = runInV8(module.bytes);
   if (refusal && !/mix of legacy and new exception handling/.test(refusal)) return `V8 refuses the module: ${refusal}`;
   if (refusal) return null;
@@ -252,8 +259,13 @@ async function main() {
       failures : {type : 'string', default : '10'},
       'keep-going' : {type : 'boolean', default : false},
       'nan-bits' : {type : 'boolean', default : false},
+      csmith : {type : 'boolean', default : false},
     },
   });
+  if (values.csmith && !hasCsmith()) {
+    console.log('against_v8: no csmith (Debian packages csmith and libcsmith-dev); nothing was tested');
+    process.exit(77);
+  }
   const end = Date.now() + Number(values.seconds) * 1000;
   const last = Number(values.seed) + Number(values.count);
   const generate = loadGenerator(path.resolve(script));
@@ -262,11 +274,11 @@ async function main() {
   for (let seed = Number(values.seed); seed < last && Date.now() < end && (values['keep-going'] || tally.failed < Number(values.failures));) {
     const modules = [];
     for (const stop = Math.min(seed + BATCH, last); seed < stop; seed++) {
-      const module = await makeModule(generate, directory, seed, values['nan-bits']);
+      const module = values.csmith ? await makeProgram(generate, directory, seed) : await makeModule(generate, directory, seed, values['nan-bits']);
       if (module) modules.push(module);
       else tally.skipped++;
     }
-    const answers = await runEngine(program, directory, modules);
+    const answers = await runEngine(program, directory, modules, values.csmith ? levelsOfPrograms : levelsOfNans);
     modules.forEach((module, i) => {
       const reason = judge(module, answers[i] ?? { crash: 'no answer' }, tally);
       tally[reason ? 'failed' : 'passed']++;
