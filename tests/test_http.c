@@ -49,6 +49,16 @@ static char *data_dir;
   "(module (memory 1) (func (export \"handle\") (i32.store (i32.const 0) (i32.const 1))" \
   "(drop (i32.load (i32.const 0x7fffffff)))))"
 #define WAT_LATE "(module " IMPORT("clock_ms", "(result i64)") "(func (export \"handle\") (drop (call $clock_ms)) unreachable))"
+/* As many rounds as the body's four bytes say, then a counted loop that leaves the memory in its 16,385th round. */
+#define WAT_STRIDE                                                                                                              \
+  "(module " IMPORT("request_body",                                                                                             \
+                    "(param i32 i32 i32) (result i32)") "(memory (export \"memory\") 1) (func (export \"handle\") (local i32)"  \
+                                                        "(drop (call $request_body (i32.const 0) (i32.const 0) (i32.const 4)))" \
+                                                        "(local.set 0 (i32.load (i32.const 0)))"                                \
+                                                        "(loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))"  \
+                                                        "(loop (i32.store (local.get 0) (i32.const 1))"                         \
+                                                        "(local.set 0 (i32.add (local.get 0) (i32.const 4)))"                   \
+                                                        "(br_if 0 (i32.ne (local.get 0) (i32.const 0x100000))))))"
 #define WAT_RECURSE "(module (func $f (export \"handle\") (call $f) (call $f)))"
 /* Adds one to an i32 under the key "n" and replies it in four bytes; state is written before the trap when there is a body. */
 #define WAT_COUNTER                                                                                                           \
@@ -573,6 +583,42 @@ static void test_judge(void **state) {
   reply_clear(&late);
 }
 
+/* Status and gas of the failure. */
+static int stride(uint16_t at, uint32_t rounds, uint64_t *gas) {
+  struct reply r = request(at, "POST", "/f/stride", &rounds, sizeof rounds);
+  int status = r.status;
+  const char *member = strstr(r.body, "\"gas\":");
+  assert_non_null(member);
+  *gas = strtoull(member + 6, NULL, 10);
+  assert_non_null(strstr(r.body, status == 402 ? "out of gas" : "out of bounds memory access"));
+  reply_clear(&r);
+  return status;
+}
+
+/* Compiled code notices after a chunk of a counted loop that gas ran out; what traps before that came too late. */
+static void test_gas_before_trap(void **state) {
+  char *directory = make_data_dir();
+  struct server_options o = test_options(directory);
+  uint64_t one, many, gas;
+  (void)state;
+  o.opt_level = 2;
+  struct server *own = start(&o);
+  uint16_t at = server_port(own);
+  assert_int_equal(deploy(at, "stride", WAT_STRIDE), 201);
+  assert_int_equal(stride(at, 1, &one), 500);
+  assert_int_equal(stride(at, 1001, &many), 500);
+  uint64_t round = (many - one) / 1000, rounds = (o.gas_limit - one) / round;
+  for (uint32_t i = 0; i < 3; i++) { /* the last two, three or four rounds have no gas */
+    assert_int_equal(stride(at, (uint32_t)rounds + 2 + i, &gas), 402);
+    assert_int_equal(gas, o.gas_limit);
+  }
+  assert_int_equal(stride(at, (uint32_t)rounds, &gas), 500);
+  assert_in_range(gas, o.gas_limit - 2 * round, o.gas_limit);
+  server_stop(own);
+  server_destroy(own);
+  remove_data_dir(directory);
+}
+
 static int counter(void) {
   int n = -1;
   struct reply r = call(port, "/f/counter");
@@ -762,16 +808,36 @@ static void test_busy_address(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_keep_alive),   cmocka_unit_test(test_pipelining),      cmocka_unit_test(test_pipelining_slow),
-      cmocka_unit_test(test_byte_by_byte), cmocka_unit_test(test_large_body),      cmocka_unit_test(test_backpressure),
-      cmocka_unit_test(test_head),         cmocka_unit_test(test_expect_continue), cmocka_unit_test(test_malformed),
-      cmocka_unit_test(test_limits),       cmocka_unit_test(test_mutations),       cmocka_unit_test(test_slow_client),
-      cmocka_unit_test(test_routes),       cmocka_unit_test(test_bad_modules),     cmocka_unit_test(test_fresh_instances),
-      cmocka_unit_test(test_same_gas),     cmocka_unit_test(test_reply_headers),   cmocka_unit_test(test_empty_command),
-      cmocka_unit_test(test_cgi),          cmocka_unit_test(test_traps),           cmocka_unit_test(test_judge),
-      cmocka_unit_test(test_state),        cmocka_unit_test(test_state_conflicts), cmocka_unit_test(test_slices),
-      cmocka_unit_test(test_overload),     cmocka_unit_test(test_shutdown),        cmocka_unit_test(test_grace),
-      cmocka_unit_test(test_sigterm),      cmocka_unit_test(test_busy_address),
+      cmocka_unit_test(test_keep_alive),
+      cmocka_unit_test(test_pipelining),
+      cmocka_unit_test(test_pipelining_slow),
+      cmocka_unit_test(test_byte_by_byte),
+      cmocka_unit_test(test_large_body),
+      cmocka_unit_test(test_backpressure),
+      cmocka_unit_test(test_head),
+      cmocka_unit_test(test_expect_continue),
+      cmocka_unit_test(test_malformed),
+      cmocka_unit_test(test_limits),
+      cmocka_unit_test(test_mutations),
+      cmocka_unit_test(test_slow_client),
+      cmocka_unit_test(test_routes),
+      cmocka_unit_test(test_bad_modules),
+      cmocka_unit_test(test_fresh_instances),
+      cmocka_unit_test(test_same_gas),
+      cmocka_unit_test(test_reply_headers),
+      cmocka_unit_test(test_empty_command),
+      cmocka_unit_test(test_cgi),
+      cmocka_unit_test(test_traps),
+      cmocka_unit_test(test_judge),
+      cmocka_unit_test(test_gas_before_trap),
+      cmocka_unit_test(test_state),
+      cmocka_unit_test(test_state_conflicts),
+      cmocka_unit_test(test_slices),
+      cmocka_unit_test(test_overload),
+      cmocka_unit_test(test_shutdown),
+      cmocka_unit_test(test_grace),
+      cmocka_unit_test(test_sigterm),
+      cmocka_unit_test(test_busy_address),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }
