@@ -285,9 +285,16 @@ static void tail(struct buffer *b, bool has_tail_calls) {
 
 /* An endless loop behind what is false, whatever LLVM is told of it. */
 static void dead_loop(struct buffer *b) {
-  buffer_append(
-      b, (uint8_t[]){0x20, A, 0x41, 1, 0x74, 0x41, 6, 0x71, 0x41, 1, 0x6a, 0x45, 0x04, 0x40, 0x03, 0x40, 0x0c, 0, 0x0b, 0x0b},
-      20);
+  static const uint8_t odd[] = {0x20, A, 0x41, 1, 0x74, 0x41, 6, 0x71, 0x41, 1, 0x6a, 0x45};
+  static const uint8_t both[] = {0x20, A, 0x20, B, 0x46, 0x20, A, 0x20, B, 0x47, 0x71};
+  static const uint8_t empty[] = {0x20, A, 0x41, 5, 0x48, 0x20, A, 0x41, 6, 0x4a, 0x71};
+  static const uint8_t spin[] = {0x04, 0x40, 0x03, 0x40, 0x0c, 0, 0x0b, 0x0b};
+  switch (any(3)) {
+  case 0: buffer_append(b, odd, sizeof odd); break;
+  case 1: buffer_append(b, both, sizeof both); break;
+  default: buffer_append(b, empty, sizeof empty); break;
+  }
+  buffer_append(b, spin, sizeof spin);
 }
 
 static void function(struct buffer *code, const struct buffer *body) {

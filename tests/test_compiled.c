@@ -63,8 +63,12 @@ static void test_dead_loops(void **state) {
       " (local.get 0)))",
       5, 5);
   expect("(module (func (export \"run\") " TYPE " (if (i32.ge_u (i32.add (i32.and (local.get 0) (i32.const 3)) (i32.shl (i32.and "
-                                                "(local.get 0) (i32.const 1)) (i32.const 3)))"
+         "(local.get 0) (i32.const 1)) (i32.const 3)))"
          "  (i32.const 16)) (then (loop (br 0)))) (local.get 0)))",
+         5, 5);
+  expect("(module (func (export \"run\") " TYPE " (local i32) (local.set 1 (i32.mul (local.get 0) (local.get 0))) (if (i32.and "
+                                                "(i32.eq (local.get 0) (local.get 1)) (i32.ne (local.get 0)"
+         " (local.get 1))) (then (loop (br 0)))) (local.get 0)))",
          5, 5);
 }
 
