@@ -623,6 +623,21 @@ static uint32_t factor_of(struct gw_module *module) {
   return code->stack_factor;
 }
 
+/* What the stack is larger than usual counts as the guest's memory. */
+static void expect_counted_stack(struct gw_engine *engine, struct gw_module *module, uint32_t factor) {
+  struct gw_error err = {0};
+  uint64_t before = gw_engine_memory_bytes(engine), entries = sizeof(void *) * 2; /* of the table, and kept for resets */
+  struct gw_store *store = gw_store_create(engine, NULL, &err);
+  struct gw_instance *instance = gw_instance_create(store, module, resolve, NULL, &err);
+  union gw_value value = {.i32 = 5000};
+  if (!instance || !gw_call_export(instance, "f", &value, 1, &err)) fail_msg("%s", err.message);
+  assert_int_equal(value.i32, 5001);
+  uint64_t more = (uint64_t)(factor - ABI_STACK_FACTOR) << 20;
+  assert_in_range(gw_engine_memory_bytes(engine) - before - entries, more, more + (1 << 20));
+  gw_store_destroy(store);
+  assert_int_equal(gw_engine_memory_bytes(engine), before);
+}
+
 /* Whoever has compiled it, and wherever it was kept, code says how large its frames are. */
 static void test_frames_are_known(void **state) {
   (void)state;
@@ -638,6 +653,7 @@ static void test_frames_are_known(void **state) {
   for (int i = 2; i < 4; i++) modules[i] = wat_module(keeping, (const char *)text.bytes); /* both see an empty cache */
   uint32_t factor = factor_of(modules[0]);
   assert_in_range(factor, ABI_STACK_FACTOR + 1, ABI_MAX_STACK_FACTOR);
+  expect_counted_stack(here, modules[0], factor);
   for (int i = 1; i < 4; i++) assert_int_equal(factor_of(modules[i]), factor);
   modules[4] = wat_module(keeping, (const char *)text.bytes);
   assert_int_equal(factor_of(modules[4]), factor);
