@@ -67,7 +67,8 @@ struct gw_engine_options {
 struct gw_engine *gw_engine_create(const struct gw_engine_options *options, struct gw_error *err);
 /* All modules and stores must be gone. NULL is allowed, here and in every destroy. */
 void gw_engine_destroy(struct gw_engine *engine);
-/* The sizes of all linear memories of all its stores together, in bytes. Thread-safe. */
+/* The sizes of all linear memories and tables of all its stores together, in bytes, and what is counted with them: frames of
+ * checkpoints, and what stacks are larger than usual. Thread-safe. */
 uint64_t gw_engine_memory_bytes(const struct gw_engine *engine);
 /* Ends child processes that compile, and lets no more begin: who waits for them gets an error. Thread-safe. */
 void gw_engine_stop_compiling(struct gw_engine *engine);
@@ -112,7 +113,7 @@ struct gw_store_options {
   uint64_t gas_limit;         /* per invocation; 0: as good as unlimited */
   uint64_t slice;             /* gas between two yields of gw_store_resume, at least; 0: never yield */
   uint64_t max_memory_bytes;  /* per memory; 0: what the module allows, 64 GiB for 64-bit memories */
-  uint64_t max_table_entries; /* per table; 0: 10,000,000 */
+  uint64_t max_table_entries; /* of all tables of the store together; 0: 10,000,000 */
   uint32_t max_depth;         /* logical stack in bytes; 0: 1 MiB */
   enum gw_tier tier;
 };

@@ -181,14 +181,18 @@ static bool check_sections(const struct header *h, struct gw_error *err) {
       return damaged(err, "sections overlap");
     if (!checksum_is(&s->checksum, (const uint8_t *)h + s->offset, end - s->offset)) return damaged(err, words[i]);
   }
-  if (h->sections[0].offset != sizeof *h || h->sections[SECTION_IMAGE].offset % IMAGE_PAGE)
+  if (h->sections[0].offset != sizeof *h || h->sections[SECTION_OFFSETS].offset % sizeof(uint32_t) ||
+      h->sections[SECTION_IMAGE].offset % IMAGE_PAGE)
     return damaged(err, "sections are misplaced");
   return true;
 }
 
 /* What the checksums cover was made by a program of this build, or by somebody who knows how to make checksums: nothing that it
- * says is believed where that would be unsafe before the code runs. */
+ * says about the file is believed where that would be unsafe before the code runs. Facts are believed as the code is. */
 static bool check_contents(const struct artifact *a, const struct header *h, struct gw_error *err) {
+  if (h->stack_factor < ABI_STACK_FACTOR || h->stack_factor > ABI_MAX_STACK_FACTOR)
+    return damaged(err, "frames have an impossible size");
+  if (h->dialect >= N_DIALECTS) return damaged(err, "dialect is unknown");
   bool is_sane = h->sections[SECTION_FACTS].size == h->n_funcs * sizeof(struct body_facts) &&
                  h->sections[SECTION_OFFSETS].size == (uint64_t)a->n_offsets * sizeof(uint32_t) && a->code_size <= a->image_size;
   if (!is_sane) return damaged(err, "sections have wrong sizes");
@@ -231,6 +235,14 @@ bool artifact_check(const void *bytes, size_t size, struct artifact *a, struct g
   a->image_size = h->sections[SECTION_IMAGE].size;
   a->dialect = h->dialect;
   return check_contents(a, h, err) && check_signature(h, err);
+}
+
+struct image artifact_image(const struct artifact *a) {
+  return (struct image){.bytes = (uint8_t *)a->image,
+                        .code_size = a->code_size,
+                        .size = a->image_size,
+                        .offsets = (uint32_t *)a->offsets,
+                        .stack_factor = a->stack_factor};
 }
 
 bool artifact_verify(const struct artifact *a, const uint8_t (*keys)[32], size_t n) {

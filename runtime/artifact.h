@@ -72,6 +72,9 @@ struct artifact {
 /* Checks bytes that outlive *out. GW_ERROR_ARTIFACT says what is wrong: damage, another version, another build, another CPU. */
 bool artifact_check(const void *bytes, size_t size, struct artifact *out, struct gw_error *err);
 
+/* Its image, which points into the artifact and must not be changed. */
+struct image artifact_image(const struct artifact *a);
+
 /* Maps the file, checks it and makes its code executable; it may be unlinked meanwhile, but not written. `fd` stays the caller's.
  */
 struct artifact *artifact_map(int fd, struct gw_error *err);

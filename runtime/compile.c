@@ -81,8 +81,7 @@ static struct code *compile_here(struct gw_module *module, uint32_t dialect, con
 
 /* Code of an artifact that goes away. */
 static struct code *copy_code(const struct gw_module *module, const struct artifact *a, struct gw_error *err) {
-  struct image image = {
-      .bytes = (uint8_t *)a->image, .code_size = a->code_size, .size = a->image_size, .offsets = (uint32_t *)a->offsets};
+  struct image image = artifact_image(a);
   if (a->n_offsets == module->decoded.n_funcs + module->decoded.n_types) return code_create(&module->decoded, &image, err);
   error_set(err, GW_ERROR_COMPILE, "the compiler made code for another module");
   return NULL;

@@ -14,7 +14,7 @@ struct compile_child;
 struct gw_engine {
   struct gw_engine_options options; /* options.schedule points to the next line */
   struct schedule schedule;
-  _Atomic uint64_t memory_bytes; /* sizes of all memories of all stores */
+  _Atomic uint64_t memory_bytes; /* gw_engine_memory_bytes */
   pthread_mutex_t children_lock; /* a leaf; guards what follows: processes that compile */
   struct compile_child *children;
   bool is_stopping; /* no more of them */

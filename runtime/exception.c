@@ -125,12 +125,23 @@ static void sweep(struct exceptions *all) {
   }
 }
 
+/* What is kept between invocations counts as the guest's memory. */
+static void count_bytes(struct gw_store *store) {
+  struct exceptions *all = &store->exceptions;
+  uint64_t change = all->bytes - all->counted;
+  if (change) atomic_fetch_add_explicit(&store->engine->memory_bytes, change, memory_order_relaxed);
+  all->counted = all->bytes;
+}
+
 void exceptions_collect(struct gw_store *store, bool has_results) {
   struct exceptions *all = &store->exceptions;
   struct exception_box *todo = NULL;
   store->exec.exception = NULL;
   all->held = NULL;
-  if (!all->all) return;
+  if (!all->all) {
+    count_bytes(store);
+    return;
+  }
   mark_roots(store, &todo);
   if (has_results) {
     const struct module *m = &store->func->vmctx->instance->module->decoded;
@@ -144,8 +155,10 @@ void exceptions_collect(struct gw_store *store, bool has_results) {
     mark_values(&todo, type->params, type->n_params, box->ctx.values);
   }
   sweep(all);
+  count_bytes(store);
 }
 
-void exceptions_clear(struct exceptions *all) {
-  while (all->all) destroy(all, all->all);
+void exceptions_clear(struct gw_store *store) {
+  while (store->exceptions.all) destroy(&store->exceptions, store->exceptions.all);
+  count_bytes(store);
 }

@@ -33,7 +33,7 @@ struct saved_context {
 
 bool fiber_open(struct fiber *f, size_t stack_size, struct gw_error *err) {
   *f = (struct fiber){0};
-  stack_size = (stack_size + 65535) & ~(size_t)65535;
+  stack_size = (stack_size + FIBER_ROUNDING - 1) & ~(size_t)(FIBER_ROUNDING - 1);
   void *p = mmap(NULL, GUARD_SIZE + stack_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "cannot map a stack: %s", strerror(errno));
   f->guard = p;

@@ -20,6 +20,9 @@ struct fiber {
   struct sanitizer_side self, host;
 };
 
+/* Stacks are multiples of this. */
+enum { FIBER_ROUNDING = 64 << 10 };
+
 /* Maps a stack of at least `stack_size` bytes above a guard; pages are committed as they are touched. */
 bool fiber_open(struct fiber *f, size_t stack_size, struct gw_error *err);
 /* The fiber must not be started. All zero is allowed. */

@@ -178,7 +178,7 @@ static int64_t helper_table_grow(struct vmctx *vmctx, uint32_t table, uint64_t n
   struct pieces p = begin_pieces(vmctx->instance->store, n, false, CALLER);
   if (!table_reserve(t, n)) return -1;
   while (next_piece(&p)) fill_entries(t->ctx.entries + before + p.at, ref, p.size);
-  t->ctx.size = before + n;
+  table_set_size(t, before + n);
   return (int64_t)before;
 }
 

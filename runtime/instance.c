@@ -210,6 +210,7 @@ bool gw_instance_reset(struct gw_instance *instance, struct gw_error *err) {
   memcpy(instance->cells, instance->initial_cells, (m->n_globals - m->n_imported_globals) * sizeof *instance->cells);
   for (uint32_t i = 0; i < m->n_tables; i++)
     if (!table_restore(instance->tables[i])) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a table");
+  if (instance->store->exceptions.all) exceptions_collect(instance->store, false);
   restore_drops(instance);
   if (!reset_memories(instance, err)) return false;
   return instance->is_kept || run_start(instance, err);

@@ -72,6 +72,8 @@ void table_destroy(struct gw_table *table);
 bool table_can_grow(const struct gw_table *table, uint64_t n);
 /* Makes room for n more entries, which table_can_grow allowed; may move the table. False when there is no memory for it. */
 bool table_reserve(struct gw_table *table, uint64_t n);
+/* Counts what it takes in the store and the engine. There must be room for the entries. */
+void table_set_size(struct gw_table *table, uint64_t size);
 /* Remembers the contents, and goes back to them. */
 bool table_snapshot(struct gw_table *table);
 /* All of its contents now, at the size it began with. False: no memory, or another size. */

@@ -32,6 +32,7 @@ void record_begin(struct record *r, enum record_scope scope, size_t limit) {
 
 void record_replay(struct record *r, enum record_end end) {
   r->is_replaying = true;
+  r->is_inside = false; /* where the first run ended in a call */
   r->end = end;
   r->at = 0;
   r->n_calls = 0;
@@ -52,11 +53,22 @@ void gw_instance_unrepeatable(struct gw_instance *instance) {
 
 /* --- the call under way ------------------------------------------------------------------------------------------------- */
 
+static void fill(struct record *r) {
+  r->is_full = true;
+  buffer_clear(&r->log);
+  buffer_clear(&r->before);
+}
+
+/* Guests choose what calls ask for, again and again: nothing is copied that the limit has no room for. */
 void record_note(struct record *r, uint64_t offset, const void *bytes, uint64_t size) {
-  if (!r->is_inside || !size) return;
+  if (!r->is_inside || !size || r->is_full || r->is_replaying) return;
   struct record_range range = {.offset = offset, .size = size, .before = r->before.size};
   buffer_append(&r->ranges, &range, sizeof range);
-  if (r->scope == RECORD_ALL) buffer_append(&r->before, bytes, size);
+  if (r->scope != RECORD_ALL) return;
+  if (r->before.size > r->limit || size > r->limit - r->before.size)
+    fill(r);
+  else
+    buffer_append(&r->before, bytes, size);
 }
 
 static const struct func_type *type_of(const struct gw_instance *instance, uint32_t func) {
@@ -73,16 +85,21 @@ static struct change find_change(const uint8_t *before, const uint8_t *now, uint
   return (struct change){.offset = offset + first, .size = end - first};
 }
 
+static void append(struct record *r, const void *bytes, uint64_t size) {
+  if (!r->is_full && (r->log.size > r->limit || size > r->limit - r->log.size)) fill(r);
+  if (!r->is_full) buffer_append(&r->log, bytes, size);
+}
+
 static uint32_t keep_changes(struct record *r, struct gw_instance *caller) {
   const struct record_range *ranges = (const struct record_range *)(const void *)r->ranges.bytes;
   uint32_t n = 0;
-  for (size_t i = 0; i < r->ranges.size / sizeof *ranges; i++) {
+  for (size_t i = 0; i < r->ranges.size / sizeof *ranges && !r->is_full; i++) {
     const uint8_t *now = caller->memories[0]->ctx.base + ranges[i].offset;
     struct change change = {.offset = ranges[i].offset, .size = ranges[i].size};
     if (r->scope == RECORD_ALL) change = find_change(r->before.bytes + ranges[i].before, now, change.offset, change.size);
     if (!change.size) continue;
-    buffer_append(&r->log, &change, sizeof change);
-    buffer_append(&r->log, caller->memories[0]->ctx.base + change.offset, change.size);
+    append(r, &change, sizeof change);
+    append(r, caller->memories[0]->ctx.base + change.offset, change.size);
     n++;
   }
   return n;
@@ -95,15 +112,12 @@ static void keep(struct record *r, struct gw_instance *caller, struct entry entr
   const char *message = caller->store->trap.message;
   entry.n_results = type_of(caller, entry.func)->n_results;
   entry.message_size = entry.trap ? (uint32_t)strlen(message) : 0;
-  buffer_append(&r->log, &entry, sizeof entry);
-  buffer_append(&r->log, values, entry.n_results * sizeof *values);
-  buffer_append(&r->log, message, entry.message_size);
+  append(r, &entry, sizeof entry);
+  append(r, values, entry.n_results * sizeof *values);
+  append(r, message, entry.message_size);
   entry.n_changes = keep_changes(r, caller);
-  memcpy(r->log.bytes + start, &entry, sizeof entry);
+  if (!r->is_full) memcpy(r->log.bytes + start, &entry, sizeof entry);
   r->at = r->log.size;
-  if (r->log.size <= r->limit) return;
-  r->is_full = true;
-  buffer_clear(&r->log);
 }
 
 static enum gw_trap make(struct record *r, struct gw_instance *caller, uint32_t func, union gw_value *values) {

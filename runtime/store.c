@@ -56,7 +56,7 @@ void gw_store_destroy(struct gw_store *store) {
     memory_destroy(m);
   }
   for (struct gw_table *t = store->tables; t; t = t->next) table_destroy(t);
-  exceptions_clear(&store->exceptions);
+  exceptions_clear(store);
   checkpoint_clear(store);
   precise_stack_close(&store->precise);
   profile_clear(&store->profile);
@@ -174,13 +174,15 @@ static size_t stack_size(const struct gw_store *store) {
   return size < MIN_STACK ? MIN_STACK : size;
 }
 
-/* A stack that is larger than usual, because of what the guest's frames are, counts as the guest's memory, wholly: recursion may
- * touch all of it, and nobody sees when. */
+/* What a stack is larger than usual, because of what the guest's frames are, counts as the guest's memory: recursion may touch
+ * all of it, and nobody sees when. */
 static void count_stack(struct gw_store *store, bool is_open) {
   uint64_t usual = ((uint64_t)store->options.max_depth + FREE_LEAF) * (ABI_STACK_FACTOR + ABI_ARGUMENTS_FACTOR) + STACK_ROOM;
-  uint64_t size = (uint64_t)(store->fiber.high - store->fiber.low), most = 2 * (usual > MIN_STACK ? usual : MIN_STACK);
-  if (size <= most) return;
-  atomic_fetch_add_explicit(&store->engine->memory_bytes, is_open ? size : -size, memory_order_relaxed);
+  uint64_t size = (uint64_t)(store->fiber.high - store->fiber.low);
+  if (usual < MIN_STACK) usual = MIN_STACK;
+  if (size <= usual + FIBER_ROUNDING) return;
+  uint64_t more = size - usual;
+  atomic_fetch_add_explicit(&store->engine->memory_bytes, is_open ? more : -more, memory_order_relaxed);
 }
 
 static void close_stack(struct gw_store *store) {

@@ -33,6 +33,7 @@ struct gw_store {
   struct gw_instance *instances;
   struct gw_memory *memories;
   struct gw_table *tables;
+  uint64_t n_table_entries; /* of all of them */
 
   struct exceptions exceptions;
   uint32_t dialect; /* of the code of all its instances: what one of them needs, all have */

@@ -2,6 +2,7 @@
 #include "runtime/object.h"
 
 #include "base/error.h"
+#include "runtime/engine.h"
 #include "runtime/store.h"
 
 #include <stdlib.h>
@@ -9,14 +10,42 @@
 
 enum { DEFAULT_MAX_ENTRIES = 10000000, WIPE_LIMIT = 8192 };
 
+/* Of all tables of a store together. */
+static uint64_t most_entries(const struct gw_store *store) {
+  return store->options.max_table_entries ? store->options.max_table_entries : DEFAULT_MAX_ENTRIES;
+}
+
+static bool has_room(const struct gw_store *store, uint64_t n) {
+  uint64_t most = most_entries(store);
+  return store->n_table_entries <= most && n <= most - store->n_table_entries;
+}
+
+/* Changes the engine's total by so many entries: sums of what wraps are right. */
+static void count_entries(const struct gw_table *table, uint64_t change) {
+  uint64_t bytes = change * sizeof *table->ctx.entries;
+  if (change) atomic_fetch_add_explicit(&table->store->engine->memory_bytes, bytes, memory_order_relaxed);
+}
+
+void table_set_size(struct gw_table *table, uint64_t size) {
+  uint64_t change = size - table->ctx.size;
+  count_entries(table, change);
+  table->store->n_table_entries += change;
+  table->ctx.size = size;
+}
+
+static bool check_size(const struct gw_store *store, uint64_t min, uint64_t max, struct gw_error *err) {
+  if (min > max)
+    return error_set(err, GW_ERROR_LIMIT, "the table starts with %llu entries, the limit is %llu", (unsigned long long)min,
+                     (unsigned long long)max);
+  return has_room(store, min) ||
+         error_set(err, GW_ERROR_LIMIT, "tables start with more than %llu entries together, which is the limit",
+                   (unsigned long long)most_entries(store));
+}
+
 struct gw_table *table_create(struct gw_store *store, const struct table_type *type, struct gw_error *err) {
-  uint64_t max = store->options.max_table_entries ? store->options.max_table_entries : DEFAULT_MAX_ENTRIES;
+  uint64_t max = most_entries(store);
   if (type->limits.max < max) max = type->limits.max;
-  if (type->limits.min > max) {
-    error_set(err, GW_ERROR_LIMIT, "the table starts with %llu entries, the limit is %llu", (unsigned long long)type->limits.min,
-              (unsigned long long)max);
-    return NULL;
-  }
+  if (!check_size(store, type->limits.min, max, err)) return NULL;
   uint64_t capacity = type->limits.min ? type->limits.min : 1;
   void **entries = calloc(capacity, sizeof *entries);
   if (!entries) {
@@ -24,8 +53,9 @@ struct gw_table *table_create(struct gw_store *store, const struct table_type *t
     return NULL;
   }
   struct gw_table *table = arena_alloc(&store->arena, sizeof *table);
-  table->ctx = (struct table_ctx){.entries = entries, .size = type->limits.min};
+  table->ctx = (struct table_ctx){.entries = entries};
   table->store = store;
+  table_set_size(table, type->limits.min);
   table->type = *type;
   table->max = max;
   table->capacity = capacity;
@@ -35,11 +65,15 @@ struct gw_table *table_create(struct gw_store *store, const struct table_type *t
 }
 
 void table_destroy(struct gw_table *table) {
+  table_set_size(table, 0);
+  count_entries(table, -table->n_initial);
   free(table->ctx.entries);
   free(table->initial);
 }
 
-bool table_can_grow(const struct gw_table *table, uint64_t n) { return n <= table->max - table->ctx.size; }
+bool table_can_grow(const struct gw_table *table, uint64_t n) {
+  return n <= table->max - table->ctx.size && has_room(table->store, n);
+}
 
 /* A table that has become large gets all the room that it may ever need, which is only touched as it grows: moving many pages
  * takes milliseconds in which nobody looks at the gas. */
@@ -63,9 +97,10 @@ bool table_reserve(struct gw_table *table, uint64_t n) {
 bool table_snapshot(struct gw_table *table) {
   uint64_t n = table->written;
   table->initial = malloc(n ? n * sizeof *table->initial : 1);
+  count_entries(table, (table->initial ? n : 0) - table->n_initial);
+  table->n_initial = table->initial ? n : 0;
   if (!table->initial) return false;
   if (n) memcpy(table->initial, table->ctx.entries, n * sizeof *table->initial);
-  table->n_initial = n;
   return true;
 }
 
@@ -88,7 +123,7 @@ bool table_restore(struct gw_table *table) {
   } else if (size > n_initial) {
     memset(table->ctx.entries + n_initial, 0, (size - n_initial) * sizeof *table->ctx.entries);
   }
-  table->ctx.size = size;
+  table_set_size(table, size);
   if (n_initial) memcpy(table->ctx.entries, table->initial, n_initial * sizeof *table->initial);
   return true;
 }

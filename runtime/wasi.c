@@ -50,9 +50,17 @@ static void keep_options(struct wasi *wasi, const struct wasi_options *o) {
   keep_strings(wasi, wasi->env, o->env, n_env);
 }
 
+/* Room for usual outputs is kept from one invocation to the next, no more: there may be many idle instances. */
+static void empty(struct buffer *b) {
+  enum { KEEP_CAPACITY = 1 << 20 };
+  if (b->capacity > KEEP_CAPACITY) buffer_clear(b);
+  b->size = 0;
+}
+
 bool wasi_reset(struct wasi *wasi, const struct wasi_options *options, struct gw_error *err) {
   wasi_close_all(wasi);
-  wasi->out.size = wasi->error_out.size = 0;
+  empty(&wasi->out);
+  empty(&wasi->error_out);
   wasi->was_cut = false;
   keep_options(wasi, options);
   wasi->input = options->stdin_bytes;

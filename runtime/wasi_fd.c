@@ -189,10 +189,10 @@ enum wasi_errno wasi_do_fd_renumber(struct wasi_call *c) {
 enum wasi_errno wasi_do_fd_fdstat_get(struct wasi_call *c) {
   uint8_t *out = wasi_guest(c, c->v[1].i32, 24);
   if (!out) return WASI_EFAULT;
-  struct stat st;
-  if (!wasi_fd_stat(c->wasi, c->f, &st)) return wasi_host_errno(errno);
+  enum wasi_filetype type;
+  if (!wasi_fd_filetype(c->wasi, c->f, &type)) return wasi_host_errno(errno);
   memset(out, 0, 24);
-  out[0] = (uint8_t)wasi_filetype(st.st_mode);
+  out[0] = (uint8_t)type;
   put_u16(out + 2, c->f->flags);
   put_u64(out + 8, c->f->rights);
   put_u64(out + 16, c->f->inheriting);

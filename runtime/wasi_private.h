@@ -167,6 +167,8 @@ enum wasi_filetype wasi_filetype(mode_t mode);
 uint64_t wasi_inode(struct wasi *wasi, uint64_t device, uint64_t number);
 /* The file goes away: what gets its number next is another one. */
 void wasi_inode_forget(struct wasi *wasi, uint64_t device, uint64_t number);
+/* What kind of file the guest sees; unlike the others it does not count as meeting the file. False: errno. */
+bool wasi_fd_filetype(const struct wasi *wasi, const struct wasi_fd *f, enum wasi_filetype *out);
 /* What the guest sees of a descriptor; false: errno. */
 bool wasi_fd_stat(struct wasi *wasi, const struct wasi_fd *f, struct stat *st);
 /* `st` of a file beneath `f` as the guest sees it. */

@@ -72,14 +72,26 @@ void wasi_stat_show(struct wasi *wasi, const struct wasi_fd *f, struct stat *st)
   if (S_ISDIR(st->st_mode)) st->st_size = 0, st->st_nlink = 1;
 }
 
+static bool is_buffer(const struct wasi_fd *f) { return f->kind == FD_INPUT || f->kind == FD_OUTPUT; }
+
 /* Buffers look like regular files: to a C library a reason to write in large pieces. So do all streams to a deterministic guest.
  */
+static bool is_shown_as_file(const struct wasi *wasi, const struct wasi_fd *f) {
+  return is_buffer(f) || (f->kind == FD_STREAM && wasi->deterministic);
+}
+
+bool wasi_fd_filetype(const struct wasi *wasi, const struct wasi_fd *f, enum wasi_filetype *out) {
+  struct stat st = {.st_mode = S_IFREG};
+  if (!is_shown_as_file(wasi, f) && fstat(f->host, &st)) return false;
+  *out = wasi_filetype(st.st_mode);
+  return true;
+}
+
 bool wasi_fd_stat(struct wasi *wasi, const struct wasi_fd *f, struct stat *st) {
-  bool is_buffer = f->kind == FD_INPUT || f->kind == FD_OUTPUT;
-  if (is_buffer || (f->kind == FD_STREAM && wasi->deterministic)) {
+  if (is_shown_as_file(wasi, f)) {
     *st = (struct stat){.st_mode = S_IFREG, .st_nlink = 1};
     if (wasi->deterministic) st->st_atim = st->st_mtim = st->st_ctim = (struct timespec){.tv_sec = WASI_VIRTUAL_START_S};
-    if (is_buffer) st->st_size = (off_t)(f->kind == FD_INPUT ? wasi->input_size : f->output->size);
+    if (is_buffer(f)) st->st_size = (off_t)(f->kind == FD_INPUT ? wasi->input_size : f->output->size);
     return true;
   }
   if (fstat(f->host, st)) return false;

@@ -101,14 +101,19 @@ static struct slot *take_used(struct pool *pool) {
   return NULL;
 }
 
-/* The least that an instance's own memories take, in bytes. */
+/* Modules say any number: beyond what can be counted it is the greatest. */
+static void add_product(uint64_t *sum, uint64_t n, uint64_t size) {
+  uint64_t bytes;
+  if (__builtin_mul_overflow(n, size, &bytes) || __builtin_add_overflow(*sum, bytes, sum)) *sum = UINT64_MAX;
+}
+
+/* The least that an instance's own memories and tables take, in bytes. */
 static uint64_t initial_memory(const struct function *f) {
   const struct module *m = gw_module_decoded(f->module);
   uint64_t bytes = 0;
-  for (uint32_t i = m->n_imported_memories; i < m->n_memories; i++) {
-    const struct limits *l = &m->memories[i].type.limits;
-    bytes += l->min << l->page_size_log2;
-  }
+  for (uint32_t i = m->n_imported_memories; i < m->n_memories; i++)
+    add_product(&bytes, m->memories[i].type.limits.min, UINT64_C(1) << m->memories[i].type.limits.page_size_log2);
+  for (uint32_t i = m->n_imported_tables; i < m->n_tables; i++) add_product(&bytes, m->tables[i].type.limits.min, sizeof(void *));
   return bytes;
 }
 

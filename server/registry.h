@@ -19,7 +19,7 @@ enum interface { INTERFACE_HANDLE, INTERFACE_CGI };
 struct function_limits {
   uint64_t gas_limit, slice;    /* per invocation */
   uint64_t max_memory;          /* bytes per linear memory */
-  uint64_t memory_limit;        /* bytes of all linear memories of the server; 0: none */
+  uint64_t memory_limit;        /* bytes of all memories and tables of the server; 0: none */
   size_t max_reply;             /* bytes a CGI program may print */
   enum tier_choice tier;        /* of functions */
   const uint8_t (*trusted)[32]; /* public keys: whose artifacts may be deployed */

@@ -90,10 +90,6 @@ bool slot_reset(struct slot *slot, const struct function_limits *limits, struct 
   h->headers = NULL;
   h->body = NULL;
   h->n_headers = h->body_size = 0;
-  if (slot->wasi && wasi_stdout(slot->wasi)->capacity > KEEP_CAPACITY) {
-    slot->is_kept = false; /* the image is not what was too large */
-    return error_set(err, GW_ERROR_UNAVAILABLE, "oversized");
-  }
   if (slot->wasi && !slot_wasi(slot, limits, err)) return false;
   gw_store_set_gas_limit(slot->store, start_gas(limits));
   if (checkpoint_is_kept(slot->store)) slot->is_kept = true;

@@ -22,6 +22,9 @@
 
 #include <cmocka.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 static char directory[] = "/tmp/gasworks-test-artifact-XXXXXX";
 
 static const char square[] = "(module (import \"env\" \"no\" (func $no)) (memory 1) (global $g (mut i32) (i32.const 3))"
@@ -201,6 +204,103 @@ static void test_cut_short_and_too_long(void **state) {
   buffer_clear(&artifact);
 }
 
+/* Where things are in the header (runtime/artifact.c). */
+enum { AT_CODE_SIZE = 192, AT_FILE_SIZE = 200, AT_STACK_FACTOR = 208, AT_DIALECT = 212, AT_SECTIONS = 216, HEADER_SIZE = 360 };
+enum { N_SECTIONS = 4, SECTION_SIZE = 32, CHECKSUM_SIZE = 16, AT_CHECKSUM = HEADER_SIZE - CHECKSUM_SIZE };
+
+static uint64_t get(const uint8_t *at, size_t size) {
+  uint64_t v = 0;
+  memcpy(&v, at, size);
+  return v;
+}
+
+static void put_checksum(uint8_t *to, const uint8_t *bytes, size_t size) {
+  XXH128_hash_t hash = XXH3_128bits(bytes, size);
+  memcpy(to, (uint64_t[]){hash.low64, hash.high64}, CHECKSUM_SIZE);
+}
+
+/* What somebody does who knows the format: all checksums are right for what is there, where it is there. */
+static void make_checksums_right(uint8_t *bytes, size_t size) {
+  for (size_t i = 0; i < N_SECTIONS; i++) {
+    uint8_t *section = bytes + AT_SECTIONS + i * SECTION_SIZE;
+    uint64_t at = get(section, 8), end = i + 1 < N_SECTIONS ? get(section + SECTION_SIZE, 8) : get(bytes + AT_FILE_SIZE, 8);
+    if (at <= end && end <= size) put_checksum(section + 16, bytes + at, end - at);
+  }
+  put_checksum(bytes + AT_CHECKSUM, bytes, AT_CHECKSUM);
+}
+
+/* What is believed of an artifact that was accepted. */
+static void expect_sane(const struct artifact *a, const uint8_t *bytes, size_t size) {
+  assert_in_range(a->stack_factor, ABI_STACK_FACTOR, ABI_MAX_STACK_FACTOR);
+  assert_in_range(a->dialect, 0, N_DIALECTS - 1);
+  assert_int_equal((uintptr_t)a->offsets % sizeof *a->offsets, 0);
+  assert_true(a->module >= bytes && a->module + a->module_size <= bytes + size);
+  assert_true(a->image >= bytes && a->image + a->image_size <= bytes + size && a->code_size <= a->image_size);
+  assert_true((const uint8_t *)(a->facts + a->n_funcs) <= bytes + size);
+  assert_true((const uint8_t *)(a->offsets + a->n_offsets) <= bytes + size);
+  for (uint32_t i = 0; i < a->n_offsets; i++) assert_true(a->offsets[i] == IMAGE_NONE || a->offsets[i] < a->code_size);
+}
+
+/* Changes one field and makes the checksums right; then the artifact is refused, or may be opened. */
+static bool is_accepted(struct gw_engine *engine, const struct buffer *artifact, size_t at, uint64_t value, size_t field) {
+  struct artifact a;
+  struct gw_error err = {0};
+  struct buffer changed = {0};
+  buffer_append(&changed, artifact->bytes, artifact->size);
+  memcpy(changed.bytes + at, &value, field);
+  make_checksums_right(changed.bytes, changed.size);
+  bool ok = artifact_check(changed.bytes, changed.size, &a, &err);
+  if (ok) {
+    expect_sane(&a, changed.bytes, changed.size);
+    struct gw_module *module = open_bytes(engine, &changed, &err);
+    assert_true(module || err.code != GW_ERROR_NONE);
+    gw_module_release(module);
+  } else {
+    assert_int_equal(err.code, GW_ERROR_ARTIFACT);
+  }
+  buffer_clear(&changed);
+  return ok;
+}
+
+static void test_hostile_headers(void **state) {
+  (void)state;
+  struct buffer artifact = plain_artifact();
+  struct gw_engine *engine = plain_engine();
+  for (size_t at = 8; at < AT_CHECKSUM; at += 4)
+    for (size_t field = 1; field <= 8 && at + field <= AT_CHECKSUM; field *= 2) {
+      uint64_t old = get(artifact.bytes + at, field), size = artifact.size;
+      const uint64_t values[] = {0,
+                                 1,
+                                 3,
+                                 old + 1,
+                                 old - 1,
+                                 old + 2,
+                                 old + 4,
+                                 old + 8,
+                                 old - 8,
+                                 old ^ 64,
+                                 old * 2,
+                                 size,
+                                 size - 1,
+                                 size + 1,
+                                 ABI_STACK_FACTOR - 1,
+                                 ABI_MAX_STACK_FACTOR + 1,
+                                 1u << 31,
+                                 UINT32_MAX,
+                                 UINT64_C(1) << 32,
+                                 UINT64_MAX,
+                                 UINT64_MAX - 111,
+                                 UINT64_C(1) << 63};
+      for (size_t i = 0; i < sizeof values / sizeof *values; i++) is_accepted(engine, &artifact, at, values[i], field);
+    }
+  assert_true(is_accepted(engine, &artifact, AT_STACK_FACTOR, ABI_MAX_STACK_FACTOR, 4));
+  assert_false(is_accepted(engine, &artifact, AT_STACK_FACTOR, ABI_MAX_STACK_FACTOR + 1, 4));
+  assert_false(is_accepted(engine, &artifact, AT_STACK_FACTOR, 0, 4));
+  assert_false(is_accepted(engine, &artifact, AT_DIALECT, N_DIALECTS, 1));
+  gw_engine_destroy(engine);
+  buffer_clear(&artifact);
+}
+
 /* The artifact, made for another key. */
 static struct buffer for_another(const struct buffer *artifact, void (*change)(struct artifact_key *key)) {
   struct artifact a;
@@ -209,8 +309,7 @@ static struct buffer for_another(const struct buffer *artifact, void (*change)(s
   struct buffer other = {0};
   assert_true(artifact_check(artifact->bytes, artifact->size, &a, &err));
   struct gw_module *module = gw_module_create(engine, a.module, a.module_size, &err);
-  struct image image = {
-      .bytes = (uint8_t *)a.image, .code_size = a.code_size, .size = a.image_size, .offsets = (uint32_t *)a.offsets};
+  struct image image = artifact_image(&a);
   struct artifact_key key = *a.key;
   change(&key);
   artifact_build(gw_module_decoded(module), &key, &image, &other);
@@ -342,8 +441,7 @@ static struct buffer entry_number(const struct artifact *a, uint32_t number) {
   struct gw_error err = {0};
   struct gw_engine *engine = plain_engine();
   struct gw_module *module = gw_module_create(engine, a->module, a->module_size, &err);
-  struct image image = {
-      .bytes = (uint8_t *)a->image, .code_size = a->code_size, .size = a->image_size, .offsets = (uint32_t *)a->offsets};
+  struct image image = artifact_image(a);
   struct artifact_key key = key_number(a, number);
   artifact_build(gw_module_decoded(module), &key, &image, &out);
   gw_module_release(module);
@@ -500,6 +598,73 @@ static void test_child_compiles_the_same(void **state) {
   for (int i = 0; i < 2; i++) gw_cache_close(caches[i]);
 }
 
+/* A recursive function whose frames are much larger than 16 times what they cost; gives the number of its calls. */
+static struct buffer make_large_frames(void) {
+  enum { CALLS = 600 };
+  struct buffer text = {0};
+  buffer_append_string(&text, "(module (import \"env\" \"no\" (func $no)) (global $n (mut i32) (i32.const 0))"
+                              " (table funcref (elem $same)) (type $t (func (param i32) (result i32)))"
+                              " (func $same (type $t) (local.get 0))"
+                              " (func $f (export \"f\") (type $t) (global.set $n (i32.add (global.get $n) (i32.const 1)))"
+                              "  (if (i32.eqz (local.get 0)) (then (return (i32.const 0))))"
+                              "  (local.set 0 (call $f (i32.sub (local.get 0) (i32.const 1))))");
+  for (int i = 0; i < CALLS; i++)
+    buffer_format(&text, "(local.set 0 (i32.xor (call $same (i32.add (local.get 0) (i32.const %d))) (call $same (local.get 0))))",
+                  i);
+  buffer_append_string(&text, " (global.get $n)))");
+  buffer_append(&text, "", 1);
+  return text;
+}
+
+static uint32_t factor_of(struct gw_module *module) {
+  struct gw_error err = {0};
+  const struct code *code = module_compile(module, gw_module_decoded(module)->dialect, &err);
+  if (!code) fail_msg("%s", err.message);
+  return code->stack_factor;
+}
+
+/* What the stack is larger than usual counts as the guest's memory. */
+static void expect_counted_stack(struct gw_engine *engine, struct gw_module *module, uint32_t factor) {
+  struct gw_error err = {0};
+  uint64_t before = gw_engine_memory_bytes(engine), entries = sizeof(void *) * 2; /* of the table, and kept for resets */
+  struct gw_store *store = gw_store_create(engine, NULL, &err);
+  struct gw_instance *instance = gw_instance_create(store, module, resolve, NULL, &err);
+  union gw_value value = {.i32 = 5000};
+  if (!instance || !gw_call_export(instance, "f", &value, 1, &err)) fail_msg("%s", err.message);
+  assert_int_equal(value.i32, 5001);
+  uint64_t more = (uint64_t)(factor - ABI_STACK_FACTOR) << 20;
+  assert_in_range(gw_engine_memory_bytes(engine) - before - entries, more, more + (1 << 20));
+  gw_store_destroy(store);
+  assert_int_equal(gw_engine_memory_bytes(engine), before);
+}
+
+/* Whoever has compiled it, and wherever it was kept, code says how large its frames are. */
+static void test_frames_are_known(void **state) {
+  (void)state;
+  struct buffer text = make_large_frames();
+  struct gw_cache *cache = open_cache("frames", 0);
+  struct gw_engine_options options = {.gas = true};
+  struct gw_engine *here = engine_with(&options);
+  options.compiler_program = BUILD_DIR "/gasworks";
+  struct gw_engine *apart = engine_with(&options);
+  options.cache = cache;
+  struct gw_engine *keeping = engine_with(&options);
+  struct gw_module *modules[5] = {wat_module(here, (const char *)text.bytes), wat_module(apart, (const char *)text.bytes)};
+  for (int i = 2; i < 4; i++) modules[i] = wat_module(keeping, (const char *)text.bytes); /* both see an empty cache */
+  uint32_t factor = factor_of(modules[0]);
+  assert_in_range(factor, ABI_STACK_FACTOR + 1, ABI_MAX_STACK_FACTOR);
+  expect_counted_stack(here, modules[0], factor);
+  for (int i = 1; i < 4; i++) assert_int_equal(factor_of(modules[i]), factor);
+  modules[4] = wat_module(keeping, (const char *)text.bytes);
+  assert_int_equal(factor_of(modules[4]), factor);
+  for (int i = 0; i < 5; i++) gw_module_release(modules[i]);
+  gw_engine_destroy(here);
+  gw_engine_destroy(apart);
+  gw_engine_destroy(keeping);
+  gw_cache_close(cache);
+  buffer_clear(&text);
+}
+
 /* What happens when `program` is the compiler. */
 static void expect_failure(const char *program, uint32_t seconds, const char *text, const char *message) {
   struct gw_error err = {0};
@@ -584,6 +749,7 @@ int main(void) {
       cmocka_unit_test(test_same_for_any_number_of_threads),
       cmocka_unit_test(test_flipped_bits),
       cmocka_unit_test(test_cut_short_and_too_long),
+      cmocka_unit_test(test_hostile_headers),
       cmocka_unit_test(test_made_for_something_else),
       cmocka_unit_test(test_signatures),
       cmocka_unit_test(test_compiled_once),
@@ -592,6 +758,7 @@ int main(void) {
       cmocka_unit_test(test_full_disk),
       cmocka_unit_test(test_cache_of_others),
       cmocka_unit_test(test_child_compiles_the_same),
+      cmocka_unit_test(test_frames_are_known),
       cmocka_unit_test(test_child_fails),
       cmocka_unit_test(test_stopping),
   };

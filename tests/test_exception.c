@@ -356,8 +356,10 @@ static void test_exnref_lives_as_long_as_something_leads_to_it(void **state) {
   struct gw_error err = {0};
   struct gw_instance *instance = instantiate(store, exnref_module(), NULL, &err);
   assert_non_null(instance);
+  uint64_t before = gw_engine_memory_bytes(engine);
   call(instance, "keep", 1, 31);
   uint64_t one = store->exceptions.bytes;
+  assert_int_equal(gw_engine_memory_bytes(engine), before + one); /* it outlives the invocation */
   assert_true(one > 0);
   assert_int_equal(call(instance, "again", 1, 0), 31);
   assert_int_equal(call(instance, "again", 1, 0), 31);
@@ -377,8 +379,9 @@ static void test_exnref_lives_as_long_as_something_leads_to_it(void **state) {
   assert_int_equal(store->exceptions.bytes, 3 * one);
   expect_trap(instance, "null", 0, 0, GW_TRAP_NULL_EXCEPTION);
   assert_true(gw_instance_reset(instance, &err));
-  expect_trap(instance, "again", 1, 0, GW_TRAP_NULL_EXCEPTION);
   assert_int_equal(store->exceptions.bytes, 0);
+  assert_int_equal(gw_engine_memory_bytes(engine), before);
+  expect_trap(instance, "again", 1, 0, GW_TRAP_NULL_EXCEPTION);
   expect_trap(instance, "many", 1, 100 * MANY, GW_TRAP_EXCEPTION_MEMORY);
   assert_int_equal(store->exceptions.bytes, one);
   gw_store_destroy(store);

@@ -3,6 +3,7 @@
 #include "frontend/limit.h"
 #include "frontend/module.h"
 #include "gasworks.h"
+#include "runtime/object.h"
 #include "tests/wasm_bytes.h"
 
 #include <setjmp.h>
@@ -384,6 +385,66 @@ static void test_table_limit(void **state) {
   gw_store_destroy(store);
 }
 
+/* A module may have many tables, which are filled before any gas is asked for: the limit is one for all of them. */
+static void test_tables_together(void **state) {
+  (void)state;
+  struct gw_error err = {0};
+  struct gw_store *store = open_store(&(struct gw_store_options){.max_table_entries = 1000});
+  assert_non_null(gw_table_create(store, "funcref", 600, UINT64_MAX, &err));
+  expect_limit(gw_table_create(store, "funcref", 401, UINT64_MAX, &err), &err,
+               "tables start with more than 1000 entries together, which is the limit");
+  err = (struct gw_error){0};
+  struct gw_table *table = gw_table_create(store, "funcref", 399, UINT64_MAX, &err);
+  assert_non_null(table);
+  assert_true(table_can_grow(table, 1));
+  assert_false(table_can_grow(table, 2));
+  assert_false(table_can_grow(table, UINT64_MAX));
+  gw_store_destroy(store);
+  /* 50 tables of 10,000,000 entries, each of them function 0 */
+  struct buffer b = {0}, tables = {0};
+  PUT(&b, HEADER "\1\4\1\x60\0\0\3\2\1\0");
+  PUT(&tables, "\x32");
+  TIMES(&tables, 50, "\x40\0\x70\0\x80\xad\xe2\4\xd2\0\x0b");
+  wasm_section(&b, 4, &tables);
+  PUT(&b, "\x0a\4\1\2\0\x0b");
+  struct gw_module *module = gw_module_create(engine, b.bytes, b.size, &err);
+  if (!module) fail_msg("%s", err.message);
+  store = open_store(NULL);
+  expect_limit(gw_instance_create(store, module, NULL, NULL, &err), &err, "tables start with more than 10000000 entries");
+  gw_store_destroy(store);
+  gw_module_release(module);
+  buffer_clear(&tables);
+  buffer_clear(&b);
+}
+
+/* What tables take is counted, whatever becomes of them. */
+static void test_tables_are_counted(void **state) {
+  (void)state;
+  /* (table 100 externref) (func (export "g") (param i32) (result i32) (table.grow 0 (ref.null extern) (local.get 0))) */
+  static const char bytes[] = HEADER "\1\6\1\x60\1\x7f\1\x7f\3\2\1\0\4\5\1\x6f\0\xe4\0\7\5\1\1g\0\0"
+                                     "\x0a\x0b\1\x09\0\xd0\x6f\x20\0\xfc\x0f\0\x0b";
+  struct gw_error err = {0};
+  uint64_t before = gw_engine_memory_bytes(engine);
+  struct gw_module *module = gw_module_create(engine, bytes, sizeof bytes - 1, &err);
+  if (!module) fail_msg("%s", err.message);
+  struct gw_store *store = open_store(NULL);
+  struct gw_instance *instance = gw_instance_create(store, module, NULL, NULL, &err);
+  if (!instance) fail_msg("%s", err.message);
+  for (int round = 0; round < 3; round++) {
+    assert_int_equal(gw_engine_memory_bytes(engine) - before, 100 * sizeof(void *));
+    union gw_value value = {.i32 = 9900};
+    assert_true(gw_call_export(instance, "g", &value, 1, &err));
+    assert_int_equal(value.i32, 100);
+    assert_int_equal(gw_engine_memory_bytes(engine) - before, 10000 * sizeof(void *));
+    assert_true(gw_instance_reset(instance, &err));
+    if (round) assert_true(gw_instance_keep(instance, &err));
+    if (round == 1) before += 100 * sizeof(void *); /* what is kept is there twice */
+  }
+  gw_store_destroy(store);
+  assert_int_equal(gw_engine_memory_bytes(engine), before - 100 * sizeof(void *));
+  gw_module_release(module);
+}
+
 /* The logical stack: n + 1 frames of a function that calls itself n times. */
 static void test_depth_limit(void **state) {
   (void)state;
@@ -463,8 +524,10 @@ static int teardown(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_modules),     cmocka_unit_test(test_page),        cmocka_unit_test(test_memory_limit),
-      cmocka_unit_test(test_table_limit), cmocka_unit_test(test_depth_limit), cmocka_unit_test(test_straight_code),
+      cmocka_unit_test(test_modules),         cmocka_unit_test(test_page),
+      cmocka_unit_test(test_memory_limit),    cmocka_unit_test(test_table_limit),
+      cmocka_unit_test(test_tables_together), cmocka_unit_test(test_tables_are_counted),
+      cmocka_unit_test(test_depth_limit),     cmocka_unit_test(test_straight_code),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -55,11 +56,20 @@ static enum gw_trap refuse(struct gw_instance *caller, void *env, union gw_value
   return GW_TRAP_HOST;
 }
 
+/* Asks for all of the caller's memory, as often as the guest says. */
+static enum gw_trap hoard(struct gw_instance *caller, void *env, union gw_value *values) {
+  (void)env;
+  gw_instance_unrepeatable(caller);
+  for (uint32_t i = 0; i < values[0].u32; i++)
+    if (!gw_instance_memory(caller, 0, gw_instance_memory_size(caller))) return GW_TRAP_HOST;
+  return GW_TRAP_NONE;
+}
+
 static bool resolve(void *env, const struct gw_import *import, struct gw_extern *out) {
   static const struct gw_host_func funcs[] = {
-      {"host", "ask", "i_i", ask}, {"host", "peek", "i_i", peek}, {"host", "fail", "_", refuse}};
+      {"host", "ask", "i_i", ask}, {"host", "peek", "i_i", peek}, {"host", "fail", "_", refuse}, {"host", "hoard", "i_i", hoard}};
   (void)env;
-  for (size_t i = 0; i < 3; i++) {
+  for (size_t i = 0; i < sizeof funcs / sizeof *funcs; i++) {
     if (strlen(funcs[i].name) != import->field_size || memcmp(import->field, funcs[i].name, import->field_size)) continue;
     *out = (struct gw_extern){.kind = GW_EXTERN_HOST_FUNC, .of.host = {.func = &funcs[i]}};
     return true;
@@ -189,6 +199,37 @@ static void test_full(void **state) {
   record_clear(&record);
 }
 
+static uint64_t peak_bytes(void) {
+  struct rusage used;
+  getrusage(RUSAGE_SELF, &used);
+  return (uint64_t)used.ru_maxrss << 10;
+}
+
+/* What a guest can make calls ask for is many times its memory, and is not copied beyond the limit. */
+static void test_hoarder(void **state) {
+  (void)state;
+  static const char hoarder[] = "(module (import \"host\" \"hoard\" (func $h (param i32) (result i32))) (memory 2048)"
+                                " (func (export \"run\") (param i32) (result i32) (call $h (local.get 0))))";
+  struct gw_error err = {0};
+  struct record record = {0};
+  struct gw_module *m = wat_module(engine, hoarder);
+  uint64_t before = peak_bytes();
+  for (int scope = RECORD_UNREPEATABLE; scope <= RECORD_ALL; scope++)
+    for (uint32_t times = 1; times <= 3; times += 2) {
+      record_begin(&record, (enum record_scope)scope, 1 << 20);
+      struct gw_store *store = gw_store_create(engine, NULL, &err);
+      gw_store_set_record(store, &record);
+      struct gw_instance *instance = gw_instance_create(store, m, resolve, NULL, &err);
+      union gw_value value = {.u32 = times};
+      if (!instance || !gw_call_export(instance, "run", &value, 1, &err)) fail_msg("%s", err.message);
+      assert_true(record.is_full);
+      gw_store_destroy(store);
+    }
+  assert_in_range(peak_bytes() - before, 0, 64 << 20);
+  record_clear(&record);
+  gw_module_release(m);
+}
+
 static int setup(void **state) {
   (void)state;
   struct gw_error err = {0};
@@ -207,10 +248,8 @@ static int teardown(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_second_run),
-      cmocka_unit_test(test_trap),
-      cmocka_unit_test(test_end),
-      cmocka_unit_test(test_full),
+      cmocka_unit_test(test_second_run), cmocka_unit_test(test_trap),    cmocka_unit_test(test_end),
+      cmocka_unit_test(test_full),       cmocka_unit_test(test_hoarder),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -301,6 +301,22 @@ static void make_link(const char *name, const char *target) {
   assert_int_equal(symlink(target, path), 0);
 }
 
+/* What one invocation wrote is not kept by an instance that is idle: neither stream's buffer. */
+static void test_large_outputs_are_given_back(void **state) {
+  (void)state;
+  struct gw_error err = {0};
+  struct wasi_options options = {.stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
+  assert_true(wasi_reset(wasi, &options, &err));
+  guest_put_u32(0, 0);
+  guest_put_u32(4, GUEST_BYTES);
+  for (uint32_t fd = 1; fd <= 2; fd++)
+    for (int i = 0; i < 100; i++) assert_int_equal(CALL("fd_write", fd, 0, 1, 8), SUCCESS);
+  guest.gas = guest.limit;
+  assert_int_equal(wasi_stderr(wasi)->size, 100 * GUEST_BYTES);
+  assert_true(wasi_reset(wasi, &options, &err));
+  assert_in_range(wasi_stdout(wasi)->capacity + wasi_stderr(wasi)->capacity, 0, 2 << 20);
+}
+
 static int setup_files(void **state) {
   (void)state;
   char path[128];
@@ -625,6 +641,7 @@ int main(void) {
       TEST(fdstat),
       TEST(close_and_renumber),
       TEST(reset),
+      TEST(large_outputs_are_given_back),
       TEST_FILES(preopens),
       TEST_FILES(open_and_read),
       TEST_FILES(no_way_out),
