@@ -68,7 +68,7 @@ struct gw_engine *gw_engine_create(const struct gw_engine_options *options, stru
 /* All modules and stores must be gone. NULL is allowed, here and in every destroy. */
 void gw_engine_destroy(struct gw_engine *engine);
 /* The sizes of all linear memories and tables of all its stores together, in bytes, and what is counted with them: frames of
- * checkpoints, and what stacks are larger than usual. Thread-safe. */
+ * checkpoints, exceptions that outlive an invocation, and what instances and stacks are larger than usual. Thread-safe. */
 uint64_t gw_engine_memory_bytes(const struct gw_engine *engine);
 /* Ends child processes that compile, and lets no more begin: who waits for them gets an error. Thread-safe. */
 void gw_engine_stop_compiling(struct gw_engine *engine);

@@ -151,8 +151,8 @@ static bool prepare_code(struct gw_store *store, struct gw_module *module, const
   return *code;
 }
 
-struct gw_instance *gw_instance_create(struct gw_store *store, struct gw_module *module, gw_resolve_fn resolve, void *env,
-                                       struct gw_error *err) {
+static struct gw_instance *create(struct gw_store *store, struct gw_module *module, gw_resolve_fn resolve, void *env,
+                                  struct gw_error *err) {
   const struct code *code = NULL;
   if (!prepare_code(store, module, &code, err)) return NULL;
   struct gw_instance *instance = instance_alloc(store, module);
@@ -164,6 +164,17 @@ struct gw_instance *gw_instance_create(struct gw_store *store, struct gw_module 
   make_globals(instance);
   if (!segments_apply_elems(instance, err) || !segments_apply_datas(instance, err)) return NULL;
   if (!snapshot(instance, err) || !run_start(instance, err)) return NULL;
+  return instance;
+}
+
+struct gw_instance *gw_instance_create(struct gw_store *store, struct gw_module *module, gw_resolve_fn resolve, void *env,
+                                       struct gw_error *err) {
+  if (checkpoint_is_kept(store)) { /* its frames would be put back on another stack, or call code that is no longer run */
+    error_set(err, GW_ERROR_USAGE, "a module cannot join a store that has a checkpoint");
+    return NULL;
+  }
+  struct gw_instance *instance = create(store, module, resolve, env, err);
+  store_count_instances(store);
   return instance;
 }
 

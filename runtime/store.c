@@ -49,6 +49,14 @@ struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store
 
 static void close_stack(struct gw_store *store);
 
+/* Functions, globals and segments are a few bytes of a module and 30 to 100 of an instance. */
+void store_count_instances(struct gw_store *store) {
+  enum { USUAL = 64 << 10 };
+  uint64_t more = store->arena.used > USUAL ? store->arena.used - USUAL : 0;
+  atomic_fetch_add_explicit(&store->engine->memory_bytes, more - store->counted, memory_order_relaxed);
+  store->counted = more;
+}
+
 void gw_store_destroy(struct gw_store *store) {
   if (!store) return;
   for (struct gw_memory *m = store->memories, *next; m; m = next) {
@@ -63,6 +71,7 @@ void gw_store_destroy(struct gw_store *store) {
   for (struct gw_instance *i = store->instances; i; i = i->next) gw_module_release(i->module);
   close_stack(store);
   arena_clear(&store->arena);
+  store_count_instances(store);
   free(store);
 }
 

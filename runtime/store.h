@@ -30,6 +30,7 @@ struct gw_store {
   struct gw_store_options options;
   void *user;
   struct arena arena; /* instances and what they are made of */
+  uint64_t counted;   /* how many of its bytes are in the engine's memory_bytes */
   struct gw_instance *instances;
   struct gw_memory *memories;
   struct gw_table *tables;
@@ -53,6 +54,9 @@ struct gw_store {
   struct trap trap;
   struct record *record; /* the embedder's, or NULL: see runtime/record.h */
 };
+
+/* When instances were made: what they are made of, beyond what is usual, counts as the guest's memory. */
+void store_count_instances(struct gw_store *store);
 
 /* Gas in hand: takes `amount` and what exec.gas is short of already. */
 enum gas_take {

@@ -287,6 +287,11 @@ static void test_bytes(void **state) {
   if (checkpoint_is_kept(g.store)) assert_in_range(bytes, 2 * 65536 + 1000, 2 * 65536 + 65536);
   run(&g, 0, 1);
   assert_int_equal(gw_engine_memory_bytes(engine), bytes);
+  if (checkpoint_is_kept(g.store)) { /* nothing may move what its frames point to */
+    struct gw_error err = {0};
+    assert_null(gw_instance_create(g.store, module, resolve, &g, &err));
+    assert_int_equal(err.code, GW_ERROR_USAGE);
+  }
   close_guest(&g);
   assert_int_equal(gw_engine_memory_bytes(engine), 0);
   gw_module_release(module);

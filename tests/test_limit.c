@@ -445,6 +445,29 @@ static void test_tables_are_counted(void **state) {
   gw_module_release(module);
 }
 
+/* A global is 5 bytes of a module, and many times that in every instance. */
+static void test_instances_are_counted(void **state) {
+  (void)state;
+  enum { GLOBALS = 1000000 };
+  struct gw_error err = {0};
+  struct buffer b = {0}, globals = {0};
+  PUT(&b, HEADER);
+  wasm_leb(&globals, GLOBALS);
+  TIMES(&globals, GLOBALS, "\x7f\0\x41\0\x0b");
+  wasm_section(&b, 6, &globals);
+  struct gw_module *module = gw_module_create(engine, b.bytes, b.size, &err);
+  if (!module) fail_msg("%s", err.message);
+  uint64_t before = gw_engine_memory_bytes(engine);
+  struct gw_store *store = open_store(&(struct gw_store_options){.tier = GW_TIER_PRECISE});
+  assert_non_null(gw_instance_create(store, module, NULL, NULL, &err));
+  assert_in_range(gw_engine_memory_bytes(engine) - before, GLOBALS * 64, GLOBALS * 200);
+  gw_store_destroy(store);
+  assert_int_equal(gw_engine_memory_bytes(engine), before);
+  gw_module_release(module);
+  buffer_clear(&globals);
+  buffer_clear(&b);
+}
+
 /* The logical stack: n + 1 frames of a function that calls itself n times. */
 static void test_depth_limit(void **state) {
   (void)state;
@@ -524,10 +547,15 @@ static int teardown(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_modules),         cmocka_unit_test(test_page),
-      cmocka_unit_test(test_memory_limit),    cmocka_unit_test(test_table_limit),
-      cmocka_unit_test(test_tables_together), cmocka_unit_test(test_tables_are_counted),
-      cmocka_unit_test(test_depth_limit),     cmocka_unit_test(test_straight_code),
+      cmocka_unit_test(test_modules),
+      cmocka_unit_test(test_page),
+      cmocka_unit_test(test_memory_limit),
+      cmocka_unit_test(test_table_limit),
+      cmocka_unit_test(test_tables_together),
+      cmocka_unit_test(test_tables_are_counted),
+      cmocka_unit_test(test_instances_are_counted),
+      cmocka_unit_test(test_depth_limit),
+      cmocka_unit_test(test_straight_code),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
