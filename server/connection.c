@@ -88,6 +88,15 @@ void connection_accept(struct loop *loop) {
   uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
 }
 
+const char *connection_address(struct connection *c) {
+  struct sockaddr_storage peer;
+  int size = sizeof peer;
+  if (*c->address) return c->address;
+  if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&peer, &size) == 0)
+    uv_ip_name((struct sockaddr *)&peer, c->address, sizeof c->address);
+  return c->address;
+}
+
 /* --- writing ----------------------------------------------------------------------------------------------------- */
 
 static void go_on(struct connection *c);
