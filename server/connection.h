@@ -50,6 +50,8 @@ enum connection_phase {
 struct connection {
   uv_tcp_t tcp;
   struct connection *previous, *next; /* in the loop's list */
+  struct connection *next_ready;      /* in the loop's list of those that have more to parse */
+  bool is_ready;                      /* is in it */
   struct loop *loop;
   llhttp_t parser;
   enum connection_phase phase;
@@ -63,10 +65,14 @@ struct connection {
   struct refusal refusal; /* by a parser callback */
   uint64_t deadline;      /* loop time in ms, 0: none */
   size_t drained;
-  size_t queued;     /* bytes of `writing` not taken at the last look */
-  struct buffer in;  /* received while a request is under way */
-  size_t in_at;      /* how much of it was parsed */
-  struct buffer out; /* replies not handed to the socket yet */
+  size_t queued;      /* bytes that the client had not taken at the last look */
+  size_t came;        /* bytes of a body that have come since the last look */
+  uint32_t n_replied; /* requests answered in this turn */
+  uint64_t turn_ends; /* in ns of uv_hrtime */
+  struct buffer in;   /* received while a request is under way */
+  size_t in_at;       /* how much of it was parsed */
+  size_t in_more;     /* how much `in` may exceed its limit */
+  struct buffer out;  /* replies not handed to the socket yet */
   struct buffer writing;
   uv_write_t write;
   uv_shutdown_t shutdown;
@@ -79,6 +85,8 @@ struct connection {
 void connection_accept(struct loop *loop);
 /* The reply to the current request is in `out`: go on with the next one. */
 void connection_replied(struct connection *c);
+/* Parses what the first one has that waits for its turn. */
+void connections_go_on(struct loop *loop);
 /* Closes a connection that waits for a request; others when their reply is out. */
 void connection_stop(struct connection *c);
 /* Checks the deadline. */

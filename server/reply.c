@@ -63,7 +63,7 @@ static struct buffer *begin_reply(struct connection *c, uint32_t status) {
   }
   append_date(c->loop, out);
   APPEND_LITERAL(out, "\r\n");
-  if (c->loop->is_stopping) c->request.is_keep_alive = false;
+  if (c->loop->is_stopping || server_is_draining(c->loop->server)) c->request.is_keep_alive = false;
   if (!c->request.is_keep_alive)
     APPEND_LITERAL(out, "Connection: close\r\n");
   else if (c->request.is_http10)

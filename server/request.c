@@ -239,6 +239,7 @@ static int on_headers_complete(llhttp_t *parser) {
   bool has_body = (parser->flags & F_CHUNKED) || parser->content_length > 0;
   if (r->expects_continue && has_body) reply_continue(c);
   c->phase = PHASE_BODY;
+  c->came = 0;
   c->deadline = loop_now(c->loop) + c->loop->options->body_timeout_ms;
   return 0;
 }

@@ -127,7 +127,7 @@ void route_request(struct connection *c) {
   } else if (strcmp(path, "/healthz") == 0) {
     route_health(c, true);
   } else if (strcmp(path, "/readyz") == 0) {
-    route_health(c, !c->loop->is_stopping);
+    route_health(c, !c->loop->is_stopping && !server_is_draining(c->loop->server));
   } else {
     reply_problem(c, PROBLEM(.status = 404, .detail = "nothing is at this path; functions are at /f/NAME, their management at "
                                                       "/v1/functions"));
