@@ -80,7 +80,8 @@ ROWS = [
     Row("9110 9.1", "methods are case-sensitive", get(method=b"get"), 501),
     Row("9110 9.1", "a method of another protocol", get(method=b"DESCRIBE"), 501),
     Row("9110 9.1", "a method is a token", get(method=b"G(T"), 400),
-    Row("9110 15.5.6", "a known method that is not allowed, with Allow", get(b"/healthz", method=b"PATCH"), 405, goes_on=True),
+    Row("9110 15.5.6", "a known method that is not allowed, with Allow", get(b"/healthz", method=b"PATCH"), 405, goes_on=True,
+        has=(b"allow: GET, HEAD\n",)),
     # --- version
     Row("9110 2.5", "HTTP/1.2 is read as 1.1", get(version=b"HTTP/1.2"), 200, body=b"hello\n"),
     Row("9110 2.5", "and gets what 1.1 gets", get(ENV, version=b"HTTP/1.9"), 200, has=(b"SERVER_PROTOCOL=HTTP/1.1\0",)),
@@ -187,6 +188,8 @@ ROWS = [
     Row("9110 15.3.5", "204 has no content, length or type", get(b"/f/status?204"), 204, has=(b"x-own: body\n",)),
     Row("9110 15.3.6", "205 has no content", get(b"/f/status?205"), 205, body=b"", has=(b"content-length: 0\n",)),
     Row("9110 15.4.5", "304 has no content, length or type", get(b"/f/status?304"), 304, has=(b"x-own: body\n",)),
+    Row("9110 15", "a status that is not registered", get(b"/f/status?299"), 299, body=b"body"),
+    Row("9110 15", "the last one", get(b"/f/status?599"), 599, goes_on=True, body=b"body"),
     Row("9110 6.6.1", "headers that are the server's", get(b"/f/status?200"), 200, body=b"body",
         lacks=(b"yesterday", b"gzip", b": 99", b"connection", b"gasworks-gas: gzip")),
     # --- what functions are told
@@ -330,6 +333,10 @@ def main():
             for wrong in problems(row, server.port):
                 failed += 1
                 print(f"FAIL RFC {row.section}: {row.says}: {wrong}")
+        for status in range(200, 600):
+            for wrong in problems(Row("9110 15", f"status {status}", get(b"/f/status?%d" % status), status, goes_on=True), server.port):
+                failed += 1
+                print(f"FAIL status {status}: {wrong}")
         print(f"{len(ROWS)} rows, {failed} failures")
     ok = server.stop()
     sys.exit(0 if ok and not failed else 1)

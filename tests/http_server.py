@@ -185,8 +185,6 @@ def check_head(reply):
         raise Malformed("205 with content")
     if status >= 200 and len(reply.values("Date")) != 1:
         raise Malformed("not one Date")
-    if status == 405 and not reply.values("Allow"):
-        raise Malformed("405 without Allow")
 
 
 class Reader:
