@@ -8,7 +8,7 @@
 
 /* --- the environment ---------------------------------------------------------------------------------------------- */
 
-enum { MAX_ENV = 1 << 20, MAX_HEADERS = 1000, N_FIXED = 11 };
+enum { MAX_ENV = 1 << 20, MAX_HEADERS = 1000, N_FIXED = 14 };
 
 static const char *text(const char *s) { return s ? s : ""; }
 
@@ -60,14 +60,15 @@ static const char *joined_values(struct arena *arena, const struct handler *h, s
 
 /* The host without its port; "[::1]:80" is one too. */
 static const char *server_name(struct arena *arena, const char *host) {
-  if (!host || !*host) host = "localhost";
+  if (!host || !*host || *host == ':') host = "localhost";
   size_t size = *host == '[' ? strcspn(host, "]") : strcspn(host, ":");
   if (host[size] == ']') size++;
   return arena_format(arena, "SERVER_NAME=%.*s", (int)size, host);
 }
 
 static size_t request_size(const struct handler *h, const char *function_name) {
-  size_t size = strlen(text(h->path)) + strlen(text(h->query)) + strlen(text(h->method)) + strlen(function_name);
+  size_t size =
+      strlen(text(h->path)) + strlen(text(h->target)) + strlen(text(h->query)) + strlen(text(h->method)) + strlen(function_name);
   for (size_t i = 0; i < h->n_headers; i++) size += strlen(h->headers[i].name) + strlen(h->headers[i].value) + 16;
   return size;
 }
@@ -78,10 +79,13 @@ bool cgi_build_env(struct arena *arena, const struct handler *h, const char *fun
   const char *type = header_value(h, "Content-Type");
   size_t n = 0;
   env[n++] = "GATEWAY_INTERFACE=CGI/1.1";
-  env[n++] = "SERVER_PROTOCOL=HTTP/1.1";
+  env[n++] = h->is_http10 ? "SERVER_PROTOCOL=HTTP/1.0" : "SERVER_PROTOCOL=HTTP/1.1";
   env[n++] = "SERVER_SOFTWARE=gasworks";
   env[n++] = server_name(arena, header_value(h, "Host"));
+  env[n++] = arena_format(arena, "SERVER_PORT=%u", h->port);
+  env[n++] = arena_format(arena, "REMOTE_ADDR=%s", text(h->remote_address));
   env[n++] = arena_format(arena, "REQUEST_METHOD=%s", text(h->method));
+  env[n++] = arena_format(arena, "REQUEST_URI=%s", text(h->target));
   env[n++] = arena_format(arena, "SCRIPT_NAME=/f/%s", function_name);
   env[n++] = arena_format(arena, "PATH_INFO=%s", text(h->path));
   env[n++] = arena_format(arena, "QUERY_STRING=%s", text(h->query));

@@ -83,6 +83,7 @@ static void give_string(struct call *c, const char *s) {
 /* --- the request -------------------------------------------------------------------------------------------------- */
 
 static void request_method(struct call *c) { give_string(c, c->h->method); }
+static void request_target(struct call *c) { give_string(c, c->h->target); }
 static void request_path(struct call *c) { give_string(c, c->h->path); }
 static void request_query(struct call *c) { give_string(c, c->h->query); }
 
@@ -96,6 +97,26 @@ static void request_header(struct call *c) {
     give(c, out, header->value, strlen(header->value), COST_HOST_BYTE);
     return;
   }
+}
+
+/* The index of a header and where a piece of it goes; NULL: there is none, or the call trapped. */
+static const struct handler_header *get_indexed(struct call *c, struct span *out) {
+  uint32_t index = c->v[0].u32;
+  if (!get_span(c, 1, "out", out)) return NULL;
+  c->v[0].u64 = (uint32_t)NONE;
+  return index < c->h->n_headers ? &c->h->headers[index] : NULL;
+}
+
+static void request_header_name(struct call *c) {
+  struct span out;
+  const struct handler_header *header = get_indexed(c, &out);
+  if (header) give(c, out, header->name, strlen(header->name), COST_HOST_BYTE);
+}
+
+static void request_header_value(struct call *c) {
+  struct span out;
+  const struct handler_header *header = get_indexed(c, &out);
+  if (header) give(c, out, header->value, strlen(header->value), COST_HOST_BYTE);
 }
 
 static void request_body_size(struct call *c) { c->v[0].u64 = (uint32_t)c->h->body_size; }
@@ -131,7 +152,7 @@ static void reply_header(struct call *c) {
   else if (!header_value_is_valid(value.bytes, value.size))
     fail(c, "the value of a header has at most 8192 bytes and no control characters");
   else if (header_is_reserved(name.bytes, name.size))
-    fail(c, "a function may not set this header, the server does");
+    return; /* as in a CGI program's output */
   else if (headers->size + name.size + value.size + 4 > HEADER_MAX_ALL)
     fail(c, "the headers of a reply have at most 65536 bytes");
   else

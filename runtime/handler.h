@@ -11,6 +11,10 @@ struct wasi;
 
 struct handler {
   const char *method, *path, *query; /* NUL-terminated; path is what follows /f/NAME */
+  const char *target;                /* path and query as they were sent, all of them */
+  bool is_http10;
+  const char *remote_address; /* numeric; NULL: not known */
+  uint16_t port;              /* where the request came in */
   const struct handler_header *headers;
   size_t n_headers;
   const void *body;

@@ -94,6 +94,8 @@ int cli_serve(int argc, char **argv) {
       {"max-reply", 0, CLI_SIZE, &max_reply, "BYTES", "limit of a function's reply; 64M unless told"},
       {"max-state", 0, CLI_SIZE, &map_size, "BYTES", "limit of the whole state store; 16G unless told"},
       {"sync", 0, CLI_ON_OFF, &o.sync, "on|off", "state survives power failures, not only kill -9; on unless told"},
+      {"drain", 0, CLI_U32, &o.drain_ms, "MS",
+       "how long /readyz says 503 after SIGTERM before no connections are taken; 1000 unless told"},
       {"grace", 0, CLI_U32, &o.grace_ms, "MS", "how long running requests may finish at shutdown; 10000 unless told"},
       {"quiet", 'q', CLI_FLAG, &o.quiet, NULL, "nothing on standard error but errors and what functions log"},
   };

@@ -316,6 +316,8 @@ static bool fill_slot(struct invocation *inv, struct gw_error *err) {
   struct request *r = &inv->connection->request;
   struct handler *h = &slot->handler;
   h->method = r->method_name;
+  h->target = r->target;
+  h->is_http10 = r->is_http10;
   h->path = r->rest;
   h->query = r->query;
   h->headers = r->headers;
@@ -325,6 +327,8 @@ static bool fill_slot(struct invocation *inv, struct gw_error *err) {
   h->txn = inv->txn;
   if (slot->function->interface != INTERFACE_CGI) return true;
   const char **env;
+  h->port = server_port(loop_of(inv)->server);
+  h->remote_address = connection_address(inv->connection);
   if (!cgi_build_env(&r->arena, h, r->name, &env))
     return error_set(err, GW_ERROR_TOO_LARGE, "the request's headers do not fit an environment");
   const char *args[] = {slot->function->name, NULL};

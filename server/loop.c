@@ -62,6 +62,7 @@ static void end_if_done(struct loop *loop) {
   close_handle(&loop->tick);
   close_handle(&loop->retry);
   close_handle(&loop->run);
+  close_handle(&loop->more);
 }
 
 static void begin_stop(struct loop *loop) {
@@ -115,6 +116,8 @@ static void on_retry(uv_timer_t *handle) { invoke_retry(handle->data); }
 
 static void on_run(uv_idle_t *handle) { invoke_run(handle->data); }
 
+static void on_more(uv_idle_t *handle) { connections_go_on(handle->data); }
+
 static void on_connection(uv_stream_t *listener, int status) {
   if (status == 0) connection_accept(listener->data);
 }
@@ -133,10 +136,12 @@ static void init_handles(struct loop *loop) {
   uv_timer_init(&loop->uv, &loop->tick);
   uv_timer_init(&loop->uv, &loop->retry);
   uv_idle_init(&loop->uv, &loop->run);
+  uv_idle_init(&loop->uv, &loop->more);
   uv_tcp_init(&loop->uv, &loop->listener);
-  loop->wake.data = loop->tick.data = loop->retry.data = loop->run.data = loop->listener.data = loop;
+  loop->wake.data = loop->tick.data = loop->retry.data = loop->run.data = loop->more.data = loop->listener.data = loop;
   loop->on_retry = on_retry;
   loop->on_run = on_run;
+  loop->on_more = on_more;
   uv_timer_start(&loop->tick, on_tick, TICK_MS, TICK_MS);
 }
 

@@ -22,7 +22,13 @@ struct message {
   void (*deliver)(struct message *message);
 };
 
-enum { POOL_BUCKETS = 1024, READ_BUFFER_SIZE = 64 << 10, LOOP_MAX_BODY_BYTES = 512 << 20, LOOP_MAX_IDLE = 1024 };
+enum {
+  POOL_BUCKETS = 1024,
+  READ_BUFFER_SIZE = 64 << 10,
+  LOOP_MAX_BODY_BYTES = 512 << 20,
+  LOOP_MAX_BEHIND = 64 << 20,
+  LOOP_MAX_IDLE = 1024
+};
 
 struct server;
 
@@ -43,7 +49,8 @@ struct loop {
   uv_async_t wake;
   uv_timer_t tick, retry; /* deadlines; delayed invocations */
   uv_idle_t run;          /* active while an invocation waits for a slice */
-  uv_idle_cb on_run;
+  uv_idle_t more;         /* active while a connection waits for its turn */
+  uv_idle_cb on_run, on_more;
   uv_timer_cb on_retry;
   uint64_t ticks;
   bool is_stopping;
@@ -51,7 +58,9 @@ struct loop {
 
   struct connection *connections; /* list */
   uint32_t n_connections;
-  size_t body_bytes; /* of requests being received or executed */
+  struct connection *ready, *last_ready; /* those with pipelined requests whose turn was over */
+  size_t body_bytes;                     /* of requests being received or executed */
+  size_t behind_bytes;                   /* that connections may keep beyond their limit behind running requests */
 
   struct fair fair;
   struct invocation_queue delayed;

@@ -1,22 +1,21 @@
 #include "server/reply.h"
 
+#include "runtime/header.h"
 #include "server/connection.h"
 #include "server/loop.h"
 
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
-/* Headers that the server decides on: a function's own are left out. */
-static const char *const reserved_headers[] = {
-    "connection", "content-length",    "date",    "gasworks-gas", "keep-alive", "proxy-connection", "te",
-    "trailer",    "transfer-encoding", "upgrade",
-};
-
+/* llhttp_status_name ends the process when it does not know the status, which is a function's to choose. */
 static const char *reason(uint32_t status) {
-  const char *name = llhttp_status_name((llhttp_status_t)status);
-  if (!name || !*name) return "Unknown";
-  return name;
+  switch (status) {
+#define STATUS(number, name, text) \
+  case number: return #text;
+    HTTP_STATUS_MAP(STATUS)
+#undef STATUS
+  default: return "Unknown";
+  }
 }
 
 /* Reason phrases as people write them, from llhttp's NOT_FOUND. */
@@ -69,7 +68,7 @@ static struct buffer *begin_reply(struct connection *c, uint32_t status) {
   }
   append_date(c->loop, out);
   APPEND_LITERAL(out, "\r\n");
-  if (c->loop->is_stopping) c->request.is_keep_alive = false;
+  if (c->loop->is_stopping || server_is_draining(c->loop->server)) c->request.is_keep_alive = false;
   if (!c->request.is_keep_alive)
     APPEND_LITERAL(out, "Connection: close\r\n");
   else if (c->request.is_http10)
@@ -77,22 +76,35 @@ static struct buffer *begin_reply(struct connection *c, uint32_t status) {
   return out;
 }
 
-static void end_reply(struct connection *c, uint32_t status, const void *body, size_t size) {
+/* RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5. */
+static bool has_no_content(uint32_t status) { return status == 204 || status == 205 || status == 304; }
+
+/* `has_length`: whether a GET would have this body too. */
+static void end_content(struct connection *c, uint32_t status, const void *body, size_t size, bool has_length) {
   metrics_add(&c->loop->metrics.replies[status / 100 < 6 ? status / 100 : 5], 1);
   struct buffer *out = &c->out;
-  bool has_body = status != 204 && status != 304;
-  if (has_body) {
+  if (has_no_content(status)) size = 0;
+  if (has_length && status != 204 && status != 304) {
     APPEND_LITERAL(out, "Content-Length: ");
     append_number(out, size);
     APPEND_LITERAL(out, "\r\n");
   }
   APPEND_LITERAL(out, "\r\n");
-  if (has_body && c->request.method != HTTP_HEAD) buffer_append(out, body, size);
+  if (size && c->request.method != HTTP_HEAD) buffer_append(out, body, size);
   connection_replied(c);
+}
+
+static void end_reply(struct connection *c, uint32_t status, const void *body, size_t size) {
+  end_content(c, status, body, size, true);
 }
 
 void reply_empty(struct connection *c, uint32_t status) {
   begin_reply(c, status);
+  end_reply(c, status, NULL, 0);
+}
+
+void reply_allow(struct connection *c, uint32_t status, const char *allow) {
+  buffer_format(begin_reply(c, status), "Allow: %s\r\n", allow);
   end_reply(c, status, NULL, 0);
 }
 
@@ -195,33 +207,29 @@ void reply_error(struct connection *c, const struct gw_error *err, const char *f
   reply_problem(c, &p);
 }
 
-static bool is_reserved(const char *line, size_t name_size) {
-  for (size_t i = 0; i < sizeof reserved_headers / sizeof *reserved_headers; i++)
-    if (strlen(reserved_headers[i]) == name_size && strncasecmp(line, reserved_headers[i], name_size) == 0) return true;
-  return false;
-}
-
-/* Copies the function's header lines except for reserved ones; true when there is a Content-Type among them. */
-static bool append_function_headers(struct buffer *out, const struct buffer *headers) {
+/* Copies the function's header lines, without Content-Type where there is no content; true when there is one among them. */
+static bool append_function_headers(struct buffer *out, const struct buffer *headers, bool has_content) {
   const char *at = (const char *)headers->bytes, *end = at + headers->size;
   bool has_type = false;
   while (at < end) {
     const char *newline = memchr(at, '\n', (size_t)(end - at)), *colon = memchr(at, ':', (size_t)(end - at));
     if (!newline || !colon || colon > newline) break;
-    size_t name_size = (size_t)(colon - at);
-    if (!is_reserved(at, name_size)) buffer_append(out, at, (size_t)(newline + 1 - at));
-    if (name_size == 12 && strncasecmp(at, "content-type", 12) == 0) has_type = true;
+    bool is_type = header_name_is("Content-Type", at, (size_t)(colon - at));
+    if (has_content || !is_type) buffer_append(out, at, (size_t)(newline + 1 - at));
+    has_type |= is_type;
     at = newline + 1;
   }
   return has_type;
 }
 
+/* A function that replies nothing to HEAD has not said how long its reply to GET is (RFC 9110, 8.6). */
 void reply_function(struct connection *c, const struct handler *h, uint64_t gas) {
   struct buffer *out = begin_reply(c, h->status);
+  bool has_content = !has_no_content(h->status), has_length = h->reply.size || c->request.method != HTTP_HEAD;
   append_gas(out, gas);
-  bool has_type = h->reply_headers.size && append_function_headers(out, &h->reply_headers);
-  if (!has_type && h->reply.size) APPEND_LITERAL(out, "Content-Type: text/plain; charset=utf-8\r\n");
-  end_reply(c, h->status, h->reply.bytes, h->reply.size);
+  bool has_type = h->reply_headers.size && append_function_headers(out, &h->reply_headers, has_content);
+  if (!has_type && h->reply.size && has_content) APPEND_LITERAL(out, "Content-Type: text/plain; charset=utf-8\r\n");
+  end_content(c, h->status, h->reply.bytes, h->reply.size, has_length);
 }
 
 void reply_text(struct connection *c, uint32_t status, const char *type, const struct buffer *text) {

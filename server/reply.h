@@ -36,6 +36,8 @@ void reply_json(struct connection *c, uint32_t status, cJSON *json);
 /* Text of ours; `type` is its Content-Type. */
 void reply_text(struct connection *c, uint32_t status, const char *type, const struct buffer *text);
 void reply_empty(struct connection *c, uint32_t status);
+/* Nothing but an Allow header. */
+void reply_allow(struct connection *c, uint32_t status, const char *allow);
 /* What a function made of the request. */
 void reply_function(struct connection *c, const struct handler *h, uint64_t gas);
 /* An interim 100 Continue; does not end the request. */

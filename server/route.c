@@ -103,9 +103,16 @@ static void route_call(struct connection *c, char *name) {
   invoke_begin(c);
 }
 
+/* OPTIONS * is about the server (RFC 9110, 9.3.7): what it takes somewhere. */
+static void route_server(struct connection *c) { reply_allow(c, 204, "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"); }
+
 void route_request(struct connection *c) {
   char *path = c->request.path;
   size_t n = sizeof FUNCTIONS - 1;
+  if (c->request.is_asterisk) {
+    route_server(c);
+    return;
+  }
   if (strncmp(path, "/f/", 3) == 0) {
     route_call(c, path + 3);
   } else if (strncmp(path, FUNCTIONS, n) == 0 && path[n] == '/' && path[n + 1]) {
@@ -120,7 +127,7 @@ void route_request(struct connection *c) {
   } else if (strcmp(path, "/healthz") == 0) {
     route_health(c, true);
   } else if (strcmp(path, "/readyz") == 0) {
-    route_health(c, !c->loop->is_stopping);
+    route_health(c, !c->loop->is_stopping && !server_is_draining(c->loop->server));
   } else {
     reply_problem(c, PROBLEM(.status = 404, .detail = "nothing is at this path; functions are at /f/NAME, their management at "
                                                       "/v1/functions"));

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -31,6 +32,7 @@ struct server {
   struct registry *registry;
   struct loop **loops;
   _Atomic uint32_t n_loops; /* started ones */
+  atomic_bool is_draining;
 };
 
 void server_options_init(struct server_options *options) {
@@ -55,6 +57,7 @@ void server_options_init(struct server_options *options) {
       .header_timeout_ms = 10000,
       .body_timeout_ms = 60000,
       .idle_timeout_ms = 60000,
+      .drain_ms = 1000,
       .grace_ms = 10000,
   };
 }
@@ -261,17 +264,27 @@ static void join_loops(struct server *server) {
   for (uint32_t i = 0; i < server->n_loops; i++) loop_join(server->loops[i]);
 }
 
+bool server_is_draining(const struct server *server) { return atomic_load_explicit(&server->is_draining, memory_order_relaxed); }
+
+/* Waits for a signal or server_stop, at most so long (-1: for ever); returns the signal, 0: none. */
+static uint32_t wait_for_signal(struct server *server, int signals, int timeout_ms) {
+  struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = server->stop_fd, .events = POLLIN}};
+  struct signalfd_siginfo info;
+  while (poll(fds, 2, timeout_ms) < 0 && errno == EINTR) {
+  }
+  return read(signals, &info, sizeof info) == sizeof info ? info.ssi_signo
+                                                          : 0; /* taken off, so that none is pending afterwards */
+}
+
 bool server_run(struct server *server, struct gw_error *err) {
   sigset_t set;
   block_shutdown_signals(&set);
   int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   if (signals < 0) return error_set(err, GW_ERROR_IO, "cannot make a signalfd: %s", strerror(errno));
-  struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = server->stop_fd, .events = POLLIN}};
-  while (poll(fds, 2, -1) < 0 && errno == EINTR) {
+  if (wait_for_signal(server, signals, -1) == SIGTERM) {
+    atomic_store_explicit(&server->is_draining, true, memory_order_relaxed);
+    wait_for_signal(server, signals, (int)server->options.drain_ms);
   }
-  struct signalfd_siginfo info;
-  if (read(signals, &info, sizeof info) < 0) {
-  } /* taken off, so that it is not pending afterwards */
   server_stop(server);
   join_loops(server);
   close(signals);

@@ -54,10 +54,11 @@ struct server_options {
   size_t max_reply;  /* of a function's reply; 64 MiB */
 
   uint32_t header_timeout_ms; /* from a request's first byte to its last header; 10,000 */
-  uint32_t body_timeout_ms;   /* for the whole body; 60,000 */
-  uint32_t idle_timeout_ms;   /* keep-alive without a request, and a client that does not read; 60,000 */
-  uint32_t grace_ms;          /* at shutdown, before running requests are cancelled; 10,000 */
-  bool quiet;                 /* no lines on stderr except functions' logs */
+  uint32_t body_timeout_ms;   /* of each such time a body must bring 1,000 bytes a second; 60,000 */
+  uint32_t idle_timeout_ms; /* keep-alive without a request; of each such time a client must read 1,000 bytes a second; 60,000 */
+  uint32_t drain_ms;        /* at SIGTERM, /readyz says no for so long before the listeners close; 1,000 */
+  uint32_t grace_ms;        /* at shutdown, before running requests are cancelled; 10,000 */
+  bool quiet;               /* no lines on stderr except functions' logs */
 };
 
 void server_options_init(struct server_options *options);
@@ -66,12 +67,15 @@ void server_options_init(struct server_options *options);
  * blocked in the calling thread from here on: they wait for server_run. */
 struct server *server_start(const struct server_options *options, struct gw_error *err);
 
+/* Whether a shutdown was announced, or has begun: who looks at /readyz is to send nothing any more. From any thread. */
+bool server_is_draining(const struct server *server);
+
 /* The bound port. */
 uint16_t server_port(const struct server *server);
 
-/* Blocks until SIGTERM, SIGINT or server_stop, then until every loop has ended: no new connections, running requests finish
- * (after the grace period they are cancelled), idle connections are closed. Call at most once. False when signals
- * cannot be received. */
+/* Blocks until SIGTERM, SIGINT or server_stop, then until every loop has ended. After SIGTERM, /readyz says no for drain_ms,
+ * unless another signal comes, while all else goes on. Then there are no new connections, running requests finish (after the
+ * grace period they are cancelled), idle connections are closed. Call at most once. False when signals cannot be received. */
 bool server_run(struct server *server, struct gw_error *err);
 
 /* Begins the shutdown. From any thread; not from a signal handler. Without server_run, server_destroy waits for it. */

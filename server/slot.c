@@ -86,7 +86,7 @@ bool slot_reset(struct slot *slot, const struct function_limits *limits, struct 
   trim(&h->reply_headers);
   trim(&h->log);
   h->txn = NULL;
-  h->method = h->path = h->query = "";
+  h->method = h->target = h->path = h->query = h->remote_address = "";
   h->headers = NULL;
   h->body = NULL;
   h->n_headers = h->body_size = 0;

@@ -101,9 +101,12 @@ const noState = () => { throw new HostTrap('this invocation has no state'); };
 
 const handler = {
   request_method(ptr, size) { return this.give(Buffer.from('GET'), ptr, size); },
+  request_target(ptr, size) { return this.give(Buffer.alloc(0), ptr, size); },
   request_path(ptr, size) { return this.give(Buffer.alloc(0), ptr, size); },
   request_query(ptr, size) { return this.give(Buffer.alloc(0), ptr, size); },
   request_header(name, size) { this.moved(size >>> 0); return -1; },
+  request_header_name: () => -1,
+  request_header_value: () => -1,
   request_body_size: () => 0,
   request_body(offset, ptr, size) { return this.give(Buffer.alloc(0), ptr, size); },
   reply_status: () => {},

@@ -146,7 +146,7 @@ static inline int deploy(uint16_t port, const char *name, const char *text) {
   return status;
 }
 
-static struct reply call(uint16_t port, const char *path) { return request(port, "GET", path, NULL, 0); }
+static inline struct reply call(uint16_t port, const char *path) { return request(port, "GET", path, NULL, 0); }
 
 /* A data directory of its own. */
 static char *make_data_dir(void) {

@@ -58,7 +58,11 @@ static int setup(void **state) {
   (void)state;
   guest_init();
   handler = (struct handler){.method = "POST",
+                             .target = "/f/f1/a%2520b?x=1",
                              .path = "/a%20b",
+                             .is_http10 = true,
+                             .remote_address = "::1",
+                             .port = 8080,
                              .query = "x=1",
                              .headers = headers,
                              .n_headers = sizeof headers / sizeof *headers,
@@ -106,6 +110,27 @@ static void test_request_header(void **state) {
   assert_int_equal((int32_t)get_header(""), NONE);
   TRAPS(MEMORY_OUT_OF_BOUNDS, "argument name", "request_header", 65535, 2, 0, 0);
   TRAPS(MEMORY_OUT_OF_BOUNDS, "argument out", "request_header", 0, 2, 65535, 2);
+}
+
+static void test_request_headers(void **state) {
+  (void)state;
+  enum { N = sizeof headers / sizeof *headers };
+  for (uint32_t i = 0; i < N; i++) {
+    uint64_t before = guest_gas_used();
+    uint32_t name = (uint32_t)strlen(headers[i].name), value = (uint32_t)strlen(headers[i].value);
+    assert_int_equal(CALL("request_header_name", i, 100, 20), name);
+    assert_memory_equal(guest.memory + 100, headers[i].name, name);
+    assert_int_equal(CALL("request_header_value", i, 200, 20), value);
+    assert_memory_equal(guest.memory + 200, headers[i].value, value);
+    assert_int_equal(guest_gas_used() - before, (name + value) * schedule_default()->gas[COST_HOST_BYTE]);
+  }
+  assert_int_equal((int32_t)CALL("request_header_name", N, 100, 20), NONE);
+  assert_int_equal((int32_t)CALL("request_header_value", UINT32_MAX, 100, 20), NONE);
+  assert_int_equal(CALL("request_header_name", 0, UINT32_MAX, 0), 12);
+  TRAPS(MEMORY_OUT_OF_BOUNDS, "argument out of gasworks.request_header_name", "request_header_name", 0, 65535, 2);
+  TRAPS(MEMORY_OUT_OF_BOUNDS, "argument out of gasworks.request_header_value", "request_header_value", 99, 65535, 2);
+  assert_int_equal(CALL("request_target", 100, 4), 17);
+  assert_memory_equal(guest.memory + 100, "/f/f", 4);
 }
 
 static void test_request_body(void **state) {
@@ -166,10 +191,11 @@ static void test_reply_header(void **state) {
   refuse_header("A", "1\r\nB: 2", "control characters");
   refuse_header("A", "1\n", "control characters");
   refuse_header("A", "\x7f", "control characters");
-  refuse_header("content-LENGTH", "1", "the server does");
-  refuse_header("Transfer-Encoding", "chunked", "the server does");
-  refuse_header("Connection", "close", "the server does");
-  refuse_header("Gasworks-Gas", "0", "the server does");
+  set_header("content-LENGTH", "1"); /* the server's are dropped */
+  set_header("Transfer-Encoding", "chunked");
+  set_header("Connection", "close");
+  set_header("date", "yesterday");
+  set_header("Gasworks-Gas", "0");
   guest_put(1000, "A");
   TRAPS(HOST, "control characters", "reply_header", 1000, 1, 40000, 1); /* a NUL */
   expect_buffer(&handler.reply_headers, expected);
@@ -340,7 +366,10 @@ static void expect_env(const char **env, const char *expected) {
 static void test_cgi_env(void **state) {
   (void)state;
   static const char *const expected[] = {"GATEWAY_INTERFACE=CGI/1.1",
-                                         "SERVER_PROTOCOL=HTTP/1.1",
+                                         "SERVER_PROTOCOL=HTTP/1.0",
+                                         "SERVER_PORT=8080",
+                                         "REMOTE_ADDR=::1",
+                                         "REQUEST_URI=/f/f1/a%2520b?x=1",
                                          "REQUEST_METHOD=POST",
                                          "SCRIPT_NAME=/f/f1",
                                          "PATH_INFO=/a%20b",
@@ -427,6 +456,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(request),
       TEST(request_header),
+      TEST(request_headers),
       TEST(request_body),
       TEST(reply),
       TEST(reply_header),

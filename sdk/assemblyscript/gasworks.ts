@@ -6,10 +6,15 @@
 // Build with `asc FILE.ts -o FILE.wasm -O3 --runtime stub --use abort=PATH/TO/sdk/assemblyscript/gasworks/trap`.
 
 @external("gasworks", "request_method") declare function hostMethod(out: usize, capacity: usize): usize;
+@external("gasworks", "request_target") declare function hostTarget(out: usize, capacity: usize): usize;
 @external("gasworks", "request_path") declare function hostPath(out: usize, capacity: usize): usize;
 @external("gasworks", "request_query") declare function hostQuery(out: usize, capacity: usize): usize;
 @external("gasworks", "request_header")
 declare function hostHeader(name: usize, nameSize: usize, out: usize, capacity: usize): usize;
+@external("gasworks", "request_header_name")
+declare function hostHeaderName(index: u32, out: usize, capacity: usize): usize;
+@external("gasworks", "request_header_value")
+declare function hostHeaderValue(index: u32, out: usize, capacity: usize): usize;
 @external("gasworks", "request_body_size") declare function hostBodySize(): usize;
 @external("gasworks", "request_body") declare function hostBody(offset: usize, out: usize, capacity: usize): usize;
 @external("gasworks", "reply_status") declare function hostReplyStatus(status: u32): void;
@@ -48,6 +53,13 @@ export function method(): string {
   return decode(out);
 }
 
+/** The path and the query as they were sent, from "/f/NAME" on. */
+export function target(): string {
+  const out = new Uint8Array(<i32>hostTarget(0, 0));
+  hostTarget(pointer(out), out.length);
+  return decode(out);
+}
+
 /** What follows the function's name in the path. */
 export function path(): string {
   const out = new Uint8Array(<i32>hostPath(0, 0));
@@ -77,6 +89,24 @@ export function header(name: string): string | null {
   if (size == NONE) return null;
   const out = new Uint8Array(<i32>size);
   hostHeader(pointer(key), key.length, pointer(out), out.length);
+  return decode(out);
+}
+
+/** The name of a header by its place among all, from 0 on; null behind the last. */
+export function headerName(index: u32): string | null {
+  const size = hostHeaderName(index, 0, 0);
+  if (size == NONE) return null;
+  const out = new Uint8Array(<i32>size);
+  hostHeaderName(index, pointer(out), out.length);
+  return decode(out);
+}
+
+/** The value of the header at that place. */
+export function headerValue(index: u32): string | null {
+  const size = hostHeaderValue(index, 0, 0);
+  if (size == NONE) return null;
+  const out = new Uint8Array(<i32>size);
+  hostHeaderValue(index, pointer(out), out.length);
   return decode(out);
 }
 

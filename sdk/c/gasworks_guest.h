@@ -16,9 +16,13 @@
 
 /* The request. */
 GW_IMPORT(request_method) size_t gw_request_method(char *out, size_t capacity);
+GW_IMPORT(request_target) size_t gw_request_target(char *out, size_t capacity); /* path and query as they were sent */
 GW_IMPORT(request_path) size_t gw_request_path(char *out, size_t capacity);
 GW_IMPORT(request_query) size_t gw_request_query(char *out, size_t capacity);
 GW_IMPORT(request_header) size_t gw_request_header(const char *name, size_t name_size, char *out, size_t capacity);
+/* All headers, in their order: index 0 and on, until GW_NONE. */
+GW_IMPORT(request_header_name) size_t gw_request_header_name(size_t index, char *out, size_t capacity);
+GW_IMPORT(request_header_value) size_t gw_request_header_value(size_t index, char *out, size_t capacity);
 GW_IMPORT(request_body_size) size_t gw_request_body_size(void);
 /* Copies body[offset ...]; returns the bytes copied. */
 GW_IMPORT(request_body) size_t gw_request_body(size_t offset, void *out, size_t capacity);

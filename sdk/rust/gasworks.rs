@@ -13,9 +13,12 @@ mod host {
     #[link(wasm_import_module = "gasworks")]
     extern "C" {
         pub fn request_method(out: *mut u8, capacity: usize) -> usize;
+        pub fn request_target(out: *mut u8, capacity: usize) -> usize;
         pub fn request_path(out: *mut u8, capacity: usize) -> usize;
         pub fn request_query(out: *mut u8, capacity: usize) -> usize;
         pub fn request_header(name: *const u8, name_size: usize, out: *mut u8, capacity: usize) -> usize;
+        pub fn request_header_name(index: usize, out: *mut u8, capacity: usize) -> usize;
+        pub fn request_header_value(index: usize, out: *mut u8, capacity: usize) -> usize;
         pub fn request_body_size() -> usize;
         pub fn request_body(offset: usize, out: *mut u8, capacity: usize) -> usize;
         pub fn reply_status(status: u32);
@@ -58,6 +61,11 @@ pub fn method() -> String {
     copy_text(|out, capacity| unsafe { host::request_method(out, capacity) })
 }
 
+/// The path and the query as they were sent, from "/f/NAME" on.
+pub fn target() -> String {
+    copy_text(|out, capacity| unsafe { host::request_target(out, capacity) })
+}
+
 /// What follows the function's name in the path.
 pub fn path() -> String {
     copy_text(|out, capacity| unsafe { host::request_path(out, capacity) })
@@ -71,6 +79,18 @@ pub fn query() -> String {
 pub fn header(name: &str) -> Option<String> {
     copy_out(|out, capacity| unsafe { host::request_header(name.as_ptr(), name.len(), out, capacity) })
         .map(|value| String::from_utf8_lossy(&value).into_owned())
+}
+
+/// All headers as names and values, in their order.
+pub fn headers() -> Vec<(String, String)> {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (0..)
+        .map_while(|index| {
+            let name = copy_out(|out, capacity| unsafe { host::request_header_name(index, out, capacity) })?;
+            let value = copy_out(|out, capacity| unsafe { host::request_header_value(index, out, capacity) })?;
+            Some((text(name), text(value)))
+        })
+        .collect()
 }
 
 pub fn body() -> Vec<u8> {
