@@ -292,6 +292,7 @@ static enum gw_status resume(struct invocation *inv, struct gw_error *err) {
 
 static void run_slice(struct invocation *inv) {
   struct gw_error err = {0};
+  crash_enter(inv->slot->function);
   enum gw_status status = resume(inv, &err);
   if (status == GW_STATUS_DONE && inv->is_initializing) {
     status = end_initializing(inv, &err) ? resume(inv, &err) : GW_STATUS_FAILED;
@@ -386,10 +387,23 @@ static void end_damaged(struct invocation *inv, const struct gw_error *err) {
   reply_problem(c, PROBLEM(.status = 500, .title = gw_error_title(err->code), .detail = detail, .function = c->request.name));
 }
 
+/* One of these would perhaps end the process again. */
+static void end_in_quarantine(struct invocation *inv) {
+  struct connection *c = inv->connection;
+  char detail[320];
+  function_describe_quarantine(inv->pool->function, detail, sizeof detail);
+  end(inv);
+  reply_problem(c, PROBLEM(.status = 503, .title = "function in quarantine", .detail = detail, .function = c->request.name));
+}
+
 static void invoke_with_module(struct invocation *inv) {
   struct function *f = inv->pool->function;
   switch (function_load_state(f)) {
-  case LOAD_READY: attempt(inv); break;
+  case LOAD_READY:
+    crash_enter(f);
+    attempt(inv);
+    crash_enter(NULL);
+    break;
   case LOAD_FAILED: end_damaged(inv, &f->error); break;
   case LOAD_PENDING:
     inv->state = INVOCATION_LOADING;
@@ -403,7 +417,10 @@ void invoke_find(struct invocation *inv) {
   struct connection *c = inv->connection;
   inv->pool = pool_find(c->loop, c->request.name);
   if (inv->pool) {
-    invoke_with_module(inv);
+    if (function_quarantine(inv->pool->function))
+      end_in_quarantine(inv);
+    else
+      invoke_with_module(inv);
     return;
   }
   char detail[128];
@@ -457,6 +474,7 @@ void invoke_run(struct loop *loop) {
     run_slice(inv);
   else
     uv_idle_stop(&loop->run);
+  crash_enter(NULL);
 }
 
 void invoke_retry(struct loop *loop) {

@@ -1,8 +1,10 @@
+#define _GNU_SOURCE /* pthread_setname_np */
 #include "server/connection.h"
 
 #include "base/error.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -123,7 +125,10 @@ static void on_connection(uv_stream_t *listener, int status) {
 
 static void *loop_main(void *arg) {
   struct loop *loop = arg;
+  char name[16];
   loop->self = pthread_self();
+  snprintf(name, sizeof name, "gw-loop-%u", loop->index % 10000000);
+  pthread_setname_np(loop->self, name);
   uv_run(&loop->uv, UV_RUN_DEFAULT);
   return NULL;
 }
