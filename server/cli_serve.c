@@ -74,6 +74,8 @@ int cli_serve(int argc, char **argv) {
       {"cache-size", 0, CLI_SIZE, &o.cache_size, "BYTES",
        "limit of that (K M G allowed), the least recently used go; 4G unless told"},
       {"compile-seconds", 0, CLI_U32, &o.compile_seconds, "N", "CPU time that compiling a function may take; 600 unless told"},
+      {"compile-wall-seconds", 0, CLI_U32, &o.compile_wall_seconds, "N",
+       "time by the clock that compiling a function may take; four times the CPU time unless told"},
       {"compile-memory", 0, CLI_SIZE, &o.compile_memory, "BYTES",
        "address space that compiling a function may take (K M G allowed); 4G unless told"},
       {"trust", 0, CLI_LIST, &trusted, "FILE.pub", "take compiled functions that this key signed (`gasworks key`)"},

@@ -165,6 +165,7 @@ static bool open_engine(struct server *server, struct gw_error *err) {
                                       .cache = server->cache,
                                       .compiler_program = o->compiler_program,
                                       .compile_seconds = o->compile_seconds,
+                                      .compile_wall_seconds = o->compile_wall_seconds,
                                       .compile_memory = o->compile_memory};
   server->engine = gw_engine_create(&options, err);
   server->options.schedule = NULL; /* the caller's */

@@ -30,6 +30,7 @@ struct server_options {
   const struct schedule *schedule; /* prices, likewise; copied; NULL: the built-in ones */
   const char *compiler_program;    /* likewise: the gasworks program, which compiles as a child process; NULL: in this one */
   uint32_t compile_seconds;        /* CPU time of such a child; 600 */
+  uint32_t compile_wall_seconds;   /* by the clock; 0: four times that */
   uint64_t compile_memory;         /* bytes of address space of such a child; 4 GiB */
   const char *cache_dir;           /* likewise: where compiled modules are kept, "off": nowhere; NULL: cache/ in data_dir */
   uint64_t cache_size;             /* bytes; 4 GiB */
