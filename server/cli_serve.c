@@ -85,8 +85,10 @@ int cli_serve(int argc, char **argv) {
       {"slice", 0, CLI_NUMBER, &o.slice, "N", "gas before other invocations get their turn; 5M unless told"},
       {"max-memory", 0, CLI_SIZE, &o.max_memory, "BYTES", "limit of each linear memory (K M G allowed); 256M unless told"},
       {"memory-limit", 0, CLI_SIZE, &o.memory_limit, "BYTES",
-       "limit of all linear memories together, beyond it requests get 503 (K M G allowed); none unless told"},
-      {"max-running", 0, CLI_U32, &o.max_running, "N", "invocations under way per worker, more get 503; 256 unless told"},
+       "limit of all linear memories together, beyond it requests get 503 (K M G allowed); three quarters of the machine's or "
+       "control group's unless told"},
+      {"max-running", 0, CLI_U32, &o.max_running, "N", "invocations under way per worker, more get 503; 512 unless told"},
+      {"max-running-each", 0, CLI_U32, &o.max_running_each, "N", "those of one function, likewise; half as many unless told"},
       {"checkpoints", 0, CLI_ON_OFF, &o.checkpoints, "on|off",
        "do what a command does before it first asks for anything once per instance, not per request; on unless told"},
       {"max-idle", 0, CLI_U32, &o.max_idle, "N", "idle instances kept per function and worker; 64 unless told"},
