@@ -31,7 +31,7 @@ _gasworks() {
   fi
   case $verb in
     help) mapfile -t COMPREPLY < <(compgen -W "$("$program" help 2>/dev/null | sed -n 's/^  \([a-z]*\) .*/\1/p')" -- "$current") ;;
-    invoke | delete)
+    invoke | delete | lift)
       mapfile -t COMPREPLY < <(compgen -W "$("$program" list --json 2>/dev/null | sed -n 's/.*"name":[^"]*"\([^"]*\)".*/\1/p')" \
         -- "$current")
       ;;

@@ -59,8 +59,9 @@ struct gw_engine_options {
   /* The gasworks program: modules are compiled by child processes of it, within limits, so that neither a crash of the compiler
    * nor a module that takes forever to compile concerns this process. NULL: compile in this process. */
   const char *compiler_program;
-  uint32_t compile_seconds; /* CPU seconds of a child; 0: GW_COMPILE_DEFAULT_SECONDS */
-  uint64_t compile_memory;  /* bytes of address space of a child; 0: GW_COMPILE_DEFAULT_MEMORY */
+  uint32_t compile_seconds;      /* CPU seconds of a child; 0: GW_COMPILE_DEFAULT_SECONDS */
+  uint32_t compile_wall_seconds; /* seconds by the clock; 0: four times compile_seconds */
+  uint64_t compile_memory;       /* bytes of address space of a child; 0: GW_COMPILE_DEFAULT_MEMORY */
 };
 
 /* Process-wide set-up: trap signal handlers are installed by the first engine. The compiler is not loaded yet. */

@@ -91,7 +91,7 @@ static struct code *compile_apart(struct gw_module *module, const struct artifac
   struct artifact *artifact = compile_in_child(module, key, err);
   if (!artifact) return NULL;
   struct code *code = copy_code(module, artifact, err);
-  if (code) keep(module, key, artifact->bytes, artifact->size);
+  if (code) keep(module, artifact->key, artifact->bytes, artifact->size); /* it may be of a lower level */
   artifact_unmap(artifact);
   return code;
 }

@@ -3,6 +3,7 @@
 #include "runtime/engine.h"
 
 #include "base/error.h"
+#include "runtime/compile_process.h"
 #include "runtime/trap.h"
 
 #include <dlfcn.h>
@@ -40,6 +41,7 @@ struct gw_engine *gw_engine_create(const struct gw_engine_options *options, stru
 
 void gw_engine_destroy(struct gw_engine *engine) {
   if (!engine) return;
+  batch_stop(engine);
   pthread_mutex_destroy(&engine->children_lock);
   free(engine);
 }

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 struct compile_child;
+struct batch_process;
 
 struct gw_engine {
   struct gw_engine_options options; /* options.schedule points to the next line */
@@ -17,7 +18,8 @@ struct gw_engine {
   _Atomic uint64_t memory_bytes; /* gw_engine_memory_bytes */
   pthread_mutex_t children_lock; /* a leaf; guards what follows: processes that compile */
   struct compile_child *children;
-  bool is_stopping; /* no more of them */
+  struct batch_process *batch; /* those of them that wait for a small module */
+  bool is_stopping;            /* no more of them */
 };
 
 struct gw_module {

@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -105,11 +106,17 @@ static bool is_first_write(const struct gw_store *store, int number, const sigin
   return false;
 }
 
+static void (*_Atomic crash_hook)(int number);
+
+void trap_on_crash(void (*hook)(int number)) { atomic_store(&crash_hook, hook); }
+
 static void pass_on(int number, siginfo_t *info, void *context) {
   static _Thread_local bool is_passing __attribute__((tls_model("initial-exec")));
   size_t i = 0;
   while (signals[i] != number) i++;
   const struct sigaction *p = &previous[i];
+  void (*hook)(int) = atomic_load(&crash_hook);
+  if (hook) hook(number);
   bool has_handler = (p->sa_flags & SA_SIGINFO) || (p->sa_handler != SIG_DFL && p->sa_handler != SIG_IGN);
   if (is_passing || !has_handler) { /* or a handler behind ours leads back here */
     /* The fault happens again when we return, and then has its default meaning. One that was sent must be sent again. */

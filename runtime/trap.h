@@ -30,6 +30,10 @@ static inline bool trap_is_guests(enum gw_trap trap) {
 /* Makes sure that the process's handlers are in place. Thread-safe, three system calls when they are. */
 bool trap_handlers_install(struct gw_error *err);
 
+/* Has `hook` called, in the signal handler, for each fault that is not a guest's and will end the process. One for the process.
+ */
+void trap_on_crash(void (*hook)(int number));
+
 /* Before running guests on this thread: gives it a signal stack, unless it has one. */
 bool trap_thread_prepare(struct gw_error *err);
 

@@ -48,7 +48,9 @@ static struct function *take(struct background *b) {
 
 static void compile(struct background *b, struct function *f) {
   uint64_t start = now_us();
+  crash_enter(f);
   bool ok = gw_module_compile(f->module, &f->code_error);
+  crash_enter(NULL);
   atomic_store_explicit(&f->code_state, ok ? CODE_READY : CODE_FAILED, memory_order_release);
   pthread_mutex_lock(&b->lock);
   b->totals.microseconds += now_us() - start;

@@ -1,5 +1,6 @@
 /* gasworks compile: a module becomes an artifact, which runs without the compiler. Servers run this as a child process, within
  * limits (runtime/compile_child.c). */
+#define _GNU_SOURCE /* SCM_RIGHTS and prctl */
 #include "server/cli.h"
 
 #include "base/error.h"
@@ -14,15 +15,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 enum { LARGEST_ARTIFACT = 1 << 30 };
 
 struct compile {
   const char *input, *output, *schedule_path, *cpu, *sign_path;
-  uint32_t opt_level, threads, max_seconds;
+  uint32_t opt_level, threads, max_seconds, parent;
   uint64_t max_memory;
-  bool gas, is_nice, wants_stats, wants_json;
+  bool gas, is_nice, is_batch, wants_stats, wants_json;
   struct schedule schedule;
   struct gw_engine *engine;
   struct gw_module *module;
@@ -43,21 +49,46 @@ static const bool has_shadow_memory = true;
 static const bool has_shadow_memory = false;
 #endif
 
+/* So many seconds from now. The signal at the limit tells it from SIGKILL, which comes a little later or from elsewhere. */
+static bool limit_time(uint32_t seconds, struct gw_error *err) {
+  enum { UNTIL_KILL = 5 };
+  struct rlimit l;
+  struct rusage used;
+  getrlimit(RLIMIT_CPU, &l);
+  getrusage(RUSAGE_SELF, &used);
+  rlim_t at = (rlim_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + seconds;
+  if (at + UNTIL_KILL > l.rlim_max) return error_set(err, GW_ERROR_USAGE, "--max-seconds is above this process's own limit");
+  l.rlim_cur = at;
+  return setrlimit(RLIMIT_CPU, &l) == 0 || error_set(err, GW_ERROR_USAGE, "the limit of CPU time cannot be set");
+}
+
+/* The parent may have ended before the system was told. */
+static bool follow_parent(uint32_t parent, struct gw_error *err) {
+  if (!parent) return true;
+  bool ok = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && (uint32_t)getppid() == parent;
+  return ok ? limit(RLIMIT_CORE, 0, err) : error_set(err, GW_ERROR_UNAVAILABLE, "process %u is not the parent", parent);
+}
+
 static bool set_limits(const struct compile *c, struct gw_error *err) {
   enum { NICE = 10 };
+  if (!follow_parent(c->parent, err)) return false;
   if (c->is_nice) setpriority(PRIO_PROCESS, 0, NICE);
-  if (c->max_seconds && !limit(RLIMIT_CPU, c->max_seconds, err)) return false;
+  if (c->max_seconds && !limit_time(c->max_seconds, err)) return false;
   if (!c->max_memory || has_shadow_memory) return true;
   return limit(RLIMIT_AS, c->max_memory, err) && limit(RLIMIT_FSIZE, LARGEST_ARTIFACT, err) && limit(RLIMIT_CORE, 0, err);
 }
 
-static bool make(struct compile *c, struct gw_error *err) {
+static bool make_engine(struct compile *c, struct gw_error *err) {
   struct gw_engine_options options = {.opt_level = c->opt_level, .gas = c->gas, .threads = c->threads, .schedule = &c->schedule};
-  struct buffer bytes = {0};
-  bool ok = cli_read_schedule(c->schedule_path, &c->schedule, err) && cli_read_file(&bytes, c->input, err);
+  if (!cli_read_schedule(c->schedule_path, &c->schedule, err)) return false;
   cli_show_progress(&options);
-  if (ok) c->engine = gw_engine_create(&options, err);
-  if (c->engine) c->module = gw_module_create(c->engine, bytes.bytes, bytes.size, err);
+  c->engine = gw_engine_create(&options, err);
+  return c->engine != NULL;
+}
+
+static bool make(struct compile *c, struct gw_error *err) {
+  struct buffer bytes = {0};
+  if (cli_read_file(&bytes, c->input, err)) c->module = gw_module_create(c->engine, bytes.bytes, bytes.size, err);
   buffer_clear(&bytes);
   if (c->module) c->artifact.bytes = gw_module_make_artifact(c->module, c->cpu, &c->artifact.size, err);
   c->artifact.capacity = c->artifact.size;
@@ -119,11 +150,60 @@ static char *default_output(const char *input) {
   return path;
 }
 
+/* --- one after another (runtime/compile_batch.c) --------------------------------------------------------------------- */
+
+enum { BATCH_SOCKET = 4, BATCH_FDS = 3, BATCH_IDLE_MS = 10000 };
+
+/* The next job's descriptors; false when there is none, and none comes. */
+static bool receive_job(int fds[BATCH_FDS]) {
+  union {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(BATCH_FDS * sizeof(int))];
+  } control;
+  char byte;
+  struct iovec data = {&byte, 1};
+  struct msghdr message = {
+      .msg_iov = &data, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+  struct pollfd job = {.fd = BATCH_SOCKET, .events = POLLIN};
+  if (poll(&job, 1, BATCH_IDLE_MS) != 1 || recvmsg(BATCH_SOCKET, &message, MSG_CMSG_CLOEXEC) != 1) return false;
+  struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+  if (!c || c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(BATCH_FDS * sizeof(int))) return false;
+  memcpy(fds, CMSG_DATA(c), BATCH_FDS * sizeof(int));
+  return true;
+}
+
+/* Standard input and output lead where the job wants them, so that one module is compiled as any other. */
+static bool do_job(struct compile *c, const int fds[BATCH_FDS]) {
+  struct gw_error err = {0};
+  char answer;
+  bool ok = dup2(fds[0], STDIN_FILENO) >= 0 && dup2(fds[1], STDOUT_FILENO) >= 0 && dup2(fds[2], STDERR_FILENO) >= 0;
+  clearerr(stdout);
+  ok = ok && (!c->max_seconds || limit_time(c->max_seconds, &err)) && make(c, &err) && write_output(c, &err);
+  if (!ok) dprintf(STDERR_FILENO, "%s\n", err.message);
+  for (int i = 0; i < BATCH_FDS; i++) close(fds[i]);
+  gw_module_release(c->module);
+  c->module = NULL;
+  buffer_clear(&c->artifact);
+  answer = ok;
+  return send(BATCH_SOCKET, &answer, 1, MSG_NOSIGNAL) == 1;
+}
+
+static bool do_jobs(struct compile *c) {
+  int fds[BATCH_FDS];
+  while (receive_job(fds) && do_job(c, fds)) {
+  }
+  return true;
+}
+
 static int compile(struct compile *c) {
   struct gw_error err = {0};
   char *path = c->output ? NULL : default_output(c->input);
   if (path) c->output = strcmp(c->input, "-") == 0 ? "-" : path;
-  bool ok = set_limits(c, &err) && make(c, &err) && sign(c, &err) && write_output(c, &err);
+  bool ok = set_limits(c, &err) && make_engine(c, &err);
+  if (ok && c->is_batch)
+    ok = do_jobs(c);
+  else
+    ok = ok && make(c, &err) && sign(c, &err) && write_output(c, &err);
   if (ok && (c->wants_stats || c->wants_json)) show_stats(c);
   gw_module_release(c->module);
   gw_engine_destroy(c->engine);
@@ -148,6 +228,8 @@ int cli_compile(int argc, char **argv) {
       {"max-memory", 0, CLI_SIZE, &c.max_memory, "BYTES",
        "address space that compiling may take (K M G allowed); unlimited unless told"},
       {"nice", 0, CLI_FLAG, &c.is_nice, NULL, "let everything else on the machine go first"},
+      {"parent", 0, CLI_U32, &c.parent, "PID", "end when this process does, which must be the parent"},
+      {"batch", 0, CLI_FLAG, &c.is_batch, NULL, "take modules from the socket that is descriptor 4, as servers send them"},
       {"stats", 0, CLI_FLAG, &c.wants_stats, NULL, "CPU times, sizes and memory on standard error"},
       {"json", 0, CLI_FLAG, &c.wants_json, NULL, "the same as JSON"},
   };

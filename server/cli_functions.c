@@ -1,4 +1,4 @@
-/* gasworks deploy, invoke, list, delete: the verbs that talk to a server. */
+/* gasworks deploy, invoke, list, delete, lift: the verbs that talk to a server. */
 #include "server/cli.h"
 
 #include "base/error.h"
@@ -183,6 +183,8 @@ static void show_list(const struct client_reply *reply, bool is_json) {
   cJSON_ArrayForEach(f, functions) {
     printf("%-24s %7.0f %10.0f %-9s %-20s %.16s\n", text_of(f, "name"), number_of(f, "version"), number_of(f, "size"),
            text_of(f, "interface"), text_of(f, "created"), text_of(f, "digest"));
+    const cJSON *quarantine = cJSON_GetObjectItem(f, "quarantine");
+    if (quarantine) printf("  in quarantine since %s: %s\n", text_of(quarantine, "since"), text_of(quarantine, "detail"));
   }
   cJSON_Delete(json);
 }
@@ -232,6 +234,31 @@ int cli_delete(int argc, char **argv) {
   struct gw_error err = {0};
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
   snprintf(path, sizeof path, "/v1/functions/%.255s%s", argv[0], with_state ? "?state=delete" : "");
+  struct client_request request = {.server = server, .method = "DELETE", .path = path};
+  bool ok = check_name(argv[0], &err) && send_or_fail(&request, &reply, &err);
+  return finish(ok, &reply, &err);
+}
+
+/* --- lift -------------------------------------------------------------------------------------------------------- */
+
+int cli_lift(int argc, char **argv) {
+  const char *server = client_default_server();
+  const struct cli_option options[] = {SERVER_OPTION(&server)};
+  const struct cli_command command = {
+      .name = "lift",
+      .arguments = "NAME",
+      .description = "Ends the quarantine of the function NAME, which ran when the server crashed: it can be called again.",
+      .options = options,
+      .n_options = sizeof options / sizeof *options,
+      .min_operands = 1,
+      .max_operands = 1,
+  };
+  int exit_code;
+  char path[320];
+  struct client_reply reply = {0};
+  struct gw_error err = {0};
+  if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
+  snprintf(path, sizeof path, "/v1/functions/%.255s/quarantine", argv[0]);
   struct client_request request = {.server = server, .method = "DELETE", .path = path};
   bool ok = check_name(argv[0], &err) && send_or_fail(&request, &reply, &err);
   return finish(ok, &reply, &err);

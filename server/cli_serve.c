@@ -74,6 +74,8 @@ int cli_serve(int argc, char **argv) {
       {"cache-size", 0, CLI_SIZE, &o.cache_size, "BYTES",
        "limit of that (K M G allowed), the least recently used go; 4G unless told"},
       {"compile-seconds", 0, CLI_U32, &o.compile_seconds, "N", "CPU time that compiling a function may take; 600 unless told"},
+      {"compile-wall-seconds", 0, CLI_U32, &o.compile_wall_seconds, "N",
+       "time by the clock that compiling a function may take; four times the CPU time unless told"},
       {"compile-memory", 0, CLI_SIZE, &o.compile_memory, "BYTES",
        "address space that compiling a function may take (K M G allowed); 4G unless told"},
       {"trust", 0, CLI_LIST, &trusted, "FILE.pub", "take compiled functions that this key signed (`gasworks key`)"},
@@ -83,8 +85,11 @@ int cli_serve(int argc, char **argv) {
       {"slice", 0, CLI_NUMBER, &o.slice, "N", "gas before other invocations get their turn; 5M unless told"},
       {"max-memory", 0, CLI_SIZE, &o.max_memory, "BYTES", "limit of each linear memory (K M G allowed); 256M unless told"},
       {"memory-limit", 0, CLI_SIZE, &o.memory_limit, "BYTES",
-       "limit of all linear memories and tables together, beyond it requests get 503 (K M G allowed); none unless told"},
-      {"max-running", 0, CLI_U32, &o.max_running, "N", "invocations under way per worker, more get 503; 256 unless told"},
+       "limit of all linear memories and tables together, beyond it requests get 503 (K M G allowed); three quarters of the "
+       "machine's or "
+       "control group's unless told"},
+      {"max-running", 0, CLI_U32, &o.max_running, "N", "invocations under way per worker, more get 503; 512 unless told"},
+      {"max-running-each", 0, CLI_U32, &o.max_running_each, "N", "those of one function, likewise; half as many unless told"},
       {"checkpoints", 0, CLI_ON_OFF, &o.checkpoints, "on|off",
        "do what a command does before it first asks for anything once per instance, not per request; on unless told"},
       {"max-idle", 0, CLI_U32, &o.max_idle, "N", "idle instances kept per function and worker; 64 unless told"},

@@ -20,21 +20,38 @@ struct task {
   struct gw_error error;
 };
 
-static cJSON *function_json(const struct function *f) {
-  char created[40];
-  time_t seconds = (time_t)(f->created_ms / 1000);
+enum { TIME_SIZE = 40 };
+
+static const char *format_time(uint64_t ms, char out[TIME_SIZE]) {
+  time_t seconds = (time_t)(ms / 1000);
   struct tm tm;
-  strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &tm));
+  strftime(out, TIME_SIZE, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &tm));
+  return out;
+}
+
+static cJSON *quarantine_json(const struct function *f) {
+  char text[320];
+  cJSON *json = cJSON_CreateObject();
+  cJSON_AddStringToObject(json, "since", format_time(f->quarantine_ms, text));
+  cJSON_AddStringToObject(json, "signal", function_quarantine_signal(f, text, sizeof text));
+  function_describe_quarantine(f, text, sizeof text);
+  cJSON_AddStringToObject(json, "detail", text);
+  return json;
+}
+
+static cJSON *function_json(const struct function *f) {
+  char created[TIME_SIZE];
   cJSON *json = cJSON_CreateObject();
   cJSON_AddStringToObject(json, "name", f->name);
   cJSON_AddNumberToObject(json, "version", (double)f->version);
   cJSON_AddStringToObject(json, "digest", f->digest);
   cJSON_AddNumberToObject(json, "size", (double)f->size);
   cJSON_AddStringToObject(json, "interface", f->interface == INTERFACE_HANDLE ? "handle" : "cgi");
-  cJSON_AddStringToObject(json, "created", created);
+  cJSON_AddStringToObject(json, "created", format_time(f->created_ms, created));
   cJSON_AddStringToObject(json, "tier", function_next_tier(f) == GW_TIER_FAST ? "fast" : "precise");
   if (function_code_state(f) == CODE_WAITING) cJSON_AddTrueToObject(json, "is_compiling");
   if (function_code_state(f) == CODE_FAILED) cJSON_AddStringToObject(json, "compile_error", f->code_error.message);
+  if (function_quarantine(f)) cJSON_AddItemToObject(json, "quarantine", quarantine_json(f));
   cJSON_AddNumberToObject(json, "compile_ms", (double)(uint64_t)(f->compile_ms * 10) / 10);
   return json;
 }
@@ -115,12 +132,17 @@ void control_put(struct connection *c, const char *name) {
   uv_queue_work(&c->loop->uv, &task->work, put_work, put_done);
 }
 
+static void lift_work(uv_work_t *work) {
+  struct task *task = work->data;
+  task->ok = registry_lift(task->registry, task->name, &task->error);
+}
+
 static void delete_work(uv_work_t *work) {
   struct task *task = work->data;
   task->ok = registry_delete(task->registry, task->name, task->with_state, &task->error);
 }
 
-static void delete_done(uv_work_t *work, int status) {
+static void empty_done(uv_work_t *work, int status) {
   struct task *task = work->data;
   struct connection *c = task->connection;
   (void)status;
@@ -129,6 +151,11 @@ static void delete_done(uv_work_t *work, int status) {
   else
     reply_error(c, &task->error, task->name, NULL, NULL);
   task_destroy(task);
+}
+
+void control_lift(struct connection *c, const char *name) {
+  struct task *task = task_create(c, name);
+  uv_queue_work(&c->loop->uv, &task->work, lift_work, empty_done);
 }
 
 void control_delete(struct connection *c, const char *name) {
@@ -140,5 +167,5 @@ void control_delete(struct connection *c, const char *name) {
   }
   struct task *task = task_create(c, name);
   task->with_state = with_state;
-  uv_queue_work(&c->loop->uv, &task->work, delete_work, delete_done);
+  uv_queue_work(&c->loop->uv, &task->work, delete_work, empty_done);
 }

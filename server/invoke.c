@@ -73,15 +73,18 @@ static void write_logs(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
   if (!slot) return;
   const struct buffer *log = &slot->handler.log;
-  if (log->size) log_function(&loop->log, loop_now(loop), slot->function->name, log->bytes, log->size);
+  struct log_share *share = &inv->pool->lines;
+  if (log->size) log_function(loop->log, share, loop_now(loop), slot->function->name, log->bytes, log->size);
   const struct buffer *text = slot->wasi ? wasi_stderr(slot->wasi) : NULL;
-  if (text && text->size) log_function(&loop->log, loop_now(loop), slot->function->name, text->bytes, text->size);
+  if (text && text->size) log_function(loop->log, share, loop_now(loop), slot->function->name, text->bytes, text->size);
 }
 
 /* Over, without a reply yet. */
 static void end(struct invocation *inv) {
   inv->state = INVOCATION_NONE;
   loop_of(inv)->n_running--;
+  if (inv->home) inv->home->n_running--;
+  inv->home = NULL;
 }
 
 /* The calls that led to a trap, where the precise tier met it, NUL-terminated; and a word of it in the log. */
@@ -92,7 +95,7 @@ static void report_trap(struct invocation *inv, const struct gw_error *err, stru
   backtrace_append(inv->slot->store, backtrace);
   buffer_format(&text, "trap: %s\n", err->message);
   buffer_append(&text, backtrace->bytes, backtrace->size);
-  log_function(&loop->log, loop_now(loop), inv->slot->function->name, text.bytes, text.size);
+  log_function(loop->log, &inv->pool->lines, loop_now(loop), inv->slot->function->name, text.bytes, text.size);
   buffer_append(backtrace, "", 1);
   buffer_clear(&text);
 }
@@ -292,6 +295,7 @@ static enum gw_status resume(struct invocation *inv, struct gw_error *err) {
 
 static void run_slice(struct invocation *inv) {
   struct gw_error err = {0};
+  crash_enter(inv->slot->function);
   enum gw_status status = resume(inv, &err);
   if (status == GW_STATUS_DONE && inv->is_initializing) {
     status = end_initializing(inv, &err) ? resume(inv, &err) : GW_STATUS_FAILED;
@@ -390,10 +394,23 @@ static void end_damaged(struct invocation *inv, const struct gw_error *err) {
   reply_problem(c, PROBLEM(.status = 500, .title = gw_error_title(err->code), .detail = detail, .function = c->request.name));
 }
 
+/* One of these would perhaps end the process again. */
+static void end_in_quarantine(struct invocation *inv) {
+  struct connection *c = inv->connection;
+  char detail[320];
+  function_describe_quarantine(inv->pool->function, detail, sizeof detail);
+  end(inv);
+  reply_problem(c, PROBLEM(.status = 503, .title = "function in quarantine", .detail = detail, .function = c->request.name));
+}
+
 static void invoke_with_module(struct invocation *inv) {
   struct function *f = inv->pool->function;
   switch (function_load_state(f)) {
-  case LOAD_READY: attempt(inv); break;
+  case LOAD_READY:
+    crash_enter(f);
+    attempt(inv);
+    crash_enter(NULL);
+    break;
   case LOAD_FAILED: end_damaged(inv, &f->error); break;
   case LOAD_PENDING:
     inv->state = INVOCATION_LOADING;
@@ -403,17 +420,56 @@ static void invoke_with_module(struct invocation *inv) {
   }
 }
 
-void invoke_find(struct invocation *inv) {
+/* inv->pool has been looked up. */
+static void invoke_found(struct invocation *inv) {
   struct connection *c = inv->connection;
-  inv->pool = pool_find(c->loop, c->request.name);
   if (inv->pool) {
-    invoke_with_module(inv);
+    if (function_quarantine(inv->pool->function))
+      end_in_quarantine(inv);
+    else
+      invoke_with_module(inv);
     return;
   }
   char detail[128];
   snprintf(detail, sizeof detail, "no function is called %s", c->request.name);
   end(inv);
   reply_problem(c, PROBLEM(.status = 404, .detail = detail, .function = c->request.name));
+}
+
+void invoke_find(struct invocation *inv) {
+  inv->pool = pool_find(loop_of(inv), inv->connection->request.name);
+  invoke_found(inv);
+}
+
+const char *invoke_id(const struct invocation *inv, char out[INVOCATION_ID_SIZE]) {
+  snprintf(out, INVOCATION_ID_SIZE, "%u-%llu", loop_of(inv)->index, (unsigned long long)inv->number);
+  return out;
+}
+
+void invoke_log_failure(struct connection *c, uint32_t status, const char *function, const char *text) {
+  struct loop *loop = c->loop;
+  struct invocation *inv = &c->invocation;
+  char id[INVOCATION_ID_SIZE] = "-";
+  bool is_call = function == c->request.name;
+  struct log_share *share = is_call && inv->pool ? &inv->pool->failures : &loop->other_lines;
+  if (is_call) invoke_id(inv, id);
+  log_failure(loop->log, share, loop_now(loop), function ? function : "server", id, status, text);
+}
+
+/* Whether one more of the function may run; counts it. */
+static bool may_run(struct invocation *inv, const char **why) {
+  struct loop *loop = loop_of(inv);
+  *why = NULL;
+  if (loop->reply_bytes > loop->options->max_waiting) loop_shed_replies(loop);
+  if (loop->n_running >= loop->options->max_running)
+    *why = "too many functions are running";
+  else if (inv->pool && inv->pool->n_running >= loop->options->max_running_each)
+    *why = "too many invocations of this function are running";
+  if (*why) return false;
+  loop->n_running++;
+  inv->home = inv->pool;
+  if (inv->home) inv->home->n_running++;
+  return true;
 }
 
 void invoke_begin(struct connection *c) {
@@ -425,12 +481,16 @@ void invoke_begin(struct connection *c) {
   inv->txn = NULL;
   inv->is_cancelled = false;
   inv->attempt = 0;
-  if (loop->n_running >= loop->options->max_running) {
-    reply_problem(c, PROBLEM(.status = 503, .detail = "too many functions are running", .retry_after = 1));
+  inv->number = ++loop->n_requests;
+  inv->pool = pool_find(loop, c->request.name);
+  loop->last_begin = loop_now(loop);
+  loop->is_trimmed = false;
+  const char *why;
+  if (!may_run(inv, &why)) {
+    reply_problem(c, PROBLEM(.status = 503, .detail = why, .function = c->request.name, .retry_after = 1));
     return;
   }
-  loop->n_running++;
-  invoke_find(inv);
+  invoke_found(inv);
 }
 
 void invoke_cancel(struct invocation *inv, bool with_reply) {
@@ -443,6 +503,9 @@ void invoke_cancel(struct invocation *inv, bool with_reply) {
   case INVOCATION_RUNNING:
     fair_remove(&inv->pool->flow, inv);
     gw_store_cancel(inv->slot->store);
+    write_logs(inv);
+    count_end(inv, &(struct gw_error){.code = GW_ERROR_TRAP, .trap = GW_TRAP_CANCELLED});
+    inv->gas_before = 0; /* it is counted */
     drop_slot(inv);
     break;
   }
@@ -461,6 +524,7 @@ void invoke_run(struct loop *loop) {
     run_slice(inv);
   else
     uv_idle_stop(&loop->run);
+  crash_enter(NULL);
 }
 
 void invoke_retry(struct loop *loop) {

@@ -22,7 +22,9 @@ struct invocation {
   struct invocation *next; /* in a flow, delayed or pool.waiting */
   struct connection *connection;
   enum invocation_state state;
-  struct pool *pool;
+  struct pool *pool; /* NULL: no function of the name */
+  struct pool *home; /* that counts it in n_running */
+  uint64_t number;   /* of the loop's requests, for the log */
   struct slot *slot;
   struct state_txn *txn;
   struct record record; /* what the first run read of clocks and random numbers */
@@ -36,6 +38,12 @@ struct invocation {
   enum state_outcome outcome;
   struct gw_error error; /* of the commit; the trap that is judged */
 };
+
+/* A request's name in the log: its loop and number. */
+enum { INVOCATION_ID_SIZE = 40 };
+const char *invoke_id(const struct invocation *inv, char out[INVOCATION_ID_SIZE]);
+/* Notes in the log that the invocation, if there is one, ended with this status. */
+void invoke_log_failure(struct connection *c, uint32_t status, const char *function, const char *text);
 
 /* Answers the connection's request by the function request.name with the path request.rest. */
 void invoke_begin(struct connection *c);

@@ -1,12 +1,15 @@
+#define _GNU_SOURCE /* pthread_setname_np */
 #include "server/connection.h"
 
 #include "base/error.h"
 
+#include <malloc.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICK_MS = 100, TRIM_TICKS = 20, PRESSURE_TICKS = 5, BACKLOG = 1024, ABORT_MS = 1000 };
+enum { TICK_MS = 100, TRIM_TICKS = 20, PRESSURE_TICKS = 5, BACKLOG = 1024, ABORT_MS = 1000, TRIM_AFTER_MS = 35000 };
 
 uint32_t loop_random(struct loop *loop) { /* xorshift64* */
   uint64_t x = loop->random;
@@ -99,13 +102,45 @@ static void on_wake(uv_async_t *handle) {
   end_if_done(loop);
 }
 
+/* Counts what waits; the connection with the most of it, or NULL. */
+static struct connection *count_replies(struct loop *loop) {
+  struct connection *largest = NULL;
+  size_t most = 0;
+  loop->reply_bytes = 0;
+  for (struct connection *c = loop->connections; c; c = c->next) {
+    size_t waiting = c->phase == PHASE_CLOSING ? 0 : c->out.size + c->writing.size;
+    loop->reply_bytes += waiting;
+    if (waiting > most) {
+      most = waiting;
+      largest = c;
+    }
+  }
+  return largest;
+}
+
+void loop_shed_replies(struct loop *loop) {
+  struct connection *largest;
+  while ((largest = count_replies(loop)) && loop->reply_bytes > loop->options->max_waiting) connection_abort(largest);
+}
+
+/* Memory that was freed goes back to the system when nothing has begun for a while. It takes milliseconds, so not before. */
+static void give_memory_back(struct loop *loop) {
+  if (loop->is_trimmed || loop->n_running || loop_now(loop) - loop->last_begin < TRIM_AFTER_MS) return;
+  loop->is_trimmed = true;
+  malloc_trim(0);
+}
+
 static void on_tick(uv_timer_t *handle) {
   struct loop *loop = handle->data;
   for (struct connection *c = loop->connections, *next; c; c = next) {
     next = c->next;
     connection_tick(c);
   }
-  if (++loop->ticks % TRIM_TICKS == 0) pools_trim(loop, IDLE_MS);
+  loop_shed_replies(loop);
+  if (++loop->ticks % TRIM_TICKS == 0) {
+    pools_trim(loop, IDLE_MS);
+    give_memory_back(loop);
+  }
   if (loop->ticks % PRESSURE_TICKS == 0 && pressure_is_high(&loop->pressure, loop_now(loop)))
     pools_trim(loop, IDLE_UNDER_PRESSURE_MS);
   if (loop->is_stopping) check_grace(loop);
@@ -126,7 +161,10 @@ static void on_connection(uv_stream_t *listener, int status) {
 
 static void *loop_main(void *arg) {
   struct loop *loop = arg;
+  char name[16];
   loop->self = pthread_self();
+  snprintf(name, sizeof name, "gw-loop-%u", loop->index % 10000000);
+  pthread_setname_np(loop->self, name);
   uv_run(&loop->uv, UV_RUN_DEFAULT);
   return NULL;
 }

@@ -64,7 +64,10 @@ struct loop {
 
   struct fair fair;
   struct invocation_queue delayed;
-  uint32_t n_running; /* invocations between begin and end */
+  uint32_t n_running;  /* invocations between begin and end */
+  uint64_t last_begin; /* loop time in ms of the last one */
+  bool is_trimmed;     /* what was freed since then has gone back to the system */
+  size_t reply_bytes;  /* that wait for clients, about: exact at every tick */
   struct pool *pools[POOL_BUCKETS];
   struct slot *used_slots; /* to be reset when the replies are out */
   uint32_t n_idle;
@@ -72,7 +75,9 @@ struct loop {
   uint64_t random; /* state of loop_random */
 
   struct metrics metrics;
-  struct log log;
+  struct log_writer *log;       /* the server's */
+  struct log_share other_lines; /* of failures of no function */
+  uint64_t n_requests;          /* of functions; numbers them */
   time_t date_second;
   char date[32]; /* for the Date header, IMF-fixdate */
   char read_buffer[READ_BUFFER_SIZE];
@@ -89,6 +94,9 @@ void loop_post(struct loop *loop, struct message *message);
 void loop_stop(struct loop *loop);
 /* Waits for the loop to have ended after loop_stop, and frees what it holds. */
 void loop_join(struct loop *loop);
+
+/* Where more replies wait for their clients than options.max_waiting, those who have the most waiting are dropped. */
+void loop_shed_replies(struct loop *loop);
 
 /* Not for secrets: back-off. */
 uint32_t loop_random(struct loop *loop);

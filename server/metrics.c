@@ -20,7 +20,7 @@ static void put_labelled(struct buffer *out, const char *name, const char *label
 }
 
 struct census {
-  uint64_t fast, precise, waiting, failed;
+  uint64_t fast, precise, waiting, failed, quarantine;
 };
 
 static void count_function(void *arg, const struct function *f) {
@@ -29,6 +29,7 @@ static void count_function(void *arg, const struct function *f) {
   *(function_next_tier(f) == GW_TIER_FAST ? &census->fast : &census->precise) += 1;
   census->waiting += state == CODE_WAITING;
   census->failed += state == CODE_FAILED;
+  census->quarantine += function_quarantine(f) != 0;
 }
 
 static void print_functions(struct registry *registry, struct buffer *out) {
@@ -40,6 +41,7 @@ static void print_functions(struct registry *registry, struct buffer *out) {
   put_labelled(out, "functions", "tier", "precise", census.precise);
   put_one(out, "functions_waiting_for_code", "gauge", "Functions that are being compiled or wait for it.", census.waiting);
   put_one(out, "functions_without_code", "gauge", "Functions that could not be compiled.", census.failed);
+  put_one(out, "functions_in_quarantine", "gauge", "Functions that ran when the process died of a fault.", census.quarantine);
   begin(out, "compilations_total", "counter", "Compilations in the background.");
   put_labelled(out, "compilations_total", "result", "done", totals.n_done);
   put_labelled(out, "compilations_total", "result", "failed", totals.n_failed);

@@ -10,12 +10,14 @@ struct pool {
   struct pool *next; /* in its bucket */
   struct loop *loop;
   char name[FUNCTION_MAX_NAME + 1];
-  uint64_t epoch;            /* of the registry when `function` was looked up */
-  struct function *function; /* NULL: deleted */
-  struct slot *idle;         /* fresh ones, the last returned first */
-  bool never_keeps;          /* its functions write too much for images */
-  uint32_t n_idle, n_out;    /* n_out: with invocations or waiting to be reset */
-  struct flow flow;          /* its invocations that wait for a slice */
+  uint64_t epoch;                   /* of the registry when `function` was looked up */
+  struct function *function;        /* NULL: deleted */
+  struct slot *idle;                /* fresh ones, the last returned first */
+  bool never_keeps;                 /* its functions write too much for images */
+  uint32_t n_idle, n_out;           /* n_out: with invocations or waiting to be reset */
+  uint32_t n_running;               /* invocations between begin and end */
+  struct log_share lines, failures; /* what it may log, and what is said of it */
+  struct flow flow;                 /* its invocations that wait for a slice */
   struct invocation_queue waiting;
   uv_work_t work;
   struct function *loading; /* NULL: no load is under way */

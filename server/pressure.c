@@ -12,20 +12,54 @@ enum { SHARE = 20, US_PER_MS = 1000 };
 
 static int open_file(const char *path) { return open(path, O_RDONLY | O_CLOEXEC); }
 
+enum { GROUP_SIZE = 512 };
+
 /* "0::/path" names this process's group in the unified hierarchy. */
-static int open_own_group(void) {
-  char line[512], path[600];
-  int fd = -1;
+static bool find_own_group(char path[GROUP_SIZE]) {
+  char line[GROUP_SIZE];
+  bool is_found = false;
   FILE *groups = fopen("/proc/self/cgroup", "re");
-  if (!groups) return -1;
-  while (fd < 0 && fgets(line, sizeof line, groups)) {
-    if (strncmp(line, "0::/", 4) != 0) continue;
+  if (!groups) return false;
+  while (!is_found && fgets(line, sizeof line, groups)) {
+    is_found = strncmp(line, "0::/", 4) == 0;
     line[strcspn(line, "\n")] = 0;
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.pressure", line + 3);
-    fd = open_file(path);
+    if (is_found) snprintf(path, GROUP_SIZE, "%s", line + 3);
   }
   fclose(groups);
-  return fd;
+  return is_found;
+}
+
+static int open_own_group(void) {
+  char group[GROUP_SIZE], path[GROUP_SIZE + 64];
+  if (!find_own_group(group)) return -1;
+  snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.pressure", group);
+  return open_file(path);
+}
+
+/* "max" is no number and no limit. */
+static uint64_t read_limit(const char *group) {
+  char path[GROUP_SIZE + 64];
+  uint64_t bytes = UINT64_MAX;
+  snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", group);
+  FILE *file = fopen(path, "re");
+  if (!file) return UINT64_MAX;
+  if (fscanf(file, "%" SCNu64, &bytes) != 1) bytes = UINT64_MAX;
+  fclose(file);
+  return bytes;
+}
+
+uint64_t pressure_default_limit(void) {
+  char group[GROUP_SIZE];
+  uint64_t least = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+  bool has_group = find_own_group(group);
+  while (has_group) { /* up to the root, whose file is there where it is the root of a container */
+    uint64_t limit = read_limit(strcmp(group, "/") == 0 ? "" : group);
+    if (limit < least) least = limit;
+    char *slash = strrchr(group, '/');
+    has_group = slash && group[0] && strcmp(group, "/") != 0;
+    if (slash) slash[slash == group ? 1 : 0] = 0;
+  }
+  return least / 4 * 3;
 }
 
 static bool read_total(const struct pressure *p, uint64_t *total) {

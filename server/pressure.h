@@ -18,4 +18,7 @@ void pressure_close(struct pressure *p);
 /* Whether tasks have waited for memory for a twentieth of the time since the last look. `now_ms` is of any clock that goes on. */
 bool pressure_is_high(struct pressure *p, uint64_t now_ms);
 
+/* Three quarters of what this process may use: of the machine's memory, or of the tightest limit of its control groups. */
+uint64_t pressure_default_limit(void);
+
 #endif

@@ -6,6 +6,7 @@
  * Locks: `writing` serialises deployments and deletions (held across disk writes, not across compilation); `table_lock` guards
  * the sorted table and is held for a few instructions. Order: writing, then table_lock. Event loops take table_lock only when the
  * epoch has moved. */
+#define _GNU_SOURCE /* sigabbrev_np */
 #include "server/registry.h"
 
 #include "base/arena.h"
@@ -21,6 +22,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +42,7 @@ struct registry {
   _Atomic uint64_t epoch;
   pthread_mutex_t writing;
   pthread_rwlock_t table_lock;
+  struct crash_file *crashes;
   struct background *background; /* TIER_AUTO: compiles; else NULL */
   struct function **functions;   /* sorted by name */
   size_t n_functions, capacity;
@@ -130,7 +133,7 @@ static bool open_bundle(struct function *f, struct gw_error *err) {
 }
 
 /* Decode, validate, compile if calls are to wait for it, and one trial instance, which finds unknown imports. */
-static bool function_prepare(struct function *f, const void *bytes, size_t size, struct gw_error *err) {
+static bool prepare(struct function *f, const void *bytes, size_t size, struct gw_error *err) {
   struct registry *r = f->registry;
   f->module = gw_module_create(r->engine, bytes, size, err);
   if (!f->module || !function_classify(f, err) || !open_bundle(f, err)) return false;
@@ -139,6 +142,13 @@ static bool function_prepare(struct function *f, const void *bytes, size_t size,
   struct slot *trial = slot_create(r->engine, f, function_tier(f), &r->limits, err);
   slot_destroy(trial);
   return trial != NULL;
+}
+
+static bool function_prepare(struct function *f, const void *bytes, size_t size, struct gw_error *err) {
+  const struct function *before = crash_enter(f);
+  bool ok = prepare(f, bytes, size, err);
+  crash_enter(before);
+  return ok;
 }
 
 /* `f` can be called. */
@@ -267,6 +277,10 @@ static bool record_write(struct registry *r, const struct function *f, struct gw
   cJSON_AddNumberToObject(json, "created_ms", (double)f->created_ms);
   cJSON_AddNumberToObject(json, "compile_ms", f->compile_ms);
   cJSON_AddStringToObject(json, "interface", interface_name(f->interface));
+  if (function_quarantine(f)) {
+    cJSON_AddNumberToObject(json, "quarantine", function_quarantine(f));
+    cJSON_AddNumberToObject(json, "quarantine_ms", (double)f->quarantine_ms);
+  }
   char *text = cJSON_PrintUnformatted(json);
   cJSON_Delete(json);
   bool ok = text && state_put(r->state, REGISTRY_SPACE, f->name, strlen(f->name), text, strlen(text), err);
@@ -306,6 +320,8 @@ static bool record_read(void *arg, const void *key, size_t key_size, const void 
   f->size = (uint64_t)record_number(json, "size");
   f->created_ms = (uint64_t)record_number(json, "created_ms");
   f->compile_ms = record_number(json, "compile_ms");
+  atomic_store(&f->quarantine, (uint32_t)fmin(record_number(json, "quarantine"), 64));
+  f->quarantine_ms = (uint64_t)record_number(json, "quarantine_ms");
   cJSON_Delete(json);
   function_release(table_replace(r, name, f));
   return true;
@@ -332,6 +348,10 @@ static bool publish(struct registry *r, struct function *f, const void *bytes, s
   struct function *old = registry_find(r, f->name);
   *is_new = !old;
   f->version = old ? old->version + 1 : 1;
+  if (old && strcmp(old->digest, f->digest) == 0) { /* the same bytes do the same again */
+    atomic_store(&f->quarantine, atomic_load(&old->quarantine));
+    f->quarantine_ms = old->quarantine_ms;
+  }
   function_release(old);
   struct arena arena = {0};
   bool ok = file_write_durably(module_path(r, &arena, f->digest), bytes, size, err) && record_write(r, f, err);
@@ -415,6 +435,62 @@ bool registry_delete(struct registry *r, const char *name, bool with_state, stru
   return ok;
 }
 
+/* --- quarantine -------------------------------------------------------------------------------------------------- */
+
+struct crash_file *registry_crashes(const struct registry *r) {
+  return r->crashes;
+}
+
+const char *function_quarantine_signal(const struct function *f, char *out, size_t size) {
+  const char *abbreviation = sigabbrev_np(function_quarantine(f));
+  snprintf(out, size, "SIG%s", abbreviation ? abbreviation : "?");
+  return out;
+}
+
+void function_describe_quarantine(const struct function *f, char *out, size_t size) {
+  char signal_name[16];
+  snprintf(out, size, "function %s is in quarantine: it ran when the server died of %s; `gasworks lift %s` ends that", f->name,
+           function_quarantine_signal(f, signal_name, sizeof signal_name), f->name);
+}
+
+bool registry_lift(struct registry *r, const char *name, struct gw_error *err) {
+  pthread_mutex_lock(&r->writing);
+  struct function *f = registry_find(r, name);
+  int signal = f ? function_quarantine(f) : 0;
+  bool ok = signal != 0;
+  if (!ok) error_set(err, GW_ERROR_NOT_FOUND, f ? "function %s is not in quarantine" : "no function is called %s", name);
+  if (ok) {
+    atomic_store(&f->quarantine, 0);
+    ok = record_write(r, f, err);
+    if (!ok) atomic_store(&f->quarantine, (uint32_t)signal);
+  }
+  pthread_mutex_unlock(&r->writing);
+  function_release(f);
+  return ok;
+}
+
+/* The function whose code this was, if it has that name still, and no other code. */
+static bool put_in_quarantine(struct registry *r, const struct crash_note *note, struct gw_error *err) {
+  bool ok = true;
+  struct function *f = function_name_is_valid(note->name, strlen(note->name)) ? registry_find(r, note->name) : NULL;
+  if (f && note->is_complete && strcmp(f->digest, note->digest) == 0) {
+    atomic_store(&f->quarantine, note->signal);
+    f->quarantine_ms = note->time_ms;
+    ok = record_write(r, f, err);
+  }
+  function_release(f);
+  return ok;
+}
+
+/* At the start, before anything can be called. The notes go when what they led to is durable. */
+static bool read_crashes(struct registry *r, struct gw_error *err) {
+  const struct crash_note *note;
+  bool ok = true;
+  for (size_t i = 0; ok && (note = crash_note(r->crashes, i)); i++) ok = put_in_quarantine(r, note, err);
+  if (ok) crash_clear(r->crashes);
+  return ok;
+}
+
 /* --- opening ----------------------------------------------------------------------------------------------------- */
 
 /* Keeps files that a record names. */
@@ -443,7 +519,9 @@ struct registry *registry_open(const char *data_dir, struct gw_engine *engine, s
   struct arena arena = {0};
   r->directory = strdup(arena_format(&arena, "%s/modules", data_dir));
   arena_clear(&arena);
-  if (directory_make(r->directory, err) && state_each(state, REGISTRY_SPACE, record_read, r, err)) {
+  r->crashes = crash_open(data_dir, err);
+  bool ok = r->crashes && directory_make(r->directory, err) && state_each(state, REGISTRY_SPACE, record_read, r, err);
+  if (ok && read_crashes(r, err)) {
     directory_sweep(r->directory, file_is_wanted, r);
     return r;
   }
@@ -456,6 +534,7 @@ void registry_close(struct registry *r) {
   if (r->background) gw_engine_stop_compiling(r->engine);
   background_destroy(r->background);
   for (size_t i = 0; i < r->n_functions; i++) function_release(r->functions[i]);
+  crash_close(r->crashes);
   free(r->functions);
   free(r->directory);
   pthread_mutex_destroy(&r->writing);

@@ -6,6 +6,7 @@
 #include "runtime/state.h"
 #include "runtime/wasi.h"
 #include "server/background.h"
+#include "server/crash.h"
 #include "server/tier.h"
 
 #include <pthread.h>
@@ -48,6 +49,9 @@ struct function {
   bool uses_state, uses_wasi, has_initialize;
   struct wasi_preopen bundle; /* its files, or host_fd -1 */
 
+  _Atomic uint32_t quarantine; /* the signal that ended the process while it ran, 0: callable */
+  uint64_t quarantine_ms;      /* since 1970; constant */
+
   _Atomic int code_state;     /* enum code_state */
   struct gw_error code_error; /* constant once it is CODE_FAILED */
 };
@@ -80,7 +84,7 @@ void registry_each(struct registry *registry, void (*each)(void *arg, const stru
 /* Whether the name is one: [a-z0-9][a-z0-9_-]{0,62}. */
 bool function_name_is_valid(const char *name, size_t size);
 
-/* The three below block on compilation and disk: worker threads only. */
+/* The four below block on compilation and disk: worker threads only. */
 
 /* `bytes` are a module, or an artifact that is signed by somebody trusted, or that this server made itself, whose code is then
  * used. Validates, compiles unless that has time (TIER_AUTO), tries an instance, stores durably and publishes. `*is_new`: the
@@ -89,6 +93,8 @@ struct function *registry_put(struct registry *registry, const char *name, const
                               struct gw_error *err);
 /* GW_ERROR_NOT_FOUND when there is no such function. Its state stays unless `with_state`. */
 bool registry_delete(struct registry *registry, const char *name, bool with_state, struct gw_error *err);
+/* A function in quarantine can be called again. GW_ERROR_NOT_FOUND when there is no such function, or it is in none. */
+bool registry_lift(struct registry *registry, const char *name, struct gw_error *err);
 /* Reads and checks the stored module, and makes it callable, unless that is done. */
 bool function_load(struct function *function);
 
@@ -107,6 +113,19 @@ static inline enum gw_tier function_tier(const struct function *f) {
 
 /* The same for any function, loaded or not. Any thread. */
 enum gw_tier function_next_tier(const struct function *f);
+
+/* 0: it can be called; else the signal that it is in quarantine for. */
+static inline int function_quarantine(const struct function *f) {
+  return (int)atomic_load_explicit(&f->quarantine, memory_order_relaxed);
+}
+
+/* Its name, SIGSEGV and so on. */
+const char *function_quarantine_signal(const struct function *f, char *out, size_t size);
+/* Says that and why, for people. */
+void function_describe_quarantine(const struct function *f, char *out, size_t size);
+
+/* The mapped file of signal handlers. */
+struct crash_file *registry_crashes(const struct registry *registry);
 
 /* What was compiled in the background. Any thread. */
 struct background_totals registry_compilations(struct registry *registry);

@@ -169,16 +169,16 @@ static void append_gas(struct buffer *out, uint64_t gas) {
 }
 
 /* Where the server's files are is for its log, not for whoever called. */
-static void hide_paths(struct connection *c, struct problem *p) {
+static void hide_paths(struct problem *p) {
   if (p->status != 500 || p->trap || !p->detail || !strchr(p->detail, '/')) return;
-  log_function(&c->loop->log, loop_now(c->loop), p->function ? p->function : "server", p->detail, strlen(p->detail));
   p->detail = "the server's log says why";
 }
 
 void reply_problem(struct connection *c, const struct problem *given) {
   char reason_title[64];
   struct problem copy = *given, *p = &copy;
-  hide_paths(c, p);
+  if (p->status >= 500 || p->status == 402) invoke_log_failure(c, p->status, p->function, p->detail ? p->detail : p->title);
+  hide_paths(p);
   char *text = problem_text(p, p->title ? p->title : title_of(p->status, reason_title, sizeof reason_title));
   struct buffer *out = begin_reply(c, p->status);
   APPEND_LITERAL(out, "Content-Type: application/problem+json\r\n");
@@ -224,6 +224,8 @@ static bool append_function_headers(struct buffer *out, const struct buffer *hea
 
 /* A function that replies nothing to HEAD has not said how long its reply to GET is (RFC 9110, 8.6). */
 void reply_function(struct connection *c, const struct handler *h, uint64_t gas) {
+  if (h->status >= 500) invoke_log_failure(c, h->status, c->request.name, "is what the function replied");
+  c->loop->reply_bytes += h->reply.size;
   struct buffer *out = begin_reply(c, h->status);
   bool has_content = !has_no_content(h->status), has_length = h->reply.size || c->request.method != HTTP_HEAD;
   append_gas(out, gas);

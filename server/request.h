@@ -21,5 +21,7 @@ void control_list(struct connection *c);
 void control_get(struct connection *c, const char *name);
 void control_put(struct connection *c, const char *name);
 void control_delete(struct connection *c, const char *name);
+/* Ends a quarantine. */
+void control_lift(struct connection *c, const char *name);
 
 #endif

@@ -69,11 +69,21 @@ static void route_metrics(struct connection *c) {
   buffer_clear(&text);
 }
 
-/* /v1/functions/NAME */
+/* /v1/functions/NAME, /v1/functions/NAME/quarantine */
 static void route_function(struct connection *c, char *name) {
+  char *slash = strchr(name, '/');
+  bool is_quarantine = slash && strcmp(slash, "/quarantine") == 0;
+  if (is_quarantine) *slash = 0;
   if (!percent_decode(name) || !function_name_is_valid(name, strlen(name))) {
     reply_problem(c, PROBLEM(.status = 400, .detail = "a function name has 1 to 63 characters of a-z, 0-9, _ and -, the "
                                                       "first one a letter or digit"));
+    return;
+  }
+  if (is_quarantine) {
+    if (c->request.method == HTTP_DELETE)
+      control_lift(c, name);
+    else
+      method_not_allowed(c, "DELETE");
     return;
   }
   switch (c->request.method) {

@@ -30,6 +30,7 @@ struct server {
   uint16_t port;
   struct state_store *state;
   struct registry *registry;
+  struct log_writer *log;
   struct loop **loops;
   _Atomic uint32_t n_loops; /* started ones */
   atomic_bool is_draining;
@@ -47,13 +48,14 @@ void server_options_init(struct server_options *options) {
       .gas_limit = 10000000000,
       .slice = 5000000,
       .max_memory = 256 << 20,
-      .max_running = 256,
+      .max_running = 512,
       .checkpoints = true,
       .max_idle = 64,
       .max_connections = 8192,
       .max_body = 16 << 20,
       .max_module = 64 << 20,
       .max_reply = 64 << 20,
+      .max_waiting = 512 << 20,
       .header_timeout_ms = 10000,
       .body_timeout_ms = 60000,
       .idle_timeout_ms = 60000,
@@ -168,6 +170,7 @@ static bool open_engine(struct server *server, struct gw_error *err) {
                                       .cache = server->cache,
                                       .compiler_program = o->compiler_program,
                                       .compile_seconds = o->compile_seconds,
+                                      .compile_wall_seconds = o->compile_wall_seconds,
                                       .compile_memory = o->compile_memory};
   server->engine = gw_engine_create(&options, err);
   server->options.schedule = NULL; /* the caller's */
@@ -183,6 +186,7 @@ static bool start_loop(struct server *server, int fd, struct gw_error *err) {
   loop->limits = &server->limits;
   fair_init(&loop->fair, server->limits.slice);
   loop->registry = server->registry;
+  loop->log = server->log;
   loop->state = server->state;
   loop->engine = server->engine;
   loop->index = server->n_loops;
@@ -222,14 +226,17 @@ struct server *server_start(const struct server_options *options, struct gw_erro
   sigset_t set;
   block_shutdown_signals(&set); /* threads made from here on inherit it: only server_run takes the two */
   server->options = *options;
-  server->limits = (struct function_limits){.gas_limit = options->gas_limit,
-                                            .slice = options->slice,
-                                            .max_memory = options->max_memory,
-                                            .memory_limit = options->memory_limit,
-                                            .max_reply = options->max_reply,
-                                            .tier = options->tier,
-                                            .trusted = options->trusted,
-                                            .n_trusted = options->n_trusted};
+  if (!options->max_running_each) server->options.max_running_each = (options->max_running + 1) / 2;
+  server->log = log_writer_create(STDERR_FILENO);
+  server->limits =
+      (struct function_limits){.gas_limit = options->gas_limit,
+                               .slice = options->slice,
+                               .max_memory = options->max_memory,
+                               .memory_limit = options->memory_limit ? options->memory_limit : pressure_default_limit(),
+                               .max_reply = options->max_reply,
+                               .tier = options->tier,
+                               .trusted = options->trusted,
+                               .n_trusted = options->n_trusted};
   server->lock_fd = -1;
   server->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   bool ok = server->stop_fd >= 0 || error_set(err, GW_ERROR_IO, "cannot make an eventfd: %s", strerror(errno));
@@ -297,6 +304,7 @@ void server_destroy(struct server *server) {
   join_loops(server);
   for (uint32_t i = 0; i < server->n_loops; i++) free(server->loops[i]);
   free(server->loops);
+  log_writer_destroy(server->log);
   registry_close(server->registry);
   state_store_close(server->state);
   if (server->owns_engine) gw_engine_destroy(server->engine);

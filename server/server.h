@@ -30,6 +30,7 @@ struct server_options {
   const struct schedule *schedule; /* prices, likewise; copied; NULL: the built-in ones */
   const char *compiler_program;    /* likewise: the gasworks program, which compiles as a child process; NULL: in this one */
   uint32_t compile_seconds;        /* CPU time of such a child; 600 */
+  uint32_t compile_wall_seconds;   /* by the clock; 0: four times that */
   uint64_t compile_memory;         /* bytes of address space of such a child; 4 GiB */
   const char *cache_dir;           /* likewise: where compiled modules are kept, "off": nowhere; NULL: cache/ in data_dir */
   uint64_t cache_size;             /* bytes; 4 GiB */
@@ -39,19 +40,22 @@ struct server_options {
   bool sync;             /* state survives a power failure, not only kill -9; true */
   size_t map_size;       /* upper bound of the state store in bytes; 16 GiB */
 
-  uint64_t gas_limit;    /* per invocation; 10^10, about one second */
-  uint64_t slice;        /* gas an invocation runs before others of its loop get their turn; 5 * 10^6, about half a millisecond */
-  uint64_t max_memory;   /* bytes per linear memory; 256 MiB */
-  uint64_t memory_limit; /* bytes of all memories and tables together, beyond it requests get 503; 0: none */
+  uint64_t gas_limit;  /* per invocation; 10^10, about one second */
+  uint64_t slice;      /* gas an invocation runs before others of its loop get their turn; 5 * 10^6, about half a millisecond */
+  uint64_t max_memory; /* bytes per linear memory; 256 MiB */
+  uint64_t
+      memory_limit; /* bytes of all memories and tables together, beyond it requests get 503; 0: three quarters of the machine */
   const char *pressure_file; /* tells when memory is short, in PSI's format; NULL: the control group's, or the system's */
-  uint32_t max_running;      /* invocations under way per loop, more get 503; 256 */
+  uint32_t max_running;      /* invocations under way per loop, more get 503; 512 */
+  uint32_t max_running_each; /* of one function, likewise; 0: half as many */
   bool checkpoints;          /* commands begin where they first ask for something from outside; true */
   uint32_t max_idle;         /* idle instances kept per function and loop; 64 */
   uint32_t max_connections;  /* per loop; 8192 */
 
-  size_t max_body;   /* of a request to a function; 16 MiB */
-  size_t max_module; /* of a deployed module; 64 MiB */
-  size_t max_reply;  /* of a function's reply; 64 MiB */
+  size_t max_body;    /* of a request to a function; 16 MiB */
+  size_t max_module;  /* of a deployed module; 64 MiB */
+  size_t max_waiting; /* of all replies of a loop that wait for their clients; 512 MiB */
+  size_t max_reply;   /* of a function's reply; 64 MiB */
 
   uint32_t header_timeout_ms; /* from a request's first byte to its last header; 10,000 */
   uint32_t body_timeout_ms;   /* of each such time a body must bring 1,000 bytes a second; 60,000 */

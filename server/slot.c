@@ -79,7 +79,7 @@ static void trim(struct buffer *b) {
   if (b->capacity > KEEP_CAPACITY) buffer_clear(b);
 }
 
-bool slot_reset(struct slot *slot, const struct function_limits *limits, struct gw_error *err) {
+static bool reset(struct slot *slot, const struct function_limits *limits, struct gw_error *err) {
   struct handler *h = &slot->handler;
   handler_reset(h);
   trim(&h->reply);
@@ -96,6 +96,13 @@ bool slot_reset(struct slot *slot, const struct function_limits *limits, struct 
   if (!gw_instance_reset(slot->instance, err)) return false;
   if (slot->has_start && !slot->is_kept) slot->start_gas = gw_store_gas_used(slot->store);
   return true;
+}
+
+bool slot_reset(struct slot *slot, const struct function_limits *limits, struct gw_error *err) {
+  const struct function *before = crash_enter(slot->function);
+  bool ok = reset(slot, limits, err);
+  crash_enter(before);
+  return ok;
 }
 
 static bool keep(struct slot *slot, struct gw_error *err) {
@@ -124,9 +131,11 @@ uint64_t slot_gas_before(const struct slot *slot) { return slot->start_gas + slo
 
 void slot_destroy(struct slot *slot) {
   if (!slot) return;
+  const struct function *before = crash_enter(slot->function);
   gw_store_destroy(slot->store);
   wasi_destroy(slot->wasi);
   handler_clear(&slot->handler);
+  crash_enter(before);
   function_release(slot->function);
   free(slot);
 }

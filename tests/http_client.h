@@ -181,7 +181,7 @@ static struct server_options test_options(const char *data_dir) {
   return o;
 }
 
-static struct server *start(const struct server_options *o) {
+static inline struct server *start(const struct server_options *o) {
   struct gw_error err = {0};
   struct server *server = server_start(o, &err);
   if (!server) fail_msg("%s", err.message);

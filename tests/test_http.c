@@ -692,6 +692,74 @@ static void test_slices(void **state) {
   remove_data_dir(directory);
 }
 
+/* Clients that do not read their replies lose them when they are too many; others are served. */
+static void test_replies_that_wait(void **state) {
+  (void)state;
+  enum { N = 24 };
+  char *directory = make_data_dir();
+  struct server_options o = test_options(directory);
+  o.n_loops = 1;
+  o.max_memory = 64 << 20;
+  o.max_waiting = 64 << 20;
+  struct server *own = start(&o);
+  uint16_t at = server_port(own);
+  int fds[N], n_closed = 0;
+  assert_int_equal(deploy(at, "big",
+                          "(module " REPLY "(memory (export \"memory\") 256) (func (export \"handle\") (call $reply "
+                          "(i32.const 0) (i32.const 16777216))))"),
+                   201);
+  assert_int_equal(deploy(at, "hello", WAT_HELLO), 201);
+  for (int i = 0; i < N; i++) {
+    fds[i] = dial(at);
+    send_text(fds[i], "GET /f/big HTTP/1.1\r\nHost: t\r\n\r\n");
+  }
+  usleep(500000);
+  for (int i = 0; i < 4; i++) assert_int_equal(status_of(at, "GET", "/f/hello"), 200);
+  for (int i = 0; i < N; i++) {
+    size_t got = 0;
+    ssize_t n;
+    struct timeval limit = {.tv_sec = 1};
+    setsockopt(fds[i], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    for (char part[65536]; (n = recv(fds[i], part, sizeof part, 0)) > 0;) got += (size_t)n;
+    n_closed += got < 16777216;
+    close(fds[i]);
+  }
+  if (n_closed < N / 2 || n_closed == N) fail_msg("%d of %d were closed", n_closed, N);
+  server_destroy(own);
+  remove_data_dir(directory);
+}
+
+/* One function's invocations take at most half of the places. */
+static void test_overload_by_one(void **state) {
+  (void)state;
+  char *directory = make_data_dir();
+  struct server_options o = test_options(directory);
+  o.n_loops = 1;
+  o.max_running = 8;
+  o.gas_limit = 1000000000000;
+  struct server *own = start(&o);
+  uint16_t at = server_port(own);
+  int loops[8];
+  assert_int_equal(deploy(at, "loop", WAT_LOOP), 201);
+  assert_int_equal(deploy(at, "hello", WAT_HELLO), 201);
+  for (int i = 0; i < 8; i++) {
+    loops[i] = dial(at);
+    send_text(loops[i], "GET /f/loop HTTP/1.1\r\nHost: t\r\n\r\n");
+  }
+  usleep(200000);
+  assert_int_equal(status_of(at, "GET", "/f/loop"), 503);
+  for (int i = 0; i < 4; i++) assert_int_equal(status_of(at, "GET", "/f/hello"), 200);
+  for (int i = 0; i < 8; i++) close(loops[i]);
+  usleep(2000000);      /* more than EOF_GRACE_MS */
+  int again = dial(at); /* they have given their places back */
+  send_text(again, "GET /f/loop HTTP/1.1\r\nHost: t\r\n\r\n");
+  struct pollfd none = {.fd = again, .events = POLLIN};
+  assert_int_equal(poll(&none, 1, 300), 0);
+  close(again);
+  server_destroy(own);
+  remove_data_dir(directory);
+}
+
 /* More invocations than allowed get 503 at once; others of the loop go on. */
 static void test_overload(void **state) {
   (void)state;
@@ -834,6 +902,8 @@ int main(void) {
       cmocka_unit_test(test_state_conflicts),
       cmocka_unit_test(test_slices),
       cmocka_unit_test(test_overload),
+      cmocka_unit_test(test_replies_that_wait),
+      cmocka_unit_test(test_overload_by_one),
       cmocka_unit_test(test_shutdown),
       cmocka_unit_test(test_grace),
       cmocka_unit_test(test_sigterm),
