@@ -260,7 +260,14 @@ static LLVMValueRef declare_function(struct lower *l, uint32_t index) {
   return value;
 }
 
+/* Another part's twins are not this one's business. */
+static uint32_t find_twin(const struct lower *l, uint32_t index) {
+  bool is_here = index >= l->part->first && index < l->part->end;
+  return is_here && l->part->twins ? l->part->twins[index] : index;
+}
+
 LLVMValueRef lower_callee(struct lower *l, uint32_t index) {
+  index = find_twin(l, index);
   if (!l->funcs[index]) l->funcs[index] = declare_function(l, index);
   return l->funcs[index];
 }
@@ -355,13 +362,13 @@ void lower_init(struct lower *l, LLVMModuleRef module) {
 LLVMModuleRef lower_module(LLVMContextRef context, const struct module *m, const struct lower_options *options,
                            const struct lower_part *part) {
   struct vmctx_counts counts = module_vmctx_counts(m);
-  struct lower l = {.m = m, .options = options, .layout = vmctx_layout(&counts)};
+  struct lower l = {.m = m, .options = options, .part = part, .layout = vmctx_layout(&counts)};
   struct arena arena = {0};
   lower_init(&l, LLVMModuleCreateWithNameInContext("wasm", context));
   init_markers(&l);
   init_function_types(&l, &arena);
   for (uint32_t i = part->first; i < part->end; i++)
-    if (m->funcs[i].import == NO_INDEX) lower_function(&l, i);
+    if (m->funcs[i].import == NO_INDEX && find_twin(&l, i) == i) lower_function(&l, i);
   if (part->has_thunks) lower_thunks(&l, &arena);
   LLVMDisposeBuilder(l.builder);
   arena_clear(&arena);

@@ -23,8 +23,9 @@ struct lower_options {
 
 /* What one LLVM module defines of a Wasm module; other parts' functions are declared in it where they are used. */
 struct lower_part {
-  uint32_t first, end; /* functions [first, end), imported ones left out */
-  bool has_thunks;     /* and all thunks */
+  uint32_t first, end;   /* functions [first, end), imported ones left out */
+  bool has_thunks;       /* and all thunks */
+  const uint32_t *twins; /* [n_funcs], of this part filled: the function that is compiled in the place of each; NULL: itself */
 };
 
 /* A fresh LLVM module in `context`, owned by the caller. Cannot fail on a validated module. Thread-safe, but for options->blocks.

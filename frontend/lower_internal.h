@@ -21,6 +21,7 @@ struct local {
 struct lower {
   const struct module *m;
   const struct lower_options *options;
+  const struct lower_part *part;
   struct vmctx_layout layout;
   LLVMContextRef context;
   LLVMModuleRef module;

@@ -8,6 +8,7 @@
 #include "frontend/lower.h"
 #include "jit/link.h"
 #include "jit/pipeline.h"
+#include "jit/twin.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -25,6 +26,7 @@ struct job {
   const struct compile_options *options;
   struct lower_part *parts;
   uint32_t n_parts;
+  uint32_t *twins;              /* [n_funcs] */
   LLVMMemoryBufferRef *objects; /* [n_parts] */
   uint64_t total;               /* bytes of bodies */
   pthread_mutex_t lock;
@@ -147,16 +149,33 @@ static bool check_frames(const struct job *job, struct gw_error *err) {
                    job->stack_factor, ABI_MAX_STACK_FACTOR);
 }
 
+/* Counts of gas blocks are each function's own. */
+static void find_twins(struct job *job) {
+  job->twins = calloc(job->m->n_funcs + 1, sizeof *job->twins);
+  if (!job->twins) abort();
+  for (uint32_t i = 0; i < job->n_parts && !job->options->blocks; i++) {
+    struct lower_part *part = &job->parts[i];
+    twins_find(job->m, part->first, part->end, job->twins);
+    part->twins = job->twins;
+  }
+}
+
+static void share_code(const struct job *job, uint32_t *offsets) {
+  for (uint32_t i = 0; i < job->m->n_funcs && !job->options->blocks; i++) offsets[i] = offsets[job->twins[i]];
+}
+
 static bool compile(const struct module *m, const struct compile_options *options, struct image *out, struct gw_error *err) {
   struct job job = {.m = m, .options = options, .lock = PTHREAD_MUTEX_INITIALIZER};
   *out = (struct image){0};
   cut(&job);
+  find_twins(&job);
   job.objects = calloc(job.n_parts, sizeof *job.objects);
   if (!job.objects) abort();
   run_threads(&job);
   bool ok = job.failed_part == job.n_parts || error_set(err, job.error.code, "%s", job.error.message);
   double start = pipeline_clock();
   ok = ok && link_objects(job.objects, job.n_parts, m, out, err);
+  if (ok) share_code(&job, out->offsets);
   ok = ok && check_frames(&job, err);
   out->stack_factor = job.stack_factor;
   out->seconds = job.seconds;
@@ -169,6 +188,7 @@ static bool compile(const struct module *m, const struct compile_options *option
     free(out->offsets);
   }
   free(job.objects);
+  free(job.twins);
   free(job.parts);
   return ok;
 }

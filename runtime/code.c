@@ -9,7 +9,7 @@
 
 static int compare_ranges(const void *a, const void *b) {
   const struct code_range *x = a, *y = b;
-  return x->begin < y->begin ? -1 : x->begin > y->begin;
+  return x->begin != y->begin ? (x->begin < y->begin ? -1 : 1) : x->func < y->func ? -1 : x->func > y->func;
 }
 
 /* Every offset begins a function, and the next one, or the end of the code, ends it. */
@@ -22,7 +22,7 @@ static void fill_ranges(struct code *code, const struct module *m, const uint32_
       code->ranges[n_ranges++] = (struct code_range){.begin = base + offsets[i], .func = is_body ? i : GW_NO_FUNC};
   }
   qsort(code->ranges, n_ranges, sizeof *code->ranges, compare_ranges);
-  for (uint32_t i = 0; i < n_ranges; i++) /* types that are equal share an entry */
+  for (uint32_t i = 0; i < n_ranges; i++) /* equal types share an entry, twins their code */
     if (code->n_ranges == 0 || code->ranges[code->n_ranges - 1].begin != code->ranges[i].begin)
       code->ranges[code->n_ranges++] = code->ranges[i];
   for (uint32_t i = 0; i < code->n_ranges; i++)

@@ -4,6 +4,7 @@
 #include "frontend/types.h"
 #include "runtime/abort.h"
 #include "runtime/artifact.h"
+#include "runtime/engine.h"
 #include "runtime/store.h"
 #include "server/cli_cache.h"
 #include "server/cli_gas.h"
@@ -187,8 +188,21 @@ static const struct func_type *find_function(struct guest *g, const char *name) 
 /* Whether this run goes on in compiled code: the interpreter's is dropped then. */
 static bool wants_switch(const struct guest *g) { return g->may_switch && g->compiled == 1 && !g->record.is_full; }
 
+static void *compile(void *arg) {
+  struct guest *g = arg;
+  g->compiled = gw_module_compile(g->module, &g->compile_error) ? 1 : -1;
+  return NULL;
+}
+
+/* Short programs end before this. Where there is no thread for it, the interpreter does all. */
+static void start_compiler(struct guest *g) {
+  if (g->may_switch && !g->has_compiler && !g->compiled && pthread_create(&g->compiler, NULL, compile, g) == 0)
+    g->has_compiler = true;
+}
+
 /* The guest has yielded: whether it goes on. */
 static bool goes_on(struct guest *g) {
+  start_compiler(g);
   g->is_switching = wants_switch(g);
   g->was_dropped = g->on_stop && !g->on_stop(g->watch_env);
   return !g->is_switching && !g->was_dropped;
@@ -252,18 +266,12 @@ bool guest_run(struct guest *g, enum gw_tier tier, struct gw_error *err) { retur
 
 /* --- the interpreter first ---------------------------------------------------------------------------------------------- */
 
-static void *compile(void *arg) {
-  struct guest *g = arg;
-  g->compiled = gw_module_compile(g->module, &g->compile_error) ? 1 : -1;
-  return NULL;
-}
-
-/* Interpreted while the compiler works. Compiled code then begins anew, with what the host has answered so far, and so catches up
- * in a fraction of the time before it goes on. */
+/* Interpreted, from the end of the first slice on while the compiler works. Compiled code then begins anew, with what the host
+ * has answered so far, and so catches up in a fraction of the time before it goes on. */
 static bool run_both(struct guest *g, struct gw_error *err) {
   if (!g->gas) return error_set(err, GW_ERROR_USAGE, "--tier auto needs --gas on: gas is the clock by which tiers change");
-  if (pthread_create(&g->compiler, NULL, compile, g)) return error_set(err, GW_ERROR_IO, "no thread for the compiler");
-  g->has_compiler = g->may_switch = true;
+  if (module_is_compiled(g->module)) return guest_run(g, GW_TIER_FAST, err);
+  g->may_switch = true;
   bool ok = guest_run(g, GW_TIER_PRECISE, err);
   g->may_switch = false;
   if (!g->is_switching) return ok;

@@ -59,6 +59,9 @@ struct run_stats {
   int exit_code;
 };
 
+/* In which the program ended. */
+static const char *tier_name(const struct run *r) { return r->guest.running == GW_TIER_FAST ? "fast" : "precise"; }
+
 static void print_stats(const struct run *r, const struct run_stats *s) {
   const struct {
     const char *name;
@@ -71,6 +74,7 @@ static void print_stats(const struct run *r, const struct run_stats *s) {
   size_t n_times = sizeof times / sizeof *times;
   if (!r->wants_json) {
     fprintf(stderr, "%-12s %12llu\n", "gas", (unsigned long long)s->gas);
+    fprintf(stderr, "%-12s %12s\n", "tier", tier_name(r));
     fprintf(stderr, "%-12s %12llu bytes\n", "memory", (unsigned long long)s->memory);
     fprintf(stderr, "%-12s %12zu bytes\n", "module", r->guest.module_bytes);
     fprintf(stderr, "%-12s %12zu bytes\n", "code", s->module.code_bytes);
@@ -80,6 +84,7 @@ static void print_stats(const struct run *r, const struct run_stats *s) {
   }
   cJSON *json = cJSON_CreateObject(), *seconds = cJSON_CreateObject();
   cli_json_count(json, "gas", s->gas);
+  cJSON_AddStringToObject(json, "tier", tier_name(r));
   cJSON_AddNullToObject(json, "instructions"); /* compiled code does not count them */
   cli_json_count(json, "memory_bytes", s->memory);
   cli_json_count(json, "module_bytes", r->guest.module_bytes);
@@ -121,17 +126,29 @@ static bool check_trace(struct run *r, struct gw_error *err) {
     return error_set(err, GW_ERROR_USAGE, "--trace wants calls, blocks or instructions, not %s", r->trace_kind);
   if (!r->trace.kind && !r->trace.until_gas) return true;
   if (r->trace.until_gas && !g->gas) return error_set(err, GW_ERROR_USAGE, "--until-gas needs --gas on");
-  if (g->tier != TIER_PRECISE) return error_set(err, GW_ERROR_USAGE, "--trace and --until-gas need --tier precise");
+  if (g->tier != TIER_PRECISE) return error_set(err, GW_ERROR_USAGE, "--trace and --until-gas go with --tier precise only");
   g->watch = trace_watch;
   g->watch_env = &r->trace;
   g->on_stop = stays_stopped;
   return true;
 }
 
+static bool needs_code(const struct run *r) { return r->wants_profile || r->folded_path; }
+
+/* A tier that the user names stays, and what does not go with it is an error. */
+static void choose_tier(struct run *r) {
+  struct guest *g = &r->guest;
+  if (g->tier != TIER_UNTOLD) return;
+  if (r->trace_kind || r->trace.until_gas)
+    g->tier = TIER_PRECISE;
+  else
+    g->tier = needs_code(r) || !g->gas ? TIER_FAST : TIER_AUTO;
+}
+
 static bool check(struct run *r, struct gw_error *err) {
+  choose_tier(r);
   if (!check_trace(r, err)) return false;
-  bool needs_code = r->wants_profile || r->folded_path;
-  if (!needs_code || r->guest.tier == TIER_FAST) return true;
+  if (!needs_code(r) || r->guest.tier == TIER_FAST) return true;
   return error_set(err, GW_ERROR_USAGE, "--profile and --folded need compiled code: they go with --tier fast only");
 }
 
@@ -159,24 +176,25 @@ static void leave_compiler(const struct run *r, int exit_code) {
 }
 
 int cli_run(int argc, char **argv) {
-  struct run r = {.guest = {.gas = true, .opt_level = 2, .is_judged = true}};
+  struct run r = {.guest = {.gas = true, .opt_level = 2, .is_judged = true, .tier = TIER_UNTOLD}};
   struct guest *g = &r.guest;
   const struct cli_option options[] = {
       GUEST_OPTIONS(g),
-      {"gas", 0, CLI_ON_OFF, &g->gas, "on|off", "meter; on unless told"},
-      {"optimize", 'O', CLI_LEVEL, &g->opt_level, "0..3", "optimisation level; 2 unless told"},
+      {"gas", 0, CLI_ON_OFF, &g->gas, "on|off", "meter; on unless told; off chooses --tier fast"},
+      {"optimize", 'O', CLI_LEVEL, &g->opt_level, "0..3", "optimisation level of compiled code; 2 unless told"},
       {"tier", 0, CLI_TIER, &g->tier, "fast|precise|auto",
-       "compile first, or interpret (starts at once, traps exactly), or interpret until compiled; fast unless told"},
+       "compile first, or interpret, or interpret at once until compiled: auto, unless other options need another"},
       {"judge", 0, CLI_ON_OFF, &g->is_judged, "on|off",
        "let the interpreter say exactly where compiled code trapped (after at most 2 s of it); on unless told"},
       {"trace", 0, CLI_MAYBE, &r.trace_kind, "calls|blocks|instructions",
-       "say on standard error what is called or done; --tier precise"},
+       "say on standard error what is called or done; chooses --tier precise"},
       {"until-gas", 0, CLI_NUMBER, &r.trace.until_gas, "N",
-       "stop there and show calls, locals, operands, memory; --tier precise"},
+       "stop there and show calls, locals, operands, memory; chooses --tier precise"},
       {"cache", 0, CLI_TEXT, &g->cache_path, "DIR|off", "where compiled code is kept; `gasworks cache` tells the usual place"},
       {"stats", 0, CLI_FLAG, &r.wants_stats, NULL, "gas, memory, code size and times on standard error"},
-      {"profile", 0, CLI_FLAG, &r.wants_profile, NULL, "the same with the gas of every function, exactly; runs slower"},
-      {"folded", 0, CLI_TEXT, &r.folded_path, "FILE", "write gas by stack of calls, for flame graphs; runs slower"},
+      {"profile", 0, CLI_FLAG, &r.wants_profile, NULL,
+       "the same with the gas of every function, exactly; runs slower, chooses --tier fast"},
+      {"folded", 0, CLI_TEXT, &r.folded_path, "FILE", "write gas by stack of calls, for flame graphs; likewise"},
       {"json", 0, CLI_FLAG, &r.wants_json, NULL, "statistics and results as JSON"},
   };
   const struct cli_command command = {

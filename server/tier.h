@@ -6,6 +6,7 @@ enum tier_choice {
   TIER_FAST,    /* compiled before the first call */
   TIER_PRECISE, /* interpreted, never compiled */
   TIER_AUTO,    /* interpreted until compiled */
+  TIER_UNTOLD,  /* the user has not said: what the other options need */
 };
 
 #endif

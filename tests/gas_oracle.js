@@ -167,7 +167,7 @@ function engineRuns(o, level, files) {
 function commandRuns(o, level, m) {
   const input = fs.openSync(m.command.input, 'r'), output = fs.openSync(`${m.file}.out`, 'w+');
   const gasworks = path.join(path.dirname(o.program), 'gasworks');
-  const result = spawnSync(gasworks, ['run', '-O', level, '--deterministic', '--stats', '--json', ...m.command.args], { stdio: [input, output, 'pipe'] });
+  const result = spawnSync(gasworks, ['run', '--tier', 'fast', '-O', level, '--deterministic', '--stats', '--json', ...m.command.args], { stdio: [input, output, 'pipe'] });
   if (result.error) die(`${gasworks}: ${result.error.message}`);
   fs.closeSync(input);
   fs.closeSync(output);

@@ -89,6 +89,47 @@ static void test_hand_over(void **state) {
   buffer_clear(&out);
 }
 
+/* What a user who names no tier gets. */
+static void test_choice(void **state) {
+  (void)state;
+  static const struct {
+    const char *options, *tier;
+  } rows[] = {
+      {"", "precise"},        {"--gas on -O1", "precise"}, {"--gas off", "fast"},           {"--profile", "fast"},
+      {"--judge off", "precise"}, {"--folded /dev/null", "fast"}, {"--until-gas 1M", "precise"}, {"--trace", "precise"},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    int exit_code;
+    struct buffer out = shell(&exit_code, GASWORKS " run --cache off --stats %s --invoke f %s 3 2>&1 | sed -n 's/^tier *//p'",
+                              rows[i].options, stepped_wasm);
+    buffer_append(&out, "", 1);
+    if (strncmp((const char *)out.bytes, rows[i].tier, strlen(rows[i].tier)) != 0)
+      fail_msg("%s: %s", rows[i].options, (const char *)out.bytes);
+    buffer_clear(&out);
+  }
+}
+
+/* Short programs end before the compiler is loaded, code that is in the cache is run at once. */
+static void test_short_program(void **state) {
+  (void)state;
+  static const char command[] =
+      "LD_DEBUG=files " GASWORKS " run %s --cache %s.cache --invoke f %s 3 2>&1 | grep -c 'init: .*LLVM'";
+  static const char *const options[] = {"", "--tier fast", "--tier fast", "--stats"};
+  static const bool loads[] = {false, true, false, false};
+  for (int i = 0; i < 4; i++) {
+    int exit_code;
+    struct buffer out = shell(&exit_code, command, options[i], stepped_wasm, stepped_wasm);
+    assert_int_equal(strtoul((const char *)out.bytes, NULL, 10) > 0, loads[i]);
+    buffer_clear(&out);
+  }
+  int exit_code;
+  struct buffer out =
+      shell(&exit_code, GASWORKS " run --stats --cache %s.cache --invoke f %s 3 2>&1 | grep -c '^tier *fast'; rm -r %s.cache",
+            stepped_wasm, stepped_wasm, stepped_wasm);
+  assert_int_equal(strtoul((const char *)out.bytes, NULL, 10), 1);
+  buffer_clear(&out);
+}
+
 /* Place, gas and calls are the interpreter's in every tier, and input was read once. */
 static void test_traps(void **state) {
   (void)state;
@@ -110,7 +151,7 @@ static void test_traps(void **state) {
   }
   buffer_clear(&first);
   int exit_code; /* $load stands in the place of its call (frontend/lower_inline.c) */
-  struct buffer out = shell(&exit_code, "echo 'abcde!gh' | " GASWORKS " run --judge off %s", wasm);
+  struct buffer out = shell(&exit_code, "echo 'abcde!gh' | " GASWORKS " run --tier fast --judge off %s", wasm);
   assert_non_null(strstr((const char *)out.bytes, "!gasworks: out of bounds memory access in function _start at address 0x10000"));
   assert_int_equal(exit_code, 134);
   buffer_clear(&out);
@@ -123,7 +164,7 @@ static bool has(const struct buffer *out, const char *text) { return strstr((con
 static void test_trace(void **state) {
   (void)state;
   int exit_code;
-  struct buffer out = shell(&exit_code, GASWORKS " run --tier precise --trace=calls --invoke f %s 3", stepped_wasm);
+  struct buffer out = shell(&exit_code, GASWORKS " run --trace=calls --invoke f %s 3", stepped_wasm);
   assert_int_equal(exit_code, 0);
   assert_true(has(&out, "             0  f(3)\n"));
   assert_true(has(&out, "  sum(3)\n"));
@@ -138,7 +179,7 @@ static void test_trace(void **state) {
   out = shell(&exit_code, GASWORKS " run --tier precise --trace=frogs --invoke f %s 3", stepped_wasm);
   assert_int_equal(exit_code, 2);
   buffer_clear(&out);
-  out = shell(&exit_code, GASWORKS " run --trace=calls --invoke f %s 3", stepped_wasm);
+  out = shell(&exit_code, GASWORKS " run --tier fast --trace=calls --invoke f %s 3", stepped_wasm);
   assert_int_equal(exit_code, 2);
   buffer_clear(&out);
 }
@@ -342,9 +383,10 @@ static void test_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_tiers), cmocka_unit_test(test_hand_over), cmocka_unit_test(test_traps),
-      cmocka_unit_test(test_trace), cmocka_unit_test(test_until_gas), cmocka_unit_test(test_debug),
-      cmocka_unit_test(test_back),  cmocka_unit_test(test_ways), cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_tiers),         cmocka_unit_test(test_hand_over), cmocka_unit_test(test_choice),
+      cmocka_unit_test(test_short_program), cmocka_unit_test(test_traps),     cmocka_unit_test(test_trace),
+      cmocka_unit_test(test_until_gas),     cmocka_unit_test(test_debug),     cmocka_unit_test(test_back),
+      cmocka_unit_test(test_ways),          cmocka_unit_test(test_refused),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
