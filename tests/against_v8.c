@@ -29,6 +29,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -189,7 +190,7 @@ static bool lists(const char *list, const char *name) {
 static int run_file(const char *path, bool gas, const char *more) {
   struct buffer bytes = {0};
   struct gw_error err = {0};
-  alarm(CHILD_SECONDS);
+  setrlimit(RLIMIT_CPU, &(struct rlimit){CHILD_SECONDS, CHILD_SECONDS});
   if (buffer_read_file(&bytes, path, MAX_MODULE, &err)) {
     for (size_t i = 0; i < sizeof always / sizeof *always; i++) run_config(&bytes, &always[i], gas);
     for (size_t i = 0; i < sizeof more_configs / sizeof *more_configs; i++) {

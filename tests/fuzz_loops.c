@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -444,7 +445,7 @@ static uint32_t run_batch(volatile uint32_t *shared, uint32_t end) {
   fflush(stdout);
   pid_t pid = fork();
   if (pid == 0) {
-    alarm(120);
+    setrlimit(RLIMIT_CPU, &(struct rlimit){120, 120});
     for (; shared[0] < end; shared[0]++) shared[1] += !try_seed(shared[0]);
     fflush(stdout);
     _exit(0);
