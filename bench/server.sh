@@ -23,7 +23,7 @@ for tool in wrk curl taskset; do command -v "$tool" >/dev/null || { echo "bench:
 build=$root/build/bench
 mkdir -p "$build"
 # shellcheck disable=SC2046
-clang-22 -O2 -w -o "$build/http_floor" -isystem /usr/share/include/llhttp "$root/bench/http_floor.c" \
+clang-22 -O2 -w -DLLHTTP_STRICT_MODE=1 -o "$build/http_floor" -isystem /usr/share/include/llhttp "$root/bench/http_floor.c" \
   /usr/share/llhttp/{llhttp,api,http}.c $(pkg-config --cflags --libs libuv)
 
 # shellcheck source=bench/common.sh

@@ -408,6 +408,7 @@ static size_t parse_line(struct connection *c, const char *data, size_t size) {
   } else if (kept->size) {
     buffer_append(kept, at, used);
     take_line(c, (const char *)kept->bytes, kept->size);
+    buffer_clear(kept);
   } else {
     take_line(c, at, used);
   }

@@ -55,7 +55,7 @@ start_server() {
   local data=$1 tries
   shift
   : >"$work/server.log"
-  "$program" serve --listen 127.0.0.1:0 --data "$data" --workers 2 "$@" 2>"$work/server.log" &
+  "$program" serve --listen 127.0.0.1:0 --data "$data" --workers 2 --drain 0 "$@" 2>"$work/server.log" &
   server_pid=$!
   for ((tries = 0; tries < 200; tries++)); do
     base=$(sed -nE 's/.*serving on (http:[^ ]+).*/\1/p' "$work/server.log" | head -n 1)

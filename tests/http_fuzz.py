@@ -10,10 +10,13 @@ from http_rows import GET, ROWS
 from http_server import Malformed, Reader, Server, dial
 
 SEEDS = [b"".join(row.packets) for row in ROWS if sum(map(len, row.packets)) < 4000]
-PIECES = [b"\r", b"\n", b"\r\n", b"\0", b" ", b"\t", b":", b",", b"0", b"/", b"?", b"#", b"%", b"*", b"\r\n\r\n", b"\r\n ", b"\xff",
-          b"chunked", b"gzip", b"0\r\n\r\n", b"1\r\na\r\n", b"Transfer-Encoding: chunked\r\n", b"Content-Length: 5\r\n", b"Host: t\r\n",
-          b"Connection: close\r\n", b"Expect: 100-continue\r\n", b"HTTP/1.1", b"HTTP/1.0", b"http://t", b"HEAD", b"POST", b"OPTIONS",
-          b"Connection: Upgrade\r\nUpgrade: h2c\r\n", b"ffffffffffffffff", b"-1", b"A: b\r\n", b"/f/env", b"/f/status?205", GET]
+PIECES = [
+    b"\r", b"\n", b"\r\n", b"\0", b" ", b"\t", b":", b",", b"0", b"/", b"?", b"#", b"%", b"*", b"\r\n\r\n", b"\r\n ", b"\xff",
+    b"chunked", b"gzip", b"0\r\n\r\n", b"1\r\na\r\n", b"Transfer-Encoding: chunked\r\n", b"Content-Length: 5\r\n",
+    b"Host: t\r\n", b"Connection: close\r\n", b"Expect: 100-continue\r\n", b"HTTP/1.1", b"HTTP/1.0", b"http://t", b"HEAD",
+    b"POST", b"OPTIONS", b"Connection: Upgrade\r\nUpgrade: h2c\r\n", b"ffffffffffffffff", b"-1", b"A: b\r\n", b"/f/env",
+    b"/f/status?205", GET,
+]
 
 
 def mutate(rng, data):

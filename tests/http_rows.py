@@ -12,8 +12,8 @@ GET = b"GET /f/hello HTTP/1.1\r\nHost: t\r\n\r\n"
 
 
 class Row:
-    """section: of the RFC ("9112 3.2"); says: what it says; data: bytes, or a list of packets; status: of the reply. goes_on: whether
-    the connection takes another request afterwards; by default when the status is no error. body, has, lacks: of the reply."""
+    """section: of the RFC ("9112 3.2"); says: what it says; data: bytes, or a list of packets; status, body, has, lacks: of the
+    reply. goes_on: whether the connection takes another request afterwards; by default when the status is no error."""
 
     def __init__(self, section, says, data, status, goes_on=None, body=None, has=(), lacks=(), is_head=False, first=None):
         self.section, self.says, self.status, self.is_head, self.first = section, says, status, is_head, first
@@ -163,7 +163,8 @@ ROWS = [
     Row("9112 7.1.2", "a trailer is a field", chunked(b"0\r\nA\r\n\r\n"), 400),
     Row("9112 7.1.2", "and does not fold", chunked(b"0\r\nA: b\r\n c\r\n\r\n"), 400),
     Row("9112 7.1.2", "nor does it end in LF", chunked(b"0\r\nA: b\n\r\n"), 400),
-    Row("9110 6.5.1", "trailers are not among the fields", chunked(b"0\r\nHost: x\r\nA: trailed\r\n\r\n"), 200, lacks=(b"trailed",)),
+    Row("9110 6.5.1", "trailers are not among the fields", chunked(b"0\r\nHost: x\r\nA: trailed\r\n\r\n"), 200,
+        lacks=(b"trailed",)),
     Row("9112 7.1.3", "what was decoded is not told", chunked(b"3\r\nabc\r\n0\r\n\r\n"), 200, lacks=(b"chunked",)),
     Row("9110 8.6", "Content-Length", post(b"Content-Length: 3\r\n", b"abc"), 200, has=(b"\nabc\n",)),
     Row("9112 6.3", "two that differ", post(b"Content-Length: 3\r\nContent-Length: 4\r\n", b"abcd"), 400),
@@ -179,7 +180,8 @@ ROWS = [
     Row("9110 10.1.1", "100 (Continue)", get(b"/f/show", b"Expect: 100-Continue\r\nContent-Length: 3\r\n", method=b"POST"), 200,
         first=100, has=(b"\nabc\n",)),
     Row("9110 10.1.1", "no other expectation", get(headers=b"Expect: tea\r\n"), 417),
-    Row("9110 10.1.1", "HTTP/1.0 expects nothing", get(version=b"HTTP/1.0", headers=b"Expect: 100-continue\r\n"), 200, goes_on=False),
+    Row("9110 10.1.1", "HTTP/1.0 expects nothing", get(version=b"HTTP/1.0", headers=b"Expect: 100-continue\r\n"), 200,
+        goes_on=False),
     # --- replies
     Row("9110 9.3.2", "HEAD has no content", get(method=b"HEAD"), 200, is_head=True, has=(b"content-length: 6\n",)),
     Row("9110 8.6", "nor a length that GET would not have", get(b"/f/lazy", method=b"HEAD"), 200, is_head=True,
@@ -196,14 +198,16 @@ ROWS = [
     Row("3875 4.1.16", "SERVER_PROTOCOL is the request's", get(ENV, version=b"HTTP/1.0"), 200, goes_on=False,
         has=(b"SERVER_PROTOCOL=HTTP/1.0\0",)),
     Row("3875 4.1.8", "REMOTE_ADDR", get(ENV), 200, has=(b"REMOTE_ADDR=127.0.0.1\0",)),
-    Row("3875 4.1.15", "SERVER_PORT is where the request came in", get(ENV, host=b"Host: t:1\r\n"), 200, has=(b"SERVER_PORT=@PORT@\0",)),
+    Row("3875 4.1.15", "SERVER_PORT is where the request came in", get(ENV, host=b"Host: t:1\r\n"), 200,
+        has=(b"SERVER_PORT=@PORT@\0",)),
     Row("3875 4.1.5", "PATH_INFO is decoded, the target is raw", get(b"/f/env/a%2Fb%20c?d%20e"), 200,
         has=(b"PATH_INFO=/a/b c\0", b"QUERY_STRING=d%20e\0", b"REQUEST_URI=/f/env/a%2Fb%20c?d%20e\0")),
     Row("3875 4.1.2", "a body that was decoded has its length",
         get(ENV, b"Transfer-Encoding: chunked\r\n", method=b"POST") + b"3\r\nabc\r\n0\r\n\r\n", 200, has=(b"CONTENT_LENGTH=3\0",),
         lacks=(b"HTTP_TRANSFER_ENCODING",)),
     Row("3875 4.1.18", "fields of one name are joined", get(ENV, b"A: 1\r\na: 2\r\n"), 200, has=(b"HTTP_A=1, 2\0",)),
-    Row("9110 5.3", "a handler sees each, in order", get(b"/f/show", b"A: 1\r\nB: 2\r\na: 3\r\n"), 200, has=(b"A: 1\nB: 2\na: 3\n",)),
+    Row("9110 5.3", "a handler sees each, in order", get(b"/f/show", b"A: 1\r\nB: 2\r\na: 3\r\n"), 200,
+        has=(b"A: 1\nB: 2\na: 3\n",)),
     Row("3875 4.1.12", "a raw target for handlers", get(b"/f/show/a%2Fb?c"), 200, has=(b"\n/f/show/a%2Fb?c\n/a/b\nc\n",)),
 ]
 
@@ -268,10 +272,11 @@ http {{ access_log off; client_body_temp_path {0}/a; proxy_temp_path {0}/b; fast
 
 INTRODUCTION = """# HTTP by its sentences
 
-One case for each sentence of RFC 9110, 9112, 9113 and 3875 that a server of functions can keep or break, with the status that it should get, what
-`gasworks serve` answers, and what nginx 1.22 answers, which passes everything below `/f/` on. `tests/http_rows.py` compares headers, bodies and
-whether the connection goes on as well; `tests/http_rows.py build/release/gasworks --table` prints this page. "0.9" is a body without a head.
-What functions reply and are told has no counterpart there, so nginx's column says nothing of it.
+One case for each sentence of RFC 9110, 9112, 9113 and 3875 that a server of functions can keep or break, with the status that
+it should get, what `gasworks serve` answers, and what nginx 1.22 answers, which passes everything below `/f/` on.
+`tests/http_rows.py` compares headers, bodies and whether the connection goes on as well; `tests/http_rows.py
+build/release/gasworks --table` prints this page. "0.9" is a body without a head. What functions reply and are told has no
+counterpart there, so nginx's column says nothing of it.
 """
 
 
@@ -334,7 +339,8 @@ def main():
                 failed += 1
                 print(f"FAIL RFC {row.section}: {row.says}: {wrong}")
         for status in range(200, 600):
-            for wrong in problems(Row("9110 15", f"status {status}", get(b"/f/status?%d" % status), status, goes_on=True), server.port):
+            row = Row("9110 15", f"status {status}", get(b"/f/status?%d" % status), status, goes_on=True)
+            for wrong in problems(row, server.port):
                 failed += 1
                 print(f"FAIL status {status}: {wrong}")
         print(f"{len(ROWS)} rows, {failed} failures")

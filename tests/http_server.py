@@ -1,4 +1,4 @@
-"""For tests of the protocol: a gasworks server as a child, functions to call, and replies read as strictly as they are written."""
+"""For tests of the protocol: a gasworks server as a child, functions to call, and replies, read as strictly as written."""
 import os, re, shutil, signal, socket, subprocess, tempfile, time, urllib.request
 
 # A CGI program that prints its environment: "K=V" strings, each ended by NUL.

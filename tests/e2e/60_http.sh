@@ -5,12 +5,12 @@ for name in hello trap wordcount; do deploy_example "$name"; done
 connects=$(curl -s -o /dev/null -o /dev/null -o /dev/null -w '%{num_connects}\n' "$base/f/hello" "$base/healthz" "$base/f/hello" | awk "{ n += \$1 } END { print n }")
 check "three requests, one connection" test "$connects" = 1
 
-# raw TEXT: sends it as it is (\r\n written out) and prints what comes back until the server closes or 2 s pass.
+# raw TEXT: sends it as it is (\r\n written out) and prints what comes back until the server closes or 30 s pass.
 raw() {
   local port=${base##*:}
   exec 3<>"/dev/tcp/127.0.0.1/$port"
   printf '%b' "$1" >&3
-  timeout 2 cat <&3 | tr -d '\r' >"$work/body"
+  timeout 30 cat <&3 | tr -d '\r' >"$work/body"
   exec 3>&-
 }
 
