@@ -27,19 +27,6 @@ void state_txn_commit(struct state_txn *txn, state_done_fn done, void *arg) {
 
 /* --- one batch ---------------------------------------------------------------------------------------------------- */
 
-/* Whether every key read still has the version it was read with, in the store as earlier ones of the batch left it. */
-static int txn_validate(struct state_txn *txn, MDB_txn *write, bool *is_valid) {
-  *is_valid = true;
-  int rc = 0;
-  for (struct txn_key *k = txn->keys; k && *is_valid && !rc; k = k->next) {
-    MDB_val stored;
-    uint64_t version;
-    if (k->is_read && state_read(write, txn->store->dbi, k->bytes, k->size, &stored, &version, &rc))
-      *is_valid = version == k->version;
-  }
-  return rc;
-}
-
 static int key_apply(const struct txn_key *k, MDB_txn *write, MDB_dbi dbi) {
   MDB_val key = {k->size, (void *)k->bytes};
   if (k->is_delete) {
@@ -57,7 +44,8 @@ static int key_apply(const struct txn_key *k, MDB_txn *write, MDB_dbi dbi) {
 
 static int txn_apply(struct state_txn *txn, MDB_txn *write) {
   bool is_valid;
-  int rc = txn_validate(txn, write, &is_valid);
+  int rc = state_validate(txn, write, &is_valid);
+  if (state_was_cleared(txn->store, txn->space, txn->began)) is_valid = false;
   txn->outcome = is_valid ? STATE_COMMITTED : STATE_CONFLICT;
   if (!is_valid) return rc;
   for (struct txn_key *k = txn->keys; k && !rc; k = k->next)

@@ -75,6 +75,23 @@ static int store_open_database(struct state_store *store) {
   return mdb_txn_commit(txn);
 }
 
+/* Pages that LMDB's header counts must be there: a read behind the file's end would be a SIGBUS. */
+static bool store_is_whole(struct state_store *store, struct gw_error *err) {
+  MDB_envinfo info;
+  MDB_stat stat_of_env;
+  struct stat st;
+  mdb_filehandle_t fd;
+  int rc = mdb_env_info(store->env, &info);
+  if (!rc) rc = mdb_env_stat(store->env, &stat_of_env);
+  if (!rc) rc = mdb_env_get_fd(store->env, &fd);
+  if (rc) return state_fail(store, "open", rc, err);
+  if (fstat(fd, &st)) return state_fail(store, "open", errno, err);
+  uint64_t needed = ((uint64_t)info.me_last_pgno + 1) * stat_of_env.ms_psize;
+  if ((uint64_t)st.st_size >= needed) return true;
+  return error_set(err, GW_ERROR_STATE, "the state store %s is damaged: data.mdb has %llu bytes, its header tells of %llu",
+                   store->directory, (unsigned long long)st.st_size, (unsigned long long)needed);
+}
+
 /* NOTLS: a snapshot belongs to a transaction, which may move between threads. */
 static int store_open_env(struct state_store *store, bool sync) {
   int rc = mdb_env_create(&store->env), dead = 0;
@@ -83,10 +100,14 @@ static int store_open_env(struct state_store *store, bool sync) {
   if (!rc) rc = mdb_env_set_maxreaders(store->env, MAX_SNAPSHOTS);
   if (!rc) rc = mdb_env_open(store->env, store->directory, MDB_NOTLS | (sync ? 0 : MDB_NOSYNC), 0600);
   if (!rc) rc = mdb_reader_check(store->env, &dead); /* slots of killed processes would hold back old pages for ever */
-  return rc ? rc : store_open_database(store);
+  return rc;
 }
 
 static void store_free(struct state_store *store) {
+  for (struct cleared *c = store->cleared, *next; c; c = next) {
+    next = c->next;
+    free(c);
+  }
   if (store->env) mdb_env_close(store->env);
   store_unregister(store);
   pthread_mutex_destroy(&store->mutex);
@@ -109,6 +130,8 @@ struct state_store *state_store_open(const char *directory, size_t map_size, boo
   randombytes_buf(store->hash_key, sizeof store->hash_key);
   if (!store_make_directory(store, err) || !store_register(store, err)) goto fail;
   int rc = store_open_env(store, sync);
+  if (!rc && !store_is_whole(store, err)) goto fail;
+  if (!rc) rc = store_open_database(store);
   if (rc) {
     state_fail(store, "open", rc, err);
     goto fail;
@@ -233,17 +256,56 @@ static int clear_space(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE
   return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-/* On the caller's thread: LMDB itself lets one writer in at a time. Transactions that read one of the keys will conflict. */
-bool state_clear(struct state_store *store, const char *space, struct gw_error *err) {
+bool state_was_cleared(const struct state_store *store, const uint8_t space[SPACE_SIZE], uint64_t began) {
+  if (began == atomic_load_explicit(&store->n_clears, memory_order_relaxed)) return false;
+  for (const struct cleared *c = store->cleared; c; c = c->next)
+    if (memcmp(c->space, space, SPACE_SIZE) == 0) return c->at > began;
+  return false;
+}
+
+/* In the write transaction that clears; if it fails after all, those that began before conflict for nothing. */
+static int note_cleared(struct state_store *store, const uint8_t space[SPACE_SIZE]) {
+  struct cleared *c = store->cleared;
+  while (c && memcmp(c->space, space, SPACE_SIZE) != 0) c = c->next;
+  if (!c) {
+    c = calloc(1, sizeof *c);
+    if (!c) return ENOMEM;
+    memcpy(c->space, space, SPACE_SIZE);
+    c->next = store->cleared;
+    store->cleared = c;
+  }
+  c->at = atomic_fetch_add(&store->n_clears, 1) + 1;
+  return 0;
+}
+
+static int remove_key(MDB_txn *txn, MDB_dbi dbi, const char *space, const void *key, size_t key_size) {
+  uint8_t bytes[SPACE_SIZE + STATE_MAX_KEY];
+  MDB_val whole = {SPACE_SIZE + key_size, bytes};
+  if (key_size > STATE_MAX_KEY) return MDB_BAD_VALSIZE;
+  state_space_digest(bytes, space);
+  memcpy(bytes + SPACE_SIZE, key, key_size);
+  int rc = mdb_del(txn, dbi, &whole, NULL);
+  return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* On the caller's thread: LMDB itself lets one writer in at a time. */
+bool state_clear_and_remove(struct state_store *store, const char *space, const char *other, const void *key, size_t key_size,
+                            struct gw_error *err) {
   uint8_t digest[SPACE_SIZE];
   state_space_digest(digest, space);
   MDB_txn *txn;
   int rc = mdb_txn_begin(store->env, NULL, 0, &txn);
   if (rc) return state_fail(store, "write to", rc, err);
-  rc = clear_space(txn, store->dbi, digest);
+  rc = note_cleared(store, digest);
+  if (!rc) rc = clear_space(txn, store->dbi, digest);
+  if (!rc && other) rc = remove_key(txn, store->dbi, other, key, key_size);
   if (rc)
     mdb_txn_abort(txn);
   else
     rc = mdb_txn_commit(txn);
   return rc ? state_fail(store, "write to", rc, err) : true;
+}
+
+bool state_clear(struct state_store *store, const char *space, struct gw_error *err) {
+  return state_clear_and_remove(store, space, NULL, NULL, 0, err);
 }

@@ -16,6 +16,7 @@
 #include <sodium.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/types.h>
 
 enum {
@@ -53,12 +54,23 @@ struct state_txn {
   struct txn_key **table; /* open addressing, n_table is a power of two or 0 */
   size_t n_table, n_keys, n_writes;
   uint8_t space[SPACE_SIZE];
+  uint64_t began;     /* store.n_clears then */
+  uint64_t taken_ms;  /* when the snapshot was */
+  bool must_validate; /* a snapshot was given up: what was read must be the same in the next one */
+  bool is_stale;      /* and it was not */
 
   /* for the committer */
   struct state_txn *next;
   enum state_outcome outcome;
   state_done_fn done;
   void *arg;
+};
+
+/* A space that was cleared since the store was opened. */
+struct cleared {
+  struct cleared *next;
+  uint8_t space[SPACE_SIZE];
+  uint64_t at; /* store.n_clears behind the last time */
 };
 
 struct state_store {
@@ -70,6 +82,9 @@ struct state_store {
   dev_t device; /* of the directory: LMDB environments must not be opened twice in a process */
   ino_t inode;
   struct state_store *next_open;
+
+  _Atomic uint64_t n_clears; /* written within LMDB's write transactions, of which there is one at a time */
+  struct cleared *cleared;   /* likewise, and only read there */
 
   pthread_t committer;
   pthread_mutex_t mutex;
@@ -87,8 +102,13 @@ void snapshot_return(struct state_store *store, struct snapshot *snapshot);
 /* The stored value and its version; *version is 0 and *value NULL when there is none. False: *rc says why. */
 bool state_read(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, MDB_val *value, uint64_t *version, int *rc);
 
+/* Whether the space was cleared after the store had counted `began` clears. Within a write transaction. */
+bool state_was_cleared(const struct state_store *store, const uint8_t space[SPACE_SIZE], uint64_t began);
+
 /* state_txn.c */
 void state_txn_destroy(struct state_txn *txn);
+/* Whether every key read still has the version it was read with, as another LMDB transaction sees it. An error of LMDB, or 0. */
+int state_validate(const struct state_txn *txn, MDB_txn *now, bool *is_valid);
 
 /* state_commit.c: the committer's thread; `arg` is the store. */
 void *state_committer(void *arg);

@@ -523,6 +523,108 @@ static void test_close_finishes_commits(void **state) {
   state_store_close(store);
 }
 
+/* --- old snapshots and spaces that are cleared --------------------------------------------------------------------- */
+
+static void age(struct state_txn *txn) {
+  nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+  state_txn_refresh(txn);
+}
+
+/* What was read and has not changed is as good on a newer snapshot; the rest of it is new. */
+static void test_old_snapshot_is_given_up(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  put(store, "f", "a", "1");
+  put(store, "f", "b", "1");
+  struct state_txn *txn = state_txn_begin(store, "f");
+  assert_string_equal(get(txn, "a"), "1");
+  assert_string_equal(get(txn, "none"), "-");
+  put(store, "f", "b", "2");
+  assert_string_equal(get(txn, "b"), "1");
+  age(txn);
+  struct gw_error err = {0};
+  const void *value;
+  size_t size;
+  assert_int_equal(state_txn_get(txn, "a", 1, &value, &size, &err), -1); /* b has changed */
+  assert_true(state_txn_is_stale(txn));
+  assert_int_equal(err.code, GW_ERROR_CONFLICT);
+  state_txn_abort(txn);
+  txn = state_txn_begin(store, "f");
+  assert_string_equal(get(txn, "a"), "1");
+  put(store, "f", "b", "3");
+  age(txn);
+  assert_string_equal(get(txn, "b"), "3");
+  assert_false(state_txn_is_stale(txn));
+  set(txn, "c", "1");
+  assert_int_equal(commit(txn), STATE_COMMITTED);
+  txn = state_txn_begin(store, "f");
+  assert_string_equal(get(txn, "a"), "1");
+  age(txn);
+  put(store, "f", "a", "2");
+  assert_int_equal(commit(txn), STATE_COMMITTED); /* it read one snapshot, and wrote nothing */
+  state_store_close(store);
+}
+
+/* Somebody who reads and then takes his time does not fill the store. */
+static void test_long_reader_holds_nothing_back(void **state) {
+  (void)state;
+  enum { LITTLE = 2 << 20 };
+  char *big = calloc(1, 60000);
+  struct state_store *store = open_store(LITTLE);
+  struct gw_error err = {0};
+  put(store, "f", "a", "1");
+  struct state_txn *reader = state_txn_begin(store, "f");
+  assert_string_equal(get(reader, "a"), "1");
+  age(reader);
+  for (int i = 0; i < 200; i++) {
+    big[0] = (char)i;
+    if (!state_put(store, "g", "k", 1, big, 60000, &err)) fail_msg("write %d: %s", i, err.message);
+  }
+  assert_string_equal(get(reader, "a"), "1");
+  state_txn_abort(reader);
+  free(big);
+  state_store_close(store);
+}
+
+/* Whoever began before a space was cleared does not write into what comes after, even without having read. */
+static void test_clear_is_a_barrier(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  struct gw_error err = {0};
+  put(store, "names", "f", "record");
+  put(store, "names", "g", "record");
+  struct state_txn *blind = state_txn_begin(store, "f"), *other = state_txn_begin(store, "g");
+  set(blind, "a", "1");
+  set(other, "a", "1");
+  assert_true(state_clear_and_remove(store, "f", "names", "f", 1, &err));
+  struct state_txn *later = state_txn_begin(store, "f");
+  set(later, "b", "1");
+  assert_int_equal(commit(blind), STATE_CONFLICT);
+  assert_int_equal(commit(other), STATE_COMMITTED);
+  assert_int_equal(commit(later), STATE_COMMITTED);
+  expect_all(store, "f", "b=1 ");
+  expect_all(store, "names", "g=record ");
+  state_store_close(store);
+}
+
+static void test_truncated_file_is_found(void **state) {
+  (void)state;
+  char path[128], big[5000] = "";
+  struct gw_error err = {0};
+  struct state_store *store = open_store(MAP_SIZE);
+  for (int i = 0; i < 50; i++) assert_true(state_put(store, "f", &i, sizeof i, big, sizeof big, &err));
+  state_store_close(store);
+  snprintf(path, sizeof path, "%s/data.mdb", directory);
+  struct stat st;
+  assert_int_equal(stat(path, &st), 0);
+  assert_int_equal(truncate(path, st.st_size / 2), 0);
+  assert_null(state_store_open(directory, MAP_SIZE, false, &err));
+  assert_non_null(strstr(err.message, "is damaged: data.mdb has "));
+  assert_int_equal(truncate(path, 100), 0);
+  err = (struct gw_error){0};
+  assert_null(state_store_open(directory, MAP_SIZE, false, &err));
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, make_directory, remove_directory)
   const struct CMUnitTest tests[] = {
@@ -541,6 +643,10 @@ int main(void) {
       TEST(full_store_fails_one),
       TEST(each_in_order),
       TEST(close_finishes_commits),
+      TEST(old_snapshot_is_given_up),
+      TEST(long_reader_holds_nothing_back),
+      TEST(clear_is_a_barrier),
+      TEST(truncated_file_is_found),
   };
   return cmocka_run_group_tests_name("state", tests, NULL, NULL);
 }
