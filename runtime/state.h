@@ -54,7 +54,7 @@ bool state_clear(struct state_store *store, const char *space, struct gw_error *
 /* The same and state_remove of a key of another space, in one transaction. */
 bool state_clear_and_remove(struct state_store *store, const char *space, const char *other, const void *key, size_t key_size,
                             struct gw_error *err);
-/* Calls `each` in key order until it returns false. */
+/* Calls `each` in key order until it returns false. A damaged value is NULL. */
 typedef bool (*state_each_fn)(void *arg, const void *key, size_t key_size, const void *value, size_t value_size);
 bool state_each(struct state_store *store, const char *space, state_each_fn each, void *arg, struct gw_error *err);
 

@@ -33,13 +33,7 @@ static int key_apply(const struct txn_key *k, MDB_txn *write, MDB_dbi dbi) {
     int rc = mdb_del(write, dbi, &key, NULL);
     return rc == MDB_NOTFOUND ? 0 : rc;
   }
-  MDB_val value = {VERSION_SIZE + k->value_size, NULL};
-  int rc = mdb_put(write, dbi, &key, &value, MDB_RESERVE);
-  if (rc) return rc;
-  uint64_t version = mdb_txn_id(write);
-  memcpy(value.mv_data, &version, VERSION_SIZE);
-  if (k->value_size) memcpy((uint8_t *)value.mv_data + VERSION_SIZE, k->value, k->value_size);
-  return 0;
+  return state_write(write, dbi, k->bytes, k->size, k->value, k->value_size);
 }
 
 static int txn_apply(struct state_txn *txn, MDB_txn *write) {

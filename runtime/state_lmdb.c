@@ -3,6 +3,9 @@
 
 #include "base/error.h"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +19,8 @@ bool state_fail(const struct state_store *store, const char *what, int rc, struc
   switch (rc) {
   case MDB_MAP_FULL:
     return error_set(err, GW_ERROR_STATE, "the state store %s is full (map size %zu bytes)", store->directory, store->map_size);
+  case VALUE_DAMAGED:
+    return error_set(err, GW_ERROR_STATE, "a value in the state store %s is damaged: its checksum is wrong", store->directory);
   case MDB_READERS_FULL: return error_set(err, GW_ERROR_STATE, "more than %d transactions read state at one time", MAX_SNAPSHOTS);
   default: return error_set(err, GW_ERROR_STATE, "cannot %s the state store %s: %s", what, store->directory, mdb_strerror(rc));
   }
@@ -62,12 +67,31 @@ static bool store_make_directory(struct state_store *store, struct gw_error *err
   return true;
 }
 
+/* Values of layout 1 had no checksum. All are written again in the transaction that removes them. */
+static int convert_layout_1(MDB_txn *txn, MDB_dbi to) {
+  MDB_dbi from;
+  MDB_cursor *cursor;
+  MDB_val key, value;
+  int rc = mdb_dbi_open(txn, "state.1", 0, &from);
+  if (rc) return rc == MDB_NOTFOUND ? 0 : rc;
+  rc = mdb_cursor_open(txn, from, &cursor);
+  if (rc) return rc;
+  while (!(rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) && value.mv_size >= VERSION_SIZE) {
+    rc = state_write(txn, to, key.mv_data, key.mv_size, (uint8_t *)value.mv_data + VERSION_SIZE, value.mv_size - VERSION_SIZE);
+    if (rc) break;
+  }
+  mdb_cursor_close(cursor);
+  if (!rc) rc = MDB_CORRUPTED; /* a value without a version */
+  return rc == MDB_NOTFOUND ? mdb_drop(txn, from, 1) : rc;
+}
+
 /* The version in its name is that of the layout described in state_private.h. */
 static int store_open_database(struct state_store *store) {
   MDB_txn *txn;
   int rc = mdb_txn_begin(store->env, NULL, 0, &txn);
   if (rc) return rc;
-  rc = mdb_dbi_open(txn, "state.1", MDB_CREATE, &store->dbi);
+  rc = mdb_dbi_open(txn, "state.2", MDB_CREATE, &store->dbi);
+  if (!rc) rc = convert_layout_1(txn, store->dbi);
   if (rc) {
     mdb_txn_abort(txn);
     return rc;
@@ -192,21 +216,57 @@ void snapshot_return(struct state_store *store, struct snapshot *snapshot) {
   pthread_mutex_unlock(&store->mutex);
 }
 
+/* --- values ------------------------------------------------------------------------------------------------------- */
+
+static uint64_t checksum(const void *key, size_t key_size, uint64_t version, const void *value, size_t size) {
+  return XXH3_64bits_withSeed(value, size, XXH3_64bits_withSeed(key, key_size, version));
+}
+
+/* Cuts the header off; false when the value is not what was written. */
+static bool open_value(const MDB_val *key, MDB_val *value, uint64_t *version) {
+  uint64_t sum;
+  if (value->mv_size < HEADER_SIZE) return false;
+  memcpy(version, value->mv_data, VERSION_SIZE);
+  memcpy(&sum, (uint8_t *)value->mv_data + VERSION_SIZE, sizeof sum);
+  value->mv_data = (uint8_t *)value->mv_data + HEADER_SIZE;
+  value->mv_size -= HEADER_SIZE;
+  return *version && sum == checksum(key->mv_data, key->mv_size, *version, value->mv_data, value->mv_size);
+}
+
+/* The value as it is stored, or NULL. */
+static int find(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value) {
+  *value = (MDB_val){0};
+  int rc = mdb_get(txn, dbi, key, value);
+  return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+bool state_read_version(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, uint64_t *version, int *rc) {
+  MDB_val k = {key_size, (void *)key}, value;
+  *version = 0;
+  *rc = find(txn, dbi, &k, &value);
+  if (!*rc && value.mv_data && value.mv_size < HEADER_SIZE) *rc = VALUE_DAMAGED;
+  if (!*rc && value.mv_data) memcpy(version, value.mv_data, VERSION_SIZE);
+  return *rc == 0;
+}
+
 bool state_read(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, MDB_val *value, uint64_t *version, int *rc) {
   MDB_val k = {key_size, (void *)key};
-  *value = (MDB_val){0};
   *version = 0;
-  *rc = mdb_get(txn, dbi, &k, value);
-  if (*rc == MDB_NOTFOUND) {
-    *rc = 0;
-    return true;
-  }
-  if (!*rc && value->mv_size < VERSION_SIZE) *rc = MDB_CORRUPTED;
-  if (*rc) return false;
-  memcpy(version, value->mv_data, VERSION_SIZE);
-  value->mv_data = (uint8_t *)value->mv_data + VERSION_SIZE;
-  value->mv_size -= VERSION_SIZE;
-  return true;
+  *rc = find(txn, dbi, &k, value);
+  if (!*rc && value->mv_data && !open_value(&k, value, version)) *rc = VALUE_DAMAGED;
+  return *rc == 0;
+}
+
+int state_write(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, const void *value, size_t value_size) {
+  MDB_val k = {key_size, (void *)key}, stored = {HEADER_SIZE + value_size, NULL};
+  int rc = mdb_put(txn, dbi, &k, &stored, MDB_RESERVE);
+  if (rc) return rc;
+  uint64_t version = mdb_txn_id(txn), sum = checksum(key, key_size, version, value_size ? value : "", value_size);
+  uint8_t *to = stored.mv_data;
+  memcpy(to, &version, VERSION_SIZE);
+  memcpy(to + VERSION_SIZE, &sum, sizeof sum);
+  if (value_size) memcpy(to + HEADER_SIZE, value, value_size);
+  return 0;
 }
 
 /* --- whole spaces ------------------------------------------------------------------------------------------------- */
@@ -219,10 +279,9 @@ static int each_in_space(MDB_cursor *cursor, const uint8_t space[SPACE_SIZE], st
   MDB_val key = {SPACE_SIZE, (void *)space}, value;
   int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
   for (; !rc && key_is_in_space(&key, space); rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-    if (value.mv_size < VERSION_SIZE) return MDB_CORRUPTED;
-    if (!each(arg, (uint8_t *)key.mv_data + SPACE_SIZE, key.mv_size - SPACE_SIZE, (uint8_t *)value.mv_data + VERSION_SIZE,
-              value.mv_size - VERSION_SIZE))
-      break;
+    uint64_t version;
+    if (!open_value(&key, &value, &version)) value = (MDB_val){0};
+    if (!each(arg, (uint8_t *)key.mv_data + SPACE_SIZE, key.mv_size - SPACE_SIZE, value.mv_data, value.mv_size)) break;
   }
   return rc == MDB_NOTFOUND ? 0 : rc;
 }

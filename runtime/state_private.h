@@ -1,9 +1,10 @@
 /* State inside: snapshots, transactions' key tables, the committer. Private to runtime/state_*.c.
  *
  * In LMDB every key is preceded by a digest of its space's name (LMDB keys have at most 511 bytes, so the name itself does not
- * fit beside a key of 480) and every value by a version: the id of the LMDB write transaction that put it there. A transaction
- * remembers the version of each key that it read, 0 for an absent one. No two values a key ever had share a version, so the
- * read is still good when the version is still the same; a value of 1 MiB need be neither kept nor hashed for that.
+ * fit beside a key of 480) and every value by a version, the id of the LMDB write transaction that put it there, and a checksum.
+ * A transaction remembers the version of each key that it read, 0 for an absent one. No two values a key ever had share a
+ * version, so the read is still good when the version is still the same; a value of 1 MiB need be neither kept nor hashed for
+ * that.
  *
  * Locks: state_store.mutex guards the queue and the pool of snapshots, and is never held while LMDB or `done` runs. */
 #ifndef RUNTIME_STATE_PRIVATE_H
@@ -21,7 +22,9 @@
 
 enum {
   SPACE_SIZE = 24,          /* digest of the space's name: nobody finds two names with one */
-  VERSION_SIZE = 8,         /* before each stored value */
+  VERSION_SIZE = 8,         /* before each stored value, */
+  HEADER_SIZE = 16,         /* with a checksum of key, version and value behind it */
+  VALUE_DAMAGED = -20000,   /* beside LMDB's errors: the checksum is wrong */
   MAX_SNAPSHOTS = 1024,     /* transactions that may read at one time */
   TXN_MAX_BYTES = 64 << 20, /* what a transaction may hold in memory */
 };
@@ -99,8 +102,12 @@ bool state_fail(const struct state_store *store, const char *what, int rc, struc
 void state_space_digest(uint8_t out[SPACE_SIZE], const char *space);
 struct snapshot *snapshot_take(struct state_store *store, struct gw_error *err);
 void snapshot_return(struct state_store *store, struct snapshot *snapshot);
-/* The stored value and its version; *version is 0 and *value NULL when there is none. False: *rc says why. */
+/* The version of what is stored, or 0. False: *rc says why. */
+bool state_read_version(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, uint64_t *version, int *rc);
+/* The stored value, checked, and its version; *version is 0 and *value NULL when there is none. False: *rc says why. */
 bool state_read(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, MDB_val *value, uint64_t *version, int *rc);
+/* Stores a value with its header. An error of LMDB, or 0. */
+int state_write(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, const void *value, size_t value_size);
 
 /* Whether the space was cleared after the store had counted `began` clears. Within a write transaction. */
 bool state_was_cleared(const struct state_store *store, const uint8_t space[SPACE_SIZE], uint64_t began);

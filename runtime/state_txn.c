@@ -96,9 +96,8 @@ int state_validate(const struct state_txn *txn, MDB_txn *now, bool *is_valid) {
   *is_valid = true;
   int rc = 0;
   for (const struct txn_key *k = txn->keys; k && *is_valid && !rc; k = k->next) {
-    MDB_val stored;
     uint64_t version;
-    if (k->is_read && state_read(now, txn->store->dbi, k->bytes, k->size, &stored, &version, &rc))
+    if (k->is_read && state_read_version(now, txn->store->dbi, k->bytes, k->size, &version, &rc))
       *is_valid = version == k->version;
   }
   return rc;

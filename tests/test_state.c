@@ -1,5 +1,9 @@
 /* State: transactions are serializable, durable, bounded, and fail alone. */
+#define _GNU_SOURCE /* memmem */
 #include "runtime/state.h"
+
+#include <lmdb.h>
+#include <sodium.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -607,6 +611,64 @@ static void test_clear_is_a_barrier(void **state) {
   state_store_close(store);
 }
 
+/* Every bit of a stored value, flipped in the file, is found when the value is read; other values stay. */
+static void test_flipped_byte_is_found(void **state) {
+  (void)state;
+  char path[128];
+  static const char mark[] = "a value that nobody else has in the file";
+  struct state_store *store = open_store(MAP_SIZE);
+  put(store, "f", "bad", mark);
+  put(store, "f", "good", "2");
+  state_store_close(store);
+  snprintf(path, sizeof path, "%s/data.mdb", directory);
+  FILE *file = fopen(path, "r+b");
+  static char bytes[1 << 20];
+  size_t n = fread(bytes, 1, sizeof bytes, file);
+  for (char *at = bytes; (at = memmem(at, n - (size_t)(at - bytes), mark, strlen(mark))); at++) {
+    fseek(file, at - bytes + 7, SEEK_SET);
+    fputc(at[7] ^ 1, file);
+  }
+  fclose(file);
+  store = open_store(MAP_SIZE);
+  struct state_txn *txn = state_txn_begin(store, "f");
+  struct gw_error err = {0};
+  const void *value;
+  size_t size;
+  assert_int_equal(state_txn_get(txn, "bad", 3, &value, &size, &err), -1);
+  assert_non_null(strstr(err.message, "is damaged: its checksum is wrong"));
+  assert_string_equal(get(txn, "good"), "2");
+  state_txn_abort(txn);
+  expect_all(store, "f", "bad= good=2 ");
+  put(store, "f", "bad", "new"); /* which heals it */
+  expect(store, "f", "bad", "new");
+  state_store_close(store);
+}
+
+/* What an earlier version wrote, without checksums. */
+static void test_layout_1_is_converted(void **state) {
+  (void)state;
+  MDB_env *env;
+  MDB_txn *txn;
+  MDB_dbi dbi;
+  uint8_t key[25] = {0}, value[11] = {1, 0, 0, 0, 0, 0, 0, 0, 'o', 'l', 'd'};
+  crypto_generichash(key, 24, (const uint8_t *)"f", 1, NULL, 0);
+  key[24] = 'k';
+  assert_int_equal(mdb_env_create(&env), 0);
+  mdb_env_set_maxdbs(env, 4);
+  assert_int_equal(mdb_env_open(env, directory, 0, 0600), 0);
+  assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+  assert_int_equal(mdb_dbi_open(txn, "state.1", MDB_CREATE, &dbi), 0);
+  assert_int_equal(mdb_put(txn, dbi, &(MDB_val){sizeof key, key}, &(MDB_val){sizeof value, value}, 0), 0);
+  assert_int_equal(mdb_txn_commit(txn), 0);
+  mdb_env_close(env);
+  for (int i = 0; i < 2; i++) {
+    struct state_store *store = open_store(MAP_SIZE);
+    expect_all(store, "f", "k=old ");
+    expect(store, "f", "k", "old");
+    state_store_close(store);
+  }
+}
+
 static void test_truncated_file_is_found(void **state) {
   (void)state;
   char path[128], big[5000] = "";
@@ -646,6 +708,8 @@ int main(void) {
       TEST(old_snapshot_is_given_up),
       TEST(long_reader_holds_nothing_back),
       TEST(clear_is_a_barrier),
+      TEST(flipped_byte_is_found),
+      TEST(layout_1_is_converted),
       TEST(truncated_file_is_found),
   };
   return cmocka_run_group_tests_name("state", tests, NULL, NULL);
