@@ -32,6 +32,11 @@ bool state_txn_set(struct state_txn *txn, const void *key, size_t key_size, cons
                    struct gw_error *err);
 bool state_txn_delete(struct state_txn *txn, const void *key, size_t key_size, struct gw_error *err);
 bool state_txn_is_read_only(const struct state_txn *txn);
+/* Between two slices of an invocation: a snapshot that is old is given up, so that the file need not keep what others overwrite.
+ * The next read takes a newer one, if nothing that was read has changed; else it fails, and the transaction is stale: only
+ * running the invocation again helps. */
+void state_txn_refresh(struct state_txn *txn);
+bool state_txn_is_stale(const struct state_txn *txn);
 /* Consumes txn. A transaction that wrote nothing has read one snapshot and needs no validation: done is called at once, on this
  * thread. */
 void state_txn_commit(struct state_txn *txn, state_done_fn done, void *arg);
@@ -44,9 +49,12 @@ void state_txn_abort(struct state_txn *txn);
 bool state_put(struct state_store *store, const char *space, const void *key, size_t key_size, const void *value,
                size_t value_size, struct gw_error *err);
 bool state_remove(struct state_store *store, const char *space, const void *key, size_t key_size, struct gw_error *err);
-/* Deletes every key of the space. */
+/* Deletes every key of the space. Transactions of the space that began before will conflict, whatever they read. */
 bool state_clear(struct state_store *store, const char *space, struct gw_error *err);
-/* Calls `each` in key order until it returns false. */
+/* The same and state_remove of a key of another space, in one transaction. */
+bool state_clear_and_remove(struct state_store *store, const char *space, const char *other, const void *key, size_t key_size,
+                            struct gw_error *err);
+/* Calls `each` in key order until it returns false. A damaged value is NULL. */
 typedef bool (*state_each_fn)(void *arg, const void *key, size_t key_size, const void *value, size_t value_size);
 bool state_each(struct state_store *store, const char *space, state_each_fn each, void *arg, struct gw_error *err);
 

@@ -27,37 +27,19 @@ void state_txn_commit(struct state_txn *txn, state_done_fn done, void *arg) {
 
 /* --- one batch ---------------------------------------------------------------------------------------------------- */
 
-/* Whether every key read still has the version it was read with, in the store as earlier ones of the batch left it. */
-static int txn_validate(struct state_txn *txn, MDB_txn *write, bool *is_valid) {
-  *is_valid = true;
-  int rc = 0;
-  for (struct txn_key *k = txn->keys; k && *is_valid && !rc; k = k->next) {
-    MDB_val stored;
-    uint64_t version;
-    if (k->is_read && state_read(write, txn->store->dbi, k->bytes, k->size, &stored, &version, &rc))
-      *is_valid = version == k->version;
-  }
-  return rc;
-}
-
 static int key_apply(const struct txn_key *k, MDB_txn *write, MDB_dbi dbi) {
   MDB_val key = {k->size, (void *)k->bytes};
   if (k->is_delete) {
     int rc = mdb_del(write, dbi, &key, NULL);
     return rc == MDB_NOTFOUND ? 0 : rc;
   }
-  MDB_val value = {VERSION_SIZE + k->value_size, NULL};
-  int rc = mdb_put(write, dbi, &key, &value, MDB_RESERVE);
-  if (rc) return rc;
-  uint64_t version = mdb_txn_id(write);
-  memcpy(value.mv_data, &version, VERSION_SIZE);
-  if (k->value_size) memcpy((uint8_t *)value.mv_data + VERSION_SIZE, k->value, k->value_size);
-  return 0;
+  return state_write(write, dbi, k->bytes, k->size, k->value, k->value_size);
 }
 
 static int txn_apply(struct state_txn *txn, MDB_txn *write) {
   bool is_valid;
-  int rc = txn_validate(txn, write, &is_valid);
+  int rc = state_validate(txn, write, &is_valid);
+  if (state_was_cleared(txn->store, txn->space, txn->began)) is_valid = false;
   txn->outcome = is_valid ? STATE_COMMITTED : STATE_CONFLICT;
   if (!is_valid) return rc;
   for (struct txn_key *k = txn->keys; k && !rc; k = k->next)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct state_txn *state_txn_begin(struct state_store *store, const char *space) {
   struct state_txn *txn = calloc(1, sizeof *txn);
@@ -15,6 +16,7 @@ struct state_txn *state_txn_begin(struct state_store *store, const char *space) 
   }
   txn->store = store;
   txn->keys_end = &txn->keys;
+  txn->began = atomic_load(&store->n_clears);
   state_space_digest(txn->space, space);
   return txn;
 }
@@ -88,6 +90,50 @@ static struct txn_key *txn_key(struct state_txn *txn, const void *key, size_t ke
   return k;
 }
 
+/* --- validation --------------------------------------------------------------------------------------------------- */
+
+int state_validate(const struct state_txn *txn, MDB_txn *now, bool *is_valid) {
+  *is_valid = true;
+  int rc = 0;
+  for (const struct txn_key *k = txn->keys; k && *is_valid && !rc; k = k->next) {
+    uint64_t version;
+    if (k->is_read && state_read_version(now, txn->store->dbi, k->bytes, k->size, &version, &rc))
+      *is_valid = version == k->version;
+  }
+  return rc;
+}
+
+/* --- snapshots ---------------------------------------------------------------------------------------------------- */
+
+enum { MAX_SNAPSHOT_AGE_MS = 200 };
+
+static uint64_t now_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+void state_txn_refresh(struct state_txn *txn) {
+  if (!txn->snapshot || now_ms() - txn->taken_ms < MAX_SNAPSHOT_AGE_MS) return;
+  snapshot_return(txn->store, txn->snapshot);
+  txn->snapshot = NULL;
+  txn->must_validate = true;
+}
+
+bool state_txn_is_stale(const struct state_txn *txn) { return txn->is_stale; }
+
+static bool take_snapshot(struct state_txn *txn, struct gw_error *err) {
+  bool is_valid = true;
+  int rc = 0;
+  if (!(txn->snapshot = snapshot_take(txn->store, err))) return false;
+  txn->taken_ms = now_ms();
+  if (txn->must_validate) rc = state_validate(txn, txn->snapshot->txn, &is_valid);
+  if (rc) return state_fail(txn->store, "read", rc, err);
+  txn->must_validate = false;
+  txn->is_stale = !is_valid;
+  return is_valid || error_set(err, GW_ERROR_CONFLICT, "what was read has changed since");
+}
+
 /* --- reading and writing ------------------------------------------------------------------------------------------ */
 
 int state_txn_get(struct state_txn *txn, const void *key, size_t key_size, const void **value, size_t *value_size,
@@ -102,7 +148,7 @@ int state_txn_get(struct state_txn *txn, const void *key, size_t key_size, const
     *value_size = k->value_size;
     return 1;
   }
-  if (!txn->snapshot && !(txn->snapshot = snapshot_take(txn->store, err))) return -1;
+  if (!txn->snapshot && !take_snapshot(txn, err)) return -1;
   MDB_val stored;
   uint64_t version;
   int rc;

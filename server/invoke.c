@@ -139,9 +139,25 @@ static void end_unavailable(struct invocation *inv, const char *detail) {
 
 /* --- commit ------------------------------------------------------------------------------------------------------ */
 
-static void committed(struct invocation *inv) {
+/* What it read has changed: once more, a little later. */
+static void conflicted(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
   struct gw_error err = {0};
+  if (++inv->attempt == MAX_ATTEMPTS || loop->is_stopping) {
+    error_set(&err, GW_ERROR_CONFLICT, "function %s met conflicting writes in each of %u attempts", inv->connection->request.name,
+              inv->attempt);
+    end_with_error(inv, &err);
+    return;
+  }
+  release_slot(inv);
+  uint32_t spread = 1u << (inv->attempt < 6 ? inv->attempt : 6);
+  inv->retry_at = loop_now(loop) + loop_random(loop) % spread;
+  inv->state = INVOCATION_DELAYED;
+  queue_push(&loop->delayed, inv);
+  if (!uv_is_active((uv_handle_t *)&loop->retry)) uv_timer_start(&loop->retry, loop->on_retry, 1, 1);
+}
+
+static void committed(struct invocation *inv) {
   if (inv->outcome == STATE_COMMITTED) {
     end_with_reply(inv);
     return;
@@ -155,18 +171,7 @@ static void committed(struct invocation *inv) {
     end_with_error(inv, &inv->error);
     return;
   }
-  if (++inv->attempt == MAX_ATTEMPTS || loop->is_stopping) {
-    error_set(&err, GW_ERROR_CONFLICT, "function %s met conflicting writes in each of %u attempts", inv->connection->request.name,
-              inv->attempt);
-    end_with_error(inv, &err);
-    return;
-  }
-  release_slot(inv);
-  uint32_t spread = 1u << (inv->attempt < 6 ? inv->attempt : 6);
-  inv->retry_at = loop_now(loop) + loop_random(loop) % spread;
-  inv->state = INVOCATION_DELAYED;
-  queue_push(&loop->delayed, inv);
-  if (!uv_is_active((uv_handle_t *)&loop->retry)) uv_timer_start(&loop->retry, loop->on_retry, 1, 1);
+  conflicted(inv);
 }
 
 static void deliver_commit(struct message *message) { committed((struct invocation *)message); }
@@ -301,7 +306,11 @@ static void run_slice(struct invocation *inv) {
     status = end_initializing(inv, &err) ? resume(inv, &err) : GW_STATUS_FAILED;
   }
   if (status == GW_STATUS_YIELDED) {
+    if (inv->txn) state_txn_refresh(inv->txn);
     wait_for_slice(inv);
+  } else if (inv->txn && state_txn_is_stale(inv->txn)) {
+    abort_txn(inv);
+    conflicted(inv);
   } else if (inv->is_judged) {
     conclude(inv, &err);
     end_with_error(inv, &err);
@@ -380,8 +389,15 @@ static void attempt(struct invocation *inv) {
     end_with_error(inv, &err);
     return;
   }
-  metrics_add(&loop->metrics.invocations[inv->slot->tier], 1);
   if (inv->slot->function->uses_state) inv->txn = state_txn_begin(loop->state, inv->slot->function->name);
+  if (inv->txn && registry_epoch(loop->registry) != inv->pool->epoch) {
+    /* it may have been deleted with its state just before the transaction began, which then nobody would stop */
+    abort_txn(inv);
+    release_slot(inv);
+    invoke_find(inv);
+    return;
+  }
+  metrics_add(&loop->metrics.invocations[inv->slot->tier], 1);
   start_run(inv);
 }
 

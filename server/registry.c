@@ -420,10 +420,17 @@ struct function *registry_put(struct registry *r, const char *name, const void *
 }
 
 static bool delete_locked(struct registry *r, struct function *f, bool with_state, struct gw_error *err) {
-  if (!state_remove(r->state, REGISTRY_SPACE, f->name, strlen(f->name), err)) return false;
-  function_release(table_replace(r, f->name, NULL));
+  size_t size = strlen(f->name);
+  struct function *there = table_replace(r, f->name, NULL); /* before its state goes: nothing that begins later has its name */
+  bool ok = with_state ? state_clear_and_remove(r->state, f->name, REGISTRY_SPACE, f->name, size, err)
+                       : state_remove(r->state, REGISTRY_SPACE, f->name, size, err);
+  if (!ok) {
+    table_replace(r, f->name, there);
+    return false;
+  }
+  function_release(there);
   drop_file(r, f->digest);
-  return !with_state || state_clear(r->state, f->name, err);
+  return true;
 }
 
 bool registry_delete(struct registry *r, const char *name, bool with_state, struct gw_error *err) {

@@ -281,7 +281,8 @@ function makeProbes(m, options) {
   return [...calls, { name: '%g', ...getter(m.globals) }];
 }
 
-// `options`: { seed, features, hasNanBits } for random arithmetic, or nothing.
+// `options`: { seed, features, hasNanBits } for random arithmetic, or nothing. Returns { bytes, probes }, the probes with the types
+// of their results.
 function closeModule(bytes, options) {
   keepsNans = Boolean(options?.hasNanBits);
   const m = readModule(bytes);
@@ -305,7 +306,8 @@ function closeModule(bytes, options) {
   ]);
   more(SECTION.code, m.imported.funcs.map((i) => importBody(i, m.types, m.tags)), probes.map((p) => p.body));
   const present = ORDER.filter((id) => m.sections.has(id));
-  return Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, ...present.flatMap((id) => [id, ...sized(Array.from(m.sections.get(id)))])]);
+  const all = present.flatMap((id) => [id, ...sized(Array.from(m.sections.get(id)))]);
+  return { bytes: Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, ...all]), probes: probes.map(({ name, results }) => ({ name, results })) };
 }
 
 module.exports = { closeModule };

@@ -24,7 +24,7 @@ const char *__tsan_default_suppressions(void);
 __attribute__((visibility("default"))) const char *__tsan_default_suppressions(void) { return "race:epoll_ctl\n"; }
 
 /* The module for a text, by wat2wasm. Sanity is the caller's: a bad text fails the test. */
-static struct buffer wat(const char *text) {
+static inline struct buffer wat(const char *text) {
   char source[] = "/tmp/gasworks-test-XXXXXX", output[64], command[160];
   int fd = mkstemp(source);
   assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
@@ -129,7 +129,7 @@ static inline int status_of(uint16_t port, const char *method, const char *path)
   return status;
 }
 
-static int deploy_bytes(uint16_t port, const char *name, const void *bytes, size_t size) {
+static inline int deploy_bytes(uint16_t port, const char *name, const void *bytes, size_t size) {
   char path[128];
   snprintf(path, sizeof path, "/v1/functions/%s", name);
   struct reply r = request(port, "PUT", path, bytes, size);

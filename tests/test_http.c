@@ -692,6 +692,48 @@ static void test_slices(void **state) {
   remove_data_dir(directory);
 }
 
+#define STATE_SET IMPORT("state_set", "(param i32 i32 i32 i32)")
+#define STATE_GET IMPORT("state_get", "(param i32 i32 i32 i32) (result i32)")
+/* Reads, computes for long, reads again and writes. */
+#define WAT_LONG_READER                                                                                         \
+  "(module " STATE_SET STATE_GET "(memory (export \"memory\") 2) (func (export \"handle\") (local $i i32)"      \
+  "(drop (call $state_get (i32.const 0) (i32.const 1) (i32.const 16) (i32.const 8)))"                           \
+  "(loop $l (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 300000000))))" \
+  "(drop (call $state_get (i32.const 0) (i32.const 2) (i32.const 16) (i32.const 8)))"                           \
+  "(call $state_set (i32.const 0) (i32.const 3) (i32.const 16) (i32.const 8))))"
+#define WAT_WRITER                                                                \
+  "(module " STATE_SET "(memory (export \"memory\") 2) (func (export \"handle\")" \
+  "(call $state_set (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 65536))))"
+
+/* Functions that read and then compute for seconds: others' writes go on in a store of little room. */
+static void test_long_readers(void **state) {
+  (void)state;
+  char *directory = make_data_dir();
+  struct server_options o = test_options(directory);
+  o.n_loops = 1;
+  o.map_size = 3 << 20;
+  o.gas_limit = 10000000000;
+  struct server *own = start(&o);
+  uint16_t at = server_port(own);
+  assert_int_equal(deploy(at, "reader", WAT_LONG_READER), 201);
+  assert_int_equal(deploy(at, "writer", WAT_WRITER), 201);
+  int readers[2];
+  for (int i = 0; i < 2; i++) {
+    readers[i] = dial(at);
+    send_text(readers[i], "GET /f/reader HTTP/1.1\r\nHost: t\r\n\r\n");
+  }
+  usleep(400000);
+  for (int i = 0; i < 150; i++) assert_int_equal(status_of(at, "GET", "/f/writer"), 200);
+  for (int i = 0; i < 2; i++) {
+    struct reply r = receive(readers[i], true);
+    assert_int_equal(r.status, 200);
+    reply_clear(&r);
+    close(readers[i]);
+  }
+  server_destroy(own);
+  remove_data_dir(directory);
+}
+
 /* Clients that do not read their replies lose them when they are too many; others are served. */
 static void test_replies_that_wait(void **state) {
   (void)state;
@@ -902,6 +944,7 @@ int main(void) {
       cmocka_unit_test(test_state_conflicts),
       cmocka_unit_test(test_slices),
       cmocka_unit_test(test_overload),
+      cmocka_unit_test(test_long_readers),
       cmocka_unit_test(test_replies_that_wait),
       cmocka_unit_test(test_overload_by_one),
       cmocka_unit_test(test_shutdown),

@@ -1,5 +1,9 @@
 /* State: transactions are serializable, durable, bounded, and fail alone. */
+#define _GNU_SOURCE /* memmem */
 #include "runtime/state.h"
+
+#include <lmdb.h>
+#include <sodium.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -523,6 +527,166 @@ static void test_close_finishes_commits(void **state) {
   state_store_close(store);
 }
 
+/* --- old snapshots and spaces that are cleared --------------------------------------------------------------------- */
+
+static void age(struct state_txn *txn) {
+  nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+  state_txn_refresh(txn);
+}
+
+/* What was read and has not changed is as good on a newer snapshot; the rest of it is new. */
+static void test_old_snapshot_is_given_up(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  put(store, "f", "a", "1");
+  put(store, "f", "b", "1");
+  struct state_txn *txn = state_txn_begin(store, "f");
+  assert_string_equal(get(txn, "a"), "1");
+  assert_string_equal(get(txn, "none"), "-");
+  put(store, "f", "b", "2");
+  assert_string_equal(get(txn, "b"), "1");
+  age(txn);
+  struct gw_error err = {0};
+  const void *value;
+  size_t size;
+  assert_int_equal(state_txn_get(txn, "a", 1, &value, &size, &err), -1); /* b has changed */
+  assert_true(state_txn_is_stale(txn));
+  assert_int_equal(err.code, GW_ERROR_CONFLICT);
+  state_txn_abort(txn);
+  txn = state_txn_begin(store, "f");
+  assert_string_equal(get(txn, "a"), "1");
+  put(store, "f", "b", "3");
+  age(txn);
+  assert_string_equal(get(txn, "b"), "3");
+  assert_false(state_txn_is_stale(txn));
+  set(txn, "c", "1");
+  assert_int_equal(commit(txn), STATE_COMMITTED);
+  txn = state_txn_begin(store, "f");
+  assert_string_equal(get(txn, "a"), "1");
+  age(txn);
+  put(store, "f", "a", "2");
+  assert_int_equal(commit(txn), STATE_COMMITTED); /* it read one snapshot, and wrote nothing */
+  state_store_close(store);
+}
+
+/* Somebody who reads and then takes his time does not fill the store. */
+static void test_long_reader_holds_nothing_back(void **state) {
+  (void)state;
+  enum { LITTLE = 2 << 20 };
+  char *big = calloc(1, 60000);
+  struct state_store *store = open_store(LITTLE);
+  struct gw_error err = {0};
+  put(store, "f", "a", "1");
+  struct state_txn *reader = state_txn_begin(store, "f");
+  assert_string_equal(get(reader, "a"), "1");
+  age(reader);
+  for (int i = 0; i < 200; i++) {
+    big[0] = (char)i;
+    if (!state_put(store, "g", "k", 1, big, 60000, &err)) fail_msg("write %d: %s", i, err.message);
+  }
+  assert_string_equal(get(reader, "a"), "1");
+  state_txn_abort(reader);
+  free(big);
+  state_store_close(store);
+}
+
+/* Whoever began before a space was cleared does not write into what comes after, even without having read. */
+static void test_clear_is_a_barrier(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  struct gw_error err = {0};
+  put(store, "names", "f", "record");
+  put(store, "names", "g", "record");
+  struct state_txn *blind = state_txn_begin(store, "f"), *other = state_txn_begin(store, "g");
+  set(blind, "a", "1");
+  set(other, "a", "1");
+  assert_true(state_clear_and_remove(store, "f", "names", "f", 1, &err));
+  struct state_txn *later = state_txn_begin(store, "f");
+  set(later, "b", "1");
+  assert_int_equal(commit(blind), STATE_CONFLICT);
+  assert_int_equal(commit(other), STATE_COMMITTED);
+  assert_int_equal(commit(later), STATE_COMMITTED);
+  expect_all(store, "f", "b=1 ");
+  expect_all(store, "names", "g=record ");
+  state_store_close(store);
+}
+
+/* Every bit of a stored value, flipped in the file, is found when the value is read; other values stay. */
+static void test_flipped_byte_is_found(void **state) {
+  (void)state;
+  char path[128];
+  static const char mark[] = "a value that nobody else has in the file";
+  struct state_store *store = open_store(MAP_SIZE);
+  put(store, "f", "bad", mark);
+  put(store, "f", "good", "2");
+  state_store_close(store);
+  snprintf(path, sizeof path, "%s/data.mdb", directory);
+  FILE *file = fopen(path, "r+b");
+  static char bytes[1 << 20];
+  size_t n = fread(bytes, 1, sizeof bytes, file);
+  for (char *at = bytes; (at = memmem(at, n - (size_t)(at - bytes), mark, strlen(mark))); at++) {
+    fseek(file, at - bytes + 7, SEEK_SET);
+    fputc(at[7] ^ 1, file);
+  }
+  fclose(file);
+  store = open_store(MAP_SIZE);
+  struct state_txn *txn = state_txn_begin(store, "f");
+  struct gw_error err = {0};
+  const void *value;
+  size_t size;
+  assert_int_equal(state_txn_get(txn, "bad", 3, &value, &size, &err), -1);
+  assert_non_null(strstr(err.message, "is damaged: its checksum is wrong"));
+  assert_string_equal(get(txn, "good"), "2");
+  state_txn_abort(txn);
+  expect_all(store, "f", "bad= good=2 ");
+  put(store, "f", "bad", "new"); /* which heals it */
+  expect(store, "f", "bad", "new");
+  state_store_close(store);
+}
+
+/* What an earlier version wrote, without checksums. */
+static void test_layout_1_is_converted(void **state) {
+  (void)state;
+  MDB_env *env;
+  MDB_txn *txn;
+  MDB_dbi dbi;
+  uint8_t key[25] = {0}, value[11] = {1, 0, 0, 0, 0, 0, 0, 0, 'o', 'l', 'd'};
+  crypto_generichash(key, 24, (const uint8_t *)"f", 1, NULL, 0);
+  key[24] = 'k';
+  assert_int_equal(mdb_env_create(&env), 0);
+  mdb_env_set_maxdbs(env, 4);
+  assert_int_equal(mdb_env_open(env, directory, 0, 0600), 0);
+  assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+  assert_int_equal(mdb_dbi_open(txn, "state.1", MDB_CREATE, &dbi), 0);
+  assert_int_equal(mdb_put(txn, dbi, &(MDB_val){sizeof key, key}, &(MDB_val){sizeof value, value}, 0), 0);
+  assert_int_equal(mdb_txn_commit(txn), 0);
+  mdb_env_close(env);
+  for (int i = 0; i < 2; i++) {
+    struct state_store *store = open_store(MAP_SIZE);
+    expect_all(store, "f", "k=old ");
+    expect(store, "f", "k", "old");
+    state_store_close(store);
+  }
+}
+
+static void test_truncated_file_is_found(void **state) {
+  (void)state;
+  char path[128], big[5000] = "";
+  struct gw_error err = {0};
+  struct state_store *store = open_store(MAP_SIZE);
+  for (int i = 0; i < 50; i++) assert_true(state_put(store, "f", &i, sizeof i, big, sizeof big, &err));
+  state_store_close(store);
+  snprintf(path, sizeof path, "%s/data.mdb", directory);
+  struct stat st;
+  assert_int_equal(stat(path, &st), 0);
+  assert_int_equal(truncate(path, st.st_size / 2), 0);
+  assert_null(state_store_open(directory, MAP_SIZE, false, &err));
+  assert_non_null(strstr(err.message, "is damaged: data.mdb has "));
+  assert_int_equal(truncate(path, 100), 0);
+  err = (struct gw_error){0};
+  assert_null(state_store_open(directory, MAP_SIZE, false, &err));
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, make_directory, remove_directory)
   const struct CMUnitTest tests[] = {
@@ -541,6 +705,12 @@ int main(void) {
       TEST(full_store_fails_one),
       TEST(each_in_order),
       TEST(close_finishes_commits),
+      TEST(old_snapshot_is_given_up),
+      TEST(long_reader_holds_nothing_back),
+      TEST(clear_is_a_barrier),
+      TEST(flipped_byte_is_found),
+      TEST(layout_1_is_converted),
+      TEST(truncated_file_is_found),
   };
   return cmocka_run_group_tests_name("state", tests, NULL, NULL);
 }
