@@ -20,7 +20,7 @@ async function makeProgram(generate, directory, seed) {
   const feature = any(features, levels.length);
   const made = spawnSync('csmith', ['--seed', seed, '-o', source, ...any(shapes, 3)], { cwd: directory, timeout: 10000 });
   if (made.status !== 0) return null;
-  const flags = ['--target=wasm32-wasi', '--sysroot=/usr', '-Wno-deprecated', '-w', '-nostartfiles', '-Wl,--no-entry,--export-memory=%m0'];
+  const flags = ['--target=wasm32-wasi', '--sysroot=/usr', '-Wno-deprecated', '-w', '--no-wasm-opt', '-nostartfiles', '-Wl,--no-entry,--export-memory=%m0'];
   const includes = ['-I', path.join(__dirname, 'guest/csmith'), '-isystem', headers];
   const built = spawnSync('clang-22', [...flags, ...feature, any(levels, 1), ...includes, source, '-o', output], { timeout: 60000 });
   fs.rmSync(source);
