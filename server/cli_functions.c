@@ -186,6 +186,9 @@ static void show_list(const struct client_reply *reply, bool is_json) {
     const cJSON *quarantine = cJSON_GetObjectItem(f, "quarantine");
     if (quarantine) printf("  in quarantine since %s: %s\n", text_of(quarantine, "since"), text_of(quarantine, "detail"));
   }
+  const cJSON *kept = cJSON_GetObjectItem(json, "kept_state");
+  cJSON_ArrayForEach(f, kept)
+      printf("%-24s is deleted, its state is kept: gasworks delete --state %s\n", f->valuestring, f->valuestring);
   cJSON_Delete(json);
 }
 

@@ -58,9 +58,12 @@ static cJSON *function_json(const struct function *f) {
 
 static void list_one(void *array, const struct function *f) { cJSON_AddItemToArray(array, function_json(f)); }
 
+static void list_kept(void *array, const char *name) { cJSON_AddItemToArray(array, cJSON_CreateString(name)); }
+
 void control_list(struct connection *c) {
   cJSON *json = cJSON_CreateObject();
   registry_each(c->loop->registry, list_one, cJSON_AddArrayToObject(json, "functions"));
+  registry_each_kept(c->loop->registry, list_kept, cJSON_AddArrayToObject(json, "kept_state"), NULL);
   reply_json(c, 200, json);
 }
 

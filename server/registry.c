@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 static const char REGISTRY_SPACE[] = "\x01registry";
+static const char KEPT_SPACE[] = "\x01kept"; /* names of deleted functions whose state is still there */
 
 enum { MAX_STORED_MODULE = 1 << 30 };
 
@@ -343,6 +344,8 @@ static void drop_file(struct registry *r, const char *digest) {
   arena_clear(&arena);
 }
 
+static bool is_kept(struct registry *r, const char *name);
+
 /* Makes the prepared `f` durable and publishes it, consuming the caller's reference on success. `writing` held. */
 static bool publish(struct registry *r, struct function *f, const void *bytes, size_t size, bool *is_new, struct gw_error *err) {
   struct function *old = registry_find(r, f->name);
@@ -360,6 +363,7 @@ static bool publish(struct registry *r, struct function *f, const void *bytes, s
     drop_file(r, f->digest);
     return false;
   }
+  if (is_kept(r, f->name)) state_remove(r->state, KEPT_SPACE, f->name, strlen(f->name), NULL); /* it has a function again */
   old = table_replace(r, f->name, f);
   if (old) drop_file(r, old->digest);
   function_release(old);
@@ -419,8 +423,58 @@ struct function *registry_put(struct registry *r, const char *name, const void *
   return NULL;
 }
 
+static bool note_first(void *arg, const void *key, size_t key_size, const void *value, size_t value_size) {
+  (void)key, (void)key_size, (void)value, (void)value_size;
+  *(bool *)arg = true;
+  return false;
+}
+
+static bool has_state(struct registry *r, const char *name) {
+  bool is_any = false;
+  return state_each(r->state, name, note_first, &is_any, NULL) && is_any;
+}
+
+static bool is_kept(struct registry *r, const char *name) {
+  struct state_txn *txn = state_txn_begin(r->state, KEPT_SPACE);
+  const void *value;
+  size_t size;
+  bool is_there = state_txn_get(txn, name, strlen(name), &value, &size, NULL) == 1;
+  state_txn_abort(txn);
+  return is_there;
+}
+
+/* State without a function. */
+static bool delete_kept(struct registry *r, const char *name, struct gw_error *err) {
+  if (!has_state(r, name) && !is_kept(r, name)) return error_set(err, GW_ERROR_NOT_FOUND, "no function is called %s", name);
+  return state_clear_and_remove(r->state, name, KEPT_SPACE, name, strlen(name), err);
+}
+
+struct kept {
+  struct registry *registry;
+  void (*each)(void *arg, const char *name);
+  void *arg;
+};
+
+static bool kept_one(void *arg, const void *key, size_t key_size, const void *value, size_t value_size) {
+  const struct kept *kept = arg;
+  char name[FUNCTION_MAX_NAME + 1] = "";
+  (void)value, (void)value_size;
+  if (!function_name_is_valid(key, key_size)) return true;
+  memcpy(name, key, key_size);
+  struct function *f = registry_find(kept->registry, name);
+  if (!f) kept->each(kept->arg, name);
+  function_release(f);
+  return true;
+}
+
+bool registry_each_kept(struct registry *r, void (*each)(void *arg, const char *name), void *arg, struct gw_error *err) {
+  struct kept kept = {r, each, arg};
+  return state_each(r->state, KEPT_SPACE, kept_one, &kept, err);
+}
+
 static bool delete_locked(struct registry *r, struct function *f, bool with_state, struct gw_error *err) {
   size_t size = strlen(f->name);
+  if (!with_state && has_state(r, f->name) && !state_put(r->state, KEPT_SPACE, f->name, size, "", 0, err)) return false;
   struct function *there = table_replace(r, f->name, NULL); /* before its state goes: nothing that begins later has its name */
   bool ok = with_state ? state_clear_and_remove(r->state, f->name, REGISTRY_SPACE, f->name, size, err)
                        : state_remove(r->state, REGISTRY_SPACE, f->name, size, err);
@@ -436,7 +490,9 @@ static bool delete_locked(struct registry *r, struct function *f, bool with_stat
 bool registry_delete(struct registry *r, const char *name, bool with_state, struct gw_error *err) {
   pthread_mutex_lock(&r->writing);
   struct function *f = registry_find(r, name);
-  bool ok = f ? delete_locked(r, f, with_state, err) : error_set(err, GW_ERROR_NOT_FOUND, "no function is called %s", name);
+  bool ok = f            ? delete_locked(r, f, with_state, err)
+            : with_state ? delete_kept(r, name, err)
+                         : error_set(err, GW_ERROR_NOT_FOUND, "no function is called %s", name);
   pthread_mutex_unlock(&r->writing);
   function_release(f);
   return ok;

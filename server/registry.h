@@ -84,6 +84,9 @@ void registry_each(struct registry *registry, void (*each)(void *arg, const stru
 /* Whether the name is one: [a-z0-9][a-z0-9_-]{0,62}. */
 bool function_name_is_valid(const char *name, size_t size);
 
+/* Names of deleted functions whose state is still there. Any thread. */
+bool registry_each_kept(struct registry *registry, void (*each)(void *arg, const char *name), void *arg, struct gw_error *err);
+
 /* The four below block on compilation and disk: worker threads only. */
 
 /* `bytes` are a module, or an artifact that is signed by somebody trusted, or that this server made itself, whose code is then
@@ -91,7 +94,8 @@ bool function_name_is_valid(const char *name, size_t size);
  * name was free. */
 struct function *registry_put(struct registry *registry, const char *name, const void *bytes, size_t size, bool *is_new,
                               struct gw_error *err);
-/* GW_ERROR_NOT_FOUND when there is no such function. Its state stays unless `with_state`. */
+/* GW_ERROR_NOT_FOUND when there is no such function. Its state stays unless `with_state`, which also removes what a function that
+ * was deleted earlier has left. */
 bool registry_delete(struct registry *registry, const char *name, bool with_state, struct gw_error *err);
 /* A function in quarantine can be called again. GW_ERROR_NOT_FOUND when there is no such function, or it is in none. */
 bool registry_lift(struct registry *registry, const char *name, struct gw_error *err);
