@@ -10,6 +10,7 @@
 #include "server/cli_key.h"
 #include "server/cli_progress.h"
 #include "server/files.h"
+#include "server/file_kind.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,7 +55,8 @@ static bool set_limits(const struct compile *c, struct gw_error *err) {
 static bool make(struct compile *c, struct gw_error *err) {
   struct gw_engine_options options = {.opt_level = c->opt_level, .gas = c->gas, .threads = c->threads, .schedule = &c->schedule};
   struct buffer bytes = {0};
-  bool ok = cli_read_schedule(c->schedule_path, &c->schedule, err) && cli_read_file(&bytes, c->input, err);
+  bool ok = cli_read_schedule(c->schedule_path, &c->schedule, err) && cli_read_file(&bytes, c->input, err) &&
+            file_is_module(bytes.bytes, bytes.size, err);
   cli_show_progress(&options);
   if (ok) c->engine = gw_engine_create(&options, err);
   if (c->engine) c->module = gw_module_create(c->engine, bytes.bytes, bytes.size, err);

@@ -13,6 +13,7 @@
 #include "frontend/module.h"
 #include "runtime/cache.h"
 #include "runtime/compile.h"
+#include "server/file_kind.h"
 #include "server/files.h"
 #include "server/slot.h"
 
@@ -29,6 +30,7 @@
 #include <unistd.h>
 
 static const char REGISTRY_SPACE[] = "\x01registry";
+static const char VERSIONS_SPACE[] = "\x01versions"; /* the last one of deleted functions: 8 bytes, the host's order */
 
 enum { MAX_STORED_MODULE = 1 << 30 };
 
@@ -311,6 +313,23 @@ static bool record_read(void *arg, const void *key, size_t key_size, const void 
   return true;
 }
 
+/* So that versions go on counting: a function's last one outlives it. */
+static bool version_keep(struct registry *r, const struct function *f, struct gw_error *err) {
+  return state_put(r->state, VERSIONS_SPACE, f->name, strlen(f->name), &f->version, sizeof f->version, err);
+}
+
+/* 0: there never was a function of this name. */
+static bool version_find(struct registry *r, const char *name, uint64_t *version, struct gw_error *err) {
+  const void *value;
+  size_t size;
+  struct state_txn *txn = state_txn_begin(r->state, VERSIONS_SPACE);
+  int found = state_txn_get(txn, name, strlen(name), &value, &size, err);
+  *version = 0;
+  if (found == 1 && size == sizeof *version) memcpy(version, value, size);
+  state_txn_abort(txn);
+  return found >= 0;
+}
+
 /* --- changes ----------------------------------------------------------------------------------------------------- */
 
 static double now_ms(clockid_t clock) {
@@ -331,10 +350,12 @@ static void drop_file(struct registry *r, const char *digest) {
 static bool publish(struct registry *r, struct function *f, const void *bytes, size_t size, bool *is_new, struct gw_error *err) {
   struct function *old = registry_find(r, f->name);
   *is_new = !old;
-  f->version = old ? old->version + 1 : 1;
+  uint64_t last = old ? old->version : 0;
   function_release(old);
   struct arena arena = {0};
-  bool ok = file_write_durably(module_path(r, &arena, f->digest), bytes, size, err) && record_write(r, f, err);
+  bool ok = !*is_new || version_find(r, f->name, &last, err);
+  f->version = last + 1;
+  ok = ok && file_write_durably(module_path(r, &arena, f->digest), bytes, size, err) && record_write(r, f, err);
   arena_clear(&arena);
   if (!ok) {
     drop_file(r, f->digest);
@@ -378,6 +399,7 @@ struct function *registry_put(struct registry *r, const char *name, const void *
     bytes = artifact.module;
     size = artifact.module_size;
   }
+  if (!file_is_module(bytes, size, err)) return NULL;
   struct function *f = function_create(r, name);
   double begin = now_ms(CLOCK_MONOTONIC);
   bool ok = function_prepare(f, bytes, size, err);
@@ -400,7 +422,7 @@ struct function *registry_put(struct registry *r, const char *name, const void *
 }
 
 static bool delete_locked(struct registry *r, struct function *f, bool with_state, struct gw_error *err) {
-  if (!state_remove(r->state, REGISTRY_SPACE, f->name, strlen(f->name), err)) return false;
+  if (!version_keep(r, f, err) || !state_remove(r->state, REGISTRY_SPACE, f->name, strlen(f->name), err)) return false;
   function_release(table_replace(r, f->name, NULL));
   drop_file(r, f->digest);
   return !with_state || state_clear(r->state, f->name, err);
