@@ -116,7 +116,15 @@ void decode_global_type(struct decoder *d, struct reader *r, struct global_type 
 
 /* --- the type section --------------------------------------------------------------------------------------------- */
 
-enum { CODE_REC = 0x4e, CODE_SUB_FINAL = 0x4f, CODE_SUB = 0x50, CODE_ARRAY = 0x5e, CODE_STRUCT = 0x5f, CODE_FUNC = 0x60 };
+enum {
+  CODE_REC = 0x4e,
+  CODE_SUB_FINAL = 0x4f,
+  CODE_SUB = 0x50,
+  CODE_CONT = 0x5d,
+  CODE_ARRAY = 0x5e,
+  CODE_STRUCT = 0x5f,
+  CODE_FUNC = 0x60
+};
 
 static const val_type *decode_val_types(struct decoder *d, struct reader *r, enum limit limit, uint32_t *count) {
   *count = read_count(r, limit, 0, 1);
@@ -147,6 +155,12 @@ static void decode_composite(struct decoder *d, struct reader *r, struct type_de
   uint8_t code = read_u8(r);
   if (code == CODE_FUNC) {
     decode_func_type(d, r, &t->func);
+    return;
+  }
+  if (code == CODE_CONT) {
+    decode_need(d, r, at, FEATURE_STACK_SWITCHING);
+    t->kind = COMP_STRUCT; /* anything but a function: the types are refused */
+    read_heap_type(r);
     return;
   }
   if (code != CODE_STRUCT && code != CODE_ARRAY) {

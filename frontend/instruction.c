@@ -43,10 +43,21 @@ enum feature val_type_feature(val_type t) {
   return of_nullable == FEATURE_REFERENCE_TYPES ? FEATURE_FUNCTION_REFERENCES : of_nullable;
 }
 
+/* The proposal's own codes: types of continuations, and instructions. */
+enum { CODE_CONT_REF = 0x68, CODE_NO_CONT_REF = 0x75, FIRST_SWITCH = 0xe0, LAST_SWITCH = 0xe6 };
+
+static val_type fail_as_switching(struct reader *r, const uint8_t *at) {
+  reader_fail_at(r, GW_ERROR_UNSUPPORTED, at, "unsupported feature: %s", feature_name(FEATURE_STACK_SWITCHING));
+  return VAL_BOT;
+}
+
+static bool is_cont_type(uint8_t code) { return code == CODE_CONT_REF || code == CODE_NO_CONT_REF; }
+
 val_type read_heap_type(struct reader *r) {
   const uint8_t *at = r->at;
   if (reader_left(r) && (*at & 0xc0) == 0x40) {
     val_type t = short_type(*at);
+    if (is_cont_type(*at)) return fail_as_switching(r, at);
     if (val_kind(t) != VAL_REF) {
       reader_fail(r, "malformed heap type %02x", *at);
       return VAL_BOT;
@@ -71,6 +82,7 @@ static val_type read_type(struct reader *r, bool must_be_ref, const char *what) 
   }
   val_type t = short_type(code);
   if (t != VAL_BOT && (!must_be_ref || val_kind(t) == VAL_REF)) return t;
+  if (is_cont_type(code)) return fail_as_switching(r, at);
   /* A value type starts with a negative one-byte number; a longer or positive one is told as what it breaks. */
   reader_fail_at(r, GW_ERROR_MALFORMED, at, "malformed %s type %02x", what, code);
   return VAL_BOT;
@@ -212,6 +224,10 @@ static void read_immediate(struct reader *r, struct instruction *in, enum immedi
 /* The slow half of instruction_read: opcodes with a prefix, and bytes that are none. */
 static void read_prefixed(struct reader *r, struct instruction *in, uint8_t prefix) {
   const uint8_t *at = r->at - 1;
+  if (prefix >= FIRST_SWITCH && prefix <= LAST_SWITCH) {
+    fail_as_switching(r, at);
+    return;
+  }
   if (prefix < 0xfb || prefix > 0xfe) {
     reader_fail_at(r, GW_ERROR_MALFORMED, at, "illegal opcode %02x", prefix);
     return;

@@ -1,5 +1,7 @@
 #include "frontend/module.h"
 
+#include "base/demangle.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -42,13 +44,21 @@ static void print_name(const struct name *name, char *out, size_t size) {
   out[n] = 0;
 }
 
+/* A mangled name is shown as its author wrote it. */
+static void print_readable(const struct name *name, char *out, size_t size) {
+  char readable[512];
+  bool is_mangled = demangle(name->bytes, name->size, readable, sizeof readable);
+  struct name plain = {.bytes = readable, .size = (uint32_t)strlen(readable)};
+  print_name(is_mangled ? &plain : name, out, size);
+}
+
 const char *func_display_name(const struct module *m, uint32_t func, char *out, size_t size) {
   if (!size) return out;
   const struct name *name = func < m->n_funcs && m->funcs[func].name.size ? &m->funcs[func].name : NULL;
   for (uint32_t i = 0; i < m->n_exports && !name; i++)
     if (m->exports[i].kind == EXTERN_FUNC && m->exports[i].index == func) name = &m->exports[i].name;
   if (name && name->size)
-    print_name(name, out, size);
+    print_readable(name, out, size);
   else
     snprintf(out, size, "func[%u]", func);
   return out;

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static LLVMTargetRef target;
 static const char no_apx[] = "-egpr"; /* runtime/exhausted_x86_64.S does not save r16 to r31 */
@@ -34,11 +35,26 @@ static void find_host(void) {
   if (LLVMGetTargetFromTriple(triple, &target, &message)) LLVMDisposeMessage(message);
 }
 
+static bool is_known(const char *cpu) {
+  static const char *const names[] = {
+#define CPU(name) name,
+#include "jit/cpu.def"
+#undef CPU
+  };
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (strcmp(cpu, names[i]) == 0) return true;
+  return false;
+}
+
 static LLVMTargetMachineRef create(uint32_t opt_level, const char *cpu, struct gw_error *err) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, find_host);
   if (!target) {
     error_set(err, GW_ERROR_COMPILE, "LLVM has no code generator for this machine (%s)", triple);
+    return NULL;
+  }
+  if (cpu && !is_known(cpu)) {
+    error_set(err, GW_ERROR_USAGE, "LLVM knows no CPU of 64 bits by the name %.64s; x86-64-v3, haswell or znver4 are some", cpu);
     return NULL;
   }
   static const LLVMCodeGenOptLevel levels[] = {LLVMCodeGenLevelNone, LLVMCodeGenLevelLess, LLVMCodeGenLevelDefault,

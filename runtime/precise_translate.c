@@ -98,6 +98,11 @@ static void *allocate(size_t n, size_t size) {
 
 /* --- instructions --------------------------------------------------------------------------------------------------- */
 
+/* What comes before the first instruction, the function's frame and the first gas block, happens there. */
+static uint64_t offset_now(const struct translator *t) {
+  return t->in ? t->in->offset : (uint64_t)(t->body->body - t->m->bytes);
+}
+
 static uint32_t emit(struct translator *t, struct precise_insn insn) {
   uint32_t capacity = t->capacity;
   t->insns = grow(t->insns, &t->capacity, t->n, sizeof *t->insns);
@@ -105,7 +110,7 @@ static uint32_t emit(struct translator *t, struct precise_insn insn) {
     t->offsets = realloc(t->offsets, t->capacity * sizeof *t->offsets);
     if (!t->offsets) abort();
   }
-  if (t->keeps_offsets) t->offsets[t->n] = t->in ? t->in->offset : 0;
+  if (t->keeps_offsets) t->offsets[t->n] = offset_now(t);
   t->insns[t->n] = insn;
   t->last = NONE;
   return t->n++;

@@ -27,7 +27,16 @@ static void append_line(struct buffer *out, const struct source_place *s) {
 }
 
 /* Compilers' own spelling of C++ and Rust names: what the debug information calls the function reads better. */
-static bool is_mangled(const char *name) { return strncmp(name, "_ZN", 3) == 0 || strncmp(name, "_R", 2) == 0; }
+static bool is_mangled(const struct name *name) {
+  return name->size > 2 && (memcmp(name->bytes, "_ZN", 3) == 0 || memcmp(name->bytes, "_R", 2) == 0);
+}
+
+/* Without names a trace is numbers, and the reader should know why. */
+static bool has_names(const struct module *m) {
+  for (uint32_t i = m->n_imported_funcs; i < m->n_funcs; i++)
+    if (m->funcs[i].name.size) return true;
+  return false;
+}
 
 static void append_call(const struct precise_place *place, size_t index, struct buffer *out) {
   char name[NAME_SIZE];
@@ -36,7 +45,8 @@ static void append_call(const struct precise_place *place, size_t index, struct 
   const struct module *m = gw_module_decoded(module);
   size_t n = source_find(module, place->offset, sources, MOST_INLINED);
   func_display_name(m, place->func, name, sizeof name);
-  bool is_named = m->funcs[place->func].name.size && !is_mangled(name), is_inlined = n > 1 && sources[0].function;
+  bool is_named = m->funcs[place->func].name.size && !is_mangled(&m->funcs[place->func].name),
+       is_inlined = n > 1 && sources[0].function;
   buffer_format(out, "  %2zu: ", index);
   append_safe(out, is_inlined || (n == 1 && !is_named && sources[0].function) ? sources[0].function : name, NAME_SIZE);
   buffer_format(out, " at byte 0x%" PRIx64, place->offset);
@@ -61,4 +71,7 @@ void backtrace_append(const struct gw_store *store, struct buffer *out) {
   size_t n = precise_backtrace(store, places, MOST_CALLS);
   for (size_t i = 0; i < n && i < MOST_CALLS; i++) append_call(&places[i], i, out);
   if (n > MOST_CALLS) buffer_format(out, "  ... %zu more\n", n - MOST_CALLS);
+  if (n && !has_names(gw_module_decoded(gw_instance_module(places[0].instance))))
+    buffer_append_string(out,
+                         "  (the module has no names: they were stripped, or wasm-opt dropped them; see docs/debugging.md)\n");
 }

@@ -9,6 +9,7 @@
 #include "runtime/profile.h"
 #include "runtime/wasi.h"
 #include "server/cli_gas.h"
+#include "server/file_kind.h"
 
 #include <errno.h>
 #include <glob.h>
@@ -93,7 +94,8 @@ static void show_progress(const struct calibration *k, const char *what, size_t 
 static struct gw_module *load(struct gw_engine *engine, const char *path, struct gw_error *err) {
   struct buffer bytes = {0};
   struct gw_module *module = NULL;
-  if (cli_read_file(&bytes, path, err)) module = gw_module_create(engine, bytes.bytes, bytes.size, err);
+  if (cli_read_file(&bytes, path, err) && file_is_module(bytes.bytes, bytes.size, err))
+    module = gw_module_create(engine, bytes.bytes, bytes.size, err);
   buffer_clear(&bytes);
   if (module && gw_module_compile(module, err)) return module;
   gw_module_release(module);

@@ -11,6 +11,7 @@
 #include "server/cli_key.h"
 #include "server/cli_progress.h"
 #include "server/files.h"
+#include "server/file_kind.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,7 +89,8 @@ static bool make_engine(struct compile *c, struct gw_error *err) {
 
 static bool make(struct compile *c, struct gw_error *err) {
   struct buffer bytes = {0};
-  if (cli_read_file(&bytes, c->input, err)) c->module = gw_module_create(c->engine, bytes.bytes, bytes.size, err);
+  if (cli_read_file(&bytes, c->input, err) && file_is_module(bytes.bytes, bytes.size, err))
+    c->module = gw_module_create(c->engine, bytes.bytes, bytes.size, err);
   buffer_clear(&bytes);
   if (c->module) c->artifact.bytes = gw_module_make_artifact(c->module, c->cpu, &c->artifact.size, err);
   c->artifact.capacity = c->artifact.size;

@@ -239,8 +239,11 @@ static bool find_function(const struct debug *d, const char *name, uint32_t *fun
     *func = e->index;
     return true;
   }
-  for (*func = 0; *func < m->n_funcs; ++*func)
+  for (*func = 0; *func < m->n_funcs; ++*func) {
+    const struct name *raw = &m->funcs[*func].name;
+    if (raw->size == strlen(name) && memcmp(raw->bytes, name, raw->size) == 0) return true;
     if (strcmp(func_display_name(m, *func, text, sizeof text), name) == 0) return true;
+  }
   return false;
 }
 

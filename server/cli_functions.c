@@ -107,10 +107,23 @@ static bool read_body(struct invocation *v, struct gw_error *err) {
   return true;
 }
 
+/* What no request's line may hold is percent-encoded: blanks, control characters, what is no ASCII, a fragment's mark. A `%`
+ * stays: the user may have encoded what else needs it. */
+static void append_path(struct buffer *out, const char *path) {
+  for (const char *c = path; *c; c++) {
+    bool is_plain = *c > ' ' && *c <= '~' && !strchr("#\"<>\\^`{|}", *c);
+    if (is_plain)
+      buffer_append(out, c, 1);
+    else
+      buffer_format(out, "%%%02X", (unsigned char)*c);
+  }
+}
+
 static bool invoke(struct invocation *v, const char *name, struct client_reply *reply, struct gw_error *err) {
   if (!check_name(name, err) || !read_body(v, err)) return false;
   struct buffer path = {0};
-  buffer_format(&path, "/f/%s%s%s", name, *v->path && *v->path != '/' && *v->path != '?' ? "/" : "", v->path);
+  buffer_format(&path, "/f/%s%s", name, *v->path && *v->path != '/' && *v->path != '?' ? "/" : "");
+  append_path(&path, v->path);
   *buffer_reserve(&path, 1) = 0;
   struct client_request request = {
       .server = v->server,
@@ -143,7 +156,7 @@ int cli_invoke(int argc, char **argv) {
       SERVER_OPTION(&v.server),
       {"data", 'd', CLI_TEXT, &v.data, "BODY", "the request's body; @FILE reads a file, - standard input"},
       {"method", 'X', CLI_TEXT, &v.method, "METHOD", "POST with a body, else GET, unless told"},
-      {"path", 'p', CLI_TEXT, &v.path, "PATH", "what follows the function's name: /rest?query"},
+      {"path", 'p', CLI_TEXT, &v.path, "PATH", "what follows the function's name: /rest?query; what needs it is percent-encoded"},
       {"header", 'H', CLI_LIST, &v.headers, "LINE", "a header line, 'Name: value'"},
       {"include", 'i', CLI_FLAG, &v.wants_headers, NULL, "show the reply's headers too"},
       {"verbose", 'v', CLI_FLAG, &v.is_verbose, NULL, "show the gas on standard error even if that is no terminal"},
@@ -220,12 +233,14 @@ int cli_delete(int argc, char **argv) {
   bool with_state = false;
   const struct cli_option options[] = {
       SERVER_OPTION(&server),
-      {"state", 0, CLI_FLAG, &with_state, NULL, "delete its state too; kept for a function of this name unless told"},
+      {"state", 0, CLI_FLAG, &with_state, NULL, "delete its state, too"},
   };
   const struct cli_command command = {
       .name = "delete",
       .arguments = "NAME",
-      .description = "Deletes the function NAME of the server.",
+      .description =
+          "Deletes the function NAME of the server. Its state stays, and a later function of this name finds it, unless\n"
+          "--state deletes it, too.",
       .options = options,
       .n_options = sizeof options / sizeof *options,
       .min_operands = 1,

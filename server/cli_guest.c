@@ -11,6 +11,7 @@
 #include "server/cli_module.h"
 #include "server/cli_progress.h"
 #include "server/cli_values.h"
+#include "server/file_kind.h"
 #include "server/verdict.h"
 
 #include <stdio.h>
@@ -125,11 +126,7 @@ static bool load_module(struct guest *g, const char *path, struct gw_error *err)
   if (is_artifact_file(path)) {
     g->module = gw_module_open_artifact(g->engine, path, err);
   } else if (cli_read_file(&bytes, path, err)) {
-    const char *kind = cli_file_kind(bytes.bytes, bytes.size);
-    if (kind)
-      error_set(err, GW_ERROR_MALFORMED, "this is %s", kind);
-    else
-      g->module = gw_module_create(g->engine, bytes.bytes, bytes.size, err);
+    if (file_is_module(bytes.bytes, bytes.size, err)) g->module = gw_module_create(g->engine, bytes.bytes, bytes.size, err);
     buffer_clear(&bytes); /* the module has its own copy */
   }
   if (g->module) g->module_bytes = gw_module_decoded(g->module)->size;

@@ -5,6 +5,7 @@
 #include "frontend/types.h"
 #include "server/cli_gas.h"
 #include "server/disassemble.h"
+#include "server/file_kind.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -235,7 +236,8 @@ static bool inspect(struct inspection *v, const char *file, struct gw_error *err
   if (!cli_read_schedule(v->schedule_path, &v->schedule, err) || !cli_read_file(&v->bytes, file, err)) return false;
   v->engine = gw_engine_create(&options, err);
   if (!v->engine) return false;
-  v->module = gw_module_create(v->engine, v->bytes.bytes, v->bytes.size, err);
+  if (file_is_module(v->bytes.bytes, v->bytes.size, err))
+    v->module = gw_module_create(v->engine, v->bytes.bytes, v->bytes.size, err);
   return v->module && show(v, err);
 }
 

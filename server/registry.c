@@ -14,6 +14,7 @@
 #include "frontend/module.h"
 #include "runtime/cache.h"
 #include "runtime/compile.h"
+#include "server/file_kind.h"
 #include "server/files.h"
 #include "server/slot.h"
 
@@ -31,7 +32,8 @@
 #include <unistd.h>
 
 static const char REGISTRY_SPACE[] = "\x01registry";
-static const char KEPT_SPACE[] = "\x01kept"; /* names of deleted functions whose state is still there */
+static const char KEPT_SPACE[] = "\x01kept";         /* names of deleted functions whose state is still there */
+static const char VERSIONS_SPACE[] = "\x01versions"; /* the last one of deleted functions: 8 bytes, the host's order */
 
 enum { MAX_STORED_MODULE = 1 << 30 };
 
@@ -328,6 +330,23 @@ static bool record_read(void *arg, const void *key, size_t key_size, const void 
   return true;
 }
 
+/* So that versions go on counting: a function's last one outlives it. */
+static bool version_keep(struct registry *r, const struct function *f, struct gw_error *err) {
+  return state_put(r->state, VERSIONS_SPACE, f->name, strlen(f->name), &f->version, sizeof f->version, err);
+}
+
+/* 0: there never was a function of this name. */
+static bool version_find(struct registry *r, const char *name, uint64_t *version, struct gw_error *err) {
+  const void *value;
+  size_t size;
+  struct state_txn *txn = state_txn_begin(r->state, VERSIONS_SPACE);
+  int found = state_txn_get(txn, name, strlen(name), &value, &size, err);
+  *version = 0;
+  if (found == 1 && size == sizeof *version) memcpy(version, value, size);
+  state_txn_abort(txn);
+  return found >= 0;
+}
+
 /* --- changes ----------------------------------------------------------------------------------------------------- */
 
 static double now_ms(clockid_t clock) {
@@ -350,14 +369,16 @@ static bool is_kept(struct registry *r, const char *name);
 static bool publish(struct registry *r, struct function *f, const void *bytes, size_t size, bool *is_new, struct gw_error *err) {
   struct function *old = registry_find(r, f->name);
   *is_new = !old;
-  f->version = old ? old->version + 1 : 1;
+  uint64_t last = old ? old->version : 0;
   if (old && strcmp(old->digest, f->digest) == 0) { /* the same bytes do the same again */
     atomic_store(&f->quarantine, atomic_load(&old->quarantine));
     f->quarantine_ms = old->quarantine_ms;
   }
   function_release(old);
   struct arena arena = {0};
-  bool ok = file_write_durably(module_path(r, &arena, f->digest), bytes, size, err) && record_write(r, f, err);
+  bool ok = !*is_new || version_find(r, f->name, &last, err);
+  f->version = last + 1;
+  ok = ok && file_write_durably(module_path(r, &arena, f->digest), bytes, size, err) && record_write(r, f, err);
   arena_clear(&arena);
   if (!ok) {
     drop_file(r, f->digest);
@@ -402,6 +423,7 @@ struct function *registry_put(struct registry *r, const char *name, const void *
     bytes = artifact.module;
     size = artifact.module_size;
   }
+  if (!file_is_module(bytes, size, err)) return NULL;
   struct function *f = function_create(r, name);
   double begin = now_ms(CLOCK_MONOTONIC);
   bool ok = function_prepare(f, bytes, size, err);
@@ -473,6 +495,7 @@ bool registry_each_kept(struct registry *r, void (*each)(void *arg, const char *
 }
 
 static bool delete_locked(struct registry *r, struct function *f, bool with_state, struct gw_error *err) {
+  if (!version_keep(r, f, err)) return false;
   size_t size = strlen(f->name);
   if (!with_state && has_state(r, f->name) && !state_put(r->state, KEPT_SPACE, f->name, size, "", 0, err)) return false;
   struct function *there = table_replace(r, f->name, NULL); /* before its state goes: nothing that begins later has its name */

@@ -156,6 +156,9 @@ static void test_invoke(void **state) {
   fputs(text, f);
   fclose(f);
   assert_int_equal(system("wat2wasm /tmp/gasworks-test-cli.wat -o /tmp/gasworks-test-cli.wasm"), 0);
+  assert_int_equal(system(BUILD_DIR "/gasworks inspect --asm --cpu znver4 /tmp/gasworks-test-cli.wasm >/dev/null"), 0);
+  assert_int_equal(
+      system(BUILD_DIR "/gasworks inspect --asm --cpu i386 /tmp/gasworks-test-cli.wasm 2>&1 | grep -q 'knows no CPU'"), 0);
   static const struct {
     const char *arguments, *printed;
   } rows[] = {

@@ -230,6 +230,13 @@ static const struct {
     {BYTES(HEADER "\1\5\1\x60\1\x6e\0"), "unsupported feature: gc (at byte 0xd)"},
     {BYTES(HEADER "\1\6\1\x60\1\x64\x71\0"), "unsupported feature: gc (at byte 0xd)"},
     {BYTES(HEADER "\5\4\1\3\0\0"), "unsupported feature: threads (at byte 0xb)"},
+    {BYTES(HEADER "\1\6\2\x60\0\0\x5d\0"), "unsupported feature: stack-switching (at byte 0xe)"},
+    {BYTES(HEADER "\1\5\1\x60\1\x68\0"), "unsupported feature: stack-switching (at byte 0xd)"},
+    {BYTES(HEADER "\1\6\1\x60\1\x64\x75\0"), "unsupported feature: stack-switching (at byte 0xe)"},
+    {BYTES(HEADER "\1\4\1\x60\0\0\3\2\1\0\xa\6\1\4\0\xe0\0\x0b"),
+     "unsupported feature: stack-switching (at byte 0x17)"},
+    {BYTES(HEADER "\1\4\1\x60\0\0\3\2\1\0\xa\6\1\4\0\xe6\0\x0b"),
+     "unsupported feature: stack-switching (at byte 0x17)"},
 };
 
 static void test_refused(void **state) {

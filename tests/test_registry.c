@@ -204,6 +204,11 @@ static void test_versions(void **state) {
   assert_true(is_hello(port, "/f/b"));
   assert_int_equal(status_of(port, "DELETE", "/v1/functions/b"), 204);
   assert_int_equal(module_files(data_dir, paths), 0);
+  server = restart(server, data_dir, &port);
+  assert_int_equal(deploy(port, "a", WAT_HELLO), 201); /* after 1 and 2, which were deleted */
+  r = call(port, "/v1/functions/a");
+  assert_non_null(strstr(r.body, "\"version\":3,"));
+  reply_clear(&r);
   server_destroy(server);
   remove_data_dir(data_dir);
 }

@@ -95,8 +95,14 @@ static void test_choice(void **state) {
   static const struct {
     const char *options, *tier;
   } rows[] = {
-      {"", "precise"},        {"--gas on -O1", "precise"}, {"--gas off", "fast"},           {"--profile", "fast"},
-      {"--judge off", "precise"}, {"--folded /dev/null", "fast"}, {"--until-gas 1M", "precise"}, {"--trace", "precise"},
+      {"", "precise"},
+      {"--gas on -O1", "precise"},
+      {"--gas off", "fast"},
+      {"--profile", "fast"},
+      {"--judge off", "precise"},
+      {"--folded /dev/null", "fast"},
+      {"--until-gas 1M", "precise"},
+      {"--trace", "precise"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     int exit_code;
@@ -152,14 +158,15 @@ static void test_traps(void **state) {
   buffer_clear(&first);
   int exit_code; /* $load stands in the place of its call (frontend/lower_inline.c) */
   struct buffer out = shell(&exit_code, "echo 'abcde!gh' | " GASWORKS " run --tier fast --judge off %s", wasm);
-  assert_non_null(strstr((const char *)out.bytes, "!gasworks: out of bounds memory access in function _start at address 0x10000"));
+  assert_non_null(
+      strstr((const char *)out.bytes, "!gasworks: out of bounds memory access in function _start at address 0x10000"));
   assert_int_equal(exit_code, 134);
   buffer_clear(&out);
 }
 
-/* --- looking inside ---------------------------------------------------------------------------------------------- */
-
 static bool has(const struct buffer *out, const char *text) { return strstr((const char *)out->bytes, text) != NULL; }
+
+/* --- looking inside ---------------------------------------------------------------------------------------------- */
 
 static void test_trace(void **state) {
   (void)state;
@@ -331,6 +338,27 @@ static int teardown(void **state) {
   return unlink(wasm) | unlink(stepped_wasm) | unlink(ways_wasm);
 }
 
+/* What happens before a function's first instruction has its place; mangled names are shown as they were written. */
+static void test_place_of_entry(void **state) {
+  (void)state;
+  static const char text[] = "(module (func $_ZN4deep5again17h0123456789abcdefE (export \"f\") (result i32)"
+                             " (i32.add (i32.const 1) (call $_ZN4deep5again17h0123456789abcdefE))))";
+  static const char *const tiers[] = {"fast", "auto", "precise", "precise"};
+  char path[64];
+  int exit_code;
+  assert_int_equal(assemble(text, sizeof text - 1, path, sizeof path), 0);
+  for (int i = 0; i < 4; i++) {
+    const char *limit = i < 3 ? "" : "--gas-limit 1";
+    struct buffer out = shell(&exit_code, GASWORKS " run --tier %s %s --invoke f %s | head -2", tiers[i], limit, path);
+    const char *what = i < 3 ? "call stack exhausted" : "out of gas";
+    if (!has(&out, what) || !has(&out, " in function deep::again at byte 0x1f\n") ||
+        !has(&out, "   0: deep::again at byte 0x1f\n"))
+      fail_msg("%s %s: %s", tiers[i], limit, out.bytes);
+    buffer_clear(&out);
+  }
+  unlink(path);
+}
+
 /* Files that are no modules are named for what they are; imports are told before anything is compiled, so that this program needs
  * no compiler for it. */
 static void test_refused(void **state) {
@@ -384,9 +412,9 @@ static void test_refused(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_tiers),         cmocka_unit_test(test_hand_over), cmocka_unit_test(test_choice),
-      cmocka_unit_test(test_short_program), cmocka_unit_test(test_traps),     cmocka_unit_test(test_trace),
-      cmocka_unit_test(test_until_gas),     cmocka_unit_test(test_debug),     cmocka_unit_test(test_back),
-      cmocka_unit_test(test_ways),          cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_short_program), cmocka_unit_test(test_traps),     cmocka_unit_test(test_place_of_entry),
+      cmocka_unit_test(test_trace),         cmocka_unit_test(test_until_gas), cmocka_unit_test(test_debug),
+      cmocka_unit_test(test_back),          cmocka_unit_test(test_ways),      cmocka_unit_test(test_refused),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

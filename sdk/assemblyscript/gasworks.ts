@@ -3,7 +3,9 @@
 //   import { replyText } from "../../sdk/assemblyscript/gasworks";
 //   export function handle(): void { replyText("hello\n"); }
 //
-// Build with `asc FILE.ts -o FILE.wasm -O3 --runtime stub --use abort=PATH/TO/sdk/assemblyscript/gasworks/trap`.
+// Build with `asc FILE.ts -o FILE.wasm -O3 --debug --exportStart _initialize --runtime stub \
+//   --use abort=PATH/TO/sdk/assemblyscript/gasworks/trap`: --debug keeps names, and with an exported start the server lets the
+// interpreter say exactly where a request trapped.
 
 @external("gasworks", "request_method") declare function hostMethod(out: usize, capacity: usize): usize;
 @external("gasworks", "request_target") declare function hostTarget(out: usize, capacity: usize): usize;

@@ -3,6 +3,12 @@
  *   #include "gasworks_guest.h"
  *   GW_HANDLER(void) { gw_reply("hello\n", 6); }
  *
+ * Build with
+ *
+ *   clang-22 --target=wasm32-wasi --sysroot=/usr -O3 -g --no-wasm-opt -nostartfiles -Wl,--no-entry -I sdk/c FILE.c -o FILE.wasm
+ *
+ * -g names the source line of a trap; wasm-opt, which clang calls where it is installed, would drop names.
+ *
  * Pointers are into the function's own memory; sizes are in bytes. Functions that copy out return the full size of the item and
  * copy at most `capacity` bytes of it; GW_NONE says that there is no such item. A wrong pointer traps. */
 #ifndef GASWORKS_GUEST_H

@@ -36,6 +36,19 @@ wat2wasm -o "$work/bad.wasm" "$work/bad.wat"
 deploy bad "$work/bad.wasm"
 check "no interface" answers 422
 
+# What is no module is told for what it is.
+told() { # told WORDS FORMAT: bytes as printf makes them
+  # shellcheck disable=SC2059
+  printf "$2" >"$work/bad.wasm"
+  deploy bad "$work/bad.wasm"
+  check "$1" answers 400
+  check "$1: so it is called" body_has "$1"
+}
+told "WebAssembly component" '\0asm\x0d\0\1\0'
+told "text form" '(module)'
+told "native program" '\x7fELF'
+told "compressed with gzip" '\x1f\x8b\x08'
+
 # Mutants may also be valid.
 node "$here/e2e/mutate.js" "$examples/counter-c.wasm" 80 "$work/mutant" 1
 strange=0

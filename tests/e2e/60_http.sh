@@ -30,6 +30,11 @@ head -c 200000 /dev/zero >"$work/big"
 request POST /f/wordcount --data-binary "@$work/big"
 check "a body beyond the limit" answers 413
 
+# Paths that the command line takes as people write them.
+for path in '/a b' '/ü?q=1 2#x' "$(printf '/a\r\nX: y')" 'a%20b'; do
+  check "invoke -p '$path'" test "$("$program" invoke --server "$base" -p "$path" hello 2>&1 | head -c 5)" = hello
+done
+
 # Shutdown: what runs ends in peace, nothing new is taken.
 curl -s -m 60 -o /dev/null -w '%{http_code}' "$base/f/trap?kind=loop" >"$work/last" &
 pids=($!)
