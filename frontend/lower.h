@@ -39,13 +39,18 @@ uint32_t lower_entry_type(const struct module *m, uint32_t type);
 /* Makes the NaNs of operations canonical wherever their bits can be seen (lower_nans.c). Run on SSA form before anything else. */
 void lower_canonical_nans(LLVMModuleRef llvm_module);
 
+/* Before and behind passes that make one of guest loads that read the same (lower_merge.c). */
+void lower_hold_loads(LLVMModuleRef module);
+void lower_release_loads(LLVMModuleRef module);
+
 /* Makes plain loads of the volatile guest loads that an effect depends on (lower_loads.c). Run on simplified SSA form, before
  * anything that moves instructions. */
 void lower_relax_loads(LLVMModuleRef llvm_module);
 
 /* Whether all accesses are to a memory that ends before the last page of indices (runtime/memory.c), as the next two want. */
 bool lower_spares_last_page(const struct module *m);
-/* Computes the addresses of neighbours from one another (lower_offsets.c). Run where lower_relax_loads has been. */
+/* Computes the addresses of neighbours from one another (lower_offsets.c). Run on simplified SSA form, before loads
+ * are made one. */
 void lower_join_offsets(LLVMModuleRef llvm_module);
 /* Rolls loops again that the producer has unrolled (lower_reroll.c). Run after that, and after the gas pass. */
 void lower_reroll_loops(LLVMModuleRef llvm_module);

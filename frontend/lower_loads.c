@@ -27,7 +27,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-enum { MOST_STEPS = 4096, MOST_STEPS_OF_FUNCTION = 1 << 20, MOST_BLOCKS = 16, MOST_DEPTH = 10 };
+enum { MOST_STEPS = 4096, MOST_STEPS_OF_FUNCTION = 1 << 20, MOST_BLOCKS = 16, MOST_DEPTH = 10, MOST_SHIFT = 16 };
 
 /* What is known of a function. */
 struct marks {
@@ -191,19 +191,35 @@ static bool comes_back(struct marks *m, LLVMBasicBlockRef block, LLVMBasicBlockR
   return false;
 }
 
-/* Whether a loop may come to the store again with the same address: no phi that the address is made of lies on every way round.
+/* Instructions that give other results for other operands, within the rounds that LLVM may look at together. */
+static bool is_one_to_one(LLVMValueRef v) {
+  LLVMValueRef by = LLVMGetNumOperands(v) == 2 ? LLVMGetOperand(v, 1) : NULL;
+  switch (LLVMGetInstructionOpcode(v)) {
+  case LLVMAdd:
+  case LLVMSub:
+  case LLVMZExt:
+  case LLVMGetElementPtr: return true;
+  case LLVMOr: return LLVMGetIsDisjoint(v);
+  case LLVMShl: return LLVMIsAConstantInt(by) && LLVMConstIntGetZExtValue(by) <= MOST_SHIFT;
+  case LLVMMul: return LLVMIsAConstantInt(by) && !(LLVMConstIntGetZExtValue(by) >> MOST_SHIFT);
+  default: return value_is_guest_load(v);
+  }
+}
+
+/* Whether a loop may come to the access again with the same address: no counter that the address is made of lies on every way
+ * round.
  */
-static bool is_fixed(struct marks *m, LLVMValueRef store) {
+static bool is_fixed(struct marks *m, LLVMValueRef access, unsigned address) {
   struct value_set *seen = &m->seen;
-  LLVMBasicBlockRef block = LLVMGetInstructionParent(store);
+  LLVMBasicBlockRef block = LLVMGetInstructionParent(access);
   if (!comes_back(m, block, NULL)) return false;
   value_set_empty(seen);
-  value_set_add(seen, LLVMGetOperand(store, 1));
+  value_set_add(seen, LLVMGetOperand(access, address));
   while (seen->at < seen->n && seen->n < MOST_STEPS && m->steps_left) {
     LLVMValueRef at = seen->list[seen->at++];
     m->steps_left--;
-    if (LLVMIsAPHINode(at) && !comes_back(m, block, LLVMGetInstructionParent(at))) return false;
-    int n = LLVMIsAPHINode(at) ? 0 : LLVMGetNumOperands(at);
+    if (start_of(at) && !comes_back(m, block, LLVMGetInstructionParent(at))) return false;
+    int n = is_one_to_one(at) ? LLVMGetNumOperands(at) : 0;
     for (int i = 0; i < n; i++) value_set_add(seen, LLVMGetOperand(at, (unsigned)i));
   }
   return true;
@@ -234,7 +250,7 @@ static void mark_idle(struct marks *m) {
     LLVMValueRef store = m->live.list[i];
     if (!LLVMIsAStoreInst(store)) continue;
     bool is_global = LLVMGetAlignment(store) != 1;
-    if (is_global || is_idle(m, store) || is_fixed(m, store)) value_set_add(&m->idle, store);
+    if (is_global || is_idle(m, store) || is_fixed(m, store, 1)) value_set_add(&m->idle, store);
     for (enum when when = ALWAYS; !is_global && when <= AT_FIRST; when++) {
       struct place *p = &places[n++];
       *p = place_of(m, when, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
@@ -259,18 +275,46 @@ static bool leads_to(LLVMBasicBlockRef from, LLVMBasicBlockRef to) {
   return true;
 }
 
-/* Whether `v` is made of `phi` without another phi between. */
-static bool depends_on(struct marks *m, LLVMValueRef v, LLVMValueRef phi) {
-  struct value_set *seen = &m->seen;
-  value_set_empty(seen);
-  value_set_add(seen, v);
-  while (seen->at < seen->n && seen->n < MOST_STEPS && m->steps_left) {
-    LLVMValueRef at = seen->list[seen->at++];
-    m->steps_left--;
-    if (at == phi) return true;
-    int n = LLVMIsAPHINode(at) ? 0 : LLVMGetNumOperands(at);
-    for (int i = 0; i < n; i++) value_set_add(seen, LLVMGetOperand(at, (unsigned)i));
+/* Whether all guest loads that `v` is made of move with a counter of the block's loop: none reads again what it read before. */
+static bool reads_ahead(struct marks *m, LLVMValueRef v, int depth) {
+  if (!LLVMIsAInstruction(v) || LLVMIsAPHINode(v)) return true;
+  if (value_is_guest_load(v)) return !is_fixed(m, v, 0);
+  if (depth == MOST_DEPTH || !m->steps_left) return false;
+  m->steps_left--;
+  for (int i = 0, n = LLVMGetNumOperands(v); i < n; i++)
+    if (!reads_ahead(m, LLVMGetOperand(v, (unsigned)i), depth + 1)) return false;
+  return true;
+}
+
+/* Whether `v` is made of `phi` in a way that forgets nothing, however many rounds LLVM sees at once: what is shifted out, or
+ * taken away from itself, was not needed. */
+static bool keeps(struct marks *m, LLVMValueRef v, LLVMValueRef phi, int depth) {
+  if (v == phi) return true;
+  if (!LLVMIsAInstruction(v) || LLVMIsAPHINode(v) || depth == MOST_DEPTH || !m->steps_left) return false;
+  m->steps_left--;
+  int first = 0, end = LLVMGetNumOperands(v);
+  switch (LLVMGetInstructionOpcode(v)) {
+  case LLVMXor:
+    if (!reads_ahead(m, v, 0)) return false;
+    break;
+  case LLVMSub: end = 1; break;
+  case LLVMSelect: first = 1; break;
+  case LLVMCall: end = LLVMIsAIntrinsicInst(v) ? (int)LLVMGetNumArgOperands(v) : 0; break;
+  case LLVMMul:
+  case LLVMAnd:
+  case LLVMOr: end = LLVMIsConstant(LLVMGetOperand(v, 1)) ? 0 : end; break;
+  case LLVMAdd:
+  case LLVMFAdd:
+  case LLVMFSub:
+  case LLVMFMul:
+  case LLVMFDiv:
+  case LLVMFNeg:
+  case LLVMFreeze:
+  case LLVMBitCast: break;
+  default: return false;
   }
+  for (int i = first; i < end; i++)
+    if (keeps(m, LLVMGetOperand(v, (unsigned)i), phi, depth + 1)) return true;
   return false;
 }
 
@@ -279,7 +323,7 @@ static bool is_accumulator(struct marks *m, LLVMValueRef phi, LLVMValueRef v) {
   if (!value_set_has(&m->live, phi)) return false;
   for (unsigned i = 0; i < LLVMCountIncoming(phi); i++)
     if (LLVMGetIncomingValue(phi, i) == v && !leads_to(LLVMGetInstructionParent(v), LLVMGetIncomingBlock(phi, i))) return false;
-  return depends_on(m, v, phi);
+  return keeps(m, v, phi, 0);
 }
 
 /* Whether an effect in the value's own block depends on it; `anchored` holds the answer for all later instructions of the

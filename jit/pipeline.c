@@ -70,6 +70,16 @@ static void lower(struct pipeline *p, const struct module *m, const struct lower
   LLVMSetTarget(p->module, machine_triple());
 }
 
+/* Neighbours are found before loads are made one, as they may turn out to be the same. */
+static bool simplify(struct pipeline *p, bool is_joined, const struct compile_options *options, struct gw_error *err) {
+  if (!run_passes(p, "function(early-cse),ipsccp,function(instcombine<no-verify-fixpoint>)", options, err)) return false;
+  if (is_joined) lower_join_offsets(p->module);
+  lower_hold_loads(p->module);
+  bool is_done = run_passes(p, "function(early-cse<memssa>,instcombine<no-verify-fixpoint>)", options, err);
+  lower_release_loads(p->module);
+  return is_done;
+}
+
 /* What precedes LLVM's own pipeline: SSA form, NaNs, loads that are as free as they may be, gas, and loops as they were written.
  */
 static bool charge(struct pipeline *p, const struct module *m, const struct compile_options *options, struct gw_error *err) {
@@ -77,11 +87,9 @@ static bool charge(struct pipeline *p, const struct module *m, const struct comp
   bool is_optimized = options->opt_level > 0; /* without, all loads stay volatile */
   if (!run_passes(p, "function(mem2reg)", options, err)) return false;
   lower_canonical_nans(p->module);
-  if (is_optimized && !run_passes(p, "function(early-cse),ipsccp,function(instcombine<no-verify-fixpoint>)", options, err))
-    return false;
-  if (is_optimized) lower_relax_loads(p->module);
   bool is_joined = is_optimized && lower_spares_last_page(m);
-  if (is_joined) lower_join_offsets(p->module);
+  if (is_optimized && !simplify(p, is_joined, options, err)) return false;
+  if (is_optimized) lower_relax_loads(p->module);
   lower_pin_vectors(p->module);
   if (options->gas && !gas_instrument(p->module, options->verify, err)) return false;
   if (is_joined) lower_reroll_loops(p->module);

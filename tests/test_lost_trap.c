@@ -69,6 +69,59 @@ static const char text[] = "(module (memory 1 1) (global $g (mut i32) (i32.const
                      "  (br_if $l (i32.lt_u (local.tee 3 (i32.add (local.get 3) (i32.const 1))) (i32.and " C
                      " (i32.const 3))))) (i32.const 1)") FUNC("put back", "(i32.store " P " (i32.load " P ")) (i32.const 1)") ")";
 
+/* What is only the same once loads are plain: merged, forwarded, or seen in several rounds. Functions as above. */
+#define KEEP_EARLIER "(local.set 2 (i32.load " P "))"
+#define TWICE(place) "(local.set 3 " place ") (local.set 4 " place ")"
+static const char merged_text[] = "(module (memory 1 1) (global $g (mut i32) (i32.const 0))" FUNC(
+    "read twice", TWICE("(i32.load (i32.const 100))") "(i32.store (local.get 3) (i32.load " P ")) (i32.const 1)")
+    FUNC("through a pointer read twice",
+         KEEP_EARLIER TWICE("(i32.load (i32.const 100))") "(i32.store (local.get 3) (local.get 2)) (i32.store (local.get 4) " Y
+                                                          ") (i32.const 1)")
+        FUNC("through a number read twice",
+             KEEP_EARLIER TWICE("(i32.popcnt (i32.load8_u (i32.const 100)))") "(i32.store (local.get 3) (local.get 2)) "
+                                                                              "(i32.store (local.get 4) " Y ") (i32.const 1)")
+            FUNC("through a pointer written and read",
+                 "(local.set 3 (i32.and " Y " (i32.const 255)))"
+                 "(i32.store (i32.const 1000) (local.get 3)) (local.set 4 (i32.load (i32.const 1000)))" KEEP_EARLIER
+                 "(i32.store (local.get 3) (local.get 2)) (i32.store (local.get 4) " Y ") (i32.const 1)")
+                FUNC("through a global",
+                     "(global.set $g (i32.and " Y " (i32.const 255)))"
+                     "(if (i32.load (i32.const 80)) (then (nop))) (i32.store (global.get $g) (i32.load " P "))"
+                     "(i32.store (i32.and " Y " (i32.const 255)) (i32.const 3)) (i32.const 1)")
+                    FUNC("times a zero that was written",
+                         "(i32.store (i32.const 200) (i32.const 0)) (local.set 3 (i32.load (i32.const 200)))"
+                         "(i32.store (i32.const 204) (i32.mul (local.get 3) (i32.load " P
+                         "))) (i32.const 1)") FUNC("less itself",
+                                                   "(i32.store (i32.const 300) (i32.sub (i32.load " P ") (i32.load " P
+                                                   "))) (i32.const 1)") FUNC("less a neighbour's neighbour",
+                                                                             "(i32.sub (i32.load offset=4 " P
+                                                                             ") (i32.load (i32.add " P " (i32.const 4))))")
+                        FUNC("xor in two rounds",
+                             "(loop $l (local.set 3 (i32.xor (i32.load " P ") (local.get 3)))"
+                             "(br_if $l (i32.lt_u (local.tee 4 (i32.add (local.get 4) (i32.const 1))) (i32.const 2))))"
+                             "(i32.store (i32.const 16) (local.get 3)) (i32.const 1)")
+                            FUNC("taken away in two rounds",
+                                 "(loop $l (local.set 3 (i32.sub (i32.load " P ") (local.get 3)))"
+                                 "(br_if $l (i32.lt_u (local.tee 4 (i32.add (local.get 4) (i32.const 1))) (i32.const 2))))"
+                                 "(local.get 3)")
+                                FUNC("shifted out",
+                                     "(loop $l (local.set 3 (i32.or (i32.load16_u " P ")"
+                                     "  (i32.shl (local.get 3) (i32.const 16)))) (local.set 0 (i32.and " P " (i32.const 32767)))"
+                                     "(br_if $l (i32.lt_u (local.tee 4 (i32.add (local.get 4) (i32.const 1))) (i32.const 3))))"
+                                     "(local.get 3)") ")";
+
+static const char *const merged_names[] = {"read twice",
+                                           "through a pointer read twice",
+                                           "through a number read twice",
+                                           "through a pointer written and read",
+                                           "through a global",
+                                           "times a zero that was written",
+                                           "less itself",
+                                           "less a neighbour's neighbour",
+                                           "xor in two rounds",
+                                           "taken away in two rounds",
+                                           "shifted out"};
+
 static const char *const names[] = {"select",
                                     "select other",
                                     "select f64",
@@ -105,18 +158,18 @@ static void expect(struct gw_instance *instance, const char *what, const char *n
     fail_msg("%s: %s(%d, %d, %d): %s", what, name, p, y, c, is_done ? "no trap" : err.message);
 }
 
-static void run(struct gw_engine *engine, struct gw_module *module, const char *what) {
+static void run(struct gw_engine *engine, struct gw_module *module, const char *what, const char *const *functions, size_t n) {
   struct gw_error err = {0};
   struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){0}, &err);
   struct gw_instance *instance = gw_instance_create(store, module, NULL, NULL, &err);
   if (!instance) fail_msg("%s", err.message);
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+  for (size_t i = 0; i < n; i++)
     for (int32_t c = -1; c <= 1; c++)
       for (int32_t y = -1; y <= 1; y++) {
-        expect(instance, what, names[i], 128, y, c, false);
-        expect(instance, what, names[i], 70000, y, c, true);
-        expect(instance, what, names[i], 65536, y, c, true);
-        expect(instance, what, names[i], -16, y, c, true); /* in loops only the first two rounds */
+        expect(instance, what, functions[i], 128, y, c, false);
+        expect(instance, what, functions[i], 70000, y, c, true);
+        expect(instance, what, functions[i], 65536, y, c, true);
+        expect(instance, what, functions[i], -16, y, c, true); /* in loops only the first two rounds */
       }
   gw_store_destroy(store);
 }
@@ -137,21 +190,20 @@ static struct gw_module *for_cpu(struct gw_engine *engine, struct gw_module *mod
   return made;
 }
 
-static void test_levels(void **state) {
+static void run_levels(const char *source, const char *const *functions, size_t n) {
   static const char *const cpus[] = {NULL, "x86-64-v2", "x86-64-v3", "x86-64-v4"};
-  (void)state;
   for (uint32_t level = 0; level <= 3; level++)
     for (int gas = 0; gas <= 1; gas++) {
       struct gw_error err = {0};
       struct gw_engine_options options = {.opt_level = level, .gas = gas, .verify = true};
       struct gw_engine *engine = gw_engine_create(&options, &err);
-      struct gw_module *module = wat_module(engine, text);
+      struct gw_module *module = wat_module(engine, source);
       for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++) {
         if (cpus[i] && !cpu_runs(cpus[i])) continue;
         struct gw_module *m = cpus[i] ? for_cpu(engine, module, cpus[i]) : gw_module_retain(module);
         char what[64];
         snprintf(what, sizeof what, "-O%u, gas %s, %s", level, gas ? "on" : "off", cpus[i] ? cpus[i] : "this CPU");
-        run(engine, m, what);
+        run(engine, m, what, functions, n);
         gw_module_release(m);
       }
       gw_module_release(module);
@@ -159,7 +211,17 @@ static void test_levels(void **state) {
     }
 }
 
+static void test_levels(void **state) {
+  (void)state;
+  run_levels(text, names, sizeof names / sizeof *names);
+}
+
+static void test_merged(void **state) {
+  (void)state;
+  run_levels(merged_text, merged_names, sizeof merged_names / sizeof *merged_names);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels), cmocka_unit_test(test_merged)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
