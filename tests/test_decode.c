@@ -233,10 +233,8 @@ static const struct {
     {BYTES(HEADER "\1\6\2\x60\0\0\x5d\0"), "unsupported feature: stack-switching (at byte 0xe)"},
     {BYTES(HEADER "\1\5\1\x60\1\x68\0"), "unsupported feature: stack-switching (at byte 0xd)"},
     {BYTES(HEADER "\1\6\1\x60\1\x64\x75\0"), "unsupported feature: stack-switching (at byte 0xe)"},
-    {BYTES(HEADER "\1\4\1\x60\0\0\3\2\1\0\xa\6\1\4\0\xe0\0\x0b"),
-     "unsupported feature: stack-switching (at byte 0x17)"},
-    {BYTES(HEADER "\1\4\1\x60\0\0\3\2\1\0\xa\6\1\4\0\xe6\0\x0b"),
-     "unsupported feature: stack-switching (at byte 0x17)"},
+    {BYTES(HEADER "\1\4\1\x60\0\0\3\2\1\0\xa\6\1\4\0\xe0\0\x0b"), "unsupported feature: stack-switching (at byte 0x17)"},
+    {BYTES(HEADER "\1\4\1\x60\0\0\3\2\1\0\xa\6\1\4\0\xe6\0\x0b"), "unsupported feature: stack-switching (at byte 0x17)"},
 };
 
 static void test_refused(void **state) {

@@ -3,9 +3,8 @@
 //   import { replyText } from "../../sdk/assemblyscript/gasworks";
 //   export function handle(): void { replyText("hello\n"); }
 //
-// Build with `asc FILE.ts -o FILE.wasm -O3 --debug --exportStart _initialize --runtime stub \
-//   --use abort=PATH/TO/sdk/assemblyscript/gasworks/trap`: --debug keeps names, and with an exported start the server lets the
-// interpreter say exactly where a request trapped.
+// Build with `asc FILE.ts -o FILE.wasm -O3 --debug --exportStart _initialize --runtime stub`: --debug keeps names, and with an
+// exported start the server lets the interpreter say exactly where a request trapped. The host's `env.abort` tells the message.
 
 @external("gasworks", "request_method") declare function hostMethod(out: usize, capacity: usize): usize;
 @external("gasworks", "request_target") declare function hostTarget(out: usize, capacity: usize): usize;
@@ -177,7 +176,8 @@ export function random(out: Uint8Array): void {
   hostRandom(pointer(out), out.length);
 }
 
-/** What the language's `abort` becomes: the message goes to the log, then the function traps. */
+/** For `--use abort=PATH/TO/sdk/assemblyscript/gasworks/trap`, where `env.abort` is not wanted: the message goes to the log, then
+ * the function traps. */
 export function trap(message: string | null, file: string | null, line: u32, column: u32): void {
   log((message ? message : "abort") + " in " + (file ? file : "?") + ":" + line.toString() + ":" + column.toString());
   unreachable();
