@@ -44,6 +44,8 @@ void value_set_free(struct value_set *s) {
   free(s->list);
 }
 
+bool value_is_guest_access(LLVMValueRef v) { return (LLVMIsALoadInst(v) || LLVMIsAStoreInst(v)) && LLVMGetAlignment(v) == 1; }
+
 bool value_is_guest_load(LLVMValueRef v) { return LLVMIsALoadInst(v) && LLVMGetAlignment(v) == 1; }
 
 bool value_has_effect(LLVMValueRef v) {

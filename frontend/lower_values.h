@@ -22,6 +22,8 @@ bool value_set_has(const struct value_set *s, LLVMValueRef v);
 void value_set_empty(struct value_set *s);
 void value_set_free(struct value_set *s);
 
+/* A load or store of a guest's memory, which may fault. */
+bool value_is_guest_access(LLVMValueRef v);
 bool value_is_guest_load(LLVMValueRef v);
 /* A store, a result, or a call of a function: no intrinsic, and no branch, for arms that do the same are merged, and the branch
  * goes. */

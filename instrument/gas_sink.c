@@ -12,6 +12,8 @@
  * amount. A look then comes late by so much, never early. */
 #include "instrument/gas_internal.h"
 
+#include "frontend/lower_values.h"
+
 enum {
   MAX_WAYS = 64,      /* out of one block */
   MAX_LEVELS = 4,     /* that one charge moves down */
@@ -84,9 +86,18 @@ static bool leads_to_check(const struct gas_pass *p, LLVMBasicBlockRef b) {
   return false;
 }
 
-/* Takes what follows on the straight way into `marker`; returns the block where paths part, or NULL. */
+/* Whether something from `v` on, before `end` (NULL: to the end of the block), may fault. */
+static bool may_fault(LLVMValueRef v, LLVMValueRef end) {
+  for (; v && v != end; v = LLVMGetNextInstruction(v))
+    if (value_is_guest_access(v)) return true;
+  return false;
+}
+
+/* Takes what follows on the straight way into `marker`; returns the block where paths part, or NULL. Not across what may fault:
+ * gas must not run out for what comes after a fault. */
 static LLVMBasicBlockRef merge_straight(struct gas_pass *p, LLVMValueRef marker) {
   LLVMBasicBlockRef block = LLVMGetInstructionParent(marker);
+  bool has_fault = may_fault(marker, NULL);
   for (int i = 0; i < MAX_CHAIN; i++) {
     LLVMBasicBlockRef next = only_successor(block);
     if (!next) return block;
@@ -96,10 +107,12 @@ static LLVMBasicBlockRef merge_straight(struct gas_pass *p, LLVMValueRef marker)
       if (has_call) return NULL;
       if (!other) break;
       if (LLVMGetCalledValue(other) == p->charge_check) return NULL;
+      if (has_fault || may_fault(LLVMGetFirstInstruction(next), other)) return NULL;
       if (gas_marker_price(marker) + gas_marker_price(other) > MAX_MERGED) return NULL;
       set_price(p, marker, gas_marker_price(marker) + gas_marker_price(other));
       LLVMInstructionEraseFromParent(other);
     }
+    has_fault |= may_fault(LLVMGetFirstInstruction(next), NULL);
     block = next;
   }
   return NULL;

@@ -70,9 +70,19 @@ static void i32_const(int32_t v) {
 
 static uint32_t local_of(enum type type) { return FIRST_LOCAL + type * PER_TYPE + below(PER_TYPE); }
 
+/* A pointer that the module keeps in memory: one of two, so that it is read again. */
+static void kept_pointer(void) {
+  i32_const((int32_t)below(2));
+  byte(0x2d), byte(0), byte(0); /* i32.load8_u */
+}
+
 /* An address: one of the parameters, which may be out of bounds, or a place within the data; in loops, moving. */
 static void address(void) {
   uint32_t kind = below(8);
+  if (one_in(8)) {
+    kept_pointer();
+    return;
+  }
   if (kind < 3)
     get(P);
   else if (kind < 4)
@@ -225,7 +235,28 @@ static void converted(enum type type, int depth) {
   }
 }
 
+/* Where the function has an expression of each type, to write it again: what is the same twice is one thing to LLVM. */
+static struct { size_t at, size; } earlier[N_TYPES];
+
+static bool repeat(enum type type) {
+  uint8_t copy[64];
+  size_t size = earlier[type].size;
+  if (!size || size > sizeof copy) return false;
+  memcpy(copy, out->bytes + earlier[type].at, size);
+  buffer_append(out, copy, size);
+  return true;
+}
+
+static void new_expression(enum type type, int depth);
+
 static void expression(enum type type, int depth) {
+  if (one_in(5) && repeat(type)) return;
+  size_t at = out->size;
+  new_expression(type, depth);
+  if (one_in(2)) earlier[type].at = at, earlier[type].size = out->size - at;
+}
+
+static void new_expression(enum type type, int depth) {
   uint32_t kind = depth <= 0 ? below(6) : 3 + below(11);
   if (kind < 2)
     get(type == I32 && one_in(3) ? below(3) : local_of(type));
@@ -346,6 +377,7 @@ static void function(struct buffer *code) {
   for (int t = 0; t < N_TYPES; t++) byte(PER_TYPE), byte(types[t]);
   byte(LOOP_DEPTH), byte(0x7f);
   n_loops = 0;
+  memset(earlier, 0, sizeof earlier);
   statements(1 + (int)below(one_in(3) ? 2 : 6), 2); /* in small ones LLVM does more */
   one_in(3) ? constant(I64) : expression(I64, (int)below(3));
   byte(0x0b);
