@@ -125,6 +125,20 @@ static LLVMValueRef start_of(LLVMValueRef v) {
   return NULL;
 }
 
+/* A number of the value that those have, too, which it is compared with for equality: behind such a comparison LLVM may put one
+ * for the other. */
+static uint64_t number_of(struct marks *m, LLVMValueRef v) {
+  uint64_t number = mix(v);
+  for (LLVMUseRef use = LLVMGetFirstUse(v); use && m->steps_left; use = LLVMGetNextUse(use)) {
+    LLVMValueRef user = LLVMGetUser(use);
+    m->steps_left--;
+    if (!LLVMIsAICmpInst(user) || (LLVMGetICmpPredicate(user) != LLVMIntEQ && LLVMGetICmpPredicate(user) != LLVMIntNE)) continue;
+    LLVMValueRef other = LLVMGetOperand(user, LLVMGetOperand(user, 0) == v);
+    if (!LLVMIsConstant(other) && mix(other) < number) number = mix(other);
+  }
+  return number;
+}
+
 /* Adds `times` the number `v`. */
 static void add_value(struct marks *m, struct place *p, LLVMValueRef v, uint64_t times, int depth) {
   LLVMValueRef start = p->when == AT_FIRST ? start_of(v) : NULL,
@@ -143,7 +157,7 @@ static void add_value(struct marks *m, struct place *p, LLVMValueRef v, uint64_t
   } else if (!is_deep && is_by_constant && LLVMGetInstructionOpcode(v) == LLVMMul) {
     add_value(m, p, LLVMGetOperand(v, 0), times * (uint64_t)LLVMConstIntGetSExtValue(by), depth + 1);
   } else {
-    p->sum += times * mix(v);
+    p->sum += times * number_of(m, v);
   }
 }
 

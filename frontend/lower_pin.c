@@ -3,7 +3,7 @@
  * A guest load must trap when it is out of bounds, whatever happens to its value, and LLVM's code generator breaks that even for
  * volatile loads. It makes a branch of a conditional move and loads in one arm only. With AVX-512 it folds a load into an
  * instruction under a mask, which reads, and faults, only where the mask is set. It sinks a load into the only successor that
- * uses it. And it narrows vectors.
+ * uses it. And it narrows vectors, and leaves out stores that a later one covers.
  *
  * So this runs last, on what it will see. A load is *firm* if an instruction of its own block needs the value as it is: through
  * arithmetic, to a store, a call, a return, the block's branch or the address of another access. Selects need only their
@@ -15,13 +15,45 @@
 
 #include <llvm-c/Target.h>
 
+enum { MOST_STORES = 64 /* of a block that are remembered */ };
+
+/* Bytes behind an address. */
+struct range {
+  LLVMValueRef base;
+  int64_t offset, end;
+};
+
 struct pin {
   LLVMContextRef context;
   LLVMBuilderRef builder;
   LLVMTypeRef i8, i64;
   LLVMTargetDataRef layout;
-  struct value_set firm; /* of the block at hand: what an effect needs */
+  struct value_set firm;            /* of the block at hand: what an effect needs */
+  struct range stores[MOST_STORES]; /* behind the instruction at hand, the nearest ones */
+  uint32_t n_stores;                /* how many there were */
 };
+
+static struct range range_of(const struct pin *p, LLVMValueRef store) {
+  struct range r = {.base = LLVMGetOperand(store, 1)};
+  while (value_is_byte_gep(r.base) && LLVMIsAConstantInt(LLVMGetOperand(r.base, 1))) {
+    r.offset += LLVMConstIntGetSExtValue(LLVMGetOperand(r.base, 1));
+    r.base = LLVMGetOperand(r.base, 0);
+  }
+  r.end = r.offset + (int64_t)LLVMStoreSizeOfType(p->layout, LLVMTypeOf(LLVMGetOperand(store, 0)));
+  return r;
+}
+
+/* Whether a store behind this one, of its block, writes to the same place; remembers it for those before. */
+static bool is_covered(struct pin *p, LLVMValueRef store) {
+  struct range r = range_of(p, store);
+  bool found = false;
+  for (uint32_t i = 0; i < p->n_stores && i < MOST_STORES && !found; i++) {
+    const struct range *other = &p->stores[i];
+    found = other->base == r.base && other->offset < r.end && r.offset < other->end;
+  }
+  p->stores[p->n_stores++ % MOST_STORES] = r;
+  return found;
+}
 
 /* A branch's condition and an access's address are needed, too: each load is firm or pinned. */
 static bool is_effect(LLVMValueRef v) {
@@ -82,10 +114,12 @@ static void pin_load(struct pin *p, LLVMValueRef load) {
 
 static void pin_in_block(struct pin *p, LLVMBasicBlockRef block) {
   value_set_empty(&p->firm);
+  p->n_stores = 0;
   for (LLVMValueRef v = LLVMGetLastInstruction(block), before; v; v = before) {
     before = LLVMGetPreviousInstruction(v);
     bool firm = is_firm(p, v);
-    if (firm || is_effect(v)) value_set_add(&p->firm, v);
+    bool is_lost = LLVMIsAStoreInst(v) && is_covered(p, v);
+    if (firm || (is_effect(v) && !is_lost)) value_set_add(&p->firm, v);
     if (!firm && value_is_guest_load(v)) pin_load(p, v);
   }
 }

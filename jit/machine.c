@@ -23,8 +23,11 @@ static void find_host(void) {
   LLVMInitializeX86AsmParser(); /* of gas checks */
   /* Producers count loops in wrapping 32 bits, often up to zero. Widened to 64 bits such a counter needs a mask, its trip count
    * is no longer known, and the loop is not vectorised. LLVM has no other switch for it.
-   * And division in 128 bits, by which LLVM counts the iterations of some loops, is code: there is no libgcc to call. */
-  static const char *const arguments[] = {"gasworks", "-indvars-widen-indvars=false", "-expand-div-rem-bits=64"};
+   * And division in 128 bits, by which LLVM counts the iterations of some loops, is code: there is no libgcc to call.
+   * A store that a later one overwrites is left alone, whatever LLVM learns on the way: the value's load must trap. Producers
+   * have taken out such stores themselves. */
+  static const char *const arguments[] = {"gasworks", "-indvars-widen-indvars=false", "-expand-div-rem-bits=64",
+                                          "-dse-memoryssa-scanlimit=0"};
   LLVMParseCommandLineOptions(sizeof arguments / sizeof arguments[0], arguments, NULL);
   triple = LLVMGetDefaultTargetTriple();
   cpu_name = LLVMGetHostCPUName();

@@ -108,7 +108,18 @@ static const char merged_text[] = "(module (memory 1 1) (global $g (mut i32) (i3
                                      "(loop $l (local.set 3 (i32.or (i32.load16_u " P ")"
                                      "  (i32.shl (local.get 3) (i32.const 16)))) (local.set 0 (i32.and " P " (i32.const 32767)))"
                                      "(br_if $l (i32.lt_u (local.tee 4 (i32.add (local.get 4) (i32.const 1))) (i32.const 3))))"
-                                     "(local.get 3)") ")";
+                                     "(local.get 3)")
+                                    FUNC("where two pointers are equal",
+                                         "(local.set 3 (i32.shr_u (i32.add (local.get 1) (i32.const 2)) (i32.const 2)))"
+                                         "(local.set 4 (i32.shr_u (i32.add (local.get 2) (i32.const 2)) (i32.const 2)))"
+                                         "(if (i32.eq (local.get 3) (local.get 4)) (then (i32.store (local.get 3) (i32.load " P
+                                         "))"
+                                         " (i32.store (local.get 4) (i32.const 7)))) (i32.const 1)")
+                                        FUNC("filled over by a loop", "(i32.store (i32.const 40) (i32.load " P "))"
+                                                                      "(loop $l (i32.store (local.get 3) (i32.const 0)) "
+                                                                      "(local.set 3 (i32.add (local.get 3) (i32.const 4)))"
+                                                                      "(br_if $l (i32.lt_u (local.tee 4 (i32.add (local.get 4) "
+                                                                      "(i32.const 1))) (i32.const 64)))) (i32.const 1)") ")";
 
 static const char *const merged_names[] = {"read twice",
                                            "through a pointer read twice",
@@ -120,7 +131,9 @@ static const char *const merged_names[] = {"read twice",
                                            "less a neighbour's neighbour",
                                            "xor in two rounds",
                                            "taken away in two rounds",
-                                           "shifted out"};
+                                           "shifted out",
+                                           "where two pointers are equal",
+                                           "filled over by a loop"};
 
 static const char *const names[] = {"select",
                                     "select other",
