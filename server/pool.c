@@ -235,8 +235,8 @@ void pools_trim(struct loop *loop, uint64_t idle_ms) {
         drop_idle(pool);
       else
         trim_idle(pool, now, idle_ms);
-      bool is_used =
-          pool->n_running || pool->n_idle || pool->n_out || pool->loading || pool->waiting.first || pool->flow.is_listed;
+      bool is_listed = pool->flow.is_listed && !everything; /* when all is over, one that owes is still in the ring */
+      bool is_used = pool->n_running || pool->n_idle || pool->n_out || pool->loading || pool->waiting.first || is_listed;
       if (is_used || (!everything && now - pool->used_at < IDLE_MS)) {
         at = &pool->next;
         continue;

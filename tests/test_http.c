@@ -932,6 +932,28 @@ static void test_grace(void **state) {
   remove_data_dir(directory);
 }
 
+/* The last invocation ends, and its connection with it, while the server stops: its pool is freed, though its flow has not been
+ * forgotten yet (LeakSanitizer). */
+static void test_stop_behind_last(void **state) {
+  (void)state;
+  for (int i = 0; i < 3; i++) {
+    char *directory = make_data_dir();
+    struct server_options o = test_options(directory);
+    o.n_loops = 1;
+    o.gas_limit = 30000000;
+    struct server *own = start(&o);
+    uint16_t at = server_port(own);
+    assert_int_equal(deploy(at, "loop", WAT_LOOP), 201);
+    int busy = dial(at);
+    send_text(busy, "GET /f/loop HTTP/1.1\r\nHost: t\r\n\r\n");
+    usleep(10000);
+    server_stop(own);
+    server_destroy(own);
+    close(busy);
+    remove_data_dir(directory);
+  }
+}
+
 static void *stop_by_signal(void *arg) {
   usleep(100000);
   kill(getpid(), SIGTERM);
@@ -1001,6 +1023,7 @@ int main(void) {
       cmocka_unit_test(test_overload_by_one),
       cmocka_unit_test(test_shutdown),
       cmocka_unit_test(test_grace),
+      cmocka_unit_test(test_stop_behind_last),
       cmocka_unit_test(test_sigterm),
       cmocka_unit_test(test_busy_address),
   };
