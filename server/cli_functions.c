@@ -228,6 +228,17 @@ int cli_list(int argc, char **argv) {
 
 /* --- delete ------------------------------------------------------------------------------------------------------ */
 
+/* `what`: of the function, behind its name. */
+static int delete_at(const char *server, const char *name, const char *what) {
+  char path[320];
+  struct client_reply reply = {0};
+  struct gw_error err = {0};
+  snprintf(path, sizeof path, "/v1/functions/%.255s%s", name, what);
+  struct client_request request = {.server = server, .method = "DELETE", .path = path};
+  bool ok = check_name(name, &err) && send_or_fail(&request, &reply, &err);
+  return finish(ok, &reply, &err);
+}
+
 int cli_delete(int argc, char **argv) {
   const char *server = client_default_server();
   bool with_state = false;
@@ -247,14 +258,8 @@ int cli_delete(int argc, char **argv) {
       .max_operands = 1,
   };
   int exit_code;
-  char path[320];
-  struct client_reply reply = {0};
-  struct gw_error err = {0};
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
-  snprintf(path, sizeof path, "/v1/functions/%.255s%s", argv[0], with_state ? "?state=delete" : "");
-  struct client_request request = {.server = server, .method = "DELETE", .path = path};
-  bool ok = check_name(argv[0], &err) && send_or_fail(&request, &reply, &err);
-  return finish(ok, &reply, &err);
+  return delete_at(server, argv[0], with_state ? "?state=delete" : "");
 }
 
 /* --- lift -------------------------------------------------------------------------------------------------------- */
@@ -272,12 +277,6 @@ int cli_lift(int argc, char **argv) {
       .max_operands = 1,
   };
   int exit_code;
-  char path[320];
-  struct client_reply reply = {0};
-  struct gw_error err = {0};
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
-  snprintf(path, sizeof path, "/v1/functions/%.255s/quarantine", argv[0]);
-  struct client_request request = {.server = server, .method = "DELETE", .path = path};
-  bool ok = check_name(argv[0], &err) && send_or_fail(&request, &reply, &err);
-  return finish(ok, &reply, &err);
+  return delete_at(server, argv[0], "/quarantine");
 }

@@ -24,6 +24,7 @@
 #include "runtime/cpu.h"
 #include "runtime/instance.h"
 #include "tests/break_opcode.h"
+#include "tests/for_cpu.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -123,20 +124,6 @@ static void run(struct driver *d) {
   print_memories(d, "");
 }
 
-/* The module as it is compiled for another CPU, in its place. */
-static struct gw_module *compile_for(struct gw_engine *engine, struct gw_module *module, const char *cpu, struct gw_error *err) {
-  char path[] = "/tmp/against-v8-XXXXXX";
-  struct gw_module *made = NULL;
-  size_t size = 0;
-  void *artifact = gw_module_make_artifact(module, cpu, &size, err);
-  int fd = artifact ? mkstemp(path) : -1;
-  if (fd >= 0 && write(fd, artifact, size) == (ssize_t)size) made = gw_module_open_artifact(engine, path, err);
-  if (fd >= 0) close(fd), unlink(path);
-  free(artifact);
-  gw_module_release(module);
-  return made;
-}
-
 /* A tier, or a level of compiled code. */
 struct config {
   const char *name; /* of --more */
@@ -157,7 +144,7 @@ static void run_config(const struct buffer *bytes, const struct config *c, bool 
   const struct gw_engine_options options = {.opt_level = c->level, .gas = gas, .verify = true, .profile = c->is_profile};
   *d = (struct driver){.tier = c->tier, .engine = gw_engine_create(&options, &err)};
   if (d->engine) d->module = gw_module_create(d->engine, bytes->bytes, bytes->size, &err);
-  if (d->module && c->cpu) d->module = compile_for(d->engine, d->module, c->cpu, &err);
+  if (d->module && c->cpu) d->module = module_for_cpu(d->engine, d->module, c->cpu, &err);
   if (d->module) run(d);
   if (err.code != GW_ERROR_NONE) printf("error: %s\n", err.message);
   gw_store_destroy(d->store);

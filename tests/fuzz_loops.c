@@ -9,6 +9,7 @@
 #include "gasworks.h"
 #include "runtime/cpu.h"
 #include "server/verdict.h"
+#include "tests/for_cpu.h"
 #include "tests/wasm_bytes.h"
 
 #include <inttypes.h>
@@ -213,7 +214,7 @@ static struct loop make_loop(void) {
   struct loop l = {.parts = 1 + any(MOST_PARTS),
                    .stride = any(5) ? 1 : any(3),
                    .n_statements = any(2) ? 1 : 1 + any(MOST_STATEMENTS),
-                   .end = any(5),
+                   .end = any(6),
                    .n_rounds = any(8) ? 1 + any(20) : any(30000),
                    .is_reversed = !any(5),
                    .adds_offset = any(2),
@@ -231,7 +232,7 @@ static struct loop make_loop(void) {
 
 /* To the end of the loop: the counters, and whether it goes on. */
 static void go_on(struct buffer *b, const struct loop *l, int32_t step) {
-  static const uint8_t compares[] = {0x47, 0x47, 0x47, 0x49, 0x48};
+  static const uint8_t compares[] = {0x47, 0x47, 0x47, 0x49, 0x48, 0x46};
   local(b, 0x20, J);
   constant(b, any(2) ? step : 1);
   wasm_byte(b, 0x6a);
@@ -392,19 +393,6 @@ static bool limit_near_end(const struct outcome *o, uint64_t *limit) {
   return true;
 }
 
-/* Compiled for a CPU level, by way of an artifact. */
-static struct gw_module *for_cpu(struct gw_engine *engine, struct gw_module *module, const char *cpu, struct gw_error *err) {
-  char path[] = "/tmp/gasworks-loops-XXXXXX";
-  size_t size;
-  void *bytes = gw_module_make_artifact(module, cpu, &size, err);
-  int fd = bytes ? mkstemp(path) : -1;
-  struct gw_module *made = NULL;
-  if (fd >= 0 && write(fd, bytes, size) == (ssize_t)size) made = gw_module_open_artifact(engine, path, err);
-  if (fd >= 0) close(fd), unlink(path);
-  free(bytes);
-  return made;
-}
-
 /* False: it said what differs. */
 static bool try_seed(uint32_t seed) {
   static const char *const cpus[] = {NULL, NULL, "x86-64-v2", "x86-64-v3", "x86-64-v4"};
@@ -420,7 +408,7 @@ static bool try_seed(uint32_t seed) {
   uint64_t limit = any(3) ? ENOUGH : 1 + any(5000);
   struct gw_engine *engine = gw_engine_create(&options, &err);
   struct gw_module *module = engine ? gw_module_create(engine, p.bytes.bytes, p.bytes.size, &err) : NULL;
-  struct gw_module *compiled = module && cpu ? for_cpu(engine, module, cpu, &err) : module;
+  struct gw_module *compiled = module && cpu ? module_for_cpu(engine, gw_module_retain(module), cpu, &err) : module;
   if (compiled) {
     run(engine, module, GW_TIER_PRECISE, limit, p.n, &precise);
     if (any(2) && limit_near_end(&precise, &limit)) run(engine, module, GW_TIER_PRECISE, limit, p.n, &precise);

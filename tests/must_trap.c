@@ -10,6 +10,7 @@
  */
 #include "gasworks.h"
 #include "runtime/cpu.h"
+#include "tests/for_cpu.h"
 #include "tests/wasm_bytes.h"
 
 #include <inttypes.h>
@@ -17,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { N_FUNCS = 8, N_CALLS = 5, MAX_LOG = 64, MEMORY_BYTES = 65536, DATA_BYTES = 4096, LOOP_DEPTH = 2, GAS_LIMIT = 1000000 };
 
@@ -523,19 +523,8 @@ static struct gw_module *open_module(const struct config *c, const struct buffer
   struct gw_error err = {0};
   struct gw_module *m = gw_module_create(c->engine, bytes->bytes, bytes->size, &err);
   if (!m) die("a module that is not valid", &err);
-  if (!c->cpu) return m;
-  size_t size;
-  void *artifact = gw_module_make_artifact(m, c->cpu, &size, &err);
-  if (!artifact) die("compiling", &err);
-  char path[] = "/tmp/must_trap.XXXXXX";
-  int fd = mkstemp(path);
-  if (fd < 0 || write(fd, artifact, size) != (ssize_t)size) die("writing an artifact", &err);
-  close(fd);
-  free(artifact);
-  gw_module_release(m);
-  m = gw_module_open_artifact(c->engine, path, &err);
-  if (!m) die("opening an artifact", &err);
-  unlink(path);
+  if (c->cpu) m = module_for_cpu(c->engine, m, c->cpu, &err);
+  if (!m) die("compiling for another CPU", &err);
   return m;
 }
 

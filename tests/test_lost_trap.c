@@ -1,6 +1,7 @@
 /* Loads out of bounds that compiled code once did not notice, and their like: at every level, for every CPU level that runs here.
  * Random ones: must_trap.c. */
 #include "runtime/cpu.h"
+#include "tests/for_cpu.h"
 #include "tests/wat.h"
 
 #include <setjmp.h>
@@ -187,22 +188,6 @@ static void run(struct gw_engine *engine, struct gw_module *module, const char *
   gw_store_destroy(store);
 }
 
-/* The module as compiled for another CPU. */
-static struct gw_module *for_cpu(struct gw_engine *engine, struct gw_module *module, const char *cpu) {
-  struct gw_error err = {0};
-  size_t size;
-  char path[] = "/tmp/gasworks-lost-trap-XXXXXX";
-  void *artifact = gw_module_make_artifact(module, cpu, &size, &err);
-  int fd = mkstemp(path);
-  if (!artifact || !fd_write_all(fd, artifact, size)) fail_msg("%s", err.message);
-  close(fd);
-  free(artifact);
-  struct gw_module *made = gw_module_open_artifact(engine, path, &err);
-  if (!made) fail_msg("%s", err.message);
-  unlink(path);
-  return made;
-}
-
 static void run_levels(const char *source, const char *const *functions, size_t n) {
   static const char *const cpus[] = {NULL, "x86-64-v2", "x86-64-v3", "x86-64-v4"};
   for (uint32_t level = 0; level <= 3; level++)
@@ -213,7 +198,9 @@ static void run_levels(const char *source, const char *const *functions, size_t 
       struct gw_module *module = wat_module(engine, source);
       for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++) {
         if (cpus[i] && !cpu_runs(cpus[i])) continue;
-        struct gw_module *m = cpus[i] ? for_cpu(engine, module, cpus[i]) : gw_module_retain(module);
+        struct gw_module *m = gw_module_retain(module);
+        if (cpus[i]) m = module_for_cpu(engine, m, cpus[i], &err);
+        if (!m) fail_msg("%s", err.message);
         char what[64];
         snprintf(what, sizeof what, "-O%u, gas %s, %s", level, gas ? "on" : "off", cpus[i] ? cpus[i] : "this CPU");
         run(engine, m, what, functions, n);

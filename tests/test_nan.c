@@ -1,5 +1,6 @@
 /* The deterministic profile's NaNs: every operation that makes floats, for operands that give NaNs and some that do not, before
  * everything that sees bits. Exactly one answer, in both tiers, at every level, for several CPUs, metered and not. */
+#include "tests/for_cpu.h"
 #include "tests/wat.h"
 
 #include <math.h>
@@ -387,29 +388,14 @@ static void try_inputs(struct gw_instance *instance, const struct setting *s, in
   }
 }
 
-static struct gw_module *for_cpu(struct gw_engine *engine, struct gw_module *module, const char *cpu) {
-  char path[] = "/tmp/gasworks-nan-XXXXXX";
-  struct gw_error err = {0};
-  size_t size = 0;
-  void *bytes = gw_module_make_artifact(module, cpu, &size, &err);
-  int fd = mkstemp(path);
-  if (!bytes || fd < 0 || write(fd, bytes, size) != (ssize_t)size) fail_msg("artifact: %s", err.message);
-  close(fd);
-  struct gw_module *made = gw_module_open_artifact(engine, path, &err);
-  if (!made) fail_msg("%s", err.message);
-  unlink(path);
-  free(bytes);
-  gw_module_release(module);
-  return made;
-}
-
 static void run(const struct setting *s) {
   struct gw_error err = {0};
   struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.opt_level = s->level, .gas = s->gas}, &err);
   char *text = matrix_text();
   struct gw_module *module = wat_module(engine, text);
   free(text);
-  if (s->cpu) module = for_cpu(engine, module, s->cpu);
+  if (s->cpu) module = module_for_cpu(engine, module, s->cpu, &err);
+  if (!module) fail_msg("%s", err.message);
   struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){.tier = s->tier}, &err);
   struct gw_instance *instance = gw_instance_create(store, module, resolve, NULL, &err);
   if (!instance) fail_msg("%s: %s", s->what, err.message);
