@@ -27,7 +27,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-enum { MOST_STEPS = 4096, MOST_STEPS_OF_FUNCTION = 1 << 20, MOST_BLOCKS = 16, MOST_DEPTH = 10, MOST_SHIFT = 16 };
+enum { MOST_STEPS = 4096, MOST_STEPS_OF_FUNCTION = 1 << 20, MOST_BLOCKS = 16, MOST_DEPTH = 10, MOST_SHIFT = 16, MOST_EQUAL = 16 };
 
 /* What is known of a function. */
 struct marks {
@@ -125,16 +125,35 @@ static LLVMValueRef start_of(LLVMValueRef v) {
   return NULL;
 }
 
-/* A number of the value that those have, too, which it is compared with for equality: behind such a comparison LLVM may put one
- * for the other. */
+static bool is_counter(LLVMValueRef v) {
+  if (start_of(v)) return true;
+  return value_is_addition(v) && (start_of(LLVMGetOperand(v, 0)) || start_of(LLVMGetOperand(v, 1)));
+}
+
+/* What `v` is compared with for equality by the user of `use`, or NULL. Counters are left out: that one is equal to its bound is
+ * known behind its loop alone. */
+static LLVMValueRef equal_by(LLVMUseRef use, LLVMValueRef v) {
+  LLVMValueRef compare = LLVMGetUser(use);
+  if (!LLVMIsAICmpInst(compare)) return NULL;
+  if (LLVMGetICmpPredicate(compare) != LLVMIntEQ && LLVMGetICmpPredicate(compare) != LLVMIntNE) return NULL;
+  LLVMValueRef other = LLVMGetOperand(compare, LLVMGetOperand(compare, 0) == v);
+  return LLVMIsConstant(other) || is_counter(other) || is_counter(v) ? NULL : other;
+}
+
+/* A number of the value that all those have, too, which it is compared with for equality, however indirectly: behind such a
+ * comparison LLVM may put one for the other. */
 static uint64_t number_of(struct marks *m, LLVMValueRef v) {
+  LLVMValueRef equal[MOST_EQUAL] = {v};
   uint64_t number = mix(v);
-  for (LLVMUseRef use = LLVMGetFirstUse(v); use && m->steps_left; use = LLVMGetNextUse(use)) {
-    LLVMValueRef user = LLVMGetUser(use);
-    m->steps_left--;
-    if (!LLVMIsAICmpInst(user) || (LLVMGetICmpPredicate(user) != LLVMIntEQ && LLVMGetICmpPredicate(user) != LLVMIntNE)) continue;
-    LLVMValueRef other = LLVMGetOperand(user, LLVMGetOperand(user, 0) == v);
-    if (!LLVMIsConstant(other) && mix(other) < number) number = mix(other);
+  for (size_t at = 0, n = 1; at < n; at++) {
+    if (mix(equal[at]) < number) number = mix(equal[at]);
+    for (LLVMUseRef use = LLVMGetFirstUse(equal[at]); use && m->steps_left; use = LLVMGetNextUse(use)) {
+      LLVMValueRef other = equal_by(use, equal[at]);
+      m->steps_left--;
+      size_t i = 0;
+      while (other && i < n && equal[i] != other) i++;
+      if (other && i == n && n < MOST_EQUAL) equal[n++] = other;
+    }
   }
   return number;
 }
