@@ -260,11 +260,8 @@ static LLVMValueRef declare_function(struct lower *l, uint32_t index) {
   return value;
 }
 
-/* Another part's twins are not this one's business. */
-static uint32_t find_twin(const struct lower *l, uint32_t index) {
-  bool is_here = index >= l->part->first && index < l->part->end;
-  return is_here && l->part->twins ? l->part->twins[index] : index;
-}
+/* Of any part: the others leave out their twins, too. */
+static uint32_t find_twin(const struct lower *l, uint32_t index) { return l->part->twins ? l->part->twins[index] : index; }
 
 LLVMValueRef lower_callee(struct lower *l, uint32_t index) {
   index = find_twin(l, index);

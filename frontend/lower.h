@@ -25,7 +25,7 @@ struct lower_options {
 struct lower_part {
   uint32_t first, end;   /* functions [first, end), imported ones left out */
   bool has_thunks;       /* and all thunks */
-  const uint32_t *twins; /* [n_funcs], of this part filled: the function that is compiled in the place of each; NULL: itself */
+  const uint32_t *twins; /* [n_funcs], of all parts: the function that is compiled in the place of each; NULL: itself */
 };
 
 /* A fresh LLVM module in `context`, owned by the caller. Cannot fail on a validated module. Thread-safe, but for options->blocks.

@@ -153,6 +153,7 @@ static bool check_frames(const struct job *job, struct gw_error *err) {
 static void find_twins(struct job *job) {
   job->twins = calloc(job->m->n_funcs + 1, sizeof *job->twins);
   if (!job->twins) abort();
+  for (uint32_t i = 0; i < job->m->n_funcs; i++) job->twins[i] = i;
   for (uint32_t i = 0; i < job->n_parts && !job->options->blocks; i++) {
     struct lower_part *part = &job->parts[i];
     twins_find(job->m, part->first, part->end, job->twins);
@@ -161,7 +162,7 @@ static void find_twins(struct job *job) {
 }
 
 static void share_code(const struct job *job, uint32_t *offsets) {
-  for (uint32_t i = 0; i < job->m->n_funcs && !job->options->blocks; i++) offsets[i] = offsets[job->twins[i]];
+  for (uint32_t i = 0; i < job->m->n_funcs; i++) offsets[i] = offsets[job->twins[i]];
 }
 
 static bool compile(const struct module *m, const struct compile_options *options, struct image *out, struct gw_error *err) {

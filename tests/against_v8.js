@@ -19,7 +19,7 @@ const { parseArgs } = require('util');
 const { hasCsmith, makeProgram } = require('./csmith.js');
 const { loadGenerator, makeModule } = require('./random_module.js');
 
-const BATCH = 25;
+const BATCH = 25, PROGRAMS = 5; // a program takes seconds
 
 // --- V8
 
@@ -209,8 +209,8 @@ async function main() {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'against-v8-'));
   const tally = {passed : 0, failed : 0, skipped : 0, compared : 0, nans : 0, calls : 0, trapped : 0, exhausted : 0};
   for (let seed = Number(values.seed); seed < last && Date.now() < end && (values['keep-going'] || tally.failed < Number(values.failures));) {
-    const modules = [];
-    for (const stop = Math.min(seed + BATCH, last); seed < stop; seed++) {
+    const modules = [], batch = values.csmith ? PROGRAMS : BATCH;
+    for (const stop = Math.min(seed + batch, last); seed < stop; seed++) {
       const module = values.csmith ? await makeProgram(generate, directory, seed) : await makeModule(generate, directory, seed, values['nan-bits']);
       if (module) modules.push(module);
       else tally.skipped++;

@@ -58,13 +58,13 @@ struct result {
   struct gw_error err;
 };
 
-static struct result run(struct gw_engine_options options, enum gw_tier tier, uint32_t n, uint32_t func) {
+static struct result run_text(const char *text, struct gw_engine_options options, enum gw_tier tier, uint32_t n, uint32_t func) {
   struct result r = {0};
   struct gw_error err = {0};
   union gw_value values[2] = {{.u32 = n}, {.u32 = func}};
   options.gas = options.verify = true;
   struct gw_engine *engine = gw_engine_create(&options, &err);
-  struct gw_module *module = wat_module(engine, alike);
+  struct gw_module *module = wat_module(engine, text);
   struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){.gas_limit = 100000, .tier = tier}, &err);
   struct gw_instance *instance = gw_instance_create(store, module, NULL, NULL, &err);
   if (!instance) fail_msg("%s", err.message);
@@ -75,6 +75,10 @@ static struct result run(struct gw_engine_options options, enum gw_tier tier, ui
   gw_module_release(module);
   gw_engine_destroy(engine);
   return r;
+}
+
+static struct result run(struct gw_engine_options options, enum gw_tier tier, uint32_t n, uint32_t func) {
+  return run_text(alike, options, tier, n, func);
 }
 
 static void test_results(void **state) {
@@ -100,9 +104,40 @@ static void test_trap_names_its_function(void **state) {
     }
 }
 
+/* Calls of twins from all parts of a module that is compiled in several. Every function adds one and calls two leaves. */
+static void test_parts(void **state) {
+  enum { FUNCS = 1200, CALLS = 60 };
+  (void)state;
+  struct buffer text = {0};
+  char line[96];
+  buffer_append_string(&text, "(module");
+  for (uint32_t i = 0; i < FUNCS; i++) {
+    if (i % 2 == 0) {
+      buffer_append_string(&text, "(func (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))");
+      continue;
+    }
+    buffer_append_string(&text, "(func (param i32) (result i32) (local.get 0)");
+    for (uint32_t k = 0; k < CALLS; k++) {
+      snprintf(line, sizeof line, "(call %u)", (i * 37 + k * 101) % FUNCS / 2 * 2);
+      buffer_append_string(&text, line);
+    }
+    buffer_append_string(&text, ")");
+  }
+  snprintf(line, sizeof line, "(func (export \"run\") (param i32 i32) (result i32) (call %d (local.get 0))))", FUNCS - 1);
+  buffer_append_string(&text, line);
+  buffer_append(&text, "", 1);
+  for (uint32_t level = 0; level < 3; level++) {
+    struct result r = run_text((char *)text.bytes, (struct gw_engine_options){.opt_level = level}, GW_TIER_FAST, 5, 0);
+    if (r.err.code) fail_msg("%s", r.err.message);
+    assert_int_equal(r.value, 5 + CALLS);
+  }
+  buffer_clear(&text);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_many),
+      cmocka_unit_test(test_parts),
       cmocka_unit_test(test_results),
       cmocka_unit_test(test_trap_names_its_function),
   };
