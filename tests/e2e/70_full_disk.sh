@@ -56,8 +56,8 @@ if unshare -m mount -t tmpfs none "$work/small" 2>/dev/null; then
     mount -t tmpfs -o size=4k none "$3" && ! "$1" compile -o "$3/program.gwa" "$2" 2>"$4" && grep -q "No space left on device" "$4" && [ -z "$(ls "$3")" ]
   ' sh "$program" "$examples/sieve.wasm" "$work/small" "$work/out"
   check 'full disk: a cache that is full is no reason not to run' unshare -m sh -c '
-    mount -t tmpfs -o size=16k none "$3" && "$1" run --cache "$3/cache" --invoke f "$2" && head -c 99999 /dev/zero >"$3/fill" 2>/dev/null
-    "$1" run --cache "$3/cache" "$4" </dev/null >/dev/null && "$1" cache --cache "$3/cache" | grep -q "1 artifacts"
+    mount -t tmpfs -o size=16k none "$3" && "$1" run --tier fast --cache "$3/cache" --invoke f "$2" && head -c 99999 /dev/zero >"$3/fill" 2>/dev/null
+    "$1" run --tier fast --cache "$3/cache" "$4" </dev/null >/dev/null && "$1" cache --cache "$3/cache" | grep -q "1 artifacts"
   ' sh "$program" "$work/small.wasm" "$work/small" "$examples/wordcount.wasm"
 else
   echo 'skip full disk: mount namespaces are not allowed here, so no disk was filled'
