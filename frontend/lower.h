@@ -59,5 +59,7 @@ void lower_pin_vectors(LLVMModuleRef module);
 
 /* Before code generation, which must not drop a load, or a part of it, whatever its value is used for (lower_pin.c). */
 void lower_pin_loads(LLVMModuleRef module);
+/* Last of all, for CPUs with AVX-512: what makes a NaN canonical becomes one instruction (lower_fixup.c). */
+void lower_fixup_nans(LLVMModuleRef module);
 
 #endif

@@ -38,15 +38,27 @@ static void find_host(void) {
   if (LLVMGetTargetFromTriple(triple, &target, &message)) LLVMDisposeMessage(message);
 }
 
-static bool is_known(const char *cpu) {
-  static const char *const names[] = {
-#define CPU(name) name,
+enum cpu_features { NONE, AVX512 };
+
+struct cpu {
+  const char *name;
+  enum cpu_features features;
+};
+
+static const struct cpu *find_cpu(const char *name) {
+  static const struct cpu cpus[] = {
+#define CPU(name, features) {name, features},
 #include "jit/cpu.def"
 #undef CPU
   };
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-    if (strcmp(cpu, names[i]) == 0) return true;
-  return false;
+  for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++)
+    if (strcmp(name, cpus[i].name) == 0) return &cpus[i];
+  return NULL;
+}
+
+bool machine_has_avx512(const char *cpu) {
+  const struct cpu *known = cpu ? find_cpu(cpu) : NULL;
+  return cpu ? known && known->features == AVX512 : strstr(cpu_features, "+avx512vl") != NULL;
 }
 
 static LLVMTargetMachineRef create(uint32_t opt_level, const char *cpu, struct gw_error *err) {
@@ -56,7 +68,7 @@ static LLVMTargetMachineRef create(uint32_t opt_level, const char *cpu, struct g
     error_set(err, GW_ERROR_COMPILE, "LLVM has no code generator for this machine (%s)", triple);
     return NULL;
   }
-  if (cpu && !is_known(cpu)) {
+  if (cpu && !find_cpu(cpu)) {
     error_set(err, GW_ERROR_USAGE, "LLVM knows no CPU of 64 bits by the name %.64s; x86-64-v3, haswell or znver4 are some", cpu);
     return NULL;
   }

@@ -6,6 +6,7 @@
 
 #include <llvm-c/TargetMachine.h>
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* A target machine for one optimisation level (0 to 3) and CPU (LLVM's name; NULL: this machine's), the caller's alone until it
@@ -13,6 +14,9 @@
  * the next when they are returned. Thread-safe. */
 LLVMTargetMachineRef machine_take(uint32_t opt_level, const char *cpu, struct gw_error *err);
 void machine_return(LLVMTargetMachineRef machine, uint32_t opt_level, const char *cpu);
+
+/* Whether it has AVX-512 for vectors of all widths (AVX512VL); a machine must have been made. */
+bool machine_has_avx512(const char *cpu);
 
 /* For the IR; a machine must have been made. */
 const char *machine_triple(void);

@@ -307,6 +307,43 @@ static void test_same_vectors(void **state) {
   }
 }
 
+/* --- canonical NaNs ----------------------------------------------------------------------------------------------------- */
+
+static const char floats[] = //
+    "(module (memory 1)"
+    "  (func (export \"f64\") (param i32 f64) (f64.store (local.get 0) (f64.mul (local.get 1) (f64.load (local.get 0)))))"
+    "  (func (export \"f32\") (param i32 f32) (f32.store (local.get 0) (f32.mul (local.get 1) (f32.load (local.get 0)))))"
+    "  (func (export \"f64x2\") (param i32) (v128.store (local.get 0) (f64x2.sqrt (f64x2.neg (v128.load (local.get 0))))))"
+    "  (func (export \"f32x4\") (param i32 v128) (v128.store (local.get 0) (f32x4.add (local.get 1) (v128.load (local.get "
+    "0))))))";
+
+/* The same on CPUs with AVX-512, by their list, and code for each CPU that has a name: LLVM ends the process where it has no
+ * instruction for what it is given. */
+static void test_canonical_nans(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    bool has_avx512;
+  } every[] = {
+#define AVX512 true
+#define NONE false
+#define CPU(name, features) {name, features},
+#include "jit/cpu.def"
+#undef CPU
+  };
+  struct gw_engine *engine = open_engine(2, true);
+  struct gw_module *module = wat_module(engine, floats);
+  for (size_t i = 0; i < sizeof every / sizeof *every; i++) {
+    char *text = assembly_for(module, every[i].name);
+    bool has_one = strstr(text, "vfixupimm"), has_two = strstr(text, "cmpunord");
+    if (has_one != every[i].has_avx512 || (has_two && has_one))
+      fail_msg("%s: fixup %d, compare %d", every[i].name, has_one, has_two);
+    free(text);
+  }
+  gw_module_release(module);
+  gw_engine_destroy(engine);
+}
+
 /* --- traps -------------------------------------------------------------------------------------------------------- */
 
 /* Loads of `size` bytes at the parameter whose value, or part of it, nothing needs. */
@@ -649,10 +686,9 @@ static void test_unrolled_kernels(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_unrolled_results), cmocka_unit_test(test_unrolled_uneven),
-      cmocka_unit_test(test_unrolled_kernels), cmocka_unit_test(test_scalar_kernels),
-      cmocka_unit_test(test_simd_kernels),     cmocka_unit_test(test_same_vectors),
-      cmocka_unit_test(test_dead_loads),       cmocka_unit_test(test_stores_before_traps),
+      cmocka_unit_test(test_unrolled_results), cmocka_unit_test(test_unrolled_uneven), cmocka_unit_test(test_unrolled_kernels),
+      cmocka_unit_test(test_scalar_kernels),   cmocka_unit_test(test_simd_kernels),    cmocka_unit_test(test_same_vectors),
+      cmocka_unit_test(test_canonical_nans),   cmocka_unit_test(test_dead_loads),      cmocka_unit_test(test_stores_before_traps),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
