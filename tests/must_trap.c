@@ -342,10 +342,124 @@ static void counted_loop(int depth) {
   byte(0x0b);
 }
 
+/* --- what only turns out when loads are plain ------------------------------------------------------------------------
+ *
+ * Random expressions seldom read the same twice by two names, or cancel what they read. These do, around any load. */
+
+static void set(uint32_t local) { byte(0x21), unsigned_leb(local); }
+
+/* The i32 load of one place, by its offset or by its address. */
+static void load_at(uint32_t base, int32_t offset, unsigned op) {
+  bool is_added = one_in(2);
+  get(base);
+  if (is_added) i32_const(offset), byte(0x6a);
+  byte(op), byte(0), unsigned_leb(is_added ? 0 : (uint32_t)offset);
+}
+
+static void small(uint32_t local) { get(local), i32_const(255), byte(0x71); }
+
+/* A pointer in two locals: read twice, written and read, or equal by a branch that is left open. */
+static bool two_pointers(uint32_t a, uint32_t b) {
+  uint32_t kind = below(4);
+  int32_t place = (int32_t)below(DATA_BYTES / 16) * 8;
+  unsigned op = one_in(2) ? 0x28 : 0x2d; /* i32.load, i32.load8_u */
+  if (kind == 0) {
+    for (int i = 0; i < 2; i++) {
+      i32_const(place), byte(op), byte(0), byte(0);
+      if (op == 0x2d && one_in(2)) byte(0x69); /* i32.popcnt */
+      set(i ? b : a);
+    }
+  } else if (kind == 1) {
+    small(Q), set(a);
+    i32_const(place), get(a), byte(0x36), byte(0), byte(0);
+    i32_const(place), byte(0x28), byte(0), byte(0), set(b);
+  } else if (kind == 2) {
+    small(Q), byte(0x24), byte(I32);
+    if (one_in(2)) if_else(0);
+    byte(0x23), byte(I32), set(a);
+    small(Q), set(b);
+  } else {
+    small(Q), set(a), small(C), set(b);
+    get(a), get(b), byte(0x46), byte(0x04), byte(0x40);
+  }
+  return kind == 3;
+}
+
+/* What a load gives is stored, and stored over, through two names of one place. */
+static void overwritten_by_another_name(void) {
+  uint32_t a = FIRST_LOCAL + I32 * PER_TYPE, b = a + 1;
+  bool is_open = two_pointers(a, b);
+  get(a), load(I32), byte(0x36), byte(0), byte(0);
+  if (one_in(3)) set_global();
+  get(b), one_in(2) ? constant(I32) : get(C);
+  byte(0x36), byte(0), byte(0);
+  if (is_open) byte(0x0b);
+}
+
+/* x - x, x ^ x, or x * 0 with a zero from memory. */
+static void cancelled(void) {
+  static const uint8_t ops[] = {0x6b, 0x73, 0x46, 0x47};
+  uint32_t base = one_in(3) ? Q : P;
+  int32_t offset = (int32_t)below(3) * 4, place = (int32_t)below(DATA_BYTES / 16) * 8;
+  unsigned op = one_in(2) ? 0x28 : 0x2f;
+  bool is_product = one_in(3);
+  if (is_product) i32_const(place), i32_const(0), byte(0x36), byte(0), byte(0);
+  if (one_in(2))
+    i32_const(place + 8);
+  else
+    i32_const(place + 4);
+  load_at(base, offset, op);
+  if (is_product)
+    i32_const(place), byte(0x28), byte(0), byte(0), byte(one_in(2) ? 0x6c : 0x71);
+  else
+    load_at(base, offset, op), byte(ops[below(4)]);
+  byte(0x36), byte(0), byte(0);
+}
+
+/* Two or three rounds of an accumulator that cancels or shifts out what it took before. */
+static void short_accumulator(void) {
+  uint32_t a = FIRST_LOCAL + I32 * PER_TYPE, counter = COUNTER + n_loops, kind = below(4);
+  i32_const(0), set(counter);
+  byte(0x03), byte(0x40);
+  if (kind < 2) {
+    load_at(P, (int32_t)below(2) * 4, 0x28), get(a), byte(kind ? 0x73 : 0x6b), set(a);
+  } else {
+    load_at(P, 0, kind == 2 ? 0x2f : 0x2d);
+    get(a), i32_const(kind == 2 ? 16 : 24), byte(0x74), byte(0x72), set(a);
+    if (one_in(2)) get(P), i32_const(32767), byte(0x71), set(P);
+  }
+  get(counter), i32_const(1), byte(0x6a), byte(0x22), unsigned_leb(counter);
+  i32_const(2 + (int32_t)below(2)), byte(0x49), byte(0x0d), byte(0), byte(0x0b);
+}
+
+/* A load is stored, and a loop fills over it. */
+static void filled_over(void) {
+  uint32_t at = FIRST_LOCAL + I32 * PER_TYPE, counter = COUNTER + n_loops;
+  i32_const((int32_t)below(8) * 8), load(I32), byte(0x36), byte(0), byte(0);
+  i32_const(0), set(counter);
+  i32_const(0), set(at);
+  byte(0x03), byte(0x40);
+  get(at), constant(I32), byte(0x36), byte(0), byte(0);
+  get(at), i32_const(4), byte(0x6a), set(at);
+  get(counter), i32_const(1), byte(0x6a), byte(0x22), unsigned_leb(counter);
+  i32_const(16 + (int32_t)below(48)), byte(0x49), byte(0x0d), byte(0), byte(0x0b);
+}
+
+static void idiom(void) {
+  switch (below(n_loops < LOOP_DEPTH ? 4 : 2)) {
+  case 0: overwritten_by_another_name(); break;
+  case 1: cancelled(); break;
+  case 2: short_accumulator(); break;
+  default: filled_over(); break;
+  }
+}
+
 static void statements(int n, int depth) {
   for (int i = 0; i < n; i++) {
-    uint32_t kind = below(12);
-    if (kind < 4)
+    uint32_t kind = below(13);
+    if (kind == 12)
+      idiom();
+    else if (kind < 4)
       set_local();
     else if (kind < 7)
       store();
