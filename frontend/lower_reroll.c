@@ -321,16 +321,16 @@ static bool is_multiple(LLVMValueRef start, LLVMValueRef bound, int64_t step) {
 
 /* Whether the loop ends when some counter is equal to a bound that a whole number of rounds leads to. */
 static bool ends_evenly(const struct unrolled *u) {
-  LLVMValueRef compare = LLVMGetCondition(LLVMGetBasicBlockTerminator(u->body));
+  LLVMValueRef terminator = LLVMGetBasicBlockTerminator(u->body), compare = LLVMGetCondition(terminator);
   if (!LLVMIsAICmpInst(compare) || LLVMGetInstructionParent(compare) != u->body) return false;
-  LLVMIntPredicate predicate = LLVMGetICmpPredicate(compare);
-  if (predicate != LLVMIntEQ && predicate != LLVMIntNE) return false;
+  LLVMIntPredicate goes_on = LLVMGetSuccessor(terminator, 0) == u->header ? LLVMIntNE : LLVMIntEQ;
+  if (LLVMGetICmpPredicate(compare) != goes_on) return false;
   for (uint32_t i = 0; i < u->n_counters; i++) {
     const struct counter *c = &u->counters[i];
     bool is_first = LLVMGetOperand(compare, 0) == c->next;
     LLVMValueRef bound = LLVMGetOperand(compare, is_first ? 1 : 0);
     if ((!is_first && LLVMGetOperand(compare, 1) != c->next) || is_inside(u, bound) || !c->step) continue;
-    return gas_counts_evenly(LLVMGetBasicBlockTerminator(u->body)) || is_multiple(start_of(u, c->phi), bound, c->step);
+    return gas_counts_evenly(terminator) || is_multiple(start_of(u, c->phi), bound, c->step);
   }
   return false;
 }
