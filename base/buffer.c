@@ -49,26 +49,26 @@ void buffer_format(struct buffer *b, const char *format, ...) {
   va_end(args);
 }
 
+bool buffer_read_fd(struct buffer *b, int fd, const char *name, size_t limit, struct gw_error *err) {
+  ssize_t n;
+  do {
+    n = read(fd, buffer_reserve(b, 64 << 10), 64 << 10);
+    if (n > 0) b->size += (size_t)n;
+  } while ((n > 0 && b->size <= limit) || (n < 0 && errno == EINTR));
+  if (n == 0) return true;
+  if (n < 0)
+    error_set(err, GW_ERROR_IO, "cannot read %s: %s", name, strerror(errno));
+  else
+    error_set(err, GW_ERROR_TOO_LARGE, "%s is larger than the limit of %zu bytes", name, limit);
+  buffer_clear(b);
+  return false;
+}
+
 bool buffer_read_file(struct buffer *b, const char *path, size_t limit, struct gw_error *err) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return error_set(err, GW_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
-  bool ok = false;
-  for (;;) {
-    ssize_t n = read(fd, buffer_reserve(b, 64 << 10), 64 << 10);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) error_set(err, GW_ERROR_IO, "cannot read %s: %s", path, strerror(errno));
-    if (n <= 0) {
-      ok = n == 0;
-      break;
-    }
-    b->size += (size_t)n;
-    if (b->size > limit) {
-      error_set(err, GW_ERROR_TOO_LARGE, "%s is larger than the limit of %zu bytes", path, limit);
-      break;
-    }
-  }
+  bool ok = buffer_read_fd(b, fd, path, limit, err);
   close(fd);
-  if (!ok) buffer_clear(b);
   return ok;
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAX_OPTIONS = 48, HELP_COLUMN = 26, MAX_FILE = 1 << 30 };
 
@@ -229,7 +230,8 @@ bool cli_parse(const struct cli_command *c, int *argc, char ***argv, int *exit_c
 /* --- small things ------------------------------------------------------------------------------------------------ */
 
 bool cli_read_file(struct buffer *b, const char *path, struct gw_error *err) {
-  return buffer_read_file(b, strcmp(path, "-") == 0 ? "/dev/stdin" : path, MAX_FILE, err);
+  if (strcmp(path, "-") == 0) return buffer_read_fd(b, STDIN_FILENO, "standard input", MAX_FILE, err);
+  return buffer_read_file(b, path, MAX_FILE, err);
 }
 
 void cli_print_json(cJSON *json, bool to_stderr) {

@@ -5,6 +5,7 @@
 #include "server/cli_gas.h"
 #include "server/cli_key.h"
 #include "server/server.h"
+#include "server/walls.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ static int serve(const struct server_options *options) {
   struct gw_error err = {0};
   struct server *server = server_start(options, &err);
   if (!server) return cli_fail(&err);
+  if (options->has_walls && walls_missing()) fprintf(stderr, "gasworks: %s\n", walls_missing());
   bool is_ipv6 = strchr(options->address, ':') != NULL;
   if (!options->quiet)
     fprintf(stderr, "gasworks: serving on http://%s%s%s:%u\n", is_ipv6 ? "[" : "", options->address, is_ipv6 ? "]" : "",
@@ -59,6 +61,7 @@ int cli_serve(int argc, char **argv) {
   struct gw_error err = {0};
   uint64_t max_body, max_module, max_reply, map_size;
   server_options_init(&o);
+  o.has_walls = true;
   max_body = o.max_body, max_module = o.max_module, max_reply = o.max_reply, map_size = o.map_size;
   const struct cli_option options[] = {
       {"listen", 'l', CLI_TEXT, &listen, "ADDRESS:PORT", "where to listen; 127.0.0.1:8080 unless told, port 0 is any free one"},
@@ -102,6 +105,8 @@ int cli_serve(int argc, char **argv) {
       {"drain", 0, CLI_U32, &o.drain_ms, "MS",
        "how long /readyz says 503 after SIGTERM before no connections are taken; 1000 unless told"},
       {"grace", 0, CLI_U32, &o.grace_ms, "MS", "how long running requests may finish at shutdown; 10000 unless told"},
+      {"walls", 0, CLI_ON_OFF, &o.has_walls, "on|off",
+       "give up files, system calls and privileges that a server does not need (Landlock, seccomp); on unless told"},
       {"quiet", 'q', CLI_FLAG, &o.quiet, NULL, "nothing on standard error but errors and what functions log"},
   };
   const struct cli_command command = {

@@ -14,7 +14,8 @@ enum { CLI_VALUE_SIZE = 64 };
  * behind 0x, lane 0 last; references only as "null". */
 bool cli_parse_value(const char *text, val_type type, union gw_value *out);
 
-/* Integers signed, floats with as few digits as read back the same, vectors with all their digits; at most CLI_VALUE_SIZE bytes with NUL. */
+/* Integers signed, floats with as few digits as read back the same, vectors with all their digits; at most CLI_VALUE_SIZE bytes
+ * with NUL. */
 void cli_print_value(union gw_value value, val_type type, char *out);
 
 #endif

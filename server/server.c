@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "server/files.h"
 #include "server/loop.h"
+#include "server/walls.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -126,6 +127,16 @@ static bool bind_all(struct server *server, int *fds, uint32_t n, struct gw_erro
 
 /* --- start ------------------------------------------------------------------------------------------------------- */
 
+/* Before any thread, as each has its own Landlock. */
+static bool close_walls(struct server *server, struct gw_error *err) {
+  const struct server_options *o = &server->options;
+  bool has_cache = o->cache_dir && strcmp(o->cache_dir, "off") != 0;
+  struct walls_paths paths = {.written = {o->data_dir, has_cache ? o->cache_dir : NULL}, .read = o->bundles};
+  if (!o->has_walls) return true;
+  return directory_make(o->data_dir, err) && (!has_cache || directory_make(o->cache_dir, err)) &&
+         walls_around_server(&paths, err);
+}
+
 static bool open_bundles(struct server *server, struct gw_error *err) {
   const char *path = server->options.bundles;
   if (!path) return true;
@@ -227,6 +238,11 @@ struct server *server_start(const struct server_options *options, struct gw_erro
   block_shutdown_signals(&set); /* threads made from here on inherit it: only server_run takes the two */
   server->options = *options;
   if (!options->max_running_each) server->options.max_running_each = (options->max_running + 1) / 2;
+  server->lock_fd = server->stop_fd = -1;
+  if (!close_walls(server, err)) {
+    server_destroy(server);
+    return NULL;
+  }
   server->log = log_writer_create(STDERR_FILENO);
   server->limits =
       (struct function_limits){.gas_limit = options->gas_limit,
@@ -237,7 +253,6 @@ struct server *server_start(const struct server_options *options, struct gw_erro
                                .tier = options->tier,
                                .trusted = options->trusted,
                                .n_trusted = options->n_trusted};
-  server->lock_fd = -1;
   server->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   bool ok = server->stop_fd >= 0 || error_set(err, GW_ERROR_IO, "cannot make an eventfd: %s", strerror(errno));
   if (ok && open_engine(server, err) && open_data(server, err) && start_loops(server, err)) return server;

@@ -24,6 +24,7 @@ struct server_options {
   const char
       *bundles;     /* its directory NAME holds the files of function NAME, as a read-only "/"; NULL: functions have no files */
   uint32_t n_loops; /* 0: one per core */
+  bool has_walls;   /* this process, all of it, loses what a server does not need, for ever (server/walls.h); false */
 
   struct gw_engine *engine;        /* NULL: the server makes its own with opt_level */
   uint32_t opt_level;              /* 2 */
