@@ -10,6 +10,7 @@
 #include "runtime/engine.h"
 #include "server/cli_gas.h"
 #include "server/cli_key.h"
+#include "server/cli_module.h"
 #include "server/cli_progress.h"
 #include "server/files.h"
 #include "server/file_kind.h"
@@ -95,6 +96,7 @@ static bool load(struct compile *c, struct gw_error *err) {
   if (cli_read_file(&bytes, c->input, err) && file_is_module(bytes.bytes, bytes.size, err))
     c->module = gw_module_create(c->engine, bytes.bytes, bytes.size, err);
   buffer_clear(&bytes);
+  if (!c->module && strcmp(c->input, "-") != 0) cli_name_file(err, c->input); /* servers send theirs on standard input */
   return c->module != NULL;
 }
 
@@ -114,7 +116,7 @@ static bool sign(struct compile *c, struct gw_error *err) {
 }
 
 static bool write_output(const struct compile *c, struct gw_error *err) {
-  if (strcmp(c->output, "-") != 0) return file_write_durably(c->output, c->artifact.bytes, c->artifact.size, err);
+  if (strcmp(c->output, "-") != 0) return file_write_durably(c->output, c->artifact.bytes, c->artifact.size, 0666, err);
   bool ok = fwrite(c->artifact.bytes, 1, c->artifact.size, stdout) == c->artifact.size && fflush(stdout) == 0;
   return ok || error_set(err, GW_ERROR_IO, "cannot write the artifact to standard output");
 }
