@@ -202,6 +202,7 @@ static void test_rust_report(void **state) {
   (void)state;
   struct buffer out = run(BUILD_DIR "/gasworks run p.wasm");
   expect_in(&out, "panicked at 'index out of bounds: the len is 3 but the index is 5', p.rs:2:40\n");
+  expect_in(&out, "\n  your code: check, ");
   expect_in(&out, ": check at byte 0x");
   expect_in(&out, "p.rs:2:40\n      inlined into work, ");
   expect_in(&out, "p.rs:4:51\n");
@@ -214,6 +215,13 @@ static void test_assemblyscript_report(void **state) {
   write_file("s.ts", script_source);
   struct buffer out = run("%s s.ts -o s.wasm --debug --runtime stub && " BUILD_DIR "/gasworks run --invoke f s.wasm 9", asc);
   expect_in(&out, "gasworks: abort: too much, s.ts:2:14\n   0: s/inner at byte 0x");
+  buffer_clear(&out);
+  /* A check of the library's own. */
+  write_file("i.ts", "function at(a: Uint8Array, i: i32): i32 { return a[i]; }\n"
+                     "export function g(i: i32): i32 { return at(new Uint8Array(3), i); }\n");
+  out = run("%s i.ts -o i.wasm --debug --runtime stub && " BUILD_DIR "/gasworks run --invoke g i.wasm 9", asc);
+  expect_in(&out, "gasworks: abort: Index out of range, ~lib/typedarray.ts:");
+  expect_in(&out, "\n  your code: i/at\n   0: ~lib/typedarray/Uint8Array#__get at byte 0x");
   buffer_clear(&out);
 }
 
