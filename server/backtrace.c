@@ -9,12 +9,14 @@
 
 enum { MOST_CALLS = 16, MOST_INLINED = 8, NAME_SIZE = 128 };
 
-/* Names and paths are the module's: control characters stay out of terminals and logs. */
+/* Names and paths are the module's: control characters stay out of terminals and logs. What is cut says so. */
 static void append_safe(struct buffer *out, const char *text, size_t most) {
-  for (size_t i = 0; text[i] && i < most; i++) {
+  size_t i = 0;
+  for (; text[i] && i < most; i++) {
     unsigned char c = (unsigned char)text[i];
     buffer_append(out, c < 32 || c == 127 ? "?" : text + i, 1);
   }
+  if (text[i]) buffer_append_string(out, "...");
 }
 
 static void append_line(struct buffer *out, const struct source_place *s) {
@@ -68,7 +70,7 @@ static void note_own(struct report *r, const char *function, const struct source
 }
 
 static void append_call(const struct precise_place *place, size_t index, struct report *r) {
-  char name[NAME_SIZE];
+  char name[NAME_SIZE + 2]; /* one more than is shown, so that a cut is seen */
   struct source_place sources[MOST_INLINED];
   struct gw_module *module = gw_instance_module(place->instance);
   const struct module *m = gw_module_decoded(module);

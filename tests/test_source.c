@@ -198,6 +198,24 @@ static void test_c_report(void **state) {
   buffer_clear(&out);
 }
 
+/* A name that is cut says so. */
+static void test_long_name(void **state) {
+  (void)state;
+  char name[201];
+  memset(name, 'n', 200);
+  name[200] = 0;
+  char source[512];
+  snprintf(source, sizeof source, "__attribute__((export_name(\"f\"))) void %s(void) { __builtin_trap(); }\n", name);
+  write_file("n.c", source);
+  struct buffer out = run("clang-22 --target=wasm32 -O1 --no-wasm-opt -nostdlib -Wl,--no-entry n.c -o n.wasm; " BUILD_DIR
+                          "/gasworks run --invoke f n.wasm");
+  name[128] = 0;
+  char wanted[200];
+  snprintf(wanted, sizeof wanted, "   0: %s... at byte 0x", name);
+  expect_in(&out, wanted);
+  buffer_clear(&out);
+}
+
 static void test_rust_report(void **state) {
   (void)state;
   struct buffer out = run(BUILD_DIR "/gasworks run p.wasm");
@@ -330,8 +348,9 @@ static int teardown(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_c_places),    cmocka_unit_test(test_rust_places),           cmocka_unit_test(test_c_report),
-      cmocka_unit_test(test_rust_report), cmocka_unit_test(test_assemblyscript_report), cmocka_unit_test(test_damage),
+      cmocka_unit_test(test_c_places),  cmocka_unit_test(test_rust_places), cmocka_unit_test(test_c_report),
+      cmocka_unit_test(test_long_name), cmocka_unit_test(test_rust_report), cmocka_unit_test(test_assemblyscript_report),
+      cmocka_unit_test(test_damage),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
