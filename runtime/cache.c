@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -64,6 +65,8 @@ void gw_cache_close(struct gw_cache *c) {
   free(c->path);
   free(c);
 }
+
+bool cache_claim(struct gw_cache *c) { return flock(c->directory, LOCK_EX | LOCK_NB) == 0; }
 
 const char *cache_directory(const struct gw_cache *c) { return c->path; }
 

@@ -16,6 +16,9 @@ struct artifact *cache_find(struct gw_cache *cache, const struct artifact_key *k
  * instance, the entries that were there are as before. */
 bool cache_store(struct gw_cache *cache, const struct artifact_key *key, const void *bytes, size_t size, struct gw_error *err);
 
+/* Whether this process may fill the cache behind everybody's back: one at a time may, until it closes the cache. */
+bool cache_claim(struct gw_cache *cache);
+
 struct cache_entry {
   char name[ARTIFACT_KEY_HEX];
   uint64_t size;

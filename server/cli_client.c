@@ -159,6 +159,13 @@ static struct gw_error problem_code(const cJSON *problem, long status) {
   return (struct gw_error){.code = status == 404 ? GW_ERROR_NOT_FOUND : GW_ERROR_REQUEST};
 }
 
+/* Of a backtrace's line, as server/backtrace.c has it. */
+static const char *indentation(const char *line) {
+  bool is_call = line[0] >= '0' && line[0] <= '9';
+  if (is_call && line[1] == ':') return "   ";
+  return strncmp(line, "inlined into ", 13) == 0 ? "      " : "  ";
+}
+
 bool client_problem(struct client_reply *reply, struct gw_error *err) {
   cJSON *json = reply->is_problem ? cJSON_Parse((const char *)reply->body.bytes) : NULL;
   struct gw_error found = problem_code(json, reply->status);
@@ -172,8 +179,7 @@ bool client_problem(struct client_reply *reply, struct gw_error *err) {
   const cJSON *line;
   cJSON_ArrayForEach(line, cJSON_GetObjectItem(json, "backtrace")) {
     const char *text = cJSON_GetStringValue(line);
-    bool is_call = text && text[0] >= '0' && text[0] <= '9';
-    if (text) buffer_format(&reply->backtrace, "%s%s\n", !is_call ? "      " : text[1] == ':' ? "   " : "  ", text);
+    if (text) buffer_format(&reply->backtrace, "%s%s\n", indentation(text), text);
   }
   cJSON_Delete(json);
   return false;

@@ -6,9 +6,11 @@
 #include "base/error.h"
 #include "instrument/cost.h"
 #include "runtime/artifact.h"
+#include "runtime/cache.h"
 #include "runtime/engine.h"
 #include "server/cli_gas.h"
 #include "server/cli_key.h"
+#include "server/cli_module.h"
 #include "server/cli_progress.h"
 #include "server/files.h"
 #include "server/file_kind.h"
@@ -27,11 +29,12 @@
 enum { LARGEST_ARTIFACT = 1 << 30 };
 
 struct compile {
-  const char *input, *output, *schedule_path, *cpu, *sign_path;
+  const char *input, *output, *schedule_path, *cpu, *sign_path, *keep_path;
   uint32_t opt_level, threads, max_seconds, parent;
   uint64_t max_memory;
   bool gas, is_nice, is_batch, wants_stats, wants_json;
   struct schedule schedule;
+  struct gw_cache *cache; /* with keep_path */
   struct gw_engine *engine;
   struct gw_module *module;
   struct buffer artifact;
@@ -81,7 +84,8 @@ static bool set_limits(const struct compile *c, struct gw_error *err) {
 }
 
 static bool make_engine(struct compile *c, struct gw_error *err) {
-  struct gw_engine_options options = {.opt_level = c->opt_level, .gas = c->gas, .threads = c->threads, .schedule = &c->schedule};
+  struct gw_engine_options options = {
+      .opt_level = c->opt_level, .gas = c->gas, .threads = c->threads, .schedule = &c->schedule, .cache = c->cache};
   if (!cli_read_schedule(c->schedule_path, &c->schedule, err)) return false;
   cli_show_progress(&options);
   c->engine = gw_engine_create(&options, err);
@@ -93,12 +97,17 @@ static bool close_walls(const struct compile *c, struct gw_error *err) {
   return !c->parent || (compiler_load(err) && walls_around_compiler(err));
 }
 
-static bool make(struct compile *c, struct gw_error *err) {
+static bool load(struct compile *c, struct gw_error *err) {
   struct buffer bytes = {0};
   if (cli_read_file(&bytes, c->input, err) && file_is_module(bytes.bytes, bytes.size, err))
     c->module = gw_module_create(c->engine, bytes.bytes, bytes.size, err);
   buffer_clear(&bytes);
-  if (c->module) c->artifact.bytes = gw_module_make_artifact(c->module, c->cpu, &c->artifact.size, err);
+  if (!c->module && strcmp(c->input, "-") != 0) cli_name_file(err, c->input); /* servers send theirs on standard input */
+  return c->module != NULL;
+}
+
+static bool make(struct compile *c, struct gw_error *err) {
+  if (load(c, err)) c->artifact.bytes = gw_module_make_artifact(c->module, c->cpu, &c->artifact.size, err);
   c->artifact.capacity = c->artifact.size;
   return c->artifact.bytes != NULL;
 }
@@ -113,7 +122,7 @@ static bool sign(struct compile *c, struct gw_error *err) {
 }
 
 static bool write_output(const struct compile *c, struct gw_error *err) {
-  if (strcmp(c->output, "-") != 0) return file_write_durably(c->output, c->artifact.bytes, c->artifact.size, err);
+  if (strcmp(c->output, "-") != 0) return file_write_durably(c->output, c->artifact.bytes, c->artifact.size, 0666, err);
   bool ok = fwrite(c->artifact.bytes, 1, c->artifact.size, stdout) == c->artifact.size && fflush(stdout) == 0;
   return ok || error_set(err, GW_ERROR_IO, "cannot write the artifact to standard output");
 }
@@ -203,18 +212,27 @@ static bool do_jobs(struct compile *c) {
   return true;
 }
 
+/* What `run` leaves behind (server/cli_later.c): into the cache, unless another process is at it. */
+static bool fill_cache(struct compile *c, struct gw_error *err) {
+  c->cache = gw_cache_open(c->keep_path, 0, err);
+  if (!c->cache) return false;
+  return !cache_claim(c->cache) || (make_engine(c, err) && load(c, err) && gw_module_compile(c->module, err));
+}
+
+static bool write_artifact(struct compile *c, struct gw_error *err) {
+  if (!make_engine(c, err) || !close_walls(c, err)) return false;
+  return c->is_batch ? do_jobs(c) : make(c, err) && sign(c, err) && write_output(c, err);
+}
+
 static int compile(struct compile *c) {
   struct gw_error err = {0};
   char *path = c->output ? NULL : default_output(c->input);
   if (path) c->output = strcmp(c->input, "-") == 0 ? "-" : path;
-  bool ok = set_limits(c, &err) && make_engine(c, &err) && close_walls(c, &err);
-  if (ok && c->is_batch)
-    ok = do_jobs(c);
-  else
-    ok = ok && make(c, &err) && sign(c, &err) && write_output(c, &err);
-  if (ok && (c->wants_stats || c->wants_json)) show_stats(c);
+  bool ok = set_limits(c, &err) && (c->keep_path ? fill_cache(c, &err) : write_artifact(c, &err));
+  if (ok && c->module && (c->wants_stats || c->wants_json)) show_stats(c);
   gw_module_release(c->module);
   gw_engine_destroy(c->engine);
+  gw_cache_close(c->cache);
   buffer_clear(&c->artifact);
   free(path);
   int status = ok ? 0 : cli_fail(&err);
@@ -241,6 +259,8 @@ int cli_compile(int argc, char **argv) {
       {"nice", 0, CLI_FLAG, &c.is_nice, NULL, "let everything else on the machine go first"},
       {"parent", 0, CLI_U32, &c.parent, "PID", "end when this process does, which must be the parent"},
       {"batch", 0, CLI_FLAG, &c.is_batch, NULL, "take modules from the socket that is descriptor 4, as servers send them"},
+      {"keep", 0, CLI_TEXT, &c.keep_path, "DIR",
+       "put it into this cache instead, as `run` has it done; one at a time, others do nothing"},
       {"stats", 0, CLI_FLAG, &c.wants_stats, NULL, "CPU times, sizes and memory on standard error"},
       {"json", 0, CLI_FLAG, &c.wants_json, NULL, "the same as JSON"},
   };

@@ -3,7 +3,9 @@
 
 #include "base/error.h"
 #include "frontend/types.h"
+#include "runtime/artifact.h"
 #include "server/cli_gas.h"
+#include "server/cli_module.h"
 #include "server/disassemble.h"
 #include "server/file_kind.h"
 
@@ -18,6 +20,8 @@ struct inspection {
   const char *schedule_path, *cpu;
   struct schedule schedule;
   struct buffer bytes;
+  bool is_compiled;
+  struct artifact artifact; /* is_compiled: what holds the module */
   struct gw_engine *engine;
   struct gw_module *module;
 };
@@ -127,6 +131,16 @@ static cJSON *json_sections(const struct module *m) {
   return array;
 }
 
+static cJSON *json_artifact(const struct artifact *a) {
+  cJSON *json = cJSON_CreateObject();
+  cli_json_count(json, "size", a->size);
+  cli_json_count(json, "code_size", a->code_size);
+  cli_json_count(json, "opt_level", a->key->opt_level);
+  cJSON_AddBoolToObject(json, "gas", a->key->gas);
+  cJSON_AddStringToObject(json, "cpu", a->key->cpu);
+  return json;
+}
+
 static cJSON *summary(const struct inspection *v) {
   const struct module *m = gw_module_decoded(v->module);
   const struct {
@@ -158,6 +172,7 @@ static cJSON *summary(const struct inspection *v) {
   cJSON_AddItemToObject(json, "imports", json_imports(m));
   cJSON_AddItemToObject(json, "exports", json_exports(m));
   cJSON_AddItemToObject(json, "sections", json_sections(m));
+  if (v->is_compiled) cJSON_AddItemToObject(json, "artifact", json_artifact(&v->artifact));
   return json;
 }
 
@@ -177,9 +192,17 @@ static void print_externs(const cJSON *array, const char *title) {
   }
 }
 
+static void print_artifact(const cJSON *json) {
+  if (!json) return;
+  printf("artifact   %.0f bytes, of them %.0f machine code\ncompiled   -O%.0f, gas %s, for CPU %s\n", number_of(json, "size"),
+         number_of(json, "code_size"), number_of(json, "opt_level"),
+         cJSON_IsTrue(cJSON_GetObjectItem(json, "gas")) ? "on" : "off", text_of(json, "cpu"));
+}
+
 /* The same facts as the JSON form, for people. */
 static void print_summary(const cJSON *json) {
   const cJSON *one;
+  print_artifact(cJSON_GetObjectItem(json, "artifact"));
   printf("digest     %s\nsize       %.0f bytes, of them %.0f code\ninterface  %s\n", text_of(json, "digest"),
          number_of(json, "size"), number_of(json, "code_size"), text_of(json, "interface"));
   if (*text_of(json, "name")) printf("name       %s\n", text_of(json, "name"));
@@ -231,14 +254,27 @@ static bool show(struct inspection *v, struct gw_error *err) {
   return !v->assembly || dump(v, GW_DUMP_ASM, err);
 }
 
+static bool load(struct inspection *v, struct gw_error *err) {
+  const uint8_t *module = v->bytes.bytes;
+  size_t size = v->bytes.size;
+  v->is_compiled = artifact_is(module, size);
+  if (v->is_compiled) {
+    if (!artifact_check(module, size, &v->artifact, err)) return false;
+    module = v->artifact.module;
+    size = v->artifact.module_size;
+  }
+  if (file_is_module(module, size, err)) v->module = gw_module_create(v->engine, module, size, err);
+  return v->module != NULL;
+}
+
 static bool inspect(struct inspection *v, const char *file, struct gw_error *err) {
   struct gw_engine_options options = {.opt_level = v->opt_level, .gas = v->meter, .schedule = &v->schedule};
   if (!cli_read_schedule(v->schedule_path, &v->schedule, err) || !cli_read_file(&v->bytes, file, err)) return false;
   v->engine = gw_engine_create(&options, err);
   if (!v->engine) return false;
-  if (file_is_module(v->bytes.bytes, v->bytes.size, err))
-    v->module = gw_module_create(v->engine, v->bytes.bytes, v->bytes.size, err);
-  return v->module && show(v, err);
+  if (load(v, err)) return show(v, err);
+  cli_name_file(err, file);
+  return false;
 }
 
 int cli_inspect(int argc, char **argv) {
@@ -259,8 +295,10 @@ int cli_inspect(int argc, char **argv) {
   };
   const struct cli_command command = {
       .name = "inspect",
-      .arguments = "FILE.wasm",
-      .description = "Validates a module and shows its summary, or what the options name. FILE - is standard input.",
+      .arguments = "FILE.{wasm,gwa}",
+      .description =
+          "Validates a module and shows its summary, or what the options name; of an artifact also for whom it was compiled.\n"
+          "FILE - is standard input.",
       .options = options,
       .n_options = sizeof options / sizeof *options,
       .min_operands = 1,

@@ -16,11 +16,13 @@ static bool read_key(const char *path, uint8_t *out, size_t size, const char *wh
   struct buffer text = {0};
   const char *end;
   size_t n = 0;
-  if (!buffer_read_file(&text, path, 4096, err)) return false;
-  bool ok = sodium_hex2bin(out, size, (const char *)text.bytes, text.size, "\r\n", &n, &end) == 0 && n == size &&
+  bool is_read = buffer_read_file(&text, path, 4096, err);
+  if (!is_read && err->code != GW_ERROR_TOO_LARGE) return false;
+  bool ok = is_read && sodium_hex2bin(out, size, (const char *)text.bytes, text.size, "\r\n", &n, &end) == 0 && n == size &&
             end == (const char *)text.bytes + text.size;
-  sodium_memzero(text.bytes, text.size);
+  if (is_read) sodium_memzero(text.bytes, text.size);
   buffer_clear(&text);
+  if (!is_read) *err = (struct gw_error){0};
   return ok || error_set(err, GW_ERROR_USAGE, "%s holds no %s key: one line of %zu hexadecimal digits", path, what, 2 * size);
 }
 

@@ -4,6 +4,7 @@
 #include "server/backtrace.h"
 #include "server/cli_gas.h"
 #include "server/cli_guest.h"
+#include "server/cli_later.h"
 #include "server/cli_profile.h"
 #include "server/cli_trace.h"
 #include "server/cli_values.h"
@@ -168,10 +169,11 @@ static int run(struct run *r, int argc, char **argv) {
   return exit_code;
 }
 
-/* The program is over, the compiler that was to make it faster is not: nobody waits for it. */
+/* The program is over, the compiler that was to make it faster is not: nobody waits for it, but a later run finds its work. */
 static void leave_compiler(const struct run *r, int exit_code) {
   if (!r->guest.has_compiler || r->guest.compiled) return;
   fflush(stderr);
+  compile_later(&r->guest);
   _exit(exit_code);
 }
 

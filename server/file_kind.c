@@ -33,6 +33,8 @@ static const char *find_kind(const void *bytes, size_t size) {
        "a native program or object (ELF), not WebAssembly: compile it for a target like wasm32-wasip1"},
       {2, "\x1f\x8b", "compressed with gzip: unpack it with gunzip first"},
       {4, "\x28\xb5\x2f\xfd", "compressed with zstd: unpack it with zstd -d first"},
+      {8, "GASWORKS",
+       "an artifact, which only `run`, `inspect` and `deploy` take: name the .wasm file that it was compiled from"},
       {4, "PK\3\4", "a zip archive: unpack it first"},
   };
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)

@@ -45,11 +45,11 @@ static bool sync_parent(struct arena *arena, const char *path) {
   return ok;
 }
 
-bool file_write_durably(const char *path, const void *bytes, size_t size, struct gw_error *err) {
+bool file_write_durably(const char *path, const void *bytes, size_t size, mode_t mode, struct gw_error *err) {
   struct arena arena = {0};
   char *aside = arena_format(&arena, "%s.tmp", path);
   bool ok = false;
-  int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
   if (fd >= 0) {
     ok = fd_write_all(fd, bytes, size) && fsync(fd) == 0;
     int saved = errno;

@@ -378,7 +378,7 @@ static bool publish(struct registry *r, struct function *f, const void *bytes, s
   struct arena arena = {0};
   bool ok = !*is_new || version_find(r, f->name, &last, err);
   f->version = last + 1;
-  ok = ok && file_write_durably(module_path(r, &arena, f->digest), bytes, size, err) && record_write(r, f, err);
+  ok = ok && file_write_durably(module_path(r, &arena, f->digest), bytes, size, 0600, err) && record_write(r, f, err);
   arena_clear(&arena);
   if (!ok) {
     drop_file(r, f->digest);

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# newcomer.sh ROOT: examples are built with what is there, and what is not is skipped with a word; npm that is missing or fails stops
-# nothing.
+# newcomer.sh ROOT GASWORKS: examples are built with what is there, and what is not is skipped with a word; npm that is missing or
+# fails stops nothing; the build lines of the documentation work, and print nothing.
 set -euo pipefail
-root=$1
+root=$1 gasworks=$2
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 fail() { echo "newcomer: $*" >&2; exit 1; }
@@ -52,3 +52,35 @@ echo "printf 'ran\n100%% tests passed, 0 tests failed out of 2\n\nTotal\n' | wit
 bash "$dir/dev" >"$dir/log" 2>&1 || fail "with_skips: $(<"$dir/log")"
 printf 'ran\nskipped in one: a part & another\nskipped: two: no node here\n100%% tests passed, 0 tests failed out of 2\n\nTotal\n' |
   cmp -s - "$dir/log" || fail "skipped tests are not told: $(<"$dir/log")"
+
+# The build lines and the smallest functions of docs/interface.md: a warning, or anything else that is printed, makes one stumble.
+doc=$root/docs/interface.md
+mkdir "$dir/mine"
+ln -s "$root/sdk" "$root/build" "$dir/mine/"
+take() { awk -v fence="\`\`\`$1" '$0 == "```" { on = 0 } on { print } $0 == fence { on = 1 }' "$doc" >"$dir/mine/mine.$1"; }
+take c && mv "$dir/mine/mine.c" "$dir/mine/handler.c"
+take rust && mv "$dir/mine/mine.rust" "$dir/mine/handler.rs"
+take ts && mv "$dir/mine/mine.ts" "$dir/mine/handler.ts"
+printf '#include <stdio.h>\nint main(void) { puts("hello"); }\n' >"$dir/mine/command.c"
+printf 'fn main() { println!("hello"); }\n' >"$dir/mine/command.rs"
+
+# build_line LANGUAGE COLUMN: what the table has between backquotes.
+build_line() { awk -F '`' -v row="| $1 |" -v n=$((2 * $2)) 'index($0, row) == 1 { print $n }' "$doc"; }
+# What a tool lacks on this machine, as examples/build has it.
+eval "$(sed -n '/^clang=/p; /^rustc=/p; /^asc=/p; /^lacks()/,/^}/p' "$root/examples/build")"
+# try HOW NAME.EXTENSION LINE: in place of mine.c and the like; the function says "hello".
+try() {
+  local how=$1 file=$2 line=${3//mine./${2%.*}.} missing
+  [[ -n $line && -s $dir/mine/$file ]] || fail "docs/interface.md has no $file"
+  missing=$(lacks "$how")
+  [[ -z $missing ]] || { echo "skipped: docs/interface.md's $file: $missing"; return 0; }
+  (cd "$dir/mine" && eval "$line") >"$dir/log" 2>&1 || fail "$line: $(<"$dir/log")"
+  [[ ! -s $dir/log ]] || fail "$line says: $(<"$dir/log")"
+  [[ $(GASWORKS_CACHE=off "$gasworks" run "$dir/mine/${file%.*}.wasm" 2>&1) == hello ]] || fail "$file does not say hello"
+}
+c=$(build_line C 1)
+try c-handler handler.c "$c"
+try c-command command.c "${c/-nostartfiles -Wl,--no-entry /}"
+try rust-handler handler.rs "$(build_line Rust 1)"
+try rust-command command.rs "$(build_line Rust 2)"
+try asc-handler handler.ts "$(build_line AssemblyScript 1)"

@@ -198,10 +198,29 @@ static void test_c_report(void **state) {
   buffer_clear(&out);
 }
 
+/* A name that is cut says so. */
+static void test_long_name(void **state) {
+  (void)state;
+  char name[201];
+  memset(name, 'n', 200);
+  name[200] = 0;
+  char source[512];
+  snprintf(source, sizeof source, "__attribute__((export_name(\"f\"))) void %s(void) { __builtin_trap(); }\n", name);
+  write_file("n.c", source);
+  struct buffer out = run("clang-22 --target=wasm32 -O1 --no-wasm-opt -nostdlib -Wl,--no-entry n.c -o n.wasm; " BUILD_DIR
+                          "/gasworks run --invoke f n.wasm");
+  name[128] = 0;
+  char wanted[200];
+  snprintf(wanted, sizeof wanted, "   0: %s... at byte 0x", name);
+  expect_in(&out, wanted);
+  buffer_clear(&out);
+}
+
 static void test_rust_report(void **state) {
   (void)state;
   struct buffer out = run(BUILD_DIR "/gasworks run p.wasm");
   expect_in(&out, "panicked at 'index out of bounds: the len is 3 but the index is 5', p.rs:2:40\n");
+  expect_in(&out, "\n  your code: check, ");
   expect_in(&out, ": check at byte 0x");
   expect_in(&out, "p.rs:2:40\n      inlined into work, ");
   expect_in(&out, "p.rs:4:51\n");
@@ -214,6 +233,13 @@ static void test_assemblyscript_report(void **state) {
   write_file("s.ts", script_source);
   struct buffer out = run("%s s.ts -o s.wasm --debug --runtime stub && " BUILD_DIR "/gasworks run --invoke f s.wasm 9", asc);
   expect_in(&out, "gasworks: abort: too much, s.ts:2:14\n   0: s/inner at byte 0x");
+  buffer_clear(&out);
+  /* A check of the library's own. */
+  write_file("i.ts", "function at(a: Uint8Array, i: i32): i32 { return a[i]; }\n"
+                     "export function g(i: i32): i32 { return at(new Uint8Array(3), i); }\n");
+  out = run("%s i.ts -o i.wasm --debug --runtime stub && " BUILD_DIR "/gasworks run --invoke g i.wasm 9", asc);
+  expect_in(&out, "gasworks: abort: Index out of range, ~lib/typedarray.ts:");
+  expect_in(&out, "\n  your code: i/at\n   0: ~lib/typedarray/Uint8Array#__get at byte 0x");
   buffer_clear(&out);
 }
 
@@ -322,8 +348,9 @@ static int teardown(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_c_places),    cmocka_unit_test(test_rust_places),           cmocka_unit_test(test_c_report),
-      cmocka_unit_test(test_rust_report), cmocka_unit_test(test_assemblyscript_report), cmocka_unit_test(test_damage),
+      cmocka_unit_test(test_c_places),  cmocka_unit_test(test_rust_places), cmocka_unit_test(test_c_report),
+      cmocka_unit_test(test_long_name), cmocka_unit_test(test_rust_report), cmocka_unit_test(test_assemblyscript_report),
+      cmocka_unit_test(test_damage),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,12 +1,13 @@
 //! Gasworks functions in Rust: safe wrappers of the host functions of module "gasworks".
 //!
 //! ```ignore
-//! #[path = "../sdk/rust/gasworks.rs"]
+//! #[path = "sdk/rust/gasworks.rs"]
 //! mod gasworks;
 //! fn hello() { gasworks::reply(b"hello\n"); }
 //! gasworks::handler!(hello);
 //! ```
-//! Build with `rustc --target wasm32-unknown-unknown --crate-type cdylib -C opt-level=3 -C panic=abort`.
+//! Build with `/usr/bin/rustc --target wasm32-unknown-unknown --crate-type cdylib -C opt-level=3 -C panic=abort -g FILE.rs -o FILE.wasm`.
+//! The path leads from FILE.rs to this file, or is absolute.
 #![allow(dead_code)]
 
 mod host {
@@ -166,3 +167,6 @@ macro_rules! handler {
         }
     };
 }
+
+// Where the module is: `gasworks::handler!` beside `handler!`.
+pub use crate::handler;

@@ -19,6 +19,24 @@ head -c 100000 "$artifact" >"$work/cut.gwa"
 check "an artifact cut short" exits 6 "$program" run "$work/cut.gwa"
 check "says so, too" grep -q 'the artifact is damaged' "$work/out"
 
+check "inspect shows for whom an artifact is" exits 0 "$program" inspect "$artifact"
+check "in a line" grep -q '^compiled  *-O2, gas on, for CPU host-' "$work/out"
+check "and its module" grep -q '^interface  *command' "$work/out"
+check "inspect --json, too" exits 0 "$program" inspect --json "$artifact"
+check "with the same facts" node -e '
+  const { artifact, exports } = JSON.parse(fs.readFileSync(process.argv[1]));
+  process.exit(artifact.gas === true && artifact.opt_level === 2 && artifact.code_size > 0 && exports.length ? 0 : 1)' "$work/out"
+check "inspect of one cut short" exits 6 "$program" inspect "$work/cut.gwa"
+check "names the file" grep -q "^gasworks: $work/cut.gwa: the artifact is damaged" "$work/out"
+check "an artifact is no module" exits 3 "$program" compile "$artifact" -o "$work/none.gwa"
+check "which is said with the file's name" grep -q "^gasworks: $artifact: this is an artifact" "$work/out"
+check "an empty file" exits 3 "$program" inspect /dev/null
+check "is named, too" grep -q "^gasworks: /dev/null: unexpected end" "$work/out"
+(umask 022 && "$program" compile -O0 "$examples/wordcount.wasm" -o "$work/open.gwa")
+check "an artifact has the rights that the umask leaves" test "$(stat -c %a "$work/open.gwa")" = 644
+check "a key that is none" exits 2 "$program" compile --sign "$examples/wordcount.wasm" "$examples/wordcount.wasm" -o "$work/none.gwa"
+check "is called so" grep -q 'wordcount.wasm holds no secret key' "$work/out"
+
 # A program that waits for its input shows what a run maps.
 mkfifo "$work/input"
 "$program" run "$artifact" <"$work/input" >"$work/out" &
@@ -43,6 +61,24 @@ exec 7>&-
 wait $pid
 check "gasworks cache prune" exits 0 "$program" cache prune "${cache[@]}"
 check "leaves nothing" test -z "$(ls "$work/run-cache")"
+
+
+# A program that is over long before its code is there: the interpreter's second slice, and a hundred and fifty functions.
+node -e '
+  const body = "(local.set 0 (i32.add (i32.mul (local.get 0) (i32.const 1664525)) (i32.rotl (local.get 0) (i32.const 7))))".repeat(40);
+  const funcs = [...Array(150).keys()].map((i) => `(func $f${i} (export "f${i}") (param i32) (result i32) ${body} (local.get 0))`);
+  console.log(`(module ${funcs.join("\n")} (func (export "_start") (local i32)
+    (loop (drop (call $f7 (local.get 0)))
+      (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 30000))))))`)' >"$work/large.wat"
+wat2wasm "$work/large.wat" -o "$work/large.wasm"
+check "a run that ends before its module is compiled" exits 0 "$program" run --stats "${cache[@]}" "$work/large.wasm"
+check "was interpreted" grep -q 'tier *precise' "$work/out"
+for ((i = 0; i < 600; i++)); do
+  [[ -n $(find "$work/run-cache" -name '*.gwa') ]] && break
+  sleep 0.1
+done
+check "has its code compiled behind its back" exits 0 "$program" run --stats "${cache[@]}" "$work/large.wasm"
+check "where the next one finds it" grep -q 'tier *fast' "$work/out"
 
 check "gasworks key" exits 0 "$program" key "$work/key"
 check "does not overwrite one" exits 7 "$program" key "$work/key"

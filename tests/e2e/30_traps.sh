@@ -50,6 +50,26 @@ for place in "load at byte 0x" "/lines.c:2:10" "inlined into handle, " "/lines.c
   check "gasworks invoke shows $place" grep -qF "$place" "$work/shown"
 done
 
+# A library's trap: the user's own place comes first, and all three show the same lines.
+cat >"$work/own.rs" <<'END'
+#[no_mangle]
+pub extern "C" fn handle() {
+    let text = String::from("abc");
+    text.parse::<i32>().unwrap();
+}
+END
+if /usr/bin/rustc --target wasm32-unknown-unknown --crate-type cdylib -C opt-level=1 -C panic=abort -g "$work/own.rs" -o "$work/own.wasm"; then
+  deploy own "$work/own.wasm"
+  request GET /f/own
+  check "a panic's backtrace begins with the user's place" body_has '"backtrace":["your code: handle, '
+  "$program" invoke --server "$base" own 2>&1 | tail -n +2 >"$work/shown"
+  "$program" run --cache off "$work/own.wasm" 2>&1 | tail -n +2 >"$work/shown-by-run"
+  check "gasworks invoke shows the lines that run shows" cmp "$work/shown" "$work/shown-by-run"
+else
+  echo "skip a panic's backtrace: no Rust library for Wasm"
+  skipped=$((skipped + 1))
+fi
+
 # AssemblyScript's abort, which has a place of its own.
 cat >"$work/throws.ts" <<'END'
 function check(n: i32): void {
