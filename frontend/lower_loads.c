@@ -425,26 +425,19 @@ static bool is_accumulator(struct marks *m, LLVMValueRef phi, LLVMValueRef v) {
   return keeps(m, v, phi, 0);
 }
 
-/* Whether the result may not depend on an operand when the other one is this or that: a factor of 0, an operand that is the same.
- * LLVM may find out later that it is. In loops this is left to what is known now, as in mark_strangers. */
-static bool may_forget(LLVMValueRef v) {
-  bool has_constant = LLVMGetNumOperands(v) == 2 && LLVMIsConstant(LLVMGetOperand(v, 1));
-  switch (LLVMGetInstructionOpcode(v)) {
-  case LLVMSub:
+/* Whether the result does not depend on `v` when the other operand is 0, say, which LLVM may find out later, if it is not read
+ * from the guest's memory. In loops this is left to what is known now, as in mark_strangers. */
+static bool may_forget(LLVMValueRef user, LLVMValueRef v) {
+  switch (LLVMGetInstructionOpcode(user)) {
   case LLVMMul:
-  case LLVMUDiv:
-  case LLVMSDiv:
-  case LLVMURem:
-  case LLVMSRem:
+  case LLVMOr:
   case LLVMShl:
   case LLVMLShr:
-  case LLVMAShr:
-  case LLVMOr:
-  case LLVMXor:
-  case LLVMICmp: return !has_constant;
-  case LLVMCall: return LLVMIsAIntrinsicInst(v) && !value_has_effect(v);
+  case LLVMAShr: break;
   default: return false;
   }
+  LLVMValueRef other = LLVMGetOperand(user, LLVMGetOperand(user, 0) == v);
+  return !LLVMIsConstant(other) && !value_is_guest_load(other);
 }
 
 /* Whether an effect in the value's own block depends on it; `anchored` holds the answer for all later instructions of the
@@ -457,7 +450,7 @@ static bool is_anchored(LLVMValueRef v, struct marks *m) {
     if (LLVMGetInstructionOpcode(user) == LLVMPHI ? is_accumulator(m, user, v)
         : value_is_guest_load(user)               ? LLVMGetInstructionParent(user) == block
                                     : value_set_has(&m->anchored, user) && keeps_operands(user) && value_needs(user, v) &&
-                                          (m->is_in_loop || !may_forget(user)))
+                                          (m->is_in_loop || !may_forget(user, v)))
       return true;
   }
   return false;
