@@ -6,7 +6,7 @@
  * the same whatever they read (x ^ x), and then a load becomes plain if something in its own block needs its value:
  *
  *   - a store to memory that no other store of the function may overwrite, nor the same in a loop's next round, a call, a result,
- * or the address of another load,
+ * or the address of another load; outside of loops, no store of its block may go anywhere else (mark_strangers),
  *   - or a phi that takes it round a loop, to be a part of the next round's value.
  *
  * Between the two lie instructions of the block that need all of what they take. A select does not need its arms: LLVM makes
@@ -32,11 +32,13 @@ enum { MOST_STEPS = 4096, MOST_STEPS_OF_FUNCTION = 1 << 20, MOST_BLOCKS = 16, MO
 /* What is known of a function. */
 struct marks {
   LLVMTargetDataRef layout;
-  struct value_set live, whole; /* what an effect depends on; what it needs in full */
-  struct value_set idle;        /* stores that may be dead */
-  struct value_set anchored;    /* of the block at hand */
-  struct value_set seen, ways;  /* of one question: values; ends of blocks */
-  size_t steps_left;            /* for all questions about the function */
+  struct value_set live, whole;  /* what an effect depends on; what it needs in full */
+  struct value_set idle;         /* stores that may be dead */
+  struct value_set anchored;     /* of the block at hand */
+  struct value_set seen, ways;   /* of one question: values; ends of blocks */
+  struct value_set rings, lines; /* ends of blocks in loops and in none, where it was asked */
+  bool is_in_loop;               /* the block at hand */
+  size_t steps_left;             /* for all questions about the function */
 };
 
 /* LLVM looks into functions of the module, and drops the arguments that they do not use: as a use, such a call proves nothing. */
@@ -109,6 +111,7 @@ struct place {
   uint64_t sum;
   int64_t offset, end;
   enum when when;
+  bool is_vague; /* not all of it was looked at: it may be any other */
   LLVMValueRef store;
 };
 
@@ -140,19 +143,44 @@ static LLVMValueRef equal_by(LLVMUseRef use, LLVMValueRef v) {
   return LLVMIsConstant(other) || is_counter(other) || is_counter(v) ? NULL : other;
 }
 
+/* A number of the value, the same for the same factors, masks and the like in any order: LLVM puts them in one. */
+static uint64_t chain_of(struct marks *m, LLVMValueRef v, LLVMOpcode op, int depth, bool *is_vague) {
+  bool is_link = LLVMIsAInstruction(v) && LLVMGetInstructionOpcode(v) == op;
+  if (LLVMIsAConstantInt(v)) return LLVMConstIntGetZExtValue(v) * 0xbf58476d1ce4e5b9ull;
+  if (!is_link) return mix(v);
+  if (depth == MOST_DEPTH || !m->steps_left) {
+    *is_vague = true;
+    return mix(v);
+  }
+  m->steps_left--;
+  return chain_of(m, LLVMGetOperand(v, 0), op, depth + 1, is_vague) + chain_of(m, LLVMGetOperand(v, 1), op, depth + 1, is_vague);
+}
+
+static uint64_t own_number(struct marks *m, LLVMValueRef v, bool *is_vague) {
+  if (!LLVMIsAInstruction(v)) return mix(v);
+  LLVMOpcode op = LLVMGetInstructionOpcode(v);
+  if (op != LLVMMul && op != LLVMAnd && op != LLVMOr && op != LLVMXor) return mix(v);
+  return (chain_of(m, v, op, 0, is_vague) + (uint64_t)op) * 0x94d049bb133111ebull;
+}
+
 /* A number of the value that all those have, too, which it is compared with for equality, however indirectly: behind such a
- * comparison LLVM may put one for the other. */
-static uint64_t number_of(struct marks *m, LLVMValueRef v) {
+ * comparison LLVM may put one for the other. Of too many equals it says so. */
+static uint64_t number_of(struct marks *m, LLVMValueRef v, bool *is_vague) {
   LLVMValueRef equal[MOST_EQUAL] = {v};
-  uint64_t number = mix(v);
+  uint64_t number = own_number(m, v, is_vague);
   for (size_t at = 0, n = 1; at < n; at++) {
-    if (mix(equal[at]) < number) number = mix(equal[at]);
+    uint64_t own = own_number(m, equal[at], is_vague);
+    if (own < number) number = own;
     for (LLVMUseRef use = LLVMGetFirstUse(equal[at]); use && m->steps_left; use = LLVMGetNextUse(use)) {
       LLVMValueRef other = equal_by(use, equal[at]);
       m->steps_left--;
       size_t i = 0;
       while (other && i < n && equal[i] != other) i++;
-      if (other && i == n && n < MOST_EQUAL) equal[n++] = other;
+      if (!other || i < n) continue;
+      if (n < MOST_EQUAL)
+        equal[n++] = other;
+      else
+        *is_vague = true;
     }
   }
   return number;
@@ -171,12 +199,16 @@ static void add_value(struct marks *m, struct place *p, LLVMValueRef v, uint64_t
   } else if (!is_deep && value_is_addition(v)) {
     add_value(m, p, LLVMGetOperand(v, 0), times, depth + 1);
     add_value(m, p, by, times, depth + 1);
+  } else if (!is_deep && by && LLVMGetInstructionOpcode(v) == LLVMSub) {
+    add_value(m, p, LLVMGetOperand(v, 0), times, depth + 1);
+    add_value(m, p, by, -times, depth + 1);
   } else if (!is_deep && is_by_constant && LLVMGetInstructionOpcode(v) == LLVMShl && LLVMConstIntGetZExtValue(by) < 32) {
     add_value(m, p, LLVMGetOperand(v, 0), times << LLVMConstIntGetZExtValue(by), depth + 1);
   } else if (!is_deep && is_by_constant && LLVMGetInstructionOpcode(v) == LLVMMul) {
     add_value(m, p, LLVMGetOperand(v, 0), times * (uint64_t)LLVMConstIntGetSExtValue(by), depth + 1);
   } else {
-    p->sum += times * number_of(m, v);
+    if (is_deep && (by || LLVMIsAZExtInst(v))) p->is_vague = true; /* another order of the same terms ends elsewhere */
+    p->sum += times * number_of(m, v, &p->is_vague);
   }
 }
 
@@ -202,7 +234,7 @@ static bool is_idle(struct marks *m, LLVMValueRef store) {
   if (!value_is_guest_load(v)) return false;
   struct place from = place_of(m, AT_FIRST, LLVMGetOperand(v, 0), LLVMTypeOf(v));
   struct place to = place_of(m, AT_FIRST, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
-  return from.sum == to.sum && from.offset == to.offset;
+  return from.is_vague || to.is_vague || (from.sum == to.sum && from.offset == to.offset);
 }
 
 /* Whether control can come back to `block` other than through `around`, if that is not NULL; true when it takes too long to tell.
@@ -222,6 +254,15 @@ static bool comes_back(struct marks *m, LLVMBasicBlockRef block, LLVMBasicBlockR
     }
   }
   return false;
+}
+
+static bool is_in_loop(struct marks *m, LLVMBasicBlockRef block) {
+  LLVMValueRef end = LLVMGetBasicBlockTerminator(block);
+  if (value_set_has(&m->rings, end)) return true;
+  if (value_set_has(&m->lines, end)) return false;
+  bool found = comes_back(m, block, NULL);
+  value_set_add(found ? &m->rings : &m->lines, end);
+  return found;
 }
 
 /* Instructions that give other results for other operands, within the rounds that LLVM may look at together. */
@@ -245,7 +286,7 @@ static bool is_one_to_one(LLVMValueRef v) {
 static bool is_fixed(struct marks *m, LLVMValueRef access, unsigned address) {
   struct value_set *seen = &m->seen;
   LLVMBasicBlockRef block = LLVMGetInstructionParent(access);
-  if (!comes_back(m, block, NULL)) return false;
+  if (!is_in_loop(m, block)) return false;
   value_set_empty(seen);
   value_set_add(seen, LLVMGetOperand(access, address));
   while (seen->at < seen->n && seen->n < MOST_STEPS && m->steps_left) {
@@ -271,6 +312,26 @@ static void mark_overlaps(struct marks *m, struct place *places, uint32_t n) {
   }
 }
 
+static int compare_blocks(const void *a, const void *b) {
+  uintptr_t p = (uintptr_t)LLVMGetInstructionParent(((const struct place *)a)->store);
+  uintptr_t q = (uintptr_t)LLVMGetInstructionParent(((const struct place *)b)->store);
+  return (p > q) - (p < q);
+}
+
+/* Adds to `idle` the stores of blocks outside of loops that write to places of which nothing says that they differ. LLVM finds
+ * later which of them are the same: what loops count to, and what it computes in another way. In loops too much would be lost:
+ * those with several arrays are not vectorised when their loads are volatile. */
+static void mark_strangers(struct marks *m, struct place *places, uint32_t n) {
+  qsort(places, n, sizeof *places, compare_blocks);
+  for (uint32_t from = 0, to; from < n; from = to) {
+    bool are_strangers = false;
+    for (to = from; to < n && compare_blocks(&places[from], &places[to]) == 0; to++)
+      are_strangers = are_strangers || places[to].sum != places[from].sum;
+    if (!are_strangers || is_in_loop(m, LLVMGetInstructionParent(places[from].store))) continue;
+    for (uint32_t i = from; i < to; i++) value_set_add(&m->idle, places[i].store);
+  }
+}
+
 /* Adds to `idle` the stores that LLVM may find dead: what they write may be overwritten, or was there before. Of a store that a
  * loop repeats at one address only the last counts, where no load between may read it. So it is with a global's, which no guest
  * load reads. First rounds are compared within a block, as loops may well write one after another to the same array. */
@@ -284,12 +345,17 @@ static void mark_idle(struct marks *m) {
     if (!LLVMIsAStoreInst(store)) continue;
     bool is_global = LLVMGetAlignment(store) != 1;
     if (is_global || is_idle(m, store) || is_fixed(m, store, 1)) value_set_add(&m->idle, store);
-    for (enum when when = ALWAYS; !is_global && when <= AT_FIRST; when++) {
-      struct place *p = &places[n++];
-      *p = place_of(m, when, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
-      p->store = store;
-      if (when == AT_FIRST) p->sum ^= mix(LLVMGetInstructionParent(store));
-    }
+    if (is_global) continue;
+    places[n] = place_of(m, ALWAYS, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
+    if (places[n].is_vague) value_set_add(&m->idle, store);
+    places[n++].store = store;
+  }
+  mark_strangers(m, places, n);
+  for (uint32_t i = 0, n_always = n; i < n_always; i++) {
+    LLVMValueRef store = places[i].store;
+    places[n] = place_of(m, AT_FIRST, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
+    places[n].sum ^= mix(LLVMGetInstructionParent(store));
+    places[n++].store = store;
   }
   for (uint32_t i = 0; i < n && !m->steps_left; i++) value_set_add(&m->idle, places[i].store); /* not all is known of them */
   mark_overlaps(m, places, n);
@@ -359,6 +425,21 @@ static bool is_accumulator(struct marks *m, LLVMValueRef phi, LLVMValueRef v) {
   return keeps(m, v, phi, 0);
 }
 
+/* Whether the result does not depend on `v` when the other operand is 0, say, which LLVM may find out later, if it is not read
+ * from the guest's memory. In loops this is left to what is known now, as in mark_strangers. */
+static bool may_forget(LLVMValueRef user, LLVMValueRef v) {
+  switch (LLVMGetInstructionOpcode(user)) {
+  case LLVMMul:
+  case LLVMOr:
+  case LLVMShl:
+  case LLVMLShr:
+  case LLVMAShr: break;
+  default: return false;
+  }
+  LLVMValueRef other = LLVMGetOperand(user, LLVMGetOperand(user, 0) == v);
+  return !LLVMIsConstant(other) && !value_is_guest_load(other);
+}
+
 /* Whether an effect in the value's own block depends on it; `anchored` holds the answer for all later instructions of the
  * block. */
 static bool is_anchored(LLVMValueRef v, struct marks *m) {
@@ -368,7 +449,8 @@ static bool is_anchored(LLVMValueRef v, struct marks *m) {
     LLVMValueRef user = LLVMGetUser(use);
     if (LLVMGetInstructionOpcode(user) == LLVMPHI ? is_accumulator(m, user, v)
         : value_is_guest_load(user)               ? LLVMGetInstructionParent(user) == block
-                                    : value_set_has(&m->anchored, user) && keeps_operands(user) && value_needs(user, v))
+                                    : value_set_has(&m->anchored, user) && keeps_operands(user) && value_needs(user, v) &&
+                                          (m->is_in_loop || !may_forget(user, v)))
       return true;
   }
   return false;
@@ -431,6 +513,7 @@ void lower_pin_vectors(LLVMModuleRef llvm_module) {
 
 static void relax_in_block(LLVMBuilderRef builder, LLVMBasicBlockRef block, struct marks *m) {
   value_set_empty(&m->anchored);
+  m->is_in_loop = is_in_loop(m, block);
   for (LLVMValueRef v = LLVMGetLastInstruction(block); v; v = LLVMGetPreviousInstruction(v)) {
     if (LLVMIsAPHINode(v) || !is_anchored(v, m)) continue;
     value_set_add(&m->anchored, v);
@@ -444,20 +527,22 @@ static void relax_in_block(LLVMBuilderRef builder, LLVMBasicBlockRef block, stru
 
 void lower_relax_loads(LLVMModuleRef llvm_module) {
   struct marks m = {.layout = LLVMGetModuleDataLayout(llvm_module)};
-  struct value_set *sets[] = {&m.live, &m.whole, &m.idle, &m.anchored, &m.seen, &m.ways};
+  struct value_set *sets[] = {&m.live, &m.whole, &m.idle, &m.anchored, &m.seen, &m.ways, &m.rings, &m.lines};
   LLVMBuilderRef builder = LLVMCreateBuilderInContext(LLVMGetModuleContext(llvm_module));
-  for (int i = 0; i < 6; i++) value_set_grow(sets[i]);
+  for (int i = 0; i < 8; i++) value_set_grow(sets[i]);
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f; f = LLVMGetNextFunction(f)) {
     if (!has_guest_loads(f)) continue;
     value_set_empty(&m.live);
     value_set_empty(&m.whole);
     value_set_empty(&m.idle);
+    value_set_empty(&m.rings);
+    value_set_empty(&m.lines);
     m.steps_left = MOST_STEPS_OF_FUNCTION;
     mark_live(f, &m.live);
     mark_idle(&m);
     mark_whole(&m.live, &m.whole);
     for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b)) relax_in_block(builder, b, &m);
   }
-  for (int i = 0; i < 6; i++) value_set_free(sets[i]);
+  for (int i = 0; i < 8; i++) value_set_free(sets[i]);
   LLVMDisposeBuilder(builder);
 }

@@ -136,6 +136,42 @@ static const char *const merged_names[] = {"read twice",
                                            "where two pointers are equal",
                                            "filled over by a loop"};
 
+/* What LLVM finds to be the same, or zero, only behind the first simplification. */
+/* clang-format off */
+#define TERM(n) "(i32.and (i32.rotl " Y " (i32.const " #n ")) (i32.const 4080))"
+#define ADD(a, b) "(i32.add " a " " b ")"
+#define SUB(a, b) "(i32.sub " a " " b ")"
+#define XOR(a, b) "(i32.xor " a " " b ")"
+#define TRIANGLE /* 120 in local 4 */                            \
+  "(loop $l (local.set 4 (i32.add (local.get 4) (local.get 3)))" \
+  "  (br_if $l (i32.lt_u (local.tee 3 (i32.add (local.get 3) (i32.const 1))) (i32.const 16))))"
+#define TWO_STORES(a, b) "(i32.store " a " (i32.load " P ")) (i32.store " b " " Y ")"
+#define IN_LOOP(a, b)                                                                                                         \
+  "(loop $l " TWO_STORES(ADD("(i32.shl (local.get 4) (i32.const 3))", a), ADD(b, "(i32.shl (local.get 4) (i32.const 3))"))     \
+  "  (br_if $l (i32.lt_u (local.tee 4 (i32.add (local.get 4) (i32.const 1))) (i32.const 9))))"
+#define SUM ADD(TERM(1), TERM(2))
+#define LONG_SUM SUB(ADD(ADD(TERM(1), TERM(3)), TERM(2)), TERM(3))
+#define MASK XOR(XOR(TERM(1), TERM(2)), TERM(3))
+#define OTHER_MASK XOR(TERM(1), XOR(TERM(2), TERM(3)))
+static const char late_text[] = "(module (memory 1 1)"
+  FUNC("where a loop ends", TRIANGLE TWO_STORES("(local.get 4)", "(i32.const 120)") "(i32.const 1)")
+  FUNC("at a loop's bound",
+       "(local.set 4 (i32.add (i32.const 1) (i32.and " C " (i32.const 7))))"
+       "(loop $l (br_if $l (i32.ne (local.tee 3 (i32.add (local.get 3) (i32.const 1))) (local.get 4))))"
+       TWO_STORES("(local.get 3)", "(local.get 4)") "(i32.const 1)")
+  FUNC("less what was added", TWO_STORES(SUM, LONG_SUM) "(i32.const 1)")
+  FUNC("in a loop, less what was added", IN_LOOP(SUM, LONG_SUM) "(i32.const 1)")
+  FUNC("in another order", TWO_STORES(MASK, OTHER_MASK) "(i32.const 1)")
+  FUNC("in a loop, in another order", IN_LOOP(MASK, OTHER_MASK) "(i32.const 1)")
+  FUNC("times a zero behind a loop",
+       TRIANGLE "(i32.store (i32.const 8) (i32.mul (i32.load " P ") (i32.sub (local.get 4) (i32.const 120)))) (i32.const 1)")
+  ")";
+/* clang-format on */
+
+static const char *const late_names[] = {
+    "where a loop ends", "at a loop's bound",           "less what was added",       "in a loop, less what was added",
+    "in another order",  "in a loop, in another order", "times a zero behind a loop"};
+
 static const char *const names[] = {"select",
                                     "select other",
                                     "select f64",
@@ -221,7 +257,12 @@ static void test_merged(void **state) {
   run_levels(merged_text, merged_names, sizeof merged_names / sizeof *merged_names);
 }
 
+static void test_late(void **state) {
+  (void)state;
+  run_levels(late_text, late_names, sizeof late_names / sizeof *late_names);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels), cmocka_unit_test(test_merged)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels), cmocka_unit_test(test_merged), cmocka_unit_test(test_late)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
