@@ -1,8 +1,11 @@
-/* One AVX-512 instruction where lower_nans.c and LLVM have left two.
+/* What AVX-512 wants otherwise.
  *
- * A canonical NaN takes a comparison and a masked move, and in a loop that stores what it computes those are most of its work.
- * VFIXUPIMM looks up in a table what to do with each kind of number: NaNs leave the destination as it is, which holds the
- * canonical one, and everything else is moved there. LLVM does not choose it by itself. */
+ * lower_fixup_nans: a canonical NaN takes a comparison and a masked move, and in a loop that stores what it computes those are
+ * most of its work. VFIXUPIMM looks up in a table what to do with each kind of number: NaNs leave the destination as it is, which
+ * holds the canonical one, and everything else is moved there. LLVM does not choose it by itself.
+ *
+ * lower_quiet_operands: LLVM 22 makes minimum and maximum of VFPCLASS, and where it knows that one operand is a number it asks of
+ * the other only whether it is a quiet NaN. With a signalling one, the result is the number. So none gets there. */
 #include "frontend/lower.h"
 
 #include <stdio.h>
@@ -123,6 +126,47 @@ void lower_fixup_nans(LLVMModuleRef module) {
         next = LLVMGetNextInstruction(v);
         LLVMValueRef before = LLVMIsASelectInst(v) ? mended_by(&x, v) : NULL;
         if (before) change(&x, v, before);
+      }
+  LLVMDisposeBuilder(x.builder);
+}
+
+/* Whether `v` cannot be a signalling NaN, as arithmetic makes quiet ones. */
+static bool is_quiet(LLVMValueRef v) {
+  if (!LLVMIsAInstruction(v)) return false;
+  switch (LLVMGetInstructionOpcode(v)) {
+  case LLVMFAdd:
+  case LLVMFSub:
+  case LLVMFMul:
+  case LLVMFDiv:
+  case LLVMFPExt:
+  case LLVMFPTrunc:
+  case LLVMSIToFP:
+  case LLVMUIToFP: return true;
+  default: return false;
+  }
+}
+
+static LLVMValueRef quiet(struct fixup *x, LLVMValueRef v) {
+  static const char name[] = "llvm.canonicalize";
+  LLVMTypeRef type = LLVMTypeOf(v);
+  unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
+  return LLVMBuildCall2(x->builder, LLVMIntrinsicGetType(x->context, id, &type, 1),
+                        LLVMGetIntrinsicDeclaration(x->module, id, &type, 1), &v, 1, "");
+}
+
+void lower_quiet_operands(LLVMModuleRef module) {
+  static const char minimum[] = "llvm.minimum", maximum[] = "llvm.maximum";
+  const unsigned ids[] = {LLVMLookupIntrinsicID(minimum, sizeof minimum - 1), LLVMLookupIntrinsicID(maximum, sizeof maximum - 1)};
+  LLVMContextRef context = LLVMGetModuleContext(module);
+  struct fixup x = {.context = context, .module = module, .builder = LLVMCreateBuilderInContext(context)};
+  for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f))
+    for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b))
+      for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v)) {
+        unsigned id = LLVMIsAIntrinsicInst(v) ? LLVMGetIntrinsicID(LLVMGetCalledValue(v)) : 0;
+        if (id != ids[0] && id != ids[1]) continue;
+        LLVMPositionBuilderBefore(x.builder, v);
+        for (unsigned i = 0; i < 2; i++)
+          if (!is_quiet(LLVMGetOperand(v, i))) LLVMSetOperand(v, i, quiet(&x, LLVMGetOperand(v, i)));
       }
   LLVMDisposeBuilder(x.builder);
 }

@@ -56,10 +56,14 @@ static const struct cpu *find_cpu(const char *name) {
   return NULL;
 }
 
-bool machine_has_avx512(const char *cpu) {
+/* CPUs with names have all parts or none. */
+static bool has_feature(const char *cpu, const char *feature) {
   const struct cpu *known = cpu ? find_cpu(cpu) : NULL;
-  return cpu ? known && known->features == AVX512 : strstr(cpu_features, "+avx512vl") != NULL;
+  return cpu ? known && known->features == AVX512 : strstr(cpu_features, feature) != NULL;
 }
+
+bool machine_has_avx512vl(const char *cpu) { return has_feature(cpu, "+avx512vl"); }
+bool machine_has_avx512dq(const char *cpu) { return has_feature(cpu, "+avx512dq"); }
 
 static LLVMTargetMachineRef create(uint32_t opt_level, const char *cpu, struct gw_error *err) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;

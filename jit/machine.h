@@ -15,8 +15,9 @@
 LLVMTargetMachineRef machine_take(uint32_t opt_level, const char *cpu, struct gw_error *err);
 void machine_return(LLVMTargetMachineRef machine, uint32_t opt_level, const char *cpu);
 
-/* Whether it has AVX-512 for vectors of all widths (AVX512VL); a machine must have been made. */
-bool machine_has_avx512(const char *cpu);
+/* Parts of AVX-512. A machine must have been made. */
+bool machine_has_avx512vl(const char *cpu); /* vectors of all widths */
+bool machine_has_avx512dq(const char *cpu); /* VFPCLASS */
 
 /* For the IR; a machine must have been made. */
 const char *machine_triple(void);

@@ -45,6 +45,8 @@ static double op_mul(double a, double b) { return a * b; }
 static double op_div(double a, double b) { return a / b; }
 static double op_min(double a, double b) { return least(a, b); }
 static double op_max(double a, double b) { return -least(-a, -b); }
+static double op_min_one(double a, double b) { return least(a, a < b ? 1 : -1); }
+static double op_max_one(double a, double b) { return op_max(a, a < b ? 1 : -1); }
 static double op_sqrt(double a, double b) { return (void)b, sqrt(a); }
 static double op_ceil(double a, double b) { return (void)b, ceil(a); }
 static double op_floor(double a, double b) { return (void)b, floor(a); }
@@ -85,6 +87,11 @@ static const struct operation {
     {"(%T.add (local.get $a) %0)", op_first, ALL},
     {"(%T.sub (%T.add (local.get $a) %0) (%T.neg %0))", op_first, ALL},
     {"%C", op_first, ALL}, /* to the other width and back */
+    /* Beside what LLVM knows to be a number, another instruction is enough for it. */
+    {"(%T.min (local.get $a) (select %1 %- (%T.lt (local.get $a) (local.get $b))))", op_min_one, SCALARS},
+    {"(%T.max (select %1 %- (%T.lt (local.get $a) (local.get $b))) (local.get $a))", op_max_one, SCALARS},
+    {"(%T.min (v128.bitselect %1 %- (%T.lt (local.get $a) (local.get $b))) (local.get $a))", op_min_one, VECTORS},
+    {"(%T.max (local.get $a) (v128.bitselect %1 %- (%T.lt (local.get $a) (local.get $b))))", op_max_one, VECTORS},
 };
 
 /* --- what sees their bits ------------------------------------------------------------------------------------------------- */
