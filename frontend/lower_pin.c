@@ -3,7 +3,8 @@
  * A guest load must trap when it is out of bounds, whatever happens to its value, and LLVM's code generator breaks that even for
  * volatile loads. It makes a branch of a conditional move and loads in one arm only. With AVX-512 it folds a load into an
  * instruction under a mask, which reads, and faults, only where the mask is set. It sinks a load into the only successor that
- * uses it. And it narrows vectors, and leaves out stores that a later one covers.
+ * uses it. And it narrows vectors, and numbers whose bits it changes in memory, and leaves out
+ * stores that a later one covers.
  *
  * So this runs last, on what it will see. A load is *firm* if an instruction of its own block needs the value as it is: through
  * arithmetic, to a store, a call, a return, the block's branch or the address of another access. Selects need only their
@@ -112,6 +113,15 @@ static void pin_load(struct pin *p, LLVMValueRef load) {
   LLVMSetOperand(pinned, 0, load);
 }
 
+/* What changes bits of a number is done in memory, by a shorter load and store, if only one byte changes; but not for a volatile
+ * store. */
+static bool may_be_narrowed(LLVMValueRef store) {
+  LLVMValueRef v = LLVMGetOperand(store, 0);
+  if (!LLVMIsAInstruction(v) || LLVMGetTypeKind(LLVMTypeOf(v)) != LLVMIntegerTypeKind) return false;
+  LLVMOpcode op = LLVMGetInstructionOpcode(v);
+  return (op == LLVMAnd || op == LLVMOr || op == LLVMXor) && value_is_guest_access(store);
+}
+
 static void pin_in_block(struct pin *p, LLVMBasicBlockRef block) {
   value_set_empty(&p->firm);
   p->n_stores = 0;
@@ -121,6 +131,7 @@ static void pin_in_block(struct pin *p, LLVMBasicBlockRef block) {
     bool is_lost = LLVMIsAStoreInst(v) && is_covered(p, v);
     if (firm || (is_effect(v) && !is_lost)) value_set_add(&p->firm, v);
     if (!firm && value_is_guest_load(v)) pin_load(p, v);
+    if (LLVMIsAStoreInst(v) && may_be_narrowed(v)) LLVMSetVolatile(v, true);
   }
 }
 

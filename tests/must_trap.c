@@ -445,11 +445,28 @@ static void filled_over(void) {
   i32_const(16 + (int32_t)below(48)), byte(0x49), byte(0x0d), byte(0), byte(0x0b);
 }
 
+/* Some bits of a number in memory are changed, of one byte perhaps; the first and the last of its bytes are needed like the rest.
+ */
+static void changed_in_memory(void) {
+  static const int32_t masks[] = {1, 3, -2, 128, 255, -256, 0xff00, 0x7fffffff};
+  bool is_long = one_in(3);
+  uint32_t base = one_in(3) ? Q : P;
+  int32_t offset = (int32_t)below(3) * 4, mask = masks[below(8)];
+  get(base), i32_const(offset), byte(0x6a);
+  load_at(base, offset, is_long ? 0x29 : 0x28);
+  is_long ? byte(0x42), signed_leb(mask) : i32_const(mask);
+  byte(0x71 + below(3) + (is_long ? 0x12 : 0)); /* and, or, xor */
+  byte(is_long ? 0x37 : 0x36), byte(0), byte(0);
+  if (one_in(3)) return;
+  small(Q), get(C), byte(0x36), byte(0), byte(0); /* somewhere, for all that is known */
+}
+
 static void idiom(void) {
-  switch (below(n_loops < LOOP_DEPTH ? 4 : 2)) {
+  switch (below(n_loops < LOOP_DEPTH ? 5 : 3)) {
   case 0: overwritten_by_another_name(); break;
   case 1: cancelled(); break;
-  case 2: short_accumulator(); break;
+  case 2: changed_in_memory(); break;
+  case 3: short_accumulator(); break;
   default: filled_over(); break;
   }
 }
