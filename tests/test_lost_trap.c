@@ -154,6 +154,9 @@ static const char *const merged_names[] = {"read twice",
 #define MASK XOR(XOR(TERM(1), TERM(2)), TERM(3))
 #define OTHER_MASK XOR(TERM(1), XOR(TERM(2), TERM(3)))
 static const char late_text[] = "(module (memory 1 1)"
+  FUNC("bits in memory", "(local.set 3 (i32.sub " P " (i32.const 1)))" /* its last bytes are outside */
+       "(i32.store (local.get 3) (i32.or (i32.load (local.get 3)) (i32.const 1)))"
+       "(i32.store (i32.and " Y " (i32.const 255)) " C ") (i32.const 1)")
   FUNC("where a loop ends", TRIANGLE TWO_STORES("(local.get 4)", "(i32.const 120)") "(i32.const 1)")
   FUNC("at a loop's bound",
        "(local.set 4 (i32.add (i32.const 1) (i32.and " C " (i32.const 7))))"
@@ -168,9 +171,14 @@ static const char late_text[] = "(module (memory 1 1)"
   ")";
 /* clang-format on */
 
-static const char *const late_names[] = {
-    "where a loop ends", "at a loop's bound",           "less what was added",       "in a loop, less what was added",
-    "in another order",  "in a loop, in another order", "times a zero behind a loop"};
+static const char *const late_names[] = {"bits in memory",
+                                         "where a loop ends",
+                                         "at a loop's bound",
+                                         "less what was added",
+                                         "in a loop, less what was added",
+                                         "in another order",
+                                         "in a loop, in another order",
+                                         "times a zero behind a loop"};
 
 static const char *const names[] = {"select",
                                     "select other",
