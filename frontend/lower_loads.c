@@ -6,7 +6,7 @@
  * the same whatever they read (x ^ x), and then a load becomes plain if something in its own block needs its value:
  *
  *   - a store to memory that no other store of the function may overwrite, nor the same in a loop's next round, a call, a result,
- * or the address of another load; outside of loops, no store of its block may go anywhere else (mark_strangers),
+ * or the address of another load; and in an innermost loop, as what LLVM finds later elsewhere, nobody knows,
  *   - or a phi that takes it round a loop, to be a part of the next round's value.
  *
  * Between the two lie instructions of the block that need all of what they take. A select does not need its arms: LLVM makes
@@ -20,6 +20,7 @@
  * generator sees through that of a vector, and for CPUs without AVX-512 it even narrows volatile ones (pmovzx and its like read
  * half of the bytes), so vectors needed in part are loaded in two volatile halves. */
 #include "frontend/lower.h"
+#include "frontend/lower_nest.h"
 #include "frontend/lower_values.h"
 
 #include <llvm-c/Target.h>
@@ -37,7 +38,8 @@ struct marks {
   struct value_set anchored;     /* of the block at hand */
   struct value_set seen, ways;   /* of one question: values; ends of blocks */
   struct value_set rings, lines; /* ends of blocks in loops and in none, where it was asked */
-  bool is_in_loop;               /* the block at hand */
+  struct value_set innermost;    /* ends of blocks in loops without others inside */
+  bool is_innermost;             /* the block at hand */
   size_t steps_left;             /* for all questions about the function */
 };
 
@@ -256,6 +258,10 @@ static bool comes_back(struct marks *m, LLVMBasicBlockRef block, LLVMBasicBlockR
   return false;
 }
 
+static bool is_innermost(const struct marks *m, LLVMBasicBlockRef block) {
+  return value_set_has(&m->innermost, LLVMGetBasicBlockTerminator(block));
+}
+
 static bool is_in_loop(struct marks *m, LLVMBasicBlockRef block) {
   LLVMValueRef end = LLVMGetBasicBlockTerminator(block);
   if (value_set_has(&m->rings, end)) return true;
@@ -312,26 +318,6 @@ static void mark_overlaps(struct marks *m, struct place *places, uint32_t n) {
   }
 }
 
-static int compare_blocks(const void *a, const void *b) {
-  uintptr_t p = (uintptr_t)LLVMGetInstructionParent(((const struct place *)a)->store);
-  uintptr_t q = (uintptr_t)LLVMGetInstructionParent(((const struct place *)b)->store);
-  return (p > q) - (p < q);
-}
-
-/* Adds to `idle` the stores of blocks outside of loops that write to places of which nothing says that they differ. LLVM finds
- * later which of them are the same: what loops count to, and what it computes in another way. In loops too much would be lost:
- * those with several arrays are not vectorised when their loads are volatile. */
-static void mark_strangers(struct marks *m, struct place *places, uint32_t n) {
-  qsort(places, n, sizeof *places, compare_blocks);
-  for (uint32_t from = 0, to; from < n; from = to) {
-    bool are_strangers = false;
-    for (to = from; to < n && compare_blocks(&places[from], &places[to]) == 0; to++)
-      are_strangers = are_strangers || places[to].sum != places[from].sum;
-    if (!are_strangers || is_in_loop(m, LLVMGetInstructionParent(places[from].store))) continue;
-    for (uint32_t i = from; i < to; i++) value_set_add(&m->idle, places[i].store);
-  }
-}
-
 /* Adds to `idle` the stores that LLVM may find dead: what they write may be overwritten, or was there before. Of a store that a
  * loop repeats at one address only the last counts, where no load between may read it. So it is with a global's, which no guest
  * load reads. First rounds are compared within a block, as loops may well write one after another to the same array. */
@@ -344,13 +330,13 @@ static void mark_idle(struct marks *m) {
     LLVMValueRef store = m->live.list[i];
     if (!LLVMIsAStoreInst(store)) continue;
     bool is_global = LLVMGetAlignment(store) != 1;
-    if (is_global || is_idle(m, store) || is_fixed(m, store, 1)) value_set_add(&m->idle, store);
+    if (is_global || !is_innermost(m, LLVMGetInstructionParent(store)) || is_idle(m, store) || is_fixed(m, store, 1))
+      value_set_add(&m->idle, store);
     if (is_global) continue;
     places[n] = place_of(m, ALWAYS, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
     if (places[n].is_vague) value_set_add(&m->idle, store);
     places[n++].store = store;
   }
-  mark_strangers(m, places, n);
   for (uint32_t i = 0, n_always = n; i < n_always; i++) {
     LLVMValueRef store = places[i].store;
     places[n] = place_of(m, AT_FIRST, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
@@ -426,7 +412,8 @@ static bool is_accumulator(struct marks *m, LLVMValueRef phi, LLVMValueRef v) {
 }
 
 /* Whether the result does not depend on `v` when the other operand is 0, say, which LLVM may find out later, if it is not read
- * from the guest's memory. In loops this is left to what is known now, as in mark_strangers. */
+ * from the guest's memory. In innermost loops this is left to what is known now: those with several arrays are not
+ * vectorised when their loads are volatile. */
 static bool may_forget(LLVMValueRef user, LLVMValueRef v) {
   switch (LLVMGetInstructionOpcode(user)) {
   case LLVMMul:
@@ -450,7 +437,7 @@ static bool is_anchored(LLVMValueRef v, struct marks *m) {
     if (LLVMGetInstructionOpcode(user) == LLVMPHI ? is_accumulator(m, user, v)
         : value_is_guest_load(user)               ? LLVMGetInstructionParent(user) == block
                                     : value_set_has(&m->anchored, user) && keeps_operands(user) && value_needs(user, v) &&
-                                          (m->is_in_loop || !may_forget(user, v)))
+                                          (m->is_innermost || !may_forget(user, v)))
       return true;
   }
   return false;
@@ -513,7 +500,7 @@ void lower_pin_vectors(LLVMModuleRef llvm_module) {
 
 static void relax_in_block(LLVMBuilderRef builder, LLVMBasicBlockRef block, struct marks *m) {
   value_set_empty(&m->anchored);
-  m->is_in_loop = is_in_loop(m, block);
+  m->is_innermost = is_innermost(m, block);
   for (LLVMValueRef v = LLVMGetLastInstruction(block); v; v = LLVMGetPreviousInstruction(v)) {
     if (LLVMIsAPHINode(v) || !is_anchored(v, m)) continue;
     value_set_add(&m->anchored, v);
@@ -527,9 +514,9 @@ static void relax_in_block(LLVMBuilderRef builder, LLVMBasicBlockRef block, stru
 
 void lower_relax_loads(LLVMModuleRef llvm_module) {
   struct marks m = {.layout = LLVMGetModuleDataLayout(llvm_module)};
-  struct value_set *sets[] = {&m.live, &m.whole, &m.idle, &m.anchored, &m.seen, &m.ways, &m.rings, &m.lines};
+  struct value_set *sets[] = {&m.live, &m.whole, &m.idle, &m.anchored, &m.seen, &m.ways, &m.rings, &m.lines, &m.innermost};
   LLVMBuilderRef builder = LLVMCreateBuilderInContext(LLVMGetModuleContext(llvm_module));
-  for (int i = 0; i < 8; i++) value_set_grow(sets[i]);
+  for (int i = 0; i < 9; i++) value_set_grow(sets[i]);
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f; f = LLVMGetNextFunction(f)) {
     if (!has_guest_loads(f)) continue;
     value_set_empty(&m.live);
@@ -537,12 +524,14 @@ void lower_relax_loads(LLVMModuleRef llvm_module) {
     value_set_empty(&m.idle);
     value_set_empty(&m.rings);
     value_set_empty(&m.lines);
+    value_set_empty(&m.innermost);
+    nest_find_innermost(f, &m.innermost);
     m.steps_left = MOST_STEPS_OF_FUNCTION;
     mark_live(f, &m.live);
     mark_idle(&m);
     mark_whole(&m.live, &m.whole);
     for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b)) relax_in_block(builder, b, &m);
   }
-  for (int i = 0; i < 8; i++) value_set_free(sets[i]);
+  for (int i = 0; i < 9; i++) value_set_free(sets[i]);
   LLVMDisposeBuilder(builder);
 }

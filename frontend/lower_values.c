@@ -80,10 +80,18 @@ static bool is_mask(LLVMValueRef v) {
   return (LLVMIsASExtInst(v) || LLVMIsAZExtInst(v)) && value_is_boolean(LLVMTypeOf(LLVMGetOperand(v, 0)));
 }
 
+/* The sign of a magnitude, and the magnitude of a sign, are not needed. */
+static bool is_sign_operation(LLVMValueRef call) {
+  size_t size;
+  const char *name = LLVMIsAIntrinsicInst(call) ? LLVMGetValueName2(LLVMGetCalledValue(call), &size) : "";
+  return strncmp(name, "llvm.copysign.", 14) == 0 || strncmp(name, "llvm.fabs.", 10) == 0;
+}
+
 bool value_needs(LLVMValueRef user, LLVMValueRef v) {
   switch (LLVMGetInstructionOpcode(user)) {
   case LLVMSelect: return LLVMGetOperand(user, 0) == v;
   case LLVMAnd: return LLVMIsConstant(LLVMGetOperand(user, 1));
+  case LLVMCall: return !is_sign_operation(user);
   case LLVMMul:
   case LLVMOr: return !is_mask(LLVMGetOperand(user, 0)) && !is_mask(LLVMGetOperand(user, 1));
   case LLVMExtractElement:
