@@ -146,12 +146,25 @@ static bool is_quiet(LLVMValueRef v) {
   }
 }
 
-static LLVMValueRef quiet(struct fixup *x, LLVMValueRef v) {
+static LLVMValueRef quiet_whole(struct fixup *x, LLVMValueRef v) {
   static const char name[] = "llvm.canonicalize";
   LLVMTypeRef type = LLVMTypeOf(v);
   unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
   return LLVMBuildCall2(x->builder, LLVMIntrinsicGetType(x->context, id, &type, 1),
                         LLVMGetIntrinsicDeclaration(x->module, id, &type, 1), &v, 1, "");
+}
+
+/* LLVM 22 ends the process for vectors that it must widen first, as <2 x float>. */
+static LLVMValueRef quiet(struct fixup *x, LLVMValueRef v) {
+  LLVMTypeRef type = LLVMTypeOf(v), i32 = LLVMInt32TypeInContext(x->context);
+  unsigned n = LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMGetVectorSize(type) : 0;
+  unsigned bits = n * (canonical_of(type) == NAN_F32 ? 32 : 64);
+  if (!n || (bits >= 128 && !(bits & (bits - 1)))) return quiet_whole(x, v);
+  for (unsigned i = 0; i < n; i++) {
+    LLVMValueRef at = LLVMConstInt(i32, i, false);
+    v = LLVMBuildInsertElement(x->builder, v, quiet_whole(x, LLVMBuildExtractElement(x->builder, v, at, "")), at, "");
+  }
+  return v;
 }
 
 void lower_quiet_operands(LLVMModuleRef module) {
