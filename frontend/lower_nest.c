@@ -23,6 +23,7 @@ struct block {
 struct nest {
   struct block *blocks;
   uint32_t *successors, *stack, *path, *slots;
+  uint32_t *predecessors, *first_predecessor; /* [n + 1]: where a block's begin */
   uint32_t n, n_slots, n_stack, n_path, n_seen, region;
   struct value_set *ends;
 };
@@ -64,6 +65,13 @@ static bool make_graph(struct nest *g, LLVMValueRef function) {
       LLVMBasicBlockRef to = LLVMGetSuccessor(g->blocks[i].end, k - g->blocks[i].first);
       g->successors[k] = g->slots[slot_of(g, LLVMGetBasicBlockTerminator(to))];
     }
+  g->predecessors = many(n_edges, sizeof *g->predecessors);
+  g->first_predecessor = many((size_t)g->n + 2, sizeof *g->first_predecessor);
+  for (uint32_t k = 0; k < n_edges; k++) g->first_predecessor[g->successors[k] + 2]++;
+  for (i = 2; i <= g->n + 1; i++) g->first_predecessor[i] += g->first_predecessor[i - 1];
+  for (i = 0; i < g->n; i++)
+    for (uint32_t k = g->blocks[i].first; k < g->blocks[i + 1].first; k++)
+      g->predecessors[g->first_predecessor[g->successors[k] + 1]++] = i;
   g->stack = many(g->n, sizeof *g->stack);
   g->path = many(g->n, sizeof *g->path);
   return true;
@@ -72,6 +80,8 @@ static bool make_graph(struct nest *g, LLVMValueRef function) {
 static void free_graph(struct nest *g) {
   free(g->blocks);
   free(g->successors);
+  free(g->predecessors);
+  free(g->first_predecessor);
   free(g->stack);
   free(g->path);
   free(g->slots);
@@ -131,14 +141,14 @@ static bool goes_to_itself(const struct nest *g, uint32_t i) {
   return false;
 }
 
-static void mark_entries(struct nest *g) {
-  for (uint32_t i = 0; i < g->n; i++) g->blocks[i].is_entry = i == 0;
-  for (uint32_t i = 0; i < g->n; i++)
-    for (uint32_t k = g->blocks[i].first; k < g->blocks[i + 1].first; k++) {
-      struct block *to = &g->blocks[g->successors[k]];
-      bool is_inside = g->blocks[i].region == to->region && g->blocks[i].component == to->component;
-      if (!is_inside) to->is_entry = true;
-    }
+/* Whether control comes into the block from outside of its component. */
+static bool is_entry(const struct nest *g, uint32_t i) {
+  const struct block *to = &g->blocks[i];
+  for (uint32_t k = g->first_predecessor[i]; k < g->first_predecessor[i + 1]; k++) {
+    const struct block *from = &g->blocks[g->predecessors[k]];
+    if (from->region != to->region || from->component != to->component) return true;
+  }
+  return false;
 }
 
 static int compare(const void *a, const void *b, void *env) {
@@ -153,7 +163,7 @@ static bool search(struct nest *g, uint32_t *members, uint32_t n, int depth) {
   uint32_t region = ++g->region;
   for (uint32_t i = 0; i < n; i++) g->blocks[members[i]].region = region;
   find_components(g, members, n);
-  mark_entries(g);
+  for (uint32_t i = 0; i < n; i++) g->blocks[members[i]].is_entry = is_entry(g, members[i]);
   qsort_r(members, n, sizeof *members, compare, g);
   for (uint32_t from = 0, to; from < n; from = to) {
     uint32_t component = g->blocks[members[from]].component, kept = from;
@@ -169,7 +179,6 @@ static bool search(struct nest *g, uint32_t *members, uint32_t n, int depth) {
       else
         g->blocks[member].region = NONE;
     }
-    g->blocks[members[from]].component = component;
     bool has_loops = depth == MOST_DEPTH || (kept < to && search(g, members + from, kept - from, depth + 1));
     for (uint32_t i = from; i < to && !has_loops; i++) value_set_add(g->ends, g->blocks[members[i]].end);
   }
