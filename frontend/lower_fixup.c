@@ -7,12 +7,10 @@
  * lower_quiet_operands: LLVM 22 makes minimum and maximum of VFPCLASS, and where it knows that one operand is a number it asks of
  * the other only whether it is a quiet NaN. With a signalling one, the result is the number. So none gets there. */
 #include "frontend/lower.h"
+#include "frontend/lower_values.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#define NAN_F32 UINT64_C(0x7fc00000)
-#define NAN_F64 UINT64_C(0x7ff8000000000000)
 
 /* A nibble for each kind, from the lowest: quiet and signalling NaN, then six of numbers. 0: leave the destination; 1: move. */
 enum { TABLE = 0x11111100 };
@@ -24,12 +22,8 @@ struct fixup {
   LLVMBuilderRef builder;
 };
 
-static LLVMTypeRef lane_type(LLVMTypeRef type) {
-  return LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMGetElementType(type) : type;
-}
-
 static uint64_t canonical_of(LLVMTypeRef type) {
-  return LLVMGetTypeKind(lane_type(type)) == LLVMFloatTypeKind ? NAN_F32 : NAN_F64;
+  return LLVMGetTypeKind(value_lane_type(type)) == LLVMFloatTypeKind ? VALUE_NAN_F32 : VALUE_NAN_F64;
 }
 
 static bool is_canonical_lane(const struct fixup *x, LLVMValueRef v) {
@@ -59,7 +53,7 @@ static bool asks_for_nan(LLVMValueRef condition, LLVMValueRef v) {
 
 /* What `select` makes canonical, or NULL. */
 static LLVMValueRef mended_by(const struct fixup *x, LLVMValueRef select) {
-  LLVMTypeKind kind = LLVMGetTypeKind(lane_type(LLVMTypeOf(select)));
+  LLVMTypeKind kind = LLVMGetTypeKind(value_lane_type(LLVMTypeOf(select)));
   if (kind != LLVMFloatTypeKind && kind != LLVMDoubleTypeKind) return NULL;
   LLVMValueRef condition = LLVMGetOperand(select, 0), nan = LLVMGetOperand(select, 1), v = LLVMGetOperand(select, 2);
   bool is_ordered = LLVMIsAFCmpInst(condition) && LLVMGetFCmpPredicate(condition) == LLVMRealORD;
@@ -80,7 +74,7 @@ static LLVMValueRef splat(unsigned n, LLVMValueRef lane) {
 
 static LLVMValueRef build(struct fixup *x, LLVMValueRef v, unsigned bits, bool is_scalar) {
   char name[64];
-  LLVMTypeRef type = LLVMTypeOf(v), lane = lane_type(type);
+  LLVMTypeRef type = LLVMTypeOf(v), lane = value_lane_type(type);
   unsigned width = LLVMGetTypeKind(lane) == LLVMFloatTypeKind ? 32 : 64, n = LLVMGetVectorSize(type);
   LLVMTypeRef word = LLVMIntTypeInContext(x->context, width), i32 = LLVMInt32TypeInContext(x->context);
   LLVMTypeRef mask = LLVMIntTypeInContext(x->context, n > 8 ? n : 8);
@@ -105,7 +99,7 @@ static LLVMValueRef build(struct fixup *x, LLVMValueRef v, unsigned bits, bool i
 static void change(struct fixup *x, LLVMValueRef select, LLVMValueRef v) {
   LLVMTypeRef type = LLVMTypeOf(v), i32 = LLVMInt32TypeInContext(x->context);
   bool is_scalar = LLVMGetTypeKind(type) != LLVMVectorTypeKind;
-  unsigned width = LLVMGetTypeKind(lane_type(type)) == LLVMFloatTypeKind ? 32 : 64;
+  unsigned width = LLVMGetTypeKind(value_lane_type(type)) == LLVMFloatTypeKind ? 32 : 64;
   unsigned bits = is_scalar ? SCALAR_BITS : width * LLVMGetVectorSize(type);
   if (bits != 128 && bits != 256 && bits != 512) return;
   LLVMPositionBuilderBefore(x->builder, select);
@@ -158,7 +152,7 @@ static LLVMValueRef quiet_whole(struct fixup *x, LLVMValueRef v) {
 static LLVMValueRef quiet(struct fixup *x, LLVMValueRef v) {
   LLVMTypeRef type = LLVMTypeOf(v), i32 = LLVMInt32TypeInContext(x->context);
   unsigned n = LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMGetVectorSize(type) : 0;
-  unsigned bits = n * (canonical_of(type) == NAN_F32 ? 32 : 64);
+  unsigned bits = n * (canonical_of(type) == VALUE_NAN_F32 ? 32 : 64);
   if (!n || (bits >= 128 && !(bits & (bits - 1)))) return quiet_whole(x, v);
   for (unsigned i = 0; i < n; i++) {
     LLVMValueRef at = LLVMConstInt(i32, i, false);

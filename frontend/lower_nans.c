@@ -18,15 +18,13 @@
  *
  * This must run before anything that simplifies: LLVM turns x * -1 into a change of the sign. */
 #include "frontend/lower_internal.h"
+#include "frontend/lower_values.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { F32 = 1, F64 = 2, SHAPES = F32 | F64, RAW = 4 };
-
-#define NAN_F32 UINT64_C(0x7fc00000)
-#define NAN_F64 UINT64_C(0x7ff8000000000000)
 
 /* A dirty result, or a carrier that one comes through. */
 struct node {
@@ -114,18 +112,14 @@ static void add_dirty(struct nans *n, LLVMValueRef v, uint8_t dirty, bool is_roo
 
 /* --- what instructions do ----------------------------------------------------------------------------------------------- */
 
-static LLVMTypeRef lane_type(LLVMTypeRef type) {
-  return LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMGetElementType(type) : type;
-}
-
 /* Of floats; 0 for other types. */
 static uint8_t shape_of(LLVMValueRef v) {
-  LLVMTypeKind kind = LLVMGetTypeKind(lane_type(LLVMTypeOf(v)));
+  LLVMTypeKind kind = LLVMGetTypeKind(value_lane_type(LLVMTypeOf(v)));
   return kind == LLVMFloatTypeKind ? F32 : kind == LLVMDoubleTypeKind ? F64 : 0;
 }
 
 static unsigned lane_bits(LLVMTypeRef type) {
-  type = lane_type(type);
+  type = value_lane_type(type);
   switch (LLVMGetTypeKind(type)) {
   case LLVMFloatTypeKind: return 32;
   case LLVMDoubleTypeKind: return 64;
@@ -248,10 +242,10 @@ static void spread_dirt(struct nans *n) {
 static uint8_t free_lane(uint64_t bits, unsigned width) {
   uint8_t shapes = 0;
   bool is_nan = (bits & 0x7fffffffffffffff) > 0x7ff0000000000000;
-  if (width == 64 && (!is_nan || bits == NAN_F64)) shapes |= F64;
+  if (width == 64 && (!is_nan || bits == VALUE_NAN_F64)) shapes |= F64;
   for (unsigned i = 0; i < width; i += 32) {
     uint32_t half = (uint32_t)(bits >> i);
-    if ((half & 0x7fffffff) > 0x7f800000 && half != NAN_F32) return shapes;
+    if ((half & 0x7fffffff) > 0x7f800000 && half != VALUE_NAN_F32) return shapes;
   }
   return shapes | F32;
 }
@@ -340,8 +334,8 @@ static LLVMTypeRef shaped(const struct nans *n, LLVMValueRef v, uint8_t shape) {
 }
 
 static LLVMValueRef nan_of(LLVMTypeRef type) {
-  LLVMTypeRef lane = lane_type(type), bits = LLVMIntTypeInContext(LLVMGetTypeContext(type), lane_bits(lane));
-  LLVMValueRef v = LLVMConstBitCast(LLVMConstInt(bits, lane_bits(lane) == 32 ? NAN_F32 : NAN_F64, false), lane);
+  LLVMTypeRef lane = value_lane_type(type), bits = LLVMIntTypeInContext(LLVMGetTypeContext(type), lane_bits(lane));
+  LLVMValueRef v = LLVMConstBitCast(LLVMConstInt(bits, lane_bits(lane) == 32 ? VALUE_NAN_F32 : VALUE_NAN_F64, false), lane);
   LLVMValueRef lanes[8]; /* of two vectors side by side, at most */
   if (lane == type) return v;
   unsigned count = LLVMGetVectorSize(type);
@@ -445,7 +439,7 @@ void lower_canonical_nans(LLVMModuleRef llvm_module) {
 
 LLVMValueRef lower_root(struct lower_func *f, LLVMValueRef v) {
   const struct lower *l = f->l;
-  LLVMTypeRef type = LLVMTypeOf(v), lane = lane_type(type);
+  LLVMTypeRef type = LLVMTypeOf(v), lane = value_lane_type(type);
   unsigned bits = lane_bits(type), n = LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMGetVectorSize(type) : 0;
   LLVMValueRef least = LLVMConstReal(lane, bits == 32 ? -0x1p-149 : -0x1p-1074), lanes[4] = {least, least, least, least};
   LLVMValueRef is_number = LLVMBuildFCmp(l->builder, LLVMRealOGT, v, n ? LLVMConstVector(lanes, n) : least, "");

@@ -80,6 +80,10 @@ static bool is_mask(LLVMValueRef v) {
   return (LLVMIsASExtInst(v) || LLVMIsAZExtInst(v)) && value_is_boolean(LLVMTypeOf(LLVMGetOperand(v, 0)));
 }
 
+LLVMTypeRef value_lane_type(LLVMTypeRef type) {
+  return LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMGetElementType(type) : type;
+}
+
 /* The sign of a magnitude, and the magnitude of a sign, are not needed. */
 static bool is_sign_operation(LLVMValueRef call) {
   size_t size;

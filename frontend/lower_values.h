@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* An open-addressing set of instructions that also is a worklist. All zero is an empty set; it has no room before value_set_grow.
  */
@@ -32,6 +33,11 @@ bool value_has_effect(LLVMValueRef v);
 bool value_is_addition(LLVMValueRef v);
 /* An address and one index, in bytes. */
 bool value_is_byte_gep(LLVMValueRef v);
+/* The NaN of operations, by width. */
+#define VALUE_NAN_F32 UINT64_C(0x7fc00000)
+#define VALUE_NAN_F64 UINT64_C(0x7ff8000000000000)
+/* Of a vector's lanes; other types are their own. */
+LLVMTypeRef value_lane_type(LLVMTypeRef type);
 /* i1, or a vector of them. */
 bool value_is_boolean(LLVMTypeRef type);
 /* Whether `user`, if something needs it in full, needs its operand `v` so. Selects do not, nor what LLVM may make one of. */
