@@ -332,16 +332,13 @@ static void mark_idle(struct marks *m) {
     bool is_global = LLVMGetAlignment(store) != 1;
     if (is_global || !is_innermost(m, LLVMGetInstructionParent(store)) || is_idle(m, store) || is_fixed(m, store, 1))
       value_set_add(&m->idle, store);
-    if (is_global) continue;
-    places[n] = place_of(m, ALWAYS, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
-    if (places[n].is_vague) value_set_add(&m->idle, store);
-    places[n++].store = store;
-  }
-  for (uint32_t i = 0, n_always = n; i < n_always; i++) {
-    LLVMValueRef store = places[i].store;
-    places[n] = place_of(m, AT_FIRST, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
-    places[n].sum ^= mix(LLVMGetInstructionParent(store));
-    places[n++].store = store;
+    for (enum when when = ALWAYS; !is_global && when <= AT_FIRST; when++) {
+      struct place *p = &places[n++];
+      *p = place_of(m, when, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
+      p->store = store;
+      if (p->is_vague) value_set_add(&m->idle, store);
+      if (when == AT_FIRST) p->sum ^= mix(LLVMGetInstructionParent(store));
+    }
   }
   for (uint32_t i = 0; i < n && !m->steps_left; i++) value_set_add(&m->idle, places[i].store); /* not all is known of them */
   mark_overlaps(m, places, n);
