@@ -10,7 +10,6 @@
 #include <sodium.h>
 
 #include <string.h>
-#include <time.h>
 
 enum { MAX_REPLY = 16 << 20, MAX_LOG = 64 << 10, MAX_PIECE = 64 << 10, NONE = -1 };
 
@@ -229,14 +228,14 @@ static void gas_left(struct call *c) {
 }
 
 static void clock_ms(struct call *c) {
-  struct timespec now = {0};
+  uint64_t ns = 0;
   if (c->h->world) {
     c->v[0].u64 = wasi_now_ms(c->h->world);
     return;
   }
-  clock_gettime(CLOCK_REALTIME, &now);
+  guest_clock_now(c->h->clock, CLOCK_REALTIME, &ns);
   gw_instance_unrepeatable(c->caller);
-  c->v[0].u64 = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+  c->v[0].u64 = ns / 1000000;
 }
 
 static void random_bytes(struct call *c) {

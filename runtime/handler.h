@@ -4,6 +4,7 @@
 
 #include "base/buffer.h"
 #include "gasworks.h"
+#include "runtime/guest_clock.h"
 #include "runtime/state.h"
 
 /* One request and its reply. The request's strings belong to the caller. */
@@ -19,8 +20,9 @@ struct handler {
   size_t n_headers;
   const void *body;
   size_t body_size;
-  struct state_txn *txn; /* NULL: no state here, state calls trap with a message */
-  struct wasi *world;    /* of a deterministic guest: its clock and random numbers; else NULL */
+  struct state_txn *txn;     /* NULL: no state here, state calls trap with a message */
+  struct guest_clock *clock; /* NULL: the system's */
+  struct wasi *world;        /* of a deterministic guest: its clock and random numbers; else NULL */
 
   uint32_t status;             /* of the reply; 200 unless set */
   struct buffer reply_headers; /* "Name: value\r\n" lines, checked */

@@ -68,6 +68,7 @@ bool wasi_reset(struct wasi *wasi, const struct wasi_options *options, struct gw
   wasi->input_offset = 0;
   wasi->output_limit = options->output_limit ? options->output_limit : 16 << 20;
   wasi->deterministic = options->deterministic;
+  wasi->clock = options->clock;
   wasi->may_wait = options->stdin_fd >= 0;
   wasi->seed = options->seed;
   wasi->random_calls = wasi->elapsed_ns = 0;

@@ -4,6 +4,7 @@
 
 #include "base/buffer.h"
 #include "gasworks.h"
+#include "runtime/guest_clock.h"
 
 struct wasi;
 
@@ -27,6 +28,7 @@ struct wasi_options {
   size_t output_limit; /* bytes of the stdout and of the stderr buffer each; more is errno EFBIG. 0: 16 MiB */
   bool deterministic;  /* equal inputs give equal answers: a clock of its own, random numbers from the seed (docs/wasi.md) */
   uint64_t seed;
+  struct guest_clock *clock; /* outlives the struct wasi; NULL: the system's clocks, as fine as they go */
 };
 
 /* One per instance; strings are copied. Options change between invocations with wasi_reset, which also forgets all output

@@ -98,11 +98,12 @@ struct wasi {
   size_t output_limit;
   bool was_cut; /* the standard output, at its limit */
   bool deterministic;
-  bool may_wait;         /* stdin is the host's: a command line, no event loop */
-  uint64_t seed;         /* deterministic: of random numbers */
-  uint64_t random_calls; /* deterministic: the next seed's number */
-  uint64_t elapsed_ns;   /* deterministic: since the clock's start */
-  struct inodes inodes;  /* deterministic */
+  struct guest_clock *clock; /* or NULL */
+  bool may_wait;             /* stdin is the host's: a command line, no event loop */
+  uint64_t seed;             /* deterministic: of random numbers */
+  uint64_t random_calls;     /* deterministic: the next seed's number */
+  uint64_t elapsed_ns;       /* deterministic: since the clock's start */
+  struct inodes inodes;      /* deterministic */
   uint32_t exit_code;
 };
 

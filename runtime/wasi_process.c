@@ -51,14 +51,11 @@ enum wasi_errno wasi_do_environ_get(struct wasi_call *c) { return put_strings(c,
 static const clockid_t clocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
 enum { N_CLOCKS = sizeof clocks / sizeof *clocks };
 
-static uint64_t timespec_ns(struct timespec t) { return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec; }
-
 /* A deterministic guest's clocks all go together, from the start of this century. Reading moves them, so that a loop which waits
  * for a time ends; so do sleeps (wasi_poll.c). */
 static const uint64_t virtual_start_ns = WASI_VIRTUAL_START_S * 1000000000ull, virtual_step_ns = 1000;
 
 bool wasi_clock_now(struct wasi *wasi, uint32_t id, uint64_t *ns) {
-  struct timespec t;
   if (id >= N_CLOCKS) return false;
   if (wasi->deterministic) {
     if (wasi->elapsed_ns < UINT64_MAX - virtual_step_ns) wasi->elapsed_ns += virtual_step_ns;
@@ -66,9 +63,7 @@ bool wasi_clock_now(struct wasi *wasi, uint32_t id, uint64_t *ns) {
     if (clocks[id] == CLOCK_REALTIME && __builtin_add_overflow(*ns, virtual_start_ns, ns)) *ns = UINT64_MAX;
     return true;
   }
-  if (clock_gettime(clocks[id], &t)) return false;
-  *ns = timespec_ns(t);
-  return true;
+  return guest_clock_now(wasi->clock, clocks[id], ns);
 }
 
 /* The same on every host: programs see no difference between machines that they could not see in the times. */
@@ -76,7 +71,7 @@ enum wasi_errno wasi_do_clock_res_get(struct wasi_call *c) {
   if (c->v[0].u32 >= N_CLOCKS) return WASI_EINVAL;
   uint8_t *out = wasi_guest(c, c->v[1].i32, 8);
   if (!out) return WASI_EFAULT;
-  put_u64(out, 1);
+  put_u64(out, c->wasi->clock && !c->wasi->deterministic ? GUEST_CLOCK_STEP_NS : 1);
   return WASI_ESUCCESS;
 }
 

@@ -105,6 +105,8 @@ int cli_serve(int argc, char **argv) {
       {"drain", 0, CLI_U32, &o.drain_ms, "MS",
        "how long /readyz says 503 after SIGTERM before no connections are taken; 1000 unless told"},
       {"grace", 0, CLI_U32, &o.grace_ms, "MS", "how long running requests may finish at shutdown; 10000 unless told"},
+      {"fine-clocks", 0, CLI_ON_OFF, &o.has_fine_clocks, "on|off",
+       "let functions see time in nanoseconds; off unless told: it goes in milliseconds, and not within a slice"},
       {"walls", 0, CLI_ON_OFF, &o.has_walls, "on|off",
        "give up files, system calls and privileges that a server does not need (Landlock, seccomp); on unless told"},
       {"quiet", 'q', CLI_FLAG, &o.quiet, NULL, "nothing on standard error but errors and what functions log"},

@@ -292,6 +292,7 @@ static void wait_for_slice(struct invocation *inv) {
 static enum gw_status resume(struct invocation *inv, struct gw_error *err) {
   struct slot *slot = inv->slot;
   uint64_t before = gw_store_gas_used(slot->store);
+  guest_clock_turn(&slot->clock);
   enum gw_status status = gw_store_resume(slot->store, err);
   uint64_t used = gw_store_gas_used(slot->store) - before;
   fair_charge(&loop_of(inv)->fair, &inv->pool->flow, used * slot_slowness(slot));
@@ -354,6 +355,7 @@ static bool fill_slot(struct invocation *inv, struct gw_error *err) {
                                  .stderr_fd = -1,
                                  .stdin_bytes = r->body.bytes,
                                  .stdin_size = r->body.size,
+                                 .clock = h->clock,
                                  .output_limit = loop_of(inv)->limits->max_reply};
   return wasi_reset(slot->wasi, &options, err);
 }

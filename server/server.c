@@ -250,6 +250,7 @@ struct server *server_start(const struct server_options *options, struct gw_erro
                                .max_memory = options->max_memory,
                                .memory_limit = options->memory_limit ? options->memory_limit : pressure_default_limit(),
                                .max_reply = options->max_reply,
+                               .has_fine_clocks = options->has_fine_clocks,
                                .tier = options->tier,
                                .trusted = options->trusted,
                                .n_trusted = options->n_trusted};

@@ -29,8 +29,13 @@ static uint64_t start_gas(const struct function_limits *limits) {
 
 static bool slot_wasi(struct slot *slot, const struct function_limits *limits, struct gw_error *err) {
   const char *args[] = {slot->function->name, NULL}, *env[] = {NULL};
-  struct wasi_options options = {
-      .args = args, .env = env, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .output_limit = limits->max_reply};
+  struct wasi_options options = {.args = args,
+                                 .env = env,
+                                 .stdin_fd = -1,
+                                 .stdout_fd = -1,
+                                 .stderr_fd = -1,
+                                 .output_limit = limits->max_reply,
+                                 .clock = slot->handler.clock};
   options.preopens = &slot->function->bundle;
   options.n_preopens = slot->function->bundle.host_fd >= 0;
   if (slot->wasi) return wasi_reset(slot->wasi, &options, err);
@@ -56,6 +61,7 @@ struct slot *slot_create(struct gw_engine *engine, struct function *function, en
   slot->function = function_retain(function);
   slot->tier = tier;
   handler_reset(&slot->handler);
+  slot->handler.clock = limits->has_fine_clocks ? NULL : &slot->clock;
   struct gw_store_options options = {
       .gas_limit = start_gas(limits), .slice = limits->slice, .max_memory_bytes = limits->max_memory, .tier = tier};
   if (tier == GW_TIER_PRECISE) options.slice = (limits->slice + PRECISE_SLOWNESS - 1) / PRECISE_SLOWNESS;
@@ -82,6 +88,7 @@ static void trim(struct buffer *b) {
 static bool reset(struct slot *slot, const struct function_limits *limits, struct gw_error *err) {
   struct handler *h = &slot->handler;
   handler_reset(h);
+  guest_clock_turn(&slot->clock);
   trim(&h->reply);
   trim(&h->reply_headers);
   trim(&h->log);

@@ -16,6 +16,7 @@ struct slot {
   struct gw_instance *instance;
   struct wasi *wasi; /* NULL when the module imports none of it */
   struct handler handler;
+  struct guest_clock clock;    /* what both of them tell, unless limits say fine clocks */
   struct func_ref *initialize; /* _initialize of a handler, or NULL */
   bool has_start, is_kept;     /* is_kept: resets go back to an image behind the start function, _initialize or a checkpoint */
   uint64_t start_gas;          /* of the start function, for the next request */

@@ -283,12 +283,29 @@ static bool close_privileges(struct gw_error *err) {
          error_set(err, GW_ERROR_IO, "privileges cannot be given up: %s", strerror(errno));
 }
 
+/* What the shell that started this knows, keys and tokens among it, is gone from memory: only what is read later stays. */
+static void forget_environment(void) {
+  static const char *const kept[] = {"GASWORKS_COMPILER=", "UV_", "TZ=", "LANG=", "LC_"};
+  char **out = environ;
+  for (char **at = environ; at && *at; at++) {
+    bool is_kept = false;
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) is_kept |= strncmp(*at, kept[i], strlen(kept[i])) == 0;
+    if (is_kept)
+      *out++ = *at;
+    else
+      explicit_bzero(*at, strlen(*at));
+  }
+  if (out) *out = NULL;
+}
+
 bool walls_around_compiler(struct gw_error *err) {
+  forget_environment();
   if (!close_privileges(err) || !close_files(NULL, err)) return false;
   return !has_seccomp() || close_calls(SCMP_ACT_ERRNO(EPERM), fill_for_compiler, err);
 }
 
 bool walls_around_server(const struct walls_paths *paths, struct gw_error *err) {
+  forget_environment();
   if (!close_privileges(err) || !close_files(paths, err)) return false;
   return !has_seccomp() || close_calls(SCMP_ACT_ALLOW, fill_for_server, err);
 }

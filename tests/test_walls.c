@@ -73,6 +73,10 @@ static bool gains_privileges(void) {
   return opens("/proc/1/environ", O_RDONLY) || syscall(SYS_unshare, 0x10000000 /* users */) == 0;
 }
 
+static const char *secret; /* a variable that the shell gave us */
+
+static bool knows_environment(void) { return getenv("GASWORKS_SECRET") || strstr(secret, "beyond"); }
+
 static const struct {
   const char *what;
   bool (*does)(void);
@@ -86,6 +90,7 @@ static const struct {
     {"traces", traces},
     {"looks into another process", looks_into_parent},
     {"gains privileges", gains_privileges},
+    {"knows the environment", knows_environment},
 };
 
 enum { N_ATTEMPTS = sizeof attempts / sizeof *attempts };
@@ -184,7 +189,7 @@ static uint32_t possible(void) { return in_process(be_open).by_first; }
 
 static void test_without_walls(void **state) {
   (void)state;
-  uint32_t sure = 0x3f; /* files, programs, processes and connections; containers may forbid the rest */
+  uint32_t sure = 0x23f; /* the environment, files, programs, processes and connections; containers may forbid the rest */
   assert_int_equal(possible() & sure, sure);
   unlink("/tmp/gasworks-beyond-the-walls");
 }
@@ -217,6 +222,8 @@ static int listen_somewhere(void **state) {
   bool ok =
       bind(fd, (struct sockaddr *)&at, size) == 0 && listen(fd, 64) == 0 && getsockname(fd, (struct sockaddr *)&at, &size) == 0;
   listening = ntohs(at.sin_port);
+  if (setenv("GASWORKS_SECRET", "what is beyond the walls", 1)) return -1;
+  secret = getenv("GASWORKS_SECRET");
   return ok ? 0 : -1;
 }
 
