@@ -61,7 +61,8 @@ void lower_pin_vectors(LLVMModuleRef module);
 void lower_pin_loads(LLVMModuleRef module);
 /* Last of all, for CPUs with AVX-512: what makes a NaN canonical becomes one instruction (lower_fixup.c). */
 void lower_fixup_nans(LLVMModuleRef module);
-/* At every level, for CPUs with VFPCLASS: minimum and maximum see no signalling NaN, which LLVM forgets (lower_fixup.c). */
-void lower_quiet_operands(LLVMModuleRef module);
+/* At every level, for CPUs with VFPCLASS: minimum and maximum see no signalling NaN, which LLVM forgets (lower_fixup.c).
+ * `has_passes`: LLVM's have optimised the module. */
+void lower_quiet_operands(LLVMModuleRef module, bool has_passes);
 
 #endif

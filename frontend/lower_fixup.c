@@ -124,16 +124,26 @@ void lower_fixup_nans(LLVMModuleRef module) {
   LLVMDisposeBuilder(x.builder);
 }
 
-/* Whether `v` cannot be a signalling NaN, as arithmetic makes quiet ones. */
+/* Whether the code generator may take arithmetic with `c` for its other operand, or that with its sign changed. */
+static bool may_fold(LLVMValueRef c) {
+  LLVMBool is_inexact;
+  if (!LLVMIsConstant(c)) return false;
+  if (!LLVMIsAConstantFP(c) || LLVMGetTypeKind(LLVMTypeOf(c)) == LLVMVectorTypeKind) return true;
+  double number = LLVMConstRealGetDouble(c, &is_inexact);
+  return number == 0 || number == 1 || number == -1;
+}
+
+/* Whether `v`, of optimised code, cannot be a signalling NaN. Arithmetic makes quiet ones, but LLVM folds what changes nothing
+ * else: a product with 1 is its operand, also where that signals. */
 static bool is_quiet(LLVMValueRef v) {
   if (!LLVMIsAInstruction(v)) return false;
   switch (LLVMGetInstructionOpcode(v)) {
   case LLVMFAdd:
   case LLVMFSub:
   case LLVMFMul:
-  case LLVMFDiv:
-  case LLVMFPExt:
-  case LLVMFPTrunc:
+  case LLVMFDiv: return !may_fold(LLVMGetOperand(v, 0)) && !may_fold(LLVMGetOperand(v, 1));
+  case LLVMFPTrunc: return !LLVMIsAFPExtInst(LLVMGetOperand(v, 0));
+  case LLVMFPExt: return !LLVMIsAFPTruncInst(LLVMGetOperand(v, 0));
   case LLVMSIToFP:
   case LLVMUIToFP: return true;
   default: return false;
@@ -161,19 +171,28 @@ static LLVMValueRef quiet(struct fixup *x, LLVMValueRef v) {
   return v;
 }
 
-void lower_quiet_operands(LLVMModuleRef module) {
+/* Without optimisation constants are where they were written, and what they come to shows only in the code generator. */
+static bool is_optimized(LLVMValueRef func) {
+  static const char name[] = "optnone";
+  unsigned kind = LLVMGetEnumAttributeKindForName(name, sizeof name - 1);
+  return !LLVMGetEnumAttributeAtIndex(func, LLVMAttributeFunctionIndex, kind);
+}
+
+void lower_quiet_operands(LLVMModuleRef module, bool has_passes) {
   static const char minimum[] = "llvm.minimum", maximum[] = "llvm.maximum";
   const unsigned ids[] = {LLVMLookupIntrinsicID(minimum, sizeof minimum - 1), LLVMLookupIntrinsicID(maximum, sizeof maximum - 1)};
   LLVMContextRef context = LLVMGetModuleContext(module);
   struct fixup x = {.context = context, .module = module, .builder = LLVMCreateBuilderInContext(context)};
-  for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f))
+  for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f)) {
+    bool may_be_quiet = has_passes && is_optimized(f);
     for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b))
       for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v)) {
         unsigned id = LLVMIsAIntrinsicInst(v) ? LLVMGetIntrinsicID(LLVMGetCalledValue(v)) : 0;
         if (id != ids[0] && id != ids[1]) continue;
         LLVMPositionBuilderBefore(x.builder, v);
         for (unsigned i = 0; i < 2; i++)
-          if (!is_quiet(LLVMGetOperand(v, i))) LLVMSetOperand(v, i, quiet(&x, LLVMGetOperand(v, i)));
+          if (!may_be_quiet || !is_quiet(LLVMGetOperand(v, i))) LLVMSetOperand(v, i, quiet(&x, LLVMGetOperand(v, i)));
       }
+  }
   LLVMDisposeBuilder(x.builder);
 }

@@ -150,7 +150,7 @@ LLVMMemoryBufferRef pipeline_emit(struct pipeline *p, LLVMCodeGenFileType type, 
   char *message = NULL;
   if (p->opt_level > 0) lower_pin_loads(p->module); /* without, the code generator does as it is told */
   if (p->opt_level > 0 && machine_has_avx512vl(p->cpu)) lower_fixup_nans(p->module);
-  if (machine_has_avx512dq(p->cpu)) lower_quiet_operands(p->module);
+  if (machine_has_avx512dq(p->cpu)) lower_quiet_operands(p->module, p->opt_level > 0);
   soften_tail_calls(p->module);
   if (LLVMTargetMachineEmitToMemoryBuffer(p->machine, p->module, type, &message, &buffer)) {
     error_set(err, GW_ERROR_COMPILE, "LLVM's code generator failed: %s", message);
