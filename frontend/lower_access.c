@@ -65,11 +65,25 @@ static LLVMValueRef table_size(const struct lower_func *f, LLVMValueRef table) {
   return lower_load(l, ALIAS_TABLE, l->i64, lower_offset(l, table, offsetof(struct table_ctx, size)), "");
 }
 
+/* The processor guesses what a check will say and goes on; a guest that makes it guess wrong could read, or jump by, whatever
+ * lies at its index, and see in the cache what that was (Spectre, variant 1). So the index follows from the comparison, not from
+ * the guess. The borrow of a subtraction is the comparison in a form that LLVM does not take for one: else it would drop the
+ * mask, which does nothing where nothing is guessed, or make a branch of it again. */
+LLVMValueRef lower_mask_below(const struct lower *l, LLVMValueRef index, LLVMValueRef size) {
+  LLVMTypeRef type = LLVMTypeOf(index);
+  LLVMValueRef args[3] = {LLVMConstNull(LLVMInt8TypeInContext(l->context)), index, size};
+  const char *name = type == l->i64 ? "llvm.x86.subborrow.64" : "llvm.x86.subborrow.32";
+  LLVMValueRef is_below = LLVMBuildExtractValue(l->builder, lower_intrinsic(l, name, NULL, args, 3), 0, "");
+  return LLVMBuildNeg(l->builder, LLVMBuildZExt(l->builder, is_below, type, ""), "");
+}
+
 /* Address of an entry, after the bounds check. */
 static LLVMValueRef table_entry(struct lower_func *f, uint32_t index, LLVMValueRef at, enum gw_trap trap) {
   const struct lower *l = f->l;
   LLVMValueRef table = vmctx_pointer(f, l->layout.tables, index), i = wide(f, at);
-  lower_trap_if(f, LLVMBuildICmp(l->builder, LLVMIntUGE, i, table_size(f, table), ""), trap);
+  LLVMValueRef size = table_size(f, table);
+  lower_trap_if(f, LLVMBuildICmp(l->builder, LLVMIntUGE, i, size, ""), trap);
+  if (!LLVMIsConstant(i)) i = LLVMBuildAnd(l->builder, i, lower_mask_below(l, i, size), "");
   LLVMValueRef entries = lower_load(l, ALIAS_TABLE, l->ptr, lower_offset(l, table, offsetof(struct table_ctx, entries)), "");
   return LLVMBuildInBoundsGEP2(l->builder, l->ptr, entries, &i, 1, "");
 }

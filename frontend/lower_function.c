@@ -167,6 +167,24 @@ static void lower_br_on_null(struct lower_func *f, uint32_t depth, bool is_on_nu
   open_gas_block(f, false);
 }
 
+/* From this many cases on LLVM jumps through a table, by an index that must not be guessed to lie in it (lower_mask_below). */
+enum { MIN_JUMP_TABLE = 4 };
+
+/* Whether the instruction before has cut the index down to what the table has. */
+static bool is_cut_down(LLVMValueRef index, uint32_t n) {
+  if (!LLVMIsAInstruction(index) || LLVMGetInstructionOpcode(index) != LLVMAnd) return false;
+  LLVMValueRef mask = LLVMGetOperand(index, 1);
+  return LLVMIsAConstantInt(mask) && LLVMConstIntGetZExtValue(mask) < n;
+}
+
+/* One more than the index, and 0 for what lies beyond the table: with the default as the first entry, the jump needs no branch
+ * that can be guessed wrong. */
+static LLVMValueRef clamp_index(struct lower_func *f, LLVMValueRef index, uint32_t n) {
+  LLVMBuilderRef builder = f->l->builder;
+  LLVMValueRef mask = lower_mask_below(f->l, index, lower_i32(f->l, n));
+  return LLVMBuildAnd(builder, LLVMBuildAdd(builder, index, lower_i32(f->l, 1), ""), mask, "");
+}
+
 static void lower_br_table(struct lower_func *f, const struct instruction *in) {
   struct gw_error ignored = {0}; /* validated */
   struct reader r;
@@ -175,8 +193,16 @@ static void lower_br_table(struct lower_func *f, const struct instruction *in) {
   uint32_t *labels = arena_alloc_array(&f->arena, (size_t)in->count + 1, sizeof *labels);
   for (uint32_t i = 0; i <= in->count; i++) labels[i] = read_u32(&r);
   LLVMBasicBlockRef otherwise = add_edge(f, label(f, labels[in->count]));
-  LLVMValueRef branch = LLVMBuildSwitch(f->l->builder, index, otherwise, in->count);
-  for (uint32_t i = 0; i < in->count; i++) LLVMAddCase(branch, lower_i32(f->l, i), add_edge(f, label(f, labels[i])));
+  bool is_clamped = in->count >= MIN_JUMP_TABLE && !LLVMIsConstant(index) && !is_cut_down(index, in->count);
+  LLVMBasicBlockRef never = is_clamped ? lower_new_block(f, "") : otherwise;
+  if (is_clamped) index = clamp_index(f, index, in->count);
+  LLVMValueRef branch = LLVMBuildSwitch(f->l->builder, index, never, in->count + is_clamped);
+  for (uint32_t i = 0; i < in->count; i++) LLVMAddCase(branch, lower_i32(f->l, i + is_clamped), add_edge(f, label(f, labels[i])));
+  if (is_clamped) {
+    LLVMAddCase(branch, lower_i32(f->l, 0), otherwise);
+    LLVMPositionBuilderAtEnd(f->l->builder, never);
+    LLVMBuildUnreachable(f->l->builder);
+  }
   begin_dead_code(f);
 }
 
