@@ -565,7 +565,10 @@ static void function(struct buffer *code) {
   byte(LOOP_DEPTH), byte(0x7f);
   n_loops = 0;
   memset(earlier, 0, sizeof earlier);
-  statements(1 + (int)below(one_in(3) ? 2 : 6), 2); /* in small ones LLVM does more */
+  if (one_in(4))
+    met_in_loop();
+  else
+    statements(1 + (int)below(one_in(3) ? 2 : 6), 2); /* in small ones LLVM does more */
   one_in(3) ? constant(I64) : expression(I64, (int)below(3));
   byte(0x0b);
   wasm_sized(code, &body);
