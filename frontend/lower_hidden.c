@@ -105,6 +105,7 @@ void hidden_enter(struct hidden *h, LLVMValueRef *ends, size_t n) {
 
 static bool remember(struct hidden *h, LLVMValueRef user, unsigned operand) {
   LLVMValueRef v = LLVMIsAPHINode(user) ? LLVMGetIncomingValue(user, operand) : LLVMGetOperand(user, operand);
+  if (value_is_guest_load(v) && LLVMGetVolatile(v)) return true; /* nobody knows what it reads */
   if (!h->before || !value_constraint(h->layout, LLVMTypeOf(v))) return false;
   if (h->n_uses == h->capacity) {
     h->capacity = h->capacity ? h->capacity * 2 : 16;

@@ -82,8 +82,9 @@ static void mark_live(LLVMValueRef func, struct value_set *live) {
 
 /* Whether `v`, if all of it matters, needs all of its operands, as far as LLVM could tell. */
 static bool needs_whole_operands(LLVMValueRef v) {
-  size_t size;
-  if (LLVMIsAIntrinsicInst(v) && strncmp(LLVMGetValueName2(LLVMGetCalledValue(v), &size), "llvm.fsh", 8) == 0) return false;
+  size_t size; /* a rotation by what is read needs five bits of it */
+  if (LLVMIsAIntrinsicInst(v) && strncmp(LLVMGetValueName2(LLVMGetCalledValue(v), &size), "llvm.fsh", 8) == 0)
+    return LLVMIsConstant(LLVMGetOperand(v, 2));
   bool has_constant =
       LLVMGetNumOperands(v) == 2 && (LLVMIsConstant(LLVMGetOperand(v, 0)) || LLVMIsConstant(LLVMGetOperand(v, 1)));
   switch (LLVMGetInstructionOpcode(v)) {
@@ -639,9 +640,13 @@ static bool read_same(void *env, LLVMValueRef load, LLVMValueRef other) {
   return a.is_vague || b.is_vague || (a.sum == b.sum && a.offset == b.offset);
 }
 
-/* Innermost loops one after another, whose blocks stand together; then all else. */
+/* Innermost loops one after another, whose blocks stand together, behind all else: what stays volatile there is unknown to them.
+ */
 static void relax_in_function(LLVMBuilderRef builder, LLVMValueRef function, struct marks *m) {
   struct value_set *ends = &m->innermost;
+  m->is_innermost = false;
+  for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(function); b; b = LLVMGetNextBasicBlock(b))
+    if (!is_innermost(m, b)) relax_in_block(builder, b, m);
   m->is_innermost = true;
   for (size_t from = 0, l = 0; from < ends->n; from = m->nest.ends[l++]) {
     size_t to = m->nest.ends[l];
@@ -649,9 +654,6 @@ static void relax_in_function(LLVMBuilderRef builder, LLVMValueRef function, str
     for (size_t i = from; i < to; i++) relax_in_block(builder, LLVMGetInstructionParent(ends->list[i]), m);
     hidden_leave(&m->hidden);
   }
-  m->is_innermost = false;
-  for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(function); b; b = LLVMGetNextBasicBlock(b))
-    if (!is_innermost(m, b)) relax_in_block(builder, b, m);
 }
 
 void lower_relax_loads(LLVMModuleRef llvm_module) {
