@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-enum { MOST_DEPTH = HIDDEN_DEPTH, MOST_LOADS = 16, MOST_UNROLLED = 2000 /* instructions */, MOST_TRIED = 100 /* rounds */ };
+enum { MOST_DEPTH = HIDDEN_DEPTH, MOST_LOADS = 128, MOST_UNROLLED = 2000 /* instructions */, MOST_TRIED = 100 /* rounds */ };
 
 /* What LLVM may know of a value: constants were folded when the load was looked at. */
 enum knowledge { CONSTANT, KNOWN, UNKNOWN };
@@ -94,7 +94,7 @@ bool hidden_is_short(LLVMValueRef *ends, size_t n) {
 /* --- the loop at hand ------------------------------------------------------------------------------------------------- */
 
 void hidden_enter(struct hidden *h, LLVMValueRef *ends, size_t n) {
-  if (!h->loop.capacity) value_set_grow(&h->loop), value_set_grow(&h->kept);
+  if (!h->loop.capacity) value_set_grow(&h->loop), value_set_grow(&h->kept), value_set_grow(&h->seen);
   value_set_empty(&h->loop);
   value_set_empty(&h->kept);
   for (size_t i = 0; i < n; i++) value_set_add(&h->loop, ends[i]);
@@ -103,9 +103,31 @@ void hidden_enter(struct hidden *h, LLVMValueRef *ends, size_t n) {
   h->is_short = hidden_is_short(ends, n);
 }
 
+/* Whether one unknown operand makes the result unknown, whatever the others are. */
+static bool mixes(LLVMValueRef v) {
+  switch (LLVMGetInstructionOpcode(v)) {
+  case LLVMAdd:
+  case LLVMSub:
+  case LLVMXor:
+  case LLVMFAdd:
+  case LLVMFSub:
+  case LLVMFMul:
+  case LLVMFDiv: return true;
+  default: return false;
+  }
+}
+
+/* Whether `v` is made of what a volatile load reads: nobody knows that. */
+static bool is_read_outside(LLVMValueRef v, int depth) {
+  if (!LLVMIsAInstruction(v) || depth == 4) return false;
+  if (value_is_guest_load(v)) return LLVMGetVolatile(v);
+  if (LLVMIsACastInst(v) || LLVMIsAFreezeInst(v)) return is_read_outside(LLVMGetOperand(v, 0), depth + 1);
+  return mixes(v) && (is_read_outside(LLVMGetOperand(v, 0), depth + 1) || is_read_outside(LLVMGetOperand(v, 1), depth + 1));
+}
+
 static bool remember(struct hidden *h, LLVMValueRef user, unsigned operand) {
   LLVMValueRef v = LLVMIsAPHINode(user) ? LLVMGetIncomingValue(user, operand) : LLVMGetOperand(user, operand);
-  if (value_is_guest_load(v) && LLVMGetVolatile(v)) return true; /* nobody knows what it reads */
+  if (is_read_outside(v, 0)) return true;
   if (!h->before || !value_constraint(h->layout, LLVMTypeOf(v))) return false;
   if (h->n_uses == h->capacity) {
     h->capacity = h->capacity ? h->capacity * 2 : 16;
@@ -125,23 +147,9 @@ static enum knowledge knowledge_of_operand(struct hidden *h, LLVMValueRef user, 
   return remember(h, user, operand) ? UNKNOWN : KNOWN;
 }
 
-/* Whether one unknown operand makes the result unknown, whatever the others are. */
-static bool mixes(LLVMValueRef v) {
-  switch (LLVMGetInstructionOpcode(v)) {
-  case LLVMAdd:
-  case LLVMSub:
-  case LLVMXor:
-  case LLVMFAdd:
-  case LLVMFSub:
-  case LLVMFMul:
-  case LLVMFDiv: return true;
-  default: return false;
-  }
-}
-
 /* A phi that is asked for again, on its way round the loop, says nothing new. */
 static enum knowledge knowledge_of(struct hidden *h, LLVMValueRef v, int depth) {
-  if (value_is_guest_load(v)) return h->is_short ? KNOWN : UNKNOWN; /* there what was stored before may be put in its place */
+  if (value_is_guest_load(v)) return h->is_short && h->may_be_stored(h->env, v) ? KNOWN : UNKNOWN;
   for (int i = 0; i < depth && LLVMIsAPHINode(v); i++)
     if (h->path[i] == v) return CONSTANT;
   bool is_call = LLVMIsACallInst(v) && !LLVMIsAIntrinsicInst(v);
@@ -167,46 +175,52 @@ static enum knowledge knowledge_of(struct hidden *h, LLVMValueRef v, int depth) 
 
 struct leaves {
   LLVMValueRef loads[MOST_LOADS];
+  struct hidden_place places[MOST_LOADS];
   uint32_t n;
   bool is_vague, has_others; /* not all were looked at; more than constants is mixed in */
 };
 
-static void add_leaves(struct hidden *h, struct leaves *l, LLVMValueRef v, int depth) {
-  if (LLVMIsConstant(v)) return;
-  if (!is_inside(h, v) || LLVMIsAPHINode(v)) {
-    l->has_others = true;
-    return;
+/* Sums may be long: values are on a list, not on the stack. */
+static void add_leaves(struct hidden *h, struct leaves *l, LLVMValueRef v) {
+  struct value_set *seen = &h->seen;
+  value_set_empty(seen);
+  value_set_add(seen, v);
+  while (seen->at < seen->n) {
+    LLVMValueRef at = seen->list[seen->at++];
+    if (value_is_guest_load(at)) {
+      if (l->n == MOST_LOADS || !*h->steps_left) {
+        l->is_vague = true;
+        return;
+      }
+      l->places[l->n] = h->place_of(h->env, at);
+      l->loads[l->n++] = at;
+      continue;
+    }
+    if (*h->steps_left) --*h->steps_left;
+    int n = LLVMIsACallInst(at) ? (int)LLVMGetNumArgOperands(at) : LLVMGetNumOperands(at);
+    for (int i = 0; i < n; i++) {
+      LLVMValueRef w = LLVMGetOperand(at, (unsigned)i);
+      bool is_made_here = is_inside(h, w) && !LLVMIsAPHINode(w);
+      if (is_made_here) value_set_add(seen, w);
+      l->has_others |= !is_made_here && !LLVMIsConstant(w);
+    }
   }
-  if (value_is_guest_load(v)) {
-    for (uint32_t i = 0; i < l->n; i++)
-      if (l->loads[i] == v) return;
-    if (l->n == MOST_LOADS)
-      l->is_vague = true;
-    else
-      l->loads[l->n++] = v;
-    return;
-  }
-  if (depth == MOST_DEPTH || !*h->steps_left) {
-    l->is_vague = true;
-    return;
-  }
-  --*h->steps_left;
-  int n = LLVMIsACallInst(v) ? (int)LLVMGetNumArgOperands(v) : LLVMGetNumOperands(v);
-  for (int i = 0; i < n; i++) add_leaves(h, l, LLVMGetOperand(v, (unsigned)i), depth + 1);
 }
 
 /* Whether `v` and `w` may turn out to be made of the same, so that it goes out of their difference. */
 static bool may_cancel(struct hidden *h, LLVMValueRef v, LLVMValueRef w) {
-  struct leaves a = {0}, b = {0};
-  if (LLVMIsConstant(w) || !is_inside(h, w)) return false;
-  add_leaves(h, &b, w, 0);
-  if (!b.n && !b.is_vague) return false;
-  add_leaves(h, &a, v, 0);
+  struct leaves a = {.n = 0}, b = {.n = 0};
+  if (LLVMIsConstant(w) || !is_inside(h, w) || LLVMIsAPHINode(w)) return false;
+  add_leaves(h, &b, w);
+  if (!b.n) return false;
+  add_leaves(h, &a, v);
   if (a.is_vague || b.is_vague) return true;
   for (uint32_t i = 0; i < a.n; i++)
     for (uint32_t k = 0; k < b.n; k++) {
-      if (a.loads[i] == b.loads[k] && (a.has_others || b.has_others)) return true;
-      if (a.loads[i] != b.loads[k] && h->read_same(h->env, a.loads[i], b.loads[k])) return true;
+      const struct hidden_place *p = &a.places[i], *q = &b.places[k];
+      bool is_one = a.loads[i] == b.loads[k];
+      if (is_one ? a.has_others || b.has_others : p->is_vague || q->is_vague || (p->sum == q->sum && p->offset == q->offset))
+        return true;
     }
   return false;
 }
@@ -353,5 +367,6 @@ void hidden_leave(struct hidden *h) {
 void hidden_free(struct hidden *h) {
   value_set_free(&h->loop);
   value_set_free(&h->kept);
+  value_set_free(&h->seen);
   free(h->uses);
 }

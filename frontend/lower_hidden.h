@@ -13,13 +13,22 @@ struct hidden_use {
   unsigned operand;
 };
 
+/* What a load reads in each round of a loop: the same if both numbers are. */
+struct hidden_place {
+  uint64_t sum;
+  int64_t offset;
+  bool is_vague;
+};
+
 struct hidden {
   LLVMBuilderRef builder;
   LLVMTargetDataRef layout;
   size_t *steps_left;
-  bool (*read_same)(void *env, LLVMValueRef load, LLVMValueRef other);
+  struct hidden_place (*place_of)(void *env, LLVMValueRef load);
+  bool (*may_be_stored)(void *env, LLVMValueRef load); /* by this function, so that LLVM may know it once all is unrolled */
   void *env;
   struct value_set loop; /* ends of the blocks of the loop at hand */
+  struct value_set seen; /* of one question */
   struct value_set kept; /* its phis whose values are wanted behind it */
   LLVMValueRef path[HIDDEN_DEPTH];
   bool is_short;

@@ -52,8 +52,10 @@ struct marks {
   struct nest_loops nest;        /* where the blocks of such a loop end in there */
   struct value_set read;         /* values of the block at hand that are made of what it reads */
   struct hidden hidden;          /* of the innermost loop at hand */
-  bool is_innermost;             /* the block at hand */
-  size_t steps_left;             /* for all questions about the function */
+  uint64_t *stored;              /* [n_stored]: sums of stores' places in any round of their innermost loop, ascending */
+  size_t n_stored;
+  bool is_innermost; /* the block at hand */
+  size_t steps_left; /* for all questions about the function */
 };
 
 /* LLVM looks into functions of the module, and drops the arguments that they do not use: as a use, such a call proves nothing. */
@@ -121,8 +123,8 @@ static void mark_whole(const struct value_set *live, struct value_set *whole) {
 /* --- stores that may turn out to be dead --------------------------------------------------------------------------- */
 
 /* When a place is looked at: at any time; in the first round of the loops around it, which LLVM takes apart; or in all rounds,
- * from where a counter starts, with what it counts by. */
-enum when { ALWAYS, AT_FIRST, IN_ROUNDS };
+ * from where a counter starts, with what it counts by; or in any round of the innermost loop. */
+enum when { ALWAYS, AT_FIRST, IN_ROUNDS, IN_INNERMOST };
 
 /* Where a guest access begins and ends. `sum` stands for what is added to the constant: two of them are the same if they are made
  * of the same values as often. */
@@ -238,6 +240,7 @@ static void add_value(struct marks *m, struct place *p, LLVMValueRef v, uint64_t
                by = LLVMIsAInstruction(v) && LLVMGetNumOperands(v) == 2 ? LLVMGetOperand(v, 1) : NULL;
   bool is_deep = depth == MOST_DEPTH || !m->steps_left, is_by_constant = by && LLVMIsAConstantInt(by);
   if (m->steps_left) m->steps_left--;
+  if (start && p->when == IN_INNERMOST && !is_innermost(m, LLVMGetInstructionParent(v))) start = NULL;
   if (start && p->when == IN_ROUNDS && !is_deep) add_rounds(m, p, v, times);
   if (LLVMIsAConstantInt(v)) {
     p->offset = (int64_t)((uint64_t)p->offset + times * (uint64_t)LLVMConstIntGetSExtValue(v));
@@ -408,6 +411,30 @@ static void mark_overlaps_when_unrolled(struct marks *m, const struct value_set 
       }
 }
 
+static int compare_sums(const void *a, const void *b) {
+  const uint64_t *p = a, *q = b;
+  return (*p > *q) - (*p < *q);
+}
+
+static void mark_stored(struct marks *m, uint32_t n_stores) {
+  free(m->stored);
+  m->stored = malloc((n_stores + 1) * sizeof *m->stored);
+  if (!m->stored) abort();
+  m->n_stored = 0;
+  for (size_t i = 0; i < m->live.n; i++) {
+    LLVMValueRef v = m->live.list[i];
+    if (!LLVMIsAStoreInst(v) || LLVMGetAlignment(v) != 1) continue;
+    m->stored[m->n_stored++] = place_of(m, IN_INNERMOST, LLVMGetOperand(v, 1), LLVMTypeOf(LLVMGetOperand(v, 0))).sum;
+  }
+  qsort(m->stored, m->n_stored, sizeof *m->stored, compare_sums);
+}
+
+static bool may_be_stored(void *env, LLVMValueRef load) {
+  struct marks *m = env;
+  struct place p = place_of(m, IN_INNERMOST, LLVMGetOperand(load, 0), LLVMTypeOf(load));
+  return p.is_vague || bsearch(&p.sum, m->stored, m->n_stored, sizeof p.sum, compare_sums);
+}
+
 /* Adds to `idle` the stores that LLVM may find dead: what they write may be overwritten, or was there before. Of a store that a
  * loop repeats at one address only the last counts, where no load between may read it. So it is with a global's, which no guest
  * load reads. First rounds are compared within a block, as loops may well write one after another to the same array. */
@@ -433,6 +460,7 @@ static void mark_idle(struct marks *m) {
   for (uint32_t i = 0; i < n && !m->steps_left; i++) value_set_add(&m->idle, places[i].store); /* not all is known of them */
   mark_overlaps(m, places, n);
   mark_overlaps_of_rounds(m, places);
+  mark_stored(m, n_stores);
   free(places);
   for (size_t from = 0, l = 0; from < m->innermost.n; from = m->nest.ends[l++])
     if (hidden_is_short(m->innermost.list + from, m->nest.ends[l] - from))
@@ -632,12 +660,9 @@ static void relax_in_block(LLVMBuilderRef builder, LLVMBasicBlockRef block, stru
   }
 }
 
-/* Whether two loads may turn out to read the same in each round of a loop. */
-static bool read_same(void *env, LLVMValueRef load, LLVMValueRef other) {
-  struct marks *m = env;
-  struct place a = place_of(m, IN_ROUNDS, LLVMGetOperand(load, 0), LLVMTypeOf(load));
-  struct place b = place_of(m, IN_ROUNDS, LLVMGetOperand(other, 0), LLVMTypeOf(other));
-  return a.is_vague || b.is_vague || (a.sum == b.sum && a.offset == b.offset);
+static struct hidden_place place_in_rounds(void *env, LLVMValueRef load) {
+  struct place p = place_of(env, IN_ROUNDS, LLVMGetOperand(load, 0), LLVMTypeOf(load));
+  return (struct hidden_place){p.sum, p.offset, p.is_vague};
 }
 
 /* Innermost loops one after another, whose blocks stand together, behind all else: what stays volatile there is unknown to them.
@@ -661,8 +686,12 @@ void lower_relax_loads(LLVMModuleRef llvm_module) {
   struct value_set *sets[] = {&m.live, &m.whole, &m.idle,  &m.anchored,  &m.seen,
                               &m.ways, &m.rings, &m.lines, &m.innermost, &m.read};
   LLVMBuilderRef builder = LLVMCreateBuilderInContext(LLVMGetModuleContext(llvm_module));
-  m.hidden =
-      (struct hidden){.builder = builder, .layout = m.layout, .steps_left = &m.steps_left, .read_same = read_same, .env = &m};
+  m.hidden = (struct hidden){.builder = builder,
+                             .layout = m.layout,
+                             .steps_left = &m.steps_left,
+                             .place_of = place_in_rounds,
+                             .may_be_stored = may_be_stored,
+                             .env = &m};
   for (int i = 0; i < N_SETS; i++) value_set_grow(sets[i]);
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f; f = LLVMGetNextFunction(f)) {
     if (!has_guest_loads(f)) continue;
@@ -681,6 +710,7 @@ void lower_relax_loads(LLVMModuleRef llvm_module) {
   }
   for (int i = 0; i < N_SETS; i++) value_set_free(sets[i]);
   hidden_free(&m.hidden);
+  free(m.stored);
   nest_free(&m.nest);
   LLVMDisposeBuilder(builder);
 }
