@@ -210,7 +210,7 @@ static void add_leaves(struct hidden *h, struct leaves *l, LLVMValueRef v) {
 /* Whether `v` and `w` may turn out to be made of the same, so that it goes out of their difference. */
 static bool may_cancel(struct hidden *h, LLVMValueRef v, LLVMValueRef w) {
   struct leaves a = {.n = 0}, b = {.n = 0};
-  if (LLVMIsConstant(w) || !is_inside(h, w) || LLVMIsAPHINode(w)) return false;
+  if (!is_inside(h, v) || !is_inside(h, w) || LLVMIsAPHINode(v) || LLVMIsAPHINode(w)) return false;
   add_leaves(h, &b, w);
   if (!b.n) return false;
   add_leaves(h, &a, v);

@@ -12,6 +12,8 @@
  * Between the two lie instructions of the block that need all of what they take. A select does not need its arms: LLVM makes
  * branches of selects, and sinks into a branch what only it uses. For the same reason other phis do not count.
  *
+ * What else such an instruction takes may turn out to make the load needless: lower_hidden.c sees to that.
+ *
  * The loads left over decide branches, or are selected; producers put most others next to their uses. What LLVM's code generator
  * does with either kind of load is the business of lower_pin.c.
  *
