@@ -12,6 +12,8 @@
  * Between the two lie instructions of the block that need all of what they take. A select does not need its arms: LLVM makes
  * branches of selects, and sinks into a branch what only it uses. For the same reason other phis do not count.
  *
+ * What else such an instruction takes may turn out to make the load needless: lower_hidden.c sees to that.
+ *
  * The loads left over decide branches, or are selected; producers put most others next to their uses. What LLVM's code generator
  * does with either kind of load is the business of lower_pin.c.
  *
@@ -20,6 +22,7 @@
  * generator sees through that of a vector, and for CPUs without AVX-512 it even narrows volatile ones (pmovzx and its like read
  * half of the bytes), so vectors needed in part are loaded in two volatile halves. */
 #include "frontend/lower.h"
+#include "frontend/lower_hidden.h"
 #include "frontend/lower_nest.h"
 #include "frontend/lower_values.h"
 
@@ -27,8 +30,17 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { MOST_STEPS = 4096, MOST_STEPS_OF_FUNCTION = 1 << 20, MOST_BLOCKS = 16, MOST_DEPTH = 10, MOST_SHIFT = 16, MOST_EQUAL = 16 };
+enum {
+  MOST_STEPS = 4096,
+  MOST_STEPS_OF_FUNCTION = 1 << 20,
+  MOST_BLOCKS = 16,
+  MOST_DEPTH = 10,
+  MOST_SHIFT = 16,
+  MOST_EQUAL = 16,
+  N_SETS = 10
+};
 
 /* What is known of a function. */
 struct marks {
@@ -39,8 +51,13 @@ struct marks {
   struct value_set seen, ways;   /* of one question: values; ends of blocks */
   struct value_set rings, lines; /* ends of blocks in loops and in none, where it was asked */
   struct value_set innermost;    /* ends of blocks in loops without others inside */
-  bool is_innermost;             /* the block at hand */
-  size_t steps_left;             /* for all questions about the function */
+  struct nest_loops nest;        /* where the blocks of such a loop end in there */
+  struct value_set read;         /* values of the block at hand that are made of what it reads */
+  struct hidden hidden;          /* of the innermost loop at hand */
+  uint64_t *stored;              /* [n_stored]: sums of stores' places in any round of their innermost loop, ascending */
+  size_t n_stored;
+  bool is_innermost; /* the block at hand */
+  size_t steps_left; /* for all questions about the function */
 };
 
 /* LLVM looks into functions of the module, and drops the arguments that they do not use: as a use, such a call proves nothing. */
@@ -69,6 +86,9 @@ static void mark_live(LLVMValueRef func, struct value_set *live) {
 
 /* Whether `v`, if all of it matters, needs all of its operands, as far as LLVM could tell. */
 static bool needs_whole_operands(LLVMValueRef v) {
+  size_t size; /* a rotation by what is read needs five bits of it */
+  if (LLVMIsAIntrinsicInst(v) && strncmp(LLVMGetValueName2(LLVMGetCalledValue(v), &size), "llvm.fsh", 8) == 0)
+    return LLVMIsConstant(LLVMGetOperand(v, 2));
   bool has_constant =
       LLVMGetNumOperands(v) == 2 && (LLVMIsConstant(LLVMGetOperand(v, 0)) || LLVMIsConstant(LLVMGetOperand(v, 1)));
   switch (LLVMGetInstructionOpcode(v)) {
@@ -104,14 +124,17 @@ static void mark_whole(const struct value_set *live, struct value_set *whole) {
 
 /* --- stores that may turn out to be dead --------------------------------------------------------------------------- */
 
-/* When a place is looked at: at any time, or in the first round of the loops around it, which LLVM takes apart. */
-enum when { ALWAYS, AT_FIRST };
+/* When a place is looked at: at any time; in the first round of the loops around it, which LLVM takes apart; or in all rounds,
+ * from where a counter starts, with what it counts by; or in any round of the innermost loop. */
+enum when { ALWAYS, AT_FIRST, IN_ROUNDS, IN_INNERMOST };
 
 /* Where a guest access begins and ends. `sum` stands for what is added to the constant: two of them are the same if they are made
  * of the same values as often. */
 struct place {
   uint64_t sum;
   int64_t offset, end;
+  uint32_t stride; /* by which the innermost loop moves it in each round */
+  bool is_uneven;  /* by what else, nobody knows */
   enum when when;
   bool is_vague; /* not all of it was looked at: it may be any other */
   LLVMValueRef store;
@@ -119,16 +142,23 @@ struct place {
 
 static uint64_t mix(const void *p) { return ((uintptr_t)p >> 4) * 0x9e3779b97f4a7c15ull; }
 
-/* What a counter of a loop starts with, or NULL. */
-static LLVMValueRef start_of(LLVMValueRef v) {
-  if (!LLVMIsAPHINode(v) || LLVMCountIncoming(v) != 2) return NULL;
+/* A counter of a loop. */
+struct counter {
+  LLVMValueRef start, step;
+};
+
+/* `start` is NULL when it is none. */
+static struct counter counter_of(LLVMValueRef v) {
+  if (!LLVMIsAPHINode(v) || LLVMCountIncoming(v) != 2) return (struct counter){0};
   for (unsigned i = 0; i < 2; i++) {
     LLVMValueRef next = LLVMGetIncomingValue(v, i);
     if (value_is_addition(next) && (LLVMGetOperand(next, 0) == v || LLVMGetOperand(next, 1) == v))
-      return LLVMGetIncomingValue(v, 1 - i);
+      return (struct counter){LLVMGetIncomingValue(v, 1 - i), LLVMGetOperand(next, LLVMGetOperand(next, 0) == v)};
   }
-  return NULL;
+  return (struct counter){0};
 }
+
+static LLVMValueRef start_of(LLVMValueRef v) { return counter_of(v).start; }
 
 static bool is_counter(LLVMValueRef v) {
   if (start_of(v)) return true;
@@ -188,12 +218,32 @@ static uint64_t number_of(struct marks *m, LLVMValueRef v, bool *is_vague) {
   return number;
 }
 
+static bool is_innermost(const struct marks *m, LLVMBasicBlockRef block) {
+  return value_set_has(&m->innermost, LLVMGetBasicBlockTerminator(block));
+}
+
+/* Adds to `p` what the counter `phi` counts by: two counters of one loop by the same are one to LLVM. */
+static void add_rounds(struct marks *m, struct place *p, LLVMValueRef phi, uint64_t times) {
+  LLVMValueRef step = counter_of(phi).step;
+  LLVMBasicBlockRef header = LLVMGetInstructionParent(phi);
+  if (!LLVMIsAConstantInt(step)) {
+    p->is_uneven = true;
+    p->sum += times * number_of(m, step, &p->is_vague) * mix(header);
+    return;
+  }
+  uint32_t stride = (uint32_t)(times * (uint64_t)LLVMConstIntGetSExtValue(step));
+  p->sum += stride * mix(header);
+  if (is_innermost(m, header)) p->stride += stride;
+}
+
 /* Adds `times` the number `v`. */
 static void add_value(struct marks *m, struct place *p, LLVMValueRef v, uint64_t times, int depth) {
-  LLVMValueRef start = p->when == AT_FIRST ? start_of(v) : NULL,
+  LLVMValueRef start = p->when == ALWAYS ? NULL : start_of(v),
                by = LLVMIsAInstruction(v) && LLVMGetNumOperands(v) == 2 ? LLVMGetOperand(v, 1) : NULL;
   bool is_deep = depth == MOST_DEPTH || !m->steps_left, is_by_constant = by && LLVMIsAConstantInt(by);
   if (m->steps_left) m->steps_left--;
+  if (start && p->when == IN_INNERMOST && !is_innermost(m, LLVMGetInstructionParent(v))) start = NULL;
+  if (start && p->when == IN_ROUNDS && !is_deep) add_rounds(m, p, v, times);
   if (LLVMIsAConstantInt(v)) {
     p->offset = (int64_t)((uint64_t)p->offset + times * (uint64_t)LLVMConstIntGetSExtValue(v));
   } else if (!is_deep && (start || LLVMIsAZExtInst(v))) {
@@ -258,10 +308,6 @@ static bool comes_back(struct marks *m, LLVMBasicBlockRef block, LLVMBasicBlockR
   return false;
 }
 
-static bool is_innermost(const struct marks *m, LLVMBasicBlockRef block) {
-  return value_set_has(&m->innermost, LLVMGetBasicBlockTerminator(block));
-}
-
 static bool is_in_loop(struct marks *m, LLVMBasicBlockRef block) {
   LLVMValueRef end = LLVMGetBasicBlockTerminator(block);
   if (value_set_has(&m->rings, end)) return true;
@@ -286,6 +332,13 @@ static bool is_one_to_one(LLVMValueRef v) {
   }
 }
 
+/* Whether what its counters count by adds up to 0, as indices wrap. */
+static bool is_standing(struct marks *m, LLVMValueRef access, unsigned address) {
+  struct place p =
+      place_of(m, IN_ROUNDS, LLVMGetOperand(access, address), LLVMInt8TypeInContext(LLVMGetTypeContext(LLVMTypeOf(access))));
+  return is_innermost(m, LLVMGetInstructionParent(access)) && !p.stride && !p.is_uneven;
+}
+
 /* Whether a loop may come to the access again with the same address: no counter that the address is made of lies on every way
  * round.
  */
@@ -298,7 +351,9 @@ static bool is_fixed(struct marks *m, LLVMValueRef access, unsigned address) {
   while (seen->at < seen->n && seen->n < MOST_STEPS && m->steps_left) {
     LLVMValueRef at = seen->list[seen->at++];
     m->steps_left--;
-    if (start_of(at) && !comes_back(m, block, LLVMGetInstructionParent(at))) return false;
+    struct counter counter = counter_of(at); /* a step that is not known may turn out to be 0 */
+    if (counter.start && LLVMIsAConstantInt(counter.step) && !comes_back(m, block, LLVMGetInstructionParent(at)))
+      return is_standing(m, access, address);
     int n = is_one_to_one(at) ? LLVMGetNumOperands(at) : 0;
     for (int i = 0; i < n; i++) value_set_add(seen, LLVMGetOperand(at, (unsigned)i));
   }
@@ -310,12 +365,76 @@ static void mark_overlaps(struct marks *m, struct place *places, uint32_t n) {
   struct place *last = places;
   qsort(places, n, sizeof *places, compare_places);
   for (uint32_t i = 1; i < n; i++) {
-    if (places[i].sum == last->sum && places[i].offset < last->end) {
+    if (places[i].sum == last->sum && places[i].offset < last->end && places[i].store != last->store) {
       value_set_add(&m->idle, last->store);
       value_set_add(&m->idle, places[i].store);
     }
     if (places[i].sum != last->sum || places[i].end > last->end) last = &places[i];
   }
+}
+
+/* Adds to `idle` the stores that another one of the same loop overwrites in another round: LLVM takes rounds apart. `places` has
+ * room for two of each store. */
+static void mark_overlaps_of_rounds(struct marks *m, struct place *places) {
+  uint32_t n = 0;
+  for (size_t i = 0; i < m->live.n; i++) {
+    LLVMValueRef store = m->live.list[i];
+    if (!LLVMIsAStoreInst(store) || LLVMGetAlignment(store) != 1) continue;
+    struct place p = place_of(m, IN_ROUNDS, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
+    int64_t size = p.end - p.offset, stride = p.stride > INT32_MAX ? (int64_t)UINT32_MAX + 1 - p.stride : (int64_t)p.stride;
+    p.store = store;
+    if (p.is_vague) value_set_add(&m->idle, store);
+    if (!stride && !p.is_uneven) continue; /* not in an innermost loop, or compared already */
+    p.offset = p.is_uneven ? 0 : ((p.offset % stride) + stride) % stride;
+    p.end = p.offset + size;
+    places[n++] = p;
+    p.offset -= stride, p.end -= stride;
+    places[n++] = p;
+  }
+  for (uint32_t i = 0; i < n && !m->steps_left; i++) value_set_add(&m->idle, places[i].store);
+  mark_overlaps(m, places, n);
+}
+
+/* In a loop that LLVM may unroll as a whole all addresses may become constants, so stores are idle where there are several that
+ * move differently. */
+static void mark_overlaps_when_unrolled(struct marks *m, const struct value_set *ends, size_t from, size_t to) {
+  LLVMValueRef first = NULL;
+  bool are_same = true;
+  for (int pass = 0; pass < 2 && (!pass || !are_same); pass++)
+    for (size_t i = from; i < to; i++)
+      for (LLVMValueRef v = ends->list[i]; v; v = LLVMGetPreviousInstruction(v)) {
+        if (!LLVMIsAStoreInst(v) || LLVMGetAlignment(v) != 1) continue;
+        if (!first) first = v;
+        if (pass)
+          value_set_add(&m->idle, v);
+        else if (v != first)
+          are_same &= place_of(m, IN_ROUNDS, LLVMGetOperand(v, 1), LLVMTypeOf(LLVMGetOperand(v, 0))).sum ==
+                      place_of(m, IN_ROUNDS, LLVMGetOperand(first, 1), LLVMTypeOf(LLVMGetOperand(first, 0))).sum;
+      }
+}
+
+static int compare_sums(const void *a, const void *b) {
+  const uint64_t *p = a, *q = b;
+  return (*p > *q) - (*p < *q);
+}
+
+static void mark_stored(struct marks *m, uint32_t n_stores) {
+  free(m->stored);
+  m->stored = malloc((n_stores + 1) * sizeof *m->stored);
+  if (!m->stored) abort();
+  m->n_stored = 0;
+  for (size_t i = 0; i < m->live.n; i++) {
+    LLVMValueRef v = m->live.list[i];
+    if (!LLVMIsAStoreInst(v) || LLVMGetAlignment(v) != 1) continue;
+    m->stored[m->n_stored++] = place_of(m, IN_INNERMOST, LLVMGetOperand(v, 1), LLVMTypeOf(LLVMGetOperand(v, 0))).sum;
+  }
+  qsort(m->stored, m->n_stored, sizeof *m->stored, compare_sums);
+}
+
+static bool may_be_stored(void *env, LLVMValueRef load) {
+  struct marks *m = env;
+  struct place p = place_of(m, IN_INNERMOST, LLVMGetOperand(load, 0), LLVMTypeOf(load));
+  return p.is_vague || bsearch(&p.sum, m->stored, m->n_stored, sizeof p.sum, compare_sums);
 }
 
 /* Adds to `idle` the stores that LLVM may find dead: what they write may be overwritten, or was there before. Of a store that a
@@ -342,7 +461,12 @@ static void mark_idle(struct marks *m) {
   }
   for (uint32_t i = 0; i < n && !m->steps_left; i++) value_set_add(&m->idle, places[i].store); /* not all is known of them */
   mark_overlaps(m, places, n);
+  mark_overlaps_of_rounds(m, places);
+  mark_stored(m, n_stores);
   free(places);
+  for (size_t from = 0, l = 0; from < m->innermost.n; from = m->nest.ends[l++])
+    if (hidden_is_short(m->innermost.list + from, m->nest.ends[l] - from))
+      mark_overlaps_when_unrolled(m, &m->innermost, from, m->nest.ends[l]);
 }
 
 /* --- anchors --------------------------------------------------------------------------------------------------------- */
@@ -396,32 +520,51 @@ static bool keeps(struct marks *m, LLVMValueRef v, LLVMValueRef phi, int depth) 
   default: return false;
   }
   for (int i = first; i < end; i++)
-    if (keeps(m, LLVMGetOperand(v, (unsigned)i), phi, depth + 1)) return true;
+    if (keeps(m, LLVMGetOperand(v, (unsigned)i), phi, depth + 1))
+      return hidden_can_keep(&m->hidden, v, LLVMGetOperand(v, (unsigned)i));
   return false;
 }
 
 /* Whether the phi takes `v` round a loop to where the next value is made of it, like a sum: then all rounds need it. */
 static bool is_accumulator(struct marks *m, LLVMValueRef phi, LLVMValueRef v) {
-  if (!value_set_has(&m->live, phi)) return false;
+  if (!m->is_innermost || !value_set_has(&m->live, phi)) return false;
   for (unsigned i = 0; i < LLVMCountIncoming(phi); i++)
     if (LLVMGetIncomingValue(phi, i) == v && !leads_to(LLVMGetInstructionParent(v), LLVMGetIncomingBlock(phi, i))) return false;
-  return keeps(m, v, phi, 0);
+  return keeps(m, v, phi, 0) && hidden_can_keep_round(&m->hidden, phi, v);
 }
 
-/* Whether the result does not depend on `v` when the other operand is 0, say, which LLVM may find out later, if it is not read
- * from the guest's memory. In innermost loops this is left to what is known now: those with several arrays are not
- * vectorised when their loads are volatile. */
-static bool may_forget(LLVMValueRef user, LLVMValueRef v) {
+/* Whether the result may turn out not to depend on `v`, for what the other operands are. In innermost loops lower_hidden.c sees
+ * to that. */
+static bool may_forget(const struct marks *m, LLVMValueRef user, LLVMValueRef v) {
+  bool is_sum = false;
   switch (LLVMGetInstructionOpcode(user)) {
+  case LLVMAdd:
+  case LLVMSub:
+  case LLVMXor: is_sum = true; break;
+  case LLVMCall:
+    if (!LLVMIsAIntrinsicInst(user)) return false;
+    break;
   case LLVMMul:
   case LLVMOr:
   case LLVMShl:
   case LLVMLShr:
-  case LLVMAShr: break;
+  case LLVMAShr:
+  case LLVMUDiv:
+  case LLVMSDiv:
+  case LLVMURem:
+  case LLVMSRem:
+  case LLVMICmp:
+  case LLVMFCmp:
+  case LLVMSelect: break;
   default: return false;
   }
-  LLVMValueRef other = LLVMGetOperand(user, LLVMGetOperand(user, 0) == v);
-  return !LLVMIsConstant(other) && !value_is_guest_load(other);
+  int n = LLVMIsACallInst(user) ? (int)LLVMGetNumArgOperands(user) : LLVMGetNumOperands(user);
+  for (int i = 0; i < n; i++) {
+    LLVMValueRef w = LLVMGetOperand(user, (unsigned)i);
+    if (w == v || LLVMIsConstant(w)) continue;
+    if (!is_sum || (LLVMIsAInstruction(w) && value_set_has(&m->read, w))) return true;
+  }
+  return false;
 }
 
 /* Whether an effect in the value's own block depends on it; `anchored` holds the answer for all later instructions of the
@@ -434,7 +577,7 @@ static bool is_anchored(LLVMValueRef v, struct marks *m) {
     if (LLVMGetInstructionOpcode(user) == LLVMPHI ? is_accumulator(m, user, v)
         : value_is_guest_load(user)               ? LLVMGetInstructionParent(user) == block
                                     : value_set_has(&m->anchored, user) && keeps_operands(user) && value_needs(user, v) &&
-                                          (m->is_innermost || !may_forget(user, v)))
+                                          (m->is_innermost ? hidden_can_keep(&m->hidden, user, v) : !may_forget(m, user, v)))
       return true;
   }
   return false;
@@ -495,11 +638,21 @@ void lower_pin_vectors(LLVMModuleRef llvm_module) {
   LLVMDisposeBuilder(builder);
 }
 
+static void mark_read(struct marks *m, LLVMBasicBlockRef block) {
+  value_set_empty(&m->read);
+  for (LLVMValueRef v = LLVMGetFirstInstruction(block); v; v = LLVMGetNextInstruction(v)) {
+    bool is_read = value_is_guest_load(v);
+    for (int i = 0, n = LLVMIsAPHINode(v) ? 0 : LLVMGetNumOperands(v); i < n && !is_read; i++)
+      is_read = LLVMIsAInstruction(LLVMGetOperand(v, (unsigned)i)) && value_set_has(&m->read, LLVMGetOperand(v, (unsigned)i));
+    if (is_read) value_set_add(&m->read, v);
+  }
+}
+
 static void relax_in_block(LLVMBuilderRef builder, LLVMBasicBlockRef block, struct marks *m) {
   value_set_empty(&m->anchored);
-  m->is_innermost = is_innermost(m, block);
+  mark_read(m, block);
   for (LLVMValueRef v = LLVMGetLastInstruction(block); v; v = LLVMGetPreviousInstruction(v)) {
-    if (LLVMIsAPHINode(v) || !is_anchored(v, m)) continue;
+    if (!value_set_has(&m->read, v) || !is_anchored(v, m)) continue;
     value_set_add(&m->anchored, v);
     if (!value_is_guest_load(v)) continue;
     bool is_whole = value_set_has(&m->whole, v) || is_byte(v);
@@ -509,11 +662,39 @@ static void relax_in_block(LLVMBuilderRef builder, LLVMBasicBlockRef block, stru
   }
 }
 
+static struct hidden_place place_in_rounds(void *env, LLVMValueRef load) {
+  struct place p = place_of(env, IN_ROUNDS, LLVMGetOperand(load, 0), LLVMTypeOf(load));
+  return (struct hidden_place){p.sum, p.offset, p.is_vague};
+}
+
+/* Innermost loops one after another, whose blocks stand together, behind all else: what stays volatile there is unknown to them.
+ */
+static void relax_in_function(LLVMBuilderRef builder, LLVMValueRef function, struct marks *m) {
+  struct value_set *ends = &m->innermost;
+  m->is_innermost = false;
+  for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(function); b; b = LLVMGetNextBasicBlock(b))
+    if (!is_innermost(m, b)) relax_in_block(builder, b, m);
+  m->is_innermost = true;
+  for (size_t from = 0, l = 0; from < ends->n; from = m->nest.ends[l++]) {
+    size_t to = m->nest.ends[l];
+    hidden_enter(&m->hidden, ends->list + from, to - from);
+    for (size_t i = from; i < to; i++) relax_in_block(builder, LLVMGetInstructionParent(ends->list[i]), m);
+    hidden_leave(&m->hidden);
+  }
+}
+
 void lower_relax_loads(LLVMModuleRef llvm_module) {
   struct marks m = {.layout = LLVMGetModuleDataLayout(llvm_module)};
-  struct value_set *sets[] = {&m.live, &m.whole, &m.idle, &m.anchored, &m.seen, &m.ways, &m.rings, &m.lines, &m.innermost};
+  struct value_set *sets[] = {&m.live, &m.whole, &m.idle,  &m.anchored,  &m.seen,
+                              &m.ways, &m.rings, &m.lines, &m.innermost, &m.read};
   LLVMBuilderRef builder = LLVMCreateBuilderInContext(LLVMGetModuleContext(llvm_module));
-  for (int i = 0; i < 9; i++) value_set_grow(sets[i]);
+  m.hidden = (struct hidden){.builder = builder,
+                             .layout = m.layout,
+                             .steps_left = &m.steps_left,
+                             .place_of = place_in_rounds,
+                             .may_be_stored = may_be_stored,
+                             .env = &m};
+  for (int i = 0; i < N_SETS; i++) value_set_grow(sets[i]);
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f; f = LLVMGetNextFunction(f)) {
     if (!has_guest_loads(f)) continue;
     value_set_empty(&m.live);
@@ -522,13 +703,16 @@ void lower_relax_loads(LLVMModuleRef llvm_module) {
     value_set_empty(&m.rings);
     value_set_empty(&m.lines);
     value_set_empty(&m.innermost);
-    nest_find_innermost(f, &m.innermost);
+    nest_find_innermost(f, &m.innermost, &m.nest);
     m.steps_left = MOST_STEPS_OF_FUNCTION;
     mark_live(f, &m.live);
     mark_idle(&m);
     mark_whole(&m.live, &m.whole);
-    for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b)) relax_in_block(builder, b, &m);
+    relax_in_function(builder, f, &m);
   }
-  for (int i = 0; i < 9; i++) value_set_free(sets[i]);
+  for (int i = 0; i < N_SETS; i++) value_set_free(sets[i]);
+  hidden_free(&m.hidden);
+  free(m.stored);
+  nest_free(&m.nest);
   LLVMDisposeBuilder(builder);
 }

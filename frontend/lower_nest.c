@@ -26,6 +26,7 @@ struct nest {
   uint32_t *predecessors, *first_predecessor; /* [n + 1]: where a block's begin */
   uint32_t n, n_slots, n_stack, n_path, n_seen, region;
   struct value_set *ends;
+  struct nest_loops *loops;
 };
 
 /* --- the graph ------------------------------------------------------------------------------------------------------- */
@@ -157,6 +158,16 @@ static int compare(const void *a, const void *b, void *env) {
   return (p > q) - (p < q);
 }
 
+static void end_loop(struct nest *g) {
+  struct nest_loops *l = g->loops;
+  if (l->n == l->capacity) {
+    l->capacity = l->capacity ? l->capacity * 2 : 16;
+    l->ends = realloc(l->ends, l->capacity * sizeof *l->ends);
+    if (!l->ends) abort();
+  }
+  l->ends[l->n++] = g->ends->n;
+}
+
 /* Adds to `ends` those of `members` that lie in innermost loops; returns whether there was any loop. */
 static bool search(struct nest *g, uint32_t *members, uint32_t n, int depth) {
   bool found = false;
@@ -181,12 +192,16 @@ static bool search(struct nest *g, uint32_t *members, uint32_t n, int depth) {
     }
     bool has_loops = depth == MOST_DEPTH || (kept < to && search(g, members + from, kept - from, depth + 1));
     for (uint32_t i = from; i < to && !has_loops; i++) value_set_add(g->ends, g->blocks[members[i]].end);
+    if (!has_loops) end_loop(g);
   }
   return found;
 }
 
-void nest_find_innermost(LLVMValueRef function, struct value_set *ends) {
-  struct nest g = {.ends = ends};
+void nest_free(struct nest_loops *loops) { free(loops->ends); }
+
+void nest_find_innermost(LLVMValueRef function, struct value_set *ends, struct nest_loops *loops) {
+  struct nest g = {.ends = ends, .loops = loops};
+  loops->n = 0;
   if (make_graph(&g, function)) {
     uint32_t *members = many(g.n, sizeof *members);
     for (uint32_t i = 0; i < g.n; i++) members[i] = i;

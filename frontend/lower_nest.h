@@ -4,7 +4,14 @@
 
 #include "frontend/lower_values.h"
 
-/* Adds the terminators of these blocks to `ends`. Of very many blocks or very deep nests it finds none. */
-void nest_find_innermost(LLVMValueRef function, struct value_set *ends);
+/* Where each loop's blocks end in a set of them. */
+struct nest_loops {
+  size_t *ends, n, capacity;
+};
+
+/* Puts the terminators of these blocks into the empty `ends`, those of one loop together. Of very many blocks or very deep nests
+ * it finds none. */
+void nest_find_innermost(LLVMValueRef function, struct value_set *ends, struct nest_loops *loops);
+void nest_free(struct nest_loops *loops);
 
 #endif

@@ -72,24 +72,6 @@ static bool is_firm(const struct pin *p, LLVMValueRef v) {
   return false;
 }
 
-/* Whether inline assembly can hold such a value in one register, and of which kind. */
-static const char *constraint_of(const struct pin *p, LLVMTypeRef type) {
-  unsigned long long bits = LLVMSizeOfTypeInBits(p->layout, type);
-  switch (LLVMGetTypeKind(type)) {
-  case LLVMIntegerTypeKind: return bits == 8 || bits == 16 || bits == 32 || bits == 64 ? "=r,0" : NULL;
-  case LLVMFloatTypeKind:
-  case LLVMDoubleTypeKind: return "=x,0";
-  case LLVMVectorTypeKind: return bits == 128 && !value_is_boolean(type) ? "=x,0" : NULL;
-  default: return NULL;
-  }
-}
-
-static LLVMValueRef opaque(struct pin *p, LLVMValueRef v, const char *constraint) {
-  LLVMTypeRef type = LLVMTypeOf(v), asm_type = LLVMFunctionType(type, &type, 1, false);
-  LLVMValueRef code = LLVMGetInlineAsm(asm_type, "", 0, constraint, 4, true, false, LLVMInlineAsmDialectATT, false);
-  return LLVMBuildCall2(p->builder, asm_type, code, &v, 1, "");
-}
-
 /* Reads the last byte of what `load` reads, in front of it. */
 static void touch(struct pin *p, LLVMValueRef load) {
   unsigned long long size = LLVMStoreSizeOfType(p->layout, LLVMTypeOf(load));
@@ -98,17 +80,16 @@ static void touch(struct pin *p, LLVMValueRef load) {
   LLVMValueRef v = LLVMBuildLoad2(p->builder, p->i8, LLVMBuildGEP2(p->builder, p->i8, LLVMGetOperand(load, 0), &at, 1, ""), "");
   LLVMSetAlignment(v, 1);
   LLVMSetVolatile(v, true);
-  opaque(p, v, "=r,0");
+  value_hide(p->builder, p->layout, v);
 }
 
 static void pin_load(struct pin *p, LLVMValueRef load) {
-  const char *constraint = constraint_of(p, LLVMTypeOf(load));
-  if (!constraint) {
+  if (!value_constraint(p->layout, LLVMTypeOf(load))) {
     touch(p, load);
     return;
   }
   LLVMPositionBuilderBefore(p->builder, LLVMGetNextInstruction(load));
-  LLVMValueRef pinned = opaque(p, load, constraint);
+  LLVMValueRef pinned = value_hide(p->builder, p->layout, load);
   LLVMReplaceAllUsesWith(load, pinned);
   LLVMSetOperand(pinned, 0, load);
 }

@@ -104,3 +104,28 @@ bool value_needs(LLVMValueRef user, LLVMValueRef v) {
   default: return true;
   }
 }
+
+const char *value_constraint(LLVMTargetDataRef layout, LLVMTypeRef type) {
+  unsigned long long bits = LLVMTypeIsSized(type) ? LLVMSizeOfTypeInBits(layout, type) : 0;
+  switch (LLVMGetTypeKind(type)) {
+  case LLVMIntegerTypeKind: return bits == 8 || bits == 16 || bits == 32 || bits == 64 ? "=r,0" : NULL;
+  case LLVMFloatTypeKind:
+  case LLVMDoubleTypeKind: return "=x,0";
+  case LLVMVectorTypeKind: return bits == 128 && !value_is_boolean(type) ? "=x,0" : NULL;
+  default: return NULL;
+  }
+}
+
+LLVMValueRef value_hide(LLVMBuilderRef builder, LLVMTargetDataRef layout, LLVMValueRef v) {
+  LLVMTypeRef type = LLVMTypeOf(v), asm_type = LLVMFunctionType(type, &type, 1, false);
+  const char *constraint = value_constraint(layout, type);
+  LLVMValueRef code =
+      LLVMGetInlineAsm(asm_type, "", 0, constraint, strlen(constraint), true, false, LLVMInlineAsmDialectATT, false);
+  return LLVMBuildCall2(builder, asm_type, code, &v, 1, "");
+}
+
+bool value_is_hidden(LLVMValueRef v) {
+  size_t size = 1;
+  LLVMValueRef code = LLVMIsACallInst(v) ? LLVMGetCalledValue(v) : NULL;
+  return code && LLVMIsAInlineAsm(code) && LLVMGetInlineAsmAsmString(code, &size) && !size;
+}

@@ -3,6 +3,7 @@
 #define FRONTEND_LOWER_VALUES_H
 
 #include <llvm-c/Core.h>
+#include <llvm-c/Target.h>
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,6 +41,12 @@ bool value_is_byte_gep(LLVMValueRef v);
 LLVMTypeRef value_lane_type(LLVMTypeRef type);
 /* i1, or a vector of them. */
 bool value_is_boolean(LLVMTypeRef type);
+/* What inline assembly says of a register for such a value, or NULL: none holds it. */
+const char *value_constraint(LLVMTargetDataRef layout, LLVMTypeRef type);
+/* The same value, of which LLVM knows nothing, through an empty piece of inline assembly where the builder stands. It costs no
+ * instruction, but wants `v` there, in a register (value_constraint). */
+LLVMValueRef value_hide(LLVMBuilderRef builder, LLVMTargetDataRef layout, LLVMValueRef v);
+bool value_is_hidden(LLVMValueRef v);
 /* Whether `user`, if something needs it in full, needs its operand `v` so. Selects do not, nor what LLVM may make one of. */
 bool value_needs(LLVMValueRef user, LLVMValueRef v);
 

@@ -180,6 +180,59 @@ static const char *const late_names[] = {"bits in memory",
                                          "in a loop, in another order",
                                          "times a zero behind a loop"};
 
+/* What meets a load in a loop, or comes of it behind the loop, and turns out late to make it needless. */
+/* clang-format off */
+#define SET(local, v) "(local.set " #local " " v ")"
+#define GET(local) "(local.get " #local ")"
+#define ZERO TRIANGLE SET(4, SUB(GET(4), "(i32.const 120)")) SET(3, "(i32.const 0)") /* in local 4 */
+#define LOAD "(i32.load " P ")"
+#define PLACE "(i32.shl " GET(3) " (i32.const 2))"
+#define STORED(v) LOOP("(i32.store " PLACE " " v ")") "(i32.const 1)"
+static const char loops_text[] = "(module (memory 1 1)"
+  FUNC("times what another loop left", ZERO STORED("(i32.mul " LOAD " " GET(4) ")"))
+  FUNC("or what another loop left", ZERO STORED("(i32.or " LOAD " " SUB(GET(4), "(i32.const 1)") ")"))
+  FUNC("less than what another loop left", ZERO STORED("(i32.lt_u " LOAD " " GET(4) ")"))
+  FUNC("0 shifted by it", ZERO STORED("(i32.shl " GET(4) " " LOAD ")"))
+  FUNC("times the difference of counters", SET(1, "(i32.const 0)")
+       LOOP("(i32.store " PLACE " (i32.mul " LOAD " " SUB(GET(3), GET(1)) "))" SET(1, ADD(GET(1), "(i32.const 1)"))) "(i32.const 1)")
+  FUNC("the difference of what counters lead to", SET(1, P)
+       LOOP("(i32.store " PLACE " " XOR(LOAD, "(i32.load " GET(1) ")") ")" SET(1, ADD(GET(1), "(i32.const 8)"))) "(i32.const 1)")
+  FUNC("times zeros that were stored", LOOP("(i32.store offset=256 " PLACE " (i32.const 0))") SET(3, "(i32.const 0)")
+       SET(0, SUB(P, "(i32.const 64)")) STORED("(i32.mul " LOAD " (i32.load offset=256 " PLACE "))"))
+  FUNC("where the next round stores",
+       LOOP("(i32.store " GET(4) " " Y ") (i32.store offset=4 " GET(4) " " LOAD ")" SET(4, ADD(GET(4), "(i32.const 4)"))) "(i32.const 1)")
+  FUNC("where a later round stores",
+       LOOP("(i32.store (i32.shl (i32.mul " GET(3) " " GET(3) ") (i32.const 2)) " Y ") (i32.store offset=4 " PLACE " " LOAD ")") "(i32.const 1)")
+  FUNC("a sum times zero", ZERO SET(1, "(i32.const 0)") LOOP(SET(1, ADD(GET(1), LOAD))) "(i32.mul " GET(1) " " GET(4) ")")
+  FUNC("a sum that is not chosen", ZERO SET(1, "(i32.const 0)") LOOP(SET(1, ADD(GET(1), LOAD))) "(select " GET(1) " " C " " GET(4) ")")
+  FUNC("two sums", SET(1, "(i32.const 0)") SET(2, "(i32.const 0)")
+       LOOP(SET(1, ADD(GET(1), LOAD)) SET(2, ADD(GET(2), LOAD))) SUB(GET(1), GET(2)))
+  FUNC("the least, from 0", ZERO SET(1, GET(4))
+       LOOP(SET(2, LOAD) SET(1, "(select " GET(1) " " GET(2) " (i32.lt_u " GET(1) " " GET(2) "))")) GET(1))
+  FUNC("0 rotated", SET(1, "(i32.const 0)") LOOP(SET(1, "(i32.rotl " GET(1) " " LOAD ")")) GET(1))
+  FUNC("an address by comparison", ZERO "(i32.load (i32.lt_u " LOAD " " GET(4) "))")
+  FUNC("an address by difference", TRIANGLE
+       "(i32.load " SUB("(i32.load " ADD(P, SUB(GET(3), "(i32.const 16)")) ")", LOAD) ")")
+  ")";
+/* clang-format on */
+
+static const char *const loops_names[] = {"times what another loop left",
+                                          "or what another loop left",
+                                          "less than what another loop left",
+                                          "0 shifted by it",
+                                          "times the difference of counters",
+                                          "the difference of what counters lead to",
+                                          "times zeros that were stored",
+                                          "where the next round stores",
+                                          "where a later round stores",
+                                          "a sum times zero",
+                                          "a sum that is not chosen",
+                                          "two sums",
+                                          "the least, from 0",
+                                          "0 rotated",
+                                          "an address by comparison",
+                                          "an address by difference"};
+
 static const char *const names[] = {"select",
                                     "select other",
                                     "select f64",
@@ -270,7 +323,13 @@ static void test_late(void **state) {
   run_levels(late_text, late_names, sizeof late_names / sizeof *late_names);
 }
 
+static void test_loops(void **state) {
+  (void)state;
+  run_levels(loops_text, loops_names, sizeof loops_names / sizeof *loops_names);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels), cmocka_unit_test(test_merged), cmocka_unit_test(test_late)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels), cmocka_unit_test(test_merged), cmocka_unit_test(test_late),
+                                     cmocka_unit_test(test_loops)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
