@@ -67,14 +67,17 @@ static LLVMValueRef table_size(const struct lower_func *f, LLVMValueRef table) {
 
 /* The processor guesses what a check will say and goes on; a guest that makes it guess wrong could read, or jump by, whatever
  * lies at its index, and see in the cache what that was (Spectre, variant 1). So the index follows from the comparison, not from
- * the guess. The borrow of a subtraction is the comparison in a form that LLVM does not take for one: else it would drop the
- * mask, which does nothing where nothing is guessed, or make a branch of it again. */
-LLVMValueRef lower_mask_below(const struct lower *l, LLVMValueRef index, LLVMValueRef size) {
-  LLVMTypeRef type = LLVMTypeOf(index);
-  LLVMValueRef args[3] = {LLVMConstNull(LLVMInt8TypeInContext(l->context)), index, size};
-  const char *name = type == l->i64 ? "llvm.x86.subborrow.64" : "llvm.x86.subborrow.32";
-  LLVMValueRef is_below = LLVMBuildExtractValue(l->builder, lower_intrinsic(l, name, NULL, args, 3), 0, "");
-  return LLVMBuildNeg(l->builder, LLVMBuildZExt(l->builder, is_below, type, ""), "");
+ * the guess: by a conditional move, in assembly, as LLVM may make a branch of one, or drop it, for it does nothing where nothing
+ * is guessed. */
+LLVMValueRef lower_clamp(const struct lower *l, LLVMValueRef index, LLVMValueRef limit) {
+  static const char narrow[] = "cmpl $2, $0\n\tcmovael $2, $0", wide[] = "cmpq $2, $0\n\tcmovaeq $2, $0";
+  static const char constraints[] = "=r,0,r,~{flags}";
+  bool is_wide = LLVMTypeOf(index) == l->i64;
+  LLVMTypeRef params[2] = {LLVMTypeOf(index), LLVMTypeOf(index)}, type = LLVMFunctionType(params[0], params, 2, false);
+  LLVMValueRef code = LLVMGetInlineAsm(type, is_wide ? wide : narrow, sizeof wide - 1, constraints, sizeof constraints - 1, false,
+                                       false, LLVMInlineAsmDialectATT, false);
+  LLVMValueRef args[2] = {index, limit};
+  return LLVMBuildCall2(l->builder, type, code, args, 2, "");
 }
 
 /* Address of an entry, after the bounds check. */
@@ -83,7 +86,7 @@ static LLVMValueRef table_entry(struct lower_func *f, uint32_t index, LLVMValueR
   LLVMValueRef table = vmctx_pointer(f, l->layout.tables, index), i = wide(f, at);
   LLVMValueRef size = table_size(f, table);
   lower_trap_if(f, LLVMBuildICmp(l->builder, LLVMIntUGE, i, size, ""), trap);
-  if (!LLVMIsConstant(i)) i = LLVMBuildAnd(l->builder, i, lower_mask_below(l, i, size), "");
+  if (!LLVMIsConstant(i)) i = lower_clamp(l, i, size);
   LLVMValueRef entries = lower_load(l, ALIAS_TABLE, l->ptr, lower_offset(l, table, offsetof(struct table_ctx, entries)), "");
   return LLVMBuildInBoundsGEP2(l->builder, l->ptr, entries, &i, 1, "");
 }

@@ -167,7 +167,7 @@ static void lower_br_on_null(struct lower_func *f, uint32_t depth, bool is_on_nu
   open_gas_block(f, false);
 }
 
-/* From this many cases on LLVM jumps through a table, by an index that must not be guessed to lie in it (lower_mask_below). */
+/* From this many cases on LLVM jumps through a table, by an index that must not be guessed to lie in it (lower_clamp). */
 enum { MIN_JUMP_TABLE = 4 };
 
 /* Whether the instruction before has cut the index down to what the table has. */
@@ -175,14 +175,6 @@ static bool is_cut_down(LLVMValueRef index, uint32_t n) {
   if (!LLVMIsAInstruction(index) || LLVMGetInstructionOpcode(index) != LLVMAnd) return false;
   LLVMValueRef mask = LLVMGetOperand(index, 1);
   return LLVMIsAConstantInt(mask) && LLVMConstIntGetZExtValue(mask) < n;
-}
-
-/* One more than the index, and 0 for what lies beyond the table: with the default as the first entry, the jump needs no branch
- * that can be guessed wrong. */
-static LLVMValueRef clamp_index(struct lower_func *f, LLVMValueRef index, uint32_t n) {
-  LLVMBuilderRef builder = f->l->builder;
-  LLVMValueRef mask = lower_mask_below(f->l, index, lower_i32(f->l, n));
-  return LLVMBuildAnd(builder, LLVMBuildAdd(builder, index, lower_i32(f->l, 1), ""), mask, "");
 }
 
 static void lower_br_table(struct lower_func *f, const struct instruction *in) {
@@ -195,11 +187,12 @@ static void lower_br_table(struct lower_func *f, const struct instruction *in) {
   LLVMBasicBlockRef otherwise = add_edge(f, label(f, labels[in->count]));
   bool is_clamped = in->count >= MIN_JUMP_TABLE && !LLVMIsConstant(index) && !is_cut_down(index, in->count);
   LLVMBasicBlockRef never = is_clamped ? lower_new_block(f, "") : otherwise;
-  if (is_clamped) index = clamp_index(f, index, in->count);
+  if (is_clamped) index = lower_clamp(f->l, LLVMBuildZExt(f->l->builder, index, f->l->i64, ""), lower_i64(f->l, in->count));
   LLVMValueRef branch = LLVMBuildSwitch(f->l->builder, index, never, in->count + is_clamped);
-  for (uint32_t i = 0; i < in->count; i++) LLVMAddCase(branch, lower_i32(f->l, i + is_clamped), add_edge(f, label(f, labels[i])));
-  if (is_clamped) {
-    LLVMAddCase(branch, lower_i32(f->l, 0), otherwise);
+  for (uint32_t i = 0; i < in->count; i++)
+    LLVMAddCase(branch, LLVMConstInt(LLVMTypeOf(index), i, false), add_edge(f, label(f, labels[i])));
+  if (is_clamped) { /* what lies beyond becomes the last entry, so there is no branch before the jump */
+    LLVMAddCase(branch, lower_i64(f->l, in->count), otherwise);
     LLVMPositionBuilderAtEnd(f->l->builder, never);
     LLVMBuildUnreachable(f->l->builder);
   }

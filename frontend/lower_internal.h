@@ -154,8 +154,8 @@ LLVMBasicBlockRef lower_new_block(struct lower_func *f, const char *name);
 /* Goes on only if `condition` (i1) is false; otherwise traps. */
 void lower_trap_if(struct lower_func *f, LLVMValueRef condition, enum gw_trap trap);
 LLVMBasicBlockRef lower_trap_block(struct lower_func *f, enum gw_trap trap);
-/* All ones when `index` (i32 or i64) is below `size`, or 0; also where a processor has guessed otherwise. */
-LLVMValueRef lower_mask_below(const struct lower *l, LLVMValueRef index, LLVMValueRef size);
+/* The lesser of `index` and `limit` (both i32 or i64, unsigned), also where a processor has guessed how they compare. */
+LLVMValueRef lower_clamp(const struct lower *l, LLVMValueRef index, LLVMValueRef limit);
 
 /* Notes the edge from the current block to `c`: the top operands of the stack go into its phis. Returns where to branch to. */
 LLVMBasicBlockRef add_edge(struct lower_func *f, struct control *c);

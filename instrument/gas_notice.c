@@ -48,7 +48,8 @@ static bool is_trap(LLVMValueRef call) { return LLVMGetInstructionOpcode(LLVMGet
 enum gas_event gas_event_of(const struct gas_pass *p, LLVMValueRef v) {
   if (LLVMGetInstructionOpcode(v) != LLVMCall) return GAS_WORK;
   LLVMValueRef callee = LLVMGetCalledValue(v);
-  if (callee == p->charge_check || (LLVMIsAInlineAsm(callee) && !value_is_hidden(v))) return GAS_LOOK;
+  if (callee == p->charge_check || (LLVMIsAInlineAsm(callee) && LLVMGetInlineAsmHasSideEffects(callee) && !value_is_hidden(v)))
+    return GAS_LOOK;
   if (gas_is_checking_call(p, v)) return GAS_CHECKING_CALL;
   if (!gas_is_call(p, v) || is_trap(v)) return GAS_WORK;
   if (p->handed && !gas_is_handing_call(p, v)) return GAS_HELPER_CALL;

@@ -26,7 +26,7 @@ uint64_t gas_marker_price(LLVMValueRef marker) { return LLVMConstIntGetZExtValue
 bool gas_is_call(const struct gas_pass *p, LLVMValueRef v) {
   if (LLVMGetInstructionOpcode(v) != LLVMCall || gas_is_marker(p, v)) return false;
   LLVMValueRef callee = LLVMGetCalledValue(v);
-  if (LLVMIsAInlineAsm(callee)) return false; /* a check */
+  if (LLVMIsAInlineAsm(callee)) return false; /* a check, or what hides or clamps a value */
   return !LLVMIsAFunction(callee) || LLVMGetIntrinsicID(callee) == 0;
 }
 
