@@ -4,14 +4,17 @@
  * A flow that was idle comes before the ring until its quantum is used up, so a function that uses less than its share never
  * waits for more than the slice that runs, whatever others do. One that goes idle before keeps the rest: it stays in the ring,
  * and comes before it again when it becomes ready. The ring gives it a new quantum once a round, not more than one: who comes and
- * goes gets no more than who stays. */
+ * goes gets no more than who stays.
+ *
+ * Gas is not all that a turn of the loop costs: an invocation of fifty instructions takes it as long as 100,000 gas, for reading
+ * a request and replying. Each charge has that on top, or a quantum of such would last a second. */
 #include "server/fair.h"
 
 #include "server/invoke.h"
 
 #include <stddef.h>
 
-enum { MAX_QUANTA_OWED = 64, QUANTUM_SLICES = 4 };
+enum { MAX_QUANTA_OWED = 64, QUANTUM_SLICES = 4, CHARGES_OF_QUANTUM = 200 /* as many end it, however little they are */ };
 
 #define MAX_QUANTUM (INT64_MAX / MAX_QUANTA_OWED / 4)
 
@@ -139,6 +142,6 @@ void fair_charge(struct fair *fair, struct flow *flow, uint64_t gas) {
   bool is_alone = !fair->fresh.first && !fair->ring.first;
   if (is_alone) return;
   enter(fair, flow);
-  int64_t left = gas > INT64_MAX / 2 ? least : flow->deficit - (int64_t)gas;
+  int64_t left = gas > INT64_MAX / 2 ? least : flow->deficit - (int64_t)gas - fair->quantum / CHARGES_OF_QUANTUM;
   flow->deficit = left < least ? least : left;
 }

@@ -46,7 +46,7 @@ void fair_push(struct fair *fair, struct flow *flow, struct invocation *inv);
 void fair_remove(struct flow *flow, struct invocation *inv);
 /* Takes out who is next; NULL: nobody waits, and no flow is listed any more. */
 struct invocation *fair_next(struct fair *fair);
-/* An invocation of the flow has used so much gas. */
+/* An invocation of the flow has run, and used so much gas. */
 void fair_charge(struct fair *fair, struct flow *flow, uint64_t gas);
 
 #endif
