@@ -3,6 +3,7 @@
  * Frames lie on a stack of their own, and a call is a jump: the native stack (the fiber's) stays where it is, so that host
  * functions find all of it. What may trap, throw or yield in the runtime's helpers notes pc first. */
 #include "base/error.h"
+#include "base/speculation.h"
 #include "frontend/types.h"
 #include "runtime/exhausted.h"
 #include "runtime/guarded.h"
@@ -94,8 +95,7 @@ HANDLER(do_branch_not_null) {
 }
 
 HANDLER(do_branch_table) {
-  uint32_t i = SLOT(pc->a).u32;
-  pc += 1 + (i < pc->b ? i : pc->b);
+  pc += 1 + clamp_index(SLOT(pc->a).u32, pc->b);
   DISPATCH;
 }
 
@@ -163,7 +163,8 @@ static inline struct precise_frame tail_from(struct gw_store *store, const struc
 }
 
 /* Whether a host function's parameters and results at `at` lie inside of the frame that calls. */
-static inline bool has_room_for(const struct func_ref *ref, const struct precise_frame *frame, const uint8_t *at) {
+__attribute__((unused)) static inline bool has_room_for(const struct func_ref *ref, const struct precise_frame *frame,
+                                                        const uint8_t *at) {
   const struct module *m = &ref->vmctx->instance->module->decoded;
   const struct func_type *type = &m->types[m->funcs[ref->index].type].func;
   uint32_t n = type->n_params > type->n_results ? type->n_params : type->n_results;
@@ -271,6 +272,7 @@ HANDLER(do_table_func) {
   const struct table_ctx *t = &vmctx->instance->tables[pc->c]->ctx;
   uint64_t i = pc->d ? SLOT(pc->b).u64 : SLOT(pc->b).u32;
   if (i >= t->size) precise_trap(pc, store, GW_TRAP_UNDEFINED_ELEMENT);
+  i = clamp_index(i, t->size);
   if (!t->entries[i]) precise_trap(pc, store, GW_TRAP_UNINITIALIZED_ELEMENT);
   SLOT(pc->a).ref = t->entries[i];
   NEXT;
@@ -316,6 +318,7 @@ HANDLER(do_table_get) {
   const struct table_ctx *t = table(vmctx, pc->c);
   uint64_t i = pc->d ? SLOT(pc->b).u64 : SLOT(pc->b).u32;
   if (i >= t->size) precise_trap(pc, store, GW_TRAP_TABLE_OUT_OF_BOUNDS);
+  i = clamp_index(i, t->size);
   SLOT(pc->a).ref = t->entries[i];
   NEXT;
 }
@@ -324,6 +327,7 @@ HANDLER(do_table_set) {
   const struct table_ctx *t = table(vmctx, pc->c);
   uint64_t i = pc->d ? SLOT(pc->a).u64 : SLOT(pc->a).u32;
   if (i >= t->size) precise_trap(pc, store, GW_TRAP_TABLE_OUT_OF_BOUNDS);
+  i = clamp_index(i, t->size);
   t->entries[i] = SLOT(pc->b).ref;
   NEXT;
 }
