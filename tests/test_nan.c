@@ -395,24 +395,41 @@ static void try_inputs(struct gw_instance *instance, const struct setting *s, in
   }
 }
 
-static void run(const struct setting *s) {
+/* An instance of a text, compiled as a setting says. */
+struct opened {
+  struct gw_engine *engine;
+  struct gw_module *module;
+  struct gw_store *store;
+  struct gw_instance *instance;
+};
+
+static struct opened open_text(const struct setting *s, const char *text) {
   struct gw_error err = {0};
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.opt_level = s->level, .gas = s->gas}, &err);
+  struct opened o = {.engine = gw_engine_create(&(struct gw_engine_options){.opt_level = s->level, .gas = s->gas}, &err)};
+  o.module = wat_module(o.engine, text);
+  if (s->cpu) o.module = module_for_cpu(o.engine, o.module, s->cpu, &err);
+  if (!o.module) fail_msg("%s", err.message);
+  o.store = gw_store_create(o.engine, &(struct gw_store_options){.tier = s->tier}, &err);
+  o.instance = gw_instance_create(o.store, o.module, resolve, NULL, &err);
+  if (!o.instance) fail_msg("%s: %s", s->what, err.message);
+  return o;
+}
+
+static void close_text(struct opened *o) {
+  gw_store_destroy(o->store);
+  gw_module_release(o->module);
+  gw_engine_destroy(o->engine);
+}
+
+static void run(const struct setting *s) {
   char *text = matrix_text();
-  struct gw_module *module = wat_module(engine, text);
+  struct opened opened = open_text(s, text);
   free(text);
-  if (s->cpu) module = module_for_cpu(engine, module, s->cpu, &err);
-  if (!module) fail_msg("%s", err.message);
-  struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){.tier = s->tier}, &err);
-  struct gw_instance *instance = gw_instance_create(store, module, resolve, NULL, &err);
-  if (!instance) fail_msg("%s: %s", s->what, err.message);
   for (int t = 0; t < N_TYPES; t++)
     for (int i = 0; i < N_OPERATIONS; i++)
       for (int j = 0; j < N_OBSERVERS; j++)
-        if (is_tried(&types[t], operations[i].kinds & observers[j].kinds)) try_inputs(instance, s, t, i, j);
-  gw_store_destroy(store);
-  gw_module_release(module);
-  gw_engine_destroy(engine);
+        if (is_tried(&types[t], operations[i].kinds & observers[j].kinds)) try_inputs(opened.instance, s, t, i, j);
+  close_text(&opened);
 }
 
 /* Arithmetic on a signalling NaN that the code generator folds to its operand, in the block before the minimum or maximum of it
@@ -446,24 +463,17 @@ static void run_folded(const struct setting *s) {
   buffer_append_string(&text, "(module\n");
   for (int i = 0; i < 2 * N_FOLDED; i++) add_folded(&text, i / 2, by[i % 2]);
   buffer_append(&text, ")", 2);
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.opt_level = s->level, .gas = s->gas}, &err);
-  struct gw_module *module = wat_module(engine, (const char *)text.bytes);
+  struct opened opened = open_text(s, (const char *)text.bytes);
   buffer_clear(&text);
-  if (s->cpu) module = module_for_cpu(engine, module, s->cpu, &err);
-  if (!module) fail_msg("%s", err.message);
-  struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){.tier = s->tier}, &err);
-  struct gw_instance *instance = gw_instance_create(store, module, resolve, NULL, &err);
   for (int i = 0; i < 2 * N_FOLDED; i++) {
     char name[32];
     union gw_value values[4] = {{0}};
     snprintf(name, sizeof name, "%d %s", i / 2, by[i % 2]);
-    if (!gw_call_export(instance, name, values, 4, &err)) fail_msg("%s: %s", name, err.message);
+    if (!gw_call_export(opened.instance, name, values, 4, &err)) fail_msg("%s: %s", name, err.message);
     if (values[0].u64 != canonical_of(64) || values[1].u64 != canonical_of(64))
       fail_msg("%s: the %s of %s and 1 is %016lx", s->what, by[i % 2], folded[i / 2], values[0].u64);
   }
-  gw_store_destroy(store);
-  gw_module_release(module);
-  gw_engine_destroy(engine);
+  close_text(&opened);
 }
 
 static struct setting settings[] = {
