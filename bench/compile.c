@@ -3,7 +3,7 @@
  * Shapes are made by this program, each in several sizes (megabytes); what matters is the factor from one size to the next: 2 for
  * twice the bytes is linear. Files are decoded and validated again and again, for megabytes per second on modules as they are. */
 #include "base/buffer.h"
-#include "frontend/lower.h"
+#include "frontend/lower/lower.h"
 #include "jit/pipeline.h"
 
 #include <stdio.h>

@@ -5,7 +5,7 @@
  * Objects of JavaScript, which it could use in a browser, are missing here. */
 #include "base/buffer.h"
 #include "gasworks.h"
-#include "runtime/wasi.h"
+#include "runtime/host/wasi/wasi.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #ifndef FRONTEND_MODULE_H
 #define FRONTEND_MODULE_H
 
-#include "base/abi.h"
+#include "abi/abi.h"
 #include "base/arena.h"
 #include "gasworks/error.h"
 
@@ -217,7 +217,7 @@ bool module_decode(struct module *m, const uint8_t *bytes, size_t size, struct g
  * succeeded before the module is lowered or instantiated. Not for two threads at once on one module. */
 bool module_validate(struct module *m, struct gw_error *err);
 
-/* What the validation of a body finds out besides that it is valid; kept in artifacts (runtime/artifact.h). */
+/* What the validation of a body finds out besides that it is valid; kept in artifacts (jit/artifact/artifact.h). */
 struct body_facts {
   uint32_t max_stack, n_calls;
   uint8_t has_throw, has_rethrow, reserved[2];

@@ -48,8 +48,8 @@ struct gw_engine_options {
   uint32_t opt_level;              /* 0..3 */
   bool gas;                        /* meter; without it gas limits are ignored and gas used is 0 */
   bool verify;                     /* LLVM's verifier on every function; for development */
-  bool profile;                    /* with gas: keep who spent it (runtime/profile.h); several times slower */
-  bool watch;                      /* the precise tier stops at every instruction (runtime/precise.h); several times slower */
+  bool profile;                    /* with gas: keep who spent it (runtime/debug/profile.h); several times slower */
+  bool watch;                      /* the precise tier stops at every instruction (runtime/precise/precise.h); several times slower */
   const struct schedule *schedule; /* prices; copied; NULL: the built-in ones */
   struct gw_cache *cache;          /* where compiled modules are kept, must outlive the engine; NULL: nowhere */
   uint32_t threads;                /* of one compilation; 0: one for each core */
@@ -201,7 +201,7 @@ bool gw_instance_charge(struct gw_instance *instance, uint64_t gas);
 void gw_instance_charge_piece(struct gw_instance *instance, uint64_t gas);
 bool gw_instance_affords(const struct gw_instance *instance, uint64_t gas);
 /* Says, within a host function, that calling it again would give something else (a clock, random numbers, an answer from
- * outside). A second run of the invocation then gets what this call gave (runtime/record.h). */
+ * outside). A second run of the invocation then gets what this call gave (runtime/debug/record.h). */
 void gw_instance_unrepeatable(struct gw_instance *instance);
 /* What the instance's engine charges by. */
 const struct schedule *gw_instance_schedule(const struct gw_instance *instance);

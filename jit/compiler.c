@@ -5,7 +5,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
-#include "frontend/lower.h"
+#include "frontend/lower/lower.h"
 #include "jit/link.h"
 #include "jit/pipeline.h"
 #include "jit/twin.h"

@@ -1,11 +1,11 @@
 /* A linker for what the code generator makes of our IR, which is little: code and constants, no data to write, no symbols but our
- * own (frontend/lower.h), and relative relocations only, so that the result runs wherever it is mapped.
+ * own (frontend/lower/lower.h), and relative relocations only, so that the result runs wherever it is mapped.
  *
  * libelf reads the objects. All code is laid out first, in the order of the parts, then all constants. */
 #include "jit/link.h"
 
 #include "base/error.h"
-#include "frontend/lower.h"
+#include "frontend/lower/lower.h"
 
 #include <gelf.h>
 #include <limits.h>

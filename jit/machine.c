@@ -12,7 +12,7 @@
 #include <string.h>
 
 static LLVMTargetRef target;
-static const char no_apx[] = "-egpr"; /* runtime/exhausted_x86_64.S does not save r16 to r31 */
+static const char no_apx[] = "-egpr"; /* runtime/arch/x86_64/exhausted.S does not save r16 to r31 */
 static char *cpu_name, *cpu_features, *triple;
 
 static void find_host(void) {

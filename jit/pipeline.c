@@ -1,9 +1,9 @@
 #include "jit/pipeline.h"
 
-#include "base/abi.h"
+#include "abi/abi.h"
 #include "base/error.h"
-#include "frontend/lower.h"
-#include "instrument/gas.h"
+#include "frontend/lower/lower.h"
+#include "instrument/meter/meter.h"
 #include "jit/machine.h"
 
 #include <llvm-c/Analysis.h>

@@ -2,7 +2,7 @@
 #ifndef JIT_PIPELINE_H
 #define JIT_PIPELINE_H
 
-#include "frontend/lower.h"
+#include "frontend/lower/lower.h"
 #include "jit/compiler.h"
 
 #include <llvm-c/Core.h>

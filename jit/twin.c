@@ -4,7 +4,7 @@
 #include "jit/twin.h"
 
 #include "frontend/instruction.h"
-#include "frontend/lower.h"
+#include "frontend/lower/lower.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -21,7 +21,7 @@
 #include "runtime/checkpoint.h"
 
 #include "runtime/instance.h"
-#include "runtime/record.h"
+#include "runtime/debug/record.h"
 
 #include <stdlib.h>
 

@@ -3,7 +3,7 @@
 #include "runtime/compile.h"
 
 #include "base/error.h"
-#include "runtime/cache.h"
+#include "jit/artifact/cache.h"
 #include "runtime/compile_child.h"
 
 #include <stdlib.h>

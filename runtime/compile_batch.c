@@ -3,7 +3,7 @@
  * process for himself, so there is one for each thread that compiles.
  *
  * A process that dies takes no other module with it than the one it had. It is replaced after MAX_JOBS, so that it cannot grow
- * for ever, and ends by itself when it was idle for a while (cli_compile.c). */
+ * for ever, and ends by itself when it was idle for a while (cli/compile.c). */
 #define _GNU_SOURCE /* SOCK_CLOEXEC */
 #include "runtime/compile_process.h"
 

@@ -2,7 +2,7 @@
 #ifndef RUNTIME_COMPILE_CHILD_H
 #define RUNTIME_COMPILE_CHILD_H
 
-#include "runtime/artifact.h"
+#include "jit/artifact/artifact.h"
 #include "runtime/engine.h"
 
 /* Has a child process compile the module in its own dialect, within the engine's limits, and waits for it. A child that crashes,

@@ -3,8 +3,8 @@
 #define RUNTIME_ENGINE_H
 
 #include "gasworks.h"
-#include "runtime/artifact.h"
-#include "runtime/code.h"
+#include "jit/artifact/artifact.h"
+#include "jit/artifact/code.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

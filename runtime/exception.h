@@ -2,7 +2,7 @@
 #ifndef RUNTIME_EXCEPTION_H
 #define RUNTIME_EXCEPTION_H
 
-#include "base/abi.h"
+#include "abi/abi.h"
 
 #include <stdbool.h>
 
@@ -13,7 +13,7 @@ struct gw_tag;
 struct exceptions {
   struct exception_box *all;
   struct exception_box *held; /* stack of those that legacy catch bodies may rethrow, innermost first */
-  uint64_t bytes, counted; /* counted: how many of them are in the engine's memory_bytes */
+  uint64_t bytes, counted;    /* counted: how many of them are in the engine's memory_bytes */
 };
 
 /* One with room for the tag's values. `pc`: where in guest code it is thrown. NULL: too many live ones, or no memory. */
@@ -32,8 +32,8 @@ struct exception *exception_rethrow(struct exceptions *all, struct exception *e)
 /* Return address of the throw, in guest code. */
 uintptr_t exception_place(const struct exception *e);
 
-/* When an invocation has ended, or an instance was reset: frees those that no global, table or result (with has_results: of store->func, in
- * store->values) leads to. */
+/* When an invocation has ended, or an instance was reset: frees those that no global, table or result (with has_results: of
+ * store->func, in store->values) leads to. */
 void exceptions_collect(struct gw_store *store, bool has_results);
 
 void exceptions_clear(struct gw_store *store);

@@ -19,7 +19,7 @@
 /* Larger than any native frame: a function that runs off the stack hits it before it writes below. */
 enum { GUARD_SIZE = 2 << 20 };
 
-/* fiber_x86_64.S */
+/* runtime/arch/x86_64/fiber.S */
 void fiber_switch(void **save, void *load);
 void fiber_begin(void);
 

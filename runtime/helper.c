@@ -1,11 +1,11 @@
-/* What compiled code calls in the runtime (base/helper.def). All run on the guest's fiber.
+/* What compiled code calls in the runtime (abi/helper.def). All run on the guest's fiber.
  *
  * Order in every one: bounds (64-bit, nothing can wrap), then gas for the size of the work, then the work. Only the last has
  * an effect, so a trap or a lack of gas leaves everything as it was. */
 #include "frontend/types.h"
-#include "runtime/exhausted.h"
+#include "runtime/arch/exhausted.h"
 #include "runtime/instance.h"
-#include "runtime/record.h"
+#include "runtime/debug/record.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -260,7 +260,7 @@ static void helper_profile_leave(struct vmctx *vmctx) { profile_leave(vmctx->ins
 
 const struct helpers runtime_helpers = {
 #define HELPER(id, result, params, sig, flags) .id = helper_##id,
-#include "base/helper.def"
+#include "abi/helper.def"
 #undef HELPER
 };
 

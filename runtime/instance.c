@@ -8,8 +8,8 @@
 #include "runtime/instance.h"
 
 #include "base/error.h"
-#include "runtime/profile.h"
-#include "runtime/record.h"
+#include "runtime/debug/profile.h"
+#include "runtime/debug/record.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
 #ifndef RUNTIME_INSTANCE_H
 #define RUNTIME_INSTANCE_H
 
-#include "base/abi.h"
+#include "abi/abi.h"
 #include "runtime/engine.h"
 #include "runtime/object.h"
 #include "runtime/store.h"

@@ -145,11 +145,8 @@ static bool link_tag(struct linker *l) {
 
 static bool link_import(struct linker *l, gw_resolve_fn resolve, void *env) {
   static bool (*const link_kind[])(struct linker *) = {
-      [EXTERN_FUNC] = link_func,
-      [EXTERN_TABLE] = link_table,
-      [EXTERN_MEMORY] = link_memory,
-      [EXTERN_GLOBAL] = link_global,
-      [EXTERN_TAG] = link_tag,
+      [EXTERN_FUNC] = link_func,     [EXTERN_TABLE] = link_table, [EXTERN_MEMORY] = link_memory,
+      [EXTERN_GLOBAL] = link_global, [EXTERN_TAG] = link_tag,
   };
   const struct import *i = l->import;
   struct gw_import asked = {

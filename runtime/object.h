@@ -2,7 +2,7 @@
 #ifndef RUNTIME_OBJECT_H
 #define RUNTIME_OBJECT_H
 
-#include "base/abi.h"
+#include "abi/abi.h"
 #include "frontend/module.h"
 #include "gasworks.h"
 #include "runtime/dirty.h"
@@ -56,7 +56,8 @@ uint64_t memory_pages(const struct gw_memory *memory);
 bool memory_can_grow(const struct gw_memory *memory, uint64_t pages);
 /* False when the system refuses. */
 bool memory_grow(struct gw_memory *memory, uint64_t pages);
-/* The size it began with; its bytes are those of the image where it is watched, 0 elsewhere. False: the system refuses, or did. */
+/* The size it began with; its bytes are those of the image where it is watched, 0 elsewhere. False: the system refuses, or did.
+ */
 bool memory_reset(struct gw_memory *memory);
 /* What is in it now is what resets go back to, as cheaply as it can be. */
 void memory_watch(struct gw_memory *memory);

@@ -8,8 +8,8 @@
 
 #include "base/error.h"
 #include "runtime/exception.h"
-#include "runtime/exhausted.h"
-#include "runtime/gs_base.h"
+#include "runtime/arch/exhausted.h"
+#include "runtime/arch/x86_64/gs_base.h"
 #include "runtime/instance.h"
 
 #include <stdlib.h>
@@ -83,7 +83,7 @@ void *gw_store_user(const struct gw_store *store) { return store->user; }
 
 /* --- gas ---------------------------------------------------------------------------------------------------------- */
 
-/* Compiled code may add to the counter what it will subtract a little later (instrument/gas_sink.c). */
+/* Compiled code may add to the counter what it will subtract a little later (instrument/meter/sink.c). */
 #define MAX_SLICE ((uint64_t)INT64_MAX / 2)
 
 static void begin_gas(struct gw_store *store) {

@@ -2,15 +2,15 @@
 #ifndef RUNTIME_STORE_H
 #define RUNTIME_STORE_H
 
-#include "base/abi.h"
+#include "abi/abi.h"
 #include "base/arena.h"
 #include "gasworks.h"
 #include "instrument/cost.h"
 #include "runtime/checkpoint.h"
 #include "runtime/exception.h"
 #include "runtime/fiber.h"
-#include "runtime/precise.h"
-#include "runtime/profile.h"
+#include "runtime/precise/precise.h"
+#include "runtime/debug/profile.h"
 #include "runtime/trap.h"
 
 enum invocation_state {
@@ -52,7 +52,7 @@ struct gw_store {
   struct profile profile; /* used only by engines that profile */
   uint64_t reserve;       /* gas that is not yet in a slice; limit = used + exec.gas + reserve */
   struct trap trap;
-  struct record *record; /* the embedder's, or NULL: see runtime/record.h */
+  struct record *record; /* the embedder's, or NULL: see runtime/debug/record.h */
 };
 
 /* When instances were made: what they are made of, beyond what is usual, counts as the guest's memory. */

@@ -2,8 +2,8 @@
 
 #include "base/arena.h"
 #include "base/error.h"
-#include "server/files.h"
-#include "server/loop.h"
+#include "base/files.h"
+#include "server/loop/loop.h"
 #include "server/walls.h"
 
 #include <arpa/inet.h>

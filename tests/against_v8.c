@@ -21,7 +21,7 @@
 #include "base/buffer.h"
 #include "frontend/module.h"
 #include "gasworks.h"
-#include "runtime/cpu.h"
+#include "jit/artifact/cpu.h"
 #include "runtime/instance.h"
 #include "tests/break_opcode.h"
 #include "tests/for_cpu.h"

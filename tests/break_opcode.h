@@ -2,7 +2,7 @@
 #ifndef TESTS_BREAK_OPCODE_H
 #define TESTS_BREAK_OPCODE_H
 
-#include "runtime/precise_private.h"
+#include "runtime/precise/private.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -7,8 +7,8 @@
  * A seed always gives the same module. Batches run in children, so that a crash is a failure like any other. Floats are truncated
  * before they are stored, so no NaN is seen. At a trap only its kind is compared (docs/gas.md section 5, docs/fuzzing.md). */
 #include "gasworks.h"
-#include "runtime/cpu.h"
-#include "server/verdict.h"
+#include "jit/artifact/cpu.h"
+#include "server/invoke/verdict.h"
 #include "tests/for_cpu.h"
 #include "tests/wasm_bytes.h"
 

@@ -3,7 +3,6 @@
 #   layers.sh SOURCE_DIR
 set -u
 cd "${1:?usage: layers.sh SOURCE_DIR}" || exit 1
-shopt -s nullglob
 passed=0 failed=0 files=0
 
 # PATTERN OF FILES | what their quoted includes may start with | what libraries <...> they may use besides libc
@@ -11,14 +10,18 @@ passed=0 failed=0 files=0
 rules=(
   'include/*|gasworks|'
   'base/*|base/ gasworks|'
-  'frontend/lower*|frontend/ base/ instrument/ gasworks jit/|llvm-c/'
-  'frontend/*|frontend/ base/ instrument/cost. gasworks|'
-  'instrument/gas*|instrument/ frontend/ base/ gasworks jit/|llvm-c/'
-  'instrument/*|instrument/ base/ gasworks|sodium.h'
+  'abi/*|abi/ base/ gasworks|'
+  'frontend/lower/*|frontend/ instrument/ abi/ base/ gasworks|llvm-c/'
+  'frontend/*|frontend/ abi/ base/ instrument/cost. gasworks|'
+  'instrument/meter/*|instrument/ frontend/ abi/ base/ gasworks|llvm-c/'
+  'instrument/*|instrument/ frontend/ base/ gasworks|sodium.h'
+  'jit/artifact/*|jit/artifact/ jit/compiler.h instrument/cost. frontend/ abi/ base/ gasworks|sodium.h sanitizer/'
   'jit/compiler.h|frontend/ instrument/cost. instrument/blocks. gasworks|'
-  'jit/*|jit/ instrument/ frontend/ base/ gasworks|llvm-c/'
-  'runtime/*|runtime/ frontend/ base/ instrument/cost. jit/compiler.h gasworks|lmdb.h sodium.h sanitizer/ elfutils/ dwarf.h elf.h'
-  'server/*|server/ runtime/ frontend/ base/ instrument/cost. instrument/fit. gasworks|uv.h llhttp.h cjson/ sodium.h sanitizer/'
+  'jit/*|jit/ instrument/ frontend/ abi/ base/ gasworks|llvm-c/ elf.h'
+  'runtime/state/*|runtime/state/ base/ gasworks|lmdb.h sodium.h'
+  'runtime/*|runtime/ jit/artifact/ jit/compiler.h instrument/cost. instrument/partition.h frontend/ abi/ base/ gasworks|sodium.h sanitizer/ elfutils/ dwarf.h elf.h'
+  'server/*|server/ runtime/ jit/artifact/ instrument/cost. frontend/ abi/ base/ gasworks|uv.h llhttp.h cjson/ sodium.h sanitizer/'
+  'cli/*|cli/ server/ runtime/ jit/artifact/ instrument/cost. instrument/fit. instrument/partition.h instrument/rounds.h frontend/ abi/ base/ gasworks|cjson/ sodium.h sanitizer/'
 )
 libraries='llvm-c/|elfutils/|dwarf\.h|elf\.h|lmdb\.h|sodium|uv\.h|llhttp|cjson/|cmocka'
 
@@ -68,10 +71,10 @@ self_test() {
 }
 
 self_test
-for file in {include,include/gasworks,base,frontend,instrument,jit,runtime,server}/*.{c,h,def,S}; do
+while IFS= read -r file; do
   check_file "$file"
   files=$((files + 1))
-done
+done < <(find include base abi frontend instrument jit runtime server cli -name '*.[chS]' -o -name '*.def' | sort)
 echo "$files files"
 echo "$passed passed, $failed failed, 0 skipped"
 ((failed == 0 && files > 20))

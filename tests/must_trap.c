@@ -9,7 +9,7 @@
  * reached. A case is one module; --keep writes those that differ. Exit code: 0 when all agree.
  */
 #include "gasworks.h"
-#include "runtime/cpu.h"
+#include "jit/artifact/cpu.h"
 #include "tests/for_cpu.h"
 #include "tests/wasm_bytes.h"
 

@@ -23,11 +23,11 @@ struct host_function {
 
 static const struct host_function host_functions[] = {
 #define FUNCTION(name, signature, c) {"gasworks", #name, signature},
-#include "runtime/handler.def"
+#include "runtime/host/handler.def"
 #undef FUNCTION
 #define ___ 0
 #define WASI(name, signature, fd, kind, same, rights) {"wasi_snapshot_preview1", #name, signature},
-#include "runtime/wasi.def"
+#include "runtime/host/wasi/wasi.def"
 #undef WASI
 #undef ___
     {"env", "abort", "_iiii"},

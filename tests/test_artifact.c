@@ -1,8 +1,8 @@
 /* Artifacts, the cache of them, and the process that compiles. */
-#include "runtime/artifact.h"
+#include "jit/artifact/artifact.h"
 
 #include "base/error.h"
-#include "runtime/cache.h"
+#include "jit/artifact/cache.h"
 #include "runtime/compile.h"
 #include "tests/shell.h"
 #include "tests/wat.h"
@@ -204,7 +204,7 @@ static void test_cut_short_and_too_long(void **state) {
   buffer_clear(&artifact);
 }
 
-/* Where things are in the header (runtime/artifact.c). */
+/* Where things are in the header (jit/artifact/artifact.c). */
 enum { AT_CODE_SIZE = 192, AT_FILE_SIZE = 200, AT_STACK_FACTOR = 208, AT_DIALECT = 212, AT_SECTIONS = 216, HEADER_SIZE = 360 };
 enum { N_SECTIONS = 4, SECTION_SIZE = 32, CHECKSUM_SIZE = 16, AT_CHECKSUM = HEADER_SIZE - CHECKSUM_SIZE };
 

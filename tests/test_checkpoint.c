@@ -308,7 +308,7 @@ static void test_page(void **state) {
 #define SAME true
 #define ___ false
 #define WASI(name, signature, fd, kind, same, rights) {#name, same},
-#include "runtime/wasi.def"
+#include "runtime/host/wasi/wasi.def"
 #undef WASI
 #undef ___
 #undef SAME

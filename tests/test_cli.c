@@ -6,8 +6,8 @@
 #include <cmocka.h>
 
 /* Parts of the program, not of the library. */
-#include "server/cli_options.c"
-#include "server/cli_values.c"
+#include "cli/options.c"
+#include "cli/values.c"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -237,7 +237,7 @@ static void test_manual(void **state) {
   (void)state;
 #define VERB(name, summary) \
   if (strcmp(#name, "help") != 0) check_manual(#name);
-#include "server/cli.def"
+#include "cli/cli.def"
 #undef VERB
 }
 

@@ -1,6 +1,6 @@
 /* Compiled code is right or not at all: what rerolling, the gas pass and the judge once got wrong, on every level and with
  * profiles. */
-#include "server/verdict.h"
+#include "server/invoke/verdict.h"
 #include "tests/wat.h"
 
 #include <setjmp.h>
@@ -67,7 +67,7 @@ static void test_dead_loops(void **state) {
          "  (i32.const 16)) (then (loop (br 0)))) (local.get 0)))",
          5, 5);
   expect("(module (func (export \"run\") " TYPE " (local i32) (local.set 1 (i32.mul (local.get 0) (local.get 0))) (if (i32.and "
-                                                "(i32.eq (local.get 0) (local.get 1)) (i32.ne (local.get 0)"
+         "(i32.eq (local.get 0) (local.get 1)) (i32.ne (local.get 0)"
          " (local.get 1))) (then (loop (br 0)))) (local.get 0)))",
          5, 5);
 }

@@ -1,7 +1,7 @@
 /* Deep recursion: the same depth and the same gas on every level and in both tiers, and never a crash, whatever the code
  * generator makes of a function's frame: not in host functions at the deepest point, nor in signal handlers there. */
 #include "runtime/object.h"
-#include "runtime/precise_private.h"
+#include "runtime/precise/private.h"
 #include "runtime/store.h"
 #include "tests/wat.h"
 

@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "server/disassemble.h"
+#include "frontend/disassemble.h"
 #include "tests/wat.h"
 
 static struct gw_engine *engine;

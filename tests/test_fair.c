@@ -1,7 +1,7 @@
-/* Which flow gets the next slice (server/fair.c). */
-#include "server/fair.h"
+/* Which flow gets the next slice (server/loop/fair.c). */
+#include "server/loop/fair.h"
 
-#include "server/invoke.h"
+#include "server/invoke/invoke.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

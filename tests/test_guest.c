@@ -1,6 +1,6 @@
 /* Programs made by a real toolchain, on the real engine: WASI and the handle interface from end to end, without the server. */
-#include "runtime/handler.h"
-#include "runtime/wasi.h"
+#include "runtime/host/handler.h"
+#include "runtime/host/wasi/wasi.h"
 
 #include "base/buffer.h"
 #include "tests/wat.h"

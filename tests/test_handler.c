@@ -1,7 +1,7 @@
 /* The handle interface on a guest without an engine, and the CGI interface's two conversions. */
-#include "runtime/cgi.h"
-#include "runtime/handler.h"
-#include "runtime/wasi.h"
+#include "runtime/host/cgi.h"
+#include "runtime/host/handler.h"
+#include "runtime/host/wasi/wasi.h"
 
 #include "base/arena.h"
 #include "instrument/cost.h"
@@ -315,7 +315,7 @@ static void test_table_matches_the_sdk(void **state) {
   (void)state;
   static const char *const names[] = {
 #define FUNCTION(name, signature, handler) #name,
-#include "runtime/handler.def"
+#include "runtime/host/handler.def"
 #undef FUNCTION
   };
   char path[] = SOURCE_DIR "/sdk/c/gasworks_guest.h", text[16384];
@@ -343,7 +343,7 @@ static void test_table_is_documented(void **state) {
   (void)state;
   static const char *const names[] = {
 #define FUNCTION(name, signature, handler) "| `" #name "(",
-#include "runtime/handler.def"
+#include "runtime/host/handler.def"
 #undef FUNCTION
   };
   struct buffer page = {0};

@@ -1,7 +1,7 @@
 /* Nothing that WASI remembers of one request is visible to the next: open, closed, renumbered descriptors, their offsets, flags
  * and rights, listings of directories, output, exit code, clock, random numbers. test_isolation_wasi [REQUESTS], 5,000 unless
  * told. */
-#include "runtime/wasi.h"
+#include "runtime/host/wasi/wasi.h"
 #include "tests/host_fds.h"
 #include "tests/wat.h"
 

@@ -2,7 +2,7 @@
 #define _GNU_SOURCE /* F_SETPIPE_SZ */
 #include "tests/http_client.h"
 
-#include "server/log.h"
+#include "server/loop/log.h"
 
 #include <fcntl.h>
 #include <time.h>

@@ -1,6 +1,6 @@
 /* Loads out of bounds that compiled code once did not notice, and their like: at every level, for every CPU level that runs here.
  * Random ones: must_trap.c. */
-#include "runtime/cpu.h"
+#include "jit/artifact/cpu.h"
 #include "tests/for_cpu.h"
 #include "tests/wat.h"
 

@@ -1,7 +1,7 @@
 /* What only the precise tier does: exact gas, places and memory at memory faults. What both tiers do is tested by the programs
  * that are built for both (CMakeLists.txt), the official suite and random modules. */
 #include "frontend/module.h"
-#include "runtime/precise.h"
+#include "runtime/precise/precise.h"
 #include "runtime/store.h"
 #include "tests/wat.h"
 

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "instrument/cost.h"
-#include "runtime/profile.h"
+#include "runtime/debug/profile.h"
 #include "tests/wat.h"
 
 /* Every way a function can be entered and left: calls, tail calls, traps, host calls, recursion, through a table. */

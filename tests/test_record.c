@@ -1,5 +1,5 @@
 /* Records of host calls: a second run of the same guest meets the same host, in any tier, and the host is not asked again. */
-#include "runtime/record.h"
+#include "runtime/debug/record.h"
 #include "runtime/store.h"
 #include "tests/wat.h"
 

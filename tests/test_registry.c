@@ -2,8 +2,8 @@
 #define _GNU_SOURCE /* memmem */
 #include "tests/http_client.h"
 
-#include "runtime/state.h"
-#include "server/registry.h"
+#include "runtime/state/state.h"
+#include "server/function/registry.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* Loops with known counts: what is found by looking at the instructions is what happens. */
-#include "server/rounds.h"
+#include "instrument/rounds.h"
 #include "tests/wat.h"
 
 #include <setjmp.h>

@@ -156,7 +156,7 @@ static void test_traps(void **state) {
     buffer_clear(&out);
   }
   buffer_clear(&first);
-  int exit_code; /* $load stands in the place of its call (frontend/lower_inline.c) */
+  int exit_code; /* $load stands in the place of its call (frontend/lower/inline.c) */
   struct buffer out = shell(&exit_code, "echo 'abcde!gh' | " GASWORKS " run --tier fast --judge off %s", wasm);
   assert_non_null(
       strstr((const char *)out.bytes, "!gasworks: out of bounds memory access in function _start at address 0x10000"));

@@ -7,7 +7,7 @@
 
 #include "gasworks.h"
 #include "instrument/cost.h"
-#include "runtime/wasi.h"
+#include "runtime/host/wasi/wasi.h"
 #include "tests/wat.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* What the server does with instances: the limit of all memories together, and initialised ones that are kept. */
-#include "server/pressure.h"
-#include "server/slot.h"
+#include "server/loop/pressure.h"
+#include "server/function/slot.h"
 #include "tests/http_client.h"
 
 #include <sys/resource.h>

@@ -1,6 +1,6 @@
 /* Source lines of traps: every instruction of C and Rust against llvm-symbolizer, reports by name and line, and damaged debug
  * information, which may say anything but must not crash. */
-#include "runtime/source.h"
+#include "runtime/debug/source.h"
 
 #include "base/buffer.h"
 #include "frontend/instruction.h"

@@ -1,6 +1,6 @@
 /* Debug information made to keep its reader busy or to fill memory. A trap's report is made while other requests wait, so all of
  * it must be over soon. Each module is valid, and its debug information reads well but for the one thing that is too much. */
-#include "runtime/source.h"
+#include "runtime/debug/source.h"
 
 #include "base/buffer.h"
 #include "runtime/engine.h"

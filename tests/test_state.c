@@ -1,6 +1,6 @@
 /* State: transactions are serializable, durable, bounded, and fail alone. */
 #define _GNU_SOURCE /* memmem */
-#include "runtime/state.h"
+#include "runtime/state/state.h"
 
 #include <lmdb.h>
 #include <sodium.h>

@@ -1,5 +1,5 @@
 /* WASI preview 1, function by function, on a guest without an engine. */
-#include "runtime/wasi.h"
+#include "runtime/host/wasi/wasi.h"
 
 #include "tests/fake_guest.h"
 
@@ -583,7 +583,7 @@ static const struct {
   const char *name, *signature;
 } functions[] = {
 #define WASI(name, signature, fd, kind, same, rights) {#name, signature},
-#include "runtime/wasi.def"
+#include "runtime/host/wasi/wasi.def"
 #undef WASI
 };
 

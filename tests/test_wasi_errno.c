@@ -2,7 +2,7 @@
  *
  * A row is a call as text: the function, then its parameters: numbers, names from the table below, and 'paths', which are a
  * pointer and a size. Calls before a semicolon make the case and succeed. Each row has a world of its own. */
-#include "runtime/wasi.h"
+#include "runtime/host/wasi/wasi.h"
 
 #include "base/buffer.h"
 #include "tests/fake_guest.h"
@@ -26,7 +26,7 @@
 
 enum errno_code {
 #define ERRNO(name, code, host) name = code,
-#include "runtime/wasi_errno.def"
+#include "runtime/host/wasi/errno.def"
 #undef ERRNO
 };
 
@@ -35,7 +35,7 @@ static const struct {
   int code;
 } errnos[] = {
 #define ERRNO(name, code, host) {#name, code},
-#include "runtime/wasi_errno.def"
+#include "runtime/host/wasi/errno.def"
 #undef ERRNO
 };
 enum { N_ERRNOS = sizeof errnos / sizeof *errnos };
@@ -44,7 +44,7 @@ static const struct {
   const char *name, *signature, *rights;
 } functions[] = {
 #define WASI(name, signature, fd, kind, same, rights) {#name, signature, #rights},
-#include "runtime/wasi.def"
+#include "runtime/host/wasi/wasi.def"
 #undef WASI
 };
 enum { N_FUNCTIONS = sizeof functions / sizeof *functions };
@@ -718,7 +718,7 @@ static bool has_word(const char *list, const char *word) {
 
 static const char *const rights[] = {
 #define RIGHT(name, bit, of, writes) #name,
-#include "runtime/wasi_right.def"
+#include "runtime/host/wasi/right.def"
 #undef RIGHT
 };
 

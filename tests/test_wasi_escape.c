@@ -1,7 +1,7 @@
 /* A guest that wants out: random WASI calls on directories full of links that lead out of them, while another thread swaps a
  * directory for such a link all the time. What lies outside, and what was given read-only, stays as it was and is never seen. */
 #define _GNU_SOURCE /* renameat2, nftw */
-#include "runtime/wasi.h"
+#include "runtime/host/wasi/wasi.h"
 
 #include "tests/fake_guest.h"
 

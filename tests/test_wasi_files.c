@@ -1,6 +1,6 @@
 /* WASI preview 1: what files and directories do, that nothing leads out of them, and what a deterministic guest sees of them. */
 #define _GNU_SOURCE /* renameat2 */
-#include "runtime/wasi.h"
+#include "runtime/host/wasi/wasi.h"
 
 #include "tests/host_fds.h"
 #include "tests/fake_guest.h"

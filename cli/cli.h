@@ -1,0 +1,89 @@
+/* The command line: verbs (cli.def), their options as tables, and how errors are shown. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include "base/buffer.h"
+#include "gasworks.h"
+#include "server/tier.h"
+
+#include <cjson/cJSON.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GASWORKS_VERSION "0.1.0"
+
+/* Every verb: argv[0] is its name; returns the program's exit code. */
+#define VERB(name, summary) int cli_##name(int argc, char **argv);
+#include "cli/cli.def"
+#undef VERB
+
+/* What an option's value is, and what its target points to. */
+enum cli_type {
+  CLI_FLAG,   /* no value; bool */
+  CLI_ON_OFF, /* "on" or "off"; bool */
+  CLI_TIER,   /* "fast", "precise" or "auto"; enum tier_choice */
+  CLI_LEVEL,  /* 0 to 3; uint32_t */
+  CLI_U32,    /* decimal; uint32_t */
+  CLI_NUMBER, /* decimal, k M G for powers of 1000; uint64_t */
+  CLI_SIZE,   /* bytes, K M G for powers of 1024; uint64_t */
+  CLI_TEXT,   /* const char * */
+  CLI_MAYBE,  /* the same; --name alone gives "" and --name=VALUE the value */
+  CLI_LIST,   /* may be given again; struct cli_list */
+};
+
+/* NULL-terminated; zero-initialise, then cli_list_clear. The strings are argv's. */
+struct cli_list {
+  const char **items;
+  size_t n;
+};
+
+struct cli_option {
+  const char *name; /* long form */
+  char letter;      /* short form, or 0 */
+  enum cli_type type;
+  void *target;      /* keeps its default when the option is absent */
+  const char *value; /* name of the value in the help, NULL for flags */
+  const char *help;  /* one line */
+};
+
+struct cli_command {
+  const char *name;
+  const char *arguments;   /* what follows the options in the usage line */
+  const char *description; /* a paragraph, lines broken */
+  const struct cli_option *options;
+  size_t n_options;
+  int min_operands, max_operands;
+  bool ends_at_operand; /* what follows the first operand are operands too, whatever it looks like */
+};
+
+/* Parses argv[1..]: fills the targets, puts the operands to argv[0..*argc). Returns false when the verb is over, with the exit
+ * code in *exit_code: --help was given, or the usage was wrong and has been explained on stderr. */
+bool cli_parse(const struct cli_command *command, int *argc, char ***argv, int *exit_code);
+void cli_list_add(struct cli_list *list, const char *item);
+void cli_list_clear(struct cli_list *list);
+
+/* "gasworks: MESSAGE" on stderr; returns the exit code. */
+int cli_fail(const struct gw_error *err);
+/* The same for a wrong use of `verb` (NULL: of the program); points at its help. */
+int cli_usage(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Decimal with an optional suffix: k M G T of `unit` 1000 or 1024. */
+bool cli_parse_number(const char *text, uint64_t unit, uint64_t *out);
+
+/* Reads a file, "-" is standard input. */
+bool cli_read_file(struct buffer *b, const char *path, struct gw_error *err);
+
+/* Prints `json` and a line feed, then deletes it. */
+void cli_print_json(cJSON *json, bool to_stderr);
+
+/* JSON number of a count; exact up to 2^53, the nearest double beyond. */
+static inline void cli_json_count(cJSON *object, const char *name, uint64_t count) {
+  cJSON_AddNumberToObject(object, name, (double)count);
+}
+
+/* Lower-case hexadecimal digits of `size` bytes with NUL: 2 * size + 1 bytes. */
+void cli_hex(const uint8_t *bytes, size_t size, char *out);
+
+#endif

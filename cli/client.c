@@ -1,0 +1,186 @@
+#include "cli/client.h"
+
+#include "base/error.h"
+
+#include <curl/curl.h>
+#include <dlfcn.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+const char *client_default_server(void) {
+  const char *server = getenv("GASWORKS_SERVER");
+  return server && *server ? server : "http://127.0.0.1:8080";
+}
+
+/* The value of a header line when it is the one called `name` (with its colon), else NULL. */
+static const char *header_value(const char *line, const char *name) {
+  size_t size = strlen(name);
+  if (strncasecmp(line, name, size) != 0) return NULL;
+  line += size;
+  return line + strspn(line, " \t");
+}
+
+struct receiver {
+  struct client_reply *reply;
+  bool wants_headers;
+};
+
+static size_t receive_header(char *bytes, size_t one, size_t size, void *user) {
+  struct receiver *receiver = user;
+  struct client_reply *reply = receiver->reply;
+  char line[256];
+  (void)one;
+  if (receiver->wants_headers) buffer_append(&reply->headers, bytes, size);
+  size_t n = size < sizeof line ? size : sizeof line - 1;
+  memcpy(line, bytes, n);
+  line[n] = 0;
+  const char *gas = header_value(line, "Gasworks-Gas:"), *type = header_value(line, "Content-Type:");
+  if (gas) {
+    reply->has_gas = true;
+    reply->gas = strtoull(gas, NULL, 10);
+  }
+  if (type) reply->is_problem = strncasecmp(type, "application/problem+json", 24) == 0;
+  return size;
+}
+
+static size_t receive_body(char *bytes, size_t one, size_t size, void *user) {
+  struct receiver *receiver = user;
+  (void)one;
+  buffer_append(&receiver->reply->body, bytes, size);
+  return size;
+}
+
+/* libcurl, with the forty libraries that it needs, is opened at the first request: nothing else should wait for them. */
+#undef curl_easy_setopt
+#undef curl_easy_getinfo
+#define CURL_FUNCTIONS(F)                                                                                                    \
+  F(curl_global_init)                                                                                                        \
+  F(curl_global_cleanup)                                                                                                     \
+  F(curl_easy_init) F(curl_easy_setopt) F(curl_easy_perform) F(curl_easy_getinfo) F(curl_easy_cleanup) F(curl_easy_strerror) \
+      F(curl_slist_append) F(curl_slist_free_all)
+
+static struct {
+#define FIELD(name) __typeof__(name) *name;
+  CURL_FUNCTIONS(FIELD)
+#undef FIELD
+} lib;
+
+static bool open_libcurl(struct gw_error *err) {
+  void *handle = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+  if (!handle) return error_set(err, GW_ERROR_UNAVAILABLE, "cannot load libcurl: %.200s", dlerror());
+#define LOAD(name)                                              \
+  if (!(lib.name = (__typeof__(lib.name))dlsym(handle, #name))) \
+    return error_set(err, GW_ERROR_UNAVAILABLE, "libcurl has no " #name);
+  CURL_FUNCTIONS(LOAD)
+#undef LOAD
+  return true;
+}
+
+static void set_body(CURL *curl, const struct buffer *body) {
+  lib.curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body->size ? (const char *)body->bytes : "");
+  lib.curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->size);
+}
+
+static struct curl_slist *request_headers(const struct client_request *request) {
+  struct curl_slist *list = lib.curl_slist_append(NULL, "Expect:"); /* no waiting for 100 Continue */
+  list = lib.curl_slist_append(list, "Content-Type: application/octet-stream");
+  for (const char *const *h = request->headers; h && *h; h++) {
+    if (header_value(*h, "Content-Type:")) { /* the caller's takes the place of ours */
+      lib.curl_slist_free_all(list);
+      list = lib.curl_slist_append(NULL, "Expect:");
+    }
+  }
+  for (const char *const *h = request->headers; h && *h; h++) list = lib.curl_slist_append(list, *h);
+  return list;
+}
+
+static CURLcode perform(CURL *curl, const struct client_request *request, struct receiver *receiver, char *message) {
+  struct buffer url = {0};
+  size_t base = strlen(request->server);
+  while (base && request->server[base - 1] == '/') base--;
+  buffer_append(&url, request->server, base);
+  buffer_append(&url, request->path, strlen(request->path) + 1);
+  struct curl_slist *headers = request_headers(request);
+  if (request->body) set_body(curl, request->body);
+  if (strcmp(request->method, "HEAD") == 0) lib.curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+  lib.curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+  lib.curl_easy_setopt(curl, CURLOPT_URL, (const char *)url.bytes);
+  lib.curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+  lib.curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+  lib.curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+  lib.curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+  lib.curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, message);
+  lib.curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, receive_header);
+  lib.curl_easy_setopt(curl, CURLOPT_HEADERDATA, receiver);
+  lib.curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive_body);
+  lib.curl_easy_setopt(curl, CURLOPT_WRITEDATA, receiver);
+  CURLcode code = lib.curl_easy_perform(curl);
+  lib.curl_slist_free_all(headers);
+  buffer_clear(&url);
+  return code;
+}
+
+bool client_send(const struct client_request *request, struct client_reply *reply, struct gw_error *err) {
+  char message[CURL_ERROR_SIZE] = "";
+  struct receiver receiver = {reply, request->wants_headers};
+  *reply = (struct client_reply){0};
+  if (!open_libcurl(err)) return false;
+  lib.curl_global_init(CURL_GLOBAL_DEFAULT);
+  CURL *curl = lib.curl_easy_init();
+  CURLcode code = curl ? perform(curl, request, &receiver, message) : CURLE_OUT_OF_MEMORY;
+  if (curl) lib.curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply->status);
+  if (curl) lib.curl_easy_cleanup(curl);
+  lib.curl_global_cleanup();
+  *buffer_reserve(&reply->body, 1) = 0;
+  if (code == CURLE_OK) return true;
+  return error_set(err, GW_ERROR_UNAVAILABLE, "no answer from %s: %s", request->server,
+                   *message ? message : lib.curl_easy_strerror(code));
+}
+
+void client_reply_clear(struct client_reply *reply) {
+  buffer_clear(&reply->headers);
+  buffer_clear(&reply->body);
+  buffer_clear(&reply->backtrace);
+}
+
+/* Problem documents carry the titles of the error table and the messages of the trap table: back to the same code here, so that
+ * `deploy` of a bad module ends like `run` of it. */
+static struct gw_error problem_code(const cJSON *problem, long status) {
+  const char *title = cJSON_GetStringValue(cJSON_GetObjectItem(problem, "title"));
+  const char *trap = cJSON_GetStringValue(cJSON_GetObjectItem(problem, "trap"));
+  for (int i = 1; trap && i < GW_TRAP_COUNT; i++) {
+    if (strcmp(trap, gw_trap_message((enum gw_trap)i)) == 0)
+      return (struct gw_error){.code = GW_ERROR_TRAP, .trap = (enum gw_trap)i};
+  }
+  for (int i = 1; title && i < GW_ERROR_COUNT; i++)
+    if (strcasecmp(title, gw_error_title((enum gw_error_code)i)) == 0) return (struct gw_error){.code = (enum gw_error_code)i};
+  return (struct gw_error){.code = status == 404 ? GW_ERROR_NOT_FOUND : GW_ERROR_REQUEST};
+}
+
+/* Of a backtrace's line, as server/invoke/backtrace.c has it. */
+static const char *indentation(const char *line) {
+  bool is_call = line[0] >= '0' && line[0] <= '9';
+  if (is_call && line[1] == ':') return "   ";
+  return strncmp(line, "inlined into ", 13) == 0 ? "      " : "  ";
+}
+
+bool client_problem(struct client_reply *reply, struct gw_error *err) {
+  cJSON *json = reply->is_problem ? cJSON_Parse((const char *)reply->body.bytes) : NULL;
+  struct gw_error found = problem_code(json, reply->status);
+  const char *detail = cJSON_GetStringValue(cJSON_GetObjectItem(json, "detail"));
+  if (!detail) detail = cJSON_GetStringValue(cJSON_GetObjectItem(json, "title"));
+  if (detail)
+    error_set(err, found.code, "%s (HTTP %ld)", detail, reply->status);
+  else
+    error_set(err, found.code, "the answer was HTTP %ld", reply->status);
+  err->trap = found.trap;
+  const cJSON *line;
+  cJSON_ArrayForEach(line, cJSON_GetObjectItem(json, "backtrace")) {
+    const char *text = cJSON_GetStringValue(line);
+    if (text) buffer_format(&reply->backtrace, "%s%s\n", indentation(text), text);
+  }
+  cJSON_Delete(json);
+  return false;
+}

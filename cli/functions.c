@@ -1,0 +1,282 @@
+/* gasworks deploy, invoke, list, delete, lift: the verbs that talk to a server. */
+#include "cli/cli.h"
+
+#include "base/error.h"
+#include "cli/client.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SERVER_OPTION(target) \
+  { "server", 's', CLI_TEXT, target, "URL", "the server; $GASWORKS_SERVER or http://127.0.0.1:8080 unless told" }
+#define JSON_OPTION(target) \
+  { "json", 0, CLI_FLAG, target, NULL, "the server's answer as JSON" }
+
+/* Function names need no escaping; anything else would lead to another place. */
+static bool check_name(const char *name, struct gw_error *err) {
+  static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+  if (*name && *name != '.' && strspn(name, allowed) == strlen(name)) return true;
+  return error_set(err, GW_ERROR_USAGE, "%s is no name for a function", *name ? name : "the empty string");
+}
+
+/* Sends; a problem becomes the error. */
+static bool send_or_fail(const struct client_request *request, struct client_reply *reply, struct gw_error *err) {
+  return client_send(request, reply, err) && (reply->status < 400 || client_problem(reply, err));
+}
+
+static const char *text_of(const cJSON *object, const char *name) {
+  const char *text = cJSON_GetStringValue(cJSON_GetObjectItem(object, name));
+  return text ? text : "-";
+}
+
+static double number_of(const cJSON *object, const char *name) {
+  const cJSON *item = cJSON_GetObjectItem(object, name);
+  return cJSON_IsNumber(item) ? item->valuedouble : 0;
+}
+
+static int finish(bool ok, struct client_reply *reply, const struct gw_error *err) {
+  int exit_code = ok ? 0 : cli_fail(err);
+  if (!ok) fwrite(reply->backtrace.bytes, 1, reply->backtrace.size, stderr);
+  client_reply_clear(reply);
+  return exit_code;
+}
+
+/* --- deploy ------------------------------------------------------------------------------------------------------ */
+
+static void show_deployed(const struct client_reply *reply, const char *name, bool is_json) {
+  cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
+  if (is_json)
+    cli_print_json(json, false);
+  else
+    printf("%s %s: version %.0f, %.0f bytes, %s, digest %.16s\n", reply->status == 201 ? "created" : "updated", name,
+           number_of(json, "version"), number_of(json, "size"), text_of(json, "interface"), text_of(json, "digest"));
+  if (!is_json) cJSON_Delete(json);
+}
+
+static bool deploy(const char *server, const char *name, const char *file, struct client_reply *reply, struct gw_error *err) {
+  char path[320];
+  struct buffer bytes = {0};
+  static const char *const headers[] = {"Content-Type: application/wasm", NULL};
+  if (!check_name(name, err) || !cli_read_file(&bytes, file, err)) return false;
+  snprintf(path, sizeof path, "/v1/functions/%.255s", name);
+  struct client_request request = {.server = server, .method = "PUT", .path = path, .headers = headers, .body = &bytes};
+  bool ok = send_or_fail(&request, reply, err);
+  buffer_clear(&bytes);
+  return ok;
+}
+
+int cli_deploy(int argc, char **argv) {
+  const char *server = client_default_server();
+  bool is_json = false;
+  const struct cli_option options[] = {SERVER_OPTION(&server), JSON_OPTION(&is_json)};
+  const struct cli_command command = {
+      .name = "deploy",
+      .arguments = "NAME FILE.wasm",
+      .description = "Makes the module the function NAME of the server, or its next version. FILE - is standard input.",
+      .options = options,
+      .n_options = sizeof options / sizeof *options,
+      .min_operands = 2,
+      .max_operands = 2,
+  };
+  int exit_code;
+  struct client_reply reply = {0};
+  struct gw_error err = {0};
+  if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
+  bool ok = deploy(server, argv[0], argv[1], &reply, &err);
+  if (ok) show_deployed(&reply, argv[0], is_json);
+  return finish(ok, &reply, &err);
+}
+
+/* --- invoke ------------------------------------------------------------------------------------------------------ */
+
+struct invocation {
+  const char *server, *data, *method, *path;
+  struct cli_list headers;
+  bool wants_headers, is_verbose;
+  struct buffer body;
+};
+
+/* -d BODY, -d @FILE or -d - for standard input. */
+static bool read_body(struct invocation *v, struct gw_error *err) {
+  if (!v->data) return true;
+  if (*v->data == '@') return cli_read_file(&v->body, v->data + 1, err);
+  if (strcmp(v->data, "-") == 0) return cli_read_file(&v->body, "-", err);
+  buffer_append_string(&v->body, v->data);
+  return true;
+}
+
+/* What no request's line may hold is percent-encoded: blanks, control characters, what is no ASCII, a fragment's mark. A `%`
+ * stays: the user may have encoded what else needs it. */
+static void append_path(struct buffer *out, const char *path) {
+  for (const char *c = path; *c; c++) {
+    bool is_plain = *c > ' ' && *c <= '~' && !strchr("#\"<>\\^`{|}", *c);
+    if (is_plain)
+      buffer_append(out, c, 1);
+    else
+      buffer_format(out, "%%%02X", (unsigned char)*c);
+  }
+}
+
+static bool invoke(struct invocation *v, const char *name, struct client_reply *reply, struct gw_error *err) {
+  if (!check_name(name, err) || !read_body(v, err)) return false;
+  struct buffer path = {0};
+  buffer_format(&path, "/f/%s%s", name, *v->path && *v->path != '/' && *v->path != '?' ? "/" : "");
+  append_path(&path, v->path);
+  *buffer_reserve(&path, 1) = 0;
+  struct client_request request = {
+      .server = v->server,
+      .method = v->method ? v->method
+                : v->data ? "POST"
+                          : "GET",
+      .path = (const char *)path.bytes,
+      .headers = v->headers.items,
+      .body = v->data ? &v->body : NULL,
+      .wants_headers = v->wants_headers,
+  };
+  bool ok = client_send(&request, reply, err);
+  buffer_clear(&path);
+  return ok;
+}
+
+/* A problem document is the server's word and becomes a sentence; any other body is the function's and is shown. */
+static bool show_invoked(const struct invocation *v, struct client_reply *reply, struct gw_error *err) {
+  fwrite(reply->headers.bytes, 1, reply->headers.size, stdout);
+  bool is_sentence = reply->status >= 400 && reply->is_problem && !v->wants_headers;
+  if (!is_sentence) fwrite(reply->body.bytes, 1, reply->body.size, stdout);
+  fflush(stdout);
+  if (reply->has_gas && (v->is_verbose || isatty(STDERR_FILENO))) fprintf(stderr, "gas %llu\n", (unsigned long long)reply->gas);
+  return reply->status < 400 || client_problem(reply, err);
+}
+
+int cli_invoke(int argc, char **argv) {
+  struct invocation v = {.server = client_default_server(), .path = ""};
+  const struct cli_option options[] = {
+      SERVER_OPTION(&v.server),
+      {"data", 'd', CLI_TEXT, &v.data, "BODY", "the request's body; @FILE reads a file, - standard input"},
+      {"method", 'X', CLI_TEXT, &v.method, "METHOD", "POST with a body, else GET, unless told"},
+      {"path", 'p', CLI_TEXT, &v.path, "PATH", "what follows the function's name: /rest?query; what needs it is percent-encoded"},
+      {"header", 'H', CLI_LIST, &v.headers, "LINE", "a header line, 'Name: value'"},
+      {"include", 'i', CLI_FLAG, &v.wants_headers, NULL, "show the reply's headers too"},
+      {"verbose", 'v', CLI_FLAG, &v.is_verbose, NULL, "show the gas on standard error even if that is no terminal"},
+  };
+  const struct cli_command command = {
+      .name = "invoke",
+      .arguments = "NAME",
+      .description = "Calls the function NAME of the server and prints the reply's body.",
+      .options = options,
+      .n_options = sizeof options / sizeof *options,
+      .min_operands = 1,
+      .max_operands = 1,
+  };
+  int exit_code;
+  struct client_reply reply = {0};
+  struct gw_error err = {0};
+  if (cli_parse(&command, &argc, &argv, &exit_code)) {
+    bool ok = invoke(&v, argv[0], &reply, &err) && show_invoked(&v, &reply, &err);
+    exit_code = finish(ok, &reply, &err);
+  }
+  cli_list_clear(&v.headers);
+  buffer_clear(&v.body);
+  return exit_code;
+}
+
+/* --- list -------------------------------------------------------------------------------------------------------- */
+
+static void show_list(const struct client_reply *reply, bool is_json) {
+  cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
+  const cJSON *functions = cJSON_GetObjectItem(json, "functions"), *f;
+  if (is_json) {
+    cli_print_json(json, false);
+    return;
+  }
+  if (cJSON_GetArraySize(functions))
+    printf("%-24s %7s %10s %-9s %-20s %s\n", "NAME", "VERSION", "BYTES", "INTERFACE", "CREATED", "DIGEST");
+  cJSON_ArrayForEach(f, functions) {
+    printf("%-24s %7.0f %10.0f %-9s %-20s %.16s\n", text_of(f, "name"), number_of(f, "version"), number_of(f, "size"),
+           text_of(f, "interface"), text_of(f, "created"), text_of(f, "digest"));
+    const cJSON *quarantine = cJSON_GetObjectItem(f, "quarantine");
+    if (quarantine) printf("  in quarantine since %s: %s\n", text_of(quarantine, "since"), text_of(quarantine, "detail"));
+  }
+  const cJSON *kept = cJSON_GetObjectItem(json, "kept_state");
+  cJSON_ArrayForEach(f, kept)
+      printf("%-24s is deleted, its state is kept: gasworks delete --state %s\n", f->valuestring, f->valuestring);
+  cJSON_Delete(json);
+}
+
+int cli_list(int argc, char **argv) {
+  const char *server = client_default_server();
+  bool is_json = false;
+  const struct cli_option options[] = {SERVER_OPTION(&server), JSON_OPTION(&is_json)};
+  const struct cli_command command = {
+      .name = "list",
+      .arguments = "",
+      .description = "Lists the functions of the server.",
+      .options = options,
+      .n_options = sizeof options / sizeof *options,
+  };
+  int exit_code;
+  struct client_reply reply = {0};
+  struct gw_error err = {0};
+  if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
+  struct client_request request = {.server = server, .method = "GET", .path = "/v1/functions"};
+  bool ok = send_or_fail(&request, &reply, &err);
+  if (ok) show_list(&reply, is_json);
+  return finish(ok, &reply, &err);
+}
+
+/* --- delete ------------------------------------------------------------------------------------------------------ */
+
+/* `what`: of the function, behind its name. */
+static int delete_at(const char *server, const char *name, const char *what) {
+  char path[320];
+  struct client_reply reply = {0};
+  struct gw_error err = {0};
+  snprintf(path, sizeof path, "/v1/functions/%.255s%s", name, what);
+  struct client_request request = {.server = server, .method = "DELETE", .path = path};
+  bool ok = check_name(name, &err) && send_or_fail(&request, &reply, &err);
+  return finish(ok, &reply, &err);
+}
+
+int cli_delete(int argc, char **argv) {
+  const char *server = client_default_server();
+  bool with_state = false;
+  const struct cli_option options[] = {
+      SERVER_OPTION(&server),
+      {"state", 0, CLI_FLAG, &with_state, NULL, "delete its state, too"},
+  };
+  const struct cli_command command = {
+      .name = "delete",
+      .arguments = "NAME",
+      .description =
+          "Deletes the function NAME of the server. Its state stays, and a later function of this name finds it, unless\n"
+          "--state deletes it, too.",
+      .options = options,
+      .n_options = sizeof options / sizeof *options,
+      .min_operands = 1,
+      .max_operands = 1,
+  };
+  int exit_code;
+  if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
+  return delete_at(server, argv[0], with_state ? "?state=delete" : "");
+}
+
+/* --- lift -------------------------------------------------------------------------------------------------------- */
+
+int cli_lift(int argc, char **argv) {
+  const char *server = client_default_server();
+  const struct cli_option options[] = {SERVER_OPTION(&server)};
+  const struct cli_command command = {
+      .name = "lift",
+      .arguments = "NAME",
+      .description = "Ends the quarantine of the function NAME, which ran when the server crashed: it can be called again.",
+      .options = options,
+      .n_options = sizeof options / sizeof *options,
+      .min_operands = 1,
+      .max_operands = 1,
+  };
+  int exit_code;
+  if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
+  return delete_at(server, argv[0], "/quarantine");
+}

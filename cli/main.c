@@ -1,0 +1,58 @@
+/* The program: finds the verb and calls it. */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+  const char *name, *summary;
+  int (*run)(int argc, char **argv);
+} verbs[] = {
+#define VERB(name, summary) {#name, summary, cli_##name},
+#include "cli/cli.def"
+#undef VERB
+};
+
+enum { N_VERBS = sizeof verbs / sizeof *verbs };
+
+static void print_usage(FILE *out) {
+  fputs("usage: gasworks VERB [OPTION...] [ARGUMENT...]\n\nRuns WebAssembly functions and meters what they use.\n\n", out);
+  for (size_t i = 0; i < N_VERBS; i++) fprintf(out, "  %-10s %s\n", verbs[i].name, verbs[i].summary);
+  fputs("\ngasworks VERB --help shows a verb's options.\n", out);
+}
+
+static int call(int argc, char **argv) {
+  for (size_t i = 0; i < N_VERBS; i++)
+    if (strcmp(argv[0], verbs[i].name) == 0) return verbs[i].run(argc, argv);
+  return cli_usage(NULL, "there is no verb %s", argv[0]);
+}
+
+int cli_help(int argc, char **argv) {
+  if (argc < 2 || argv[1][0] == '-' || strcmp(argv[1], "help") == 0) {
+    print_usage(stdout);
+    return 0;
+  }
+  char help[] = "--help", *arguments[] = {argv[1], help, NULL};
+  return call(2, arguments);
+}
+
+int cli_version(int argc, char **argv) {
+  bool is_json = false;
+  const struct cli_option options[] = {{"json", 0, CLI_FLAG, &is_json, NULL, "as a JSON object"}};
+  const struct cli_command command = {
+      .name = "version", .arguments = "", .description = "Shows the version.", .options = options, .n_options = 1};
+  int exit_code;
+  if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
+  printf(is_json ? "{\"version\": \"%s\"}\n" : "gasworks %s\n", GASWORKS_VERSION);
+  return 0;
+}
+
+int main(int argc, char **argv) {
+  if (argc < 2) {
+    print_usage(stderr);
+    return gw_error_exit_code(&(struct gw_error){.code = GW_ERROR_USAGE});
+  }
+  if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) argv[1] = (char *)"help";
+  if (strcmp(argv[1], "--version") == 0) argv[1] = (char *)"version";
+  return call(argc - 1, argv + 1);
+}

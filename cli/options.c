@@ -1,0 +1,251 @@
+#include "cli/cli.h"
+
+#include "base/error.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_OPTIONS = 48, HELP_COLUMN = 26, MAX_FILE = 1 << 30 };
+
+int cli_fail(const struct gw_error *err) {
+  fprintf(stderr, "gasworks: %s\n", err->message[0] ? err->message : gw_error_title(err->code));
+  return gw_error_exit_code(err);
+}
+
+int cli_usage(const char *verb, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  fputs("gasworks: ", stderr);
+  vfprintf(stderr, format, args);
+  va_end(args);
+  if (verb)
+    fprintf(stderr, "; see gasworks %s --help\n", verb);
+  else
+    fputs("; see gasworks help\n", stderr);
+  return gw_error_exit_code(&(struct gw_error){.code = GW_ERROR_USAGE});
+}
+
+/* --- help -------------------------------------------------------------------------------------------------------- */
+
+static void print_row(const char *left, const char *text) {
+  int width = printf("  %s", left);
+  printf("%*s%s\n", width < HELP_COLUMN ? HELP_COLUMN - width : 2, "", text);
+}
+
+static void print_option(const struct cli_option *o) {
+  char left[80], letter[8] = "    ";
+  if (o->letter) snprintf(letter, sizeof letter, "-%c, ", o->letter);
+  const char *before = !o->value ? "" : o->type == CLI_MAYBE ? "[=" : " ";
+  snprintf(left, sizeof left, "%s--%s%s%s%s", letter, o->name, before, o->value ? o->value : "", *before == '[' ? "]" : "");
+  print_row(left, o->help);
+}
+
+/* One way to fail: a row of the error table, or behind those one of the trap table. */
+static struct gw_error failure(int row) {
+  if (row < GW_ERROR_COUNT) return (struct gw_error){.code = (enum gw_error_code)row};
+  return (struct gw_error){.code = GW_ERROR_TRAP, .trap = (enum gw_trap)(row - GW_ERROR_COUNT)};
+}
+
+static bool is_shown(int row) {
+  return row != GW_ERROR_TRAP && row != GW_ERROR_COUNT + GW_TRAP_NONE && row != GW_ERROR_COUNT + GW_TRAP_EXIT;
+}
+
+/* Exit codes come from the tables, so that they cannot drift: one line for each, with everything that gives it. */
+static void print_exit_codes(void) {
+  puts("\nExit codes:\n  0    success; run: the program's own code");
+  for (int code = 1; code < 256; code++) {
+    int n = 0;
+    for (int row = 1; row < GW_ERROR_COUNT + GW_TRAP_COUNT; row++) {
+      struct gw_error err = failure(row);
+      if (!is_shown(row) || gw_error_exit_code(&err) != code) continue;
+      if (n == 0) printf("  %-3d ", code);
+      printf(n++ ? ", %s" : " %s", err.code == GW_ERROR_TRAP ? gw_trap_message(err.trap) : gw_error_title(err.code));
+    }
+    if (n) puts("");
+  }
+}
+
+static void print_help(const struct cli_command *c) {
+  printf("usage: gasworks %s [OPTION...]%s%s\n\n%s\n\nOptions:\n", c->name, *c->arguments ? " " : "", c->arguments,
+         c->description);
+  for (size_t i = 0; i < c->n_options; i++) print_option(&c->options[i]);
+  print_row("-h, --help", "show this");
+  print_exit_codes();
+}
+
+/* --- values ------------------------------------------------------------------------------------------------------ */
+
+bool cli_parse_number(const char *text, uint64_t unit, uint64_t *out) {
+  static const char suffixes[] = "kmgt";
+  uint64_t value = 0;
+  if (*text < '0' || *text > '9') return false;
+  for (; *text >= '0' && *text <= '9'; text++)
+    if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, (uint64_t)(*text - '0'), &value)) return false;
+  const char *suffix = *text ? strchr(suffixes, *text | 0x20) : NULL;
+  if (*text && (!suffix || text[1])) return false;
+  for (ptrdiff_t i = suffix ? suffix - suffixes + 1 : 0; i > 0; i--)
+    if (__builtin_mul_overflow(value, unit, &value)) return false;
+  *out = value;
+  return true;
+}
+
+void cli_list_add(struct cli_list *list, const char *item) {
+  const char **items = realloc(list->items, (list->n + 2) * sizeof *items);
+  if (!items) abort();
+  items[list->n++] = item;
+  items[list->n] = NULL;
+  list->items = items;
+}
+
+void cli_list_clear(struct cli_list *list) {
+  free(list->items);
+  *list = (struct cli_list){0};
+}
+
+static bool set_bounded(const char *text, uint64_t unit, uint64_t max, uint32_t *out) {
+  uint64_t value;
+  if (!cli_parse_number(text, unit, &value) || value > max) return false;
+  *out = (uint32_t)value;
+  return true;
+}
+
+static bool set_on_off(const char *text, bool *out) {
+  *out = strcmp(text, "on") == 0;
+  return *out || strcmp(text, "off") == 0;
+}
+
+static bool set_tier(const char *text, enum tier_choice *out) {
+  static const char *const names[] = {[TIER_FAST] = "fast", [TIER_PRECISE] = "precise", [TIER_AUTO] = "auto"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    *out = (enum tier_choice)i;
+    if (strcmp(text, names[i]) == 0) return true;
+  }
+  return false;
+}
+
+static bool set_value(const struct cli_option *o, const char *text) {
+  switch (o->type) {
+  case CLI_FLAG: *(bool *)o->target = true; return true;
+  case CLI_ON_OFF: return set_on_off(text, o->target);
+  case CLI_TIER: return set_tier(text, o->target);
+  case CLI_LEVEL: return set_bounded(text, 1000, 3, o->target);
+  case CLI_U32: return set_bounded(text, 1000, UINT32_MAX, o->target);
+  case CLI_NUMBER: return cli_parse_number(text, 1000, o->target);
+  case CLI_SIZE: return cli_parse_number(text, 1024, o->target);
+  case CLI_TEXT:
+  case CLI_MAYBE: *(const char **)o->target = text ? text : ""; return true;
+  case CLI_LIST: cli_list_add(o->target, text); return true;
+  }
+  return false;
+}
+
+static const char *expected(enum cli_type type) {
+  switch (type) {
+  case CLI_ON_OFF: return "on or off";
+  case CLI_TIER: return "fast, precise or auto";
+  case CLI_LEVEL: return "0, 1, 2 or 3";
+  case CLI_SIZE: return "a number of bytes, K M G allowed";
+  default: return "a number";
+  }
+}
+
+/* --- parsing ----------------------------------------------------------------------------------------------------- */
+
+struct getopt_tables {
+  struct option longs[MAX_OPTIONS + 2];
+  char shorts[2 * MAX_OPTIONS + 8];
+};
+
+/* Long options answer 256 + their row, so that they share no value with letters. */
+static void fill_tables(const struct cli_command *c, struct getopt_tables *t) {
+  char *letter = t->shorts;
+  if (c->ends_at_operand) *letter++ = '+';
+  *letter++ = ':';
+  *letter++ = 'h';
+  for (size_t i = 0; i < c->n_options; i++) {
+    const struct cli_option *o = &c->options[i];
+    int has_value = o->type == CLI_FLAG ? no_argument : o->type == CLI_MAYBE ? optional_argument : required_argument;
+    t->longs[i] = (struct option){o->name, has_value, NULL, 256 + (int)i};
+    if (!o->letter) continue;
+    *letter++ = o->letter;
+    if (has_value) *letter++ = ':';
+  }
+  *letter = 0;
+  t->longs[c->n_options] = (struct option){"help", no_argument, NULL, 'h'};
+  t->longs[c->n_options + 1] = (struct option){0};
+}
+
+static const struct cli_option *find_option(const struct cli_command *c, int answer) {
+  if (answer >= 256) return &c->options[answer - 256];
+  for (size_t i = 0; i < c->n_options; i++)
+    if (c->options[i].letter == answer) return &c->options[i];
+  return NULL;
+}
+
+/* getopt puts a short option into optopt, a long one it has just stepped over. */
+static int unknown_option(const struct cli_command *c, int answer, const char *argument) {
+  char letter[3] = {'-', (char)optopt, 0};
+  bool is_short = optopt > 0 && optopt < 256;
+  const char *problem = answer == ':' ? "needs a value" : "is not understood";
+  return cli_usage(c->name, "option %s %s", is_short ? letter : argument, problem);
+}
+
+bool cli_parse(const struct cli_command *c, int *argc, char ***argv, int *exit_code) {
+  struct getopt_tables tables;
+  fill_tables(c, &tables);
+  opterr = 0;
+  optind = 0; /* glibc: start afresh */
+  int answer;
+  while ((answer = getopt_long(*argc, *argv, tables.shorts, tables.longs, NULL)) != -1) {
+    const struct cli_option *o = find_option(c, answer);
+    if (answer == 'h') {
+      print_help(c);
+      *exit_code = 0;
+      return false;
+    }
+    if (!o) {
+      *exit_code = unknown_option(c, answer, (*argv)[optind - 1]);
+      return false;
+    }
+    if (!set_value(o, optarg)) {
+      *exit_code = cli_usage(c->name, "--%s wants %s, not %s", o->name, expected(o->type), optarg);
+      return false;
+    }
+  }
+  *argc -= optind;
+  *argv += optind;
+  if (*argc >= c->min_operands && *argc <= c->max_operands) return true;
+  if (*argc < c->min_operands)
+    *exit_code = cli_usage(c->name, "%s wants %s", c->name, c->arguments);
+  else
+    *exit_code = cli_usage(c->name, "unexpected argument %s", (*argv)[c->max_operands]);
+  return false;
+}
+
+/* --- small things ------------------------------------------------------------------------------------------------ */
+
+bool cli_read_file(struct buffer *b, const char *path, struct gw_error *err) {
+  if (strcmp(path, "-") == 0) return buffer_read_fd(b, STDIN_FILENO, "standard input", MAX_FILE, err);
+  return buffer_read_file(b, path, MAX_FILE, err);
+}
+
+void cli_print_json(cJSON *json, bool to_stderr) {
+  char *text = cJSON_Print(json);
+  fprintf(to_stderr ? stderr : stdout, "%s\n", text ? text : "{}");
+  cJSON_free(text);
+  cJSON_Delete(json);
+}
+
+void cli_hex(const uint8_t *bytes, size_t size, char *out) {
+  static const char digits[] = "0123456789abcdef";
+  for (size_t i = 0; i < size; i++) {
+    *out++ = digits[bytes[i] >> 4];
+    *out++ = digits[bytes[i] & 15];
+  }
+  *out = 0;
+}

@@ -1,0 +1,138 @@
+/* gasworks serve: fills the server's options and runs it in the foreground. */
+#include "cli/cli.h"
+
+#include "base/error.h"
+#include "cli/gas.h"
+#include "cli/key.h"
+#include "server/server.h"
+#include "server/walls.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ADDRESS:PORT, [IPv6]:PORT, or a port alone. Cuts `text` in place. */
+static bool parse_listen(char *text, struct server_options *options) {
+  char *colon = strrchr(text, ':'), *port = colon ? colon + 1 : text;
+  uint64_t number;
+  if (!cli_parse_number(port, 1, &number) || number > UINT16_MAX) return false;
+  options->port = (uint16_t)number;
+  if (!colon) return true;
+  *colon = 0;
+  size_t size = strlen(text);
+  if (size >= 2 && text[0] == '[' && text[size - 1] == ']') {
+    text[size - 1] = 0;
+    text++;
+  }
+  options->address = *text ? text : options->address;
+  return true;
+}
+
+static int serve(const struct server_options *options) {
+  struct gw_error err = {0};
+  struct server *server = server_start(options, &err);
+  if (!server) return cli_fail(&err);
+  if (options->has_walls && walls_missing()) fprintf(stderr, "gasworks: %s\n", walls_missing());
+  bool is_ipv6 = strchr(options->address, ':') != NULL;
+  if (!options->quiet)
+    fprintf(stderr, "gasworks: serving on http://%s%s%s:%u\n", is_ipv6 ? "[" : "", options->address, is_ipv6 ? "]" : "",
+            (unsigned)server_port(server));
+  bool ok = server_run(server, &err);
+  server_destroy(server);
+  return ok ? 0 : cli_fail(&err);
+}
+
+static bool read_keys(const struct cli_list *files, uint8_t (**keys)[32], struct server_options *o, struct gw_error *err) {
+  *keys = calloc(files->n + 1, sizeof **keys);
+  if (!*keys) abort();
+  for (size_t i = 0; i < files->n; i++)
+    if (!cli_read_public_key(files->items[i], (*keys)[i], err)) return false;
+  o->trusted = (const uint8_t(*)[32]) * keys;
+  o->n_trusted = files->n;
+  return true;
+}
+
+int cli_serve(int argc, char **argv) {
+  struct server_options o;
+  const char *listen = NULL, *schedule_path = NULL;
+  struct schedule schedule;
+  struct cli_list trusted = {0};
+  uint8_t(*keys)[32] = NULL;
+  struct gw_error err = {0};
+  uint64_t max_body, max_module, max_reply, map_size;
+  server_options_init(&o);
+  o.has_walls = true;
+  max_body = o.max_body, max_module = o.max_module, max_reply = o.max_reply, map_size = o.map_size;
+  const struct cli_option options[] = {
+      {"listen", 'l', CLI_TEXT, &listen, "ADDRESS:PORT", "where to listen; 127.0.0.1:8080 unless told, port 0 is any free one"},
+      {"data", 'd', CLI_TEXT, &o.data_dir, "DIR", "where functions and state are kept; gasworks-data unless told"},
+      {"bundles", 0, CLI_TEXT, &o.bundles, "DIR",
+       "let function NAME read the files in DIR/NAME, as its directory /; none unless told"},
+      {"workers", 'w', CLI_U32, &o.n_loops, "N", "event loops; one per core unless told"},
+      {"optimize", 'O', CLI_LEVEL, &o.opt_level, "0..3", "optimisation level; 2 unless told"},
+      {"tier", 0, CLI_TIER, &o.tier, "fast|precise|auto",
+       "compile functions before their first call, or interpret them, or until they are compiled; auto unless told"},
+      {"cache", 0, CLI_TEXT, &o.cache_dir, "DIR|off",
+       "where compiled functions are kept; cache in the data directory unless told"},
+      {"cache-size", 0, CLI_SIZE, &o.cache_size, "BYTES",
+       "limit of that (K M G allowed), the least recently used go; 4G unless told"},
+      {"compile-seconds", 0, CLI_U32, &o.compile_seconds, "N", "CPU time that compiling a function may take; 600 unless told"},
+      {"compile-wall-seconds", 0, CLI_U32, &o.compile_wall_seconds, "N",
+       "time by the clock that compiling a function may take; four times the CPU time unless told"},
+      {"compile-memory", 0, CLI_SIZE, &o.compile_memory, "BYTES",
+       "address space that compiling a function may take (K M G allowed); 4G unless told"},
+      {"trust", 0, CLI_LIST, &trusted, "FILE.pub", "take compiled functions that this key signed (`gasworks key`)"},
+      {"gas-limit", 0, CLI_NUMBER, &o.gas_limit, "N", "gas of one invocation (k M G T allowed); 10G unless told"},
+      {"schedule", 0, CLI_TEXT, &schedule_path, "FILE",
+       "prices, as `gasworks schedule --text` prints them; built in unless told"},
+      {"slice", 0, CLI_NUMBER, &o.slice, "N", "gas before other invocations get their turn; 5M unless told"},
+      {"max-memory", 0, CLI_SIZE, &o.max_memory, "BYTES", "limit of each linear memory (K M G allowed); 256M unless told"},
+      {"memory-limit", 0, CLI_SIZE, &o.memory_limit, "BYTES",
+       "limit of all linear memories and tables together, beyond it requests get 503 (K M G allowed); three quarters of the "
+       "machine's or "
+       "control group's unless told"},
+      {"max-running", 0, CLI_U32, &o.max_running, "N", "invocations under way per worker, more get 503; 512 unless told"},
+      {"max-running-each", 0, CLI_U32, &o.max_running_each, "N", "those of one function, likewise; half as many unless told"},
+      {"checkpoints", 0, CLI_ON_OFF, &o.checkpoints, "on|off",
+       "do what a command does before it first asks for anything once per instance, not per request; on unless told"},
+      {"max-idle", 0, CLI_U32, &o.max_idle, "N", "idle instances kept per function and worker; 64 unless told"},
+      {"max-connections", 0, CLI_U32, &o.max_connections, "N", "connections per worker; 8192 unless told"},
+      {"max-body", 0, CLI_SIZE, &max_body, "BYTES", "limit of a request's body; 16M unless told"},
+      {"max-module", 0, CLI_SIZE, &max_module, "BYTES", "limit of a deployed module; 64M unless told"},
+      {"max-reply", 0, CLI_SIZE, &max_reply, "BYTES", "limit of a function's reply; 64M unless told"},
+      {"max-state", 0, CLI_SIZE, &map_size, "BYTES", "limit of the whole state store; 16G unless told"},
+      {"sync", 0, CLI_ON_OFF, &o.sync, "on|off", "state survives power failures, not only kill -9; on unless told"},
+      {"drain", 0, CLI_U32, &o.drain_ms, "MS",
+       "how long /readyz says 503 after SIGTERM before no connections are taken; 1000 unless told"},
+      {"grace", 0, CLI_U32, &o.grace_ms, "MS", "how long running requests may finish at shutdown; 10000 unless told"},
+      {"fine-clocks", 0, CLI_ON_OFF, &o.has_fine_clocks, "on|off",
+       "let functions see time in nanoseconds; off unless told: it goes in milliseconds, and not within a slice"},
+      {"walls", 0, CLI_ON_OFF, &o.has_walls, "on|off",
+       "give up files, system calls and privileges that a server does not need (Landlock, seccomp); on unless told"},
+      {"quiet", 'q', CLI_FLAG, &o.quiet, NULL, "nothing on standard error but errors and what functions log"},
+  };
+  const struct cli_command command = {
+      .name = "serve",
+      .arguments = "",
+      .description =
+          "Serves functions over HTTP until SIGTERM or SIGINT: PUT /v1/functions/NAME deploys one, /f/NAME/... calls it.",
+      .options = options,
+      .n_options = sizeof options / sizeof *options,
+  };
+  int exit_code;
+  if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
+  char *address = strdup(listen ? listen : "127.0.0.1:8080");
+  o.max_body = max_body, o.max_module = max_module, o.max_reply = max_reply, o.map_size = map_size;
+  o.schedule = &schedule;
+  o.compiler_program = "/proc/self/exe";
+  if (!cli_read_schedule(schedule_path, &schedule, &err) || !read_keys(&trusted, &keys, &o, &err))
+    exit_code = cli_fail(&err);
+  else if (address && parse_listen(address, &o))
+    exit_code = serve(&o);
+  else
+    exit_code = cli_usage("serve", "--listen wants ADDRESS:PORT, not %s", listen);
+  free(address);
+  free(keys);
+  cli_list_clear(&trusted);
+  return exit_code;
+}

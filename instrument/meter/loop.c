@@ -1,0 +1,253 @@
+/* Counted loops, paid in chunks.
+ *
+ * A check in every iteration costs a little, and keeps LLVM from vectorising, which costs a lot. But most inner loops count: when
+ * they start it is known how often they will go round. Such a loop becomes
+ *
+ *   chunk:   k = how often it will surely go round, but at most what CHUNK_GAS pays for
+ *            limit = its own bound, or what makes it stop after k iterations
+ *   header:  the body, k times, compares with the limit and does not look at the counter
+ *   settle:  counter -= k * price of an iteration; look; then what the loop's own condition says: leave, or chunk
+ *
+ * so the body is a plain loop, and nearly always k is the whole of it. Where k is a constant nothing remains but a charge behind
+ * the loop.
+ *
+ * Recognised is a loop without inner loops and calls, with one latch whose condition compares a counter (a phi that a constant is
+ * added to in each iteration; any distance from it) with something that does not change:
+ *
+ *   a(t) = a0 + step * (t - 1)   the value compared in iteration t, modulo 2^width
+ *   goes on while a(t) PRED bound
+ *   d    = how far a0 is from failing PRED, 0 if it fails at once; then up to k = ceil(d / |step|) + 1 a(t) has neither reached
+ *          the bound nor wrapped around, and k is exact unless the last step jumps over the bound (NE) or wraps; then one
+ *          iteration is a chunk
+ *
+ * A loop with ways out of its middle is left as it is, but for the look, if one of these that every iteration passes counts up to
+ * a constant that a chunk pays for: every iteration pays for itself, and the look is before the loop. LLVM unrolls it as if there
+ * were no gas.
+ *
+ * Prices inside conditional parts of the body stay subtractions without checks. What is paid behind the loop is missing where an
+ * access traps in it (docs/gas.md). */
+#include "instrument/meter/loop.h"
+
+#include <stdlib.h>
+
+/* Takes the block's markers into the price of every iteration. */
+static void absorb_markers(struct gas_pass *p, struct loop *loop, LLVMBasicBlockRef block) {
+  for (LLVMValueRef v = LLVMGetFirstInstruction(block), next; v; v = next) {
+    next = LLVMGetNextInstruction(v);
+    if (!gas_is_marker(p, v)) continue;
+    loop->price += gas_marker_price(v);
+    LLVMInstructionEraseFromParent(v);
+  }
+}
+
+/* Blocks that every iteration runs: from the header on as far as nothing branches, and the latch. */
+static void absorb_sure_markers(struct gas_pass *p, struct loop *loop) {
+  LLVMBasicBlockRef block = loop->header;
+  absorb_markers(p, loop, block);
+  while (block != loop->latch) {
+    LLVMValueRef terminator = LLVMGetBasicBlockTerminator(block);
+    if (LLVMGetNumSuccessors(terminator) != 1) break;
+    block = LLVMGetSuccessor(terminator, 0);
+    absorb_markers(p, loop, block);
+  }
+  if (block != loop->latch) absorb_markers(p, loop, loop->latch);
+}
+
+/* --- phis ----------------------------------------------------------------------------------------------------------- */
+
+/* The header's phi becomes one in the chunk (from outside, and from the last chunk) and one in the header (from the chunk or the
+ * latch). Returns the chunk's. */
+static LLVMValueRef split_phi(struct gas_pass *p, const struct loop *loop, LLVMValueRef v, LLVMBasicBlockRef chunk,
+                              LLVMBasicBlockRef settle) {
+  LLVMBuilderRef builder = p->l.builder;
+  LLVMPositionBuilderAtEnd(builder, chunk);
+  LLVMValueRef outer = LLVMBuildPhi(builder, LLVMTypeOf(v), "");
+  LLVMPositionBuilderBefore(builder, v);
+  LLVMValueRef inner = LLVMBuildPhi(builder, LLVMTypeOf(v), "");
+  LLVMReplaceAllUsesWith(v, inner); /* also where the phi is its own next value */
+  unsigned n = LLVMCountIncoming(v);
+  for (unsigned i = 0; i < n; i++) {
+    LLVMValueRef value = LLVMGetIncomingValue(v, i);
+    LLVMBasicBlockRef from = LLVMGetIncomingBlock(v, i);
+    bool is_latch = from == loop->latch;
+    LLVMAddIncoming(is_latch ? inner : outer, &value, &from, 1);
+    if (is_latch) LLVMAddIncoming(outer, &value, &settle, 1);
+  }
+  LLVMAddIncoming(inner, &outer, &chunk, 1);
+  LLVMInstructionEraseFromParent(v);
+  return outer;
+}
+
+/* --- the parts ------------------------------------------------------------------------------------------------------ */
+
+/* The end of `chunk`: chooses *k, and returns what the loop compares its counter with for so many iterations. */
+static LLVMValueRef build_chunk(struct gas_pass *p, struct loop *loop, LLVMValueRef start, LLVMValueRef *k) {
+  struct lower *l = &p->l;
+  struct count *c = &loop->count;
+  LLVMBuilderRef builder = l->builder;
+  LLVMValueRef exact, all = gas_build_iterations(p, c, start, &exact), most = lower_i64(l, loop->most);
+  LLVMValueRef is_short = LLVMBuildICmp(builder, LLVMIntULE, all, most, "");
+  *k = LLVMBuildSelect(builder, exact, all, lower_i64(l, 1), "");
+  *k = LLVMBuildSelect(builder, is_short, *k, most, "k");
+  LLVMValueRef limit = gas_build_limit(p, c, start, *k);
+  limit = LLVMBuildSelect(builder, LLVMBuildAnd(builder, exact, is_short, ""), c->bound, limit, "limit");
+  LLVMBuildBr(builder, loop->header);
+  return limit;
+}
+
+static void weigh_unlikely(struct gas_pass *p, LLVMValueRef branch) {
+  LLVMContextRef c = p->l.context;
+  LLVMMetadataRef fields[3] = {LLVMMDStringInContext2(c, "branch_weights", 14), LLVMValueAsMetadata(lower_i32(&p->l, 1)),
+                               LLVMValueAsMetadata(lower_i32(&p->l, 100000))};
+  LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(c, "prof", 4), LLVMMetadataAsValue(c, LLVMMDNodeInContext2(c, fields, 3)));
+}
+
+static unsigned evenly_kind(LLVMContextRef context) {
+  static const char name[] = "gw.evenly";
+  return LLVMGetMDKindIDInContext(context, name, sizeof name - 1);
+}
+
+bool gas_counts_evenly(LLVMValueRef branch) {
+  return LLVMGetMetadata(branch, evenly_kind(LLVMGetTypeContext(LLVMTypeOf(branch))));
+}
+
+/* The latch compares with the limit; settle pays, and asks the loop's own condition. */
+static void build_settle(struct gas_pass *p, const struct loop *loop, LLVMBasicBlockRef chunk, LLVMBasicBlockRef settle,
+                         LLVMValueRef limit, LLVMValueRef k) {
+  LLVMBuilderRef builder = p->l.builder;
+  LLVMValueRef branch = LLVMGetBasicBlockTerminator(loop->latch), compare = LLVMGetCondition(branch);
+  LLVMValueRef sides[2] = {LLVMGetOperand(compare, 0), LLVMGetOperand(compare, 1)};
+  LLVMIntPredicate predicate = LLVMGetICmpPredicate(compare);
+  bool exits_when_true = LLVMGetSuccessor(branch, 1) == loop->header;
+  LLVMPositionBuilderAtEnd(builder, settle);
+  gas_build_check(p, LLVMBuildMul(builder, k, lower_i64(&p->l, loop->price), ""));
+  LLVMValueRef condition = LLVMBuildICmp(builder, predicate, sides[0], sides[1], "");
+  if (exits_when_true) condition = LLVMBuildNot(builder, condition, "");
+  weigh_unlikely(p, LLVMBuildCondBr(builder, condition, chunk, loop->exit));
+  sides[loop->count.bound == sides[0] ? 0 : 1] = limit;
+  if (loop->count.going_on == LLVMIntNE) LLVMSetMetadata(branch, evenly_kind(p->l.context), p->l.empty_node);
+  LLVMPositionBuilderBefore(builder, branch);
+  LLVMSetCondition(branch, LLVMBuildICmp(builder, predicate, sides[0], sides[1], ""));
+}
+
+/* A branch to the header from outside of the loop, or NULL. */
+static LLVMValueRef find_entry(const struct loop *loop) {
+  LLVMValueRef header = LLVMBasicBlockAsValue(loop->header);
+  for (LLVMUseRef use = LLVMGetFirstUse(header); use; use = LLVMGetNextUse(use))
+    if (LLVMGetInstructionParent(LLVMGetUser(use)) != loop->latch) return LLVMGetUser(use);
+  return NULL;
+}
+
+static void redirect_entries(const struct loop *loop, LLVMBasicBlockRef to) {
+  LLVMValueRef terminator;
+  while ((terminator = find_entry(loop))) {
+    unsigned n = LLVMGetNumSuccessors(terminator);
+    for (unsigned i = 0; i < n; i++)
+      if (LLVMGetSuccessor(terminator, i) == loop->header) LLVMSetSuccessor(terminator, i, to);
+  }
+}
+
+/* Puts a block between the latch and the exit. */
+static LLVMBasicBlockRef insert_settle(struct gas_pass *p, const struct loop *loop) {
+  LLVMBasicBlockRef settle = LLVMInsertBasicBlockInContext(p->l.context, loop->exit, "settle");
+  LLVMValueRef branch = LLVMGetBasicBlockTerminator(loop->latch);
+  LLVMSetSuccessor(branch, LLVMGetSuccessor(branch, 0) == loop->exit ? 0 : 1, settle);
+  gas_replace_sources(p, loop->exit, loop->latch, settle);
+  return settle;
+}
+
+/* A loop that goes round so often is paid for as a whole behind it. */
+static void convert_constant(struct gas_pass *p, struct loop *loop, uint64_t n) {
+  LLVMValueRef price = lower_i64(&p->l, n * loop->price);
+  LLVMPositionBuilderAtEnd(p->l.builder, insert_settle(p, loop));
+  LLVMBuildCall2(p->l.builder, p->l.charge_type, p->charge_check, &price, 1, "");
+  LLVMBuildBr(p->l.builder, loop->exit);
+}
+
+/* Whether a look comes so soon before `block`, on the only way there. */
+static bool follows_check(const struct gas_pass *p, LLVMBasicBlockRef block) {
+  enum { FAR = 8 };
+  for (int i = 0; block && i < FAR; i++) {
+    for (LLVMValueRef v = LLVMGetFirstInstruction(block); v; v = LLVMGetNextInstruction(v))
+      if (gas_is_marker(p, v) && LLVMGetCalledValue(v) == p->charge_check) return true;
+    LLVMBasicBlockRef before = NULL;
+    for (LLVMUseRef use = LLVMGetFirstUse(LLVMBasicBlockAsValue(block)); use; use = LLVMGetNextUse(use)) {
+      LLVMBasicBlockRef from = LLVMGetInstructionParent(LLVMGetUser(use));
+      if (before && before != from) return false;
+      before = from;
+    }
+    block = before;
+  }
+  return false;
+}
+
+static LLVMBasicBlockRef only_entry(const struct loop *loop) {
+  LLVMBasicBlockRef entry = NULL;
+  for (LLVMUseRef use = LLVMGetFirstUse(LLVMBasicBlockAsValue(loop->header)); use; use = LLVMGetNextUse(use)) {
+    LLVMBasicBlockRef from = LLVMGetInstructionParent(LLVMGetUser(use));
+    if (from == loop->latch || from == entry) continue;
+    if (entry) return NULL;
+    entry = from;
+  }
+  return entry;
+}
+
+static void note_converted(struct gas_pass *p, const struct loop *loop, uint64_t iterations) {
+  if (p->n_converted == p->converted_capacity) {
+    p->converted_capacity = 2 * p->converted_capacity + 16;
+    p->converted = realloc(p->converted, p->converted_capacity * sizeof *p->converted);
+    if (!p->converted) abort();
+  }
+  p->converted[p->n_converted].header = loop->header;
+  p->converted[p->n_converted++].worst = (uint32_t)(iterations * gas_iteration_work(loop));
+}
+
+/* A loop that leaves from its middle, but soon. */
+static void convert_bounded(struct gas_pass *p, struct loop *loop) {
+  LLVMBasicBlockRef entry = only_entry(loop);
+  if (!entry) return;
+  LLVMValueRef terminator = LLVMGetBasicBlockTerminator(entry);
+  bool is_checked = follows_check(p, entry);
+  if (!is_checked && LLVMGetNumSuccessors(terminator) != 1) return;
+  LLVMSetOperand(loop->marker, (unsigned)LLVMGetNumOperands(loop->marker) - 1, p->charge);
+  note_converted(p, loop, gas_constant_iterations(p, loop));
+  if (is_checked) return;
+  LLVMValueRef nothing = lower_i64(&p->l, 0);
+  LLVMPositionBuilderBefore(p->l.builder, terminator);
+  LLVMBuildCall2(p->l.builder, p->l.charge_type, p->charge_check, &nothing, 1, "");
+}
+
+static void convert(struct gas_pass *p, struct loop *loop) {
+  if (loop->has_side_exits) {
+    convert_bounded(p, loop);
+    return;
+  }
+  uint64_t n = gas_constant_iterations(p, loop);
+  note_converted(p, loop, n ? n : loop->most);
+  absorb_sure_markers(p, loop);
+  if (n) {
+    convert_constant(p, loop, n);
+    return;
+  }
+  LLVMBasicBlockRef chunk = LLVMInsertBasicBlockInContext(p->l.context, loop->header, "chunk"), settle = insert_settle(p, loop);
+  redirect_entries(loop, chunk);
+  LLVMValueRef start = NULL, k;
+  for (LLVMValueRef v = LLVMGetFirstInstruction(loop->header), next; v && LLVMIsAPHINode(v); v = next) {
+    next = LLVMGetNextInstruction(v);
+    bool is_counter = v == loop->count.phi;
+    LLVMValueRef outer = split_phi(p, loop, v, chunk, settle);
+    if (is_counter) start = outer;
+  }
+  LLVMPositionBuilderAtEnd(p->l.builder, chunk);
+  LLVMValueRef limit = build_chunk(p, loop, start, &k);
+  build_settle(p, loop, chunk, settle, limit, k);
+}
+
+void gas_convert_loops(struct gas_pass *p) {
+  gas_graph_build(&p->graph, p->func);
+  struct loop loop;
+  for (uint32_t i = 0; i < p->graph.n; i++) {
+    if (gas_recognise_loop(p, &loop, i)) convert(p, &loop);
+  }
+  gas_graph_clear(&p->graph);
+}

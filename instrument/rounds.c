@@ -1,0 +1,262 @@
+#include "instrument/rounds.h"
+
+#include "frontend/instruction.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Functions with more locals or nesting than people and compilers write are left out; rounds are those of all loops together. */
+enum { WINDOW = 4, MOST_LOCALS = 2000, MOST_DEPTH = 200, MOST_ROUNDS = 1 << 26 };
+
+/* What is known of a local at a point, and of its changes since the outermost loop began. */
+struct local {
+  bool is_known;
+  int64_t value;
+  uint64_t written; /* offset of the last instruction that wrote it, 0: none */
+};
+
+/* A change of a local within a loop. */
+struct step {
+  uint32_t n; /* writes in the loop, of any kind */
+  int64_t by; /* of the last one, if it adds a constant to the local itself; else 0 */
+};
+
+struct construct {
+  enum op op;
+  uint64_t offset;
+  /* Loops. */
+  struct local *at_start; /* [n_locals] */
+  struct step *steps;     /* [n_locals] */
+  uint32_t n_back;        /* branches to its start */
+  bool has_exit;          /* something inside leaves it */
+  bool has_count;
+  uint32_t counter;
+  enum op compare; /* OP_NOP: with zero, for being unequal */
+  int64_t bound;
+};
+
+struct finder {
+  const struct module *m;
+  struct local *locals;
+  uint32_t n_locals;
+  struct construct *constructs;
+  uint32_t n_constructs, capacity;
+  struct instruction window[WINDOW]; /* the last instructions, the newest first */
+  struct loop_rounds *found;
+  size_t n_found;
+  uint64_t budget; /* rounds that may still be gone through */
+};
+
+static void *allocate(size_t n, size_t size) {
+  void *p = calloc(n ? n : 1, size);
+  if (!p) abort();
+  return p;
+}
+
+/* --- counting --------------------------------------------------------------------------------------------------------- */
+
+static bool holds(enum op compare, int64_t a, int64_t b) {
+  switch (compare) {
+  case OP_NOP: return a != 0;
+  case OP_I32_EQ: return (int32_t)a == (int32_t)b;
+  case OP_I32_NE: return (int32_t)a != (int32_t)b;
+  case OP_I32_LT_S: return (int32_t)a < (int32_t)b;
+  case OP_I32_LT_U: return (uint32_t)a < (uint32_t)b;
+  case OP_I32_GT_S: return (int32_t)a > (int32_t)b;
+  case OP_I32_GT_U: return (uint32_t)a > (uint32_t)b;
+  case OP_I32_LE_S: return (int32_t)a <= (int32_t)b;
+  case OP_I32_LE_U: return (uint32_t)a <= (uint32_t)b;
+  case OP_I32_GE_S: return (int32_t)a >= (int32_t)b;
+  case OP_I32_GE_U: return (uint32_t)a >= (uint32_t)b;
+  case OP_I64_EQ: return a == b;
+  case OP_I64_NE: return a != b;
+  case OP_I64_LT_S: return a < b;
+  case OP_I64_LT_U: return (uint64_t)a < (uint64_t)b;
+  case OP_I64_GT_S: return a > b;
+  case OP_I64_GT_U: return (uint64_t)a > (uint64_t)b;
+  case OP_I64_LE_S: return a <= b;
+  case OP_I64_LE_U: return (uint64_t)a <= (uint64_t)b;
+  case OP_I64_GE_S: return a >= b;
+  case OP_I64_GE_U: return (uint64_t)a >= (uint64_t)b;
+  default: return false;
+  }
+}
+
+static bool is_compare(enum op op) { return (op >= OP_I32_EQ && op <= OP_I32_GE_U) || (op >= OP_I64_EQ && op <= OP_I64_GE_U); }
+
+/* Goes through the values: counts are small where they are of interest. 0: too many. */
+static uint64_t count_rounds(struct finder *f, const struct construct *c, bool is_32) {
+  int64_t value = c->at_start[c->counter].value, by = c->steps[c->counter].by;
+  for (uint64_t n = 1; f->budget > 0; n++, f->budget--) {
+    value = (int64_t)((uint64_t)value + (uint64_t)by);
+    if (is_32) value = (int32_t)value;
+    if (!holds(c->compare, value, c->bound)) return n;
+  }
+  return 0;
+}
+
+static bool local_is_32(const struct finder *f, const struct func *func, uint32_t local) {
+  const struct func_type *type = &f->m->types[func->type].func;
+  if (local < type->n_params) return val_kind(type->params[local]) == VAL_I32;
+  local -= type->n_params;
+  for (uint32_t i = 0; i < func->n_runs; local -= func->runs[i++].count)
+    if (local < func->runs[i].count) return val_kind(func->runs[i].type) == VAL_I32;
+  return false;
+}
+
+static void end_loop(struct finder *f, const struct func *func, const struct construct *c) {
+  bool counts = c->has_count && c->n_back == 1 && c->at_start[c->counter].is_known && c->steps[c->counter].n == 1 &&
+                c->steps[c->counter].by != 0;
+  uint64_t rounds = counts ? count_rounds(f, c, local_is_32(f, func, c->counter)) : 0;
+  if (!rounds) return;
+  f->found = realloc(f->found, (f->n_found + 1) * sizeof *f->found);
+  if (!f->found) abort();
+  f->found[f->n_found++] = (struct loop_rounds){.offset = c->offset, .rounds = rounds, .is_exact = !c->has_exit};
+}
+
+/* --- following -------------------------------------------------------------------------------------------------------- */
+
+static bool is_constant(const struct instruction *in) { return in->op == OP_I32_CONST || in->op == OP_I64_CONST; }
+
+/* A write: of a constant, of the local and a constant together, or of something else. window[0] is what came before it. */
+static void write_local(struct finder *f, const struct instruction *in) {
+  const struct instruction *w = f->window;
+  struct local *l = &f->locals[in->index];
+  bool is_sum = w[0].op == OP_I32_ADD || w[0].op == OP_I64_ADD, is_difference = w[0].op == OP_I32_SUB || w[0].op == OP_I64_SUB;
+  bool is_step = (is_sum || is_difference) && is_constant(&w[1]) && w[2].op == OP_LOCAL_GET && w[2].index == in->index;
+  l->is_known = is_constant(&w[0]);
+  l->value = w[0].value.i64;
+  l->written = in->offset;
+  for (uint32_t i = 0; i < f->n_constructs; i++) {
+    if (f->constructs[i].op != OP_LOOP) continue;
+    struct step *step = &f->constructs[i].steps[in->index];
+    bool is_every_round = i + 1 == f->n_constructs; /* not in a block that may be skipped, or a loop inside */
+    step->n++;
+    step->by = !is_step || !is_every_round ? 0 : is_sum ? w[1].value.i64 : -w[1].value.i64;
+  }
+}
+
+/* Control comes together here: what was written since `offset` was perhaps not. */
+static void forget_since(struct finder *f, uint64_t offset) {
+  for (uint32_t i = 0; i < f->n_locals; i++)
+    if (f->locals[i].written >= offset) f->locals[i].is_known = false;
+}
+
+static bool reads_local(const struct instruction *in) { return in->op == OP_LOCAL_GET || in->op == OP_LOCAL_TEE; }
+
+/* The condition of a branch back, if it is one of those that count. What changes the local has come before. */
+static void take_condition(struct finder *f, struct construct *c) {
+  const struct instruction *w = f->window;
+  if (reads_local(&w[0])) {
+    c->counter = w[0].index;
+    c->compare = OP_NOP;
+    c->has_count = true;
+  } else if (is_compare(w[0].op) && is_constant(&w[1]) && reads_local(&w[2])) {
+    c->counter = w[2].index;
+    c->compare = w[0].op;
+    c->bound = w[1].value.i64;
+    c->has_count = true;
+  }
+  if (c->has_count && c->steps[c->counter].n != 1) c->has_count = false;
+}
+
+/* A branch over `depth` constructs: back to a loop, or out of those that it leaves. */
+static void branch(struct finder *f, uint32_t depth, bool is_conditional) {
+  uint32_t target = depth < f->n_constructs ? f->n_constructs - 1 - depth : 0;
+  bool is_outside = depth >= f->n_constructs;
+  for (uint32_t i = is_outside ? 0 : target + 1; i < f->n_constructs; i++) f->constructs[i].has_exit = true;
+  if (is_outside || f->constructs[target].op != OP_LOOP) return;
+  struct construct *c = &f->constructs[target];
+  c->n_back++;
+  if (is_conditional && depth == 0) take_condition(f, c);
+}
+
+static void branch_table(struct finder *f, const struct func *func, const struct instruction *in) {
+  struct gw_error ignored = {0};
+  struct reader r;
+  reader_init(&r, in->list, in->list, func->end, &ignored);
+  for (uint32_t i = 0; i <= in->count; i++) branch(f, read_u32(&r), false);
+}
+
+static void open_construct(struct finder *f, const struct instruction *in) {
+  if (f->n_constructs == f->capacity) {
+    f->capacity = f->capacity ? 2 * f->capacity : 16;
+    f->constructs = realloc(f->constructs, f->capacity * sizeof *f->constructs);
+    if (!f->constructs) abort();
+  }
+  struct construct *c = &f->constructs[f->n_constructs++];
+  *c = (struct construct){.op = in->op, .offset = in->offset};
+  if (in->op != OP_LOOP) return;
+  c->at_start = allocate(f->n_locals, sizeof *c->at_start);
+  c->steps = allocate(f->n_locals, sizeof *c->steps);
+  memcpy(c->at_start, f->locals, f->n_locals * sizeof *f->locals);
+  for (uint32_t i = 0; i < f->n_locals; i++) f->locals[i].is_known = false; /* the next round may come with something else */
+}
+
+static void close_construct(struct finder *f, const struct func *func) {
+  struct construct *c = &f->constructs[--f->n_constructs];
+  if (c->op == OP_LOOP) end_loop(f, func, c);
+  forget_since(f, c->offset);
+  free(c->at_start);
+  free(c->steps);
+}
+
+static void follow(struct finder *f, const struct func *func, const struct instruction *in) {
+  switch (in->op) {
+  case OP_BLOCK:
+  case OP_LOOP:
+  case OP_IF:
+  case OP_TRY:
+  case OP_TRY_TABLE: open_construct(f, in); break;
+  case OP_ELSE:
+  case OP_CATCH:
+  case OP_CATCH_ALL: forget_since(f, f->constructs[f->n_constructs - 1].offset); break;
+  case OP_END:
+  case OP_DELEGATE:
+    if (f->n_constructs) close_construct(f, func);
+    break;
+  case OP_BR: branch(f, in->index, false); break;
+  case OP_BR_IF: branch(f, in->index, true); break;
+  case OP_BR_ON_NULL:
+  case OP_BR_ON_NON_NULL: branch(f, in->index, false); break;
+  case OP_BR_TABLE: branch_table(f, func, in); break;
+  case OP_RETURN:
+  case OP_RETURN_CALL:
+  case OP_RETURN_CALL_INDIRECT:
+  case OP_RETURN_CALL_REF:
+  case OP_THROW:
+  case OP_THROW_REF:
+  case OP_RETHROW: branch(f, UINT32_MAX, false); break;
+  case OP_LOCAL_SET:
+  case OP_LOCAL_TEE: write_local(f, in); break;
+  default: break;
+  }
+}
+
+struct loop_rounds *find_loop_rounds(const struct module *m, uint32_t func, size_t *n) {
+  const struct func *body = &m->funcs[func];
+  uint32_t n_params = m->types[body->type].func.n_params;
+  struct finder f = {.m = m, .n_locals = n_params + body->n_locals};
+  struct gw_error ignored = {0};
+  struct instruction in;
+  struct reader r;
+  *n = 0;
+  if (f.n_locals > MOST_LOCALS) return NULL;
+  f.budget = MOST_ROUNDS;
+  f.locals = allocate(f.n_locals, sizeof *f.locals);
+  for (uint32_t i = n_params; i < f.n_locals; i++) f.locals[i].is_known = true; /* 0 */
+  reader_init(&r, m->bytes, body->body, body->end, &ignored);
+  while (f.n_constructs < MOST_DEPTH && instruction_read(&r, &in)) {
+    follow(&f, body, &in);
+    memmove(f.window + 1, f.window, (WINDOW - 1) * sizeof *f.window);
+    f.window[0] = in;
+  }
+  for (uint32_t i = 0; i < f.n_constructs; i++) { /* it was left in the middle */
+    free(f.constructs[i].at_start);
+    free(f.constructs[i].steps);
+  }
+  free(f.locals);
+  free(f.constructs);
+  *n = f.n_found;
+  return f.found;
+}

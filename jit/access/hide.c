@@ -1,0 +1,372 @@
+/* Loops are compiled best with plain loads, but a plain load is gone when LLVM finds that nothing depends on it: it is multiplied
+ * by what another loop left as 0, compared with a counter that begins at 0, or added to a sum that nobody wants. All of that LLVM
+ * may learn late, when nobody looks any more.
+ *
+ * So what comes from outside and meets such a load in a loop goes through an empty piece of inline assembly in front of the
+ * loop, of which LLVM knows nothing. A sum goes through one behind the loop, so that it is wanted. Neither costs an instruction.
+ * What the loop makes itself, and not from what it reads, cannot be hidden: then the load stays volatile. */
+#include "jit/access/hide.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+
+enum { MOST_DEPTH = HIDDEN_DEPTH, MOST_LOADS = 128, MOST_UNROLLED = 2000 /* instructions */, MOST_TRIED = 100 /* rounds */ };
+
+/* What LLVM may know of a value: constants were folded when the load was looked at. */
+enum knowledge { CONSTANT, KNOWN, UNKNOWN };
+
+static bool is_inside(const struct hidden *h, LLVMValueRef v) {
+  return LLVMIsAInstruction(v) && value_set_has(&h->loop, LLVMGetBasicBlockTerminator(LLVMGetInstructionParent(v)));
+}
+
+/* The only block outside of the loop that leads into it, or NULL. */
+static LLVMBasicBlockRef block_before(struct hidden *h) {
+  LLVMBasicBlockRef found = NULL;
+  for (size_t i = 0; i < h->loop.n; i++) {
+    LLVMValueRef block = LLVMBasicBlockAsValue(LLVMGetInstructionParent(h->loop.list[i]));
+    for (LLVMUseRef use = LLVMGetFirstUse(block); use; use = LLVMGetNextUse(use)) {
+      LLVMBasicBlockRef from = LLVMGetInstructionParent(LLVMGetUser(use));
+      if (value_set_has(&h->loop, LLVMGetBasicBlockTerminator(from)) || from == found) continue;
+      if (found) return NULL;
+      found = from;
+    }
+  }
+  return found;
+}
+
+/* --- loops that are unrolled ------------------------------------------------------------------------------------------ */
+
+static bool is_among(LLVMValueRef *ends, size_t n, LLVMBasicBlockRef block) {
+  LLVMValueRef end = LLVMGetBasicBlockTerminator(block);
+  for (size_t i = 0; i < n; i++)
+    if (ends[i] == end) return true;
+  return false;
+}
+
+/* What a phi takes from outside of the loop, if it is a constant. */
+static LLVMValueRef constant_start(LLVMValueRef phi, LLVMValueRef *ends, size_t n) {
+  for (unsigned i = 0; i < LLVMCountIncoming(phi); i++)
+    if (LLVMIsAConstantInt(LLVMGetIncomingValue(phi, i)) && !is_among(ends, n, LLVMGetIncomingBlock(phi, i)))
+      return LLVMGetIncomingValue(phi, i);
+  return NULL;
+}
+
+/* Whether `v` follows from constants in each round; `*phi` is what it counts with. */
+static bool is_computed(LLVMValueRef v, LLVMValueRef *ends, size_t n, LLVMValueRef *phi, int depth) {
+  if (LLVMIsConstant(v)) return true;
+  if (!LLVMIsAInstruction(v) || LLVMIsALoadInst(v) || depth == 4 || !is_among(ends, n, LLVMGetInstructionParent(v))) return false;
+  if (LLVMIsAPHINode(v)) return (*phi = v) && constant_start(v, ends, n);
+  int n_operands = LLVMIsACallInst(v) ? (int)LLVMGetNumArgOperands(v) : LLVMGetNumOperands(v);
+  for (int i = 0; i < n_operands; i++)
+    if (!is_computed(LLVMGetOperand(v, (unsigned)i), ends, n, phi, depth + 1)) return false;
+  return true;
+}
+
+/* How often control goes round, or how often LLVM tries to follow. */
+static uint64_t rounds_of(LLVMValueRef condition, LLVMValueRef phi, LLVMValueRef *ends, size_t n) {
+  LLVMValueRef bound = LLVMIsAICmpInst(condition) ? LLVMGetOperand(condition, 1) : NULL;
+  if (!bound || !LLVMIsAConstantInt(bound)) return MOST_TRIED;
+  for (unsigned i = 0; i < LLVMCountIncoming(phi); i++) {
+    LLVMValueRef next = LLVMGetIncomingValue(phi, i);
+    if (!value_is_addition(next) || LLVMGetOperand(next, 0) != phi || !LLVMIsAConstantInt(LLVMGetOperand(next, 1))) continue;
+    int64_t step = LLVMConstIntGetSExtValue(LLVMGetOperand(next, 1)),
+            way = LLVMConstIntGetSExtValue(bound) - LLVMConstIntGetSExtValue(constant_start(phi, ends, n));
+    return step ? (uint64_t)llabs(way / step) + 1 : MOST_TRIED;
+  }
+  return MOST_TRIED;
+}
+
+bool hidden_is_short(LLVMValueRef *ends, size_t n) {
+  uint64_t size = 0;
+  for (size_t i = 0; i < n && size <= MOST_UNROLLED; i++)
+    for (LLVMValueRef v = ends[i]; v && !LLVMIsAPHINode(v); v = LLVMGetPreviousInstruction(v)) size++;
+  for (size_t i = 0; i < n && size <= MOST_UNROLLED; i++) {
+    LLVMValueRef phi = NULL;
+    if (!LLVMIsABranchInst(ends[i]) || !LLVMIsConditional(ends[i])) continue;
+    LLVMValueRef condition = LLVMGetCondition(ends[i]);
+    if (!is_computed(condition, ends, n, &phi, 0) || !phi) continue;
+    uint64_t rounds = rounds_of(condition, phi, ends, n);
+    if (rounds <= MOST_UNROLLED && rounds * size <= MOST_UNROLLED) return true;
+  }
+  return false;
+}
+
+/* --- the loop at hand ------------------------------------------------------------------------------------------------- */
+
+void hidden_enter(struct hidden *h, LLVMValueRef *ends, size_t n) {
+  if (!h->loop.capacity) value_set_grow(&h->loop), value_set_grow(&h->kept), value_set_grow(&h->seen);
+  value_set_empty(&h->loop);
+  value_set_empty(&h->kept);
+  for (size_t i = 0; i < n; i++) value_set_add(&h->loop, ends[i]);
+  h->n_uses = 0;
+  h->before = block_before(h);
+  h->is_short = hidden_is_short(ends, n);
+}
+
+/* Whether one unknown operand makes the result unknown, whatever the others are. */
+static bool mixes(LLVMValueRef v) {
+  switch (LLVMGetInstructionOpcode(v)) {
+  case LLVMAdd:
+  case LLVMSub:
+  case LLVMXor:
+  case LLVMFAdd:
+  case LLVMFSub:
+  case LLVMFMul:
+  case LLVMFDiv: return true;
+  default: return false;
+  }
+}
+
+/* Whether `v` is made of what a volatile load reads: nobody knows that. */
+static bool is_read_outside(LLVMValueRef v, int depth) {
+  if (!LLVMIsAInstruction(v) || depth == 4) return false;
+  if (value_is_guest_load(v)) return LLVMGetVolatile(v);
+  if (LLVMIsACastInst(v) || LLVMIsAFreezeInst(v)) return is_read_outside(LLVMGetOperand(v, 0), depth + 1);
+  return mixes(v) && (is_read_outside(LLVMGetOperand(v, 0), depth + 1) || is_read_outside(LLVMGetOperand(v, 1), depth + 1));
+}
+
+static bool remember(struct hidden *h, LLVMValueRef user, unsigned operand) {
+  LLVMValueRef v = LLVMIsAPHINode(user) ? LLVMGetIncomingValue(user, operand) : LLVMGetOperand(user, operand);
+  if (is_read_outside(v, 0)) return true;
+  if (!h->before || !value_constraint(h->layout, LLVMTypeOf(v))) return false;
+  if (h->n_uses == h->capacity) {
+    h->capacity = h->capacity ? h->capacity * 2 : 16;
+    h->uses = realloc(h->uses, h->capacity * sizeof *h->uses);
+    if (!h->uses) abort();
+  }
+  h->uses[h->n_uses++] = (struct hidden_use){user, operand};
+  return true;
+}
+
+static enum knowledge knowledge_of(struct hidden *h, LLVMValueRef v, int depth);
+
+static enum knowledge knowledge_of_operand(struct hidden *h, LLVMValueRef user, unsigned operand, int depth) {
+  LLVMValueRef v = LLVMIsAPHINode(user) ? LLVMGetIncomingValue(user, operand) : LLVMGetOperand(user, operand);
+  if (LLVMIsConstant(v)) return CONSTANT;
+  if (is_inside(h, v)) return knowledge_of(h, v, depth);
+  return remember(h, user, operand) ? UNKNOWN : KNOWN;
+}
+
+/* A phi that is asked for again, on its way round the loop, says nothing new. */
+static enum knowledge knowledge_of(struct hidden *h, LLVMValueRef v, int depth) {
+  if (value_is_guest_load(v)) return h->is_short && h->may_be_stored(h->env, v) ? KNOWN : UNKNOWN;
+  for (int i = 0; i < depth && LLVMIsAPHINode(v); i++)
+    if (h->path[i] == v) return CONSTANT;
+  bool is_call = LLVMIsACallInst(v) && !LLVMIsAIntrinsicInst(v);
+  if (depth == MOST_DEPTH || !*h->steps_left || LLVMIsALoadInst(v) || is_call) return KNOWN;
+  --*h->steps_left;
+  h->path[depth] = v;
+  bool is_mixed = mixes(v), is_known = false, is_unknown = false;
+  unsigned n = LLVMIsAPHINode(v)    ? LLVMCountIncoming(v)
+               : LLVMIsACallInst(v) ? LLVMGetNumArgOperands(v)
+                                    : (unsigned)LLVMGetNumOperands(v);
+  for (unsigned i = 0; i < n; i++) {
+    enum knowledge k = knowledge_of_operand(h, v, i, depth + 1);
+    is_known |= k == KNOWN;
+    is_unknown |= k == UNKNOWN;
+  }
+  /* a phi that only counts is known, wherever it begins */
+  if (LLVMIsAPHINode(v) && !is_known) is_known = !is_unknown;
+  if (is_mixed) return is_unknown ? UNKNOWN : is_known ? KNOWN : CONSTANT;
+  return is_known ? KNOWN : is_unknown ? UNKNOWN : CONSTANT;
+}
+
+/* --- what cancels ----------------------------------------------------------------------------------------------------- */
+
+struct leaves {
+  LLVMValueRef loads[MOST_LOADS];
+  struct hidden_place places[MOST_LOADS];
+  uint32_t n;
+  bool is_vague, has_others; /* not all were looked at; more than constants is mixed in */
+};
+
+/* Sums may be long: values are on a list, not on the stack. */
+static void add_leaves(struct hidden *h, struct leaves *l, LLVMValueRef v) {
+  struct value_set *seen = &h->seen;
+  value_set_empty(seen);
+  value_set_add(seen, v);
+  while (seen->at < seen->n) {
+    LLVMValueRef at = seen->list[seen->at++];
+    if (value_is_guest_load(at)) {
+      if (l->n == MOST_LOADS || !*h->steps_left) {
+        l->is_vague = true;
+        return;
+      }
+      l->places[l->n] = h->place_of(h->env, at);
+      l->loads[l->n++] = at;
+      continue;
+    }
+    if (*h->steps_left) --*h->steps_left;
+    int n = LLVMIsACallInst(at) ? (int)LLVMGetNumArgOperands(at) : LLVMGetNumOperands(at);
+    for (int i = 0; i < n; i++) {
+      LLVMValueRef w = LLVMGetOperand(at, (unsigned)i);
+      bool is_made_here = is_inside(h, w) && !LLVMIsAPHINode(w);
+      if (is_made_here) value_set_add(seen, w);
+      l->has_others |= !is_made_here && !LLVMIsConstant(w);
+    }
+  }
+}
+
+/* Whether `v` and `w` may turn out to be made of the same, so that it goes out of their difference. */
+static bool may_cancel(struct hidden *h, LLVMValueRef v, LLVMValueRef w) {
+  struct leaves a = {.n = 0}, b = {.n = 0};
+  if (!is_inside(h, v) || !is_inside(h, w) || LLVMIsAPHINode(v) || LLVMIsAPHINode(w)) return false;
+  add_leaves(h, &b, w);
+  if (!b.n) return false;
+  add_leaves(h, &a, v);
+  if (a.is_vague || b.is_vague) return true;
+  for (uint32_t i = 0; i < a.n; i++)
+    for (uint32_t k = 0; k < b.n; k++) {
+      const struct hidden_place *p = &a.places[i], *q = &b.places[k];
+      bool is_one = a.loads[i] == b.loads[k];
+      if (is_one ? a.has_others || b.has_others : p->is_vague || q->is_vague || (p->sum == q->sum && p->offset == q->offset))
+        return true;
+    }
+  return false;
+}
+
+/* --- questions -------------------------------------------------------------------------------------------------------- */
+
+static bool is_float(LLVMValueRef v) {
+  LLVMTypeKind kind = LLVMGetTypeKind(value_lane_type(LLVMTypeOf(v)));
+  return kind == LLVMFloatTypeKind || kind == LLVMDoubleTypeKind;
+}
+
+/* Whether operands of `user` other than numbers to add, and those of floats that are no NaN, may make `v` needless. Floats made
+ * in the loop are taken for numbers. */
+static bool others_are_unknown(struct hidden *h, LLVMValueRef user, LLVMValueRef v) {
+  bool is_sum = mixes(user) && !is_float(user);
+  unsigned n = LLVMIsACallInst(user) ? LLVMGetNumArgOperands(user) : (unsigned)LLVMGetNumOperands(user);
+  for (unsigned i = 0; i < n; i++) {
+    LLVMValueRef w = LLVMGetOperand(user, i);
+    if (w == v) continue;
+    if (!is_float(w) && may_cancel(h, v, w)) return false;
+    if (is_sum) continue;
+    if (knowledge_of_operand(h, user, i, 0) == KNOWN && !is_float(w)) return false;
+  }
+  return true;
+}
+
+bool hidden_can_keep(struct hidden *h, LLVMValueRef user, LLVMValueRef v) {
+  switch (LLVMGetInstructionOpcode(user)) {
+  case LLVMStore:
+  case LLVMRet:
+  case LLVMGetElementPtr:
+  case LLVMInsertElement:
+  case LLVMExtractElement:
+  case LLVMShuffleVector: return true;
+  case LLVMCall:
+    if (!LLVMIsAIntrinsicInst(user)) return true;
+    break;
+  default:
+    if (LLVMGetNumOperands(user) == 1) return true;
+  }
+  size_t n = h->n_uses;
+  bool is_kept = others_are_unknown(h, user, v);
+  if (!is_kept) h->n_uses = n;
+  return is_kept;
+}
+
+/* Whether something can be put on every way out of the loop. */
+static bool can_leave(struct hidden *h) {
+  for (size_t i = 0; i < h->loop.n; i++)
+    if (!LLVMIsABranchInst(h->loop.list[i]) && !LLVMIsAUnreachableInst(h->loop.list[i])) return false;
+  return true;
+}
+
+bool hidden_can_keep_round(struct hidden *h, LLVMValueRef phi, LLVMValueRef v) {
+  size_t n = h->n_uses;
+  if (!is_inside(h, phi) || !is_inside(h, v) || !value_constraint(h->layout, LLVMTypeOf(v)) || !can_leave(h)) return false;
+  bool is_of_header = false;
+  for (unsigned i = 0; i < LLVMCountIncoming(phi); i++) is_of_header |= LLVMGetIncomingBlock(phi, i) == h->before;
+  if (!is_of_header) return false;
+  for (unsigned i = 0; i < LLVMCountIncoming(phi); i++) {
+    LLVMValueRef start = LLVMGetIncomingValue(phi, i);
+    if (is_inside(h, start) || (LLVMIsConstant(start) && mixes(v))) continue; /* 0 stays 0 when it is rotated */
+    if (!remember(h, phi, i)) {
+      h->n_uses = n;
+      return false;
+    }
+  }
+  value_set_add(&h->kept, phi);
+  return true;
+}
+
+/* --- hiding ----------------------------------------------------------------------------------------------------------- */
+
+static void hide(struct hidden *h, const struct hidden_use *use) {
+  bool is_phi = LLVMIsAPHINode(use->user) != NULL;
+  LLVMValueRef v = is_phi ? LLVMGetIncomingValue(use->user, use->operand) : LLVMGetOperand(use->user, use->operand);
+  if (value_is_hidden(v)) return; /* by another question */
+  LLVMPositionBuilderBefore(h->builder, LLVMGetBasicBlockTerminator(h->before));
+  LLVMSetOperand(use->user, use->operand, value_hide(h->builder, h->layout, v));
+}
+
+static LLVMBasicBlockRef only_predecessor(LLVMBasicBlockRef block) {
+  LLVMUseRef use = LLVMGetFirstUse(LLVMBasicBlockAsValue(block));
+  return use && !LLVMGetNextUse(use) ? LLVMGetInstructionParent(LLVMGetUser(use)) : NULL;
+}
+
+/* Makes phis of `to` take from `by` what they took from `from`. */
+static void redirect_phis(struct hidden *h, LLVMBasicBlockRef to, LLVMBasicBlockRef from, LLVMBasicBlockRef by) {
+  for (LLVMValueRef phi = LLVMGetFirstInstruction(to), next; phi && LLVMIsAPHINode(phi); phi = next) {
+    next = LLVMGetNextInstruction(phi);
+    LLVMPositionBuilderBefore(h->builder, phi);
+    LLVMValueRef other = LLVMBuildPhi(h->builder, LLVMTypeOf(phi), "");
+    for (unsigned i = 0; i < LLVMCountIncoming(phi); i++) {
+      LLVMValueRef v = LLVMGetIncomingValue(phi, i);
+      LLVMBasicBlockRef block = LLVMGetIncomingBlock(phi, i);
+      if (block == from) block = by;
+      LLVMAddIncoming(other, &v, &block, 1);
+    }
+    LLVMReplaceAllUsesWith(phi, other);
+    LLVMInstructionEraseFromParent(phi);
+  }
+}
+
+/* A block on the way out of the loop by the `i`th successor of `end`. */
+static LLVMBasicBlockRef block_behind(struct hidden *h, LLVMValueRef end, unsigned i) {
+  LLVMBasicBlockRef from = LLVMGetInstructionParent(end), to = LLVMGetSuccessor(end, i);
+  if (only_predecessor(to) == from) return to;
+  LLVMValueRef function = LLVMGetBasicBlockParent(from);
+  LLVMBasicBlockRef block = LLVMAppendBasicBlockInContext(LLVMGetTypeContext(LLVMTypeOf(function)), function, "");
+  LLVMMoveBasicBlockAfter(block, from);
+  LLVMPositionBuilderAtEnd(h->builder, block);
+  LLVMBuildBr(h->builder, to);
+  LLVMSetSuccessor(end, i, block);
+  redirect_phis(h, to, from, block);
+  return block;
+}
+
+static void want(struct hidden *h, LLVMBasicBlockRef block, LLVMValueRef v) {
+  LLVMValueRef at = LLVMGetFirstInstruction(block);
+  while (LLVMIsAPHINode(at)) at = LLVMGetNextInstruction(at);
+  LLVMPositionBuilderBefore(h->builder, at);
+  value_hide(h->builder, h->layout, v);
+}
+
+/* What the phi takes round from the block of `end`, or itself: on the way out of there it has not been taken yet. */
+static LLVMValueRef value_at(LLVMValueRef phi, LLVMValueRef end) {
+  for (unsigned i = 0; i < LLVMCountIncoming(phi); i++)
+    if (LLVMGetIncomingBlock(phi, i) == LLVMGetInstructionParent(end)) return LLVMGetIncomingValue(phi, i);
+  return phi;
+}
+
+void hidden_leave(struct hidden *h) {
+  for (size_t i = 0; i < h->n_uses; i++) hide(h, &h->uses[i]);
+  for (size_t i = 0; i < h->loop.n && h->kept.n; i++) {
+    LLVMValueRef end = h->loop.list[i];
+    for (unsigned k = 0; k < LLVMGetNumSuccessors(end); k++) {
+      if (value_set_has(&h->loop, LLVMGetBasicBlockTerminator(LLVMGetSuccessor(end, k)))) continue;
+      LLVMBasicBlockRef behind = block_behind(h, end, k);
+      for (size_t p = 0; p < h->kept.n; p++) want(h, behind, value_at(h->kept.list[p], end));
+    }
+  }
+}
+
+void hidden_free(struct hidden *h) {
+  value_set_free(&h->loop);
+  value_set_free(&h->kept);
+  value_set_free(&h->seen);
+  free(h->uses);
+}

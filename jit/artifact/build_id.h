@@ -1,0 +1,8 @@
+/* What machine code that was made elsewhere must have been made by: a digest of the sources that decide about code, and of LLVM's
+ * version (jit/artifact/build_id.cmake). */
+#ifndef JIT_ARTIFACT_BUILD_ID_H
+#define JIT_ARTIFACT_BUILD_ID_H
+
+extern const unsigned char gasworks_build_id[32];
+
+#endif

@@ -1,0 +1,25 @@
+#include "runtime/arch/x86_64/gs_base.h"
+
+#include <asm/hwcap2.h>
+#include <asm/prctl.h>
+#include <stdbool.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Linux allows RDGSBASE and WRGSBASE since 5.9, unless it was told not to. */
+static bool has_instructions(void) { return getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE; }
+
+static uintptr_t set_by_kernel(uintptr_t base) {
+  uintptr_t old = 0;
+  syscall(SYS_arch_prctl, ARCH_GET_GS, &old);
+  syscall(SYS_arch_prctl, ARCH_SET_GS, base);
+  return old;
+}
+
+uintptr_t gs_base_set(uintptr_t base) {
+  uintptr_t old;
+  if (!has_instructions()) return set_by_kernel(base);
+  __asm__ volatile("rdgsbase %0\n\twrgsbase %1" : "=&r"(old) : "r"(base) : "memory");
+  return old;
+}

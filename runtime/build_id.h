@@ -1,8 +1,0 @@
-/* What machine code that was made elsewhere must have been made by: a digest of the sources that decide about code, and of LLVM's
- * version (runtime/build_id.cmake). */
-#ifndef RUNTIME_BUILD_ID_H
-#define RUNTIME_BUILD_ID_H
-
-extern const unsigned char gasworks_build_id[32];
-
-#endif

@@ -1,0 +1,45 @@
+/* Who spent the gas of an invocation: exact, not sampled. Only on engines with options.profile, whose code reports every call and
+ * counts how often it enters every gas block. */
+#ifndef RUNTIME_DEBUG_PROFILE_H
+#define RUNTIME_DEBUG_PROFILE_H
+
+#include "instrument/cost.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct gw_store;
+struct gw_instance;
+
+/* One way of calls that led to a function. Calls of a function by itself are no way of their own. */
+struct profile_node {
+  const struct gw_instance *instance; /* NULL: the root, what was spent outside of functions */
+  uint32_t func;                      /* index in the instance's module; imported ones are host functions */
+  uint32_t parent, child, sibling;    /* numbers of nodes; 0: none */
+  uint32_t nested;                    /* how often the function that is running has called itself */
+  uint64_t gas, calls;                /* its own, without what it called */
+};
+
+/* nodes[0] is the root. */
+struct profile {
+  struct profile_node *nodes;
+  uint32_t n, capacity, current;
+  uint64_t seen; /* gas that has been put down already */
+};
+
+/* The last invocation's nodes; the sum of their gas is gw_store_gas_used. Valid until the next one starts. */
+const struct profile *store_profile(const struct gw_store *store);
+
+/* How many instructions of each class the instance has run: out[COST_COUNT]. */
+void instance_count_instructions(const struct gw_instance *instance, uint64_t *out);
+
+/* --- for the runtime --- */
+void profile_begin(struct gw_store *store);
+void profile_end(struct gw_store *store);
+void profile_enter(struct gw_store *store, const struct gw_instance *instance, uint32_t func);
+void profile_leave(struct gw_store *store);
+void profile_clear(struct profile *profile);
+/* The code of the instance is known (or another than before): its blocks get their counters. */
+void profile_attach(struct gw_instance *instance);
+
+#endif

@@ -1,0 +1,137 @@
+/* WASI: listing directories.
+ *
+ * A directory is read as a whole when its listing begins (cookie 0), and kept in byte order of the names until it begins anew or
+ * the descriptor is closed. So a cookie is a place in that list: it stays valid whatever happens to the directory meanwhile,
+ * nothing is shown twice or left out, and every host shows the same order. Reading it costs gas by its size, copying out again by
+ * what is copied. */
+#define _GNU_SOURCE /* O_DIRECTORY */
+#include "runtime/host/wasi/private.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { DIRENT_SIZE = 24, MAX_LISTING = 256 << 20 /* bytes of the host's entries */ };
+
+/* What getdents64(2) gives. */
+struct host_dirent {
+  uint64_t d_ino;
+  int64_t d_off;
+  unsigned short d_reclen;
+  unsigned char d_type;
+  char d_name[];
+};
+
+struct listing {
+  struct buffer bytes;              /* of host_dirent */
+  const struct host_dirent **items; /* n, sorted */
+  uint64_t n;
+  uint64_t device;
+};
+
+void wasi_listing_free(struct listing *listing) {
+  if (!listing) return;
+  buffer_clear(&listing->bytes);
+  free(listing->items);
+  free(listing);
+}
+
+static enum wasi_errno read_all(int host, struct buffer *b) {
+  enum { PIECE = 32 << 10 };
+  for (;;) {
+    long n = syscall(SYS_getdents64, host, buffer_reserve(b, PIECE), PIECE);
+    if (n < 0) return wasi_host_errno(errno);
+    if (n == 0) return WASI_ESUCCESS;
+    b->size += (size_t)n;
+    if (b->size > MAX_LISTING) return WASI_ENOMEM;
+  }
+}
+
+static int compare(const void *a, const void *b) {
+  const struct host_dirent *const *x = a, *const *y = b;
+  return strcmp((*x)->d_name, (*y)->d_name);
+}
+
+static enum wasi_errno sort(struct listing *l) {
+  uint64_t n = 0;
+  for (size_t at = 0; at < l->bytes.size; n++) at += ((const struct host_dirent *)(const void *)(l->bytes.bytes + at))->d_reclen;
+  l->items = malloc((n + 1) * sizeof *l->items);
+  if (!l->items) return WASI_ENOMEM;
+  for (size_t at = 0; at < l->bytes.size; at += l->items[l->n++]->d_reclen)
+    l->items[l->n] = (const struct host_dirent *)(const void *)(l->bytes.bytes + at);
+  qsort(l->items, l->n, sizeof *l->items, compare);
+  return WASI_ESUCCESS;
+}
+
+/* Through a descriptor of its own: the directory's may be another guest's, too, and has one position. */
+static enum wasi_errno fill(struct listing *l, int directory) {
+  int host = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (host < 0) return wasi_host_errno(errno);
+  struct stat st;
+  enum wasi_errno e = fstat(host, &st) ? wasi_host_errno(errno) : read_all(host, &l->bytes);
+  close(host);
+  l->device = st.st_dev;
+  return e ? e : sort(l);
+}
+
+static uint64_t price(const struct listing *l) {
+  uint64_t bytes = 0;
+  for (uint64_t i = 0; i < l->n; i++) bytes += DIRENT_SIZE + strlen(l->items[i]->d_name);
+  return bytes;
+}
+
+static enum wasi_errno begin(struct wasi_call *c) {
+  wasi_listing_free(c->f->listing);
+  c->f->listing = calloc(1, sizeof *c->f->listing);
+  if (!c->f->listing) return WASI_ENOMEM;
+  enum wasi_errno e = fill(c->f->listing, c->f->host);
+  if (!e) return wasi_charge(c, price(c->f->listing)) ? WASI_ESUCCESS : WASI_TRAPPED;
+  wasi_listing_free(c->f->listing);
+  c->f->listing = NULL;
+  return e;
+}
+
+/* Some file systems do not say. */
+static enum wasi_filetype type_of(int directory, const struct host_dirent *d) {
+  struct stat st;
+  if (d->d_type != DT_UNKNOWN) return wasi_filetype(DTTOIF(d->d_type));
+  return fstatat(directory, d->d_name, &st, AT_SYMLINK_NOFOLLOW) ? FILETYPE_UNKNOWN : wasi_filetype(st.st_mode);
+}
+
+/* What lies above is outside: its number is 0. */
+static uint64_t inode_of(struct wasi *w, const struct listing *l, const struct host_dirent *d) {
+  return strcmp(d->d_name, "..") == 0 ? 0 : wasi_inode(w, l->device, d->d_ino);
+}
+
+/* One entry into [out, out + room), cut off where it ends; returns the bytes written. */
+static size_t put_dirent(struct wasi_call *c, uint64_t i, uint8_t *out, size_t room) {
+  const struct listing *l = c->f->listing;
+  const struct host_dirent *d = l->items[i];
+  uint8_t head[DIRENT_SIZE] = {0};
+  size_t name_size = strlen(d->d_name);
+  put_u64(head, i + 1);
+  put_u64(head + 8, inode_of(c->wasi, l, d));
+  put_u32(head + 16, (uint32_t)name_size);
+  head[20] = (uint8_t)type_of(c->f->host, d);
+  size_t n_head = room < DIRENT_SIZE ? room : DIRENT_SIZE;
+  memcpy(out, head, n_head);
+  size_t n_name = room - n_head < name_size ? room - n_head : name_size;
+  memcpy(out + n_head, d->d_name, n_name);
+  return n_head + n_name;
+}
+
+/* Fewer bytes than there is room for mean the end of the directory. */
+enum wasi_errno wasi_do_fd_readdir(struct wasi_call *c) {
+  size_t room = c->v[2].u32, used = 0;
+  uint8_t *out = wasi_guest(c, c->v[1].i32, room), *used_out = wasi_guest(c, c->v[4].i32, 4);
+  if (!out || !used_out) return WASI_EFAULT;
+  enum wasi_errno e = c->v[3].u64 && c->f->listing ? WASI_ESUCCESS : begin(c);
+  if (e) return e;
+  for (uint64_t i = c->v[3].u64; i < c->f->listing->n && used < room; i++) used += put_dirent(c, i, out + used, room - used);
+  if (!wasi_charge(c, used)) return WASI_TRAPPED;
+  put_u32(used_out, (uint32_t)used);
+  return WASI_ESUCCESS;
+}

@@ -1,0 +1,185 @@
+/* WASI: reading, writing, seeking. Every byte moved costs gas: before it moves where the number is known,
+ * and right after where only the host's answer tells it (then only the guest's own memory has changed). */
+#define _GNU_SOURCE /* pwritev2 */
+#include "runtime/host/wasi/private.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <unistd.h>
+
+/* --- vectors ------------------------------------------------------------------------------------------------------ */
+
+enum wasi_errno wasi_vector_get(struct wasi_call *c, int32_t ptr, uint32_t count, struct wasi_vector *out) {
+  out->n = 0;
+  out->size = 0;
+  if (count > WASI_MAX_VECTORS) return WASI_EINVAL;
+  const uint8_t *p = wasi_guest(c, ptr, (uint64_t)count * 8);
+  if (!p) return WASI_EFAULT;
+  for (uint32_t i = 0; i < count && out->n < WASI_MAX_IOVECS; i++, p += 8) {
+    uint32_t size = get_u32(p + 4);
+    if (!size) continue;
+    void *base = wasi_guest(c, (int32_t)get_u32(p), size);
+    if (!base) return WASI_EFAULT;
+    out->at[out->n++] = (struct iovec){base, size};
+    out->size += size;
+  }
+  return out->size > UINT32_MAX ? WASI_EINVAL : WASI_ESUCCESS;
+}
+
+/* --- reading ------------------------------------------------------------------------------------------------------ */
+
+static enum wasi_errno read_input(struct wasi_call *c, const struct wasi_vector *v, uint64_t offset, uint32_t *n) {
+  struct wasi *w = c->wasi;
+  if (offset >= w->input_size) return WASI_ESUCCESS;
+  uint64_t left = w->input_size - offset;
+  if (!wasi_charge(c, left < v->size ? left : v->size)) return WASI_TRAPPED;
+  for (int i = 0; i < v->n && left; i++) {
+    size_t size = v->at[i].iov_len < left ? v->at[i].iov_len : left;
+    memcpy(v->at[i].iov_base, w->input + offset + *n, size);
+    *n += (uint32_t)size;
+    left -= size;
+  }
+  return WASI_ESUCCESS;
+}
+
+bool wasi_would_block(const struct wasi_fd *f, short events) {
+  struct pollfd p = {.fd = f->host, .events = events};
+  return (f->flags & FDFLAG_NONBLOCK) && poll(&p, 1, 0) == 0;
+}
+
+/* What is left of the vector behind `n` bytes. */
+static void advance(struct wasi_vector *v, size_t n) {
+  int skipped = 0;
+  for (; skipped < v->n && n >= v->at[skipped].iov_len; skipped++) n -= v->at[skipped].iov_len;
+  v->n -= skipped;
+  memmove(v->at, v->at + skipped, (size_t)v->n * sizeof *v->at);
+  if (v->n) v->at[0] = (struct iovec){(char *)v->at[0].iov_base + n, v->at[0].iov_len - n};
+}
+
+/* How many bytes a pipe gives at a time depends on the other end: a deterministic guest gets all it asked for, or the end. */
+static enum wasi_errno read_host(struct wasi_call *c, const struct wasi_fd *f, struct wasi_vector *v, const uint64_t *offset,
+                                 uint32_t *n) {
+  bool wants_all = f->kind == FD_STREAM && c->wasi->deterministic;
+  if (v->n && !wants_all && wasi_would_block(f, POLLIN)) return WASI_EAGAIN;
+  ssize_t got = 1;
+  for (bool is_first = true; v->n && got > 0 && (is_first || wants_all); is_first = false) {
+    do got = offset ? preadv(f->host, v->at, v->n, (off_t)*offset) : readv(f->host, v->at, v->n);
+    while (got < 0 && errno == EINTR);
+    if (got < 0) return wasi_host_errno(errno);
+    *n += (uint32_t)got;
+    advance(v, (size_t)got);
+  }
+  return wasi_charge(c, *n) ? WASI_ESUCCESS : WASI_TRAPPED;
+}
+
+/* `offset` NULL: at the descriptor's own position, which moves on. */
+static enum wasi_errno do_read(struct wasi_call *c, const uint64_t *offset, int32_t n_ptr) {
+  struct wasi *w = c->wasi;
+  if (offset && *offset > INT64_MAX) return WASI_EINVAL;
+  uint8_t *n_out = wasi_guest(c, n_ptr, 4);
+  if (!n_out) return WASI_EFAULT;
+  struct wasi_vector v;
+  uint32_t n = 0;
+  enum wasi_errno e = wasi_vector_get(c, c->v[1].i32, c->v[2].u32, &v);
+  if (e) return e;
+  e = c->f->kind == FD_INPUT ? read_input(c, &v, offset ? *offset : w->input_offset, &n) : read_host(c, c->f, &v, offset, &n);
+  if (e) return e;
+  if (c->f->kind == FD_INPUT && !offset) w->input_offset += n;
+  put_u32(n_out, n);
+  return WASI_ESUCCESS;
+}
+
+enum wasi_errno wasi_do_fd_read(struct wasi_call *c) { return do_read(c, NULL, c->v[3].i32); }
+enum wasi_errno wasi_do_fd_pread(struct wasi_call *c) { return do_read(c, &c->v[3].u64, c->v[4].i32); }
+
+/* --- writing ------------------------------------------------------------------------------------------------------ */
+
+static enum wasi_errno write_buffer(struct wasi *w, struct buffer *out, const struct wasi_vector *v) {
+  if (v->size > w->output_limit || out->size > w->output_limit - v->size) {
+    w->was_cut |= out == &w->out;
+    return WASI_EFBIG;
+  }
+  for (int i = 0; i < v->n; i++) buffer_append(out, v->at[i].iov_base, v->at[i].iov_len);
+  return WASI_ESUCCESS;
+}
+
+/* Flags go with each write instead of into the open file, so that fd_fdstat_set_flags can change them all, and a write at an
+ * offset goes there even when others are appended. */
+static int write_flags(const struct wasi_fd *f, bool is_at_offset) {
+  int flags = f->flags & FDFLAG_APPEND && !is_at_offset ? RWF_APPEND : 0;
+  if (f->flags & FDFLAG_DSYNC) flags |= RWF_DSYNC;
+  if (f->flags & (FDFLAG_SYNC | FDFLAG_RSYNC)) flags |= RWF_SYNC;
+  return flags;
+}
+
+/* Offset -1: at the file's own position. */
+static enum wasi_errno write_host(const struct wasi_fd *f, const struct wasi_vector *v, off_t offset, uint32_t *n) {
+  *n = 0;
+  if (!v->n) return WASI_ESUCCESS;
+  if (wasi_would_block(f, POLLOUT)) return WASI_EAGAIN;
+  ssize_t put;
+  do
+    put = f->kind == FD_FILE || offset >= 0 ? pwritev2(f->host, v->at, v->n, offset, write_flags(f, offset >= 0))
+                                            : writev(f->host, v->at, v->n);
+  while (put < 0 && errno == EINTR);
+  if (put < 0) return wasi_host_errno(errno);
+  *n = (uint32_t)put;
+  return WASI_ESUCCESS;
+}
+
+static enum wasi_errno do_write(struct wasi_call *c, off_t offset, int32_t n_ptr) {
+  uint8_t *n_out = wasi_guest(c, n_ptr, 4);
+  if (!n_out) return WASI_EFAULT;
+  struct wasi_vector v;
+  enum wasi_errno e = wasi_vector_get(c, c->v[1].i32, c->v[2].u32, &v);
+  if (e) return e;
+  if (!wasi_charge(c, v.size)) return WASI_TRAPPED;
+  uint32_t n = (uint32_t)v.size;
+  e = c->f->kind == FD_OUTPUT ? write_buffer(c->wasi, c->f->output, &v) : write_host(c->f, &v, offset, &n);
+  if (!e) put_u32(n_out, n);
+  return e;
+}
+
+enum wasi_errno wasi_do_fd_write(struct wasi_call *c) { return do_write(c, -1, c->v[3].i32); }
+
+enum wasi_errno wasi_do_fd_pwrite(struct wasi_call *c) {
+  return c->v[3].u64 > INT64_MAX ? WASI_EINVAL : do_write(c, (off_t)c->v[3].u64, c->v[4].i32);
+}
+
+/* --- seeking ------------------------------------------------------------------------------------------------------ */
+
+enum { SEEK_TO_START, SEEK_FROM_HERE, SEEK_FROM_END };
+
+static enum wasi_errno seek_input(struct wasi *w, int64_t delta, uint32_t whence, uint64_t *at) {
+  const int64_t from[] = {0, (int64_t)w->input_offset, (int64_t)w->input_size};
+  int64_t to;
+  if (__builtin_add_overflow(from[whence], delta, &to) || to < 0) return WASI_EINVAL;
+  *at = w->input_offset = (uint64_t)to;
+  return WASI_ESUCCESS;
+}
+
+static enum wasi_errno seek(struct wasi_call *c, struct wasi_fd *f, int64_t delta, uint32_t whence, int32_t out_ptr) {
+  static const int host_whence[] = {SEEK_SET, SEEK_CUR, SEEK_END};
+  if (whence > SEEK_FROM_END) return WASI_EINVAL;
+  uint8_t *out = wasi_guest(c, out_ptr, 8);
+  if (!out) return WASI_EFAULT;
+  uint64_t at = 0;
+  if (f->kind == FD_INPUT) {
+    enum wasi_errno e = seek_input(c->wasi, delta, whence, &at);
+    if (e) return e;
+  } else {
+    off_t to = lseek(f->host, delta, host_whence[whence]);
+    if (to < 0) return wasi_host_errno(errno);
+    at = (uint64_t)to;
+  }
+  put_u64(out, at);
+  return WASI_ESUCCESS;
+}
+
+enum wasi_errno wasi_do_fd_seek(struct wasi_call *c) {
+  uint32_t whence = c->v[2].u32;
+  if (c->is_unstable && whence <= SEEK_FROM_END) whence = (whence + 1) % 3; /* there: here, end, start */
+  return seek(c, c->f, c->v[1].i64, whence, c->v[3].i32);
+}
+
+enum wasi_errno wasi_do_fd_tell(struct wasi_call *c) { return seek(c, c->f, 0, SEEK_FROM_HERE, c->v[1].i32); }

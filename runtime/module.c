@@ -1,0 +1,171 @@
+/* A loaded module: its bytes, its decoded form, and its code once somebody needs that. Shared by reference count. */
+#include "runtime/engine.h"
+
+#include "base/error.h"
+#include "jit/artifact/cache.h"
+#include "runtime/compile.h"
+#include "runtime/precise/precise.h"
+#include "runtime/debug/source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static double seconds_now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static bool decode_and_validate(struct gw_module *module, struct gw_error *err) {
+  const struct artifact *a = module->artifact;
+  double start = seconds_now();
+  if (!module_decode(&module->decoded, module->bytes, module->size, err)) return false;
+  double decoded = seconds_now();
+  module->seconds_decode = decoded - start;
+  bool ok = true;
+  if (a && a->n_offsets != module->decoded.n_funcs + module->decoded.n_types)
+    ok = error_set(err, GW_ERROR_ARTIFACT, "the artifact is damaged: it is of a module with other functions");
+  ok = ok && (a ? module_validate_with(&module->decoded, a->facts, a->dialect, err) : module_validate(&module->decoded, err));
+  module->seconds_validate = seconds_now() - decoded;
+  if (!ok) module_clear(&module->decoded);
+  return ok;
+}
+
+static void destroy(struct gw_module *module) {
+  if (module->artifact)
+    artifact_unmap(module->artifact);
+  else
+    free((void *)module->bytes);
+  pthread_mutex_destroy(&module->compile_lock);
+  pthread_mutex_destroy(&module->precise_lock);
+  pthread_mutex_destroy(&module->source_lock);
+  free(module);
+}
+
+static struct gw_module *create(struct gw_engine *engine, const uint8_t digest[32]) {
+  struct gw_module *module = calloc(1, sizeof *module);
+  if (!module) abort();
+  module->references = 1;
+  module->engine = engine;
+  memcpy(module->digest, digest, sizeof module->digest);
+  pthread_mutex_init(&module->compile_lock, NULL);
+  pthread_mutex_init(&module->precise_lock, NULL);
+  pthread_mutex_init(&module->source_lock, NULL);
+  return module;
+}
+
+/* Takes the artifact over in every case. */
+static struct gw_module *create_from_artifact(struct gw_engine *engine, struct artifact *artifact, struct gw_error *err) {
+  struct gw_module *module = create(engine, artifact->key->module);
+  module->artifact = artifact;
+  module->bytes = artifact->module;
+  module->size = artifact->module_size;
+  if (decode_and_validate(module, err)) {
+    if (module_adopt_code(module, err)) return module;
+    module_clear(&module->decoded);
+  }
+  destroy(module);
+  return NULL;
+}
+
+struct gw_module *gw_module_open_artifact(struct gw_engine *engine, const char *path, struct gw_error *err) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    error_set(err, GW_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
+    return NULL;
+  }
+  struct artifact *artifact = artifact_map(fd, err);
+  close(fd);
+  if (!artifact) return NULL;
+  struct artifact_options options = module_artifact_options(engine);
+  bool is_natural = !artifact->key->dialect;
+  if (!is_natural) error_set(err, GW_ERROR_ARTIFACT, "%s holds code in another dialect than the module's own", path);
+  if (!is_natural || !artifact_fits(artifact, &options, err)) {
+    artifact_unmap(artifact);
+    return NULL;
+  }
+  return create_from_artifact(engine, artifact, err);
+}
+
+/* What the cache holds saves validating and compiling. */
+static struct gw_module *find_cached(struct gw_engine *engine, const uint8_t digest[32]) {
+  struct artifact_options options = module_artifact_options(engine);
+  struct artifact_key key;
+  if (!engine->options.cache || engine->options.profile || !artifact_key(&key, digest, &options, NULL)) return NULL;
+  struct artifact *artifact = cache_find(engine->options.cache, &key);
+  return artifact ? create_from_artifact(engine, artifact, NULL) : NULL;
+}
+
+struct gw_module *gw_module_create(struct gw_engine *engine, const void *bytes, size_t size, struct gw_error *err) {
+  uint8_t digest[32];
+  crypto_generichash(digest, sizeof digest, bytes, size, NULL, 0);
+  struct gw_module *module = find_cached(engine, digest);
+  if (module) return module;
+  uint8_t *copy = malloc(size ? size : 1);
+  if (!copy) {
+    error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a module of %zu bytes", size);
+    return NULL;
+  }
+  if (size) memcpy(copy, bytes, size);
+  module = create(engine, digest);
+  module->bytes = copy;
+  module->size = size;
+  if (decode_and_validate(module, err)) return module;
+  destroy(module);
+  return NULL;
+}
+
+struct gw_module *gw_module_retain(struct gw_module *module) {
+  atomic_fetch_add_explicit(&module->references, 1, memory_order_relaxed);
+  return module;
+}
+
+void gw_module_release(struct gw_module *module) {
+  if (!module || atomic_fetch_sub_explicit(&module->references, 1, memory_order_acq_rel) != 1) return;
+  for (int i = 0; i < N_DIALECTS; i++) {
+    code_destroy(atomic_load(&module->codes[i]));
+    gas_blocks_clear(&module->blocks[i]);
+  }
+  precise_module_destroy(module->precise);
+  source_destroy(module->source);
+  module_clear(&module->decoded);
+  destroy(module);
+}
+
+bool module_interpret(struct gw_module *module, struct gw_error *err) {
+  pthread_mutex_lock(&module->precise_lock);
+  if (!module->precise) module->precise = precise_module_create(module);
+  bool ok = module->precise;
+  pthread_mutex_unlock(&module->precise_lock);
+  return ok || error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for %u functions", module->decoded.n_funcs);
+}
+
+const struct module *gw_module_decoded(const struct gw_module *module) { return &module->decoded; }
+
+const uint8_t *gw_module_digest(const struct gw_module *module) { return module->digest; }
+
+void gw_module_stats(const struct gw_module *module, struct gw_module_stats *out) {
+  *out = (struct gw_module_stats){.seconds_decode = module->seconds_decode, .seconds_validate = module->seconds_validate};
+  struct gw_module *m = (struct gw_module *)module;
+  const struct code *code = atomic_load_explicit(&m->codes[m->decoded.dialect], memory_order_acquire);
+  const struct compile_seconds *seconds = code ? &code->seconds : &m->seconds;
+  out->seconds_lower = seconds->lower;
+  out->seconds_charge = seconds->charge;
+  out->seconds_optimize = seconds->optimize;
+  out->seconds_emit = seconds->emit;
+  out->seconds_link = seconds->link;
+  if (code) out->code_bytes = code->code_bytes;
+}
+
+const char *gw_module_name(const struct gw_module *module, char *out, size_t size) {
+  struct name name = module->decoded.name;
+  size_t n = name.size < size - 1 ? name.size : size - 1;
+  if (n) memcpy(out, name.bytes, n);
+  out[n] = 0;
+  return out;
+}

@@ -1,0 +1,85 @@
+/* The precise tier: an interpreter that runs a module at once, without the compiler, and traps exactly (essay in
+ * runtime/precise/translate.c). It shares instances, host functions, fibers and gas with compiled code; a store runs one tier. */
+#ifndef RUNTIME_PRECISE_PRECISE_H
+#define RUNTIME_PRECISE_PRECISE_H
+
+#include "abi/abi.h"
+#include "gasworks.h"
+
+#include <stdbool.h>
+
+struct gw_module;
+struct gw_store;
+struct precise_module;
+struct precise_step;
+
+/* Looks at the instruction that comes next; true: the invocation yields, and its caller may look around (precise_look). */
+typedef bool precise_watch(void *env, struct gw_store *store, const struct precise_step *step);
+
+/* What a store needs to run it. All zero: nothing yet. */
+struct precise_stack {
+  uint8_t *low, *high; /* frames, upwards */
+  /* Written before everything that may trap, throw or yield. */
+  const struct precise_insn *pc;
+  struct precise_frame *frame; /* of the function that runs */
+  /* For the access that comes next. */
+  const struct memory_ctx *selected;
+  bool is_selected_64;
+  uint8_t lane;
+  union gw_value vector;
+  /* Of engines that watch. */
+  precise_watch *watch; /* or NULL */
+  void *watch_env;
+  uint64_t n_steps;
+  const struct precise_frame *watched; /* frame of the last step, and what its callers have paid for behind their calls */
+  uint64_t prepaid;
+};
+
+/* A place in a guest, for messages. */
+struct precise_place {
+  const struct gw_instance *instance;
+  uint32_t func;
+  uint64_t offset; /* of the instruction in the module's bytes */
+};
+
+/* What a watch sees. */
+struct precise_step {
+  struct precise_place place;
+  uint64_t number;   /* of the instruction in the store's life, from 1 */
+  uint64_t gas;      /* used before it: blocks that have begun, its own and those of calls, are counted up to where they are */
+  uintptr_t level;   /* higher in called functions, the same behind tail calls */
+  bool starts_block; /* first of its gas block */
+};
+
+/* A frame of an invocation that has yielded from a watch, or trapped. Pointers are valid until it goes on. */
+struct precise_view {
+  struct precise_place place;
+  const union gw_value *locals, *operands; /* operands: from the bottom, without the arguments of a call under way */
+  uint32_t n_operands;
+};
+
+/* Translated functions of one module, made at the first use; functions are translated when first called. Thread-safe. */
+struct precise_module *precise_module_create(struct gw_module *module);
+void precise_module_destroy(struct precise_module *p);
+
+bool precise_stack_open(struct gw_store *store, struct gw_error *err);
+void precise_stack_close(struct precise_stack *stack);
+
+/* On the store's fiber: calls `func` with values[0..] and puts its results there. Returns with exec.exception set when an
+ * exception was not caught; ends the fiber on a trap. */
+void precise_call(struct gw_store *store, struct func_ref *func, union gw_value *values);
+
+/* Fills places[0..] from the instruction under way outwards; returns how many calls there are, which may be more than `most`.
+ * After a trap, before the store runs anything else. */
+size_t precise_backtrace(const struct gw_store *store, struct precise_place *places, size_t most);
+
+/* For stores whose engine watches (gw_engine_options.watch); NULL ends it. */
+void precise_set_watch(struct gw_store *store, precise_watch *watch, void *env);
+
+/* Frame `index`, from 0 outwards; false: there are fewer. */
+bool precise_look(const struct gw_store *store, uint32_t index, struct precise_view *out);
+
+/* The place of a throw, as exception_place tells it. */
+bool precise_find(const struct gw_store *store, uintptr_t pc, struct precise_place *place);
+
+#endif

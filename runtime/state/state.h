@@ -1,0 +1,61 @@
+/* State: each function's ordered key-value space, and one transaction per invocation.
+ *
+ * An invocation reads a snapshot and buffers its writes; commit hands reads and writes to the store's committer, which validates
+ * that nothing read has changed, applies the writes, makes them durable (many transactions share one sync) and answers. */
+#ifndef RUNTIME_STATE_STATE_H
+#define RUNTIME_STATE_STATE_H
+
+#include "base/buffer.h"
+#include "gasworks.h"
+
+enum { STATE_MAX_KEY = 480, STATE_MAX_VALUE = 1 << 20 };
+
+struct state_store; /* one per process, thread-safe */
+struct state_txn;   /* one per invocation, one thread at a time */
+
+enum state_outcome { STATE_COMMITTED, STATE_CONFLICT, STATE_FAILED };
+
+/* Called on the committer's thread, exactly once per state_txn_commit; must not block. err is set when FAILED. */
+typedef void (*state_done_fn)(void *arg, enum state_outcome outcome, const struct gw_error *err);
+
+/* LMDB environment in `directory` (made if missing). `sync`: commits survive a power failure, not only kill -9. */
+struct state_store *state_store_open(const char *directory, size_t map_size, bool sync, struct gw_error *err);
+/* Waits for all commits under way. */
+void state_store_close(struct state_store *store);
+
+/* `space` names the function's own key space (at most 128 bytes); copied. The snapshot is taken at the first read. */
+struct state_txn *state_txn_begin(struct state_store *store, const char *space);
+/* 1 found (`*value` valid until the next call on txn), 0 not found, -1 failed. Sees the transaction's own writes. */
+int state_txn_get(struct state_txn *txn, const void *key, size_t key_size, const void **value, size_t *value_size,
+                  struct gw_error *err);
+bool state_txn_set(struct state_txn *txn, const void *key, size_t key_size, const void *value, size_t value_size,
+                   struct gw_error *err);
+bool state_txn_delete(struct state_txn *txn, const void *key, size_t key_size, struct gw_error *err);
+bool state_txn_is_read_only(const struct state_txn *txn);
+/* Between two slices of an invocation: a snapshot that is old is given up, so that the file need not keep what others overwrite.
+ * The next read takes a newer one, if nothing that was read has changed; else it fails, and the transaction is stale: only
+ * running the invocation again helps. */
+void state_txn_refresh(struct state_txn *txn);
+bool state_txn_is_stale(const struct state_txn *txn);
+/* Consumes txn. A transaction that wrote nothing has read one snapshot and needs no validation: done is called at once, on this
+ * thread. */
+void state_txn_commit(struct state_txn *txn, state_done_fn done, void *arg);
+/* Forgets what was written: the invocation runs again, on the same snapshot. */
+void state_txn_rewind(struct state_txn *txn);
+/* Consumes txn, nothing happened. */
+void state_txn_abort(struct state_txn *txn);
+
+/* Synchronous forms for the registry and tests: each one durable transaction. */
+bool state_put(struct state_store *store, const char *space, const void *key, size_t key_size, const void *value,
+               size_t value_size, struct gw_error *err);
+bool state_remove(struct state_store *store, const char *space, const void *key, size_t key_size, struct gw_error *err);
+/* Deletes every key of the space. Transactions of the space that began before will conflict, whatever they read. */
+bool state_clear(struct state_store *store, const char *space, struct gw_error *err);
+/* The same and state_remove of a key of another space, in one transaction. */
+bool state_clear_and_remove(struct state_store *store, const char *space, const char *other, const void *key, size_t key_size,
+                            struct gw_error *err);
+/* Calls `each` in key order until it returns false. A damaged value is NULL. */
+typedef bool (*state_each_fn)(void *arg, const void *key, size_t key_size, const void *value, size_t value_size);
+bool state_each(struct state_store *store, const char *space, state_each_fn each, void *arg, struct gw_error *err);
+
+#endif

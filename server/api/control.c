@@ -1,0 +1,174 @@
+/* The control plane: deploying, listing and deleting functions. What blocks runs on libuv's worker threads. */
+#include "server/http/reply.h"
+#include "server/http/request.h"
+
+#include "base/error.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* One deployment or deletion under way. */
+struct task {
+  uv_work_t work;
+  struct connection *connection;
+  struct registry *registry;
+  char name[FUNCTION_MAX_NAME + 1];
+  struct buffer body;
+  bool with_state, is_new, ok;
+  struct function *function; /* deployed */
+  struct gw_error error;
+};
+
+enum { TIME_SIZE = 40 };
+
+static const char *format_time(uint64_t ms, char out[TIME_SIZE]) {
+  time_t seconds = (time_t)(ms / 1000);
+  struct tm tm;
+  strftime(out, TIME_SIZE, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &tm));
+  return out;
+}
+
+static cJSON *quarantine_json(const struct function *f) {
+  char text[320];
+  cJSON *json = cJSON_CreateObject();
+  cJSON_AddStringToObject(json, "since", format_time(f->quarantine_ms, text));
+  cJSON_AddStringToObject(json, "signal", function_quarantine_signal(f, text, sizeof text));
+  function_describe_quarantine(f, text, sizeof text);
+  cJSON_AddStringToObject(json, "detail", text);
+  return json;
+}
+
+static cJSON *function_json(const struct function *f) {
+  char created[TIME_SIZE];
+  cJSON *json = cJSON_CreateObject();
+  cJSON_AddStringToObject(json, "name", f->name);
+  cJSON_AddNumberToObject(json, "version", (double)f->version);
+  cJSON_AddStringToObject(json, "digest", f->digest);
+  cJSON_AddNumberToObject(json, "size", (double)f->size);
+  cJSON_AddStringToObject(json, "interface", f->interface == INTERFACE_HANDLE ? "handle" : "cgi");
+  cJSON_AddStringToObject(json, "created", format_time(f->created_ms, created));
+  cJSON_AddStringToObject(json, "tier", function_next_tier(f) == GW_TIER_FAST ? "fast" : "precise");
+  if (function_code_state(f) == CODE_WAITING) cJSON_AddTrueToObject(json, "is_compiling");
+  if (function_code_state(f) == CODE_FAILED) cJSON_AddStringToObject(json, "compile_error", f->code_error.message);
+  if (function_quarantine(f)) cJSON_AddItemToObject(json, "quarantine", quarantine_json(f));
+  cJSON_AddNumberToObject(json, "compile_ms", (double)(uint64_t)(f->compile_ms * 10) / 10);
+  return json;
+}
+
+static void list_one(void *array, const struct function *f) { cJSON_AddItemToArray(array, function_json(f)); }
+
+static void list_kept(void *array, const char *name) { cJSON_AddItemToArray(array, cJSON_CreateString(name)); }
+
+void control_list(struct connection *c) {
+  cJSON *json = cJSON_CreateObject();
+  registry_each(c->loop->registry, list_one, cJSON_AddArrayToObject(json, "functions"));
+  registry_each_kept(c->loop->registry, list_kept, cJSON_AddArrayToObject(json, "kept_state"), NULL);
+  reply_json(c, 200, json);
+}
+
+static void not_found(struct connection *c, const char *name) {
+  char detail[128];
+  snprintf(detail, sizeof detail, "no function is called %s", name);
+  reply_problem(c, PROBLEM(.status = 404, .detail = detail, .function = name));
+}
+
+void control_get(struct connection *c, const char *name) {
+  struct function *f = registry_find(c->loop->registry, name);
+  if (!f) {
+    not_found(c, name);
+    return;
+  }
+  cJSON *json = function_json(f);
+  function_release(f);
+  reply_json(c, 200, json);
+}
+
+static struct task *task_create(struct connection *c, const char *name) {
+  struct task *task = calloc(1, sizeof *task);
+  if (!task) abort();
+  task->work.data = task;
+  task->connection = c;
+  task->registry = c->loop->registry;
+  snprintf(task->name, sizeof task->name, "%s", name);
+  return task;
+}
+
+static void task_destroy(struct task *task) {
+  buffer_clear(&task->body);
+  function_release(task->function);
+  free(task);
+}
+
+static void put_work(uv_work_t *work) {
+  struct task *task = work->data;
+  task->function = registry_put(task->registry, task->name, task->body.bytes, task->body.size, &task->is_new, &task->error);
+}
+
+/* A trap here is one of the module's start function: the module's fault, not the server's. */
+static void put_failed(struct connection *c, const struct task *task) {
+  const struct gw_error *err = &task->error;
+  if (err->code != GW_ERROR_TRAP) {
+    reply_error(c, err, task->name, NULL, NULL);
+    return;
+  }
+  reply_problem(c, PROBLEM(.status = 422, .title = gw_error_title(err->code), .detail = err->message, .function = task->name,
+                           .trap = gw_trap_message(err->trap)));
+}
+
+static void put_done(uv_work_t *work, int status) {
+  struct task *task = work->data;
+  struct connection *c = task->connection;
+  (void)status;
+  c->loop->body_bytes -= task->body.size;
+  if (task->function)
+    reply_json(c, task->is_new ? 201 : 200, function_json(task->function));
+  else
+    put_failed(c, task);
+  task_destroy(task);
+}
+
+void control_put(struct connection *c, const char *name) {
+  struct task *task = task_create(c, name);
+  task->body = c->request.body; /* the task takes it over, and its share of body_bytes */
+  c->request.body = (struct buffer){0};
+  uv_queue_work(&c->loop->uv, &task->work, put_work, put_done);
+}
+
+static void lift_work(uv_work_t *work) {
+  struct task *task = work->data;
+  task->ok = registry_lift(task->registry, task->name, &task->error);
+}
+
+static void delete_work(uv_work_t *work) {
+  struct task *task = work->data;
+  task->ok = registry_delete(task->registry, task->name, task->with_state, &task->error);
+}
+
+static void empty_done(uv_work_t *work, int status) {
+  struct task *task = work->data;
+  struct connection *c = task->connection;
+  (void)status;
+  if (task->ok)
+    reply_empty(c, 204);
+  else
+    reply_error(c, &task->error, task->name, NULL, NULL);
+  task_destroy(task);
+}
+
+void control_lift(struct connection *c, const char *name) {
+  struct task *task = task_create(c, name);
+  uv_queue_work(&c->loop->uv, &task->work, lift_work, empty_done);
+}
+
+void control_delete(struct connection *c, const char *name) {
+  const char *query = c->request.query;
+  bool with_state = strcmp(query, "state=delete") == 0;
+  if (*query && !with_state) {
+    reply_problem(c, PROBLEM(.status = 400, .detail = "the only parameter of DELETE is state=delete"));
+    return;
+  }
+  struct task *task = task_create(c, name);
+  task->with_state = with_state;
+  uv_queue_work(&c->loop->uv, &task->work, delete_work, empty_done);
+}

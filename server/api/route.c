@@ -1,0 +1,145 @@
+/* From path and method to what answers. */
+#include "server/http/reply.h"
+#include "server/http/request.h"
+
+#include <string.h>
+
+static const char FUNCTIONS[] = "/v1/functions";
+
+enum { SMALL_BODY = 64 << 10 };
+
+size_t route_body_limit(const struct connection *c) {
+  const char *path = c->request.path;
+  if (path && strncmp(path, "/f/", 3) == 0) return c->loop->options->max_body;
+  if (path && strncmp(path, FUNCTIONS, sizeof FUNCTIONS - 1) == 0) return c->loop->options->max_module;
+  return SMALL_BODY;
+}
+
+static int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  c |= 32;
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Percent-decodes in place. False for a broken escape or an escaped NUL. */
+static bool percent_decode(char *text) {
+  char *to = text;
+  for (const char *from = text; *from; to++) {
+    if (*from != '%') {
+      *to = *from++;
+      continue;
+    }
+    int high = hex_digit(from[1]), low = high < 0 ? -1 : hex_digit(from[2]);
+    if (low < 0 || (high | low) == 0) return false;
+    *to = (char)(high << 4 | low);
+    from += 3;
+  }
+  *to = 0;
+  return true;
+}
+
+static void method_not_allowed(struct connection *c, const char *allow) {
+  char detail[96];
+  snprintf(detail, sizeof detail, "%s is not allowed here, only %s", c->request.method_name, allow);
+  reply_problem(c, PROBLEM(.status = 405, .detail = detail, .allow = allow));
+}
+
+static bool is_read(const struct connection *c) { return c->request.method == HTTP_GET || c->request.method == HTTP_HEAD; }
+
+static void route_health(struct connection *c, bool is_ready) {
+  if (!is_read(c)) {
+    method_not_allowed(c, "GET, HEAD");
+    return;
+  }
+  cJSON *json = cJSON_CreateObject();
+  cJSON_AddStringToObject(json, "status", is_ready ? "ok" : "stopping");
+  reply_json(c, is_ready ? 200 : 503, json);
+}
+
+static void route_metrics(struct connection *c) {
+  if (!is_read(c)) {
+    method_not_allowed(c, "GET, HEAD");
+    return;
+  }
+  struct metrics sum = {0};
+  struct buffer text = {0};
+  server_sum_metrics(c->loop->server, &sum);
+  metrics_print(&sum, c->loop->registry, &text);
+  reply_text(c, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
+  buffer_clear(&text);
+}
+
+/* /v1/functions/NAME, /v1/functions/NAME/quarantine */
+static void route_function(struct connection *c, char *name) {
+  char *slash = strchr(name, '/');
+  bool is_quarantine = slash && strcmp(slash, "/quarantine") == 0;
+  if (is_quarantine) *slash = 0;
+  if (!percent_decode(name) || !function_name_is_valid(name, strlen(name))) {
+    reply_problem(c, PROBLEM(.status = 400, .detail = "a function name has 1 to 63 characters of a-z, 0-9, _ and -, the "
+                                                      "first one a letter or digit"));
+    return;
+  }
+  if (is_quarantine) {
+    if (c->request.method == HTTP_DELETE)
+      control_lift(c, name);
+    else
+      method_not_allowed(c, "DELETE");
+    return;
+  }
+  switch (c->request.method) {
+  case HTTP_GET:
+  case HTTP_HEAD: control_get(c, name); break;
+  case HTTP_PUT: control_put(c, name); break;
+  case HTTP_DELETE: control_delete(c, name); break;
+  default: method_not_allowed(c, "GET, HEAD, PUT, DELETE"); break;
+  }
+}
+
+/* /f/NAME and /f/NAME/... */
+static void route_call(struct connection *c, char *name) {
+  char *slash = strchr(name, '/');
+  size_t size = slash ? (size_t)(slash - name) : strlen(name);
+  if (!function_name_is_valid(name, size)) {
+    reply_problem(c, PROBLEM(.status = 404, .detail = "there is no function of this name"));
+    return;
+  }
+  memcpy(c->request.name, name, size);
+  c->request.name[size] = 0;
+  if (slash && !percent_decode(slash)) {
+    reply_problem(c, PROBLEM(.status = 400, .detail = "the path holds a broken percent escape"));
+    return;
+  }
+  c->request.rest = slash ? slash : "";
+  invoke_begin(c);
+}
+
+/* OPTIONS * is about the server (RFC 9110, 9.3.7): what it takes somewhere. */
+static void route_server(struct connection *c) { reply_allow(c, 204, "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"); }
+
+void route_request(struct connection *c) {
+  char *path = c->request.path;
+  size_t n = sizeof FUNCTIONS - 1;
+  if (c->request.is_asterisk) {
+    route_server(c);
+    return;
+  }
+  if (strncmp(path, "/f/", 3) == 0) {
+    route_call(c, path + 3);
+  } else if (strncmp(path, FUNCTIONS, n) == 0 && path[n] == '/' && path[n + 1]) {
+    route_function(c, path + n + 1);
+  } else if (strncmp(path, FUNCTIONS, n) == 0 && (path[n] == 0 || strcmp(path + n, "/") == 0)) {
+    if (is_read(c))
+      control_list(c);
+    else
+      method_not_allowed(c, "GET, HEAD");
+  } else if (strcmp(path, "/metrics") == 0) {
+    route_metrics(c);
+  } else if (strcmp(path, "/healthz") == 0) {
+    route_health(c, true);
+  } else if (strcmp(path, "/readyz") == 0) {
+    route_health(c, !c->loop->is_stopping && !server_is_draining(c->loop->server));
+  } else {
+    reply_problem(c, PROBLEM(.status = 404, .detail = "nothing is at this path; functions are at /f/NAME, their management at "
+                                                      "/v1/functions"));
+  }
+}

@@ -1,0 +1,23 @@
+/* Compiles deployed functions while they are called already: one thread, the smallest module first. */
+#ifndef SERVER_FUNCTION_BACKGROUND_H
+#define SERVER_FUNCTION_BACKGROUND_H
+
+#include <stdint.h>
+
+struct background;
+struct function;
+
+struct background *background_create(void);
+/* Waits for what is being compiled; the rest of the queue is dropped. NULL is allowed. */
+void background_destroy(struct background *b);
+
+/* Queues a function whose module is there, and which then becomes CODE_READY or CODE_FAILED. One that nobody else holds when its
+ * turn comes is left out: it has been replaced or deleted. Thread-safe. */
+void background_compile(struct background *b, struct function *f);
+
+struct background_totals {
+  uint64_t n_done, n_failed, microseconds;
+};
+struct background_totals background_totals(struct background *b);
+
+#endif

@@ -1,0 +1,249 @@
+#include "server/function/pool.h"
+
+#include "base/error.h"
+#include "frontend/module.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct pool **bucket_of(struct loop *loop, const char *name) {
+  uint32_t hash = 2166136261u;
+  for (const char *p = name; *p; p++) hash = (hash ^ (unsigned char)*p) * 16777619u;
+  return &loop->pools[hash % POOL_BUCKETS];
+}
+
+static void drop_idle(struct pool *pool) {
+  while (pool->idle) {
+    struct slot *slot = pool->idle;
+    pool->idle = slot->next;
+    slot_destroy(slot);
+    pool->n_idle--;
+    pool->loop->n_idle--;
+  }
+}
+
+static struct pool *pool_create(struct loop *loop, const char *name) {
+  struct pool *pool = calloc(1, sizeof *pool), **bucket = bucket_of(loop, name);
+  if (!pool) abort();
+  pool->loop = loop;
+  pool->work.data = pool;
+  memcpy(pool->name, name, strlen(name) + 1);
+  pool->next = *bucket;
+  *bucket = pool;
+  return pool;
+}
+
+struct pool *pool_find(struct loop *loop, const char *name) {
+  struct pool *pool = *bucket_of(loop, name);
+  while (pool && strcmp(pool->name, name) != 0) pool = pool->next;
+  uint64_t epoch = registry_epoch(loop->registry); /* before the look-up: a change in between is seen next time */
+  if (pool) pool->used_at = loop_now(loop);
+  if (pool && pool->epoch == epoch) return pool->function ? pool : NULL;
+  struct function *f = registry_find(loop->registry, name);
+  if (!pool && !f) return NULL;
+  if (!pool) pool = pool_create(loop, name);
+  pool->epoch = epoch;
+  if (f == pool->function) {
+    function_release(f);
+  } else {
+    drop_idle(pool);
+    function_release(pool->function);
+    pool->function = f;
+  }
+  return f ? pool : NULL;
+}
+
+static void load_work(uv_work_t *work) {
+  struct pool *pool = work->data;
+  function_load(pool->loading);
+}
+
+static void load_done(uv_work_t *work, int status) {
+  struct pool *pool = work->data;
+  (void)status;
+  function_release(pool->loading);
+  pool->loading = NULL;
+  struct invocation_queue waiting = pool->waiting;
+  pool->waiting = (struct invocation_queue){0};
+  while (waiting.first) {
+    struct invocation *inv = waiting.first;
+    waiting.first = inv->next;
+    invoke_find(inv);
+  }
+}
+
+void pool_load(struct pool *pool) {
+  if (pool->loading) return;
+  pool->loading = function_retain(pool->function);
+  uv_queue_work(&pool->loop->uv, &pool->work, load_work, load_done);
+}
+
+/* --- slots ------------------------------------------------------------------------------------------------------- */
+
+/* Fresh, or destroyed. */
+static bool freshen(struct slot *slot) {
+  struct gw_error err = {0};
+  if (slot_reset(slot, slot->pool->loop->limits, &err)) return true;
+  if (slot->is_kept) slot->pool->never_keeps = true;
+  slot->pool->n_out--;
+  slot_destroy(slot);
+  return false;
+}
+
+/* A slot of the pool that was used in this turn and waits for its reset. */
+static struct slot *take_used(struct pool *pool) {
+  for (struct slot **at = &pool->loop->used_slots; *at; at = &(*at)->next) {
+    struct slot *slot = *at;
+    if (slot->pool != pool || slot->function != pool->function || slot->tier != function_tier(pool->function)) continue;
+    *at = slot->next;
+    return freshen(slot) ? slot : NULL;
+  }
+  return NULL;
+}
+
+/* Modules say any number: beyond what can be counted it is the greatest. */
+static void add_product(uint64_t *sum, uint64_t n, uint64_t size) {
+  uint64_t bytes;
+  if (__builtin_mul_overflow(n, size, &bytes) || __builtin_add_overflow(*sum, bytes, sum)) *sum = UINT64_MAX;
+}
+
+/* The least that an instance's own memories and tables take, in bytes. */
+static uint64_t initial_memory(const struct function *f) {
+  const struct module *m = gw_module_decoded(f->module);
+  uint64_t bytes = 0;
+  for (uint32_t i = m->n_imported_memories; i < m->n_memories; i++)
+    add_product(&bytes, m->memories[i].type.limits.min, UINT64_C(1) << m->memories[i].type.limits.page_size_log2);
+  for (uint32_t i = m->n_imported_tables; i < m->n_tables; i++) add_product(&bytes, m->tables[i].type.limits.min, sizeof(void *));
+  return bytes;
+}
+
+static bool has_room(const struct loop *loop, uint64_t bytes) {
+  uint64_t limit = loop->limits->memory_limit, taken = gw_engine_memory_bytes(loop->engine);
+  return !limit || (taken <= limit && bytes <= limit - taken);
+}
+
+static void drop_all_idle(struct loop *loop) {
+  for (uint32_t i = 0; i < POOL_BUCKETS; i++)
+    for (struct pool *p = loop->pools[i]; p; p = p->next) drop_idle(p);
+}
+
+/* Idle instances give way. What runs may have grown since it began, so the limit is one for beginning more. */
+static bool make_room(struct pool *pool, struct gw_error *err) {
+  struct loop *loop = pool->loop;
+  uint64_t bytes = initial_memory(pool->function);
+  if (has_room(loop, bytes)) return true;
+  for (uint32_t i = 0; i < POOL_BUCKETS && !has_room(loop, bytes); i++)
+    for (struct pool *p = loop->pools[i]; p; p = p->next) drop_idle(p);
+  return has_room(loop, bytes) || error_set(err, GW_ERROR_UNAVAILABLE, "the server's memory limit of %llu bytes is reached",
+                                            (unsigned long long)loop->limits->memory_limit);
+}
+
+/* When the system gives no more addresses or mappings, idle instances may have them. */
+static struct slot *create_slot(struct pool *pool, enum gw_tier tier, struct gw_error *err) {
+  struct loop *loop = pool->loop;
+  struct gw_error first = {0};
+  if (!make_room(pool, err)) return NULL;
+  struct slot *slot = slot_create(loop->engine, pool->function, tier, loop->limits, &first);
+  if (!slot && first.code == GW_ERROR_OUT_OF_MEMORY && loop->n_idle) {
+    drop_all_idle(loop);
+    slot = slot_create(loop->engine, pool->function, tier, loop->limits, err);
+  } else if (!slot) {
+    *err = first;
+  }
+  if (!slot) return NULL;
+  if (!pool->never_keeps && !slot_keep_start(slot, err)) {
+    slot_destroy(slot);
+    return NULL;
+  }
+  if (!pool->never_keeps && loop->options->checkpoints) slot_want_checkpoint(slot);
+  slot->pool = pool;
+  pool->n_out++;
+  return slot;
+}
+
+struct slot *pool_take(struct pool *pool, struct gw_error *err) {
+  enum gw_tier tier = function_tier(pool->function);
+  while (pool->idle) {
+    struct slot *slot = pool->idle;
+    pool->idle = slot->next;
+    pool->n_idle--;
+    pool->loop->n_idle--;
+    if (slot->tier == tier) {
+      pool->n_out++;
+      return slot;
+    }
+    slot_destroy(slot); /* the function has been compiled since */
+  }
+  struct slot *used = take_used(pool);
+  return used ? used : create_slot(pool, tier, err);
+}
+
+struct slot *pool_take_precise(struct pool *pool, struct gw_error *err) {
+  return create_slot(pool, GW_TIER_PRECISE, err);
+}
+
+void pool_return(struct slot *slot) {
+  struct loop *loop = slot->pool->loop;
+  slot->next = loop->used_slots;
+  loop->used_slots = slot;
+}
+
+void pools_clean(struct loop *loop) {
+  while (loop->used_slots) {
+    struct slot *slot = loop->used_slots;
+    struct pool *pool = slot->pool;
+    loop->used_slots = slot->next;
+    bool is_wanted = slot->tier == function_tier(slot->function) && slot->function == pool->function &&
+                     pool->n_idle < loop->options->max_idle && loop->n_idle < LOOP_MAX_IDLE;
+    if (!is_wanted) {
+      pool->n_out--;
+      slot_destroy(slot);
+    } else if (freshen(slot)) {
+      slot->used_at = loop_now(loop);
+      slot->next = pool->idle;
+      pool->idle = slot;
+      pool->n_idle++;
+      pool->n_out--;
+      loop->n_idle++;
+    }
+  }
+}
+
+/* The oldest are at the end of the list. */
+static void trim_idle(struct pool *pool, uint64_t now, uint64_t idle_ms) {
+  struct slot **at = &pool->idle;
+  while (*at && now - (*at)->used_at < idle_ms) at = &(*at)->next;
+  while (*at) {
+    struct slot *slot = *at;
+    *at = slot->next;
+    slot_destroy(slot);
+    pool->n_idle--;
+    pool->loop->n_idle--;
+  }
+}
+
+void pools_trim(struct loop *loop, uint64_t idle_ms) {
+  bool everything = idle_ms == 0;
+  pools_clean(loop);
+  uint64_t now = loop_now(loop);
+  bool is_short = !has_room(loop, loop->limits->memory_limit / 8); /* another loop may need it */
+  for (uint32_t i = 0; i < POOL_BUCKETS; i++) {
+    struct pool **at = &loop->pools[i];
+    while (*at) {
+      struct pool *pool = *at;
+      if (everything || is_short)
+        drop_idle(pool);
+      else
+        trim_idle(pool, now, idle_ms);
+      bool is_listed = pool->flow.is_listed && !everything; /* when all is over, one that owes is still in the ring */
+      bool is_used = pool->n_running || pool->n_idle || pool->n_out || pool->loading || pool->waiting.first || is_listed;
+      if (is_used || (!everything && now - pool->used_at < IDLE_MS)) {
+        at = &pool->next;
+        continue;
+      }
+      *at = pool->next;
+      function_release(pool->function);
+      free(pool);
+    }
+  }
+}

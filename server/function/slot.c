@@ -1,0 +1,148 @@
+#include "server/function/slot.h"
+
+#include "base/error.h"
+#include "frontend/module.h"
+#include "runtime/host/abort.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A module's start function runs inside gw_instance_create and gw_instance_reset, on the event loop and without yielding: it
+ * gets this many slices. Programs in C and Rust have none; their initialisers run as sliced invocations. */
+enum {
+  START_SLICES = 40,
+  KEEP_CAPACITY = 1 << 20,
+  CHECKPOINT_GAS = 20000, /* 2 us and more: making one takes some 50 once (docs/bench.md) */
+  PRECISE_SLOWNESS = 16,  /* a slice of the interpreter takes as long as one of compiled code, about */
+};
+
+static bool slot_resolve(void *env, const struct gw_import *import, struct gw_extern *out) {
+  struct slot *slot = env;
+  if (handler_resolve(&slot->handler, import, out) || abort_resolve(NULL, import, out)) return true;
+  return slot->wasi && wasi_resolve(slot->wasi, import, out);
+}
+
+static uint64_t start_gas(const struct function_limits *limits) {
+  uint64_t gas = limits->slice * START_SLICES;
+  return gas && gas < limits->gas_limit ? gas : limits->gas_limit;
+}
+
+static bool slot_wasi(struct slot *slot, const struct function_limits *limits, struct gw_error *err) {
+  const char *args[] = {slot->function->name, NULL}, *env[] = {NULL};
+  struct wasi_options options = {.args = args,
+                                 .env = env,
+                                 .stdin_fd = -1,
+                                 .stdout_fd = -1,
+                                 .stderr_fd = -1,
+                                 .output_limit = limits->max_reply,
+                                 .clock = slot->handler.clock};
+  options.preopens = &slot->function->bundle;
+  options.n_preopens = slot->function->bundle.host_fd >= 0;
+  if (slot->wasi) return wasi_reset(slot->wasi, &options, err);
+  slot->wasi = wasi_create(&options, err);
+  return slot->wasi != NULL;
+}
+
+uint64_t slot_slowness(const struct slot *slot) { return slot->tier == GW_TIER_PRECISE ? PRECISE_SLOWNESS : 1; }
+
+static struct func_ref *find_func(struct gw_instance *instance, const char *name) {
+  struct gw_extern found;
+  if (!gw_instance_export(instance, name, strlen(name), &found) || found.kind != GW_EXTERN_FUNC) return NULL;
+  return found.of.func;
+}
+
+struct slot *slot_create(struct gw_engine *engine, struct function *function, enum gw_tier tier,
+                         const struct function_limits *limits, struct gw_error *err) {
+  struct slot *slot = calloc(1, sizeof *slot);
+  if (!slot) {
+    error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for an instance of function %s", function->name);
+    return NULL;
+  }
+  slot->function = function_retain(function);
+  slot->tier = tier;
+  handler_reset(&slot->handler);
+  slot->handler.clock = limits->has_fine_clocks ? NULL : &slot->clock;
+  struct gw_store_options options = {
+      .gas_limit = start_gas(limits), .slice = limits->slice, .max_memory_bytes = limits->max_memory, .tier = tier};
+  if (tier == GW_TIER_PRECISE) options.slice = (limits->slice + PRECISE_SLOWNESS - 1) / PRECISE_SLOWNESS;
+  slot->store = gw_store_create(engine, &options, err);
+  if (!slot->store) goto fail;
+  if (function->uses_wasi && !slot_wasi(slot, limits, err)) goto fail;
+  slot->instance = gw_instance_create(slot->store, function->module, slot_resolve, slot, err);
+  if (!slot->instance) goto fail;
+  slot->has_start = gw_module_decoded(function->module)->start != NO_INDEX;
+  if (slot->has_start) slot->start_gas = gw_store_gas_used(slot->store);
+  slot->entry = find_func(slot->instance, function->interface == INTERFACE_HANDLE ? "handle" : "_start");
+  if (function->has_initialize) slot->initialize = find_func(slot->instance, "_initialize");
+  if (slot->entry) return slot;
+  error_set(err, GW_ERROR_INTERFACE, "function %s exports neither handle nor _start", function->name);
+fail:
+  slot_destroy(slot);
+  return NULL;
+}
+
+static void trim(struct buffer *b) {
+  if (b->capacity > KEEP_CAPACITY) buffer_clear(b);
+}
+
+static bool reset(struct slot *slot, const struct function_limits *limits, struct gw_error *err) {
+  struct handler *h = &slot->handler;
+  handler_reset(h);
+  guest_clock_turn(&slot->clock);
+  trim(&h->reply);
+  trim(&h->reply_headers);
+  trim(&h->log);
+  h->txn = NULL;
+  h->method = h->target = h->path = h->query = h->remote_address = "";
+  h->headers = NULL;
+  h->body = NULL;
+  h->n_headers = h->body_size = 0;
+  if (slot->wasi && !slot_wasi(slot, limits, err)) return false;
+  gw_store_set_gas_limit(slot->store, start_gas(limits));
+  if (checkpoint_is_kept(slot->store)) slot->is_kept = true;
+  if (!gw_instance_reset(slot->instance, err)) return false;
+  if (slot->has_start && !slot->is_kept) slot->start_gas = gw_store_gas_used(slot->store);
+  return true;
+}
+
+bool slot_reset(struct slot *slot, const struct function_limits *limits, struct gw_error *err) {
+  const struct function *before = crash_enter(slot->function);
+  bool ok = reset(slot, limits, err);
+  crash_enter(before);
+  return ok;
+}
+
+static bool keep(struct slot *slot, struct gw_error *err) {
+  slot->is_kept = true;
+  return gw_instance_keep(slot->instance, err);
+}
+
+bool slot_keep_start(struct slot *slot, struct gw_error *err) {
+  return !slot->has_start || !gw_instance_can_keep(slot->instance) || keep(slot, err);
+}
+
+bool slot_keep(struct slot *slot, uint64_t gas, struct gw_error *err) {
+  if (!gw_instance_can_keep(slot->instance)) return true;
+  slot->is_initialized = true;
+  slot->initialize_gas = gas;
+  return keep(slot, err);
+}
+
+void slot_want_checkpoint(struct slot *slot) {
+  bool is_behind_start = !slot->has_start || slot->is_kept;
+  if (slot->function->interface == INTERFACE_CGI && slot->wasi && is_behind_start)
+    checkpoint_want(slot->instance, wasi_is_same, CHECKPOINT_GAS);
+}
+
+uint64_t slot_gas_before(const struct slot *slot) { return slot->start_gas + slot->initialize_gas + checkpoint_gas(slot->store); }
+
+void slot_destroy(struct slot *slot) {
+  if (!slot) return;
+  const struct function *before = crash_enter(slot->function);
+  gw_store_destroy(slot->store);
+  wasi_destroy(slot->wasi);
+  handler_clear(&slot->handler);
+  crash_enter(before);
+  function_release(slot->function);
+  free(slot);
+}

@@ -1,0 +1,49 @@
+/* A slot: one fresh instance of a function with its store and host side, ready for one request. */
+#ifndef SERVER_FUNCTION_SLOT_H
+#define SERVER_FUNCTION_SLOT_H
+
+#include "runtime/checkpoint.h"
+#include "runtime/host/handler.h"
+#include "runtime/host/wasi/wasi.h"
+#include "server/function/registry.h"
+
+struct slot {
+  struct slot *next; /* in its pool's or its loop's list */
+  struct pool *pool;
+  struct function *function;
+  enum gw_tier tier;
+  struct gw_store *store;
+  struct gw_instance *instance;
+  struct wasi *wasi; /* NULL when the module imports none of it */
+  struct handler handler;
+  struct guest_clock clock;    /* what both of them tell, unless limits say fine clocks */
+  struct func_ref *initialize; /* _initialize of a handler, or NULL */
+  bool has_start, is_kept;     /* is_kept: resets go back to an image behind the start function, _initialize or a checkpoint */
+  uint64_t start_gas;          /* of the start function, for the next request */
+  bool is_initialized;         /* the image is one behind _initialize, which used initialize_gas */
+  uint64_t initialize_gas;
+  struct func_ref *entry;   /* handle or _start */
+  union gw_value values[1]; /* parameters and results: none, but gw_store_start wants a place */
+  uint64_t used_at;         /* loop time in ms of the last return */
+};
+
+/* Retains `function`, whose module must be there. */
+struct slot *slot_create(struct gw_engine *engine, struct function *function, enum gw_tier tier,
+                         const struct function_limits *limits, struct gw_error *err);
+/* Fresh again: nothing of the last request is left. On failure the slot can only be destroyed. */
+bool slot_reset(struct slot *slot, const struct function_limits *limits, struct gw_error *err);
+/* How many times longer than compiled code it takes for the same gas, about. */
+uint64_t slot_slowness(const struct slot *slot);
+/* Before the first request: from now on the slot is fresh behind its start function, where that is the same every time. False:
+ * the slot can only be destroyed. */
+bool slot_keep_start(struct slot *slot, struct gw_error *err);
+/* After _initialize, with its gas: from now on the slot is fresh behind it, where that is the same every time. False: the slot
+ * can only be destroyed. */
+bool slot_keep(struct slot *slot, uint64_t gas, struct gw_error *err);
+/* Before the first request: from now on a command's slot looks for a checkpoint, and is fresh behind it once it has one. */
+void slot_want_checkpoint(struct slot *slot);
+/* Gas of what a fresh slot is behind. */
+uint64_t slot_gas_before(const struct slot *slot);
+void slot_destroy(struct slot *slot);
+
+#endif

@@ -1,0 +1,103 @@
+/* One client connection: HTTP/1.1 with keep-alive and pipelining, one request under way at a time. */
+#ifndef SERVER_HTTP_CONNECTION_H
+#define SERVER_HTTP_CONNECTION_H
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "runtime/host/handler.h"
+#include "server/http/head.h"
+#include "server/invoke/invoke.h"
+#include "server/loop/loop.h"
+
+#include <llhttp.h>
+#include <netinet/in.h>
+
+enum { MAX_HEADERS = 100, MAX_URL = 8192, MAX_HEAD = 64 << 10, MAX_EXTENSIONS = 16 << 10, MAX_TRAILERS = 16 << 10 };
+
+/* What was received of one request. */
+struct request {
+  struct buffer line; /* the beginning of the request line, while its end has not come */
+  struct buffer head; /* url and header strings, each with NUL, then what was made of them */
+  struct buffer body;
+  uint32_t n_headers;
+  uint32_t name_at[MAX_HEADERS], value_at[MAX_HEADERS]; /* offsets in head, which moves while it grows */
+  struct handler_header headers[MAX_HEADERS];           /* filled when the head is complete */
+  llhttp_method_t method;
+  const char *method_name, *query;
+  const char *target; /* path and query as sent */
+  char *path;         /* without the query; percent-encoded as sent */
+  bool is_asterisk;   /* the target is "*" */
+  size_t head_bytes;  /* received so far, spaces and all */
+  size_t extension_bytes, trailer_bytes;
+  bool has_line; /* the request line went to the parser */
+  struct head_lines lines;
+  bool is_in_name, is_in_value, is_head_complete, is_keep_alive, is_http10, expects_continue;
+  char name[FUNCTION_MAX_NAME + 1]; /* of the function called */
+  const char *rest;                 /* of the path behind it, decoded */
+  struct arena arena;               /* empty for most requests */
+};
+
+enum connection_phase {
+  PHASE_IDLE, /* between requests */
+  PHASE_HEAD, /* receiving one */
+  PHASE_BODY,
+  PHASE_BUSY,     /* it is being answered */
+  PHASE_LAST,     /* the last reply is queued; nothing is read as a request any more */
+  PHASE_DRAINING, /* the last reply is out; what the client still sends is thrown away so that it gets to read it */
+  PHASE_CLOSING,  /* uv_close was called */
+};
+
+struct connection {
+  uv_tcp_t tcp;
+  struct connection *previous, *next; /* in the loop's list */
+  struct connection *next_ready;      /* in the loop's list of those that have more to parse */
+  bool is_ready;                      /* is in it */
+  struct loop *loop;
+  llhttp_t parser;
+  enum connection_phase phase;
+  bool is_parsing; /* connection_parse is on the stack and will look at what is queued */
+  bool is_writing; /* `write` is under way */
+  bool is_read_stopped, has_eof, is_closed;
+  bool is_rejected;       /* the request was not read to its end */
+  bool is_complete;       /* the parser has just seen a request's end */
+  bool has_empty_cr;      /* of an empty line before a request, whose LF has not come */
+  bool has_request;       /* the request is with a handler: the connection must stay allocated */
+  struct refusal refusal; /* by a parser callback */
+  uint64_t deadline;      /* loop time in ms, 0: none */
+  size_t drained;
+  size_t queued;      /* bytes that the client had not taken at the last look */
+  size_t came;        /* bytes of a body that have come since the last look */
+  uint32_t n_replied; /* requests answered in this turn */
+  uint64_t turn_ends; /* in ns of uv_hrtime */
+  struct buffer in;   /* received while a request is under way */
+  size_t in_at;       /* how much of it was parsed */
+  size_t in_more;     /* how much `in` may exceed its limit */
+  struct buffer out;  /* replies not handed to the socket yet */
+  struct buffer writing;
+  uv_write_t write;
+  uv_shutdown_t shutdown;
+  char address[INET6_ADDRSTRLEN]; /* of the client, once it was asked for */
+  struct request request;
+  struct invocation invocation;
+};
+
+/* Accepts from the loop's listener. */
+void connection_accept(struct loop *loop);
+/* The reply to the current request is in `out`: go on with the next one. */
+void connection_replied(struct connection *c);
+/* Parses what the first one has that waits for its turn. */
+void connections_go_on(struct loop *loop);
+/* Closes a connection that waits for a request; others when their reply is out. */
+void connection_stop(struct connection *c);
+/* Checks the deadline. */
+void connection_tick(struct connection *c);
+/* Drops the client; a running invocation is cancelled. */
+void connection_abort(struct connection *c);
+
+/* The client's numeric address. */
+const char *connection_address(struct connection *c);
+
+/* Value of a request header or NULL; `name` in lower case. */
+const char *request_header(const struct request *request, const char *name);
+
+#endif

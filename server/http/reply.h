@@ -1,0 +1,46 @@
+/* Writing replies. Each function queues one complete reply to the connection's current request and ends the request. */
+#ifndef SERVER_HTTP_REPLY_H
+#define SERVER_HTTP_REPLY_H
+
+#include "gasworks.h"
+#include "runtime/host/handler.h"
+
+#include <cjson/cJSON.h>
+
+struct connection;
+
+/* An error as application/problem+json (RFC 9457). */
+struct problem {
+  uint32_t status;
+  const char *title;    /* NULL: the status's reason phrase */
+  const char *detail;   /* NULL: none */
+  const char *function; /* and so on */
+  const char *trap;
+  const char *backtrace; /* lines, innermost call first; NULL or "": none */
+  const char *allow;     /* Allow header of a 405 */
+  uint64_t offset;       /* GW_NO_OFFSET: none */
+  uint64_t gas;
+  bool has_gas;
+  uint32_t retry_after; /* seconds, 0: none */
+};
+
+/* All zero but the given, and no offset. */
+#define PROBLEM(...) (&(struct problem){.offset = GW_NO_OFFSET, __VA_ARGS__})
+
+void reply_problem(struct connection *c, const struct problem *problem);
+/* A problem made from an error. `function`, `gas` and `backtrace` may be NULL. */
+void reply_error(struct connection *c, const struct gw_error *err, const char *function, const uint64_t *gas,
+                 const char *backtrace);
+/* Consumes `json`. */
+void reply_json(struct connection *c, uint32_t status, cJSON *json);
+/* Text of ours; `type` is its Content-Type. */
+void reply_text(struct connection *c, uint32_t status, const char *type, const struct buffer *text);
+void reply_empty(struct connection *c, uint32_t status);
+/* Nothing but an Allow header. */
+void reply_allow(struct connection *c, uint32_t status, const char *allow);
+/* What a function made of the request. */
+void reply_function(struct connection *c, const struct handler *h, uint64_t gas);
+/* An interim 100 Continue; does not end the request. */
+void reply_continue(struct connection *c);
+
+#endif

@@ -1,0 +1,559 @@
+/* An invocation, from request to reply:
+ *
+ *   begin ─► (LOADING) ─► attempt: slot, transaction ─► RUNNING: slices ─► COMMITTING ─► reply
+ *                            ▲                                                 │ conflict
+ *                            └───────────────── DELAYED ◄──────────────────────┘
+ *
+ * The first slice runs at once, unless the function has used its share; who gets the next one is told in fair.c. One turn of the
+ * loop runs one slice and then looks at the sockets, so however many endless functions are queued, a request of another function
+ * waits for one slice. The reply leaves only after its transaction is durable; a trap aborts the transaction.
+ *
+ * Compiled code that trapped says what happened, but at memory faults not always after how much gas, and never where in the
+ * function. So a trapped invocation runs again in the precise tier, with the same request on the same snapshot, and its trap is
+ * the answer; so is that its gas was used up before, which compiled code notices late. What the first run read of clocks and
+ * random numbers was recorded, and the second gets the same. If the tiers disagree, one of them is wrong: the invocation fails
+ * with both verdicts, and the log and a counter say so.
+ *
+ * Ownership: the invocation is part of its connection, which stays allocated until connection_replied. Whatever replies comes
+ * last in each path here, because the connection may be gone or answer its next request when that returns. */
+#include "server/invoke/invoke.h"
+
+#include "base/error.h"
+#include "frontend/module.h"
+#include "runtime/host/cgi.h"
+#include "runtime/trap.h"
+#include "server/invoke/backtrace.h"
+#include "server/function/pool.h"
+#include "server/http/reply.h"
+#include "server/http/request.h"
+#include "server/invoke/verdict.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_ATTEMPTS = 16, MAX_RECORD = 1 << 20 };
+
+static void attempt(struct invocation *inv);
+static void start_run(struct invocation *inv);
+
+/* --- ends -------------------------------------------------------------------------------------------------------- */
+
+static struct loop *loop_of(const struct invocation *inv) { return inv->connection->loop; }
+
+/* Gives the slot back; what is in it stays readable until the connection goes on. */
+static struct slot *release_slot(struct invocation *inv) {
+  struct slot *slot = inv->slot;
+  inv->slot = NULL;
+  if (!slot) return NULL;
+  gw_store_set_record(slot->store, NULL);
+  pool_return(slot);
+  return slot;
+}
+
+static void drop_slot(struct invocation *inv) {
+  struct slot *slot = inv->slot;
+  inv->slot = NULL;
+  if (!slot) return;
+  slot->pool->n_out--;
+  slot_destroy(slot);
+}
+
+static void abort_txn(struct invocation *inv) {
+  if (inv->txn) state_txn_abort(inv->txn);
+  inv->txn = NULL;
+}
+
+static uint64_t gas_used(const struct invocation *inv) {
+  return inv->gas_before + (inv->slot ? gw_store_gas_used(inv->slot->store) : 0);
+}
+
+static void write_logs(struct invocation *inv) {
+  struct slot *slot = inv->slot;
+  struct loop *loop = loop_of(inv);
+  if (!slot) return;
+  const struct buffer *log = &slot->handler.log;
+  struct log_share *share = &inv->pool->lines;
+  if (log->size) log_function(loop->log, share, loop_now(loop), slot->function->name, log->bytes, log->size);
+  const struct buffer *text = slot->wasi ? wasi_stderr(slot->wasi) : NULL;
+  if (text && text->size) log_function(loop->log, share, loop_now(loop), slot->function->name, text->bytes, text->size);
+}
+
+/* Over, without a reply yet. */
+static void end(struct invocation *inv) {
+  inv->state = INVOCATION_NONE;
+  loop_of(inv)->n_running--;
+  if (inv->home) inv->home->n_running--;
+  inv->home = NULL;
+}
+
+/* The calls that led to a trap, where the precise tier met it, NUL-terminated; and a word of it in the log. */
+static void report_trap(struct invocation *inv, const struct gw_error *err, struct buffer *backtrace) {
+  struct loop *loop = loop_of(inv);
+  struct buffer text = {0};
+  if (err->code != GW_ERROR_TRAP || !inv->slot || inv->slot->tier != GW_TIER_PRECISE) return;
+  backtrace_append(inv->slot->store, backtrace);
+  buffer_format(&text, "trap: %s\n", err->message);
+  buffer_append(&text, backtrace->bytes, backtrace->size);
+  log_function(loop->log, &inv->pool->lines, loop_now(loop), inv->slot->function->name, text.bytes, text.size);
+  buffer_append(backtrace, "", 1);
+  buffer_clear(&text);
+}
+
+static void count_end(struct invocation *inv, const struct gw_error *err) {
+  struct metrics *m = &loop_of(inv)->metrics;
+  metrics_add(&m->gas, gas_used(inv));
+  if (err && err->code == GW_ERROR_TRAP) metrics_add(&m->traps[err->trap], 1);
+}
+
+static void end_with_error(struct invocation *inv, const struct gw_error *err) {
+  struct connection *c = inv->connection;
+  struct buffer backtrace = {0};
+  uint64_t gas = gas_used(inv);
+  bool has_run = inv->slot != NULL;
+  abort_txn(inv);
+  write_logs(inv);
+  report_trap(inv, err, &backtrace);
+  count_end(inv, err);
+  release_slot(inv);
+  end(inv);
+  reply_error(c, err, c->request.name, has_run ? &gas : NULL, (const char *)backtrace.bytes);
+  buffer_clear(&backtrace);
+}
+
+static void end_with_reply(struct invocation *inv) {
+  struct connection *c = inv->connection;
+  uint64_t gas = gas_used(inv);
+  write_logs(inv);
+  count_end(inv, NULL);
+  struct slot *slot = release_slot(inv);
+  end(inv);
+  reply_function(c, &slot->handler, gas);
+}
+
+static void end_unavailable(struct invocation *inv, const char *detail) {
+  struct gw_error err = {0};
+  error_set(&err, GW_ERROR_UNAVAILABLE, "%s", detail);
+  end_with_error(inv, &err);
+}
+
+/* --- commit ------------------------------------------------------------------------------------------------------ */
+
+/* What it read has changed: once more, a little later. */
+static void conflicted(struct invocation *inv) {
+  struct loop *loop = loop_of(inv);
+  struct gw_error err = {0};
+  if (++inv->attempt == MAX_ATTEMPTS || loop->is_stopping) {
+    error_set(&err, GW_ERROR_CONFLICT, "function %s met conflicting writes in each of %u attempts", inv->connection->request.name,
+              inv->attempt);
+    end_with_error(inv, &err);
+    return;
+  }
+  release_slot(inv);
+  uint32_t spread = 1u << (inv->attempt < 6 ? inv->attempt : 6);
+  inv->retry_at = loop_now(loop) + loop_random(loop) % spread;
+  inv->state = INVOCATION_DELAYED;
+  queue_push(&loop->delayed, inv);
+  if (!uv_is_active((uv_handle_t *)&loop->retry)) uv_timer_start(&loop->retry, loop->on_retry, 1, 1);
+}
+
+static void committed(struct invocation *inv) {
+  if (inv->outcome == STATE_COMMITTED) {
+    end_with_reply(inv);
+    return;
+  }
+  if (inv->is_cancelled) {
+    end_unavailable(inv, "the server is shutting down");
+    return;
+  }
+  if (inv->outcome == STATE_FAILED) {
+    error_set(&inv->error, GW_ERROR_STATE, "the state of function %s cannot be stored", inv->connection->request.name);
+    end_with_error(inv, &inv->error);
+    return;
+  }
+  conflicted(inv);
+}
+
+static void deliver_commit(struct message *message) { committed((struct invocation *)message); }
+
+/* On the committer's thread, or, for a read-only transaction, on the loop's own within state_txn_commit. */
+static void on_commit(void *arg, enum state_outcome outcome, const struct gw_error *err) {
+  struct invocation *inv = arg;
+  struct loop *loop = loop_of(inv);
+  inv->outcome = outcome;
+  if (outcome == STATE_FAILED && err) inv->error = *err;
+  if (pthread_equal(loop->self, pthread_self()))
+    inv->has_outcome = true;
+  else
+    loop_post(loop, &inv->message);
+}
+
+static void commit(struct invocation *inv) {
+  struct state_txn *txn = inv->txn;
+  inv->txn = NULL;
+  inv->slot->handler.txn = NULL;
+  inv->has_outcome = false;
+  inv->error = (struct gw_error){0};
+  inv->state = INVOCATION_COMMITTING;
+  state_txn_commit(txn, on_commit, inv);
+  if (inv->has_outcome) committed(inv);
+}
+
+/* --- running ----------------------------------------------------------------------------------------------------- */
+
+/* The guest has returned: takes its reply. */
+static bool take_reply(struct invocation *inv, struct gw_error *err) {
+  struct slot *slot = inv->slot;
+  struct handler *h = &slot->handler;
+  const char *name = slot->function->name;
+  if (slot->function->interface == INTERFACE_CGI) {
+    const struct buffer *out = wasi_stdout(slot->wasi);
+    uint32_t code = wasi_exit_code(slot->wasi);
+    if (wasi_stdout_was_cut(slot->wasi))
+      return error_set(err, GW_ERROR_BAD_REPLY, "function %s replied with more bytes than the server's limit", name);
+    cgi_parse_reply(h, out->bytes, out->size);
+    /* what a program that failed has written is half of something, unless it says itself that it is an error */
+    if (code && (!out->size || h->status < 400))
+      return error_set(err, GW_ERROR_BAD_REPLY, "function %s exited with code %u", name, code);
+    if (code) abort_txn(inv); /* a failure with a reply: nothing it wrote counts */
+  }
+  if (h->status < 200 || h->status > 599)
+    return error_set(err, GW_ERROR_BAD_REPLY, "function %s replied with status %u", name, h->status);
+  if (h->reply.size > loop_of(inv)->options->max_reply)
+    return error_set(err, GW_ERROR_BAD_REPLY, "function %s replied with %zu bytes, which is too much", name, h->reply.size);
+  return true;
+}
+
+/* What ran before is done, now or once: `func`, or what it does behind a checkpoint, gets what gas is left. */
+static void start_behind(struct invocation *inv, uint64_t gas_before, struct func_ref *func) {
+  struct slot *slot = inv->slot;
+  uint64_t limit = loop_of(inv)->limits->gas_limit;
+  inv->is_initializing = func == slot->initialize;
+  inv->gas_before = gas_before;
+  gw_store_set_gas_limit(slot->store, limit > gas_before ? limit - gas_before : 1);
+  if (!checkpoint_is_kept(slot->store)) {
+    gw_store_start(slot->store, func, slot->values);
+    return;
+  }
+  metrics_add(&loop_of(inv)->metrics.checkpointed, 1);
+  checkpoint_start(slot->store);
+}
+
+static bool end_initializing(struct invocation *inv, struct gw_error *err) {
+  uint64_t gas = gw_store_gas_used(inv->slot->store);
+  if (!inv->pool->never_keeps && !slot_keep(inv->slot, gas, err)) return false;
+  start_behind(inv, inv->gas_before + gas, inv->slot->entry);
+  return true;
+}
+
+/* --- the judge --------------------------------------------------------------------------------------------------- */
+
+static bool can_be_judged(const struct invocation *inv, const struct gw_error *err) {
+  const struct slot *slot = inv->slot;
+  if (inv->is_judged || slot->tier != GW_TIER_FAST || err->code != GW_ERROR_TRAP || !trap_is_guests(err->trap) ||
+      inv->record.is_full)
+    return false;
+  return gw_module_decoded(slot->function->module)->start == NO_INDEX; /* a start function would run in one go */
+}
+
+/* Compiled code trapped: once more, in the precise tier. False: that cannot be done. */
+static bool judge(struct invocation *inv, const struct gw_error *err) {
+  struct gw_error ignored = {0};
+  if (!can_be_judged(inv, err)) return false;
+  struct slot *precise = pool_take_precise(inv->pool, &ignored);
+  if (!precise) return false;
+  release_slot(inv);
+  if (inv->txn) state_txn_rewind(inv->txn);
+  inv->slot = precise;
+  inv->is_judged = true;
+  inv->error = *err;
+  metrics_add(&loop_of(inv)->metrics.judgements, 1);
+  record_replay(&inv->record, RECORD_ENDS);
+  start_run(inv);
+  return true;
+}
+
+/* The second run is over, with `err` unless it succeeded: makes `err` the verdict. */
+static void conclude(struct invocation *inv, struct gw_error *err) {
+  if (verdict_is_confirmed(&inv->error, err)) return;
+  char whom[128];
+  snprintf(whom, sizeof whom, " about function %.64s", inv->connection->request.name);
+  metrics_add(&loop_of(inv)->metrics.disagreements, 1);
+  verdict_disagreement(err, whom, &inv->error, err);
+}
+
+static void wait_for_slice(struct invocation *inv) {
+  struct loop *loop = loop_of(inv);
+  fair_push(&loop->fair, &inv->pool->flow, inv);
+  if (!uv_is_active((uv_handle_t *)&loop->run)) uv_idle_start(&loop->run, loop->on_run);
+}
+
+/* A slice, paid by the function's flow. */
+static enum gw_status resume(struct invocation *inv, struct gw_error *err) {
+  struct slot *slot = inv->slot;
+  uint64_t before = gw_store_gas_used(slot->store);
+  guest_clock_turn(&slot->clock);
+  enum gw_status status = gw_store_resume(slot->store, err);
+  uint64_t used = gw_store_gas_used(slot->store) - before;
+  fair_charge(&loop_of(inv)->fair, &inv->pool->flow, used * slot_slowness(slot));
+  return status;
+}
+
+static void run_slice(struct invocation *inv) {
+  struct gw_error err = {0};
+  crash_enter(inv->slot->function);
+  enum gw_status status = resume(inv, &err);
+  if (status == GW_STATUS_DONE && inv->is_initializing) {
+    status = end_initializing(inv, &err) ? resume(inv, &err) : GW_STATUS_FAILED;
+  }
+  if (status == GW_STATUS_YIELDED) {
+    if (inv->txn) state_txn_refresh(inv->txn);
+    wait_for_slice(inv);
+  } else if (inv->txn && state_txn_is_stale(inv->txn)) {
+    abort_txn(inv);
+    conflicted(inv);
+  } else if (inv->is_judged) {
+    conclude(inv, &err);
+    end_with_error(inv, &err);
+  } else if (status == GW_STATUS_FAILED || !take_reply(inv, &err)) {
+    if (!judge(inv, &err)) end_with_error(inv, &err);
+  } else if (inv->txn) {
+    commit(inv);
+  } else {
+    end_with_reply(inv);
+  }
+}
+
+/* Gives the slot the request. False when it does not fit. */
+static bool fill_slot(struct invocation *inv, struct gw_error *err) {
+  struct slot *slot = inv->slot;
+  struct request *r = &inv->connection->request;
+  struct handler *h = &slot->handler;
+  h->method = r->method_name;
+  h->target = r->target;
+  h->is_http10 = r->is_http10;
+  h->path = r->rest;
+  h->query = r->query;
+  h->headers = r->headers;
+  h->n_headers = r->n_headers;
+  h->body = r->body.bytes;
+  h->body_size = r->body.size;
+  h->txn = inv->txn;
+  if (slot->function->interface != INTERFACE_CGI) return true;
+  const char **env;
+  h->port = server_port(loop_of(inv)->server);
+  h->remote_address = connection_address(inv->connection);
+  if (!cgi_build_env(&r->arena, h, r->name, &env))
+    return error_set(err, GW_ERROR_TOO_LARGE, "the request's headers do not fit an environment");
+  const char *args[] = {slot->function->name, NULL};
+  struct wasi_options options = {.args = args,
+                                 .env = env,
+                                 .preopens = &slot->function->bundle,
+                                 .n_preopens = slot->function->bundle.host_fd >= 0,
+                                 .stdin_fd = -1,
+                                 .stdout_fd = -1,
+                                 .stderr_fd = -1,
+                                 .stdin_bytes = r->body.bytes,
+                                 .stdin_size = r->body.size,
+                                 .clock = h->clock,
+                                 .output_limit = loop_of(inv)->limits->max_reply};
+  return wasi_reset(slot->wasi, &options, err);
+}
+
+/* From the beginning, in inv->slot. */
+static void start_run(struct invocation *inv) {
+  struct loop *loop = loop_of(inv);
+  struct slot *slot = inv->slot;
+  struct gw_error err = {0};
+  inv->gas_before = 0;
+  if (!fill_slot(inv, &err)) {
+    end_with_error(inv, &err);
+    return;
+  }
+  gw_store_set_record(slot->store, &inv->record);
+  bool must_initialize = slot->initialize && !slot->is_initialized;
+  start_behind(inv, slot_gas_before(slot), must_initialize ? slot->initialize : slot->entry);
+  if (fair_may_begin(&loop->fair, &inv->pool->flow))
+    run_slice(inv);
+  else
+    wait_for_slice(inv);
+}
+
+/* The module is there: one run. */
+static void attempt(struct invocation *inv) {
+  struct loop *loop = loop_of(inv);
+  struct gw_error err = {0};
+  inv->state = INVOCATION_RUNNING;
+  inv->is_judged = false;
+  record_begin(&inv->record, RECORD_UNREPEATABLE, MAX_RECORD);
+  inv->slot = pool_take(inv->pool, &err);
+  if (!inv->slot) {
+    end_with_error(inv, &err);
+    return;
+  }
+  if (inv->slot->function->uses_state) inv->txn = state_txn_begin(loop->state, inv->slot->function->name);
+  if (inv->txn && registry_epoch(loop->registry) != inv->pool->epoch) {
+    /* it may have been deleted with its state just before the transaction began, which then nobody would stop */
+    abort_txn(inv);
+    release_slot(inv);
+    invoke_find(inv);
+    return;
+  }
+  metrics_add(&loop->metrics.invocations[inv->slot->tier], 1);
+  start_run(inv);
+}
+
+/* A stored module that cannot be loaded is the server's fault, whatever was wrong with it. */
+static void end_damaged(struct invocation *inv, const struct gw_error *err) {
+  struct connection *c = inv->connection;
+  char detail[sizeof err->message + 64];
+  snprintf(detail, sizeof detail, "%s", err->message);
+  end(inv);
+  reply_problem(c, PROBLEM(.status = 500, .title = gw_error_title(err->code), .detail = detail, .function = c->request.name));
+}
+
+/* One of these would perhaps end the process again. */
+static void end_in_quarantine(struct invocation *inv) {
+  struct connection *c = inv->connection;
+  char detail[320];
+  function_describe_quarantine(inv->pool->function, detail, sizeof detail);
+  end(inv);
+  reply_problem(c, PROBLEM(.status = 503, .title = "function in quarantine", .detail = detail, .function = c->request.name));
+}
+
+static void invoke_with_module(struct invocation *inv) {
+  struct function *f = inv->pool->function;
+  switch (function_load_state(f)) {
+  case LOAD_READY:
+    crash_enter(f);
+    attempt(inv);
+    crash_enter(NULL);
+    break;
+  case LOAD_FAILED: end_damaged(inv, &f->error); break;
+  case LOAD_PENDING:
+    inv->state = INVOCATION_LOADING;
+    queue_push(&inv->pool->waiting, inv);
+    pool_load(inv->pool);
+    break;
+  }
+}
+
+/* inv->pool has been looked up. */
+static void invoke_found(struct invocation *inv) {
+  struct connection *c = inv->connection;
+  if (inv->pool) {
+    if (function_quarantine(inv->pool->function))
+      end_in_quarantine(inv);
+    else
+      invoke_with_module(inv);
+    return;
+  }
+  char detail[128];
+  snprintf(detail, sizeof detail, "no function is called %s", c->request.name);
+  end(inv);
+  reply_problem(c, PROBLEM(.status = 404, .detail = detail, .function = c->request.name));
+}
+
+void invoke_find(struct invocation *inv) {
+  inv->pool = pool_find(loop_of(inv), inv->connection->request.name);
+  invoke_found(inv);
+}
+
+const char *invoke_id(const struct invocation *inv, char out[INVOCATION_ID_SIZE]) {
+  snprintf(out, INVOCATION_ID_SIZE, "%u-%llu", loop_of(inv)->index, (unsigned long long)inv->number);
+  return out;
+}
+
+void invoke_log_failure(struct connection *c, uint32_t status, const char *function, const char *text) {
+  struct loop *loop = c->loop;
+  struct invocation *inv = &c->invocation;
+  char id[INVOCATION_ID_SIZE] = "-";
+  bool is_call = function == c->request.name;
+  struct log_share *share = is_call && inv->pool ? &inv->pool->failures : &loop->other_lines;
+  if (is_call) invoke_id(inv, id);
+  log_failure(loop->log, share, loop_now(loop), function ? function : "server", id, status, text);
+}
+
+/* Whether one more of the function may run; counts it. */
+static bool may_run(struct invocation *inv, const char **why) {
+  struct loop *loop = loop_of(inv);
+  *why = NULL;
+  if (loop->reply_bytes > loop->options->max_waiting) loop_shed_replies(loop);
+  if (loop->n_running >= loop->options->max_running)
+    *why = "too many functions are running";
+  else if (inv->pool && inv->pool->n_running >= loop->options->max_running_each)
+    *why = "too many invocations of this function are running";
+  if (*why) return false;
+  loop->n_running++;
+  inv->home = inv->pool;
+  if (inv->home) inv->home->n_running++;
+  return true;
+}
+
+void invoke_begin(struct connection *c) {
+  struct invocation *inv = &c->invocation;
+  struct loop *loop = c->loop;
+  inv->connection = c;
+  inv->message = (struct message){.deliver = deliver_commit};
+  inv->slot = NULL;
+  inv->txn = NULL;
+  inv->is_cancelled = false;
+  inv->attempt = 0;
+  inv->number = ++loop->n_requests;
+  inv->pool = pool_find(loop, c->request.name);
+  loop->last_begin = loop_now(loop);
+  loop->is_trimmed = false;
+  const char *why;
+  if (!may_run(inv, &why)) {
+    reply_problem(c, PROBLEM(.status = 503, .detail = why, .function = c->request.name, .retry_after = 1));
+    return;
+  }
+  invoke_found(inv);
+}
+
+void invoke_cancel(struct invocation *inv, bool with_reply) {
+  struct loop *loop = inv->connection ? loop_of(inv) : NULL;
+  switch (inv->state) {
+  case INVOCATION_NONE: return; /* a request that runs no function */
+  case INVOCATION_COMMITTING: inv->is_cancelled = true; return;
+  case INVOCATION_LOADING: queue_remove(&inv->pool->waiting, inv); break;
+  case INVOCATION_DELAYED: queue_remove(&loop->delayed, inv); break;
+  case INVOCATION_RUNNING:
+    fair_remove(&inv->pool->flow, inv);
+    gw_store_cancel(inv->slot->store);
+    write_logs(inv);
+    count_end(inv, &(struct gw_error){.code = GW_ERROR_TRAP, .trap = GW_TRAP_CANCELLED});
+    inv->gas_before = 0; /* it is counted */
+    drop_slot(inv);
+    break;
+  }
+  if (with_reply) {
+    end_unavailable(inv, "the server is shutting down");
+    return;
+  }
+  abort_txn(inv);
+  end(inv);
+  connection_replied(inv->connection);
+}
+
+void invoke_run(struct loop *loop) {
+  struct invocation *inv = fair_next(&loop->fair);
+  if (inv)
+    run_slice(inv);
+  else
+    uv_idle_stop(&loop->run);
+  crash_enter(NULL);
+}
+
+void invoke_retry(struct loop *loop) {
+  struct invocation_queue due = loop->delayed;
+  loop->delayed = (struct invocation_queue){0};
+  struct invocation *inv;
+  while ((inv = queue_pop(&due))) {
+    if (inv->retry_at > loop_now(loop))
+      queue_push(&loop->delayed, inv);
+    else
+      invoke_find(inv); /* the function may be another by now */
+  }
+  if (!loop->delayed.first) uv_timer_stop(&loop->retry);
+}

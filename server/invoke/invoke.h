@@ -1,0 +1,63 @@
+/* Running functions for requests: slots, slices, transactions. */
+#ifndef SERVER_INVOKE_INVOKE_H
+#define SERVER_INVOKE_INVOKE_H
+
+#include "runtime/debug/record.h"
+#include "runtime/state/state.h"
+#include "server/loop/loop.h"
+#include "server/function/slot.h"
+
+struct connection;
+
+enum invocation_state {
+  INVOCATION_NONE,
+  INVOCATION_LOADING,    /* waits for its module in pool.waiting */
+  INVOCATION_RUNNING,    /* waits for a slice in its pool's flow, or on the stack */
+  INVOCATION_COMMITTING, /* with the state store */
+  INVOCATION_DELAYED,    /* will run again after a conflict */
+};
+
+struct invocation {
+  struct message message;  /* from the committer */
+  struct invocation *next; /* in a flow, delayed or pool.waiting */
+  struct connection *connection;
+  enum invocation_state state;
+  struct pool *pool; /* NULL: no function of the name */
+  struct pool *home; /* that counts it in n_running */
+  uint64_t number;   /* of the loop's requests, for the log */
+  struct slot *slot;
+  struct state_txn *txn;
+  struct record record; /* what the first run read of clocks and random numbers */
+  bool is_initializing; /* _initialize runs, the handler follows */
+  bool is_judged;       /* runs again in the precise tier, because compiled code trapped with `error` */
+  bool is_cancelled;    /* the client has gone */
+  bool has_outcome;
+  uint32_t attempt;
+  uint64_t gas_before; /* what the start function and _initialize used */
+  uint64_t retry_at;
+  enum state_outcome outcome;
+  struct gw_error error; /* of the commit; the trap that is judged */
+};
+
+/* A request's name in the log: its loop and number. */
+enum { INVOCATION_ID_SIZE = 40 };
+const char *invoke_id(const struct invocation *inv, char out[INVOCATION_ID_SIZE]);
+/* Notes in the log that the invocation, if there is one, ended with this status. */
+void invoke_log_failure(struct connection *c, uint32_t status, const char *function, const char *text);
+
+/* Answers the connection's request by the function request.name with the path request.rest. */
+void invoke_begin(struct connection *c);
+/* The client has gone, or the grace period is over: the invocation ends as soon as it can, with connection_replied. */
+void invoke_cancel(struct invocation *inv, bool with_reply);
+/* One slice of the first invocation in the queue. */
+void invoke_run(struct loop *loop);
+/* Those whose delay is over. */
+void invoke_retry(struct loop *loop);
+
+/* Makes used slots fresh again: work for after the replies. */
+void pools_clean(struct loop *loop);
+/* Destroys slots that were idle for `idle_ms`; all of them with 0, and whatever else pools hold. */
+enum { IDLE_MS = 30000, IDLE_UNDER_PRESSURE_MS = 1000 };
+void pools_trim(struct loop *loop, uint64_t idle_ms);
+
+#endif

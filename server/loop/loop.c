@@ -1,0 +1,231 @@
+#define _GNU_SOURCE /* pthread_setname_np */
+#include "server/http/connection.h"
+
+#include "base/error.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TICK_MS = 100, TRIM_TICKS = 20, PRESSURE_TICKS = 5, BACKLOG = 1024, ABORT_MS = 1000, TRIM_AFTER_MS = 35000 };
+
+uint32_t loop_random(struct loop *loop) { /* xorshift64* */
+  uint64_t x = loop->random;
+  x ^= x >> 12;
+  x ^= x << 25;
+  x ^= x >> 27;
+  loop->random = x;
+  return (uint32_t)((x * 2685821657736338717ull) >> 32);
+}
+
+/* --- messages ---------------------------------------------------------------------------------------------------- */
+
+void loop_post(struct loop *loop, struct message *message) {
+  pthread_mutex_lock(&loop->inbox_lock);
+  message->next = loop->inbox;
+  loop->inbox = message;
+  uv_async_send(&loop->wake); /* under the lock: the handle is closed only after the last message was taken */
+  pthread_mutex_unlock(&loop->inbox_lock);
+}
+
+void loop_stop(struct loop *loop) {
+  pthread_mutex_lock(&loop->inbox_lock);
+  if (!loop->stop_requested) uv_async_send(&loop->wake);
+  loop->stop_requested = true;
+  pthread_mutex_unlock(&loop->inbox_lock);
+}
+
+static void deliver_all(struct message *newest) {
+  struct message *oldest = NULL;
+  while (newest) {
+    struct message *next = newest->next;
+    newest->next = oldest;
+    oldest = newest;
+    newest = next;
+  }
+  while (oldest) {
+    struct message *next = oldest->next;
+    oldest->deliver(oldest);
+    oldest = next;
+  }
+}
+
+/* --- stopping ---------------------------------------------------------------------------------------------------- */
+
+static void close_handle(void *handle) {
+  if (!uv_is_closing(handle)) uv_close(handle, NULL);
+}
+
+/* With the last connection gone nothing can begin any more; loads under way keep uv_run going by themselves. */
+static void end_if_done(struct loop *loop) {
+  if (!loop->is_stopping || loop->connections) return;
+  close_handle(&loop->wake);
+  close_handle(&loop->tick);
+  close_handle(&loop->retry);
+  close_handle(&loop->run);
+  close_handle(&loop->more);
+}
+
+static void begin_stop(struct loop *loop) {
+  if (loop->is_stopping) return;
+  loop->is_stopping = true;
+  loop->stop_at = loop_now(loop) + loop->options->grace_ms;
+  close_handle(&loop->listener);
+  for (struct connection *c = loop->connections; c; c = c->next) connection_stop(c);
+}
+
+static void check_grace(struct loop *loop) {
+  if (loop_now(loop) < loop->stop_at) return;
+  bool is_last = loop_now(loop) >= loop->stop_at + ABORT_MS;
+  for (struct connection *c = loop->connections, *next; c; c = next) {
+    next = c->next; /* closing is never finished within these calls */
+    if (is_last || !c->has_request)
+      connection_abort(c);
+    else
+      invoke_cancel(&c->invocation, true);
+  }
+}
+
+/* --- callbacks --------------------------------------------------------------------------------------------------- */
+
+static void on_wake(uv_async_t *handle) {
+  struct loop *loop = handle->data;
+  pthread_mutex_lock(&loop->inbox_lock);
+  struct message *inbox = loop->inbox;
+  bool stop = loop->stop_requested;
+  loop->inbox = NULL;
+  pthread_mutex_unlock(&loop->inbox_lock);
+  deliver_all(inbox);
+  if (stop) begin_stop(loop);
+  end_if_done(loop);
+}
+
+/* Counts what waits; the connection with the most of it, or NULL. */
+static struct connection *count_replies(struct loop *loop) {
+  struct connection *largest = NULL;
+  size_t most = 0;
+  loop->reply_bytes = 0;
+  for (struct connection *c = loop->connections; c; c = c->next) {
+    size_t waiting = c->phase == PHASE_CLOSING ? 0 : c->out.size + c->writing.size;
+    loop->reply_bytes += waiting;
+    if (waiting > most) {
+      most = waiting;
+      largest = c;
+    }
+  }
+  return largest;
+}
+
+void loop_shed_replies(struct loop *loop) {
+  struct connection *largest;
+  while ((largest = count_replies(loop)) && loop->reply_bytes > loop->options->max_waiting) connection_abort(largest);
+}
+
+/* Memory that was freed goes back to the system when nothing has begun for a while. It takes milliseconds, so not before. */
+static void give_memory_back(struct loop *loop) {
+  if (loop->is_trimmed || loop->n_running || loop_now(loop) - loop->last_begin < TRIM_AFTER_MS) return;
+  loop->is_trimmed = true;
+  malloc_trim(0);
+}
+
+static void on_tick(uv_timer_t *handle) {
+  struct loop *loop = handle->data;
+  for (struct connection *c = loop->connections, *next; c; c = next) {
+    next = c->next;
+    connection_tick(c);
+  }
+  loop_shed_replies(loop);
+  if (++loop->ticks % TRIM_TICKS == 0) {
+    pools_trim(loop, IDLE_MS);
+    give_memory_back(loop);
+  }
+  if (loop->ticks % PRESSURE_TICKS == 0 && pressure_is_high(&loop->pressure, loop_now(loop)))
+    pools_trim(loop, IDLE_UNDER_PRESSURE_MS);
+  if (loop->is_stopping) check_grace(loop);
+  end_if_done(loop);
+}
+
+static void on_retry(uv_timer_t *handle) { invoke_retry(handle->data); }
+
+static void on_run(uv_idle_t *handle) { invoke_run(handle->data); }
+
+static void on_more(uv_idle_t *handle) { connections_go_on(handle->data); }
+
+static void on_connection(uv_stream_t *listener, int status) {
+  if (status == 0) connection_accept(listener->data);
+}
+
+/* --- life -------------------------------------------------------------------------------------------------------- */
+
+static void *loop_main(void *arg) {
+  struct loop *loop = arg;
+  char name[16];
+  loop->self = pthread_self();
+  snprintf(name, sizeof name, "gw-loop-%u", loop->index % 10000000);
+  pthread_setname_np(loop->self, name);
+  uv_run(&loop->uv, UV_RUN_DEFAULT);
+  return NULL;
+}
+
+static void init_handles(struct loop *loop) {
+  uv_async_init(&loop->uv, &loop->wake, on_wake);
+  uv_timer_init(&loop->uv, &loop->tick);
+  uv_timer_init(&loop->uv, &loop->retry);
+  uv_idle_init(&loop->uv, &loop->run);
+  uv_idle_init(&loop->uv, &loop->more);
+  uv_tcp_init(&loop->uv, &loop->listener);
+  loop->wake.data = loop->tick.data = loop->retry.data = loop->run.data = loop->more.data = loop->listener.data = loop;
+  loop->on_retry = on_retry;
+  loop->on_run = on_run;
+  loop->on_more = on_more;
+  uv_timer_start(&loop->tick, on_tick, TICK_MS, TICK_MS);
+}
+
+/* Signals are for the thread in server_run, except those that traps raise; a client that has gone must not end the process. */
+static int create_thread(struct loop *loop) {
+  static const int for_traps[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
+  sigset_t all, old;
+  sigfillset(&all);
+  for (size_t i = 0; i < sizeof for_traps / sizeof *for_traps; i++) sigdelset(&all, for_traps[i]);
+  pthread_sigmask(SIG_BLOCK, &all, &old);
+  int failed = pthread_create(&loop->thread, NULL, loop_main, loop);
+  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  return failed;
+}
+
+bool loop_start(struct loop *loop, int listen_fd, struct gw_error *err) {
+  malloc_trim(
+      0); /* the first use makes glibc's heap, which two loops must not do at once: under sanitizers it is nobody else's */
+  pthread_mutex_init(&loop->inbox_lock, NULL);
+  loop->random = ((uint64_t)loop->index + 1) * 0x9e3779b97f4a7c15ull ^ uv_hrtime();
+  int failed = uv_loop_init(&loop->uv);
+  if (failed) return error_set(err, GW_ERROR_IO, "cannot make an event loop: %s", uv_strerror(failed));
+  loop->has_loop = true;
+  init_handles(loop);
+  pressure_open(&loop->pressure, loop->options->pressure_file);
+  failed = uv_tcp_open(&loop->listener, listen_fd);
+  if (!failed) failed = uv_listen((uv_stream_t *)&loop->listener, BACKLOG, on_connection);
+  if (failed) return error_set(err, GW_ERROR_IO, "cannot listen: %s", uv_strerror(failed));
+  failed = create_thread(loop);
+  if (failed) return error_set(err, GW_ERROR_IO, "cannot start a thread: %s", strerror(failed));
+  loop->has_thread = true;
+  return true;
+}
+
+void loop_join(struct loop *loop) {
+  if (loop->has_thread) {
+    pthread_join(loop->thread, NULL);
+  } else if (loop->has_loop) {
+    begin_stop(loop);
+    end_if_done(loop);
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+  }
+  if (!loop->has_loop) return;
+  loop->has_loop = loop->has_thread = false;
+  pools_trim(loop, 0);
+  pressure_close(&loop->pressure);
+  uv_loop_close(&loop->uv);
+  pthread_mutex_destroy(&loop->inbox_lock);
+}

@@ -1,0 +1,106 @@
+/* One event loop on one thread: its listener, connections, running invocations and idle instances. Everything here belongs
+ * to the loop's thread, except loop_post and loop_stop. */
+#ifndef SERVER_LOOP_LOOP_H
+#define SERVER_LOOP_LOOP_H
+
+#include "server/loop/fair.h"
+#include "server/loop/log.h"
+#include "server/api/metrics.h"
+#include "server/loop/pressure.h"
+#include "server/function/registry.h"
+#include "server/server.h"
+
+#include <pthread.h>
+#include <uv.h>
+
+struct connection;
+struct invocation;
+
+/* A message from another thread; embedded in what it is about. */
+struct message {
+  struct message *next;
+  void (*deliver)(struct message *message);
+};
+
+enum {
+  POOL_BUCKETS = 1024,
+  READ_BUFFER_SIZE = 64 << 10,
+  LOOP_MAX_BODY_BYTES = 512 << 20,
+  LOOP_MAX_BEHIND = 64 << 20,
+  LOOP_MAX_IDLE = 1024
+};
+
+struct server;
+
+struct loop {
+  struct server *server;
+  const struct server_options *options;
+  const struct function_limits *limits;
+  struct registry *registry;
+  struct state_store *state;
+  struct gw_engine *engine;
+  uint32_t index;
+  bool has_loop, has_thread;
+  pthread_t thread;
+  pthread_t self; /* the same, set by the thread itself */
+
+  uv_loop_t uv;
+  uv_tcp_t listener;
+  uv_async_t wake;
+  uv_timer_t tick, retry; /* deadlines; delayed invocations */
+  uv_idle_t run;          /* active while an invocation waits for a slice */
+  uv_idle_t more;         /* active while a connection waits for its turn */
+  uv_idle_cb on_run, on_more;
+  uv_timer_cb on_retry;
+  uint64_t ticks;
+  bool is_stopping;
+  uint64_t stop_at; /* loop time in ms when running requests are cancelled */
+
+  struct connection *connections; /* list */
+  uint32_t n_connections;
+  struct connection *ready, *last_ready; /* those with pipelined requests whose turn was over */
+  size_t body_bytes;                     /* of requests being received or executed */
+  size_t behind_bytes;                   /* that connections may keep beyond their limit behind running requests */
+
+  struct fair fair;
+  struct invocation_queue delayed;
+  uint32_t n_running;  /* invocations between begin and end */
+  uint64_t last_begin; /* loop time in ms of the last one */
+  bool is_trimmed;     /* what was freed since then has gone back to the system */
+  size_t reply_bytes;  /* that wait for clients, about: exact at every tick */
+  struct pool *pools[POOL_BUCKETS];
+  struct slot *used_slots; /* to be reset when the replies are out */
+  uint32_t n_idle;
+  struct pressure pressure;
+  uint64_t random; /* state of loop_random */
+
+  struct metrics metrics;
+  struct log_writer *log;       /* the server's */
+  struct log_share other_lines; /* of failures of no function */
+  uint64_t n_requests;          /* of functions; numbers them */
+  time_t date_second;
+  char date[32]; /* for the Date header, IMF-fixdate */
+  char read_buffer[READ_BUFFER_SIZE];
+
+  pthread_mutex_t inbox_lock;
+  struct message *inbox; /* newest first */
+  bool stop_requested;   /* under inbox_lock */
+};
+
+/* Takes over the listening socket. */
+bool loop_start(struct loop *loop, int listen_fd, struct gw_error *err);
+/* From any thread. */
+void loop_post(struct loop *loop, struct message *message);
+void loop_stop(struct loop *loop);
+/* Waits for the loop to have ended after loop_stop, and frees what it holds. */
+void loop_join(struct loop *loop);
+
+/* Where more replies wait for their clients than options.max_waiting, those who have the most waiting are dropped. */
+void loop_shed_replies(struct loop *loop);
+
+/* Not for secrets: back-off. */
+uint32_t loop_random(struct loop *loop);
+/* Milliseconds, monotonic, taken once per turn. */
+static inline uint64_t loop_now(const struct loop *loop) { return uv_now(&loop->uv); }
+
+#endif
