@@ -1,12 +1,12 @@
 /* What AVX-512 wants otherwise.
  *
- * lower_fixup_nans: a canonical NaN takes a comparison and a masked move, and in a loop that stores what it computes those are
+ * fixup_nans: a canonical NaN takes a comparison and a masked move, and in a loop that stores what it computes those are
  * most of its work. VFIXUPIMM looks up in a table what to do with each kind of number: NaNs leave the destination as it is, which
  * holds the canonical one, and everything else is moved there. LLVM does not choose it by itself.
  *
- * lower_quiet_operands: LLVM 22 makes minimum and maximum of VFPCLASS, and where it knows that one operand is a number it asks of
+ * fixup_quiet_operands: LLVM 22 makes minimum and maximum of VFPCLASS, and where it knows that one operand is a number it asks of
  * the other only whether it is a quiet NaN. With a signalling one, the result is the number. So none gets there. */
-#include "frontend/lower/lower.h"
+#include "jit/fixup.h"
 #include "frontend/lower/values.h"
 
 #include <stdio.h>
@@ -111,7 +111,7 @@ static void change(struct fixup *x, LLVMValueRef select, LLVMValueRef v) {
   LLVMInstructionEraseFromParent(select);
 }
 
-void lower_fixup_nans(LLVMModuleRef module) {
+void fixup_nans(LLVMModuleRef module) {
   LLVMContextRef context = LLVMGetModuleContext(module);
   struct fixup x = {.context = context, .module = module, .builder = LLVMCreateBuilderInContext(context)};
   for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f))
@@ -178,7 +178,7 @@ static bool is_optimized(LLVMValueRef func) {
   return !LLVMGetEnumAttributeAtIndex(func, LLVMAttributeFunctionIndex, kind);
 }
 
-void lower_quiet_operands(LLVMModuleRef module, bool has_passes) {
+void fixup_quiet_operands(LLVMModuleRef module, bool has_passes) {
   static const char minimum[] = "llvm.minimum", maximum[] = "llvm.maximum";
   const unsigned ids[] = {LLVMLookupIntrinsicID(minimum, sizeof minimum - 1), LLVMLookupIntrinsicID(maximum, sizeof maximum - 1)};
   LLVMContextRef context = LLVMGetModuleContext(module);

@@ -4,6 +4,8 @@
 #include "base/error.h"
 #include "frontend/lower/lower.h"
 #include "instrument/meter/meter.h"
+#include "jit/access/access.h"
+#include "jit/fixup.h"
 #include "jit/machine.h"
 
 #include <llvm-c/Analysis.h>
@@ -73,10 +75,10 @@ static void lower(struct pipeline *p, const struct module *m, const struct lower
 /* Neighbours are found before loads are made one, as they may turn out to be the same. */
 static bool simplify(struct pipeline *p, bool is_joined, const struct compile_options *options, struct gw_error *err) {
   if (!run_passes(p, "function(early-cse),ipsccp,function(instcombine<no-verify-fixpoint>)", options, err)) return false;
-  if (is_joined) lower_join_offsets(p->module);
-  lower_hold_loads(p->module);
+  if (is_joined) access_join_offsets(p->module);
+  access_hold_loads(p->module);
   bool is_done = run_passes(p, "function(early-cse<memssa>,instcombine<no-verify-fixpoint>)", options, err);
-  lower_release_loads(p->module);
+  access_release_loads(p->module);
   return is_done;
 }
 
@@ -87,12 +89,12 @@ static bool charge(struct pipeline *p, const struct module *m, const struct comp
   bool is_optimized = options->opt_level > 0; /* without, all loads stay volatile */
   if (!run_passes(p, "function(mem2reg)", options, err)) return false;
   lower_canonical_nans(p->module);
-  bool is_joined = is_optimized && lower_spares_last_page(m);
+  bool is_joined = is_optimized && access_spares_last_page(m);
   if (is_optimized && !simplify(p, is_joined, options, err)) return false;
-  if (is_optimized) lower_relax_loads(p->module);
-  lower_pin_vectors(p->module);
+  if (is_optimized) access_relax_loads(p->module);
+  access_pin_vectors(p->module);
   if (options->gas && !gas_instrument(p->module, options->verify, err)) return false;
-  if (is_joined) lower_reroll_loops(p->module);
+  if (is_joined) access_reroll_loops(p->module);
   return !options->verify || verify(p, "the gas pass", err);
 }
 
@@ -148,9 +150,9 @@ LLVMMemoryBufferRef pipeline_emit(struct pipeline *p, LLVMCodeGenFileType type, 
   double start = pipeline_clock();
   LLVMMemoryBufferRef buffer = NULL;
   char *message = NULL;
-  if (p->opt_level > 0) lower_pin_loads(p->module); /* without, the code generator does as it is told */
-  if (p->opt_level > 0 && machine_has_avx512vl(p->cpu)) lower_fixup_nans(p->module);
-  if (machine_has_avx512dq(p->cpu)) lower_quiet_operands(p->module, p->opt_level > 0);
+  if (p->opt_level > 0) access_pin_loads(p->module); /* without, the code generator does as it is told */
+  if (p->opt_level > 0 && machine_has_avx512vl(p->cpu)) fixup_nans(p->module);
+  if (machine_has_avx512dq(p->cpu)) fixup_quiet_operands(p->module, p->opt_level > 0);
   soften_tail_calls(p->module);
   if (LLVMTargetMachineEmitToMemoryBuffer(p->machine, p->module, type, &message, &buffer)) {
     error_set(err, GW_ERROR_COMPILE, "LLVM's code generator failed: %s", message);

@@ -10,19 +10,19 @@
 #include "frontend/lower/internal.h"
 
 static LLVMValueRef exception_address(const struct lower_func *f) {
-  return lower_exec(f->l, offsetof(struct exec_ctx, exception));
+  return ir_exec(&f->l->ir, offsetof(struct exec_ctx, exception));
 }
 
 static LLVMValueRef load_pending(const struct lower_func *f) {
-  return lower_load(f->l, ALIAS_EXEC, f->l->ptr, exception_address(f), "exception");
+  return ir_load(&f->l->ir, ALIAS_EXEC, f->l->ir.ptr, exception_address(f), "exception");
 }
 
 static void set_pending(const struct lower_func *f, LLVMValueRef exception) {
-  lower_store(f->l, ALIAS_EXEC, exception, exception_address(f));
+  ir_store(&f->l->ir, ALIAS_EXEC, exception, exception_address(f));
 }
 
 static LLVMValueRef value_address(const struct lower_func *f, LLVMValueRef exception, uint32_t i) {
-  return lower_offset(f->l, exception, offsetof(struct exception, values) + i * sizeof(union gw_value));
+  return ir_offset(&f->l->ir, exception, offsetof(struct exception, values) + i * sizeof(union gw_value));
 }
 
 static const struct func_type *tag_type(const struct lower_func *f, uint32_t tag) {
@@ -34,13 +34,13 @@ static const struct func_type *tag_type(const struct lower_func *f, uint32_t tag
 /* Returns to a caller that will find the exception pending, and so does not use the result. */
 static LLVMBasicBlockRef unwind_block(struct lower_func *f) {
   if (f->unwind) return f->unwind;
-  LLVMBuilderRef builder = f->l->builder;
+  LLVMBuilderRef builder = f->l->ir.builder;
   LLVMBasicBlockRef from = LLVMGetInsertBlock(builder);
   LLVMTypeRef result = LLVMGetReturnType(LLVMGlobalGetValueType(f->value));
   f->unwind = lower_new_block(f, "unwind");
   LLVMPositionBuilderAtEnd(builder, f->unwind);
   lower_profile_leave(f);
-  if (result == f->l->void_type)
+  if (result == f->l->ir.void_type)
     LLVMBuildRetVoid(builder);
   else
     LLVMBuildRet(builder, LLVMConstNull(result));
@@ -68,37 +68,37 @@ static LLVMBasicBlockRef handler_within(struct lower_func *f, uint32_t n) {
 }
 
 static void weigh_unlikely(const struct lower *l, LLVMValueRef branch) {
-  LLVMContextRef c = l->context;
-  LLVMMetadataRef fields[3] = {LLVMMDStringInContext2(c, "branch_weights", 14), LLVMValueAsMetadata(lower_i32(l, 1)),
-                               LLVMValueAsMetadata(lower_i32(l, 100000))};
+  LLVMContextRef c = l->ir.context;
+  LLVMMetadataRef fields[3] = {LLVMMDStringInContext2(c, "branch_weights", 14), LLVMValueAsMetadata(ir_i32(&l->ir, 1)),
+                               LLVMValueAsMetadata(ir_i32(&l->ir, 100000))};
   LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(c, "prof", 4), LLVMMetadataAsValue(c, LLVMMDNodeInContext2(c, fields, 3)));
 }
 
 void lower_check_exception(struct lower_func *f) {
   const struct lower *l = f->l;
   if (!(l->options->dialect & DIALECT_EXCEPTIONS)) return;
-  LLVMValueRef is_pending = LLVMBuildIsNotNull(l->builder, load_pending(f), "");
+  LLVMValueRef is_pending = LLVMBuildIsNotNull(l->ir.builder, load_pending(f), "");
   LLVMBasicBlockRef handler = handler_within(f, f->n_controls), next = lower_new_block(f, "");
-  weigh_unlikely(l, LLVMBuildCondBr(l->builder, is_pending, handler, next));
-  LLVMPositionBuilderAtEnd(l->builder, next);
+  weigh_unlikely(l, LLVMBuildCondBr(l->ir.builder, is_pending, handler, next));
+  LLVMPositionBuilderAtEnd(l->ir.builder, next);
 }
 
 void lower_throw(struct lower_func *f, const struct instruction *in) {
   const struct lower *l = f->l;
   if (in->op == OP_THROW) {
-    LLVMValueRef tag = lower_i32(l, in->index);
-    LLVMValueRef e = lower_call_helper(l, f->vmctx, HELPER_OFFSET_throw_new, helper_signature_throw_new, &tag);
+    LLVMValueRef tag = ir_i32(&l->ir, in->index);
+    LLVMValueRef e = ir_call_helper(&l->ir, f->vmctx, HELPER_OFFSET_throw_new, helper_signature_throw_new, &tag);
     for (uint32_t i = tag_type(f, in->index)->n_params; i-- > 0;)
-      lower_store(l, ALIAS_EXEC, lower_pop(f), value_address(f, e, i));
+      ir_store(&l->ir, ALIAS_EXEC, lower_pop(f), value_address(f, e, i));
   } else if (in->op == OP_THROW_REF) {
     LLVMValueRef e = lower_pop(f);
-    lower_trap_if(f, LLVMBuildIsNull(l->builder, e, ""), GW_TRAP_NULL_EXCEPTION);
+    lower_trap_if(f, LLVMBuildIsNull(l->ir.builder, e, ""), GW_TRAP_NULL_EXCEPTION);
     set_pending(f, e);
   } else {
     LLVMValueRef e = f->controls[f->n_controls - 1 - in->index].caught;
-    lower_call_helper(l, f->vmctx, HELPER_OFFSET_rethrow, helper_signature_rethrow, &e);
+    ir_call_helper(&l->ir, f->vmctx, HELPER_OFFSET_rethrow, helper_signature_rethrow, &e);
   }
-  LLVMBuildBr(l->builder, handler_within(f, f->n_controls));
+  LLVMBuildBr(l->ir.builder, handler_within(f, f->n_controls));
   begin_dead_code(f);
 }
 
@@ -108,44 +108,44 @@ void lower_throw(struct lower_func *f, const struct instruction *in) {
 static void charge_clause(struct lower_func *f) {
   const struct lower *l = f->l;
   if (!l->options->gas) return;
-  LLVMValueRef price = lower_i64(l, l->options->schedule->gas[COST_BRANCH]);
-  LLVMBuildCall2(l->builder, l->charge_type, l->charge, &price, 1, "");
+  LLVMValueRef price = ir_i64(&l->ir, l->options->schedule->gas[COST_BRANCH]);
+  LLVMBuildCall2(l->ir.builder, l->charge_type, l->charge, &price, 1, "");
 }
 
 /* Goes on where the exception has this tag; elsewhere `next` does. */
 static LLVMBasicBlockRef match_tag(struct lower_func *f, LLVMValueRef exception, uint32_t tag) {
   const struct lower *l = f->l;
   LLVMBasicBlockRef matched = lower_new_block(f, "caught"), next = lower_new_block(f, "handler");
-  LLVMValueRef expected = lower_load_constant(l, l->ptr, f->vmctx, l->layout.tags + (uint64_t)tag * sizeof(void *));
-  LLVMValueRef actual = lower_load(l, ALIAS_EXEC, l->ptr, lower_offset(l, exception, offsetof(struct exception, tag)), "");
-  LLVMBuildCondBr(l->builder, LLVMBuildICmp(l->builder, LLVMIntEQ, actual, expected, ""), matched, next);
-  LLVMPositionBuilderAtEnd(l->builder, matched);
+  LLVMValueRef expected = ir_load_constant(&l->ir, l->ir.ptr, f->vmctx, l->layout.tags + (uint64_t)tag * sizeof(void *));
+  LLVMValueRef actual = ir_load(&l->ir, ALIAS_EXEC, l->ir.ptr, ir_offset(&l->ir, exception, offsetof(struct exception, tag)), "");
+  LLVMBuildCondBr(l->ir.builder, LLVMBuildICmp(l->ir.builder, LLVMIntEQ, actual, expected, ""), matched, next);
+  LLVMPositionBuilderAtEnd(l->ir.builder, matched);
   return next;
 }
 
 static void push_values(struct lower_func *f, LLVMValueRef exception, uint32_t tag) {
   const struct func_type *type = tag_type(f, tag);
   for (uint32_t i = 0; i < type->n_params; i++)
-    lower_push(f, lower_load(f->l, ALIAS_EXEC, lower_type(f->l, type->params[i]), value_address(f, exception, i), ""));
+    lower_push(f, ir_load(&f->l->ir, ALIAS_EXEC, ir_type(&f->l->ir, type->params[i]), value_address(f, exception, i), ""));
 }
 
 /* Nothing is pending any more, and nobody needs the exception. */
 static void drop(struct lower_func *f, LLVMValueRef exception) {
-  set_pending(f, LLVMConstNull(f->l->ptr));
-  lower_call_helper(f->l, f->vmctx, HELPER_OFFSET_exception_drop, helper_signature_exception_drop, &exception);
+  set_pending(f, LLVMConstNull(f->l->ir.ptr));
+  ir_call_helper(&f->l->ir, f->vmctx, HELPER_OFFSET_exception_drop, helper_signature_exception_drop, &exception);
 }
 
 /* The reference is an operand. */
 static void push_shared(struct lower_func *f, LLVMValueRef exception) {
-  LLVMValueRef flag = lower_offset(f->l, exception, offsetof(struct exception, is_shared));
-  set_pending(f, LLVMConstNull(f->l->ptr));
-  lower_store(f->l, ALIAS_EXEC, lower_i32(f->l, 1), flag);
+  LLVMValueRef flag = ir_offset(&f->l->ir, exception, offsetof(struct exception, is_shared));
+  set_pending(f, LLVMConstNull(f->l->ir.ptr));
+  ir_store(&f->l->ir, ALIAS_EXEC, ir_i32(&f->l->ir, 1), flag);
   lower_push(f, exception);
 }
 
 /* One clause of the try_table on top of the controls, in the current block. False: no later one can be reached. */
 static bool lower_clause(struct lower_func *f, LLVMValueRef exception, struct reader *r) {
-  LLVMBuilderRef builder = f->l->builder;
+  LLVMBuilderRef builder = f->l->ir.builder;
   uint8_t kind = read_u8(r);
   bool has_tag = kind == CATCH_TAG || kind == CATCH_TAG_REF;
   uint32_t tag = has_tag ? read_u32(r) : 0, label = read_u32(r);
@@ -169,7 +169,7 @@ void lower_try(struct lower_func *f, const struct instruction *in) {
   if (in->op == OP_TRY_TABLE && in->count == 0) return;
   c->handler = lower_new_block(f, "handler");
   if (in->op == OP_TRY) return;
-  LLVMBuilderRef builder = f->l->builder;
+  LLVMBuilderRef builder = f->l->ir.builder;
   LLVMBasicBlockRef from = LLVMGetInsertBlock(builder);
   LLVMPositionBuilderAtEnd(builder, c->handler);
   LLVMValueRef exception = load_pending(f);
@@ -192,15 +192,15 @@ static LLVMValueRef take(struct lower_func *f, LLVMValueRef exception, uint32_t 
     drop(f, exception);
     return exception;
   }
-  set_pending(f, LLVMConstNull(l->ptr));
-  LLVMValueRef args[3] = {exception, f->depth, lower_i32(l, level)};
-  return lower_call_helper(l, f->vmctx, HELPER_OFFSET_exception_hold, helper_signature_exception_hold, args);
+  set_pending(f, LLVMConstNull(l->ir.ptr));
+  LLVMValueRef args[3] = {exception, f->depth, ir_i32(&l->ir, level)};
+  return ir_call_helper(&l->ir, f->vmctx, HELPER_OFFSET_exception_hold, helper_signature_exception_hold, args);
 }
 
 void lower_catch(struct lower_func *f, const struct instruction *in) {
   struct control *c = &f->controls[f->n_controls - 1];
   if (c->is_dead) return;
-  LLVMBuilderRef builder = f->l->builder;
+  LLVMBuilderRef builder = f->l->ir.builder;
   if (!f->is_dead) LLVMBuildBr(builder, add_edge(f, c));
   close_gas_block(f);
   f->is_dead = false;
@@ -219,7 +219,7 @@ void lower_catch(struct lower_func *f, const struct instruction *in) {
 }
 
 void lower_end_try(struct lower_func *f, struct control *c, const struct instruction *in) {
-  LLVMBuilderRef builder = f->l->builder;
+  LLVMBuilderRef builder = f->l->ir.builder;
   uint32_t n = in->op == OP_DELEGATE ? f->n_controls - in->index : f->n_controls;
   LLVMPositionBuilderAtEnd(builder, c->handler);
   LLVMBuildBr(builder, handler_within(f, n));

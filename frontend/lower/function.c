@@ -19,10 +19,10 @@ LLVMValueRef lower_pop(struct lower_func *f) {
 }
 
 LLVMBasicBlockRef lower_new_block(struct lower_func *f, const char *name) {
-  return LLVMAppendBasicBlockInContext(f->l->context, f->value, name);
+  return LLVMAppendBasicBlockInContext(f->l->ir.context, f->value, name);
 }
 
-static LLVMBasicBlockRef current_block(const struct lower_func *f) { return LLVMGetInsertBlock(f->l->builder); }
+static LLVMBasicBlockRef current_block(const struct lower_func *f) { return LLVMGetInsertBlock(f->l->ir.builder); }
 
 /* --- traps ------------------------------------------------------------------------------------------------------ */
 
@@ -32,13 +32,13 @@ LLVMBasicBlockRef lower_trap_block(struct lower_func *f, enum gw_trap trap) {
   const struct lower *l = f->l;
   LLVMBasicBlockRef *block = &(f->inlined ? f->inlined->outermost : f)->traps[trap];
   if (*block) return *block;
-  LLVMBuilderRef builder = l->builder;
+  LLVMBuilderRef builder = l->ir.builder;
   LLVMBasicBlockRef from = current_block(f);
   *block = lower_new_block(f, "trap");
   LLVMPositionBuilderAtEnd(builder, *block);
-  LLVMValueRef code = lower_i32(l, trap),
-               callee = lower_load(l, ALIAS_EXEC, l->ptr, lower_exec(l, offsetof(struct exec_ctx, trap)), "");
-  LLVMTypeRef param = l->i32, type = LLVMFunctionType(l->void_type, &param, 1, false);
+  LLVMValueRef code = ir_i32(&l->ir, trap),
+               callee = ir_load(&l->ir, ALIAS_EXEC, l->ir.ptr, ir_exec(&l->ir, offsetof(struct exec_ctx, trap)), "");
+  LLVMTypeRef param = l->ir.i32, type = LLVMFunctionType(l->ir.void_type, &param, 1, false);
   LLVMValueRef call = LLVMBuildCall2(builder, type, callee, &code, 1, "");
   LLVMSetTailCallKind(call, LLVMTailCallKindNoTail); /* the function is found from the return address */
   LLVMBuildUnreachable(builder);
@@ -48,8 +48,8 @@ LLVMBasicBlockRef lower_trap_block(struct lower_func *f, enum gw_trap trap) {
 
 void lower_trap_if(struct lower_func *f, LLVMValueRef condition, enum gw_trap trap) {
   LLVMBasicBlockRef trap_block = lower_trap_block(f, trap), next = lower_new_block(f, "");
-  LLVMBuildCondBr(f->l->builder, condition, trap_block, next);
-  LLVMPositionBuilderAtEnd(f->l->builder, next);
+  LLVMBuildCondBr(f->l->ir.builder, condition, trap_block, next);
+  LLVMPositionBuilderAtEnd(f->l->ir.builder, next);
 }
 
 /* --- gas blocks ------------------------------------------------------------------------------------------------- */
@@ -60,30 +60,31 @@ void close_gas_block(struct lower_func *f) {
   if (f->marker_gas == 0 && LLVMGetCalledValue(f->marker) == f->l->charge)
     LLVMInstructionEraseFromParent(f->marker);
   else
-    LLVMSetOperand(f->marker, 0, lower_i64(f->l, f->marker_gas));
+    LLVMSetOperand(f->marker, 0, ir_i64(&f->l->ir, f->marker_gas));
   f->marker = NULL;
 }
 
 /* --- profiles --- */
 
 static void profile_enter(struct lower_func *f) {
-  LLVMValueRef func = lower_i32(f->l, f->index);
+  LLVMValueRef func = ir_i32(&f->l->ir, f->index);
   if (f->l->options->blocks)
-    lower_call_helper(f->l, f->vmctx, HELPER_OFFSET_profile_enter, helper_signature_profile_enter, &func);
+    ir_call_helper(&f->l->ir, f->vmctx, HELPER_OFFSET_profile_enter, helper_signature_profile_enter, &func);
 }
 
 void lower_profile_leave(struct lower_func *f) {
-  if (f->l->options->blocks) lower_call_helper(f->l, f->vmctx, HELPER_OFFSET_profile_leave, helper_signature_profile_leave, NULL);
+  if (f->l->options->blocks)
+    ir_call_helper(&f->l->ir, f->vmctx, HELPER_OFFSET_profile_leave, helper_signature_profile_leave, NULL);
 }
 
 static void count_block(struct lower_func *f) {
   const struct lower *l = f->l;
   if (!l->options->blocks) return;
   f->block = gas_blocks_add(l->options->blocks, f->index);
-  LLVMValueRef counts = lower_load_constant(l, l->ptr, f->vmctx, offsetof(struct vmctx, block_counts));
-  LLVMValueRef cell = lower_offset(l, counts, f->block * sizeof(uint64_t));
-  LLVMValueRef count = lower_load(l, ALIAS_EXEC, l->i64, cell, "");
-  lower_store(l, ALIAS_EXEC, LLVMBuildAdd(l->builder, count, lower_i64(l, 1), ""), cell);
+  LLVMValueRef counts = ir_load_constant(&l->ir, l->ir.ptr, f->vmctx, offsetof(struct vmctx, block_counts));
+  LLVMValueRef cell = ir_offset(&l->ir, counts, f->block * sizeof(uint64_t));
+  LLVMValueRef count = ir_load(&l->ir, ALIAS_EXEC, l->ir.i64, cell, "");
+  ir_store(&l->ir, ALIAS_EXEC, LLVMBuildAdd(l->ir.builder, count, ir_i64(&l->ir, 1), ""), cell);
 }
 
 /* --- */
@@ -92,14 +93,14 @@ void open_gas_block(struct lower_func *f, bool is_checked) {
   close_gas_block(f);
   if (!f->l->options->gas || f->is_dead) return;
   const struct lower *l = f->l;
-  LLVMValueRef zero = lower_i64(l, 0);
+  LLVMValueRef zero = ir_i64(&l->ir, 0);
   f->marker_gas = 0;
   f->marker_instructions = 0;
-  f->marker = LLVMBuildCall2(l->builder, l->charge_type, is_checked ? l->charge_check : l->charge, &zero, 1, "");
+  f->marker = LLVMBuildCall2(l->ir.builder, l->charge_type, is_checked ? l->charge_check : l->charge, &zero, 1, "");
   if (is_checked) {
     LLVMBasicBlockRef next = lower_new_block(f, "");
-    LLVMBuildBr(l->builder, next);
-    LLVMPositionBuilderAtEnd(l->builder, next);
+    LLVMBuildBr(l->ir.builder, next);
+    LLVMPositionBuilderAtEnd(l->ir.builder, next);
   }
   count_block(f);
 }
@@ -140,29 +141,29 @@ void begin_dead_code(struct lower_func *f) {
 }
 
 static void lower_branch(struct lower_func *f, struct control *c) {
-  LLVMBuildBr(f->l->builder, add_edge(f, c));
+  LLVMBuildBr(f->l->ir.builder, add_edge(f, c));
   begin_dead_code(f);
 }
 
 static LLVMValueRef pop_condition(struct lower_func *f) {
-  return LLVMBuildICmp(f->l->builder, LLVMIntNE, lower_pop(f), lower_i32(f->l, 0), "");
+  return LLVMBuildICmp(f->l->ir.builder, LLVMIntNE, lower_pop(f), ir_i32(&f->l->ir, 0), "");
 }
 
 static void lower_br_if(struct lower_func *f, uint32_t depth) {
   LLVMValueRef condition = pop_condition(f);
   LLVMBasicBlockRef target = add_edge(f, label(f, depth)), next = lower_new_block(f, "");
-  LLVMBuildCondBr(f->l->builder, condition, target, next);
-  LLVMPositionBuilderAtEnd(f->l->builder, next);
+  LLVMBuildCondBr(f->l->ir.builder, condition, target, next);
+  LLVMPositionBuilderAtEnd(f->l->ir.builder, next);
   open_gas_block(f, false);
 }
 
 /* A branch on a null leaves the reference behind, one on what is not null takes it along. */
 static void lower_br_on_null(struct lower_func *f, uint32_t depth, bool is_on_null) {
-  LLVMValueRef ref = f->stack[f->height - 1], is_null = LLVMBuildIsNull(f->l->builder, ref, "");
+  LLVMValueRef ref = f->stack[f->height - 1], is_null = LLVMBuildIsNull(f->l->ir.builder, ref, "");
   if (is_on_null) f->height--;
   LLVMBasicBlockRef target = add_edge(f, label(f, depth)), next = lower_new_block(f, "");
-  LLVMBuildCondBr(f->l->builder, is_null, is_on_null ? target : next, is_on_null ? next : target);
-  LLVMPositionBuilderAtEnd(f->l->builder, next);
+  LLVMBuildCondBr(f->l->ir.builder, is_null, is_on_null ? target : next, is_on_null ? next : target);
+  LLVMPositionBuilderAtEnd(f->l->ir.builder, next);
   f->height += is_on_null ? 1 : -1;
   open_gas_block(f, false);
 }
@@ -187,14 +188,15 @@ static void lower_br_table(struct lower_func *f, const struct instruction *in) {
   LLVMBasicBlockRef otherwise = add_edge(f, label(f, labels[in->count]));
   bool is_clamped = in->count >= MIN_JUMP_TABLE && !LLVMIsConstant(index) && !is_cut_down(index, in->count);
   LLVMBasicBlockRef never = is_clamped ? lower_new_block(f, "") : otherwise;
-  if (is_clamped) index = lower_clamp(f->l, LLVMBuildZExt(f->l->builder, index, f->l->i64, ""), lower_i64(f->l, in->count));
-  LLVMValueRef branch = LLVMBuildSwitch(f->l->builder, index, never, in->count + is_clamped);
+  if (is_clamped)
+    index = lower_clamp(f->l, LLVMBuildZExt(f->l->ir.builder, index, f->l->ir.i64, ""), ir_i64(&f->l->ir, in->count));
+  LLVMValueRef branch = LLVMBuildSwitch(f->l->ir.builder, index, never, in->count + is_clamped);
   for (uint32_t i = 0; i < in->count; i++)
     LLVMAddCase(branch, LLVMConstInt(LLVMTypeOf(index), i, false), add_edge(f, label(f, labels[i])));
   if (is_clamped) { /* what lies beyond becomes the last entry, so there is no branch before the jump */
-    LLVMAddCase(branch, lower_i64(f->l, in->count), otherwise);
-    LLVMPositionBuilderAtEnd(f->l->builder, never);
-    LLVMBuildUnreachable(f->l->builder);
+    LLVMAddCase(branch, ir_i64(&f->l->ir, in->count), otherwise);
+    LLVMPositionBuilderAtEnd(f->l->ir.builder, never);
+    LLVMBuildUnreachable(f->l->ir.builder);
   }
   begin_dead_code(f);
 }
@@ -222,15 +224,15 @@ static void make_target(struct lower_func *f, struct control *c) {
   uint32_t n = branch_arity(c);
   c->target = lower_new_block(f, c->op == OP_LOOP ? "loop" : "join");
   c->phis = arena_alloc_array(&f->arena, n, sizeof *c->phis);
-  LLVMPositionBuilderAtEnd(l->builder, c->target);
-  for (uint32_t i = 0; i < n; i++) c->phis[i] = LLVMBuildPhi(l->builder, lower_type(l, branch_types(c)[i]), "");
-  if (from) LLVMPositionBuilderAtEnd(l->builder, from);
+  LLVMPositionBuilderAtEnd(l->ir.builder, c->target);
+  for (uint32_t i = 0; i < n; i++) c->phis[i] = LLVMBuildPhi(l->ir.builder, ir_type(&l->ir, branch_types(c)[i]), "");
+  if (from) LLVMPositionBuilderAtEnd(l->ir.builder, from);
 }
 
 static void lower_block(struct lower_func *f, const struct instruction *in) {
   struct control *c = push_control(f, in->op);
   if (c->is_dead) return;
-  LLVMBuilderRef builder = f->l->builder;
+  LLVMBuilderRef builder = f->l->ir.builder;
   c->type = block_func_type(f->l->m, in, &c->storage);
   LLVMValueRef condition = in->op == OP_IF ? pop_condition(f) : NULL;
   uint32_t n = c->type.n_params;
@@ -259,13 +261,13 @@ static void lower_else(struct lower_func *f) {
   struct control *c = label(f, 0);
   if (c->is_dead) return;
   if (!f->is_dead) {
-    LLVMBuildBr(f->l->builder, add_edge(f, c));
+    LLVMBuildBr(f->l->ir.builder, add_edge(f, c));
     close_gas_block(f);
   }
   f->is_dead = false;
   f->height = c->height;
   for (uint32_t i = 0; i < c->type.n_params; i++) lower_push(f, c->params[i]);
-  LLVMPositionBuilderAtEnd(f->l->builder, c->otherwise);
+  LLVMPositionBuilderAtEnd(f->l->ir.builder, c->otherwise);
   c->op = OP_ELSE;
   open_gas_block(f, false);
 }
@@ -276,10 +278,10 @@ static void finish_if(struct lower_func *f, struct control *c) {
   size_t height = f->height;
   f->height = c->height;
   for (uint32_t i = 0; i < c->type.n_params; i++) lower_push(f, c->params[i]);
-  LLVMPositionBuilderAtEnd(f->l->builder, c->otherwise);
-  LLVMBuildBr(f->l->builder, add_edge(f, c));
+  LLVMPositionBuilderAtEnd(f->l->ir.builder, c->otherwise);
+  LLVMBuildBr(f->l->ir.builder, add_edge(f, c));
   f->height = height;
-  LLVMPositionBuilderAtEnd(f->l->builder, from);
+  LLVMPositionBuilderAtEnd(f->l->ir.builder, from);
 }
 
 static void lower_end(struct lower_func *f, const struct instruction *in) {
@@ -287,7 +289,7 @@ static void lower_end(struct lower_func *f, const struct instruction *in) {
   f->n_controls--;
   if (c->is_dead) return;
   if (c->op == OP_LOOP) return; /* straight on, or dead */
-  if (!f->is_dead) LLVMBuildBr(f->l->builder, add_edge(f, c));
+  if (!f->is_dead) LLVMBuildBr(f->l->ir.builder, add_edge(f, c));
   if (c->op == OP_IF) finish_if(f, c);
   close_gas_block(f);
   if (c->op == OP_TRY || c->op == OP_CATCH) lower_end_try(f, c, in);
@@ -299,7 +301,7 @@ static void lower_end(struct lower_func *f, const struct instruction *in) {
   f->is_dead = false;
   f->height = c->height;
   for (uint32_t i = 0; i < c->type.n_results; i++) lower_push(f, c->phis[i]);
-  LLVMPositionBuilderAtEnd(f->l->builder, c->target);
+  LLVMPositionBuilderAtEnd(f->l->ir.builder, c->target);
   if (f->n_controls) open_gas_block(f, false);
 }
 
@@ -325,7 +327,7 @@ static bool lower_control(struct lower_func *f, const struct instruction *in) {
   if (f->is_dead) return true;
   switch (in->op) {
   case OP_UNREACHABLE:
-    LLVMBuildBr(f->l->builder, lower_trap_block(f, GW_TRAP_UNREACHABLE));
+    LLVMBuildBr(f->l->ir.builder, lower_trap_block(f, GW_TRAP_UNREACHABLE));
     begin_dead_code(f);
     return true;
   case OP_BR: lower_branch(f, label(f, in->index)); return true;
@@ -353,8 +355,8 @@ void lower_depth_check(struct lower_func *f, LLVMValueRef depth) {
   f->depth = depth;
   uint32_t cost = func_depth_cost(l->m, f->index);
   if (cost == 0) return;
-  f->depth = LLVMBuildSub(l->builder, depth, lower_i32(l, cost), "depth");
-  lower_trap_if(f, LLVMBuildICmp(l->builder, LLVMIntSLT, f->depth, lower_i32(l, 0), ""), GW_TRAP_STACK_OVERFLOW);
+  f->depth = LLVMBuildSub(l->ir.builder, depth, ir_i32(&l->ir, cost), "depth");
+  lower_trap_if(f, LLVMBuildICmp(l->ir.builder, LLVMIntSLT, f->depth, ir_i32(&l->ir, 0), ""), GW_TRAP_STACK_OVERFLOW);
 }
 
 static void lower_return(struct lower_func *f) {
@@ -362,11 +364,11 @@ static void lower_return(struct lower_func *f) {
   uint32_t n = l->m->types[f->func->type].func.n_results;
   lower_profile_leave(f);
   if (n == 1) {
-    LLVMBuildRet(l->builder, lower_pop(f));
+    LLVMBuildRet(l->ir.builder, lower_pop(f));
     return;
   }
-  for (uint32_t i = n; i-- > 0;) lower_store(l, ALIAS_EXEC, lower_pop(f), lower_result(l, i));
-  LLVMBuildRetVoid(l->builder);
+  for (uint32_t i = n; i-- > 0;) ir_store(&l->ir, ALIAS_EXEC, lower_pop(f), ir_result(&l->ir, i));
+  LLVMBuildRetVoid(l->ir.builder);
 }
 
 static void begin_body(struct lower_func *f) {
@@ -402,7 +404,7 @@ void lower_function(struct lower *l, uint32_t index) {
   const struct func *func = &l->m->funcs[index];
   struct lower_func f = {.l = l, .func = func, .index = index, .value = lower_callee(l, index), .arena = l->scratch};
   f.vmctx = LLVMGetParam(f.value, 0);
-  LLVMPositionBuilderAtEnd(l->builder, lower_new_block(&f, "entry"));
+  LLVMPositionBuilderAtEnd(l->ir.builder, lower_new_block(&f, "entry"));
   lower_locals_begin(&f);
   lower_depth_check(&f, LLVMGetParam(f.value, 1));
   lower_body(&f, lower_checks_gas_at_entry(func));

@@ -56,16 +56,16 @@ static void begin(struct lower_func *f) {
   in->arguments = arena_alloc_array(&f->arena, n, sizeof *in->arguments);
   while (n) in->arguments[--n] = lower_pop(in->caller);
   LLVMBasicBlockRef body = lower_new_block(f, "inlined");
-  in->locals_set = LLVMBuildBr(l->builder, body);
-  LLVMPositionBuilderAtEnd(l->builder, body);
+  in->locals_set = LLVMBuildBr(l->ir.builder, body);
+  LLVMPositionBuilderAtEnd(l->ir.builder, body);
 }
 
 /* Behind the body. If it never gets there, what follows is lowered all the same: its gas was charged already. */
 static void end(struct lower_func *f) {
   const struct func_type *type = &f->l->m->types[f->func->type].func;
-  if (f->is_dead) LLVMPositionBuilderAtEnd(f->l->builder, lower_new_block(f, "never"));
+  if (f->is_dead) LLVMPositionBuilderAtEnd(f->l->ir.builder, lower_new_block(f, "never"));
   for (uint32_t i = 0; i < type->n_results; i++) {
-    LLVMTypeRef result = lower_type(f->l, type->results[i]);
+    LLVMTypeRef result = ir_type(&f->l->ir, type->results[i]);
     lower_push(f->inlined->caller, f->is_dead ? LLVMGetPoison(result) : f->stack[f->height - type->n_results + i]);
   }
 }

@@ -3,14 +3,12 @@
 #define FRONTEND_LOWER_INTERNAL_H
 
 #include "frontend/instruction.h"
+#include "frontend/lower/ir.h"
 #include "frontend/lower/lower.h"
 
 #include <llvm-c/Core.h>
 
 enum { C_CC = 0, TAIL_CC = 18 };
-
-/* What a memory access touches. Kinds never alias one another; told to LLVM as TBAA siblings. */
-enum alias { ALIAS_GUEST, ALIAS_GLOBAL, ALIAS_TABLE, ALIAS_ENTRY, ALIAS_EXEC, ALIAS_COUNT };
 
 struct local {
   LLVMValueRef slot; /* alloca; NULL: not yet used */
@@ -23,16 +21,11 @@ struct lower {
   const struct lower_options *options;
   const struct lower_part *part;
   struct vmctx_layout layout;
-  LLVMContextRef context;
-  LLVMModuleRef module;
-  LLVMBuilderRef builder;
-  LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, ptr, void_type;
+  struct ir ir;
   LLVMValueRef *funcs;     /* [n_funcs]: bodies; thunks for imported ones; NULL until used: lower_callee */
   LLVMTypeRef *func_types; /* [n_types]: the internal calling convention */
   LLVMValueRef charge, charge_check;
   LLVMTypeRef charge_type;
-  LLVMValueRef alias_tags[ALIAS_COUNT], empty_node;
-  unsigned tbaa_kind, invariant_kind;
   struct arena scratch; /* of functions, one after the other */
   /* Locals of the function under way (frontend/lower/local.c). */
   struct local *locals;
@@ -92,27 +85,7 @@ struct lower_func {
   struct inlined *inlined;      /* where this is a body in the place of a call (frontend/lower/inline.c), or NULL */
 };
 
-/* --- lower.c: types and accesses --- */
-/* Fills in context, builder (the caller disposes of it), types and alias facts for work on `module`. */
-void lower_init(struct lower *l, LLVMModuleRef module);
-LLVMTypeRef lower_type(const struct lower *l, val_type t);
-LLVMValueRef lower_i32(const struct lower *l, uint32_t v);
-LLVMValueRef lower_i64(const struct lower *l, uint64_t v);
-/* Address of a place in the running struct exec_ctx. */
-LLVMValueRef lower_exec(const struct lower *l, uint64_t offset);
-/* Of exec_ctx.results[i]. */
-LLVMValueRef lower_result(const struct lower *l, uint32_t i);
-LLVMValueRef lower_offset(const struct lower *l, LLVMValueRef base, uint64_t offset);
-/* A load of something that never changes while the function runs. */
-LLVMValueRef lower_load_constant(const struct lower *l, LLVMTypeRef type, LLVMValueRef base, uint64_t offset);
-LLVMValueRef lower_load(const struct lower *l, enum alias alias, LLVMTypeRef type, LLVMValueRef address, const char *name);
-LLVMValueRef lower_store(const struct lower *l, enum alias alias, LLVMValueRef value, LLVMValueRef address);
-/* `type` picks the overload; NULL: there is only one. */
-LLVMValueRef lower_intrinsic(const struct lower *l, const char *name, LLVMTypeRef type, LLVMValueRef *args, unsigned n);
-/* The same with a result type that also picks the overload. */
-LLVMValueRef lower_intrinsic2(const struct lower *l, const char *name, LLVMTypeRef result, LLVMTypeRef type, LLVMValueRef arg);
-/* Keeps LLVM's passes, mem2reg included, away from a function. */
-void lower_set_unoptimized(const struct lower *l, LLVMValueRef func);
+/* --- frontend/lower/lower.c --- */
 /* A function of the module, for calling or defining it. */
 LLVMValueRef lower_callee(struct lower *l, uint32_t index);
 
@@ -124,24 +97,6 @@ static inline unsigned lower_convention(const struct lower *l) {
 static inline bool lower_hands_over(const struct lower *l) {
   return l->options->gas && !(l->options->dialect & DIALECT_TAIL_CALLS);
 }
-/* The place of the handed-over counter in a function: its last parameter if that is one; or NULL. */
-LLVMValueRef lower_handed(const struct lower *l, LLVMValueRef func);
-/* Marks the last argument of a call as the handed-over counter. */
-void lower_hand_over(const struct lower *l, LLVMValueRef call);
-/* The handed-over counter as a number (i64). */
-LLVMValueRef lower_load_handed(const struct lower *l, LLVMValueRef handed);
-void lower_store_handed(const struct lower *l, LLVMValueRef value, LLVMValueRef handed);
-/* Calls helpers->ID through vmctx. `offset` and `signature` come from helper.def. */
-LLVMValueRef lower_call_helper(const struct lower *l, LLVMValueRef vmctx, size_t offset, const char *signature,
-                               LLVMValueRef *args);
-LLVMTypeRef lower_helper_type(const struct lower *l, const char *signature, unsigned *n_params);
-
-#define HELPER(id, result, params, sig, flags)                \
-  enum { HELPER_OFFSET_##id = offsetof(struct helpers, id) }; \
-  __attribute__((unused)) static const char helper_signature_##id[] = sig;
-#include "abi/helper.def"
-#undef HELPER
-
 /* --- frontend/lower/function.c --- */
 void lower_function(struct lower *l, uint32_t index);
 /* From the first instruction to the last. Leaves the results on the stack, or is_dead. */

@@ -22,8 +22,8 @@ void lower_locals_begin(struct lower_func *f) {
     if (!l->locals || !l->used_locals) abort();
   }
   LLVMBasicBlockRef body = lower_new_block(f, "body");
-  f->locals_end = LLVMBuildBr(l->builder, body);
-  LLVMPositionBuilderAtEnd(l->builder, body);
+  f->locals_end = LLVMBuildBr(l->ir.builder, body);
+  LLVMPositionBuilderAtEnd(l->ir.builder, body);
 }
 
 /* The greatest number of LLVM instructions in a row without a conditional branch. Blocks that an unconditional branch joins
@@ -49,7 +49,7 @@ static bool is_too_large_to_optimize(const struct lower_func *f) {
 
 void lower_locals_end(struct lower_func *f) {
   struct lower *l = f->l;
-  if (is_too_large_to_optimize(f)) lower_set_unoptimized(l, f->value);
+  if (is_too_large_to_optimize(f)) ir_set_unoptimized(&l->ir, f->value);
   for (uint32_t i = 0; i < l->n_used_locals; i++) l->locals[l->used_locals[i]] = (struct local){0};
   l->n_used_locals = 0;
 }
@@ -57,15 +57,15 @@ void lower_locals_end(struct lower_func *f) {
 void lower_locals_split(struct lower_func *f) {
   enum { MANY_LOCALS = 256, LONGEST_BLOCK = 512, LONGEST_WITH_FEW = 8192 };
   const struct lower *l = f->l;
-  LLVMBasicBlockRef block = LLVMGetInsertBlock(l->builder);
+  LLVMBasicBlockRef block = LLVMGetInsertBlock(l->ir.builder);
   if (block != f->split_block) {
     f->split_block = block;
     f->split_count = 0;
   }
   if (f->is_dead || ++f->split_count < (l->n_used_locals < MANY_LOCALS ? LONGEST_WITH_FEW : LONGEST_BLOCK)) return;
   LLVMBasicBlockRef next = lower_new_block(f, "");
-  LLVMBuildBr(l->builder, next);
-  LLVMPositionBuilderAtEnd(l->builder, next);
+  LLVMBuildBr(l->ir.builder, next);
+  LLVMPositionBuilderAtEnd(l->ir.builder, next);
 }
 
 /* Behind which local each run ends, for the search below. */
@@ -92,15 +92,15 @@ static struct local make_local(struct lower_func *f, uint32_t index) {
   const struct lower *l = f->l;
   const struct func_type *type = &l->m->types[f->func->type].func;
   bool is_param = index < type->n_params;
-  LLVMBasicBlockRef from = LLVMGetInsertBlock(l->builder);
-  struct local local = {.type = lower_type(l, is_param ? type->params[index] : declared_type(f, index))};
+  LLVMBasicBlockRef from = LLVMGetInsertBlock(l->ir.builder);
+  struct local local = {.type = ir_type(&l->ir, is_param ? type->params[index] : declared_type(f, index))};
   LLVMValueRef first = LLVMConstNull(local.type);
   if (is_param) first = f->inlined ? f->inlined->arguments[index] : LLVMGetParam(f->value, index + 2);
-  LLVMPositionBuilderBefore(l->builder, f->locals_end);
-  local.slot = LLVMBuildAlloca(l->builder, local.type, "");
-  if (f->inlined) LLVMPositionBuilderBefore(l->builder, f->inlined->locals_set);
-  LLVMBuildStore(l->builder, first, local.slot);
-  LLVMPositionBuilderAtEnd(l->builder, from);
+  LLVMPositionBuilderBefore(l->ir.builder, f->locals_end);
+  local.slot = LLVMBuildAlloca(l->ir.builder, local.type, "");
+  if (f->inlined) LLVMPositionBuilderBefore(l->ir.builder, f->inlined->locals_set);
+  LLVMBuildStore(l->ir.builder, first, local.slot);
+  LLVMPositionBuilderAtEnd(l->ir.builder, from);
   return local;
 }
 

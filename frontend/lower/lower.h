@@ -40,30 +40,4 @@ uint32_t lower_entry_type(const struct module *m, uint32_t type);
  * else. */
 void lower_canonical_nans(LLVMModuleRef llvm_module);
 
-/* Before and behind passes that make one of guest loads that read the same (jit/access/merge_loads.c). */
-void lower_hold_loads(LLVMModuleRef module);
-void lower_release_loads(LLVMModuleRef module);
-
-/* Makes plain loads of the volatile guest loads that an effect depends on (jit/access/relax_loads.c). Run on simplified SSA form,
- * before anything that moves instructions. */
-void lower_relax_loads(LLVMModuleRef llvm_module);
-
-/* Whether all accesses are to a memory that ends before the last page of indices (runtime/memory.c), as the next two want. */
-bool lower_spares_last_page(const struct module *m);
-/* Computes the addresses of neighbours from one another (jit/access/join_offsets.c). Run on simplified SSA form, before loads
- * are made one. */
-void lower_join_offsets(LLVMModuleRef llvm_module);
-/* Rolls loops again that the producer has unrolled (jit/access/reroll.c). Run after that, and after the gas pass. */
-void lower_reroll_loops(LLVMModuleRef llvm_module);
-/* After lower_relax_loads: vectors that are still volatile are loaded so that the code generator cannot narrow them. */
-void lower_pin_vectors(LLVMModuleRef module);
-
-/* Before code generation, which must not drop a load, or a part of it, whatever its value is used for (jit/access/pin.c). */
-void lower_pin_loads(LLVMModuleRef module);
-/* Last of all, for CPUs with AVX-512: what makes a NaN canonical becomes one instruction (jit/fixup.c). */
-void lower_fixup_nans(LLVMModuleRef module);
-/* At every level, for CPUs with VFPCLASS: minimum and maximum see no signalling NaN, which LLVM forgets (jit/fixup.c).
- * `has_passes`: LLVM's have optimised the module. */
-void lower_quiet_operands(LLVMModuleRef module, bool has_passes);
-
 #endif

@@ -17,18 +17,19 @@ static bool is_checked(const struct limits *limits) { return limits->is_64 || li
 /* The struct memory_ctx. */
 static LLVMValueRef memory_context(const struct lower_func *f, uint32_t memory) {
   const struct lower *l = f->l;
-  return lower_load_constant(l, l->ptr, f->vmctx, l->layout.memories + (uint64_t)memory * sizeof(void *));
+  return ir_load_constant(&l->ir, l->ir.ptr, f->vmctx, l->layout.memories + (uint64_t)memory * sizeof(void *));
 }
 
 static LLVMValueRef memory_base(const struct lower_func *f, uint32_t memory) {
   const struct lower *l = f->l;
-  if (memory == 0) return lower_load_constant(l, l->ptr, f->vmctx, offsetof(struct vmctx, memory0));
-  return lower_load_constant(l, l->ptr, memory_context(f, memory), offsetof(struct memory_ctx, base));
+  if (memory == 0) return ir_load_constant(&l->ir, l->ir.ptr, f->vmctx, offsetof(struct vmctx, memory0));
+  return ir_load_constant(&l->ir, l->ir.ptr, memory_context(f, memory), offsetof(struct memory_ctx, base));
 }
 
 static LLVMValueRef memory_bytes(const struct lower_func *f, uint32_t memory) {
   const struct lower *l = f->l;
-  return lower_load(l, ALIAS_TABLE, l->i64, lower_offset(l, memory_context(f, memory), offsetof(struct memory_ctx, bytes)), "");
+  return ir_load(&l->ir, ALIAS_TABLE, l->ir.i64, ir_offset(&l->ir, memory_context(f, memory), offsetof(struct memory_ctx, bytes)),
+                 "");
 }
 
 /* Traps unless [index + offset, index + offset + size) lies in the memory. */
@@ -38,24 +39,24 @@ static void check_bounds(struct lower_func *f, uint32_t memory, LLVMValueRef ind
   uint64_t reach, least;
   if (__builtin_add_overflow(offset, size - 1, &reach)) reach = UINT64_MAX;
   if (__builtin_mul_overflow(limits->min, UINT64_C(1) << limits->page_size_log2, &least)) least = UINT64_MAX;
-  LLVMValueRef args[2] = {memory_bytes(f, memory), lower_i64(l, reach)};
-  LLVMValueRef good =
-      reach <= least ? LLVMBuildNUWSub(l->builder, args[0], args[1], "") : lower_intrinsic(l, "llvm.usub.sat", l->i64, args, 2);
-  lower_trap_if(f, LLVMBuildICmp(l->builder, LLVMIntUGE, index, good, ""), GW_TRAP_MEMORY_OUT_OF_BOUNDS);
+  LLVMValueRef args[2] = {memory_bytes(f, memory), ir_i64(&l->ir, reach)};
+  LLVMValueRef good = reach <= least ? LLVMBuildNUWSub(l->ir.builder, args[0], args[1], "")
+                                     : ir_intrinsic(&l->ir, "llvm.usub.sat", l->ir.i64, args, 2);
+  lower_trap_if(f, LLVMBuildICmp(l->ir.builder, LLVMIntUGE, index, good, ""), GW_TRAP_MEMORY_OUT_OF_BOUNDS);
 }
 
 LLVMValueRef lower_address(struct lower_func *f, const struct instruction *in, LLVMValueRef index, uint32_t access_size) {
   const struct lower *l = f->l;
   const struct limits *limits = limits_of(f, in->mem.memory);
-  if (!limits->is_64) index = LLVMBuildZExt(l->builder, index, l->i64, "");
+  if (!limits->is_64) index = LLVMBuildZExt(l->ir.builder, index, l->ir.i64, "");
   if (is_checked(limits)) check_bounds(f, in->mem.memory, index, in->mem.offset, access_size);
   LLVMValueRef base = memory_base(f, in->mem.memory);
-  return lower_offset(l, LLVMBuildInBoundsGEP2(l->builder, l->i8, base, &index, 1, ""), in->mem.offset);
+  return ir_offset(&l->ir, LLVMBuildInBoundsGEP2(l->ir.builder, l->ir.i8, base, &index, 1, ""), in->mem.offset);
 }
 
 LLVMValueRef lower_memory_size(struct lower_func *f, uint32_t memory) {
   const struct lower *l = f->l;
   const struct limits *limits = limits_of(f, memory);
-  LLVMValueRef pages = LLVMBuildLShr(l->builder, memory_bytes(f, memory), lower_i64(l, limits->page_size_log2), "");
-  return limits->is_64 ? pages : LLVMBuildTrunc(l->builder, pages, l->i32, "");
+  LLVMValueRef pages = LLVMBuildLShr(l->ir.builder, memory_bytes(f, memory), ir_i64(&l->ir, limits->page_size_log2), "");
+  return limits->is_64 ? pages : LLVMBuildTrunc(l->ir.builder, pages, l->ir.i32, "");
 }

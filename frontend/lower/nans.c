@@ -442,9 +442,9 @@ LLVMValueRef lower_root(struct lower_func *f, LLVMValueRef v) {
   LLVMTypeRef type = LLVMTypeOf(v), lane = value_lane_type(type);
   unsigned bits = lane_bits(type), n = LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMGetVectorSize(type) : 0;
   LLVMValueRef least = LLVMConstReal(lane, bits == 32 ? -0x1p-149 : -0x1p-1074), lanes[4] = {least, least, least, least};
-  LLVMValueRef is_number = LLVMBuildFCmp(l->builder, LLVMRealOGT, v, n ? LLVMConstVector(lanes, n) : least, "");
-  LLVMValueRef root = lower_intrinsic(l, "llvm.sqrt", type, &v, 1);
-  return LLVMBuildSelect(l->builder, is_number, root, nan_of(type), "");
+  LLVMValueRef is_number = LLVMBuildFCmp(l->ir.builder, LLVMRealOGT, v, n ? LLVMConstVector(lanes, n) : least, "");
+  LLVMValueRef root = ir_intrinsic(&l->ir, "llvm.sqrt", type, &v, 1);
+  return LLVMBuildSelect(l->ir.builder, is_number, root, nan_of(type), "");
 }
 
 LLVMValueRef lower_folded(LLVMValueRef v) {

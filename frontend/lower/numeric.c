@@ -107,37 +107,37 @@ static const struct lower_row rows[OP_COUNT] = {
 
 static LLVMTypeRef row_type(const struct lower *l, int type) {
   switch (type) {
-  case TYPE_i8: return l->i8;
-  case TYPE_i16: return l->i16;
-  case TYPE_i32: return l->i32;
-  case TYPE_i64: return l->i64;
-  case TYPE_f32: return l->f32;
-  default: return l->f64;
+  case TYPE_i8: return l->ir.i8;
+  case TYPE_i16: return l->ir.i16;
+  case TYPE_i32: return l->ir.i32;
+  case TYPE_i64: return l->ir.i64;
+  case TYPE_f32: return l->ir.f32;
+  default: return l->ir.f64;
   }
 }
 
 static LLVMTypeRef result_type(const struct lower *l, enum op op) {
   switch (op_table[op].signature[0]) {
-  case 'i': return l->i32;
-  case 'I': return l->i64;
-  case 'f': return l->f32;
-  default: return l->f64;
+  case 'i': return l->ir.i32;
+  case 'I': return l->ir.i64;
+  case 'f': return l->ir.f32;
+  default: return l->ir.f64;
   }
 }
 
 static void push_bool(struct lower_func *f, LLVMValueRef condition) {
-  lower_push(f, LLVMBuildZExt(f->l->builder, condition, f->l->i32, ""));
+  lower_push(f, LLVMBuildZExt(f->l->ir.builder, condition, f->l->ir.i32, ""));
 }
 
 static LLVMValueRef is_equal(struct lower_func *f, LLVMValueRef v, uint64_t constant) {
-  return LLVMBuildICmp(f->l->builder, LLVMIntEQ, v, LLVMConstInt(LLVMTypeOf(v), constant, true), "");
+  return LLVMBuildICmp(f->l->ir.builder, LLVMIntEQ, v, LLVMConstInt(LLVMTypeOf(v), constant, true), "");
 }
 
 /* LLVM's division is undefined where Wasm's traps, and its remainder for MIN % -1, which is 0 in Wasm. */
 static LLVMValueRef divide(struct lower_func *f, LLVMOpcode op, LLVMValueRef a, LLVMValueRef b) {
-  LLVMBuilderRef builder = f->l->builder;
+  LLVMBuilderRef builder = f->l->ir.builder;
   LLVMTypeRef type = LLVMTypeOf(a);
-  bool is_64 = type == f->l->i64;
+  bool is_64 = type == f->l->ir.i64;
   long long constant = LLVMIsAConstantInt(b) ? LLVMConstIntGetSExtValue(b) : 0;
   if (constant == 0) lower_trap_if(f, is_equal(f, b, 0), GW_TRAP_INTEGER_DIVIDE_BY_ZERO);
   bool maybe_minus_one = constant == 0 || constant == -1;
@@ -168,11 +168,11 @@ static void truncation_bounds(bool from_f32, bool to_64, bool is_signed, double 
 
 static LLVMValueRef truncate(struct lower_func *f, LLVMValueRef v, LLVMTypeRef to, bool is_signed) {
   const struct lower *l = f->l;
-  LLVMBuilderRef builder = l->builder;
+  LLVMBuilderRef builder = l->ir.builder;
   LLVMTypeRef from = LLVMTypeOf(v);
   double low, high;
   bool low_included;
-  truncation_bounds(from == l->f32, to == l->i64, is_signed, &low, &low_included, &high);
+  truncation_bounds(from == l->ir.f32, to == l->ir.i64, is_signed, &low, &low_included, &high);
   LLVMValueRef above = LLVMBuildFCmp(builder, low_included ? LLVMRealOGE : LLVMRealOGT, v, LLVMConstReal(from, low), "");
   LLVMValueRef below = LLVMBuildFCmp(builder, LLVMRealOLT, v, LLVMConstReal(from, high), "");
   LLVMBasicBlockRef bad = lower_new_block(f, "trunc.bad"), good = lower_new_block(f, "trunc");
@@ -193,10 +193,10 @@ static uint32_t row_size(int type) {
 static void lower_guest_load(struct lower_func *f, const struct instruction *in, const struct lower_row *row) {
   const struct lower *l = f->l;
   LLVMValueRef address = lower_address(f, in, lower_pop(f), row_size(row->code));
-  LLVMValueRef v = lower_load(l, ALIAS_GUEST, row_type(l, row->code), address, "");
+  LLVMValueRef v = ir_load(&l->ir, ALIAS_GUEST, row_type(l, row->code), address, "");
   LLVMTypeRef type = result_type(l, in->op);
-  if (row->more == EXTEND_SEXT) v = LLVMBuildSExt(l->builder, v, type, "");
-  if (row->more == EXTEND_ZEXT) v = LLVMBuildZExt(l->builder, v, type, "");
+  if (row->more == EXTEND_SEXT) v = LLVMBuildSExt(l->ir.builder, v, type, "");
+  if (row->more == EXTEND_ZEXT) v = LLVMBuildZExt(l->ir.builder, v, type, "");
   lower_push(f, v);
 }
 
@@ -204,71 +204,72 @@ static void lower_guest_store(struct lower_func *f, const struct instruction *in
   const struct lower *l = f->l;
   LLVMValueRef v = lower_pop(f);
   LLVMTypeRef type = row_type(l, row->code);
-  if (LLVMTypeOf(v) != type) v = LLVMBuildTrunc(l->builder, v, type, "");
+  if (LLVMTypeOf(v) != type) v = LLVMBuildTrunc(l->ir.builder, v, type, "");
   LLVMValueRef address = lower_address(f, in, lower_pop(f), row_size(row->code));
-  LLVMSetAlignment(lower_store(l, ALIAS_GUEST, v, address), 1);
+  ir_store(&l->ir, ALIAS_GUEST, v, address);
 }
 
 static LLVMValueRef lower_unary(struct lower_func *f, const struct instruction *in, const struct lower_row *row, LLVMValueRef a) {
   const struct lower *l = f->l;
-  LLVMBuilderRef builder = l->builder;
+  LLVMBuilderRef builder = l->ir.builder;
   LLVMTypeRef type = LLVMTypeOf(a), result = result_type(l, in->op);
   switch (row->kind) {
   case LOWER_BITCOUNT: {
-    LLVMValueRef args[2] = {a, LLVMConstInt(l->i1, 0, false)}; /* of zero: the width, not poison */
-    return lower_intrinsic(l, row->intrinsic, type, args, in->op == OP_I32_POPCNT || in->op == OP_I64_POPCNT ? 1 : 2);
+    LLVMValueRef args[2] = {a, LLVMConstInt(l->ir.i1, 0, false)}; /* of zero: the width, not poison */
+    return ir_intrinsic(&l->ir, row->intrinsic, type, args, in->op == OP_I32_POPCNT || in->op == OP_I64_POPCNT ? 1 : 2);
   }
   case LOWER_CAST: return LLVMBuildCast(builder, row->code, a, row_type(l, row->more), "");
   case LOWER_EXTEND: return LLVMBuildSExt(builder, LLVMBuildTrunc(builder, a, row_type(l, row->more), ""), result, "");
   case LOWER_FNEG: return LLVMBuildFNeg(builder, a, "");
   case LOWER_TRUNC: return truncate(f, a, row_type(l, row->more), row->code == SIGNED);
-  case LOWER_TRUNC_SAT: return lower_intrinsic2(l, row->intrinsic, row_type(l, row->more), type, a);
-  case LOWER_DEMOTE: return lower_folded(LLVMBuildFPTrunc(builder, a, l->f32, ""));
-  case LOWER_PROMOTE: return lower_folded(LLVMBuildFPExt(builder, a, l->f64, ""));
+  case LOWER_TRUNC_SAT: return ir_intrinsic2(&l->ir, row->intrinsic, row_type(l, row->more), type, a);
+  case LOWER_DEMOTE: return lower_folded(LLVMBuildFPTrunc(builder, a, l->ir.f32, ""));
+  case LOWER_PROMOTE: return lower_folded(LLVMBuildFPExt(builder, a, l->ir.f64, ""));
   default: /* FABS, FUN */
     if (in->op == OP_F32_SQRT || in->op == OP_F64_SQRT) return lower_root(f, a);
-    return lower_intrinsic(l, row->intrinsic, type, &a, 1);
+    return ir_intrinsic(&l->ir, row->intrinsic, type, &a, 1);
   }
 }
 
 static LLVMValueRef lower_binary(struct lower_func *f, const struct lower_row *row, LLVMValueRef a, LLVMValueRef b) {
   const struct lower *l = f->l;
-  LLVMBuilderRef builder = l->builder;
+  LLVMBuilderRef builder = l->ir.builder;
   LLVMTypeRef type = LLVMTypeOf(a);
   LLVMValueRef args[3] = {a, b, b};
   switch (row->kind) {
   case LOWER_BIN: return LLVMBuildBinOp(builder, row->code, a, b, "");
   case LOWER_DIV: return divide(f, row->code, a, b);
   case LOWER_SHIFT: {
-    LLVMValueRef mask = LLVMConstInt(type, type == l->i64 ? 63 : 31, false);
+    LLVMValueRef mask = LLVMConstInt(type, type == l->ir.i64 ? 63 : 31, false);
     return LLVMBuildBinOp(builder, row->code, a, LLVMBuildAnd(builder, b, mask, ""), "");
   }
-  case LOWER_ROT: args[1] = a; return lower_intrinsic(l, row->intrinsic, type, args, 3);
+  case LOWER_ROT: args[1] = a; return ir_intrinsic(&l->ir, row->intrinsic, type, args, 3);
   case LOWER_FBIN: return lower_folded(LLVMBuildBinOp(builder, row->code, a, b, ""));
-  default: return lower_intrinsic(l, row->intrinsic, type, args, 2); /* FMINMAX, COPYSIGN */
+  default: return ir_intrinsic(&l->ir, row->intrinsic, type, args, 2); /* FMINMAX, COPYSIGN */
   }
 }
 
 /* --- wide arithmetic: 128 bits on the stack as two i64, the low half first ------------------------------------------ */
 
-static LLVMTypeRef i128(const struct lower *l) { return LLVMIntTypeInContext(l->context, 128); }
+static LLVMTypeRef i128(const struct lower *l) { return LLVMIntTypeInContext(l->ir.context, 128); }
 
 static LLVMValueRef pop_wide(struct lower_func *f) {
   const struct lower *l = f->l;
   LLVMTypeRef type = i128(l);
-  LLVMValueRef high = LLVMBuildZExt(l->builder, lower_pop(f), type, "");
-  LLVMValueRef low = LLVMBuildZExt(l->builder, lower_pop(f), type, "");
-  return LLVMBuildOr(l->builder, LLVMBuildShl(l->builder, high, LLVMConstInt(type, 64, false), ""), low, "");
+  LLVMValueRef high = LLVMBuildZExt(l->ir.builder, lower_pop(f), type, "");
+  LLVMValueRef low = LLVMBuildZExt(l->ir.builder, lower_pop(f), type, "");
+  return LLVMBuildOr(l->ir.builder, LLVMBuildShl(l->ir.builder, high, LLVMConstInt(type, 64, false), ""), low, "");
 }
 
 static void push_wide(struct lower_func *f, LLVMValueRef v) {
   const struct lower *l = f->l;
-  lower_push(f, LLVMBuildTrunc(l->builder, v, l->i64, ""));
-  lower_push(f, LLVMBuildTrunc(l->builder, LLVMBuildLShr(l->builder, v, LLVMConstInt(i128(l), 64, false), ""), l->i64, ""));
+  lower_push(f, LLVMBuildTrunc(l->ir.builder, v, l->ir.i64, ""));
+  lower_push(f,
+             LLVMBuildTrunc(l->ir.builder, LLVMBuildLShr(l->ir.builder, v, LLVMConstInt(i128(l), 64, false), ""), l->ir.i64, ""));
 }
 
 static void lower_wide(struct lower_func *f, const struct lower_row *row) {
-  LLVMBuilderRef builder = f->l->builder;
+  LLVMBuilderRef builder = f->l->ir.builder;
   if (row->kind == LOWER_WIDE) {
     LLVMValueRef b = pop_wide(f), a = pop_wide(f);
     push_wide(f, LLVMBuildBinOp(builder, row->code, a, b, ""));
@@ -281,7 +282,7 @@ static void lower_wide(struct lower_func *f, const struct lower_row *row) {
 
 bool lower_numeric(struct lower_func *f, const struct instruction *in) {
   const struct lower_row *row = &rows[in->op];
-  LLVMBuilderRef builder = f->l->builder;
+  LLVMBuilderRef builder = f->l->ir.builder;
   switch (row->kind) {
   case LOWER_NONE: return false;
   case LOWER_LOAD: lower_guest_load(f, in, row); return true;

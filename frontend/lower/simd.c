@@ -42,12 +42,12 @@ struct simd_row {
 
 static LLVMTypeRef lane_type(const struct lower *l, enum shape shape) {
   switch (shape) {
-  case SHAPE_i8x16: return l->i8;
-  case SHAPE_i16x8: return l->i16;
-  case SHAPE_i32x4: return l->i32;
-  case SHAPE_i64x2: return l->i64;
-  case SHAPE_f32x4: return l->f32;
-  default: return l->f64;
+  case SHAPE_i8x16: return l->ir.i8;
+  case SHAPE_i16x8: return l->ir.i16;
+  case SHAPE_i32x4: return l->ir.i32;
+  case SHAPE_i64x2: return l->ir.i64;
+  case SHAPE_f32x4: return l->ir.f32;
+  default: return l->ir.f64;
   }
 }
 
@@ -63,7 +63,7 @@ static LLVMTypeRef shape_type(const struct lower *l, enum shape shape) {
   return vector_of(lane_type(l, shape), lane_count(shape));
 }
 
-static LLVMTypeRef int_type(const struct lower *l, unsigned bits) { return LLVMIntTypeInContext(l->context, bits); }
+static LLVMTypeRef int_type(const struct lower *l, unsigned bits) { return LLVMIntTypeInContext(l->ir.context, bits); }
 
 /* Integer lanes of twice the width, as many as `v` has. */
 static LLVMTypeRef widened(const struct lower *l, LLVMValueRef v) {
@@ -86,7 +86,7 @@ static LLVMValueRef constant(LLVMTypeRef type, int64_t n) {
 /* Lanes first, first + step, ... of the concatenation of a and b. */
 static LLVMValueRef pick(const struct simd *s, LLVMValueRef a, LLVMValueRef b, unsigned first, unsigned step, unsigned count) {
   LLVMValueRef mask[32];
-  for (unsigned i = 0; i < count; i++) mask[i] = lower_i32(s->l, first + i * step);
+  for (unsigned i = 0; i < count; i++) mask[i] = ir_i32(&s->l->ir, first + i * step);
   return LLVMBuildShuffleVector(s->builder, a, b, LLVMConstVector(mask, count), "");
 }
 
@@ -96,7 +96,7 @@ static LLVMValueRef pick_one(const struct simd *s, LLVMValueRef v, unsigned firs
 
 static LLVMValueRef splat(const struct simd *s, LLVMValueRef lane, unsigned lanes) {
   LLVMTypeRef type = vector_of(LLVMTypeOf(lane), lanes);
-  LLVMValueRef v = LLVMBuildInsertElement(s->builder, LLVMGetPoison(type), lane, lower_i32(s->l, 0), "");
+  LLVMValueRef v = LLVMBuildInsertElement(s->builder, LLVMGetPoison(type), lane, ir_i32(&s->l->ir, 0), "");
   return pick_one(s, v, 0, 0, lanes);
 }
 
@@ -115,7 +115,7 @@ static LLVMValueRef binary(const struct simd *s, LLVMOpcode op, LLVMValueRef a, 
 
 static LLVMValueRef call2(const struct simd *s, const char *name, LLVMValueRef a, LLVMValueRef b) {
   LLVMValueRef args[2] = {a, b};
-  return lower_intrinsic(s->l, name, LLVMTypeOf(a), args, 2);
+  return ir_intrinsic(&s->l->ir, name, LLVMTypeOf(a), args, 2);
 }
 
 /* A scalar operand, cut to the width of a lane. */
@@ -134,11 +134,11 @@ static LLVMValueRef address(const struct simd *s, LLVMValueRef index, LLVMTypeRe
 }
 
 static LLVMValueRef load(const struct simd *s, LLVMTypeRef type, LLVMValueRef index) {
-  return lower_load(s->l, ALIAS_GUEST, type, address(s, index, type), "");
+  return ir_load(&s->l->ir, ALIAS_GUEST, type, address(s, index, type), "");
 }
 
 static void store(const struct simd *s, LLVMValueRef v, LLVMValueRef index) {
-  LLVMSetAlignment(lower_store(s->l, ALIAS_GUEST, v, address(s, index, LLVMTypeOf(v))), 1);
+  ir_store(&s->l->ir, ALIAS_GUEST, v, address(s, index, LLVMTypeOf(v)));
 }
 
 static LLVMValueRef rule_load(const struct simd *s, LLVMValueRef *args) { return load(s, s->type, args[0]); }
@@ -154,12 +154,12 @@ static LLVMValueRef rule_load_splat(const struct simd *s, LLVMValueRef *args) {
 
 static LLVMValueRef rule_load_zero(const struct simd *s, LLVMValueRef *args) {
   LLVMValueRef lane = load(s, lane_type(s->l, s->row->shape), args[0]);
-  return LLVMBuildInsertElement(s->builder, LLVMConstNull(s->type), lane, lower_i32(s->l, 0), "");
+  return LLVMBuildInsertElement(s->builder, LLVMConstNull(s->type), lane, ir_i32(&s->l->ir, 0), "");
 }
 
 static LLVMValueRef rule_load_lane(const struct simd *s, LLVMValueRef *args) {
   LLVMValueRef lane = load(s, lane_type(s->l, s->row->shape), args[0]);
-  return LLVMBuildInsertElement(s->builder, args[1], lane, lower_i32(s->l, s->in->lane), "");
+  return LLVMBuildInsertElement(s->builder, args[1], lane, ir_i32(&s->l->ir, s->in->lane), "");
 }
 
 static LLVMValueRef rule_store(const struct simd *s, LLVMValueRef *args) {
@@ -168,7 +168,7 @@ static LLVMValueRef rule_store(const struct simd *s, LLVMValueRef *args) {
 }
 
 static LLVMValueRef rule_store_lane(const struct simd *s, LLVMValueRef *args) {
-  store(s, LLVMBuildExtractElement(s->builder, args[1], lower_i32(s->l, s->in->lane), ""), args[0]);
+  store(s, LLVMBuildExtractElement(s->builder, args[1], ir_i32(&s->l->ir, s->in->lane), ""), args[0]);
   return NULL;
 }
 
@@ -178,31 +178,31 @@ static LLVMValueRef rule_const(const struct simd *s, LLVMValueRef *args) {
   (void)args;
   uint64_t halves[2];
   memcpy(halves, s->in->value.v128, sizeof halves);
-  LLVMValueRef lanes[2] = {lower_i64(s->l, halves[0]), lower_i64(s->l, halves[1])};
+  LLVMValueRef lanes[2] = {ir_i64(&s->l->ir, halves[0]), ir_i64(&s->l->ir, halves[1])};
   return LLVMConstVector(lanes, 2);
 }
 
 static LLVMValueRef rule_splat(const struct simd *s, LLVMValueRef *args) { return splat(s, to_lane(s, args[0]), s->lanes); }
 
 static LLVMValueRef rule_extract(const struct simd *s, LLVMValueRef *args) {
-  LLVMValueRef lane = LLVMBuildExtractElement(s->builder, args[0], lower_i32(s->l, s->in->lane), "");
-  return s->row->code == LLVMNONE ? lane : LLVMBuildCast(s->builder, s->row->code, lane, s->l->i32, "");
+  LLVMValueRef lane = LLVMBuildExtractElement(s->builder, args[0], ir_i32(&s->l->ir, s->in->lane), "");
+  return s->row->code == LLVMNONE ? lane : LLVMBuildCast(s->builder, s->row->code, lane, s->l->ir.i32, "");
 }
 
 static LLVMValueRef rule_replace(const struct simd *s, LLVMValueRef *args) {
-  return LLVMBuildInsertElement(s->builder, args[0], to_lane(s, args[1]), lower_i32(s->l, s->in->lane), "");
+  return LLVMBuildInsertElement(s->builder, args[0], to_lane(s, args[1]), ir_i32(&s->l->ir, s->in->lane), "");
 }
 
 static LLVMValueRef rule_shuffle(const struct simd *s, LLVMValueRef *args) {
   LLVMValueRef mask[16];
-  for (int i = 0; i < 16; i++) mask[i] = lower_i32(s->l, s->in->value.v128[i]);
+  for (int i = 0; i < 16; i++) mask[i] = ir_i32(&s->l->ir, s->in->value.v128[i]);
   return LLVMBuildShuffleVector(s->builder, args[0], args[1], LLVMConstVector(mask, 16), "");
 }
 
 /* pshufb gives 0 where bit 7 of the index is set: adding 0x70 sets it for all from 16 up. */
 static LLVMValueRef rule_swizzle(const struct simd *s, LLVMValueRef *args) {
   LLVMValueRef operands[2] = {args[0], call2(s, "llvm.uadd.sat", args[1], constant(s->type, 0x70))};
-  return lower_intrinsic(s->l, "llvm.x86.ssse3.pshuf.b.128", NULL, operands, 2);
+  return ir_intrinsic(&s->l->ir, "llvm.x86.ssse3.pshuf.b.128", NULL, operands, 2);
 }
 
 /* --- bits and tests --------------------------------------------------------------------------------------------- */
@@ -225,7 +225,7 @@ static LLVMValueRef condition_bits(const struct simd *s, LLVMIntPredicate p, LLV
 }
 
 static LLVMValueRef is_true(const struct simd *s, LLVMIntPredicate p, LLVMValueRef v) {
-  return LLVMBuildZExt(s->builder, LLVMBuildICmp(s->builder, p, v, LLVMConstNull(LLVMTypeOf(v)), ""), s->l->i32, "");
+  return LLVMBuildZExt(s->builder, LLVMBuildICmp(s->builder, p, v, LLVMConstNull(LLVMTypeOf(v)), ""), s->l->ir.i32, "");
 }
 
 static LLVMValueRef rule_any_true(const struct simd *s, LLVMValueRef *args) {
@@ -237,7 +237,7 @@ static LLVMValueRef rule_all_true(const struct simd *s, LLVMValueRef *args) {
 }
 
 static LLVMValueRef rule_bitmask(const struct simd *s, LLVMValueRef *args) {
-  return LLVMBuildZExt(s->builder, condition_bits(s, LLVMIntSLT, args[0]), s->l->i32, "");
+  return LLVMBuildZExt(s->builder, condition_bits(s, LLVMIntSLT, args[0]), s->l->ir.i32, "");
 }
 
 /* All bits of a lane tell whether the comparison holds. */
@@ -260,20 +260,20 @@ static LLVMValueRef rule_binary(const struct simd *s, LLVMValueRef *args) { retu
 static LLVMValueRef rule_neg(const struct simd *s, LLVMValueRef *args) { return LLVMBuildNeg(s->builder, args[0], ""); }
 
 static LLVMValueRef rule_abs(const struct simd *s, LLVMValueRef *args) {
-  LLVMValueRef operands[2] = {args[0], LLVMConstInt(s->l->i1, 0, false)}; /* of the least number: itself, not poison */
-  return lower_intrinsic(s->l, "llvm.abs", s->type, operands, 2);
+  LLVMValueRef operands[2] = {args[0], LLVMConstInt(s->l->ir.i1, 0, false)}; /* of the least number: itself, not poison */
+  return ir_intrinsic(&s->l->ir, "llvm.abs", s->type, operands, 2);
 }
 
 /* An intrinsic that takes the instruction's operands as they are. */
 static LLVMValueRef rule_function(const struct simd *s, LLVMValueRef *args) {
   if (s->in->op == OP_F32X4_SQRT || s->in->op == OP_F64X2_SQRT) return lower_root(s->f, args[0]);
-  return lower_intrinsic(s->l, s->row->name, s->type, args, (unsigned)strlen(op_table[s->in->op].signature + 2));
+  return ir_intrinsic(&s->l->ir, s->row->name, s->type, args, (unsigned)strlen(op_table[s->in->op].signature + 2));
 }
 
 static LLVMValueRef rule_shift(const struct simd *s, LLVMValueRef *args) {
   unsigned bits = 128 / s->lanes;
   LLVMTypeRef lane = lane_type(s->l, s->row->shape);
-  LLVMValueRef amount = LLVMBuildAnd(s->builder, args[1], lower_i32(s->l, bits - 1), "");
+  LLVMValueRef amount = LLVMBuildAnd(s->builder, args[1], ir_i32(&s->l->ir, bits - 1), "");
   return binary(s, s->row->code, args[0], splat(s, LLVMBuildIntCast2(s->builder, amount, lane, false, ""), s->lanes));
 }
 
@@ -382,17 +382,17 @@ static LLVMValueRef rule_convert(const struct simd *s, LLVMValueRef *args) {
 }
 
 static LLVMValueRef rule_trunc_sat(const struct simd *s, LLVMValueRef *args) {
-  LLVMTypeRef to = vector_of(s->l->i32, s->lanes);
-  LLVMValueRef v = lower_intrinsic2(s->l, s->row->code == SIGNED ? "llvm.fptosi.sat" : "llvm.fptoui.sat", to, s->type, args[0]);
+  LLVMTypeRef to = vector_of(s->l->ir.i32, s->lanes);
+  LLVMValueRef v = ir_intrinsic2(&s->l->ir, s->row->code == SIGNED ? "llvm.fptosi.sat" : "llvm.fptoui.sat", to, s->type, args[0]);
   return s->lanes == 4 ? v : zero_above(s, v);
 }
 
 static LLVMValueRef rule_demote(const struct simd *s, LLVMValueRef *args) {
-  return zero_above(s, lower_folded(LLVMBuildFPTrunc(s->builder, args[0], vector_of(s->l->f32, s->lanes), "")));
+  return zero_above(s, lower_folded(LLVMBuildFPTrunc(s->builder, args[0], vector_of(s->l->ir.f32, s->lanes), "")));
 }
 
 static LLVMValueRef rule_promote(const struct simd *s, LLVMValueRef *args) {
-  return lower_folded(LLVMBuildFPExt(s->builder, pick_one(s, args[0], 0, 1, 2), vector_of(s->l->f64, 2), ""));
+  return lower_folded(LLVMBuildFPExt(s->builder, pick_one(s, args[0], 0, 1, 2), vector_of(s->l->ir.f64, 2), ""));
 }
 
 /* --- the table -------------------------------------------------------------------------------------------------- */
@@ -463,7 +463,7 @@ bool lower_simd(struct lower_func *f, const struct instruction *in) {
   const struct lower *l = f->l;
   const struct simd_row *row = &rows[in->op];
   if (!row->rule) return false;
-  struct simd s = {.f = f, .l = l, .builder = l->builder, .in = in, .row = row};
+  struct simd s = {.f = f, .l = l, .builder = l->ir.builder, .in = in, .row = row};
   s.type = shape_type(l, row->shape);
   s.lanes = lane_count(row->shape);
   const char *signature = op_table[in->op].signature, *operands = strchr(signature, '_') + 1;
@@ -474,6 +474,6 @@ bool lower_simd(struct lower_func *f, const struct instruction *in) {
   }
   LLVMValueRef v = row->rule(&s, args);
   assert((v == NULL) == (*signature == '_'));
-  if (v) lower_push(f, *signature == 'v' ? cast(&s, v, lower_type(l, VAL_V128)) : v);
+  if (v) lower_push(f, *signature == 'v' ? cast(&s, v, ir_type(&l->ir, VAL_V128)) : v);
   return true;
 }

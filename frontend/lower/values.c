@@ -44,9 +44,11 @@ void value_set_free(struct value_set *s) {
   free(s->list);
 }
 
-bool value_is_guest_access(LLVMValueRef v) { return (LLVMIsALoadInst(v) || LLVMIsAStoreInst(v)) && LLVMGetAlignment(v) == 1; }
+bool value_is_guest_access(LLVMValueRef v) { return value_is_guest_load(v) || value_is_guest_store(v); }
 
-bool value_is_guest_load(LLVMValueRef v) { return LLVMIsALoadInst(v) && LLVMGetAlignment(v) == 1; }
+bool value_is_guest_load(LLVMValueRef v) { return LLVMIsALoadInst(v) && LLVMGetAlignment(v) == VALUE_GUEST_ALIGNMENT; }
+
+bool value_is_guest_store(LLVMValueRef v) { return LLVMIsAStoreInst(v) && LLVMGetAlignment(v) == VALUE_GUEST_ALIGNMENT; }
 
 bool value_has_effect(LLVMValueRef v) {
   switch (LLVMGetInstructionOpcode(v)) {

@@ -24,9 +24,12 @@ bool value_set_has(const struct value_set *s, LLVMValueRef v);
 void value_set_empty(struct value_set *s);
 void value_set_free(struct value_set *s);
 
+/* Nothing but accesses to guest memory is aligned so: that is how passes know them. */
+enum { VALUE_GUEST_ALIGNMENT = 1 };
 /* A load or store of a guest's memory, which may fault. */
 bool value_is_guest_access(LLVMValueRef v);
 bool value_is_guest_load(LLVMValueRef v);
+bool value_is_guest_store(LLVMValueRef v);
 /* A store, a result, or a call of a function: no intrinsic, and no branch, for arms that do the same are merged, and the branch
  * goes. */
 bool value_has_effect(LLVMValueRef v);

@@ -84,9 +84,9 @@ static bool is_charge(const struct gas_pass *p, LLVMValueRef v) {
 }
 
 static void look_before(struct gas_pass *p, LLVMValueRef v) {
-  LLVMValueRef nothing = lower_i64(&p->l, 0);
-  LLVMPositionBuilderBefore(p->l.builder, v);
-  LLVMBuildCall2(p->l.builder, p->l.charge_type, p->charge_check, &nothing, 1, "");
+  LLVMValueRef nothing = ir_i64(&p->ir, 0);
+  LLVMPositionBuilderBefore(p->ir.builder, v);
+  LLVMBuildCall2(p->ir.builder, p->charge_type, p->charge_check, &nothing, 1, "");
 }
 
 static bool is_tail_call(LLVMValueRef v) { return LLVMIsACallInst(v) && LLVMGetTailCallKind(v) == LLVMTailCallKindMustTail; }

@@ -157,10 +157,10 @@ static bool recognise_compare(const struct gas_pass *p, struct loop *loop, LLVMV
   if (!c->phi || !is_invariant(p, loop, c->bound)) return false;
   if (exits_when_true) c->going_on = negate(c->going_on);
   LLVMTypeRef type = LLVMTypeOf(c->phi);
-  c->is_32 = type == p->l.i32;
+  c->is_32 = type == p->ir.i32;
   c->step = phi_step(loop, c->phi);
   if (c->is_32) c->step = (uint64_t)(int64_t)(int32_t)c->step;
-  return (c->is_32 || type == p->l.i64) && c->step != 0 && c->step != (uint64_t)INT64_MIN && makes_progress(c);
+  return (c->is_32 || type == p->ir.i64) && c->step != 0 && c->step != (uint64_t)INT64_MIN && makes_progress(c);
 }
 
 /* Whether the loop counts until it leaves from the end of `block`. */
@@ -316,52 +316,52 @@ static LLVMIntPredicate safe_bound_predicate(LLVMIntPredicate going_on) {
 
 /* Whether ceil(d / step) + 1 is the number itself and not only at most that. */
 static LLVMValueRef build_exact(struct gas_pass *p, const struct count *c, LLVMValueRef d) {
-  LLVMBuilderRef builder = p->l.builder;
+  LLVMBuilderRef builder = p->ir.builder;
   uint64_t step = goes_up(c) ? c->step : -c->step;
   LLVMValueRef exact;
   if (c->going_on == LLVMIntNE) { /* otherwise it jumps over the bound */
-    LLVMValueRef rest = LLVMBuildURem(builder, d, lower_i64(&p->l, step), "");
-    exact = LLVMBuildICmp(builder, LLVMIntEQ, rest, lower_i64(&p->l, 0), "");
+    LLVMValueRef rest = LLVMBuildURem(builder, d, ir_i64(&p->ir, step), "");
+    exact = LLVMBuildICmp(builder, LLVMIntEQ, rest, ir_i64(&p->ir, 0), "");
   } else {
     exact = LLVMBuildICmp(builder, safe_bound_predicate(c->going_on), c->bound, last_safe_bound(c), "");
   }
   if (c->is_32) return exact;
-  return LLVMBuildAnd(builder, exact, LLVMBuildICmp(builder, LLVMIntULT, d, lower_i64(&p->l, MAX_DISTANCE), ""), "");
+  return LLVMBuildAnd(builder, exact, LLVMBuildICmp(builder, LLVMIntULT, d, ir_i64(&p->ir, MAX_DISTANCE), ""), "");
 }
 
 /* d of the essay, in 64 bits. */
 static LLVMValueRef build_distance(struct gas_pass *p, const struct count *c, LLVMValueRef start) {
-  LLVMBuilderRef builder = p->l.builder;
+  LLVMBuilderRef builder = p->ir.builder;
   LLVMTypeRef type = LLVMTypeOf(c->bound);
   uint64_t offset = c->is_32 ? (uint32_t)c->offset : c->offset;
   LLVMValueRef a0 = LLVMBuildAdd(builder, start, LLVMConstInt(type, offset, false), "");
   LLVMValueRef d = goes_up(c) ? LLVMBuildSub(builder, c->bound, a0, "") : LLVMBuildSub(builder, a0, c->bound, "");
-  if (c->is_32) d = LLVMBuildZExt(builder, d, p->l.i64, "");
-  LLVMValueRef most = lower_i64(&p->l, MAX_DISTANCE);
+  if (c->is_32) d = LLVMBuildZExt(builder, d, p->ir.i64, "");
+  LLVMValueRef most = ir_i64(&p->ir, MAX_DISTANCE);
   if (!c->is_32) d = LLVMBuildSelect(builder, LLVMBuildICmp(builder, LLVMIntULT, d, most, ""), d, most, "");
   if (c->going_on == LLVMIntNE) return d;
-  if (includes_equality(c->going_on)) d = LLVMBuildAdd(builder, d, lower_i64(&p->l, 1), "");
+  if (includes_equality(c->going_on)) d = LLVMBuildAdd(builder, d, ir_i64(&p->ir, 1), "");
   LLVMValueRef goes_on = LLVMBuildICmp(builder, c->going_on, a0, c->bound, "");
-  return LLVMBuildSelect(builder, goes_on, d, LLVMConstNull(p->l.i64), "");
+  return LLVMBuildSelect(builder, goes_on, d, LLVMConstNull(p->ir.i64), "");
 }
 
 LLVMValueRef gas_build_iterations(struct gas_pass *p, const struct count *c, LLVMValueRef start, LLVMValueRef *exact) {
-  LLVMBuilderRef builder = p->l.builder;
+  LLVMBuilderRef builder = p->ir.builder;
   uint64_t step = goes_up(c) ? c->step : -c->step;
   LLVMValueRef d = build_distance(p, c, start);
   if (exact) *exact = build_exact(p, c, d);
   if (step > 1) {
-    d = LLVMBuildAdd(builder, d, lower_i64(&p->l, step - 1), "");
-    d = LLVMBuildUDiv(builder, d, lower_i64(&p->l, step), "");
+    d = LLVMBuildAdd(builder, d, ir_i64(&p->ir, step - 1), "");
+    d = LLVMBuildUDiv(builder, d, ir_i64(&p->ir, step), "");
   }
-  return LLVMBuildAdd(builder, d, lower_i64(&p->l, 1), "k");
+  return LLVMBuildAdd(builder, d, ir_i64(&p->ir, 1), "k");
 }
 
 LLVMValueRef gas_build_limit(struct gas_pass *p, const struct count *c, LLVMValueRef start, LLVMValueRef k) {
-  LLVMBuilderRef builder = p->l.builder;
+  LLVMBuilderRef builder = p->ir.builder;
   LLVMTypeRef type = LLVMTypeOf(c->bound);
   uint64_t back = c->step + (includes_equality(c->going_on) ? (goes_up(c) ? 1 : UINT64_MAX) : 0);
-  if (c->is_32) k = LLVMBuildTrunc(builder, k, p->l.i32, "");
+  if (c->is_32) k = LLVMBuildTrunc(builder, k, p->ir.i32, "");
   LLVMValueRef way = LLVMBuildMul(builder, k, LLVMConstInt(type, c->is_32 ? (uint32_t)c->step : c->step, false), "");
   uint64_t offset = c->offset - back;
   way = LLVMBuildAdd(builder, way, LLVMConstInt(type, c->is_32 ? (uint32_t)offset : offset, false), "");

@@ -3,7 +3,8 @@
 #define INSTRUMENT_METER_INTERNAL_H
 
 #include "base/arena.h"
-#include "frontend/lower/internal.h"
+#include "abi/abi.h"
+#include "frontend/lower/ir.h"
 #include "instrument/meter/meter.h"
 
 /* A function's blocks by number, with what the pass wants to know of each. */
@@ -31,8 +32,9 @@ uint32_t gas_graph_find(const struct gas_graph *g, LLVMBasicBlockRef block);
 bool gas_graph_is_back_edge(const struct gas_graph *g, uint32_t from, uint32_t to);
 
 struct gas_pass {
-  struct lower l; /* types and accesses; has no Wasm module here */
+  struct ir ir; /* types and accesses; has no Wasm module here */
   LLVMValueRef charge, charge_check;
+  LLVMTypeRef charge_type;
   /* of the current function */
   LLVMValueRef func, counter;
   LLVMValueRef handed; /* the counter as calls hand it over (lower_handed), or NULL */

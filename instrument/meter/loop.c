@@ -59,7 +59,7 @@ static void absorb_sure_markers(struct gas_pass *p, struct loop *loop) {
  * latch). Returns the chunk's. */
 static LLVMValueRef split_phi(struct gas_pass *p, const struct loop *loop, LLVMValueRef v, LLVMBasicBlockRef chunk,
                               LLVMBasicBlockRef settle) {
-  LLVMBuilderRef builder = p->l.builder;
+  LLVMBuilderRef builder = p->ir.builder;
   LLVMPositionBuilderAtEnd(builder, chunk);
   LLVMValueRef outer = LLVMBuildPhi(builder, LLVMTypeOf(v), "");
   LLVMPositionBuilderBefore(builder, v);
@@ -82,12 +82,12 @@ static LLVMValueRef split_phi(struct gas_pass *p, const struct loop *loop, LLVMV
 
 /* The end of `chunk`: chooses *k, and returns what the loop compares its counter with for so many iterations. */
 static LLVMValueRef build_chunk(struct gas_pass *p, struct loop *loop, LLVMValueRef start, LLVMValueRef *k) {
-  struct lower *l = &p->l;
+  struct ir *ir = &p->ir;
   struct count *c = &loop->count;
-  LLVMBuilderRef builder = l->builder;
-  LLVMValueRef exact, all = gas_build_iterations(p, c, start, &exact), most = lower_i64(l, loop->most);
+  LLVMBuilderRef builder = ir->builder;
+  LLVMValueRef exact, all = gas_build_iterations(p, c, start, &exact), most = ir_i64(ir, loop->most);
   LLVMValueRef is_short = LLVMBuildICmp(builder, LLVMIntULE, all, most, "");
-  *k = LLVMBuildSelect(builder, exact, all, lower_i64(l, 1), "");
+  *k = LLVMBuildSelect(builder, exact, all, ir_i64(ir, 1), "");
   *k = LLVMBuildSelect(builder, is_short, *k, most, "k");
   LLVMValueRef limit = gas_build_limit(p, c, start, *k);
   limit = LLVMBuildSelect(builder, LLVMBuildAnd(builder, exact, is_short, ""), c->bound, limit, "limit");
@@ -96,9 +96,9 @@ static LLVMValueRef build_chunk(struct gas_pass *p, struct loop *loop, LLVMValue
 }
 
 static void weigh_unlikely(struct gas_pass *p, LLVMValueRef branch) {
-  LLVMContextRef c = p->l.context;
-  LLVMMetadataRef fields[3] = {LLVMMDStringInContext2(c, "branch_weights", 14), LLVMValueAsMetadata(lower_i32(&p->l, 1)),
-                               LLVMValueAsMetadata(lower_i32(&p->l, 100000))};
+  LLVMContextRef c = p->ir.context;
+  LLVMMetadataRef fields[3] = {LLVMMDStringInContext2(c, "branch_weights", 14), LLVMValueAsMetadata(ir_i32(&p->ir, 1)),
+                               LLVMValueAsMetadata(ir_i32(&p->ir, 100000))};
   LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(c, "prof", 4), LLVMMetadataAsValue(c, LLVMMDNodeInContext2(c, fields, 3)));
 }
 
@@ -114,18 +114,18 @@ bool gas_counts_evenly(LLVMValueRef branch) {
 /* The latch compares with the limit; settle pays, and asks the loop's own condition. */
 static void build_settle(struct gas_pass *p, const struct loop *loop, LLVMBasicBlockRef chunk, LLVMBasicBlockRef settle,
                          LLVMValueRef limit, LLVMValueRef k) {
-  LLVMBuilderRef builder = p->l.builder;
+  LLVMBuilderRef builder = p->ir.builder;
   LLVMValueRef branch = LLVMGetBasicBlockTerminator(loop->latch), compare = LLVMGetCondition(branch);
   LLVMValueRef sides[2] = {LLVMGetOperand(compare, 0), LLVMGetOperand(compare, 1)};
   LLVMIntPredicate predicate = LLVMGetICmpPredicate(compare);
   bool exits_when_true = LLVMGetSuccessor(branch, 1) == loop->header;
   LLVMPositionBuilderAtEnd(builder, settle);
-  gas_build_check(p, LLVMBuildMul(builder, k, lower_i64(&p->l, loop->price), ""));
+  gas_build_check(p, LLVMBuildMul(builder, k, ir_i64(&p->ir, loop->price), ""));
   LLVMValueRef condition = LLVMBuildICmp(builder, predicate, sides[0], sides[1], "");
   if (exits_when_true) condition = LLVMBuildNot(builder, condition, "");
   weigh_unlikely(p, LLVMBuildCondBr(builder, condition, chunk, loop->exit));
   sides[loop->count.bound == sides[0] ? 0 : 1] = limit;
-  if (loop->count.going_on == LLVMIntNE) LLVMSetMetadata(branch, evenly_kind(p->l.context), p->l.empty_node);
+  if (loop->count.going_on == LLVMIntNE) LLVMSetMetadata(branch, evenly_kind(p->ir.context), p->ir.empty_node);
   LLVMPositionBuilderBefore(builder, branch);
   LLVMSetCondition(branch, LLVMBuildICmp(builder, predicate, sides[0], sides[1], ""));
 }
@@ -149,7 +149,7 @@ static void redirect_entries(const struct loop *loop, LLVMBasicBlockRef to) {
 
 /* Puts a block between the latch and the exit. */
 static LLVMBasicBlockRef insert_settle(struct gas_pass *p, const struct loop *loop) {
-  LLVMBasicBlockRef settle = LLVMInsertBasicBlockInContext(p->l.context, loop->exit, "settle");
+  LLVMBasicBlockRef settle = LLVMInsertBasicBlockInContext(p->ir.context, loop->exit, "settle");
   LLVMValueRef branch = LLVMGetBasicBlockTerminator(loop->latch);
   LLVMSetSuccessor(branch, LLVMGetSuccessor(branch, 0) == loop->exit ? 0 : 1, settle);
   gas_replace_sources(p, loop->exit, loop->latch, settle);
@@ -158,10 +158,10 @@ static LLVMBasicBlockRef insert_settle(struct gas_pass *p, const struct loop *lo
 
 /* A loop that goes round so often is paid for as a whole behind it. */
 static void convert_constant(struct gas_pass *p, struct loop *loop, uint64_t n) {
-  LLVMValueRef price = lower_i64(&p->l, n * loop->price);
-  LLVMPositionBuilderAtEnd(p->l.builder, insert_settle(p, loop));
-  LLVMBuildCall2(p->l.builder, p->l.charge_type, p->charge_check, &price, 1, "");
-  LLVMBuildBr(p->l.builder, loop->exit);
+  LLVMValueRef price = ir_i64(&p->ir, n * loop->price);
+  LLVMPositionBuilderAtEnd(p->ir.builder, insert_settle(p, loop));
+  LLVMBuildCall2(p->ir.builder, p->charge_type, p->charge_check, &price, 1, "");
+  LLVMBuildBr(p->ir.builder, loop->exit);
 }
 
 /* Whether a look comes so soon before `block`, on the only way there. */
@@ -212,9 +212,9 @@ static void convert_bounded(struct gas_pass *p, struct loop *loop) {
   LLVMSetOperand(loop->marker, (unsigned)LLVMGetNumOperands(loop->marker) - 1, p->charge);
   note_converted(p, loop, gas_constant_iterations(p, loop));
   if (is_checked) return;
-  LLVMValueRef nothing = lower_i64(&p->l, 0);
-  LLVMPositionBuilderBefore(p->l.builder, terminator);
-  LLVMBuildCall2(p->l.builder, p->l.charge_type, p->charge_check, &nothing, 1, "");
+  LLVMValueRef nothing = ir_i64(&p->ir, 0);
+  LLVMPositionBuilderBefore(p->ir.builder, terminator);
+  LLVMBuildCall2(p->ir.builder, p->charge_type, p->charge_check, &nothing, 1, "");
 }
 
 static void convert(struct gas_pass *p, struct loop *loop) {
@@ -229,7 +229,7 @@ static void convert(struct gas_pass *p, struct loop *loop) {
     convert_constant(p, loop, n);
     return;
   }
-  LLVMBasicBlockRef chunk = LLVMInsertBasicBlockInContext(p->l.context, loop->header, "chunk"), settle = insert_settle(p, loop);
+  LLVMBasicBlockRef chunk = LLVMInsertBasicBlockInContext(p->ir.context, loop->header, "chunk"), settle = insert_settle(p, loop);
   redirect_entries(loop, chunk);
   LLVMValueRef start = NULL, k;
   for (LLVMValueRef v = LLVMGetFirstInstruction(loop->header), next; v && LLVMIsAPHINode(v); v = next) {
@@ -238,7 +238,7 @@ static void convert(struct gas_pass *p, struct loop *loop) {
     LLVMValueRef outer = split_phi(p, loop, v, chunk, settle);
     if (is_counter) start = outer;
   }
-  LLVMPositionBuilderAtEnd(p->l.builder, chunk);
+  LLVMPositionBuilderAtEnd(p->ir.builder, chunk);
   LLVMValueRef limit = build_chunk(p, loop, start, &k);
   build_settle(p, loop, chunk, settle, limit, k);
 }

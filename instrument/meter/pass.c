@@ -31,14 +31,14 @@ bool gas_is_call(const struct gas_pass *p, LLVMValueRef v) {
 }
 
 void gas_subtract(struct gas_pass *p, LLVMValueRef amount) {
-  LLVMValueRef left = LLVMBuildLoad2(p->l.builder, p->l.i64, p->counter, "");
-  left = LLVMBuildSub(p->l.builder, left, amount, "");
-  LLVMBuildStore(p->l.builder, left, p->counter);
+  LLVMValueRef left = LLVMBuildLoad2(p->ir.builder, p->ir.i64, p->counter, "");
+  left = LLVMBuildSub(p->ir.builder, left, amount, "");
+  LLVMBuildStore(p->ir.builder, left, p->counter);
 }
 
-static void add_call_attribute(const struct lower *l, LLVMValueRef call, const char *name, uint64_t value) {
+static void add_call_attribute(const struct ir *ir, LLVMValueRef call, const char *name, uint64_t value) {
   unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
-  LLVMAddCallSiteAttribute(call, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(l->context, kind, value));
+  LLVMAddCallSiteAttribute(call, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(ir->context, kind, value));
 }
 
 /* What a check does to memory, as LLVM numbers it: two bits a kind (arguments, inaccessible, errno, other), 1 reads, 2 writes. It
@@ -54,22 +54,22 @@ void gas_build_check(struct gas_pass *p, LLVMValueRef amount) {
   static const char text[] = "subq $2, $0\n\tjs 2f\n1:\n\t.subsection 1\n2:\n\tmovq $0, %gs:0\n\tcallq *%gs:" NUMBER(
       EXEC_EXHAUSTED) "\n\t.long 1b-.\n\tmovq %gs:0, $0\n\tjmp 1b\n\t.previous";
   static const char constraints[] = "=r,0,e,~{flags}";
-  struct lower *l = &p->l;
+  struct ir *ir = &p->ir;
   long long known = LLVMIsAConstantInt(amount) ? LLVMConstIntGetSExtValue(amount) : INT64_MAX;
   bool is_small = known >= INT32_MIN && known <= INT32_MAX;
   if (!is_small) gas_subtract(p, amount);
-  LLVMTypeRef params[2] = {l->i64, l->i64}, type = LLVMFunctionType(l->i64, params, 2, false);
+  LLVMTypeRef params[2] = {ir->i64, ir->i64}, type = LLVMFunctionType(ir->i64, params, 2, false);
   LLVMValueRef check = LLVMGetInlineAsm(type, text, sizeof text - 1, constraints, sizeof constraints - 1, true, false,
                                         LLVMInlineAsmDialectATT, false);
-  LLVMValueRef args[2] = {LLVMBuildLoad2(l->builder, l->i64, p->counter, ""), is_small ? amount : LLVMConstNull(l->i64)};
-  LLVMValueRef left = LLVMBuildCall2(l->builder, type, check, args, 2, "");
-  add_call_attribute(l, left, "nounwind", 0);
-  add_call_attribute(l, left, "memory", CHECK_MEMORY);
-  LLVMBuildStore(l->builder, left, p->counter);
+  LLVMValueRef args[2] = {LLVMBuildLoad2(ir->builder, ir->i64, p->counter, ""), is_small ? amount : LLVMConstNull(ir->i64)};
+  LLVMValueRef left = LLVMBuildCall2(ir->builder, type, check, args, 2, "");
+  add_call_attribute(ir, left, "nounwind", 0);
+  add_call_attribute(ir, left, "memory", CHECK_MEMORY);
+  LLVMBuildStore(ir->builder, left, p->counter);
 }
 
 static void expand_marker(struct gas_pass *p, LLVMValueRef marker) {
-  LLVMBuilderRef builder = p->l.builder;
+  LLVMBuilderRef builder = p->ir.builder;
   LLVMPositionBuilderBefore(builder, marker);
   if (LLVMGetCalledValue(marker) == p->charge_check)
     gas_build_check(p, LLVMGetOperand(marker, 0));
@@ -98,10 +98,10 @@ static bool needs_counter(const struct gas_pass *p, LLVMValueRef func) {
 static bool instrument_function(struct gas_pass *p, LLVMValueRef func, bool must_verify, struct gw_error *err) {
   p->func = func;
   p->n_converted = 0;
-  p->handed = lower_handed(&p->l, func);
+  p->handed = ir_handed(&p->ir, func);
   if (!needs_counter(p, func)) return true;
-  LLVMPositionBuilderBefore(p->l.builder, LLVMGetFirstInstruction(LLVMGetEntryBasicBlock(func)));
-  p->counter = LLVMBuildAlloca(p->l.builder, p->l.i64, "gas");
+  LLVMPositionBuilderBefore(p->ir.builder, LLVMGetFirstInstruction(LLVMGetEntryBasicBlock(func)));
+  p->counter = LLVMBuildAlloca(p->ir.builder, p->ir.i64, "gas");
   gas_convert_loops(p);
   gas_sink_markers(p);
   gas_bound_notice(p);
@@ -114,12 +114,12 @@ static bool instrument_function(struct gas_pass *p, LLVMValueRef func, bool must
 bool gas_instrument(LLVMModuleRef llvm_module, bool must_verify, struct gw_error *err) {
   struct gas_pass p = {.charge = LLVMGetNamedFunction(llvm_module, GAS_CHARGE),
                        .charge_check = LLVMGetNamedFunction(llvm_module, GAS_CHARGE_CHECK)};
-  lower_init(&p.l, llvm_module);
-  p.l.charge_type = LLVMGlobalGetValueType(p.charge);
+  ir_init(&p.ir, llvm_module);
+  p.charge_type = LLVMGlobalGetValueType(p.charge);
   bool ok = true;
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f && ok; f = LLVMGetNextFunction(f))
     if (!LLVMIsDeclaration(f)) ok = instrument_function(&p, f, must_verify, err);
-  LLVMDisposeBuilder(p.l.builder);
+  LLVMDisposeBuilder(p.ir.builder);
   free(p.converted);
   return ok;
 }

@@ -62,7 +62,7 @@ static LLVMValueRef last_marker(const struct gas_pass *p, LLVMBasicBlockRef bloc
 }
 
 static void set_price(struct gas_pass *p, LLVMValueRef marker, uint64_t price) {
-  LLVMSetOperand(marker, 0, lower_i64(&p->l, price));
+  LLVMSetOperand(marker, 0, ir_i64(&p->ir, price));
 }
 
 bool gas_looks_at_entry(LLVMValueRef func) {
@@ -156,8 +156,8 @@ static uint32_t find_ways(const struct gas_pass *p, LLVMBasicBlockRef block, str
 void gas_replace_sources(struct gas_pass *p, LLVMBasicBlockRef to, LLVMBasicBlockRef old, LLVMBasicBlockRef new) {
   for (LLVMValueRef v = LLVMGetFirstInstruction(to), next; v && LLVMIsAPHINode(v); v = next) {
     next = LLVMGetNextInstruction(v);
-    LLVMPositionBuilderBefore(p->l.builder, v);
-    LLVMValueRef phi = LLVMBuildPhi(p->l.builder, LLVMTypeOf(v), "");
+    LLVMPositionBuilderBefore(p->ir.builder, v);
+    LLVMValueRef phi = LLVMBuildPhi(p->ir.builder, LLVMTypeOf(v), "");
     unsigned n = LLVMCountIncoming(v);
     bool has_new = false;
     for (unsigned i = 0; i < n; i++) {
@@ -175,18 +175,18 @@ void gas_replace_sources(struct gas_pass *p, LLVMBasicBlockRef to, LLVMBasicBloc
 /* A block on the way with the charge of `marker` and the way's own. Returns its marker. */
 static LLVMValueRef charge_way(struct gas_pass *p, LLVMBasicBlockRef from, const struct way *way, LLVMValueRef marker,
                                bool is_own) {
-  LLVMBuilderRef builder = p->l.builder;
+  LLVMBuilderRef builder = p->ir.builder;
   LLVMValueRef terminator = LLVMGetBasicBlockTerminator(from);
-  LLVMBasicBlockRef edge = LLVMInsertBasicBlockInContext(p->l.context, way->to, "");
+  LLVMBasicBlockRef edge = LLVMInsertBasicBlockInContext(p->ir.context, way->to, "");
   unsigned n = LLVMGetNumSuccessors(terminator);
   for (unsigned i = 0; i < n; i++)
     if (LLVMGetSuccessor(terminator, i) == way->to) LLVMSetSuccessor(terminator, i, edge);
   uint64_t price = gas_marker_price(marker) + (way->marker ? gas_marker_price(way->marker) : 0);
   if (way->marker) LLVMInstructionEraseFromParent(way->marker);
   bool is_checked = LLVMGetCalledValue(marker) == p->charge_check && !way->is_final && (is_own || !leads_to_check(p, way->to));
-  LLVMValueRef amount = lower_i64(&p->l, price);
+  LLVMValueRef amount = ir_i64(&p->ir, price);
   LLVMPositionBuilderAtEnd(builder, edge);
-  LLVMValueRef moved = LLVMBuildCall2(builder, p->l.charge_type, is_checked ? p->charge_check : p->charge, &amount, 1, "");
+  LLVMValueRef moved = LLVMBuildCall2(builder, p->charge_type, is_checked ? p->charge_check : p->charge, &amount, 1, "");
   LLVMBuildBr(builder, way->to);
   gas_replace_sources(p, way->to, from, edge);
   return moved;
@@ -225,13 +225,13 @@ static void drop_checks_before_calls(struct gas_pass *p, LLVMValueRef own) {
 
 /* Adds to what is charged at the end of a block that leads to one other. */
 static void charge_end(struct gas_pass *p, LLVMBasicBlockRef block, uint64_t price) {
-  LLVMValueRef marker = last_marker(p, block), amount = lower_i64(&p->l, price);
+  LLVMValueRef marker = last_marker(p, block), amount = ir_i64(&p->ir, price);
   if (marker) {
     set_price(p, marker, gas_marker_price(marker) + price);
     return;
   }
-  LLVMPositionBuilderBefore(p->l.builder, LLVMGetBasicBlockTerminator(block));
-  LLVMBuildCall2(p->l.builder, p->l.charge_type, p->charge, &amount, 1, "");
+  LLVMPositionBuilderBefore(p->ir.builder, LLVMGetBasicBlockTerminator(block));
+  LLVMBuildCall2(p->ir.builder, p->charge_type, p->charge, &amount, 1, "");
 }
 
 /* The one way back to a loop's header, if all others that lead there lead nowhere else; or NULL. */

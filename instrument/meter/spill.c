@@ -19,13 +19,13 @@ struct effect {
 };
 
 static void fill(struct gas_pass *p) {
-  LLVMBuildStore(p->l.builder, lower_load(&p->l, ALIAS_EXEC, p->l.i64, lower_exec(&p->l, offsetof(struct exec_ctx, gas)), ""),
+  LLVMBuildStore(p->ir.builder, ir_load(&p->ir, ALIAS_EXEC, p->ir.i64, ir_exec(&p->ir, offsetof(struct exec_ctx, gas)), ""),
                  p->counter);
 }
 
 static void spill(struct gas_pass *p) {
-  lower_store(&p->l, ALIAS_EXEC, LLVMBuildLoad2(p->l.builder, p->l.i64, p->counter, ""),
-              lower_exec(&p->l, offsetof(struct exec_ctx, gas)));
+  ir_store(&p->ir, ALIAS_EXEC, LLVMBuildLoad2(p->ir.builder, p->ir.i64, p->counter, ""),
+           ir_exec(&p->ir, offsetof(struct exec_ctx, gas)));
 }
 
 bool gas_is_handing_call(const struct gas_pass *p, LLVMValueRef v) {
@@ -34,10 +34,10 @@ bool gas_is_handing_call(const struct gas_pass *p, LLVMValueRef v) {
   return n && LLVMGetOperand(v, n - 1) == p->handed;
 }
 
-static void take(struct gas_pass *p) { LLVMBuildStore(p->l.builder, lower_load_handed(&p->l, p->handed), p->counter); }
+static void take(struct gas_pass *p) { LLVMBuildStore(p->ir.builder, ir_load_handed(&p->ir, p->handed), p->counter); }
 
 static void hand(struct gas_pass *p) {
-  lower_store_handed(&p->l, LLVMBuildLoad2(p->l.builder, p->l.i64, p->counter, ""), p->handed);
+  ir_store_handed(&p->ir, LLVMBuildLoad2(p->ir.builder, p->ir.i64, p->counter, ""), p->handed);
 }
 
 static bool changes_counter(const struct gas_pass *p, LLVMValueRef v) {
@@ -124,20 +124,20 @@ static void rewrite_block(struct gas_pass *p, const struct effect *e, LLVMBasicB
   for (LLVMValueRef v = LLVMGetFirstInstruction(block), next; v; v = next) {
     next = LLVMGetNextInstruction(v);
     if (changes_counter(p, v)) is_dirty = true;
-    LLVMPositionBuilderBefore(p->l.builder, v);
+    LLVMPositionBuilderBefore(p->ir.builder, v);
     if (p->handed && (gas_is_handing_call(p, v) || LLVMGetInstructionOpcode(v) == LLVMRet)) hand(p);
     if (!needs_written(p, v)) continue;
     if (is_dirty) spill(p);
     is_dirty = gas_is_handing_call(p, v);
     if (!next || LLVMGetInstructionOpcode(next) == LLVMUnreachable || is_tail_call(v)) continue;
-    LLVMPositionBuilderBefore(p->l.builder, next);
+    LLVMPositionBuilderBefore(p->ir.builder, next);
     if (gas_is_handing_call(p, v))
       take(p);
     else
       fill(p);
   }
   if (!e->is_written_at_end) return;
-  LLVMPositionBuilderBefore(p->l.builder, LLVMGetBasicBlockTerminator(block));
+  LLVMPositionBuilderBefore(p->ir.builder, LLVMGetBasicBlockTerminator(block));
   spill(p);
 }
 
@@ -151,7 +151,7 @@ void gas_spill_counter(struct gas_pass *p) {
   propagate(p, effects);
   for (uint32_t i = 0; i < g->n; i++) rewrite_block(p, &effects[i], g->blocks[i].block);
   /* Last, because as a change of the variable it would count as one of the counter. */
-  LLVMPositionBuilderBefore(p->l.builder, LLVMGetNextInstruction(p->counter));
+  LLVMPositionBuilderBefore(p->ir.builder, LLVMGetNextInstruction(p->counter));
   if (p->handed)
     take(p);
   else

@@ -9,7 +9,7 @@
  * it faults as well, behind the memory.
  *
  * Run on simplified SSA form, on modules with one memory of their own that qualifies. */
-#include "frontend/lower/internal.h"
+#include "jit/access/access.h"
 #include "frontend/lower/values.h"
 
 enum {
@@ -42,9 +42,8 @@ static struct sum sum_of(LLVMValueRef v) {
 
 /* base + zext(i32) + constant. */
 static bool read_access(LLVMValueRef v, struct access *out) {
-  LLVMOpcode op = LLVMGetInstructionOpcode(v);
-  if ((op != LLVMLoad && op != LLVMStore) || LLVMGetAlignment(v) != 1) return false;
-  LLVMValueRef at = LLVMGetOperand(v, op == LLVMStore ? 1 : 0);
+  if (!value_is_guest_access(v)) return false;
+  LLVMValueRef at = LLVMGetOperand(v, LLVMIsAStoreInst(v) ? 1 : 0);
   out->offset = 0;
   if (value_is_byte_gep(at) && LLVMIsAConstantInt(LLVMGetOperand(at, 1))) {
     out->offset = LLVMConstIntGetSExtValue(LLVMGetOperand(at, 1));
@@ -89,13 +88,13 @@ static void join_in_block(LLVMBuilderRef b, LLVMBasicBlockRef block) {
   }
 }
 
-bool lower_spares_last_page(const struct module *m) {
+bool access_spares_last_page(const struct module *m) {
   if (m->n_memories != 1 || m->n_imported_memories) return false;
   const struct limits *limits = &m->memories[0].type.limits;
   return !limits->is_64 && limits->page_size_log2 == 16 && limits->min < MEMORY_MAX_PAGES_32;
 }
 
-void lower_join_offsets(LLVMModuleRef module) {
+void access_join_offsets(LLVMModuleRef module) {
   LLVMBuilderRef b = LLVMCreateBuilderInContext(LLVMGetModuleContext(module));
   for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f))
     for (LLVMBasicBlockRef block = LLVMGetFirstBasicBlock(f); block; block = LLVMGetNextBasicBlock(block))

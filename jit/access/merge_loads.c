@@ -7,7 +7,7 @@
  * For a while all loads are plain, and each value is given whole to a function of which LLVM knows nothing but that it leaves the
  * guest's memory alone. A load that nobody else uses stays for that. One that goes has its value from a load or a store on the
  * way to it, of the same bytes: that would have trapped first. Behind it, what was read is volatile again. */
-#include "frontend/lower/lower.h"
+#include "jit/access/access.h"
 #include "frontend/lower/values.h"
 #include "instrument/meter/meter.h"
 
@@ -44,7 +44,7 @@ static void use(LLVMBuilderRef builder, LLVMTypeRef type, LLVMValueRef func, LLV
   LLVMBuildCall2(builder, type, func, &load, 1, "");
 }
 
-void lower_hold_loads(LLVMModuleRef module) {
+void access_hold_loads(LLVMModuleRef module) {
   LLVMContextRef context = LLVMGetModuleContext(module);
   LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(context), NULL, 0, true);
   LLVMValueRef func = LLVMAddFunction(module, USE, type);
@@ -58,7 +58,7 @@ void lower_hold_loads(LLVMModuleRef module) {
   LLVMDisposeBuilder(builder);
 }
 
-void lower_release_loads(LLVMModuleRef module) {
+void access_release_loads(LLVMModuleRef module) {
   LLVMValueRef func = LLVMGetNamedFunction(module, USE);
   for (LLVMUseRef at; (at = LLVMGetFirstUse(func));) LLVMInstructionEraseFromParent(LLVMGetUser(at));
   LLVMDeleteFunction(func);

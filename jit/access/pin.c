@@ -11,7 +11,7 @@
  * condition, and an `and` may be one in disguise. Every other load is pinned: its value goes through an empty piece of inline
  * assembly, which costs no instruction, but wants it in a register where the load stands. Where no register holds such a value,
  * its last byte is read, too. */
-#include "frontend/lower/lower.h"
+#include "jit/access/access.h"
 #include "frontend/lower/values.h"
 
 #include <llvm-c/Target.h>
@@ -78,7 +78,7 @@ static void touch(struct pin *p, LLVMValueRef load) {
   LLVMValueRef at = LLVMConstInt(p->i64, size - 1, false);
   LLVMPositionBuilderBefore(p->builder, load);
   LLVMValueRef v = LLVMBuildLoad2(p->builder, p->i8, LLVMBuildGEP2(p->builder, p->i8, LLVMGetOperand(load, 0), &at, 1, ""), "");
-  LLVMSetAlignment(v, 1);
+  LLVMSetAlignment(v, VALUE_GUEST_ALIGNMENT);
   LLVMSetVolatile(v, true);
   value_hide(p->builder, p->layout, v);
 }
@@ -116,7 +116,7 @@ static void pin_in_block(struct pin *p, LLVMBasicBlockRef block) {
   }
 }
 
-void lower_pin_loads(LLVMModuleRef module) {
+void access_pin_loads(LLVMModuleRef module) {
   LLVMContextRef context = LLVMGetModuleContext(module);
   struct pin p = {.context = context,
                   .builder = LLVMCreateBuilderInContext(context),

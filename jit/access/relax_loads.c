@@ -21,7 +21,7 @@
  * the whole value, a `freeze` stands between: it costs nothing, can be vectorised, and nothing is narrowed through it. The code
  * generator sees through that of a vector, and for CPUs without AVX-512 it even narrows volatile ones (pmovzx and its like read
  * half of the bytes), so vectors needed in part are loaded in two volatile halves. */
-#include "frontend/lower/lower.h"
+#include "jit/access/access.h"
 #include "jit/access/hide.h"
 #include "jit/access/nest.h"
 #include "frontend/lower/values.h"
@@ -379,7 +379,7 @@ static void mark_overlaps_of_rounds(struct marks *m, struct place *places) {
   uint32_t n = 0;
   for (size_t i = 0; i < m->live.n; i++) {
     LLVMValueRef store = m->live.list[i];
-    if (!LLVMIsAStoreInst(store) || LLVMGetAlignment(store) != 1) continue;
+    if (!value_is_guest_store(store)) continue;
     struct place p = place_of(m, IN_ROUNDS, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
     int64_t size = p.end - p.offset, stride = p.stride > INT32_MAX ? (int64_t)UINT32_MAX + 1 - p.stride : (int64_t)p.stride;
     p.store = store;
@@ -403,7 +403,7 @@ static void mark_overlaps_when_unrolled(struct marks *m, const struct value_set 
   for (int pass = 0; pass < 2 && (!pass || !are_same); pass++)
     for (size_t i = from; i < to; i++)
       for (LLVMValueRef v = ends->list[i]; v; v = LLVMGetPreviousInstruction(v)) {
-        if (!LLVMIsAStoreInst(v) || LLVMGetAlignment(v) != 1) continue;
+        if (!value_is_guest_store(v)) continue;
         if (!first) first = v;
         if (pass)
           value_set_add(&m->idle, v);
@@ -425,7 +425,7 @@ static void mark_stored(struct marks *m, uint32_t n_stores) {
   m->n_stored = 0;
   for (size_t i = 0; i < m->live.n; i++) {
     LLVMValueRef v = m->live.list[i];
-    if (!LLVMIsAStoreInst(v) || LLVMGetAlignment(v) != 1) continue;
+    if (!value_is_guest_store(v)) continue;
     m->stored[m->n_stored++] = place_of(m, IN_INNERMOST, LLVMGetOperand(v, 1), LLVMTypeOf(LLVMGetOperand(v, 0))).sum;
   }
   qsort(m->stored, m->n_stored, sizeof *m->stored, compare_sums);
@@ -448,7 +448,7 @@ static void mark_idle(struct marks *m) {
   for (size_t i = 0; i < m->live.n; i++) {
     LLVMValueRef store = m->live.list[i];
     if (!LLVMIsAStoreInst(store)) continue;
-    bool is_global = LLVMGetAlignment(store) != 1;
+    bool is_global = !value_is_guest_access(store);
     if (is_global || !is_innermost(m, LLVMGetInstructionParent(store)) || is_idle(m, store) || is_fixed(m, store, 1))
       value_set_add(&m->idle, store);
     for (enum when when = ALWAYS; !is_global && when <= AT_FIRST; when++) {
@@ -603,7 +603,7 @@ static LLVMValueRef load_half(LLVMBuilderRef builder, LLVMValueRef load, uint64_
   unsigned tbaa = LLVMGetMDKindIDInContext(context, "tbaa", 4);
   LLVMValueRef at = LLVMConstInt(i64, offset, false);
   LLVMValueRef v = LLVMBuildLoad2(builder, i64, LLVMBuildGEP2(builder, i8, LLVMGetOperand(load, 0), &at, 1, ""), "");
-  LLVMSetAlignment(v, 1);
+  LLVMSetAlignment(v, VALUE_GUEST_ALIGNMENT);
   LLVMSetVolatile(v, true);
   if (LLVMGetMetadata(load, tbaa)) LLVMSetMetadata(v, tbaa, LLVMGetMetadata(load, tbaa));
   return v;
@@ -629,7 +629,7 @@ static bool is_v128(LLVMValueRef v) {
   return LLVMGetTypeKind(lane) == LLVMIntegerTypeKind && LLVMGetIntTypeWidth(lane) == 64;
 }
 
-void lower_pin_vectors(LLVMModuleRef llvm_module) {
+void access_pin_vectors(LLVMModuleRef llvm_module) {
   LLVMBuilderRef builder = LLVMCreateBuilderInContext(LLVMGetModuleContext(llvm_module));
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f; f = LLVMGetNextFunction(f))
     for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b))
@@ -683,7 +683,7 @@ static void relax_in_function(LLVMBuilderRef builder, LLVMValueRef function, str
   }
 }
 
-void lower_relax_loads(LLVMModuleRef llvm_module) {
+void access_relax_loads(LLVMModuleRef llvm_module) {
   struct marks m = {.layout = LLVMGetModuleDataLayout(llvm_module)};
   struct value_set *sets[] = {&m.live, &m.whole, &m.idle,  &m.anchored,  &m.seen,
                               &m.ways, &m.rings, &m.lines, &m.innermost, &m.read};

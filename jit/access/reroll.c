@@ -14,8 +14,8 @@
  * mask, predicate, flag or index can be forgotten, now or with a later LLVM. Their operands are compared pair by pair.
  *
  * Recognised are loops of one block, or of a header with nothing but phis and one block, whose phis are counters and that store.
- * Run after lower_join_offsets, which writes neighbours' addresses as a common index and different offsets. */
-#include "frontend/lower/internal.h"
+ * Run after access_join_offsets, which writes neighbours' addresses as a common index and different offsets. */
+#include "jit/access/access.h"
 #include "frontend/lower/values.h"
 #include "instrument/meter/meter.h"
 
@@ -120,7 +120,7 @@ static bool find_accesses(struct unrolled *u) {
     LLVMOpcode op = LLVMGetInstructionOpcode(v);
     if (++n > MOST_BODY || !only_computes(v)) return false;
     if ((op != LLVMLoad && op != LLVMStore) || is_constant_load(v)) continue;
-    if (u->n_accesses == MOST_ACCESSES || LLVMGetVolatile(v) || LLVMGetAlignment(v) != 1) return false;
+    if (u->n_accesses == MOST_ACCESSES || LLVMGetVolatile(v) || !value_is_guest_access(v)) return false;
     u->accesses[u->n_accesses++] = v;
     u->n_stores += op == LLVMStore;
   }
@@ -389,7 +389,7 @@ static bool try_parts(struct unrolled *u) {
   return false;
 }
 
-void lower_reroll_loops(LLVMModuleRef module) {
+void access_reroll_loops(LLVMModuleRef module) {
   struct unrolled u;
   for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f))
     for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b))
