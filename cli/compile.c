@@ -4,7 +4,7 @@
 #include "cli/cli.h"
 
 #include "base/error.h"
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 #include "jit/artifact/artifact.h"
 #include "jit/artifact/cache.h"
 #include "runtime/engine.h"

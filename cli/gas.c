@@ -2,7 +2,7 @@
 
 #include "frontend/instruction.h"
 #include "instrument/partition.h"
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 #include "cli/cli.h"
 #include "instrument/rounds.h"
 

@@ -3,7 +3,7 @@
 #define CLI_GAS_H
 
 #include "frontend/module.h"
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 
 #include <stdbool.h>
 

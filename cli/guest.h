@@ -3,7 +3,7 @@
 #ifndef CLI_GUEST_H
 #define CLI_GUEST_H
 
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 #include "runtime/host/handler.h"
 #include "runtime/precise/precise.h"
 #include "runtime/debug/record.h"

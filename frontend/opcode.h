@@ -3,7 +3,7 @@
 #define FRONTEND_OPCODE_H
 
 #include "frontend/feature.h"
-#include "instrument/cost.h"
+#include "frontend/cost.h"
 
 #include <stdint.h>
 

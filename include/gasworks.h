@@ -25,7 +25,7 @@ struct gw_module;
 struct gw_store;
 struct gw_instance;
 struct module;   /* frontend/module.h; opaque to embedders */
-struct schedule; /* instrument/cost.h; likewise */
+struct schedule; /* instrument/schedule.h; likewise */
 
 /* --- cache -------------------------------------------------------------------------------------------------------- */
 

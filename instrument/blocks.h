@@ -2,7 +2,7 @@
 #ifndef INSTRUMENT_BLOCKS_H
 #define INSTRUMENT_BLOCKS_H
 
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 
 struct gas_block_info {
   uint32_t func;

@@ -2,7 +2,7 @@
 #ifndef INSTRUMENT_FIT_H
 #define INSTRUMENT_FIT_H
 
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 
 /* One program: seconds measured without metering, instructions by class, and gas that was not paid for instructions (work by
  * size, host calls) and that the fit takes as given. */

@@ -1,5 +1,5 @@
 /* Schedules and their text form. */
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 
 #include "base/error.h"
 
@@ -16,7 +16,7 @@ static const struct {
   uint32_t least;
 } classes[COST_COUNT] = {
 #define COST(id, name, gas, least) [COST_##id] = {name, least},
-#include "instrument/cost.def"
+#include "frontend/cost.def"
 #undef COST
 };
 
@@ -25,7 +25,7 @@ static struct schedule built_in = {
     .gas =
         {
 #define COST(id, name, gas, least) [COST_##id] = gas,
-#include "instrument/cost.def"
+#include "frontend/cost.def"
 #undef COST
         },
 };

@@ -5,7 +5,7 @@
 
 #include "frontend/module.h"
 #include "instrument/blocks.h"
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 
 enum { COMPILER_VERSION = 5 };
 

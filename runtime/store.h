@@ -5,7 +5,7 @@
 #include "abi/abi.h"
 #include "base/arena.h"
 #include "gasworks.h"
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 #include "runtime/checkpoint.h"
 #include "runtime/exception.h"
 #include "runtime/fiber.h"

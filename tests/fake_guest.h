@@ -4,7 +4,7 @@
 #define TESTS_FAKE_GUEST_H
 
 #include "gasworks.h"
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 
 #include <stdarg.h>
 #include <stdio.h>

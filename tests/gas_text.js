@@ -16,7 +16,7 @@ const root = path.dirname(__dirname);
 // Prices by the instructions' names and by class, from the tables themselves.
 function readSchedule() {
   const price = {}, ofClass = {}, ofText = {};
-  for (const [, id, name, gas] of fs.readFileSync(path.join(root, 'instrument/cost.def'), 'utf8').matchAll(/^COST\((\w+),\s*"(\w+)",\s*(\d+),/gm)) {
+  for (const [, id, name, gas] of fs.readFileSync(path.join(root, 'frontend/cost.def'), 'utf8').matchAll(/^COST\((\w+),\s*"(\w+)",\s*(\d+),/gm)) {
     price[id] = BigInt(gas);
     ofClass[name] = BigInt(gas);
   }

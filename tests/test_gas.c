@@ -1,6 +1,6 @@
 /* docs/gas.md, sentence by sentence: what blocks, dynamic work, traps and slices cost, and what running out leaves behind. Whole
  * programs and generated loops are the business of the oracle (gas_oracle.js). */
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 #include "tests/gas_escape.h"
 
 #include <setjmp.h>

@@ -4,7 +4,7 @@
 #include "runtime/host/wasi/wasi.h"
 
 #include "base/arena.h"
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 #include "tests/fake_guest.h"
 
 #include <setjmp.h>

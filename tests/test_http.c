@@ -1,6 +1,6 @@
 /* The server over real sockets: HTTP itself, routes, and what functions can do to it. */
 #define _GNU_SOURCE /* memmem */
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 #include "tests/http_client.h"
 
 #include <pthread.h>

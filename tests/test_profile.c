@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 #include "runtime/debug/profile.h"
 #include "tests/wat.h"
 

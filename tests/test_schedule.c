@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "gasworks.h"
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 #include "runtime/host/wasi/wasi.h"
 #include "tests/wat.h"
 

@@ -4,7 +4,7 @@
 
 #include "frontend/module.h"
 #include "instrument/blocks.h"
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 
 #include <llvm-c/Core.h>
 

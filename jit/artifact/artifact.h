@@ -13,7 +13,7 @@
 #define JIT_ARTIFACT_ARTIFACT_H
 
 #include "base/buffer.h"
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 #include "jit/artifact/code.h"
 
 /* Format 2: NaNs are canonical. */

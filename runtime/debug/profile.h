@@ -3,7 +3,7 @@
 #ifndef RUNTIME_DEBUG_PROFILE_H
 #define RUNTIME_DEBUG_PROFILE_H
 
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 
 #include <stdbool.h>
 #include <stdint.h>

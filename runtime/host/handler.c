@@ -3,7 +3,7 @@
 #include "runtime/host/handler.h"
 
 #include "base/error.h"
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 #include "runtime/host/header.h"
 #include "runtime/host/wasi/wasi.h"
 

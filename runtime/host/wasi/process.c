@@ -1,7 +1,7 @@
 /* WASI: arguments, environment, clocks, random numbers, exit. */
 #include "runtime/host/wasi/private.h"
 
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 
 #include <sodium.h>
 

@@ -2,7 +2,7 @@
 #include "runtime/host/wasi/private.h"
 
 #include "base/error.h"
-#include "instrument/cost.h"
+#include "instrument/schedule.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,19 +1,13 @@
 /* The gas schedule: what every class of work costs. docs/gas.md is the normative text. */
-#ifndef INSTRUMENT_COST_H
-#define INSTRUMENT_COST_H
+#ifndef INSTRUMENT_SCHEDULE_H
+#define INSTRUMENT_SCHEDULE_H
 
+#include "frontend/cost.h"
 #include "gasworks/error.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-enum cost {
-#define COST(id, name, gas, least) COST_##id,
-#include "instrument/cost.def"
-#undef COST
-  COST_COUNT
-};
 
 /* No price may be greater: products with sizes of work stay below 2^63. */
 enum { SCHEDULE_MAX_PRICE = 1000000000 };
