@@ -76,7 +76,7 @@ static bool run(struct gw_engine *engine, struct gw_module *module, double *seco
   bool ok = instance && call(instance, err);
   if (seconds) *seconds = cpu_now() - start;
   if (ok && sample) {
-    instance_count_instructions(instance, sample->instructions);
+    profile_count_instructions(instance, sample->instructions);
     sample->other_gas = (double)gw_store_gas_used(store);
     for (int c = 0; c < COST_COUNT; c++) sample->other_gas -= (double)sample->instructions[c] * s->gas[c];
   }

@@ -55,11 +55,14 @@ static size_t receive_body(char *bytes, size_t one, size_t size, void *user) {
 /* libcurl, with the forty libraries that it needs, is opened at the first request: nothing else should wait for them. */
 #undef curl_easy_setopt
 #undef curl_easy_getinfo
-#define CURL_FUNCTIONS(F)                                                                                                    \
-  F(curl_global_init)                                                                                                        \
-  F(curl_global_cleanup)                                                                                                     \
-  F(curl_easy_init) F(curl_easy_setopt) F(curl_easy_perform) F(curl_easy_getinfo) F(curl_easy_cleanup) F(curl_easy_strerror) \
-      F(curl_slist_append) F(curl_slist_free_all)
+/* clang-format off */
+#define CURL_FUNCTIONS(F)                                                                                                       \
+  F(curl_global_init)                                                                                                           \
+  F(curl_global_cleanup)                                                                                                        \
+  F(curl_easy_init)                                                                                                             \
+  F(curl_easy_setopt) F(curl_easy_perform) F(curl_easy_getinfo) F(curl_easy_cleanup) F(curl_easy_strerror) F(curl_slist_append) \
+      F(curl_slist_free_all)
+/* clang-format on */
 
 static struct {
 #define FIELD(name) __typeof__(name) *name;

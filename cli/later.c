@@ -51,7 +51,7 @@ static void spawn(const char *const *argv, int module) {
   posix_spawn_file_actions_destroy(&actions);
 }
 
-void compile_later(const struct guest *g) {
+void later_compile(const struct guest *g) {
   if (!g->cache) return;
   char level[16];
   snprintf(level, sizeof level, "%u", g->opt_level);

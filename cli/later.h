@@ -6,6 +6,6 @@
 
 /* Starts a process that compiles the guest's module for its cache, and does not wait for it. Threads of this process may be
  * anywhere. Does nothing without a cache; when it fails, the next run starts as this one did. */
-void compile_later(const struct guest *g);
+void later_compile(const struct guest *g);
 
 #endif

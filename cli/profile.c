@@ -36,7 +36,7 @@ static int compare(const void *a, const void *b) {
 /* Functions that were called, most gas first; free() them. */
 static struct row *collect(const struct gw_instance *instance, uint32_t *n) {
   const struct module *m = gw_module_decoded(gw_instance_module(instance));
-  const struct profile *p = store_profile(gw_instance_store(instance));
+  const struct profile *p = profile_of_store(gw_instance_store(instance));
   struct row *rows = calloc(m->n_funcs + 1, sizeof *rows);
   if (!rows) abort();
   for (uint32_t i = 0; i < m->n_funcs; i++) rows[i].func = i;
@@ -110,7 +110,7 @@ static void append_line(struct buffer *line, const struct module *m, const struc
 
 bool cli_write_folded(const struct gw_instance *instance, const char *path, struct gw_error *err) {
   const struct module *m = gw_module_decoded(gw_instance_module(instance));
-  const struct profile *p = store_profile(gw_instance_store(instance));
+  const struct profile *p = profile_of_store(gw_instance_store(instance));
   FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");
   if (!file) return error_set(err, GW_ERROR_IO, "cannot write %s: %s", path, strerror(errno));
   uint32_t *frames = calloc((size_t)p->n + 1, sizeof *frames);

@@ -173,7 +173,7 @@ static int run(struct run *r, int argc, char **argv) {
 static void leave_compiler(const struct run *r, int exit_code) {
   if (!r->guest.has_compiler || r->guest.compiled) return;
   fflush(stderr);
-  compile_later(&r->guest);
+  later_compile(&r->guest);
   _exit(exit_code);
 }
 

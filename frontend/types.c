@@ -186,3 +186,21 @@ const char *func_type_print(const struct func_type *type, char *out, size_t size
   print_text("]", out, size, at);
   return out;
 }
+
+val_type val_type_parse(const char *text) {
+  static const struct {
+    const char *text;
+    val_type type;
+  } names[] = {
+      {"i32", VAL_I32},
+      {"i64", VAL_I64},
+      {"f32", VAL_F32},
+      {"f64", VAL_F64},
+      {"v128", VAL_V128},
+      {"funcref", TYPE_FUNCREF},
+      {"externref", TYPE_EXTERNREF},
+  };
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (!strcmp(text, names[i].text)) return names[i].type;
+  return VAL_BOT;
+}

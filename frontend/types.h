@@ -23,4 +23,7 @@ bool func_type_matches(const struct module *m, const struct func_type *a, const 
 const char *func_type_print(const struct func_type *type, char *out, size_t size);
 const char *val_type_name(val_type t, char *out, size_t size);
 
+/* "i32", "funcref", ...; VAL_BOT for anything else. */
+val_type val_type_parse(const char *text);
+
 #endif

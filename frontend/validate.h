@@ -61,7 +61,7 @@ bool validator_need(struct validator *v, enum feature f, const char *what);
 void grow_stack(struct validator *v);
 val_type pop(struct validator *v);                    /* any type; VAL_BOT where code is unreachable */
 val_type pop_expect(struct validator *v, val_type t); /* that type */
-bool count_moves(struct validator *v, uint32_t n); /* false when the module has moved more types than it may */
+bool count_moves(struct validator *v, uint32_t n);    /* false when the module has moved more types than it may */
 void push_list(struct validator *v, uint32_t n, const val_type *types);
 void pop_list(struct validator *v, uint32_t n, const val_type *types);
 void push_frame(struct validator *v, enum op op, struct func_type type, val_type single);

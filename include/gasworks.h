@@ -45,11 +45,11 @@ void gw_cache_close(struct gw_cache *cache);
 #define GW_COMPILE_DEFAULT_MEMORY (UINT64_C(4) << 30)
 
 struct gw_engine_options {
-  uint32_t opt_level;              /* 0..3 */
-  bool gas;                        /* meter; without it gas limits are ignored and gas used is 0 */
-  bool verify;                     /* LLVM's verifier on every function; for development */
-  bool profile;                    /* with gas: keep who spent it (runtime/debug/profile.h); several times slower */
-  bool watch;                      /* the precise tier stops at every instruction (runtime/precise/precise.h); several times slower */
+  uint32_t opt_level; /* 0..3 */
+  bool gas;           /* meter; without it gas limits are ignored and gas used is 0 */
+  bool verify;        /* LLVM's verifier on every function; for development */
+  bool profile;       /* with gas: keep who spent it (runtime/debug/profile.h); several times slower */
+  bool watch;         /* the precise tier stops at every instruction (runtime/precise/precise.h); several times slower */
   const struct schedule *schedule; /* prices; copied; NULL: the built-in ones */
   struct gw_cache *cache;          /* where compiled modules are kept, must outlive the engine; NULL: nowhere */
   uint32_t threads;                /* of one compilation; 0: one for each core */

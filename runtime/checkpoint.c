@@ -66,7 +66,7 @@ void checkpoint_reach(struct gw_store *store) {
   if (store->was_refused) return; /* the next invocation may get what this one did not: that one looks */
   store->checkpoint.is_decided = true;
   if (!is_worth_it(store)) return;
-  store->state = INVOCATION_AT_CHECKPOINT;
+  store->state = RUN_AT_CHECKPOINT;
   fiber_suspend(&store->fiber);
 }
 

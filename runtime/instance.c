@@ -68,7 +68,7 @@ static void make_tags(struct gw_instance *instance) {
 static bool add_dialect(struct gw_store *store, uint32_t added, struct gw_error *err) {
   uint32_t dialect = store->dialect | added;
   if (dialect == store->dialect) return true;
-  if (store->state == INVOCATION_RUNNING || store->state == INVOCATION_YIELDED)
+  if (store->state == RUN_RUNNING || store->state == RUN_YIELDED)
     return error_set(err, GW_ERROR_USAGE, "a module with %s cannot join a store that has an invocation under way",
                      dialect & ~store->dialect & DIALECT_EXCEPTIONS ? "exceptions" : "tail calls");
   for (struct gw_instance *i = store->instances; i; i = i->next)
@@ -184,7 +184,7 @@ static bool check_reset(const struct gw_instance *instance, struct gw_error *err
   if (!instance->is_resettable)
     return error_set(err, GW_ERROR_USAGE, "an instance that imports a memory, table or mutable global cannot be reset");
   if (instance->store->checkpoint.is_failed) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for an instance's image");
-  if (instance->store->state != INVOCATION_NONE)
+  if (instance->store->state != RUN_NONE)
     return error_set(err, GW_ERROR_USAGE, "an instance cannot be reset while its store has an invocation under way");
   return true;
 }

@@ -81,7 +81,4 @@ bool table_snapshot(struct gw_table *table);
 bool table_keep(struct gw_table *table);
 bool table_restore(struct gw_table *table); /* false: no memory */
 
-/* "i32", "funcref", ...; VAL_BOT for anything else. */
-val_type val_type_parse(const char *text);
-
 #endif

@@ -153,15 +153,15 @@ __attribute__((no_sanitize("function"))) static void run(void *arg) {
     enter(func->vmctx, (int32_t)store->options.max_depth, func->code, store->values);
   }
   if (store->exec.exception) trap_raise(store, GW_TRAP_EXCEPTION, exception_place(store->exec.exception));
-  store->state = INVOCATION_FINISHED;
+  store->state = RUN_FINISHED;
   fiber_end(&store->fiber);
 }
 
 void gw_store_start(struct gw_store *store, struct func_ref *func, union gw_value *values) {
-  if (store->state == INVOCATION_RUNNING || store->state == INVOCATION_YIELDED) return; /* gw_store_resume says so */
+  if (store->state == RUN_RUNNING || store->state == RUN_YIELDED) return; /* gw_store_resume says so */
   store->func = func;
   store->values = values;
-  store->state = INVOCATION_READY;
+  store->state = RUN_READY;
   store->is_cancelled = false;
   store->trap.code = GW_TRAP_NONE;
   store->trap.instance = NULL;
@@ -212,7 +212,7 @@ static bool prepare_stack(struct gw_store *store, struct gw_error *err) {
 
 static bool prepare(struct gw_store *store, struct gw_error *err) {
   if (!trap_thread_prepare(err)) return false;
-  if (store->state == INVOCATION_YIELDED) return true;
+  if (store->state == RUN_YIELDED) return true;
   if (store->func->vmctx->exec != &store->exec) return error_set(err, GW_ERROR_USAGE, "the function belongs to another store");
   if (store->options.tier == GW_TIER_PRECISE && !precise_stack_open(store, err)) return false;
   if (!prepare_stack(store, err)) return false;
@@ -226,11 +226,11 @@ static bool prepare(struct gw_store *store, struct gw_error *err) {
 static void step(struct gw_store *store) {
   struct gw_store *outer = trap_set_current(store);
   uintptr_t outer_gs = gs_base_set((uintptr_t)&store->exec);
-  store->state = INVOCATION_RUNNING;
+  store->state = RUN_RUNNING;
   fiber_resume(&store->fiber);
-  if (store->state == INVOCATION_AT_CHECKPOINT) {
+  if (store->state == RUN_AT_CHECKPOINT) {
     checkpoint_take(store);
-    store->state = INVOCATION_RUNNING;
+    store->state = RUN_RUNNING;
     fiber_resume(&store->fiber);
   }
   gs_base_set(outer_gs);
@@ -242,47 +242,47 @@ static void settle(struct gw_store *store) {
   if (!store->engine->options.gas || store->exec.gas >= 0) return;
   if (store_take_gas(store, 0) != GAS_OUT) return;
   store->trap = (struct trap){.code = GW_TRAP_OUT_OF_GAS};
-  store->state = INVOCATION_TRAPPED;
+  store->state = RUN_TRAPPED;
 }
 
 enum gw_status gw_store_resume(struct gw_store *store, struct gw_error *err) {
-  if (store->state != INVOCATION_READY && store->state != INVOCATION_YIELDED) {
+  if (store->state != RUN_READY && store->state != RUN_YIELDED) {
     error_set(err, GW_ERROR_USAGE, "no invocation to resume");
     return GW_STATUS_FAILED;
   }
   if (!prepare(store, err)) {
-    if (store->state == INVOCATION_READY) store->state = INVOCATION_NONE;
+    if (store->state == RUN_READY) store->state = RUN_NONE;
     return GW_STATUS_FAILED;
   }
   step(store);
-  if (store->state == INVOCATION_YIELDED) return GW_STATUS_YIELDED;
+  if (store->state == RUN_YIELDED) return GW_STATUS_YIELDED;
   settle(store);
-  bool ok = store->state == INVOCATION_FINISHED || store->trap.code == GW_TRAP_EXIT;
+  bool ok = store->state == RUN_FINISHED || store->trap.code == GW_TRAP_EXIT;
   if (!ok) trap_describe(store, err);
   profile_end(store);
-  exceptions_collect(store, store->state == INVOCATION_FINISHED);
-  store->state = INVOCATION_NONE;
+  exceptions_collect(store, store->state == RUN_FINISHED);
+  store->state = RUN_NONE;
   return ok ? GW_STATUS_DONE : GW_STATUS_FAILED;
 }
 
 void store_yield(struct gw_store *store) {
-  store->state = INVOCATION_YIELDED;
+  store->state = RUN_YIELDED;
   fiber_suspend(&store->fiber);
   if (store->is_cancelled) trap_raise(store, GW_TRAP_CANCELLED, 0);
 }
 
 /* The fiber ends itself: only so do sanitizers see it end. */
 void gw_store_cancel(struct gw_store *store) {
-  if (store->state == INVOCATION_YIELDED) {
+  if (store->state == RUN_YIELDED) {
     store->is_cancelled = true;
     step(store);
     exceptions_collect(store, false);
   }
-  if (store->state != INVOCATION_RUNNING) store->state = INVOCATION_NONE;
+  if (store->state != RUN_RUNNING) store->state = RUN_NONE;
 }
 
 bool gw_call(struct gw_store *store, struct func_ref *func, union gw_value *values, struct gw_error *err) {
-  if (store->state != INVOCATION_NONE) return error_set(err, GW_ERROR_USAGE, "the store has an invocation under way");
+  if (store->state != RUN_NONE) return error_set(err, GW_ERROR_USAGE, "the store has an invocation under way");
   gw_store_start(store, func, values);
   enum gw_status status;
   do status = gw_store_resume(store, err);

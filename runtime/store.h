@@ -13,14 +13,14 @@
 #include "runtime/debug/profile.h"
 #include "runtime/trap.h"
 
-enum invocation_state {
-  INVOCATION_NONE,
-  INVOCATION_READY, /* started, not yet resumed */
-  INVOCATION_RUNNING,
-  INVOCATION_YIELDED,
-  INVOCATION_AT_CHECKPOINT, /* suspended, within gw_store_resume */
-  INVOCATION_FINISHED,      /* returned to its entry */
-  INVOCATION_TRAPPED,       /* see trap */
+enum run_state {
+  RUN_NONE,
+  RUN_READY, /* started, not yet resumed */
+  RUN_RUNNING,
+  RUN_YIELDED,
+  RUN_AT_CHECKPOINT, /* suspended, within gw_store_resume */
+  RUN_FINISHED,      /* returned to its entry */
+  RUN_TRAPPED,       /* see trap */
 };
 
 struct gw_store {
@@ -41,7 +41,7 @@ struct gw_store {
 
   struct precise_stack precise; /* used only by stores of the precise tier */
   struct fiber fiber;           /* opened by the first invocation and used again */
-  enum invocation_state state;
+  enum run_state state;
   uint64_t n_host_calls; /* since the last reset of an instance */
   bool was_refused;      /* since then, too: the system had no memory for what the guest may have, and the guest was told */
   bool is_cancelled;     /* the next step of the fiber is its end */

@@ -2,6 +2,7 @@
 #include "runtime/object.h"
 
 #include "base/error.h"
+#include "frontend/types.h"
 #include "runtime/engine.h"
 #include "runtime/store.h"
 
@@ -126,24 +127,6 @@ bool table_restore(struct gw_table *table) {
   table_set_size(table, size);
   if (n_initial) memcpy(table->ctx.entries, table->initial, n_initial * sizeof *table->initial);
   return true;
-}
-
-val_type val_type_parse(const char *text) {
-  static const struct {
-    const char *text;
-    val_type type;
-  } names[] = {
-      {"i32", VAL_I32},
-      {"i64", VAL_I64},
-      {"f32", VAL_F32},
-      {"f64", VAL_F64},
-      {"v128", VAL_V128},
-      {"funcref", TYPE_FUNCREF},
-      {"externref", TYPE_EXTERNREF},
-  };
-  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-    if (!strcmp(text, names[i].text)) return names[i].type;
-  return VAL_BOT;
 }
 
 struct gw_table *gw_table_create(struct gw_store *store, const char *type, uint64_t min, uint64_t max, struct gw_error *err) {

@@ -48,7 +48,7 @@ struct gw_store *trap_set_current(struct gw_store *store) {
 _Noreturn void trap_raise(struct gw_store *store, enum gw_trap code, uintptr_t pc) {
   store->trap.code = code;
   store->trap.pc = pc;
-  store->state = INVOCATION_TRAPPED;
+  store->state = RUN_TRAPPED;
   fiber_end(&store->fiber);
 }
 
@@ -140,7 +140,7 @@ static void handle_signal(int number, siginfo_t *info, void *context) {
     pass_on(number, info, context);
     return;
   }
-  store->state = INVOCATION_TRAPPED;
+  store->state = RUN_TRAPPED;
   struct fiber *f = &store->fiber;
   uint8_t *sp = (uint8_t *)registers[REG_RSP];
   sanitizer_forget_frames(sp >= f->low && sp < f->high ? sp : f->low, f->high);

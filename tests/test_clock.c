@@ -1,6 +1,6 @@
 /* What functions see of time: on a server it goes in milliseconds and stands still within a slice, unless it is told otherwise.
  */
-#include "runtime/host/guest_clock.h"
+#include "runtime/guest_clock.h"
 #include "tests/http_client.h"
 
 /* Replies with nine numbers: of each clock the time before and behind as many rounds of a loop as the body has 100,000s of

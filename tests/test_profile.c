@@ -84,7 +84,7 @@ static uint64_t call(struct fixture *f, const char *name, int32_t argument, enum
 
 /* Gas and calls of every function; answers the sum of the gas, the root's with it. */
 static uint64_t collect(const struct fixture *f, uint64_t *gas, uint64_t *calls) {
-  const struct profile *p = store_profile(f->store);
+  const struct profile *p = profile_of_store(f->store);
   uint64_t sum = 0;
   memset(gas, 0, FUNCS * sizeof *gas);
   memset(calls, 0, FUNCS * sizeof *calls);
@@ -123,7 +123,7 @@ static void test_ways(void **state) {
   (void)state;
   struct fixture f = open_fixture(2, true, 0, 0);
   call(&f, "run", 10, GW_TRAP_NONE);
-  const struct profile *p = store_profile(f.store);
+  const struct profile *p = profile_of_store(f.store);
   unsigned leaves = 0;
   for (uint32_t i = 1; i < p->n; i++) {
     const struct profile_node *node = &p->nodes[i], *parent = &p->nodes[node->parent];
@@ -134,7 +134,7 @@ static void test_ways(void **state) {
   }
   assert_int_equal(leaves, 2);      /* below $tail and below $middle */
   call(&f, "run", 0, GW_TRAP_NONE); /* a fresh start */
-  assert_int_equal(store_profile(f.store)->nodes[1].calls, 1);
+  assert_int_equal(profile_of_store(f.store)->nodes[1].calls, 1);
   close_fixture(&f);
 }
 
@@ -158,7 +158,7 @@ static void test_instructions(void **state) {
   for (uint32_t level = 0; level <= 3; level++) {
     struct fixture f = open_fixture(level, true, 0, 0);
     uint64_t counts[COST_COUNT], used = call(&f, "run", 10, GW_TRAP_NONE), sum = 0;
-    instance_count_instructions(f.instance, counts);
+    profile_count_instructions(f.instance, counts);
     for (int c = 0; c < COST_COUNT; c++) sum += counts[c] * price((enum cost)c);
     /* What is not paid for instructions: the host's call and its charge, and 160 bytes. */
     assert_int_equal(used - sum, price(COST_HOST_CALL) + 5 + 10 * price(COST_MEMORY_BYTES_16));

@@ -5,7 +5,7 @@
 
 /* --- recognising --------------------------------------------------------------------------------------------------- */
 
-bool gas_loop_has(const struct gas_pass *p, const struct loop *loop, LLVMBasicBlockRef block) {
+bool gas_loop_has(const struct gas_pass *p, const struct gas_loop *loop, LLVMBasicBlockRef block) {
   uint32_t i = gas_graph_find(&p->graph, block);
   return i != NO_BLOCK && p->graph.blocks[i].member_of == loop->header_number + 1;
 }
@@ -16,7 +16,7 @@ static LLVMValueRef check_marker(const struct gas_pass *p, LLVMBasicBlockRef blo
   return is_check ? last : NULL;
 }
 
-static bool add_to_body(struct gas_pass *p, struct loop *loop, LLVMBasicBlockRef block) {
+static bool add_to_body(struct gas_pass *p, struct gas_loop *loop, LLVMBasicBlockRef block) {
   uint32_t i = gas_graph_find(&p->graph, block);
   if (i == NO_BLOCK || p->graph.blocks[i].member_of == loop->header_number + 1) return true;
   if (loop->n_body == MAX_BODY) return false;
@@ -40,7 +40,7 @@ static LLVMBasicBlockRef find_latch(const struct gas_pass *p, uint32_t header) {
 }
 
 /* Everything from which the latch is reached without passing the header. */
-static bool collect_body(struct gas_pass *p, struct loop *loop) {
+static bool collect_body(struct gas_pass *p, struct gas_loop *loop) {
   if (!add_to_body(p, loop, loop->header) || !add_to_body(p, loop, loop->latch)) return false;
   for (uint32_t i = 1; i < loop->n_body; i++) {
     LLVMValueRef value = LLVMBasicBlockAsValue(loop->body[i]);
@@ -51,7 +51,7 @@ static bool collect_body(struct gas_pass *p, struct loop *loop) {
 }
 
 /* Prices and ways out of one block of the body; false where the loop does what a counted one must not. */
-static bool inspect_block(const struct gas_pass *p, struct loop *loop, LLVMBasicBlockRef block) {
+static bool inspect_block(const struct gas_pass *p, struct gas_loop *loop, LLVMBasicBlockRef block) {
   for (LLVMValueRef v = LLVMGetFirstInstruction(block); v; v = LLVMGetNextInstruction(v)) {
     if (gas_is_call(p, v) || loop->n_instructions++ == MAX_INSTRUCTIONS) return false;
     if (!gas_is_marker(p, v)) continue;
@@ -67,7 +67,7 @@ static bool inspect_block(const struct gas_pass *p, struct loop *loop, LLVMBasic
 }
 
 /* Follows additions of constants back to a phi of the header. */
-static LLVMValueRef strip_offset(const struct loop *loop, LLVMValueRef v, uint64_t *offset) {
+static LLVMValueRef strip_offset(const struct gas_loop *loop, LLVMValueRef v, uint64_t *offset) {
   *offset = 0;
   for (int i = 0; i < MAX_OFFSET_STEPS; i++) {
     if (!LLVMIsAInstruction(v)) return NULL;
@@ -129,7 +129,7 @@ static bool makes_progress(const struct count *c) {
 }
 
 /* The phi's change in one iteration, or 0 if that is not a constant. */
-static uint64_t phi_step(const struct loop *loop, LLVMValueRef phi) {
+static uint64_t phi_step(const struct gas_loop *loop, LLVMValueRef phi) {
   unsigned n = LLVMCountIncoming(phi);
   for (unsigned i = 0; i < n; i++) {
     if (LLVMGetIncomingBlock(phi, i) != loop->latch) continue;
@@ -139,11 +139,11 @@ static uint64_t phi_step(const struct loop *loop, LLVMValueRef phi) {
   return 0;
 }
 
-static bool is_invariant(const struct gas_pass *p, const struct loop *loop, LLVMValueRef v) {
+static bool is_invariant(const struct gas_pass *p, const struct gas_loop *loop, LLVMValueRef v) {
   return !LLVMIsAInstruction(v) || !gas_loop_has(p, loop, LLVMGetInstructionParent(v));
 }
 
-static bool recognise_compare(const struct gas_pass *p, struct loop *loop, LLVMValueRef compare, bool exits_when_true) {
+static bool recognise_compare(const struct gas_pass *p, struct gas_loop *loop, LLVMValueRef compare, bool exits_when_true) {
   struct count *c = &loop->count;
   LLVMValueRef a = LLVMGetOperand(compare, 0), b = LLVMGetOperand(compare, 1);
   c->going_on = LLVMGetICmpPredicate(compare);
@@ -164,7 +164,7 @@ static bool recognise_compare(const struct gas_pass *p, struct loop *loop, LLVMV
 }
 
 /* Whether the loop counts until it leaves from the end of `block`. */
-static bool recognise_count(const struct gas_pass *p, struct loop *loop, LLVMBasicBlockRef block) {
+static bool recognise_count(const struct gas_pass *p, struct gas_loop *loop, LLVMBasicBlockRef block) {
   LLVMValueRef branch = LLVMGetBasicBlockTerminator(block);
   if (LLVMGetInstructionOpcode(branch) != LLVMBr || !LLVMIsConditional(branch)) return false;
   bool exits_when_true = gas_loop_has(p, loop, LLVMGetSuccessor(branch, 1));
@@ -176,7 +176,7 @@ static bool recognise_count(const struct gas_pass *p, struct loop *loop, LLVMBas
 }
 
 /* The one way on from `block` inside of the loop, or NULL. */
-static LLVMBasicBlockRef only_way_inside(const struct gas_pass *p, const struct loop *loop, LLVMBasicBlockRef block) {
+static LLVMBasicBlockRef only_way_inside(const struct gas_pass *p, const struct gas_loop *loop, LLVMBasicBlockRef block) {
   LLVMValueRef terminator = LLVMGetBasicBlockTerminator(block);
   LLVMBasicBlockRef way = NULL;
   unsigned n = LLVMGetNumSuccessors(terminator);
@@ -190,14 +190,14 @@ static LLVMBasicBlockRef only_way_inside(const struct gas_pass *p, const struct 
 }
 
 /* Whether some way out that every iteration passes ends the loop after a constant number of iterations. */
-static bool recognise_bounded(struct gas_pass *p, struct loop *loop) {
+static bool recognise_bounded(struct gas_pass *p, struct gas_loop *loop) {
   for (LLVMBasicBlockRef b = loop->header; b; b = b == loop->latch ? NULL : only_way_inside(p, loop, b))
     if (recognise_count(p, loop, b) && gas_constant_iterations(p, loop)) return true;
   return recognise_count(p, loop, loop->latch) && gas_constant_iterations(p, loop);
 }
 
 /* Whether `v` depends on `phi` within one iteration. */
-static bool depends_on(const struct gas_pass *p, const struct loop *loop, LLVMValueRef v, LLVMValueRef phi) {
+static bool depends_on(const struct gas_pass *p, const struct gas_loop *loop, LLVMValueRef v, LLVMValueRef phi) {
   LLVMValueRef list[MAX_INSTRUCTIONS];
   uint32_t n = 1;
   list[0] = v;
@@ -254,7 +254,7 @@ static bool is_reduction(LLVMValueRef v, LLVMValueRef phi) {
 }
 
 /* Whether nothing that goes round the loop forbids running iterations side by side. */
-static bool may_be_vectorised(const struct gas_pass *p, const struct loop *loop) {
+static bool may_be_vectorised(const struct gas_pass *p, const struct gas_loop *loop) {
   for (LLVMValueRef v = LLVMGetFirstInstruction(loop->header); v && LLVMIsAPHINode(v); v = LLVMGetNextInstruction(v)) {
     if (phi_step(loop, v) != 0) continue;
     for (unsigned i = 0; i < LLVMCountIncoming(v); i++) {
@@ -266,8 +266,8 @@ static bool may_be_vectorised(const struct gas_pass *p, const struct loop *loop)
   return true;
 }
 
-bool gas_recognise_loop(struct gas_pass *p, struct loop *loop, uint32_t header) {
-  *loop = (struct loop){.header = p->graph.blocks[header].block, .header_number = header};
+bool gas_recognise_loop(struct gas_pass *p, struct gas_loop *loop, uint32_t header) {
+  *loop = (struct gas_loop){.header = p->graph.blocks[header].block, .header_number = header};
   loop->marker = check_marker(p, loop->header);
   if (!loop->marker) return false;
   loop->latch = find_latch(p, header);
@@ -369,7 +369,7 @@ LLVMValueRef gas_build_limit(struct gas_pass *p, const struct count *c, LLVMValu
 }
 
 /* What enters the header's phi from outside, or NULL if that differs. */
-static LLVMValueRef entry_value(const struct loop *loop, LLVMValueRef phi) {
+static LLVMValueRef entry_value(const struct gas_loop *loop, LLVMValueRef phi) {
   LLVMValueRef entry = NULL;
   unsigned n = LLVMCountIncoming(phi);
   for (unsigned i = 0; i < n; i++) {
@@ -381,7 +381,7 @@ static LLVMValueRef entry_value(const struct loop *loop, LLVMValueRef phi) {
   return entry;
 }
 
-uint64_t gas_constant_iterations(struct gas_pass *p, const struct loop *loop) {
+uint64_t gas_constant_iterations(struct gas_pass *p, const struct gas_loop *loop) {
   LLVMValueRef start = entry_value(loop, loop->count.phi);
   if (!start || !LLVMIsAConstantInt(start) || !LLVMIsAConstantInt(loop->count.bound)) return 0;
   LLVMValueRef exact, k = gas_build_iterations(p, &loop->count, start, &exact);

@@ -31,7 +31,7 @@
 #include <stdlib.h>
 
 /* Takes the block's markers into the price of every iteration. */
-static void absorb_markers(struct gas_pass *p, struct loop *loop, LLVMBasicBlockRef block) {
+static void absorb_markers(struct gas_pass *p, struct gas_loop *loop, LLVMBasicBlockRef block) {
   for (LLVMValueRef v = LLVMGetFirstInstruction(block), next; v; v = next) {
     next = LLVMGetNextInstruction(v);
     if (!gas_is_marker(p, v)) continue;
@@ -41,7 +41,7 @@ static void absorb_markers(struct gas_pass *p, struct loop *loop, LLVMBasicBlock
 }
 
 /* Blocks that every iteration runs: from the header on as far as nothing branches, and the latch. */
-static void absorb_sure_markers(struct gas_pass *p, struct loop *loop) {
+static void absorb_sure_markers(struct gas_pass *p, struct gas_loop *loop) {
   LLVMBasicBlockRef block = loop->header;
   absorb_markers(p, loop, block);
   while (block != loop->latch) {
@@ -57,7 +57,7 @@ static void absorb_sure_markers(struct gas_pass *p, struct loop *loop) {
 
 /* The header's phi becomes one in the chunk (from outside, and from the last chunk) and one in the header (from the chunk or the
  * latch). Returns the chunk's. */
-static LLVMValueRef split_phi(struct gas_pass *p, const struct loop *loop, LLVMValueRef v, LLVMBasicBlockRef chunk,
+static LLVMValueRef split_phi(struct gas_pass *p, const struct gas_loop *loop, LLVMValueRef v, LLVMBasicBlockRef chunk,
                               LLVMBasicBlockRef settle) {
   LLVMBuilderRef builder = p->ir.builder;
   LLVMPositionBuilderAtEnd(builder, chunk);
@@ -81,7 +81,7 @@ static LLVMValueRef split_phi(struct gas_pass *p, const struct loop *loop, LLVMV
 /* --- the parts ------------------------------------------------------------------------------------------------------ */
 
 /* The end of `chunk`: chooses *k, and returns what the loop compares its counter with for so many iterations. */
-static LLVMValueRef build_chunk(struct gas_pass *p, struct loop *loop, LLVMValueRef start, LLVMValueRef *k) {
+static LLVMValueRef build_chunk(struct gas_pass *p, struct gas_loop *loop, LLVMValueRef start, LLVMValueRef *k) {
   struct ir *ir = &p->ir;
   struct count *c = &loop->count;
   LLVMBuilderRef builder = ir->builder;
@@ -112,7 +112,7 @@ bool gas_counts_evenly(LLVMValueRef branch) {
 }
 
 /* The latch compares with the limit; settle pays, and asks the loop's own condition. */
-static void build_settle(struct gas_pass *p, const struct loop *loop, LLVMBasicBlockRef chunk, LLVMBasicBlockRef settle,
+static void build_settle(struct gas_pass *p, const struct gas_loop *loop, LLVMBasicBlockRef chunk, LLVMBasicBlockRef settle,
                          LLVMValueRef limit, LLVMValueRef k) {
   LLVMBuilderRef builder = p->ir.builder;
   LLVMValueRef branch = LLVMGetBasicBlockTerminator(loop->latch), compare = LLVMGetCondition(branch);
@@ -131,14 +131,14 @@ static void build_settle(struct gas_pass *p, const struct loop *loop, LLVMBasicB
 }
 
 /* A branch to the header from outside of the loop, or NULL. */
-static LLVMValueRef find_entry(const struct loop *loop) {
+static LLVMValueRef find_entry(const struct gas_loop *loop) {
   LLVMValueRef header = LLVMBasicBlockAsValue(loop->header);
   for (LLVMUseRef use = LLVMGetFirstUse(header); use; use = LLVMGetNextUse(use))
     if (LLVMGetInstructionParent(LLVMGetUser(use)) != loop->latch) return LLVMGetUser(use);
   return NULL;
 }
 
-static void redirect_entries(const struct loop *loop, LLVMBasicBlockRef to) {
+static void redirect_entries(const struct gas_loop *loop, LLVMBasicBlockRef to) {
   LLVMValueRef terminator;
   while ((terminator = find_entry(loop))) {
     unsigned n = LLVMGetNumSuccessors(terminator);
@@ -148,7 +148,7 @@ static void redirect_entries(const struct loop *loop, LLVMBasicBlockRef to) {
 }
 
 /* Puts a block between the latch and the exit. */
-static LLVMBasicBlockRef insert_settle(struct gas_pass *p, const struct loop *loop) {
+static LLVMBasicBlockRef insert_settle(struct gas_pass *p, const struct gas_loop *loop) {
   LLVMBasicBlockRef settle = LLVMInsertBasicBlockInContext(p->ir.context, loop->exit, "settle");
   LLVMValueRef branch = LLVMGetBasicBlockTerminator(loop->latch);
   LLVMSetSuccessor(branch, LLVMGetSuccessor(branch, 0) == loop->exit ? 0 : 1, settle);
@@ -157,7 +157,7 @@ static LLVMBasicBlockRef insert_settle(struct gas_pass *p, const struct loop *lo
 }
 
 /* A loop that goes round so often is paid for as a whole behind it. */
-static void convert_constant(struct gas_pass *p, struct loop *loop, uint64_t n) {
+static void convert_constant(struct gas_pass *p, struct gas_loop *loop, uint64_t n) {
   LLVMValueRef price = ir_i64(&p->ir, n * loop->price);
   LLVMPositionBuilderAtEnd(p->ir.builder, insert_settle(p, loop));
   LLVMBuildCall2(p->ir.builder, p->charge_type, p->charge_check, &price, 1, "");
@@ -181,7 +181,7 @@ static bool follows_check(const struct gas_pass *p, LLVMBasicBlockRef block) {
   return false;
 }
 
-static LLVMBasicBlockRef only_entry(const struct loop *loop) {
+static LLVMBasicBlockRef only_entry(const struct gas_loop *loop) {
   LLVMBasicBlockRef entry = NULL;
   for (LLVMUseRef use = LLVMGetFirstUse(LLVMBasicBlockAsValue(loop->header)); use; use = LLVMGetNextUse(use)) {
     LLVMBasicBlockRef from = LLVMGetInstructionParent(LLVMGetUser(use));
@@ -192,7 +192,7 @@ static LLVMBasicBlockRef only_entry(const struct loop *loop) {
   return entry;
 }
 
-static void note_converted(struct gas_pass *p, const struct loop *loop, uint64_t iterations) {
+static void note_converted(struct gas_pass *p, const struct gas_loop *loop, uint64_t iterations) {
   if (p->n_converted == p->converted_capacity) {
     p->converted_capacity = 2 * p->converted_capacity + 16;
     p->converted = realloc(p->converted, p->converted_capacity * sizeof *p->converted);
@@ -203,7 +203,7 @@ static void note_converted(struct gas_pass *p, const struct loop *loop, uint64_t
 }
 
 /* A loop that leaves from its middle, but soon. */
-static void convert_bounded(struct gas_pass *p, struct loop *loop) {
+static void convert_bounded(struct gas_pass *p, struct gas_loop *loop) {
   LLVMBasicBlockRef entry = only_entry(loop);
   if (!entry) return;
   LLVMValueRef terminator = LLVMGetBasicBlockTerminator(entry);
@@ -217,7 +217,7 @@ static void convert_bounded(struct gas_pass *p, struct loop *loop) {
   LLVMBuildCall2(p->ir.builder, p->charge_type, p->charge_check, &nothing, 1, "");
 }
 
-static void convert(struct gas_pass *p, struct loop *loop) {
+static void convert(struct gas_pass *p, struct gas_loop *loop) {
   if (loop->has_side_exits) {
     convert_bounded(p, loop);
     return;
@@ -245,7 +245,7 @@ static void convert(struct gas_pass *p, struct loop *loop) {
 
 void gas_convert_loops(struct gas_pass *p) {
   gas_graph_build(&p->graph, p->func);
-  struct loop loop;
+  struct gas_loop loop;
   for (uint32_t i = 0; i < p->graph.n; i++) {
     if (gas_recognise_loop(p, &loop, i)) convert(p, &loop);
   }

@@ -21,7 +21,7 @@ struct count {
   bool is_32;
 };
 
-struct loop {
+struct gas_loop {
   LLVMBasicBlockRef header, latch, exit;
   uint32_t header_number;
   LLVMBasicBlockRef body[MAX_BODY];
@@ -34,18 +34,18 @@ struct loop {
 };
 
 /* Gas of an iteration; at least an eighth of its instructions, which a schedule may make free. */
-static inline uint64_t gas_iteration_work(const struct loop *loop) {
+static inline uint64_t gas_iteration_work(const struct gas_loop *loop) {
   uint64_t least = loop->n_instructions / 8 + 1;
   return loop->worst_price > least ? loop->worst_price : least;
 }
 
 /* The iterations of the whole loop if that is a constant, and few enough to be run at once; otherwise 0. With ways out of its
  * middle it may go round less often. */
-uint64_t gas_constant_iterations(struct gas_pass *p, const struct loop *loop);
+uint64_t gas_constant_iterations(struct gas_pass *p, const struct gas_loop *loop);
 /* Whether block number `header` begins a loop that counts and that LLVM might vectorise, or that has ways out of its middle but
  * whose iterations are few by a constant; fills *loop. */
-bool gas_recognise_loop(struct gas_pass *p, struct loop *loop, uint32_t header);
-bool gas_loop_has(const struct gas_pass *p, const struct loop *loop, LLVMBasicBlockRef block);
+bool gas_recognise_loop(struct gas_pass *p, struct gas_loop *loop, uint32_t header);
+bool gas_loop_has(const struct gas_pass *p, const struct gas_loop *loop, LLVMBasicBlockRef block);
 
 /* Builds k for the phi's value `start`, and, where exact is not NULL, whether it is exact. In 64 bits. */
 LLVMValueRef gas_build_iterations(struct gas_pass *p, const struct count *c, LLVMValueRef start, LLVMValueRef *exact);

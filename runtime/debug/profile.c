@@ -82,7 +82,7 @@ void profile_clear(struct profile *profile) {
   *profile = (struct profile){0};
 }
 
-const struct profile *store_profile(const struct gw_store *store) { return &store->profile; }
+const struct profile *profile_of_store(const struct gw_store *store) { return &store->profile; }
 
 /* --- blocks ------------------------------------------------------------------------------------------------------- */
 
@@ -97,7 +97,7 @@ void profile_attach(struct gw_instance *instance) {
   instance->vmctx->block_counts = arena_alloc_array(&instance->store->arena, (size_t)blocks->n + 1, sizeof(uint64_t));
 }
 
-void instance_count_instructions(const struct gw_instance *instance, uint64_t *out) {
+void profile_count_instructions(const struct gw_instance *instance, uint64_t *out) {
   memset(out, 0, COST_COUNT * sizeof *out);
   if (!is_on(instance->store)) return;
   const struct gas_blocks *blocks = blocks_of(instance);

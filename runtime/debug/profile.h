@@ -28,10 +28,10 @@ struct profile {
 };
 
 /* The last invocation's nodes; the sum of their gas is gw_store_gas_used. Valid until the next one starts. */
-const struct profile *store_profile(const struct gw_store *store);
+const struct profile *profile_of_store(const struct gw_store *store);
 
 /* How many instructions of each class the instance has run: out[COST_COUNT]. */
-void instance_count_instructions(const struct gw_instance *instance, uint64_t *out);
+void profile_count_instructions(const struct gw_instance *instance, uint64_t *out);
 
 /* --- for the runtime --- */
 void profile_begin(struct gw_store *store);

@@ -4,7 +4,7 @@
 
 #include "base/buffer.h"
 #include "gasworks.h"
-#include "runtime/host/guest_clock.h"
+#include "runtime/guest_clock.h"
 #include "runtime/state/state.h"
 
 /* One request and its reply. The request's strings belong to the caller. */

@@ -8,8 +8,8 @@
  *   clang-22 --target=wasm32-wasi -Wno-deprecated --sysroot=/usr -O3 -g --no-wasm-opt -nostartfiles -Wl,--no-entry -I sdk/c \
  *     FILE.c -o FILE.wasm
  *
- * -g names the source line of a trap; wasm-opt, which clang calls where it is installed, would drop names. clang 22 calls Debian's
- * target by a newer name, hence -Wno-deprecated.
+ * -g names the source line of a trap; wasm-opt, which clang calls where it is installed, would drop names. clang 22 calls
+ * Debian's target by a newer name, hence -Wno-deprecated.
  *
  * Pointers are into the function's own memory; sizes are in bytes. Functions that copy out return the full size of the item and
  * copy at most `capacity` bytes of it; GW_NONE says that there is no such item. A wrong pointer traps. */

@@ -25,7 +25,7 @@ struct function_limits {
   enum tier_choice tier;        /* of functions */
   const uint8_t (*trusted)[32]; /* public keys: whose artifacts may be deployed */
   size_t n_trusted;
-  bool has_fine_clocks; /* functions see the system's clocks; else those of runtime/host/guest_clock.h */
+  bool has_fine_clocks; /* functions see the system's clocks; else those of runtime/guest_clock.h */
   bool has_bundles;     /* whether functions may have files: NAME in the directory `bundles` */
   int bundles;
 };

@@ -153,7 +153,7 @@ static void conflicted(struct invocation *inv) {
   uint32_t spread = 1u << (inv->attempt < 6 ? inv->attempt : 6);
   inv->retry_at = loop_now(loop) + loop_random(loop) % spread;
   inv->state = INVOCATION_DELAYED;
-  queue_push(&loop->delayed, inv);
+  fair_queue_push(&loop->delayed, inv);
   if (!uv_is_active((uv_handle_t *)&loop->retry)) uv_timer_start(&loop->retry, loop->on_retry, 1, 1);
 }
 
@@ -432,7 +432,7 @@ static void invoke_with_module(struct invocation *inv) {
   case LOAD_FAILED: end_damaged(inv, &f->error); break;
   case LOAD_PENDING:
     inv->state = INVOCATION_LOADING;
-    queue_push(&inv->pool->waiting, inv);
+    fair_queue_push(&inv->pool->waiting, inv);
     pool_load(inv->pool);
     break;
   }
@@ -516,8 +516,8 @@ void invoke_cancel(struct invocation *inv, bool with_reply) {
   switch (inv->state) {
   case INVOCATION_NONE: return; /* a request that runs no function */
   case INVOCATION_COMMITTING: inv->is_cancelled = true; return;
-  case INVOCATION_LOADING: queue_remove(&inv->pool->waiting, inv); break;
-  case INVOCATION_DELAYED: queue_remove(&loop->delayed, inv); break;
+  case INVOCATION_LOADING: fair_queue_remove(&inv->pool->waiting, inv); break;
+  case INVOCATION_DELAYED: fair_queue_remove(&loop->delayed, inv); break;
   case INVOCATION_RUNNING:
     fair_remove(&inv->pool->flow, inv);
     gw_store_cancel(inv->slot->store);
@@ -549,9 +549,9 @@ void invoke_retry(struct loop *loop) {
   struct invocation_queue due = loop->delayed;
   loop->delayed = (struct invocation_queue){0};
   struct invocation *inv;
-  while ((inv = queue_pop(&due))) {
+  while ((inv = fair_queue_pop(&due))) {
     if (inv->retry_at > loop_now(loop))
-      queue_push(&loop->delayed, inv);
+      fair_queue_push(&loop->delayed, inv);
     else
       invoke_find(inv); /* the function may be another by now */
   }

@@ -23,7 +23,7 @@ void fair_init(struct fair *fair, uint64_t slice) {
   *fair = (struct fair){.quantum = is_limited ? (int64_t)slice * QUANTUM_SLICES : MAX_QUANTUM};
 }
 
-void queue_push(struct invocation_queue *queue, struct invocation *inv) {
+void fair_queue_push(struct invocation_queue *queue, struct invocation *inv) {
   inv->next = NULL;
   if (queue->last)
     queue->last->next = inv;
@@ -32,7 +32,7 @@ void queue_push(struct invocation_queue *queue, struct invocation *inv) {
   queue->last = inv;
 }
 
-struct invocation *queue_pop(struct invocation_queue *queue) {
+struct invocation *fair_queue_pop(struct invocation_queue *queue) {
   struct invocation *inv = queue->first;
   if (!inv) return NULL;
   queue->first = inv->next;
@@ -40,7 +40,7 @@ struct invocation *queue_pop(struct invocation_queue *queue) {
   return inv;
 }
 
-void queue_remove(struct invocation_queue *queue, struct invocation *inv) {
+void fair_queue_remove(struct invocation_queue *queue, struct invocation *inv) {
   struct invocation *previous = NULL;
   for (struct invocation *i = queue->first; i; previous = i, i = i->next) {
     if (i != inv) continue;
@@ -95,10 +95,10 @@ bool fair_may_begin(const struct fair *fair, const struct flow *flow) {
 void fair_push(struct fair *fair, struct flow *flow, struct invocation *inv) {
   enter(fair, flow);
   come_again(fair, flow);
-  queue_push(&flow->ready, inv);
+  fair_queue_push(&flow->ready, inv);
 }
 
-void fair_remove(struct flow *flow, struct invocation *inv) { queue_remove(&flow->ready, inv); }
+void fair_remove(struct flow *flow, struct invocation *inv) { fair_queue_remove(&flow->ready, inv); }
 
 static bool is_runnable(const struct flow *flow) { return flow->ready.first && flow->deficit > 0; }
 
@@ -134,7 +134,7 @@ static struct flow *next_in_ring(struct fair *fair) {
 struct invocation *fair_next(struct fair *fair) {
   struct flow *flow = next_fresh(fair);
   if (!flow) flow = next_in_ring(fair);
-  return flow ? queue_pop(&flow->ready) : NULL;
+  return flow ? fair_queue_pop(&flow->ready) : NULL;
 }
 
 void fair_charge(struct fair *fair, struct flow *flow, uint64_t gas) {

@@ -12,9 +12,9 @@ struct invocation_queue {
   struct invocation *first, *last;
 };
 
-void queue_push(struct invocation_queue *queue, struct invocation *inv);
-struct invocation *queue_pop(struct invocation_queue *queue);
-void queue_remove(struct invocation_queue *queue, struct invocation *inv);
+void fair_queue_push(struct invocation_queue *queue, struct invocation *inv);
+struct invocation *fair_queue_pop(struct invocation_queue *queue);
+void fair_queue_remove(struct invocation_queue *queue, struct invocation *inv);
 
 /* Those who share what one of them may use: the invocations of one function. All zero is an idle flow. */
 struct flow {

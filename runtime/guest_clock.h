@@ -1,8 +1,8 @@
 /* Time as functions on a server see it. A clock fine enough tells a function how long its own instructions took, and by that what
  * others left in the caches it shares with them (Spectre, NetSpectre). So it goes in steps of a millisecond, and within one slice
  * it stands still: a function cannot time what it does itself. */
-#ifndef RUNTIME_HOST_GUEST_CLOCK_H
-#define RUNTIME_HOST_GUEST_CLOCK_H
+#ifndef RUNTIME_GUEST_CLOCK_H
+#define RUNTIME_GUEST_CLOCK_H
 
 #include <stdbool.h>
 #include <stdint.h>

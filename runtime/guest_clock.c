@@ -1,4 +1,4 @@
-#include "runtime/host/guest_clock.h"
+#include "runtime/guest_clock.h"
 
 static bool read_clock(clockid_t id, uint64_t *ns) {
   struct timespec t;
