@@ -1,7 +1,7 @@
 #include "frontend/lower/lower.h"
 
 #include "frontend/lower/internal.h"
-#include "instrument/meter/meter.h"
+#include "instrument/marker.h"
 
 #include <llvm-c/IRReader.h>
 

@@ -14,7 +14,7 @@
 #define LOWER_ENTRY "entry"
 
 struct lower_options {
-  bool gas;                        /* emit charge markers (instrument/meter/meter.h) */
+  bool gas;                        /* emit charge markers (instrument/marker.h) */
   uint32_t dialect;                /* DIALECT_* */
   bool inlining;                   /* put small bodies in the place of some calls (frontend/lower/inline.c) */
   const struct schedule *schedule; /* prices of the markers */

@@ -9,7 +9,7 @@
  * way to it, of the same bytes: that would have trapped first. Behind it, what was read is volatile again. */
 #include "jit/access/access.h"
 #include "frontend/lower/values.h"
-#include "instrument/meter/meter.h"
+#include "instrument/marker.h"
 
 #include <string.h>
 
