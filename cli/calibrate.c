@@ -4,6 +4,7 @@
  * from one run of profiling code, which adds up what its gas blocks are made of: they are exact. */
 #include "cli/cli.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "instrument/fit.h"
 #include "runtime/debug/profile.h"
@@ -42,12 +43,6 @@ struct calibration {
 
 /* --- running a program -------------------------------------------------------------------------------------------- */
 
-static double cpu_now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static bool resolve(void *env, const struct gw_import *import, struct gw_extern *out) { return wasi_resolve(env, import, out); }
 
 /* Calls _start, or run, once on a fresh instance. */
@@ -72,9 +67,9 @@ static bool run(struct gw_engine *engine, struct gw_module *module, double *seco
   struct wasi *wasi = wasi_create(&options, err);
   struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){0}, err);
   struct gw_instance *instance = wasi && store ? gw_instance_create(store, module, resolve, wasi, err) : NULL;
-  double start = cpu_now();
+  double start = clock_seconds(CLOCK_THREAD_CPUTIME_ID);
   bool ok = instance && call(instance, err);
-  if (seconds) *seconds = cpu_now() - start;
+  if (seconds) *seconds = clock_seconds(CLOCK_THREAD_CPUTIME_ID) - start;
   if (ok && sample) {
     profile_count_instructions(instance, sample->instructions);
     sample->other_gas = (double)gw_store_gas_used(store);

@@ -1,21 +1,17 @@
 #include "cli/progress.h"
 
+#include "base/clock.h"
+
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* `env` points to the time of the start. The bar goes when all is done. */
 static void show(void *env, uint64_t done, uint64_t total) {
   enum { WIDTH = 40 };
   const double patience = 0.5;
   const double *start = env;
-  if (now() - *start < patience) return;
+  if (clock_seconds(CLOCK_MONOTONIC) - *start < patience) return;
   int filled = total ? (int)(done * WIDTH / total) : WIDTH;
   fprintf(stderr, "\rcompiling [%.*s%*s] %3d %%", filled, "########################################", WIDTH - filled, "",
           total ? (int)(100 * done / total) : 100);
@@ -26,7 +22,7 @@ static void show(void *env, uint64_t done, uint64_t total) {
 void cli_show_progress(struct gw_engine_options *options) {
   static double start;
   if (!isatty(STDERR_FILENO)) return;
-  start = now();
+  start = clock_seconds(CLOCK_MONOTONIC);
   options->progress = show;
   options->progress_env = &start;
 }

@@ -1,6 +1,7 @@
 #include "jit/pipeline.h"
 
 #include "abi/abi.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "frontend/lower/lower.h"
 #include "instrument/meter/meter.h"
@@ -16,11 +17,7 @@
 #include <string.h>
 #include <time.h>
 
-double pipeline_clock(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
+double pipeline_clock(void) { return clock_seconds(CLOCK_THREAD_CPUTIME_ID); }
 
 static bool run_passes(struct pipeline *p, const char *passes, const struct compile_options *options, struct gw_error *err) {
   LLVMPassBuilderOptionsRef o = LLVMCreatePassBuilderOptions();

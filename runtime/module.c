@@ -1,6 +1,7 @@
 /* A loaded module: its bytes, its decoded form, and its code once somebody needs that. Shared by reference count. */
 #include "runtime/engine.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "jit/artifact/cache.h"
 #include "runtime/compile.h"
@@ -15,23 +16,17 @@
 #include <time.h>
 #include <unistd.h>
 
-static double seconds_now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static bool decode_and_validate(struct gw_module *module, struct gw_error *err) {
   const struct artifact *a = module->artifact;
-  double start = seconds_now();
+  double start = clock_seconds(CLOCK_MONOTONIC);
   if (!module_decode(&module->decoded, module->bytes, module->size, err)) return false;
-  double decoded = seconds_now();
+  double decoded = clock_seconds(CLOCK_MONOTONIC);
   module->seconds_decode = decoded - start;
   bool ok = true;
   if (a && a->n_offsets != module->decoded.n_funcs + module->decoded.n_types)
     ok = error_set(err, GW_ERROR_ARTIFACT, "the artifact is damaged: it is of a module with other functions");
   ok = ok && (a ? module_validate_with(&module->decoded, a->facts, a->dialect, err) : module_validate(&module->decoded, err));
-  module->seconds_validate = seconds_now() - decoded;
+  module->seconds_validate = clock_seconds(CLOCK_MONOTONIC) - decoded;
   if (!ok) module_clear(&module->decoded);
   return ok;
 }

@@ -17,7 +17,7 @@ rules=(
   'instrument/*|instrument/ frontend/ base/ gasworks|sodium.h'
   'jit/artifact/*|jit/artifact/ jit/compiler.h instrument/schedule. frontend/ abi/ base/ gasworks|sodium.h sanitizer/'
   'jit/compiler.h|frontend/ instrument/schedule. instrument/blocks. gasworks|'
-  'jit/access/*|jit/access/ instrument/marker.h instrument/meter/meter.h frontend/module.h frontend/lower/ir.h frontend/lower/values.h gasworks|llvm-c/'
+  'jit/access/*|jit/access/ base/ instrument/marker.h instrument/meter/meter.h frontend/module.h frontend/lower/ir.h frontend/lower/values.h gasworks|llvm-c/'
   'jit/*|jit/ instrument/ frontend/module.h frontend/instruction.h frontend/lower/lower.h frontend/lower/values.h abi/ base/ gasworks|llvm-c/ elf.h'
   'runtime/state/*|runtime/state/ base/ gasworks|lmdb.h sodium.h'
   'runtime/*|runtime/ jit/artifact/ jit/compiler.h instrument/schedule. instrument/partition.h frontend/ abi/ base/ gasworks|sodium.h sanitizer/ elfutils/ dwarf.h elf.h'

@@ -17,6 +17,7 @@
  * free passes the duty on, so a loop pays nothing for a sum that is stored behind it.
  *
  * This must run before anything that simplifies: LLVM turns x * -1 into a change of the sign. */
+#include "base/array.h"
 #include "frontend/lower/internal.h"
 #include "frontend/lower/values.h"
 
@@ -69,18 +70,12 @@ static struct node *find(const struct nans *n, LLVMValueRef v) {
   return at ? &n->nodes[at - 1] : NULL;
 }
 
-static void *grown(void *p, size_t n, size_t size) {
-  p = realloc(p, n * size);
-  if (!p) abort();
-  return p;
-}
-
 static void grow(struct nans *n) {
   n->capacity = n->capacity ? n->capacity * 2 : 256;
   n->n_slots = n->capacity * 2;
-  n->nodes = grown(n->nodes, n->capacity, sizeof *n->nodes);
-  n->queue = grown(n->queue, n->capacity, sizeof *n->queue);
-  n->slots = grown(n->slots, n->n_slots, sizeof *n->slots);
+  n->nodes = array_resize(n->nodes, n->capacity, sizeof *n->nodes);
+  n->queue = array_resize(n->queue, n->capacity, sizeof *n->queue);
+  n->slots = array_resize(n->slots, n->n_slots, sizeof *n->slots);
   memset(n->slots, 0, n->n_slots * sizeof *n->slots);
   for (size_t i = 0; i < n->n; i++) n->slots[slot_of(n, n->nodes[i].value)] = (uint32_t)i + 1;
 }

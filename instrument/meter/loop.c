@@ -28,6 +28,8 @@
  * access traps in it (docs/gas.md). */
 #include "instrument/meter/loop.h"
 
+#include "base/array.h"
+
 #include <stdlib.h>
 
 /* Takes the block's markers into the price of every iteration. */
@@ -193,11 +195,7 @@ static LLVMBasicBlockRef only_entry(const struct gas_loop *loop) {
 }
 
 static void note_converted(struct gas_pass *p, const struct gas_loop *loop, uint64_t iterations) {
-  if (p->n_converted == p->converted_capacity) {
-    p->converted_capacity = 2 * p->converted_capacity + 16;
-    p->converted = realloc(p->converted, p->converted_capacity * sizeof *p->converted);
-    if (!p->converted) abort();
-  }
+  if (p->n_converted == p->converted_capacity) array_grow(p->converted, p->converted_capacity, 16);
   p->converted[p->n_converted].header = loop->header;
   p->converted[p->n_converted++].worst = (uint32_t)(iterations * gas_iteration_work(loop));
 }

@@ -7,6 +7,8 @@
  * What the loop makes itself, and not from what it reads, cannot be hidden: then the load stays volatile. */
 #include "jit/access/hide.h"
 
+#include "base/array.h"
+
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -129,11 +131,7 @@ static bool remember(struct hidden *h, LLVMValueRef user, unsigned operand) {
   LLVMValueRef v = LLVMIsAPHINode(user) ? LLVMGetIncomingValue(user, operand) : LLVMGetOperand(user, operand);
   if (is_read_outside(v, 0)) return true;
   if (!h->before || !value_constraint(h->layout, LLVMTypeOf(v))) return false;
-  if (h->n_uses == h->capacity) {
-    h->capacity = h->capacity ? h->capacity * 2 : 16;
-    h->uses = realloc(h->uses, h->capacity * sizeof *h->uses);
-    if (!h->uses) abort();
-  }
+  if (h->n_uses == h->capacity) array_grow(h->uses, h->capacity, 16);
   h->uses[h->n_uses++] = (struct hidden_use){user, operand};
   return true;
 }

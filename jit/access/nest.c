@@ -3,6 +3,8 @@
 #define _GNU_SOURCE /* qsort_r */
 #include "jit/access/nest.h"
 
+#include "base/array.h"
+
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,11 +162,7 @@ static int compare(const void *a, const void *b, void *env) {
 
 static void end_loop(struct nest *g) {
   struct nest_loops *l = g->loops;
-  if (l->n == l->capacity) {
-    l->capacity = l->capacity ? l->capacity * 2 : 16;
-    l->ends = realloc(l->ends, l->capacity * sizeof *l->ends);
-    if (!l->ends) abort();
-  }
+  if (l->n == l->capacity) array_grow(l->ends, l->capacity, 16);
   l->ends[l->n++] = g->ends->n;
 }
 

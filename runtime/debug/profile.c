@@ -2,6 +2,7 @@
  * the counter is put down to it: nothing is estimated, and nothing is lost. */
 #include "runtime/debug/profile.h"
 
+#include "base/array.h"
 #include "runtime/instance.h"
 
 #include <stdlib.h>
@@ -19,11 +20,7 @@ static void put_down(struct gw_store *store) {
 }
 
 static uint32_t add_node(struct profile *p, const struct profile_node *node) {
-  if (p->n == p->capacity) {
-    p->capacity = p->capacity ? p->capacity * 2 : 64;
-    p->nodes = realloc(p->nodes, p->capacity * sizeof *p->nodes);
-    if (!p->nodes) abort();
-  }
+  if (p->n == p->capacity) array_grow(p->nodes, p->capacity, 64);
   p->nodes[p->n] = *node;
   return p->n++;
 }

@@ -7,6 +7,7 @@
 #include "runtime/debug/source.h"
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "frontend/reader.h"
 #include "runtime/engine.h"
 #include "runtime/debug/source_check.h"
@@ -51,12 +52,6 @@ enum {
 struct deadline {
   uint64_t wall, cpu;
 };
-
-static uint64_t clock_ns(clockid_t clock) {
-  struct timespec t;
-  clock_gettime(clock, &t);
-  return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 static uint64_t cpu_ns(void) { return clock_ns(CLOCK_THREAD_CPUTIME_ID); }
 

@@ -1,6 +1,7 @@
 /* Transactions: reads on a snapshot, buffered writes, one table of keys. */
 #include "runtime/state/private.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 
 #include <stdio.h>
@@ -107,11 +108,7 @@ int state_validate(const struct state_txn *txn, MDB_txn *now, bool *is_valid) {
 
 enum { MAX_SNAPSHOT_AGE_MS = 200 };
 
-static uint64_t now_ms(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
+static uint64_t now_ms(void) { return clock_ns(CLOCK_MONOTONIC_COARSE) / 1000000; }
 
 void state_txn_refresh(struct state_txn *txn) {
   if (!txn->snapshot || now_ms() - txn->taken_ms < MAX_SNAPSHOT_AGE_MS) return;

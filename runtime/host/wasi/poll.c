@@ -6,6 +6,8 @@
 #define _GNU_SOURCE /* ppoll */
 #include "runtime/host/wasi/private.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -75,17 +77,11 @@ static void mark_clocks(struct subscription *s, uint32_t n, uint64_t waited_ns) 
     if (s[i].type == EVENT_CLOCK && !s[i].error) s[i].is_ready = s[i].wait_ns <= waited_ns;
 }
 
-static uint64_t monotonic_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 /* poll(2) for at most wait_ns; a signal only makes it look at the time. */
 static int poll_for(struct pollfd *fds, uint32_t n, uint64_t wait_ns) {
-  uint64_t start = monotonic_ns();
+  uint64_t start = clock_ns(CLOCK_MONOTONIC);
   for (;;) {
-    uint64_t waited = monotonic_ns() - start, left = waited < wait_ns ? wait_ns - waited : 0;
+    uint64_t waited = clock_ns(CLOCK_MONOTONIC) - start, left = waited < wait_ns ? wait_ns - waited : 0;
     struct timespec timeout = {(time_t)(left / 1000000000), (long)(left % 1000000000)};
     int rc = ppoll(fds, n, wait_ns == UINT64_MAX ? NULL : &timeout, NULL);
     if (rc >= 0 || errno != EINTR) return rc;
