@@ -19,9 +19,9 @@ rules=(
   'jit/compiler.h|frontend/ instrument/cost. instrument/blocks. gasworks|'
   'jit/*|jit/ instrument/ frontend/ abi/ base/ gasworks|llvm-c/ elf.h'
   'runtime/state/*|runtime/state/ base/ gasworks|lmdb.h sodium.h'
-  'runtime/*|runtime/ jit/artifact/ jit/compiler.h instrument/cost. instrument/partition.h frontend/ abi/ base/ gasworks|sodium.h sanitizer/ elfutils/ dwarf.h elf.h'
+  'runtime/*|runtime/ jit/artifact/ jit/compiler.h instrument/cost. frontend/ abi/ base/ gasworks|sodium.h sanitizer/ elfutils/ dwarf.h elf.h'
   'server/*|server/ runtime/ jit/artifact/ instrument/cost. frontend/ abi/ base/ gasworks|uv.h llhttp.h cjson/ sodium.h sanitizer/'
-  'cli/*|cli/ server/ runtime/ jit/artifact/ instrument/cost. instrument/fit. instrument/partition.h instrument/rounds.h frontend/ abi/ base/ gasworks|cjson/ sodium.h sanitizer/'
+  'cli/*|cli/ server/ runtime/ jit/artifact/ instrument/cost. instrument/fit. instrument/rounds.h frontend/ abi/ base/ gasworks|cjson/ sodium.h sanitizer/'
 )
 libraries='llvm-c/|elfutils/|dwarf\.h|elf\.h|lmdb\.h|sodium|uv\.h|llhttp|cjson/|cmocka'
 
