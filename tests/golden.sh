@@ -6,7 +6,7 @@
 # NAME.wasm comes from golden/modules/NAME.wat or NAME.hex (bytes and # comments); every.wasm from golden/every.js.
 #   golden.sh PROGRAM [NAME...]            compares; exit code 77: a tool was not there, and nothing else failed
 #   golden.sh PROGRAM --update [NAME...]   writes what is printed now into the files: look at the difference before you commit it
-set -u
+set -u -o pipefail
 here=$(dirname "$(readlink -f "$0")")
 program=$(readlink -f "${1:?usage: golden.sh PROGRAM [--update] [NAME...]}")
 shift
