@@ -118,17 +118,12 @@ static const struct func_ref *find_indirect(const struct precise_step *step, con
 /* The function that `in` is about to call, or NULL. `n_above`: operands above its arguments. */
 static const struct func_ref *find_callee(const struct precise_step *step, const struct precise_view *view,
                                           const struct instruction *in, uint32_t *n_above) {
-  bool is_direct = in->op == OP_CALL || in->op == OP_RETURN_CALL;
-  *n_above = !is_direct;
-  switch (in->op) {
-  case OP_CALL:
-  case OP_RETURN_CALL: return step->place.instance->funcs[in->index];
-  case OP_CALL_INDIRECT:
-  case OP_RETURN_CALL_INDIRECT: return find_indirect(step, view, in);
-  case OP_CALL_REF:
-  case OP_RETURN_CALL_REF: return view->operands[view->n_operands - 1].ref;
-  default: return NULL;
-  }
+  if (!op_does(in->op, FLOW_CALLS)) return NULL;
+  enum immediate immediate = op_table[in->op].immediate;
+  *n_above = immediate != IMM_FUNC;
+  if (immediate == IMM_FUNC) return step->place.instance->funcs[in->index];
+  if (immediate == IMM_CALL_INDIRECT) return find_indirect(step, view, in);
+  return view->operands[view->n_operands - 1].ref;
 }
 
 static void begin_host_call(struct trace *t, const struct precise_step *step, const struct precise_view *view,

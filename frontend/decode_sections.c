@@ -149,9 +149,8 @@ void read_const_expr(struct reader *r, struct const_expr *expr) {
   struct instruction in;
   for (uint32_t depth = 1; depth > 0;) {
     if (!instruction_read(r, &in)) return;
-    enum immediate immediate = op_table[in.op].immediate;
-    if (immediate == IMM_BLOCK || immediate == IMM_TRY_TABLE) depth++;
-    if (in.op == OP_END || in.op == OP_DELEGATE) depth--;
+    if (op_does(in.op, FLOW_OPENS)) depth++;
+    if (op_does(in.op, FLOW_CLOSES)) depth--;
   }
   expr->size = (uint32_t)(r->at - expr->bytes);
 }

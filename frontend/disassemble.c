@@ -1,6 +1,7 @@
 #include "frontend/disassemble.h"
 
 #include "frontend/types.h"
+#include "frontend/walk.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -374,27 +375,17 @@ static void put_locals(struct buffer *out, const struct func *f) {
   put(out, ")\n");
 }
 
-static bool opens_construct(enum op op) {
-  return op == OP_BLOCK || op == OP_LOOP || op == OP_IF || op == OP_TRY || op == OP_TRY_TABLE;
-}
-
-static bool continues_construct(enum op op) { return op == OP_ELSE || op == OP_CATCH || op == OP_CATCH_ALL; }
-
 /* Every instruction on a line of its own, indented by its nesting; the final `end` is the closing bracket of the function. */
-static void put_body(struct buffer *out, const struct module *m, const struct func *f) {
-  struct gw_error err = {0};
-  struct instruction in = {0};
-  struct reader r;
-  int depth = 0;
-  reader_init(&r, m->bytes, f->body, f->end, &err);
-  while (instruction_read(&r, &in) && reader_left(&r)) {
-    if (in.op == OP_END || in.op == OP_DELEGATE) depth--;
-    int indent = 2 * (depth - continues_construct(in.op));
-    buffer_format(out, "    (;%06" PRIx64 ";) %*s", in.offset, indent < 80 ? indent : 80, "");
-    disassemble_instruction(m, &in, out);
+static void put_body(struct buffer *out, const struct module *m, uint32_t func) {
+  struct walk w;
+  walk_begin(&w, m, func);
+  while (walk_next(&w) && reader_left(&w.r)) {
+    uint32_t indent = 2 * w.depth;
+    buffer_format(out, "    (;%06" PRIx64 ";) %*s", w.in.offset, indent < 80 ? (int)indent : 80, "");
+    disassemble_instruction(m, &w.in, out);
     put(out, "\n");
-    if (opens_construct(in.op)) depth++;
   }
+  walk_end(&w);
 }
 
 static void put_function(struct buffer *out, const struct module *m, uint32_t index) {
@@ -407,7 +398,7 @@ static void put_function(struct buffer *out, const struct module *m, uint32_t in
   put_types(out, "result", type->results, type->n_results);
   put(out, "\n");
   put_locals(out, f);
-  put_body(out, m, f);
+  put_body(out, m, index);
   put(out, "  )\n");
 }
 

@@ -1,13 +1,14 @@
 #include "frontend/opcode.h"
 
 const struct op_info op_table[OP_COUNT] = {
-#define OP(id, prefix_, code_, text_, imm, sig, cost_, feature_, lower) \
-  [OP_##id] = {.text = text_,                                           \
-               .signature = #sig,                                       \
-               .code = code_,                                           \
-               .prefix = prefix_,                                       \
-               .immediate = IMM_##imm,                                  \
-               .cost = COST_##cost_,                                    \
+#define OP(id, prefix_, code_, text_, imm, sig, cost_, flow_, feature_, lower) \
+  [OP_##id] = {.text = text_,                                                  \
+               .signature = #sig,                                              \
+               .code = code_,                                                  \
+               .prefix = prefix_,                                              \
+               .immediate = IMM_##imm,                                         \
+               .cost = COST_##cost_,                                           \
+               .flow = FLOW_##flow_,                                           \
                .feature = FEATURE_##feature_},
 #include "frontend/opcode.def"
 #undef OP

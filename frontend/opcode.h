@@ -5,10 +5,11 @@
 #include "frontend/feature.h"
 #include "frontend/cost.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum op {
-#define OP(id, prefix, code, text, imm, sig, cost, feature, lower) OP_##id,
+#define OP(id, prefix, code, text, imm, sig, cost, flow, feature, lower) OP_##id,
 #include "frontend/opcode.def"
 #undef OP
   OP_COUNT
@@ -65,10 +66,38 @@ enum immediate {
   IMM_MEM8_LANE2,
 };
 
+/* What an instruction does to control flow: bits, and the values of the table's column. */
+enum flow {
+  FLOW_OPENS = 1 << 0,        /* a construct, which an instruction that closes ends */
+  FLOW_SPLITS = 1 << 1,       /* ends one arm of the innermost construct and begins the next */
+  FLOW_CLOSES = 1 << 2,       /* the innermost construct; without one, the body */
+  FLOW_BRANCHES = 1 << 3,     /* may go on at the labels in its immediate (walk_labels) */
+  FLOW_LEAVES = 1 << 4,       /* the function; by an exception perhaps only constructs of it */
+  FLOW_CALLS = 1 << 5,        /* another function */
+  FLOW_DEAD_BEHIND = 1 << 6,  /* it never goes on to the instruction behind it */
+  FLOW_BLOCK_BEHIND = 1 << 7, /* a gas block begins behind it; not where it closes a loop */
+  FLOW_BLOCK_BEFORE = 1 << 8, /* a gas block begins with it */
+
+  FLOW____ = 0,
+  FLOW_OPEN = FLOW_OPENS,
+  FLOW_OPEN_TABLE = FLOW_OPENS | FLOW_BRANCHES,
+  FLOW_OPEN_IF = FLOW_OPENS | FLOW_BLOCK_BEHIND,
+  FLOW_OPEN_LOOP = FLOW_OPENS | FLOW_BLOCK_BEFORE,
+  FLOW_ARM = FLOW_SPLITS | FLOW_BLOCK_BEHIND,
+  FLOW_CLOSE = FLOW_CLOSES | FLOW_BLOCK_BEHIND,
+  FLOW_FORK = FLOW_BRANCHES | FLOW_BLOCK_BEHIND,
+  FLOW_JUMP = FLOW_BRANCHES | FLOW_DEAD_BEHIND | FLOW_BLOCK_BEHIND,
+  FLOW_LEAVE = FLOW_LEAVES | FLOW_DEAD_BEHIND | FLOW_BLOCK_BEHIND,
+  FLOW_CALL = FLOW_CALLS,
+  FLOW_TAIL_CALL = FLOW_CALLS | FLOW_LEAVE,
+  FLOW_STOP = FLOW_DEAD_BEHIND | FLOW_BLOCK_BEHIND,
+};
+
 struct op_info {
   const char *text;
   const char *signature; /* "results_operands", "___" or "SPECIAL" */
   uint32_t code;
+  uint16_t flow; /* enum flow */
   uint8_t prefix;
   uint8_t immediate; /* enum immediate */
   uint8_t cost;      /* enum cost */
@@ -76,6 +105,9 @@ struct op_info {
 };
 
 extern const struct op_info op_table[OP_COUNT];
+
+/* Whether the instruction does any of `flow`, bits of enum flow. */
+static inline bool op_does(enum op op, unsigned flow) { return op_table[op].flow & flow; }
 
 /* Opcode and immediate by encoding; the first 256 are the one-byte opcodes, the rest is op_find's business. */
 struct op_slot {

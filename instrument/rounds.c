@@ -1,6 +1,6 @@
 #include "instrument/rounds.h"
 
-#include "frontend/instruction.h"
+#include "frontend/walk.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -160,22 +160,30 @@ static void take_condition(struct finder *f, struct construct *c) {
   if (c->has_count && c->steps[c->counter].n != 1) c->has_count = false;
 }
 
+/* Out of all constructs. */
+static void leave(struct finder *f) {
+  for (uint32_t i = 0; i < f->n_constructs; i++) f->constructs[i].has_exit = true;
+}
+
 /* A branch over `depth` constructs: back to a loop, or out of those that it leaves. */
 static void branch(struct finder *f, uint32_t depth, bool is_conditional) {
-  uint32_t target = depth < f->n_constructs ? f->n_constructs - 1 - depth : 0;
-  bool is_outside = depth >= f->n_constructs;
-  for (uint32_t i = is_outside ? 0 : target + 1; i < f->n_constructs; i++) f->constructs[i].has_exit = true;
-  if (is_outside || f->constructs[target].op != OP_LOOP) return;
+  if (depth >= f->n_constructs) {
+    leave(f);
+    return;
+  }
+  uint32_t target = f->n_constructs - 1 - depth;
+  for (uint32_t i = target + 1; i < f->n_constructs; i++) f->constructs[i].has_exit = true;
+  if (f->constructs[target].op != OP_LOOP) return;
   struct construct *c = &f->constructs[target];
   c->n_back++;
   if (is_conditional && depth == 0) take_condition(f, c);
 }
 
-static void branch_table(struct finder *f, const struct func *func, const struct instruction *in) {
-  struct gw_error ignored = {0};
-  struct reader r;
-  reader_init(&r, in->list, in->list, func->end, &ignored);
-  for (uint32_t i = 0; i <= in->count; i++) branch(f, read_u32(&r), false);
+static void branch_to_labels(struct finder *f, const struct walk *w) {
+  struct walk_labels labels;
+  uint32_t label;
+  walk_labels(w, &labels);
+  while (walk_next_label(&labels, &label)) branch(f, label, w->in.op == OP_BR_IF);
 }
 
 static void open_construct(struct finder *f, const struct instruction *in) {
@@ -201,56 +209,38 @@ static void close_construct(struct finder *f, const struct func *func) {
   free(c->steps);
 }
 
-static void follow(struct finder *f, const struct func *func, const struct instruction *in) {
-  switch (in->op) {
-  case OP_BLOCK:
-  case OP_LOOP:
-  case OP_IF:
-  case OP_TRY:
-  case OP_TRY_TABLE: open_construct(f, in); break;
-  case OP_ELSE:
-  case OP_CATCH:
-  case OP_CATCH_ALL: forget_since(f, f->constructs[f->n_constructs - 1].offset); break;
-  case OP_END:
-  case OP_DELEGATE:
-    if (f->n_constructs) close_construct(f, func);
-    break;
-  case OP_BR: branch(f, in->index, false); break;
-  case OP_BR_IF: branch(f, in->index, true); break;
-  case OP_BR_ON_NULL:
-  case OP_BR_ON_NON_NULL: branch(f, in->index, false); break;
-  case OP_BR_TABLE: branch_table(f, func, in); break;
-  case OP_RETURN:
-  case OP_RETURN_CALL:
-  case OP_RETURN_CALL_INDIRECT:
-  case OP_RETURN_CALL_REF:
-  case OP_THROW:
-  case OP_THROW_REF:
-  case OP_RETHROW: branch(f, UINT32_MAX, false); break;
-  case OP_LOCAL_SET:
-  case OP_LOCAL_TEE: write_local(f, in); break;
-  default: break;
-  }
+/* Where the module has exceptions, any call may end by one. */
+static bool may_leave(const struct finder *f, enum op op) {
+  return op_does(op, FLOW_LEAVES) || (op_does(op, FLOW_CALLS) && f->m->dialect & DIALECT_EXCEPTIONS);
+}
+
+static void follow(struct finder *f, const struct func *func, const struct walk *w) {
+  const struct instruction *in = &w->in;
+  if (op_does(in->op, FLOW_BRANCHES)) branch_to_labels(f, w);
+  if (may_leave(f, in->op)) leave(f);
+  if (op_does(in->op, FLOW_OPENS)) open_construct(f, in);
+  if (op_does(in->op, FLOW_SPLITS)) forget_since(f, f->constructs[f->n_constructs - 1].offset);
+  if (op_does(in->op, FLOW_CLOSES) && f->n_constructs) close_construct(f, func);
+  if (in->op == OP_LOCAL_SET || in->op == OP_LOCAL_TEE) write_local(f, in);
 }
 
 struct loop_rounds *find_loop_rounds(const struct module *m, uint32_t func, size_t *n) {
   const struct func *body = &m->funcs[func];
   uint32_t n_params = m->types[body->type].func.n_params;
   struct finder f = {.m = m, .n_locals = n_params + body->n_locals};
-  struct gw_error ignored = {0};
-  struct instruction in;
-  struct reader r;
+  struct walk w;
   *n = 0;
   if (f.n_locals > MOST_LOCALS) return NULL;
   f.budget = MOST_ROUNDS;
   f.locals = allocate(f.n_locals, sizeof *f.locals);
   for (uint32_t i = n_params; i < f.n_locals; i++) f.locals[i].is_known = true; /* 0 */
-  reader_init(&r, m->bytes, body->body, body->end, &ignored);
-  while (f.n_constructs < MOST_DEPTH && instruction_read(&r, &in)) {
-    follow(&f, body, &in);
+  walk_begin(&w, m, func);
+  while (f.n_constructs < MOST_DEPTH && walk_next(&w)) {
+    follow(&f, body, &w);
     memmove(f.window + 1, f.window, (WINDOW - 1) * sizeof *f.window);
-    f.window[0] = in;
+    f.window[0] = w.in;
   }
+  walk_end(&w);
   for (uint32_t i = 0; i < f.n_constructs; i++) { /* it was left in the middle */
     free(f.constructs[i].at_start);
     free(f.constructs[i].steps);

@@ -11,7 +11,7 @@ rules=(
   'include/*|gasworks|'
   'base/*|base/ gasworks|'
   'abi/*|abi/ base/ gasworks|'
-  'frontend/lower/*|frontend/ instrument/schedule.h instrument/blocks.h instrument/partition.h instrument/marker.h abi/ base/ gasworks|llvm-c/'
+  'frontend/lower/*|frontend/ instrument/schedule.h instrument/blocks.h instrument/marker.h abi/ base/ gasworks|llvm-c/'
   'frontend/*|frontend/ abi/ base/ gasworks|'
   'instrument/meter/*|instrument/ frontend/lower/ir.h frontend/lower/values.h abi/ base/ gasworks|llvm-c/'
   'instrument/*|instrument/ frontend/ base/ gasworks|sodium.h'
@@ -20,9 +20,9 @@ rules=(
   'jit/access/*|jit/access/ base/ instrument/marker.h instrument/meter/meter.h frontend/module.h frontend/lower/ir.h frontend/lower/values.h gasworks|llvm-c/'
   'jit/*|jit/ instrument/ frontend/module.h frontend/instruction.h frontend/lower/lower.h frontend/lower/values.h abi/ base/ gasworks|llvm-c/ elf.h'
   'runtime/state/*|runtime/state/ base/ gasworks|lmdb.h sodium.h'
-  'runtime/*|runtime/ jit/artifact/ jit/compiler.h instrument/schedule. instrument/partition.h frontend/ abi/ base/ gasworks|sodium.h sanitizer/ elfutils/ dwarf.h elf.h'
+  'runtime/*|runtime/ jit/artifact/ jit/compiler.h instrument/schedule. frontend/ abi/ base/ gasworks|sodium.h sanitizer/ elfutils/ dwarf.h elf.h'
   'server/*|server/ runtime/ jit/artifact/ instrument/schedule. frontend/ abi/ base/ gasworks|uv.h llhttp.h cjson/ sodium.h sanitizer/'
-  'cli/*|cli/ server/ runtime/ jit/artifact/ instrument/schedule. instrument/fit. instrument/partition.h instrument/rounds.h frontend/ abi/ base/ gasworks|cjson/ sodium.h sanitizer/'
+  'cli/*|cli/ server/ runtime/ jit/artifact/ instrument/schedule. instrument/fit. instrument/rounds.h frontend/ abi/ base/ gasworks|cjson/ sodium.h sanitizer/'
 )
 libraries='llvm-c/|elfutils/|dwarf\.h|elf\.h|lmdb\.h|sodium|uv\.h|llhttp|cjson/|cmocka'
 

@@ -168,7 +168,49 @@ static void test_limits(void **state) {
   gw_engine_destroy(engine);
 }
 
+/* An exception out of a call leaves the loop, here in the fifth round. */
+static void test_exception(void **state) {
+  (void)state;
+  struct gw_error err = {0};
+  size_t n;
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  struct gw_module *module =
+      wat_module(engine, "(module (tag $e) (func $throw (throw $e)) (global $n (mut i64) (i64.const 0))"
+                         " (func $f (local i32) (loop $l (global.set $n (i64.add (global.get $n) (i64.const 1)))"
+                         "  (call $maybe (i32.eq (local.get 0) (i32.const 4)))"
+                         "  (br_if $l (i32.ne (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 30)))))"
+                         " (func $maybe (param i32) (if (local.get 0) (then (call $throw))))"
+                         " (func (export \"count\") (result i64) (try (do (call $f)) (catch_all)) (global.get $n)))");
+  struct loop_rounds *found = find_loop_rounds(gw_module_decoded(module), 1, &n);
+  assert_int_equal(n, 1);
+  assert_int_equal(found[0].rounds, 30);
+  assert_int_equal(rounds_that_happen(engine, module), 5);
+  assert_false(found[0].is_exact);
+  free(found);
+  gw_module_release(module);
+  gw_engine_destroy(engine);
+}
+
+/* loop { try_table (catch_all: the loop) { call 0 } br_if (++local < 30) }: a clause begins a round, too. */
+static void test_clause(void **state) {
+  (void)state;
+  static const uint8_t bytes[] = {0,    'a',  's',  'm',  1,    0,  0,    0,    1,    4,    1,    0x60, 0,   0,
+                                  3,    3,    2,    0,    0,    10, 34,   2,    2,    0,    0x0b, 29,   1,   1,
+                                  0x7f, 0x03, 0x40, 0x1f, 0x40, 1,  2,    0,    0x10, 0,    0x0b, 0x20, 0,   0x41,
+                                  1,    0x6a, 0x22, 0,    0x41, 30, 0x48, 0x0d, 0,    0x01, 0x01, 0x0b, 0x0b};
+  struct gw_error err = {0};
+  size_t n;
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  struct gw_module *module = gw_module_create(engine, bytes, sizeof bytes, &err);
+  if (!module) fail_msg("%s", err.message);
+  free(find_loop_rounds(gw_module_decoded(module), 1, &n));
+  assert_int_equal(n, 0);
+  gw_module_release(module);
+  gw_engine_destroy(engine);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_nests), cmocka_unit_test(test_limits)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_exception), cmocka_unit_test(test_clause),
+                                     cmocka_unit_test(test_nests), cmocka_unit_test(test_limits)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

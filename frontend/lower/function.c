@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "instrument/partition.h"
+#include "frontend/walk.h"
 
 void lower_push(struct lower_func *f, LLVMValueRef v) { f->stack[f->height++] = v; }
 
@@ -307,24 +307,17 @@ static void lower_end(struct lower_func *f, const struct instruction *in) {
 
 /* --- the function ----------------------------------------------------------------------------------------------- */
 
+static void lower_open(struct lower_func *f, const struct instruction *in) {
+  lower_block(f, in);
+  if (in->op == OP_TRY_TABLE || in->op == OP_TRY) lower_try(f, in);
+}
+
 static bool lower_control(struct lower_func *f, const struct instruction *in) {
-  switch (in->op) {
-  case OP_BLOCK:
-  case OP_LOOP:
-  case OP_IF: lower_block(f, in); return true;
-  case OP_ELSE: lower_else(f); return true;
-  case OP_TRY_TABLE:
-  case OP_TRY:
-    lower_block(f, in);
-    lower_try(f, in);
-    return true;
-  case OP_CATCH:
-  case OP_CATCH_ALL: lower_catch(f, in); return true;
-  case OP_DELEGATE:
-  case OP_END: lower_end(f, in); return true;
-  default: break;
-  }
-  if (f->is_dead) return true;
+  unsigned flow = op_table[in->op].flow;
+  if (flow & FLOW_OPENS) lower_open(f, in);
+  if (flow & FLOW_SPLITS) in->op == OP_ELSE ? lower_else(f) : lower_catch(f, in);
+  if (flow & FLOW_CLOSES) lower_end(f, in);
+  if (flow & (FLOW_OPENS | FLOW_SPLITS | FLOW_CLOSES) || f->is_dead) return true;
   switch (in->op) {
   case OP_UNREACHABLE:
     LLVMBuildBr(f->l->ir.builder, lower_trap_block(f, GW_TRAP_UNREACHABLE));
@@ -335,12 +328,6 @@ static bool lower_control(struct lower_func *f, const struct instruction *in) {
   case OP_BR_ON_NULL:
   case OP_BR_ON_NON_NULL: lower_br_on_null(f, in->index, in->op == OP_BR_ON_NULL); return true;
   case OP_BR_TABLE: lower_br_table(f, in); return true;
-  case OP_RETURN_CALL:
-  case OP_RETURN_CALL_INDIRECT:
-  case OP_RETURN_CALL_REF:
-    lower_access(f, in);
-    begin_dead_code(f);
-    return true;
   case OP_RETURN: lower_branch(f, &f->controls[0]); return true;
   case OP_THROW:
   case OP_THROW_REF:
@@ -396,6 +383,7 @@ void lower_body(struct lower_func *f, bool looks_at_gas) {
     }
     if (lower_control(f, &in)) continue;
     if (!lower_numeric(f, &in) && !lower_simd(f, &in)) lower_access(f, &in);
+    if (op_does(in.op, FLOW_DEAD_BEHIND)) begin_dead_code(f); /* a tail call */
   }
   assert(!r.failed);
 }

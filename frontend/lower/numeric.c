@@ -100,7 +100,7 @@ struct lower_row {
 #define ROW_0xfe(id, ...) ROW_0(id, __VA_ARGS__)
 
 static const struct lower_row rows[OP_COUNT] = {
-#define OP(id, prefix, code, text, imm, sig, cost, feature, lower) ROW_##prefix(id, lower)
+#define OP(id, prefix, code, text, imm, sig, cost, flow, feature, lower) ROW_##prefix(id, lower)
 #include "frontend/opcode.def"
 #undef OP
 };

@@ -454,7 +454,7 @@ static LLVMValueRef rule_promote(const struct simd *s, LLVMValueRef *args) {
 #define ROW_0xfe(id, ...)
 
 static const struct simd_row rows[OP_COUNT] = {
-#define OP(id, prefix, code, text, imm, sig, cost, feature, lower) ROW_##prefix(id, lower)
+#define OP(id, prefix, code, text, imm, sig, cost, flow, feature, lower) ROW_##prefix(id, lower)
 #include "frontend/opcode.def"
 #undef OP
 };

@@ -396,7 +396,7 @@ static inline unsigned __int128 wide(const union gw_value *low) { return (unsign
 #define ROW_0xfc(id, sig, ...) ROW(id, sig, __VA_ARGS__)
 #define ROW_0xfd(id, ...)
 #define ROW_0xfe(id, ...)
-#define OP(id, prefix, code, text, imm, sig, cost, feature, lower) ROW_##prefix(id, sig, lower)
+#define OP(id, prefix, code, text, imm, sig, cost, flow, feature, lower) ROW_##prefix(id, sig, lower)
 #include "frontend/opcode.def"
 #undef OP
 
@@ -446,7 +446,7 @@ static inline unsigned __int128 wide(const union gw_value *low) { return (unsign
 #undef DEF
 #define DEF(id, sig, kind, ...) TABLE_##kind(id)
 const struct precise_handlers precise_scalar[OP_COUNT] = {
-#define OP(id, prefix, code, text, imm, sig, cost, feature, lower) ROW_##prefix(id, sig, lower)
+#define OP(id, prefix, code, text, imm, sig, cost, flow, feature, lower) ROW_##prefix(id, sig, lower)
 #include "frontend/opcode.def"
 #undef OP
 };

@@ -12,7 +12,7 @@
 #include "runtime/precise/private.h"
 
 #include "frontend/instruction.h"
-#include "instrument/partition.h"
+#include "frontend/walk.h"
 #include "frontend/types.h"
 
 #include <assert.h>
@@ -1001,20 +1001,11 @@ static void translate_other(struct translator *t) {
 /* Instructions that open, close or leave constructs. */
 static bool translate_control(struct translator *t) {
   const struct instruction *in = t->in;
-  switch (in->op) {
-  case OP_BLOCK:
-  case OP_LOOP:
-  case OP_IF:
-  case OP_TRY:
-  case OP_TRY_TABLE: translate_block(t); return true;
-  case OP_ELSE: translate_else(t); return true;
-  case OP_CATCH:
-  case OP_CATCH_ALL: translate_catch(t); return true;
-  case OP_DELEGATE:
-  case OP_END: translate_end(t); return true;
-  default: break;
-  }
-  if (t->is_dead) return true;
+  unsigned flow = op_table[in->op].flow;
+  if (flow & FLOW_OPENS) translate_block(t);
+  if (flow & FLOW_SPLITS) in->op == OP_ELSE ? translate_else(t) : translate_catch(t);
+  if (flow & FLOW_CLOSES) translate_end(t);
+  if (flow & (FLOW_OPENS | FLOW_SPLITS | FLOW_CLOSES) || t->is_dead) return true;
   switch (in->op) {
   case OP_UNREACHABLE:
     EMIT(unreachable, .a = 0);
@@ -1078,25 +1069,16 @@ static void lay_out_locals(struct translator *t) {
 
 /* How many bodies of catch clauses can be open at once: no more than tries around each other. */
 static uint32_t count_holds(const struct translator *t) {
-  struct gw_error ignored = {0};
-  struct reader r;
-  struct instruction in;
-  uint8_t *is_try = NULL;
-  uint32_t n = 0, capacity = 0, level = 0, most = 0;
+  struct walk w;
+  uint32_t level = 0, most = 0;
   if (!t->body->has_rethrow) return 0;
-  reader_init(&r, t->m->bytes, t->body->body, t->body->end, &ignored);
-  while (instruction_read(&r, &in)) {
-    if (in.op == OP_BLOCK || in.op == OP_LOOP || in.op == OP_IF || in.op == OP_TRY || in.op == OP_TRY_TABLE) {
-      is_try = grow(is_try, &capacity, n, sizeof *is_try);
-      is_try[n++] = in.op == OP_TRY;
-      level += in.op == OP_TRY;
-      if (level > most) most = level;
-    } else if (in.op == OP_END || in.op == OP_DELEGATE) {
-      if (n == 0) break;
-      level -= is_try[--n];
-    }
+  walk_begin(&w, t->m, t->func->index);
+  while (walk_next(&w)) {
+    level += w.in.op == OP_TRY;
+    level -= w.opened_by == OP_TRY;
+    if (level > most) most = level;
   }
-  free(is_try);
+  walk_end(&w);
   return most;
 }
 

@@ -440,7 +440,7 @@ static inline uint32_t saturate_UNSIGNED(double v) { return !(v > -1) ? 0 : v >=
 #define ROW_0xfc(id, ...)
 #define ROW_0xfd(id, ...) DEF(id, __VA_ARGS__)
 #define ROW_0xfe(id, ...)
-#define OP(id, prefix, code, text, imm, sig, cost, feature, lower) ROW_##prefix(id, sig, lower)
+#define OP(id, prefix, code, text, imm, sig, cost, flow, feature, lower) ROW_##prefix(id, sig, lower)
 #include "frontend/opcode.def"
 #undef OP
 
@@ -495,7 +495,7 @@ static inline uint32_t saturate_UNSIGNED(double v) { return !(v > -1) ? 0 : v >=
 #undef DEF
 #define DEF(id, sig, kind, ...) TABLE_##kind(id)
 const struct precise_handlers precise_vector[OP_COUNT] = {
-#define OP(id, prefix, code, text, imm, sig, cost, feature, lower) ROW_##prefix(id, sig, lower)
+#define OP(id, prefix, code, text, imm, sig, cost, flow, feature, lower) ROW_##prefix(id, sig, lower)
 #include "frontend/opcode.def"
 #undef OP
 };

@@ -1,0 +1,1 @@
+(module (func $f (block i32.const 1)))
