@@ -55,7 +55,7 @@ struct pool *pool_find(struct loop *loop, const char *name) {
 
 static void load_work(uv_work_t *work) {
   struct pool *pool = work->data;
-  function_load(pool->loading);
+  registry_load(pool->loop->registry, pool->loading);
 }
 
 static void load_done(uv_work_t *work, int status) {

@@ -23,6 +23,7 @@
 #include "runtime/host/cgi.h"
 #include "runtime/trap.h"
 #include "server/invoke/backtrace.h"
+#include "server/function/crash.h"
 #include "server/function/pool.h"
 #include "server/http/reply.h"
 #include "server/http/request.h"
