@@ -2,7 +2,7 @@
 #ifndef SERVER_INVOKE_INVOKE_H
 #define SERVER_INVOKE_INVOKE_H
 
-#include "runtime/debug/record.h"
+#include "runtime/debug/judge.h"
 #include "runtime/state/state.h"
 #include "server/loop/loop.h"
 #include "server/function/slot.h"
@@ -28,15 +28,16 @@ struct invocation {
   struct slot *slot;
   struct state_txn *txn;
   struct record record; /* what the first run read of clocks and random numbers */
+  struct judge judge;   /* under way: it runs again in the precise tier, because compiled code trapped */
+  bool is_counted;      /* in n_running of loop and home */
   bool is_initializing; /* _initialize runs, the handler follows */
-  bool is_judged;       /* runs again in the precise tier, because compiled code trapped with `error` */
   bool is_cancelled;    /* the client has gone */
   bool has_outcome;
   uint32_t attempt;
   uint64_t gas_before; /* what the start function and _initialize used */
   uint64_t retry_at;
   enum state_outcome outcome;
-  struct gw_error error; /* of the commit; the trap that is judged */
+  struct gw_error error; /* of the commit */
 };
 
 /* A request's name in the log: its loop and number. */
