@@ -1,4 +1,5 @@
 /* The control plane: deploying, listing and deleting functions. What blocks runs on libuv's worker threads. */
+#include "server/function/registry.h"
 #include "server/http/reply.h"
 #include "server/http/request.h"
 

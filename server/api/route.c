@@ -1,6 +1,8 @@
 /* From path and method to what answers. */
+#include "server/api/metrics.h"
 #include "server/http/reply.h"
 #include "server/http/request.h"
+#include "server/server.h"
 
 #include <string.h>
 

@@ -85,14 +85,14 @@ struct connection {
 void connection_accept(struct loop *loop);
 /* The reply to the current request is in `out`: go on with the next one. */
 void connection_replied(struct connection *c);
-/* Parses what the first one has that waits for its turn. */
-void connections_go_on(struct loop *loop);
-/* Closes a connection that waits for a request; others when their reply is out. */
-void connection_stop(struct connection *c);
-/* Checks the deadline. */
-void connection_tick(struct connection *c);
 /* Drops the client; a running invocation is cancelled. */
 void connection_abort(struct connection *c);
+
+/* Of all connections, for struct loop_ops. */
+void connections_tick(struct loop *loop);
+void connections_shed(struct loop *loop);
+void connections_stop(struct loop *loop);
+void connections_cancel(struct loop *loop, bool is_last);
 
 /* The client's numeric address. */
 const char *connection_address(struct connection *c);

@@ -3,6 +3,7 @@
 #include "runtime/host/header.h"
 #include "server/http/connection.h"
 #include "server/loop/loop.h"
+#include "server/server.h"
 
 #include <string.h>
 #include <time.h>

@@ -2,6 +2,7 @@
 
 #include "runtime/host/header.h"
 #include "server/http/reply.h"
+#include "server/server.h"
 
 #include <string.h>
 #include <strings.h>

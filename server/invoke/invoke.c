@@ -22,9 +22,12 @@
 #include "server/invoke/backtrace.h"
 #include "server/function/crash.h"
 #include "server/function/pool.h"
+#include "server/function/registry.h"
 #include "server/http/reply.h"
 #include "server/http/request.h"
+#include "server/server.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +36,9 @@ enum { MAX_ATTEMPTS = 16, MAX_RECORD = 1 << 20 };
 
 static void attempt(struct invocation *inv);
 static void start_run(struct invocation *inv);
+static void find(struct invocation *inv);
+static void on_retry(uv_timer_t *timer);
+static void on_run(uv_idle_t *idle);
 
 /* --- ends -------------------------------------------------------------------------------------------------------- */
 
@@ -190,8 +196,8 @@ static void conflicted(struct invocation *inv) {
   uint32_t spread = 1u << (inv->attempt < 6 ? inv->attempt : 6);
   inv->retry_at = loop_now(loop) + loop_random(loop) % spread;
   inv->state = INVOCATION_DELAYED;
-  queue_push(&loop->delayed, inv);
-  if (!uv_is_active((uv_handle_t *)&loop->retry)) uv_timer_start(&loop->retry, loop->on_retry, 1, 1);
+  queue_push(&loop->delayed, &inv->waiter);
+  if (!uv_is_active((uv_handle_t *)&loop->retry)) uv_timer_start(&loop->retry, on_retry, 1, 1);
 }
 
 static void committed(struct invocation *inv) {
@@ -212,7 +218,9 @@ static void committed(struct invocation *inv) {
   conflicted(inv);
 }
 
-static void deliver_commit(struct message *message) { committed((struct invocation *)message); }
+static void deliver_commit(struct message *message) {
+  committed((struct invocation *)((char *)message - offsetof(struct invocation, message)));
+}
 
 /* On the committer's thread, or, for a read-only transaction, on the loop's own within state_txn_commit. */
 static void on_commit(void *arg, enum state_outcome outcome, const struct gw_error *err) {
@@ -312,8 +320,8 @@ static void conclude(struct invocation *inv, struct gw_error *err) {
 
 static void wait_for_slice(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
-  fair_push(&loop->fair, &inv->pool->flow, inv);
-  if (!uv_is_active((uv_handle_t *)&loop->run)) uv_idle_start(&loop->run, loop->on_run);
+  fair_push(&loop->fair, &inv->pool->flow, &inv->waiter);
+  if (!uv_is_active((uv_handle_t *)&loop->run)) uv_idle_start(&loop->run, on_run);
 }
 
 /* A slice, paid by the function's flow. */
@@ -424,7 +432,7 @@ static void attempt(struct invocation *inv) {
     /* it may have been deleted with its state just before the transaction began, which then nobody would stop */
     abort_txn(inv);
     release_slot(inv);
-    invoke_find(inv);
+    find(inv);
     return;
   }
   metrics_add(&loop->metrics.invocations[inv->slot->tier], 1);
@@ -446,6 +454,9 @@ static void end_in_quarantine(struct invocation *inv) {
          PROBLEM(.status = 503, .title = "function in quarantine", .detail = detail, .function = inv->connection->request.name));
 }
 
+/* Its function may be another by now. */
+static void on_loaded(struct waiter *waiter) { find((struct invocation *)waiter); }
+
 static void invoke_with_module(struct invocation *inv) {
   struct function *f = inv->pool->function;
   switch (function_load_state(f)) {
@@ -457,8 +468,7 @@ static void invoke_with_module(struct invocation *inv) {
   case LOAD_FAILED: end_damaged(inv, &f->error); break;
   case LOAD_PENDING:
     inv->state = INVOCATION_LOADING;
-    queue_push(&inv->pool->waiting, inv);
-    pool_load(inv->pool);
+    pool_load(inv->pool, &inv->waiter, on_loaded);
     break;
   }
 }
@@ -478,7 +488,7 @@ static void invoke_found(struct invocation *inv) {
   refuse(inv, PROBLEM(.status = 404, .detail = detail, .function = name));
 }
 
-void invoke_find(struct invocation *inv) {
+static void find(struct invocation *inv) {
   inv->pool = pool_find(loop_of(inv), inv->connection->request.name);
   invoke_found(inv);
 }
@@ -502,7 +512,7 @@ void invoke_log_failure(struct connection *c, uint32_t status, const char *funct
 static bool may_run(struct invocation *inv, const char **why) {
   struct loop *loop = loop_of(inv);
   *why = NULL;
-  if (loop->reply_bytes > loop->options->max_waiting) loop_shed_replies(loop);
+  if (loop->reply_bytes > loop->options->max_waiting) loop->ops->shed(loop);
   if (loop->n_running >= loop->options->max_running)
     *why = "too many functions are running";
   else if (inv->pool && inv->pool->n_running >= loop->options->max_running_each)
@@ -542,16 +552,18 @@ void invoke_cancel(struct invocation *inv, bool with_reply) {
   switch (inv->state) {
   case INVOCATION_NONE: return; /* a request that runs no function */
   case INVOCATION_COMMITTING: inv->is_cancelled = true; return;
-  case INVOCATION_LOADING: queue_remove(&inv->pool->waiting, inv); break;
-  case INVOCATION_DELAYED: queue_remove(&loop->delayed, inv); break;
-  case INVOCATION_RUNNING: fair_remove(&inv->pool->flow, inv); break;
+  case INVOCATION_LOADING: queue_remove(&inv->pool->waiting, &inv->waiter); break;
+  case INVOCATION_DELAYED: queue_remove(&loop->delayed, &inv->waiter); break;
+  case INVOCATION_RUNNING: fair_remove(&inv->pool->flow, &inv->waiter); break;
   }
   struct gw_error err = unavailable("the server is shutting down");
   finish(inv, (struct ending){.kind = ENDING_CANCELLED, .err = with_reply ? &err : NULL});
 }
 
-void invoke_run(struct loop *loop) {
-  struct invocation *inv = fair_next(&loop->fair);
+/* One slice of who is next. */
+static void on_run(uv_idle_t *idle) {
+  struct loop *loop = idle->data;
+  struct invocation *inv = (struct invocation *)fair_next(&loop->fair);
   if (inv)
     run_slice(inv);
   else
@@ -559,15 +571,17 @@ void invoke_run(struct loop *loop) {
   crash_enter(NULL);
 }
 
-void invoke_retry(struct loop *loop) {
-  struct invocation_queue due = loop->delayed;
-  loop->delayed = (struct invocation_queue){0};
+/* Those whose delay is over. */
+static void on_retry(uv_timer_t *timer) {
+  struct loop *loop = timer->data;
+  struct waiter_queue due = loop->delayed;
+  loop->delayed = (struct waiter_queue){0};
   struct invocation *inv;
-  while ((inv = queue_pop(&due))) {
+  while ((inv = (struct invocation *)queue_pop(&due))) {
     if (inv->retry_at > loop_now(loop))
-      queue_push(&loop->delayed, inv);
+      queue_push(&loop->delayed, &inv->waiter);
     else
-      invoke_find(inv); /* the function may be another by now */
+      find(inv); /* the function may be another by now */
   }
   if (!loop->delayed.first) uv_timer_stop(&loop->retry);
 }

@@ -4,8 +4,8 @@
 
 #include "runtime/debug/judge.h"
 #include "runtime/state/state.h"
-#include "server/loop/loop.h"
 #include "server/function/slot.h"
+#include "server/loop/loop.h"
 
 struct connection;
 
@@ -18,8 +18,8 @@ enum invocation_state {
 };
 
 struct invocation {
-  struct message message;  /* from the committer */
-  struct invocation *next; /* in a flow, delayed or pool.waiting */
+  struct waiter waiter;   /* first; in a flow, delayed or pool.waiting */
+  struct message message; /* from the committer */
   struct connection *connection;
   enum invocation_state state;
   struct pool *pool; /* NULL: no function of the name */
@@ -50,15 +50,5 @@ void invoke_log_failure(struct connection *c, uint32_t status, const char *funct
 void invoke_begin(struct connection *c);
 /* The client has gone, or the grace period is over: the invocation ends as soon as it can, with connection_replied. */
 void invoke_cancel(struct invocation *inv, bool with_reply);
-/* One slice of the first invocation in the queue. */
-void invoke_run(struct loop *loop);
-/* Those whose delay is over. */
-void invoke_retry(struct loop *loop);
-
-/* Makes used slots fresh again: work for after the replies. */
-void pools_clean(struct loop *loop);
-/* Destroys slots that were idle for `idle_ms`; all of them with 0, and whatever else pools hold. */
-enum { IDLE_MS = 30000, IDLE_UNDER_PRESSURE_MS = 1000 };
-void pools_trim(struct loop *loop, uint64_t idle_ms);
 
 #endif
