@@ -3,6 +3,8 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "server/api/metrics.h"
+#include "server/api/route.h"
 #include "server/function/pool.h"
 #include "server/function/registry.h"
 #include "server/http/connection.h"
@@ -204,6 +206,7 @@ static bool start_loop(struct server *server, int fd, struct gw_error *err) {
   struct loop *loop = calloc(1, sizeof *loop);
   if (!loop) abort();
   loop->ops = &loop_ops;
+  loop->service = &route_service;
   loop->server = server;
   loop->options = &server->options;
   loop->limits = &server->limits;

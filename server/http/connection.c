@@ -94,7 +94,7 @@ static void connection_free(struct connection *c) {
   if (c->next) c->next->previous = c->previous;
   loop->n_connections--;
   request_clear(c);
-  record_clear(&c->invocation.record);
+  loop->service->forget(&c->exchange);
   buffer_clear(&c->in);
   buffer_clear(&c->out);
   buffer_clear(&c->writing);
@@ -119,7 +119,7 @@ static void connection_close(struct connection *c) {
 void connection_abort(struct connection *c) {
   if (c->phase == PHASE_CLOSING) return;
   connection_close(c);
-  if (c->has_request) invoke_cancel(&c->invocation, false);
+  if (c->has_request) c->loop->service->cancel(&c->exchange, false);
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
@@ -147,15 +147,6 @@ void connection_accept(struct loop *loop) {
   uv_tcp_nodelay(&c->tcp, 1);
   c->deadline = loop_now(loop) + loop->options->header_timeout_ms;
   uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
-}
-
-const char *connection_address(struct connection *c) {
-  struct sockaddr_storage peer;
-  int size = sizeof peer;
-  if (*c->address) return c->address;
-  if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&peer, &size) == 0)
-    uv_ip_name((struct sockaddr *)&peer, c->address, sizeof c->address);
-  return c->address;
 }
 
 /* --- writing ----------------------------------------------------------------------------------------------------- */
@@ -345,7 +336,7 @@ void connection_replied(struct connection *c) {
     if (c->is_closed) connection_free(c);
     return;
   }
-  c->phase = c->request.is_keep_alive ? PHASE_IDLE : PHASE_LAST;
+  c->phase = c->is_keep_alive ? PHASE_IDLE : PHASE_LAST;
   c->deadline = loop_now(c->loop) + c->loop->options->idle_timeout_ms;
   if (!c->is_parsing) go_on(c);
 }
@@ -405,7 +396,7 @@ void connections_cancel(struct loop *loop, bool is_last) {
     if (is_last || !c->has_request)
       connection_abort(c);
     else
-      invoke_cancel(&c->invocation, true);
+      loop->service->cancel(&c->exchange, true);
   }
 }
 

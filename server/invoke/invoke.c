@@ -13,8 +13,8 @@
  *
  * Every invocation ends in `finish`: with a reply, with an error or trap, refused before it ran, or cancelled.
  *
- * Ownership: the invocation is part of its connection, which stays allocated until connection_replied. Whatever replies comes
- * last in each path here, because the connection may be gone or answer its next request when that returns. */
+ * Ownership: the invocation belongs to its exchange, which stays allocated until that is over. Whatever replies comes
+ * last in each path here, because the exchange may be gone or be the next one when that returns. */
 #include "server/invoke/invoke.h"
 
 #include "base/error.h"
@@ -24,7 +24,6 @@
 #include "server/function/pool.h"
 #include "server/function/registry.h"
 #include "server/http/reply.h"
-#include "server/http/request.h"
 #include "server/server.h"
 
 #include <stddef.h>
@@ -42,7 +41,7 @@ static void on_run(uv_idle_t *idle);
 
 /* --- ends -------------------------------------------------------------------------------------------------------- */
 
-static struct loop *loop_of(const struct invocation *inv) { return inv->connection->loop; }
+static struct loop *loop_of(const struct invocation *inv) { return inv->exchange->loop; }
 
 /* Gives the slot back; what is in it stays readable until the connection goes on. */
 static struct slot *release_slot(struct invocation *inv) {
@@ -132,23 +131,23 @@ static struct slot *leave_slot(struct invocation *inv, const struct ending *endi
   return NULL;
 }
 
-static void answer(struct connection *c, const struct ending *ending, const struct slot *slot, const uint64_t *gas,
+static void answer(struct exchange *x, const struct ending *ending, const struct slot *slot, const uint64_t *gas,
                    const char *backtrace) {
   if (ending->kind == ENDING_REPLIED)
-    reply_function(c, &slot->handler, *gas);
+    reply_function(x, &slot->handler, *gas);
   else if (ending->problem)
-    reply_problem(c, ending->problem);
+    reply_problem(x, ending->problem);
   else if (ending->err)
-    reply_error(c, ending->err, c->request.name, gas, backtrace);
+    reply_error(x, ending->err, x->request.name, gas, backtrace);
   else
-    connection_replied(c);
+    x->ops->leave(x);
 }
 
 /* The one exit: every invocation that invoke_begin was called for comes through here, once. All of it is known here, as long as
  * its slot is there: function, tier, gas and how it ended. Nothing of it may be used behind the answer. */
 static void finish(struct invocation *inv, struct ending ending) {
   static const struct gw_error cancelled = {.code = GW_ERROR_TRAP, .trap = GW_TRAP_CANCELLED};
-  struct connection *c = inv->connection;
+  struct exchange *x = inv->exchange;
   struct buffer backtrace = {0};
   uint64_t gas = gas_used(inv);
   bool is_cancelled = ending.kind == ENDING_CANCELLED, has_gas = inv->slot && !is_cancelled;
@@ -160,7 +159,7 @@ static void finish(struct invocation *inv, struct ending ending) {
   judge_drop(&inv->judge);
   struct slot *slot = leave_slot(inv, &ending);
   uncount(inv);
-  answer(c, &ending, slot, has_gas ? &gas : NULL, (const char *)backtrace.bytes);
+  answer(x, &ending, slot, has_gas ? &gas : NULL, (const char *)backtrace.bytes);
   buffer_clear(&backtrace);
 }
 
@@ -187,7 +186,7 @@ static void conflicted(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
   struct gw_error err = {0};
   if (++inv->attempt == MAX_ATTEMPTS || loop->is_stopping) {
-    error_set(&err, GW_ERROR_CONFLICT, "function %s met conflicting writes in each of %u attempts", inv->connection->request.name,
+    error_set(&err, GW_ERROR_CONFLICT, "function %s met conflicting writes in each of %u attempts", inv->exchange->request.name,
               inv->attempt);
     end_with_error(inv, &err);
     return;
@@ -211,7 +210,7 @@ static void committed(struct invocation *inv) {
     return;
   }
   if (inv->outcome == STATE_FAILED) {
-    error_set(&inv->error, GW_ERROR_STATE, "the state of function %s cannot be stored", inv->connection->request.name);
+    error_set(&inv->error, GW_ERROR_STATE, "the state of function %s cannot be stored", inv->exchange->request.name);
     end_with_error(inv, &inv->error);
     return;
   }
@@ -314,7 +313,7 @@ static bool judge(struct invocation *inv, const struct gw_error *err) {
 /* The second run is over, with `err` unless it succeeded: makes `err` the verdict. */
 static void conclude(struct invocation *inv, struct gw_error *err) {
   char whom[128];
-  snprintf(whom, sizeof whom, " about function %.64s", inv->connection->request.name);
+  snprintf(whom, sizeof whom, " about function %.64s", inv->exchange->request.name);
   if (judge_end(&inv->judge, whom, err) == JUDGE_DISAGREED) metrics_add(&loop_of(inv)->metrics.disagreements, 1);
 }
 
@@ -363,7 +362,7 @@ static void run_slice(struct invocation *inv) {
 /* Gives the slot the request. False when it does not fit. */
 static bool fill_slot(struct invocation *inv, struct gw_error *err) {
   struct slot *slot = inv->slot;
-  struct request *r = &inv->connection->request;
+  struct request *r = &inv->exchange->request;
   struct handler *h = &slot->handler;
   h->method = r->method_name;
   h->target = r->target;
@@ -378,7 +377,7 @@ static bool fill_slot(struct invocation *inv, struct gw_error *err) {
   if (slot->function->interface != INTERFACE_CGI) return true;
   const char **env;
   h->port = server_port(loop_of(inv)->server);
-  h->remote_address = connection_address(inv->connection);
+  h->remote_address = inv->exchange->ops->peer(inv->exchange);
   if (!cgi_build_env(&r->arena, h, r->name, &env))
     return error_set(err, GW_ERROR_TOO_LARGE, "the request's headers do not fit an environment");
   const char *args[] = {slot->function->name, NULL};
@@ -443,7 +442,7 @@ static void attempt(struct invocation *inv) {
 static void end_damaged(struct invocation *inv, const struct gw_error *err) {
   struct gw_error copy = *err; /* the function may go with the invocation */
   refuse(inv, PROBLEM(.status = 500, .title = gw_error_title(copy.code), .detail = copy.message,
-                      .function = inv->connection->request.name));
+                      .function = inv->exchange->request.name));
 }
 
 /* One of these would perhaps end the process again. */
@@ -451,7 +450,7 @@ static void end_in_quarantine(struct invocation *inv) {
   char detail[320];
   function_describe_quarantine(inv->pool->function, detail, sizeof detail);
   refuse(inv,
-         PROBLEM(.status = 503, .title = "function in quarantine", .detail = detail, .function = inv->connection->request.name));
+         PROBLEM(.status = 503, .title = "function in quarantine", .detail = detail, .function = inv->exchange->request.name));
 }
 
 /* Its function may be another by now. */
@@ -475,7 +474,7 @@ static void invoke_with_module(struct invocation *inv) {
 
 /* inv->pool has been looked up. */
 static void invoke_found(struct invocation *inv) {
-  const char *name = inv->connection->request.name;
+  const char *name = inv->exchange->request.name;
   if (inv->pool) {
     if (function_quarantine(inv->pool->function))
       end_in_quarantine(inv);
@@ -489,7 +488,7 @@ static void invoke_found(struct invocation *inv) {
 }
 
 static void find(struct invocation *inv) {
-  inv->pool = pool_find(loop_of(inv), inv->connection->request.name);
+  inv->pool = pool_find(loop_of(inv), inv->exchange->request.name);
   invoke_found(inv);
 }
 
@@ -498,11 +497,11 @@ const char *invoke_id(const struct invocation *inv, char out[INVOCATION_ID_SIZE]
   return out;
 }
 
-void invoke_log_failure(struct connection *c, uint32_t status, const char *function, const char *text) {
-  struct loop *loop = c->loop;
-  struct invocation *inv = &c->invocation;
+void invoke_note(struct exchange *x, uint32_t status, const char *function, const char *text) {
+  struct loop *loop = x->loop;
+  struct invocation *inv = x->invocation;
   char id[INVOCATION_ID_SIZE] = "-";
-  bool is_call = function == c->request.name;
+  bool is_call = inv && function == x->request.name;
   struct log_share *share = is_call && inv->pool ? &inv->pool->failures : &loop->other_lines;
   if (is_call) invoke_id(inv, id);
   log_failure(loop->log, share, loop_now(loop), function ? function : "server", id, status, text);
@@ -525,10 +524,12 @@ static bool may_run(struct invocation *inv, const char **why) {
   return true;
 }
 
-void invoke_begin(struct connection *c) {
-  struct invocation *inv = &c->invocation;
-  struct loop *loop = c->loop;
-  inv->connection = c;
+void invoke_begin(struct exchange *x) {
+  struct invocation *inv = x->invocation ? x->invocation : calloc(1, sizeof *inv);
+  if (!inv) abort();
+  x->invocation = inv;
+  struct loop *loop = x->loop;
+  inv->exchange = x;
   inv->message = (struct message){.deliver = deliver_commit};
   inv->slot = NULL;
   inv->txn = NULL;
@@ -536,19 +537,28 @@ void invoke_begin(struct connection *c) {
   judge_drop(&inv->judge);
   inv->attempt = 0;
   inv->number = ++loop->n_requests;
-  inv->pool = pool_find(loop, c->request.name);
+  inv->pool = pool_find(loop, x->request.name);
   loop->last_begin = loop_now(loop);
   loop->is_trimmed = false;
   const char *why;
   if (!may_run(inv, &why)) {
-    refuse(inv, PROBLEM(.status = 503, .detail = why, .function = c->request.name, .retry_after = 1));
+    refuse(inv, PROBLEM(.status = 503, .detail = why, .function = x->request.name, .retry_after = 1));
     return;
   }
   invoke_found(inv);
 }
 
-void invoke_cancel(struct invocation *inv, bool with_reply) {
-  struct loop *loop = inv->connection ? loop_of(inv) : NULL;
+void invoke_forget(struct exchange *x) {
+  if (!x->invocation) return;
+  record_clear(&x->invocation->record);
+  free(x->invocation);
+  x->invocation = NULL;
+}
+
+void invoke_cancel(struct exchange *x, bool with_reply) {
+  struct invocation *inv = x->invocation;
+  struct loop *loop = x->loop;
+  if (!inv) return;
   switch (inv->state) {
   case INVOCATION_NONE: return; /* a request that runs no function */
   case INVOCATION_COMMITTING: inv->is_cancelled = true; return;

@@ -7,7 +7,7 @@
 #include "server/function/slot.h"
 #include "server/loop/loop.h"
 
-struct connection;
+struct exchange;
 
 enum invocation_state {
   INVOCATION_NONE,
@@ -20,7 +20,7 @@ enum invocation_state {
 struct invocation {
   struct waiter waiter;   /* first; in a flow, delayed or pool.waiting */
   struct message message; /* from the committer */
-  struct connection *connection;
+  struct exchange *exchange;
   enum invocation_state state;
   struct pool *pool; /* NULL: no function of the name */
   struct pool *home; /* that counts it in n_running */
@@ -43,12 +43,12 @@ struct invocation {
 /* A request's name in the log: its loop and number. */
 enum { INVOCATION_ID_SIZE = 40 };
 const char *invoke_id(const struct invocation *inv, char out[INVOCATION_ID_SIZE]);
-/* Notes in the log that the invocation, if there is one, ended with this status. */
-void invoke_log_failure(struct connection *c, uint32_t status, const char *function, const char *text);
-
-/* Answers the connection's request by the function request.name with the path request.rest. */
-void invoke_begin(struct connection *c);
-/* The client has gone, or the grace period is over: the invocation ends as soon as it can, with connection_replied. */
-void invoke_cancel(struct invocation *inv, bool with_reply);
+/* Answers the exchange by the function request.name with the path request.rest. */
+void invoke_begin(struct exchange *x);
+/* What struct exchange_service wants: the exchange's invocation, if one is under way, ends as soon as it can. */
+void invoke_cancel(struct exchange *x, bool with_reply);
+void invoke_forget(struct exchange *x);
+/* Notes in the log that the exchange ended with this status. */
+void invoke_note(struct exchange *x, uint32_t status, const char *function, const char *text);
 
 #endif

@@ -30,6 +30,7 @@ enum {
 enum { IDLE_MS = 30000, IDLE_UNDER_PRESSURE_MS = 1000 };
 
 struct connection;
+struct exchange_service;
 struct function_limits;
 struct pool;
 struct registry;
@@ -52,6 +53,7 @@ struct loop_ops {
 
 struct loop {
   const struct loop_ops *ops;
+  const struct exchange_service *service; /* who answers requests */
   struct server *server;
   const struct server_options *options;
   const struct function_limits *limits;
