@@ -4,6 +4,7 @@
 #include "frontend/types.h"
 #include "runtime/host/abort.h"
 #include "jit/artifact/artifact.h"
+#include "runtime/debug/judge.h"
 #include "runtime/engine.h"
 #include "runtime/store.h"
 #include "cli/cache.h"
@@ -12,7 +13,6 @@
 #include "cli/progress.h"
 #include "cli/values.h"
 #include "jit/artifact/file_kind.h"
-#include "server/invoke/verdict.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -279,29 +279,28 @@ static bool run_both(struct guest *g, struct gw_error *err) {
 
 /* --- the judge ------------------------------------------------------------------------------------------------------------ */
 
-static bool can_be_judged(const struct guest *g, const struct gw_error *err) {
-  if (!g->is_judged || g->profile || g->running != GW_TIER_FAST || err->code != GW_ERROR_TRAP) return false;
-  return (trap_is_guests(err->trap) || err->trap == GW_TRAP_HOST) && !g->record.is_full && g->seconds_run < longest_judged;
+static bool must_judge(const struct guest *g, const struct gw_error *err) {
+  struct judged run = {
+      .tier = g->running, .module = g->module, .record = &g->record, .seconds = g->seconds_run, .most_seconds = longest_judged};
+  return g->is_judged && !g->profile && judge_wants(&run, err);
 }
 
 /* Compiled code trapped: what the interpreter says of it, run on the same answers of the host, is the verdict. */
 static void judge(struct guest *g, struct gw_error *err) {
+  struct judge trial = {0};
   struct gw_error second = {0};
   double seconds_instantiate = g->seconds_instantiate, seconds_run = g->seconds_run;
-  record_replay(&g->record, RECORD_ENDS);
+  judge_begin(&trial, &g->record, err);
   bool ok = guest_run(g, GW_TIER_PRECISE, &second);
   g->seconds_instantiate = seconds_instantiate;
   g->seconds_run = seconds_run;
-  if (ok) second = (struct gw_error){0};
-  if (verdict_is_confirmed(err, &second))
-    *err = second;
-  else
-    verdict_disagreement(err, "", err, &second);
+  *err = ok ? (struct gw_error){0} : second;
+  judge_end(&trial, "", err);
 }
 
 bool guest_run_judged(struct guest *g, struct gw_error *err) {
   bool ok = g->tier == TIER_AUTO ? run_both(g, err) : guest_run(g, g->tier == TIER_FAST ? GW_TIER_FAST : GW_TIER_PRECISE, err);
-  if (!ok && can_be_judged(g, err)) judge(g, err);
+  if (!ok && must_judge(g, err)) judge(g, err);
   return ok;
 }
 

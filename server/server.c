@@ -3,6 +3,11 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "server/api/metrics.h"
+#include "server/api/route.h"
+#include "server/function/pool.h"
+#include "server/function/registry.h"
+#include "server/http/connection.h"
 #include "server/loop/loop.h"
 #include "server/walls.h"
 
@@ -189,9 +194,19 @@ static bool open_engine(struct server *server, struct gw_error *err) {
   return server->owns_engine;
 }
 
+static const struct loop_ops loop_ops = {.accept = connection_accept,
+                                         .tick = connections_tick,
+                                         .shed = connections_shed,
+                                         .stop = connections_stop,
+                                         .cancel = connections_cancel,
+                                         .clean = pools_clean,
+                                         .trim = pools_trim};
+
 static bool start_loop(struct server *server, int fd, struct gw_error *err) {
   struct loop *loop = calloc(1, sizeof *loop);
   if (!loop) abort();
+  loop->ops = &loop_ops;
+  loop->service = &route_service;
   loop->server = server;
   loop->options = &server->options;
   loop->limits = &server->limits;

@@ -8,7 +8,7 @@
  * before they are stored, so no NaN is seen. At a trap only its kind is compared (docs/gas.md section 5, docs/fuzzing.md). */
 #include "gasworks.h"
 #include "jit/artifact/cpu.h"
-#include "server/invoke/verdict.h"
+#include "runtime/debug/judge.h"
 #include "tests/for_cpu.h"
 #include "tests/wasm_bytes.h"
 
@@ -376,7 +376,7 @@ static void run(struct gw_engine *engine, struct gw_module *module, enum gw_tier
 /* Why the two differ, or NULL. */
 static const char *difference(const struct outcome *fast, const struct outcome *precise) {
   if (fast->err.code && fast->err.code != GW_ERROR_TRAP) return fast->err.message;
-  if (fast->err.code) return verdict_is_confirmed(&fast->err, &precise->err) ? NULL : "the trap";
+  if (fast->err.code) return judge_confirms(&fast->err, &precise->err) ? NULL : "the trap";
   if (precise->err.code) return "no trap";
   return fast->gas != precise->gas         ? "gas"
          : fast->result != precise->result ? "the result"

@@ -21,6 +21,10 @@ rules=(
   'jit/*|jit/ instrument/ frontend/module.h frontend/instruction.h frontend/lower/lower.h frontend/lower/values.h abi/ base/ gasworks|llvm-c/ elf.h'
   'runtime/state/*|runtime/state/ base/ gasworks|lmdb.h sodium.h'
   'runtime/*|runtime/ jit/artifact/ jit/compiler.h instrument/schedule. frontend/ abi/ base/ gasworks|sodium.h sanitizer/ elfutils/ dwarf.h elf.h'
+  'server/loop/*|server/loop/ server/server.h base/ gasworks|uv.h'
+  'server/function/*|server/function/ server/loop/ server/server.h server/tier.h runtime/ jit/artifact/ frontend/ base/ gasworks|uv.h cjson/ sodium.h'
+  'server/http/*|server/http/ server/loop/ server/server.h runtime/host/ base/ gasworks|uv.h llhttp.h cjson/'
+  'server/invoke/*|server/invoke/ server/http/exchange.h server/http/reply.h server/function/ server/loop/ server/server.h runtime/ frontend/ base/ gasworks|uv.h'
   'server/*|server/ runtime/ jit/artifact/ instrument/schedule. frontend/ abi/ base/ gasworks|uv.h llhttp.h cjson/ sodium.h sanitizer/'
   'cli/*|cli/ server/ runtime/ jit/artifact/ instrument/schedule. instrument/fit. instrument/rounds.h frontend/ abi/ base/ gasworks|cjson/ sodium.h sanitizer/'
 )

@@ -1,6 +1,6 @@
 /* Compiled code is right or not at all: what rerolling, the gas pass and the judge once got wrong, on every level and with
  * profiles. */
-#include "server/invoke/verdict.h"
+#include "runtime/debug/judge.h"
 #include "tests/wat.h"
 
 #include <setjmp.h>
@@ -119,24 +119,80 @@ static void test_gas_before_trap(void **state) {
       run(text, (struct gw_engine_options){.opt_level = level}, GW_TIER_FAST, 1000, 0, &fast);
       run(text, (struct gw_engine_options){0}, GW_TIER_PRECISE, 1000, 0, &precise);
       assert_int_equal(precise.trap, GW_TRAP_OUT_OF_GAS);
-      assert_true(verdict_is_confirmed(&fast, &precise));
+      assert_true(judge_confirms(&fast, &precise));
     }
 }
 
-static void test_verdicts(void **state) {
-  struct gw_error fast = {.code = GW_ERROR_TRAP, .trap = GW_TRAP_MEMORY_OUT_OF_BOUNDS}, precise = fast, report;
+/* Who is judged: rows of a run that is, each with one thing else. */
+static void test_conditions(void **state) {
+  enum { ALL = RECORD_ALL, SOME = RECORD_UNREPEATABLE };
+  static const struct {
+    enum gw_tier tier;
+    enum gw_error_code code;
+    enum gw_trap trap;
+    int scope;
+    bool is_full;
+    double seconds, most;
+    bool is_judged;
+  } rows[] = {
+      {GW_TIER_FAST, GW_ERROR_TRAP, GW_TRAP_UNREACHABLE, SOME, false, 9, 0, true},
+      {GW_TIER_PRECISE, GW_ERROR_TRAP, GW_TRAP_UNREACHABLE, SOME, false, 9, 0, false},
+      {GW_TIER_FAST, GW_ERROR_BAD_REPLY, 0, SOME, false, 9, 0, false},
+      {GW_TIER_FAST, GW_ERROR_TRAP, GW_TRAP_STACK_OVERFLOW, SOME, false, 9, 0, true},
+      {GW_TIER_FAST, GW_ERROR_TRAP, GW_TRAP_OUT_OF_GAS, ALL, false, 9, 0, false},
+      {GW_TIER_FAST, GW_ERROR_TRAP, GW_TRAP_HOST, SOME, false, 9, 0, false},
+      {GW_TIER_FAST, GW_ERROR_TRAP, GW_TRAP_HOST, ALL, false, 9, 0, true},
+      {GW_TIER_FAST, GW_ERROR_TRAP, GW_TRAP_CANCELLED, ALL, false, 9, 0, false},
+      {GW_TIER_FAST, GW_ERROR_TRAP, GW_TRAP_UNREACHABLE, ALL, true, 9, 0, false},
+      {GW_TIER_FAST, GW_ERROR_TRAP, GW_TRAP_UNREACHABLE, ALL, false, 1.9, 2, true},
+      {GW_TIER_FAST, GW_ERROR_TRAP, GW_TRAP_UNREACHABLE, ALL, false, 2, 2, false},
+  };
   (void)state;
-  assert_true(verdict_is_confirmed(&fast, &precise));
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    struct record record = {.scope = (enum record_scope)rows[i].scope, .is_full = rows[i].is_full};
+    struct judged run = {.tier = rows[i].tier, .record = &record, .seconds = rows[i].seconds, .most_seconds = rows[i].most};
+    struct gw_error err = {.code = rows[i].code, .trap = rows[i].trap};
+    if (judge_wants(&run, &err) != rows[i].is_judged) fail_msg("row %zu", i);
+  }
+}
+
+/* A second run that left the record's way traps as a host function does, which is no confirmation of a host function's trap. */
+static void test_parted(void **state) {
+  struct gw_error fast = {.code = GW_ERROR_TRAP, .trap = GW_TRAP_HOST, .message = "the host's word"};
+  struct gw_error precise = {.code = GW_ERROR_TRAP, .trap = GW_TRAP_HOST, .message = "another call"};
+  struct judge trial = {0};
+  struct record record = {0};
+  (void)state;
+  record_begin(&record, RECORD_ALL, 100);
+  judge_begin(&trial, &record, &fast);
+  assert_true(judge_is_under_way(&trial));
+  record.has_parted = true;
+  assert_int_equal(judge_end(&trial, " about x", &precise), JUDGE_DISAGREED);
+  assert_non_null(strstr(precise.message, "the tiers disagree about x: compiled code says \"the host's word\""));
+  precise = fast;
+  judge_begin(&trial, &record, &fast);
+  assert_int_equal(judge_end(&trial, "", &precise), JUDGE_CONFIRMED);
+  record_clear(&record);
+}
+
+static void test_verdicts(void **state) {
+  struct gw_error fast = {.code = GW_ERROR_TRAP, .trap = GW_TRAP_MEMORY_OUT_OF_BOUNDS}, precise = fast, report = {0};
+  struct judge trial = {0};
+  struct record record = {0};
+  (void)state;
+  assert_true(judge_confirms(&fast, &precise));
   precise.trap = GW_TRAP_UNREACHABLE;
-  assert_false(verdict_is_confirmed(&fast, &precise));
+  assert_false(judge_confirms(&fast, &precise));
   precise.trap = GW_TRAP_OUT_OF_GAS;
-  assert_true(verdict_is_confirmed(&fast, &precise));
+  assert_true(judge_confirms(&fast, &precise));
   precise = (struct gw_error){0};
-  assert_false(verdict_is_confirmed(&fast, &precise));
+  assert_false(judge_confirms(&fast, &precise));
   snprintf(
       fast.message, sizeof fast.message,
       "out of bounds memory access in function with_a_long_name at address 0x10000, memory size 65536 and more words than fit");
-  verdict_disagreement(&report, "", &fast, &precise);
+  judge_begin(&trial, &record, &fast);
+  assert_int_equal(judge_end(&trial, "", &report), JUDGE_DISAGREED);
+  assert_false(judge_is_under_way(&trial));
   assert_null(strstr(report.message, "6553\"")); /* numbers are whole */
   assert_non_null(strstr(report.message, "the interpreter says \"success\""));
 }
@@ -144,7 +200,8 @@ static void test_verdicts(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_tail_calls),      cmocka_unit_test(test_dead_loops), cmocka_unit_test(test_nearly_unrolled),
-      cmocka_unit_test(test_gas_before_trap), cmocka_unit_test(test_verdicts),
+      cmocka_unit_test(test_gas_before_trap), cmocka_unit_test(test_verdicts),   cmocka_unit_test(test_conditions),
+      cmocka_unit_test(test_parted),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,6 @@
 /* Which flow gets the next slice (server/loop/fair.c). */
 #include "server/loop/fair.h"
 
-#include "server/invoke/invoke.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,10 +11,10 @@ enum { SLICE = 1000, MANY = 100 };
 
 static struct fair fair;
 static struct flow flows[3];
-static struct invocation invocations[3][MANY];
+static struct waiter waiters[3][MANY];
 static uint64_t used[3];
 static struct flow crowd[MANY]; /* of one invocation each, which never ends */
-static struct invocation crowd_invocations[MANY];
+static struct waiter crowd_waiters[MANY];
 
 static void begin(void) {
   fair_init(&fair, SLICE);
@@ -26,36 +24,36 @@ static void begin(void) {
   }
 }
 
-static int flow_of(const struct invocation *inv) {
+static int flow_of(const struct waiter *waiter) {
   int i = 0;
-  while (inv < invocations[i] || inv >= invocations[i] + MANY) i++;
+  while (waiter < waiters[i] || waiter >= waiters[i] + MANY) i++;
   return i;
 }
 
 /* Runs a slice of whoever is next, who has more to do. */
 static int run(uint64_t gas) {
-  struct invocation *inv = fair_next(&fair);
-  assert_non_null(inv);
-  int i = flow_of(inv);
+  struct waiter *waiter = fair_next(&fair);
+  assert_non_null(waiter);
+  int i = flow_of(waiter);
   used[i] += gas;
   fair_charge(&fair, &flows[i], gas);
-  fair_push(&fair, &flows[i], inv);
+  fair_push(&fair, &flows[i], waiter);
   return i;
 }
 
 static void test_share_by_gas(void **state) {
   (void)state;
   begin();
-  fair_push(&fair, &flows[0], &invocations[0][0]);
-  for (int i = 0; i < MANY; i++) fair_push(&fair, &flows[1], &invocations[1][i]);
-  fair_push(&fair, &flows[2], &invocations[2][0]);
+  fair_push(&fair, &flows[0], &waiters[0][0]);
+  for (int i = 0; i < MANY; i++) fair_push(&fair, &flows[1], &waiters[1][i]);
+  fair_push(&fair, &flows[2], &waiters[2][0]);
   uint64_t sizes[] = {SLICE, SLICE + 10, SLICE / 3}; /* slices end late, or early */
   for (int i = 0; i < 30000; i++) {
-    struct invocation *inv = fair_next(&fair);
-    int at = flow_of(inv);
+    struct waiter *waiter = fair_next(&fair);
+    int at = flow_of(waiter);
     used[at] += sizes[at] + 4 * SLICE / 200; /* what a turn of the loop costs besides */
     fair_charge(&fair, &flows[at], sizes[at]);
-    fair_push(&fair, &flows[at], inv);
+    fair_push(&fair, &flows[at], waiter);
   }
   uint64_t share = (used[0] + used[1] + used[2]) / 3;
   for (int i = 0; i < 3; i++) assert_in_range(used[i], share * 99 / 100, share * 101 / 100);
@@ -65,14 +63,14 @@ static void test_share_by_gas(void **state) {
 static void test_many_small_ones(void **state) {
   (void)state;
   begin();
-  fair_push(&fair, &flows[0], &invocations[0][0]);
-  fair_push(&fair, &flows[1], &invocations[1][0]);
+  fair_push(&fair, &flows[0], &waiters[0][0]);
+  fair_push(&fair, &flows[1], &waiters[1][0]);
   int longest = 0, n = 0;
   for (int i = 0; i < 5000; i++) {
-    struct invocation *inv = fair_next(&fair);
-    int at = flow_of(inv);
+    struct waiter *waiter = fair_next(&fair);
+    int at = flow_of(waiter);
     fair_charge(&fair, &flows[at], at == 0 ? 1 : SLICE);
-    fair_push(&fair, &flows[at], inv);
+    fair_push(&fair, &flows[at], waiter);
     n = at == 0 ? n + 1 : 0;
     if (n > longest) longest = n;
   }
@@ -82,11 +80,11 @@ static void test_many_small_ones(void **state) {
 static void test_new_ones_come_first(void **state) {
   (void)state;
   begin();
-  for (int i = 0; i < MANY; i++) fair_push(&fair, &flows[0], &invocations[0][i]);
+  for (int i = 0; i < MANY; i++) fair_push(&fair, &flows[0], &waiters[0][i]);
   for (int i = 0; i < 10; i++) assert_int_equal(run(SLICE), 0);
   assert_true(fair_may_begin(&fair, &flows[1]));
   fair_charge(&fair, &flows[1], SLICE);
-  fair_push(&fair, &flows[1], &invocations[1][0]);
+  fair_push(&fair, &flows[1], &waiters[1][0]);
   assert_int_equal(run(SLICE), 1);
   /* One that comes and goes has its quantum once in a round. */
   while (flows[1].deficit > 0) fair_charge(&fair, &flows[1], SLICE);
@@ -96,11 +94,11 @@ static void test_new_ones_come_first(void **state) {
 /* Others run, until it is time for the next request. */
 static void run_others(int n) {
   for (int i = 0; i < n; i++) {
-    struct invocation *inv = fair_next(&fair);
-    struct flow *flow = &crowd[inv - crowd_invocations];
-    assert_in_range(inv - crowd_invocations, 0, MANY - 1);
+    struct waiter *waiter = fair_next(&fair);
+    struct flow *flow = &crowd[waiter - crowd_waiters];
+    assert_in_range(waiter - crowd_waiters, 0, MANY - 1);
     fair_charge(&fair, flow, SLICE);
-    fair_push(&fair, flow, inv);
+    fair_push(&fair, flow, waiter);
   }
 }
 
@@ -108,7 +106,7 @@ static void begin_crowd(void) {
   begin();
   for (int i = 0; i < MANY; i++) {
     crowd[i] = (struct flow){0};
-    fair_push(&fair, &crowd[i], &crowd_invocations[i]);
+    fair_push(&fair, &crowd[i], &crowd_waiters[i]);
   }
 }
 
@@ -118,13 +116,13 @@ static void test_less_than_its_share(void **state) {
   (void)state;
   begin_crowd();
   struct flow *flow = &flows[0];
-  struct invocation *inv = &invocations[0][0];
+  struct waiter *waiter = &waiters[0][0];
   for (int i = 0; i < 100; i++) {
     run_others(i % 2 ? 30 : 500);
     assert_true(fair_may_begin(&fair, flow));
     fair_charge(&fair, flow, SLICE);
-    fair_push(&fair, flow, inv);
-    assert_ptr_equal(fair_next(&fair), inv);
+    fair_push(&fair, flow, waiter);
+    assert_ptr_equal(fair_next(&fair), waiter);
     fair_charge(&fair, flow, SLICE);
   }
 }
@@ -135,26 +133,26 @@ static void test_comes_and_goes(void **state) {
   enum { SLICES = 200000 };
   begin_crowd();
   struct flow *flow = &flows[0];
-  struct invocation *inv = &invocations[0][0];
+  struct waiter *waiter = &waiters[0][0];
   int n = 0;
-  fair_push(&fair, flow, inv);
+  fair_push(&fair, flow, waiter);
   for (int i = 0; i < SLICES; i++) {
-    struct invocation *next = fair_next(&fair);
-    if (next == inv) {
+    struct waiter *next = fair_next(&fair);
+    if (next == waiter) {
       fair_charge(&fair, flow, SLICE);
       n++;
       run_others(1);
       i++;
       if (!fair_may_begin(&fair, flow)) {
-        fair_push(&fair, flow, inv);
+        fair_push(&fair, flow, waiter);
         continue;
       }
       fair_charge(&fair, flow, SLICE);
       n++;
-      fair_push(&fair, flow, inv);
+      fair_push(&fair, flow, waiter);
       continue;
     }
-    struct flow *other = &crowd[next - crowd_invocations];
+    struct flow *other = &crowd[next - crowd_waiters];
     fair_charge(&fair, other, SLICE);
     fair_push(&fair, other, next);
   }
@@ -169,11 +167,11 @@ static void test_ends(void **state) {
   assert_true(fair_may_begin(&fair, &flows[0]));
   fair_charge(&fair, &flows[0], UINT64_MAX); /* alone: nothing is owed */
   assert_false(flows[0].is_listed);
-  fair_push(&fair, &flows[0], &invocations[0][0]);
-  fair_push(&fair, &flows[0], &invocations[0][1]);
+  fair_push(&fair, &flows[0], &waiters[0][0]);
+  fair_push(&fair, &flows[0], &waiters[0][1]);
   fair_charge(&fair, &flows[0], UINT64_MAX);
-  fair_remove(&flows[0], &invocations[0][0]);
-  assert_ptr_equal(fair_next(&fair), &invocations[0][1]);
+  fair_remove(&flows[0], &waiters[0][0]);
+  assert_ptr_equal(fair_next(&fair), &waiters[0][1]);
   assert_true(flows[0].is_listed);
   assert_null(fair_next(&fair));
   assert_false(flows[0].is_listed);

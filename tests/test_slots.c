@@ -26,6 +26,32 @@
   "(i32.store8 (i32.const 9001) (i32.const 1))"                                                                   \
   "(i32.store8 (i32.const 9000) (i32.const 1)) (global.set $g (i32.const 65)) (call $reply (i32.const 8) (i32.const 1))))"
 
+static unsigned long long gas_total(uint16_t port) {
+  struct reply r = call(port, "/metrics");
+  const char *at = strstr(r.body, "\ngasworks_gas_total ");
+  assert_non_null(at);
+  unsigned long long gas = strtoull(at + strlen("\ngasworks_gas_total "), NULL, 10);
+  reply_clear(&r);
+  return gas;
+}
+
+/* A request that gets no instance uses no gas, whatever the connection's last one used. */
+static void check_refused_gas(uint16_t port) {
+  int fd = dial(port);
+  send_text(fd, "GET /f/hi HTTP/1.1\r\nHost: t\r\n\r\n");
+  struct reply r = receive(fd, true);
+  assert_int_equal(r.status, 200);
+  reply_clear(&r);
+  unsigned long long before = gas_total(port);
+  assert_true(before > 0);
+  send_text(fd, "GET /f/loop HTTP/1.1\r\nHost: t\r\n\r\n");
+  r = receive(fd, true);
+  assert_int_equal(r.status, 503);
+  reply_clear(&r);
+  assert_int_equal(gas_total(port), before);
+  close(fd);
+}
+
 static void test_memory_limit(void **state) {
   (void)state;
   char *directory = make_data_dir();
@@ -51,6 +77,7 @@ static void test_memory_limit(void **state) {
   r = call(port, "/f/hi");
   assert_int_equal(r.status, 200);
   reply_clear(&r);
+  check_refused_gas(port);
   for (int i = 0; i < 2; i++) close(loops[i]);
   assert_int_equal(status_of(port, "GET", "/healthz"), 200);
   server_destroy(server);

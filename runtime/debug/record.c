@@ -32,6 +32,7 @@ void record_begin(struct record *r, enum record_scope scope, size_t limit) {
 
 void record_replay(struct record *r, enum record_end end) {
   r->is_replaying = true;
+  r->has_parted = false;
   r->is_inside = false; /* where the first run ended in a call */
   r->end = end;
   r->at = 0;

@@ -1,9 +1,12 @@
 /* The control plane: deploying, listing and deleting functions. What blocks runs on libuv's worker threads. */
-#include "server/http/reply.h"
-#include "server/http/request.h"
+#include "server/api/control.h"
 
 #include "base/error.h"
+#include "server/function/registry.h"
+#include "server/http/reply.h"
+#include "server/loop/loop.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -11,7 +14,7 @@
 /* One deployment or deletion under way. */
 struct task {
   uv_work_t work;
-  struct connection *connection;
+  struct exchange *exchange;
   struct registry *registry;
   char name[FUNCTION_MAX_NAME + 1];
   struct buffer body;
@@ -60,36 +63,36 @@ static void list_one(void *array, const struct function *f) { cJSON_AddItemToArr
 
 static void list_kept(void *array, const char *name) { cJSON_AddItemToArray(array, cJSON_CreateString(name)); }
 
-void control_list(struct connection *c) {
+void control_list(struct exchange *x) {
   cJSON *json = cJSON_CreateObject();
-  registry_each(c->loop->registry, list_one, cJSON_AddArrayToObject(json, "functions"));
-  registry_each_kept(c->loop->registry, list_kept, cJSON_AddArrayToObject(json, "kept_state"), NULL);
-  reply_json(c, 200, json);
+  registry_each(x->loop->registry, list_one, cJSON_AddArrayToObject(json, "functions"));
+  registry_each_kept(x->loop->registry, list_kept, cJSON_AddArrayToObject(json, "kept_state"), NULL);
+  reply_json(x, 200, json);
 }
 
-static void not_found(struct connection *c, const char *name) {
+static void not_found(struct exchange *x, const char *name) {
   char detail[128];
   snprintf(detail, sizeof detail, "no function is called %s", name);
-  reply_problem(c, PROBLEM(.status = 404, .detail = detail, .function = name));
+  reply_problem(x, PROBLEM(.status = 404, .detail = detail, .function = name));
 }
 
-void control_get(struct connection *c, const char *name) {
-  struct function *f = registry_find(c->loop->registry, name);
+void control_get(struct exchange *x, const char *name) {
+  struct function *f = registry_find(x->loop->registry, name);
   if (!f) {
-    not_found(c, name);
+    not_found(x, name);
     return;
   }
   cJSON *json = function_json(f);
   function_release(f);
-  reply_json(c, 200, json);
+  reply_json(x, 200, json);
 }
 
-static struct task *task_create(struct connection *c, const char *name) {
+static struct task *task_create(struct exchange *x, const char *name) {
   struct task *task = calloc(1, sizeof *task);
   if (!task) abort();
   task->work.data = task;
-  task->connection = c;
-  task->registry = c->loop->registry;
+  task->exchange = x;
+  task->registry = x->loop->registry;
   snprintf(task->name, sizeof task->name, "%s", name);
   return task;
 }
@@ -106,33 +109,33 @@ static void put_work(uv_work_t *work) {
 }
 
 /* A trap here is one of the module's start function: the module's fault, not the server's. */
-static void put_failed(struct connection *c, const struct task *task) {
+static void put_failed(struct exchange *x, const struct task *task) {
   const struct gw_error *err = &task->error;
   if (err->code != GW_ERROR_TRAP) {
-    reply_error(c, err, task->name, NULL, NULL);
+    reply_error(x, err, task->name, NULL, NULL);
     return;
   }
-  reply_problem(c, PROBLEM(.status = 422, .title = gw_error_title(err->code), .detail = err->message, .function = task->name,
+  reply_problem(x, PROBLEM(.status = 422, .title = gw_error_title(err->code), .detail = err->message, .function = task->name,
                            .trap = gw_trap_message(err->trap)));
 }
 
 static void put_done(uv_work_t *work, int status) {
   struct task *task = work->data;
-  struct connection *c = task->connection;
+  struct exchange *x = task->exchange;
   (void)status;
-  c->loop->body_bytes -= task->body.size;
+  x->loop->body_bytes -= task->body.size;
   if (task->function)
-    reply_json(c, task->is_new ? 201 : 200, function_json(task->function));
+    reply_json(x, task->is_new ? 201 : 200, function_json(task->function));
   else
-    put_failed(c, task);
+    put_failed(x, task);
   task_destroy(task);
 }
 
-void control_put(struct connection *c, const char *name) {
-  struct task *task = task_create(c, name);
-  task->body = c->request.body; /* the task takes it over, and its share of body_bytes */
-  c->request.body = (struct buffer){0};
-  uv_queue_work(&c->loop->uv, &task->work, put_work, put_done);
+void control_put(struct exchange *x, const char *name) {
+  struct task *task = task_create(x, name);
+  task->body = x->request.body; /* the task takes it over, and its share of body_bytes */
+  x->request.body = (struct buffer){0};
+  uv_queue_work(&x->loop->uv, &task->work, put_work, put_done);
 }
 
 static void lift_work(uv_work_t *work) {
@@ -147,28 +150,28 @@ static void delete_work(uv_work_t *work) {
 
 static void empty_done(uv_work_t *work, int status) {
   struct task *task = work->data;
-  struct connection *c = task->connection;
+  struct exchange *x = task->exchange;
   (void)status;
   if (task->ok)
-    reply_empty(c, 204);
+    reply_empty(x, 204);
   else
-    reply_error(c, &task->error, task->name, NULL, NULL);
+    reply_error(x, &task->error, task->name, NULL, NULL);
   task_destroy(task);
 }
 
-void control_lift(struct connection *c, const char *name) {
-  struct task *task = task_create(c, name);
-  uv_queue_work(&c->loop->uv, &task->work, lift_work, empty_done);
+void control_lift(struct exchange *x, const char *name) {
+  struct task *task = task_create(x, name);
+  uv_queue_work(&x->loop->uv, &task->work, lift_work, empty_done);
 }
 
-void control_delete(struct connection *c, const char *name) {
-  const char *query = c->request.query;
+void control_delete(struct exchange *x, const char *name) {
+  const char *query = x->request.query;
   bool with_state = strcmp(query, "state=delete") == 0;
   if (*query && !with_state) {
-    reply_problem(c, PROBLEM(.status = 400, .detail = "the only parameter of DELETE is state=delete"));
+    reply_problem(x, PROBLEM(.status = 400, .detail = "the only parameter of DELETE is state=delete"));
     return;
   }
-  struct task *task = task_create(c, name);
+  struct task *task = task_create(x, name);
   task->with_state = with_state;
-  uv_queue_work(&c->loop->uv, &task->work, delete_work, empty_done);
+  uv_queue_work(&x->loop->uv, &task->work, delete_work, empty_done);
 }

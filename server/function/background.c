@@ -1,6 +1,7 @@
 #include "server/function/background.h"
 
-#include "server/function/registry.h"
+#include "server/function/crash.h"
+#include "server/function/function.h"
 
 #include <stdlib.h>
 #include <time.h>

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "runtime/trap.h"
-#include "server/function/registry.h"
+#include "server/function/function.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,8 +41,8 @@ static void write_note(int number) {
   const struct function *f = crash_running;
   struct timespec now;
   crash_running = NULL;
-  if (!f || !f->registry || !f->digest[0]) return; /* one that is not deployed yet is not there after a restart */
-  struct notes *notes = registry_crashes(f->registry)->notes;
+  if (!f || !f->crashes || !f->digest[0]) return; /* one that is not deployed yet is not there after a restart */
+  struct notes *notes = f->crashes->notes;
   uint32_t i = atomic_fetch_add(&notes->n, 1);
   if (i >= MAX_NOTES) return;
   struct crash_note *note = &notes->notes[i];

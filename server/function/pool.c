@@ -2,6 +2,8 @@
 
 #include "base/error.h"
 #include "frontend/module.h"
+#include "server/function/registry.h"
+#include "server/server.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +57,7 @@ struct pool *pool_find(struct loop *loop, const char *name) {
 
 static void load_work(uv_work_t *work) {
   struct pool *pool = work->data;
-  function_load(pool->loading);
+  registry_load(pool->loop->registry, pool->loading);
 }
 
 static void load_done(uv_work_t *work, int status) {
@@ -63,16 +65,18 @@ static void load_done(uv_work_t *work, int status) {
   (void)status;
   function_release(pool->loading);
   pool->loading = NULL;
-  struct invocation_queue waiting = pool->waiting;
-  pool->waiting = (struct invocation_queue){0};
+  struct waiter_queue waiting = pool->waiting;
+  pool->waiting = (struct waiter_queue){0};
   while (waiting.first) {
-    struct invocation *inv = waiting.first;
-    waiting.first = inv->next;
-    invoke_find(inv);
+    struct waiter *waiter = waiting.first;
+    waiting.first = waiter->next;
+    pool->on_loaded(waiter);
   }
 }
 
-void pool_load(struct pool *pool) {
+void pool_load(struct pool *pool, struct waiter *waiter, void (*on_loaded)(struct waiter *waiter)) {
+  fair_queue_push(&pool->waiting, waiter);
+  pool->on_loaded = on_loaded;
   if (pool->loading) return;
   pool->loading = function_retain(pool->function);
   uv_queue_work(&pool->loop->uv, &pool->work, load_work, load_done);

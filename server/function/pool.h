@@ -2,23 +2,23 @@
 #ifndef SERVER_FUNCTION_POOL_H
 #define SERVER_FUNCTION_POOL_H
 
-#include "server/invoke/invoke.h"
-#include "server/loop/loop.h"
 #include "server/function/slot.h"
+#include "server/loop/loop.h"
 
 struct pool {
   struct pool *next; /* in its bucket */
   struct loop *loop;
   char name[FUNCTION_MAX_NAME + 1];
-  uint64_t epoch;                   /* of the registry when `function` was looked up */
-  struct function *function;        /* NULL: deleted */
-  struct slot *idle;                /* fresh ones, the last returned first */
-  bool never_keeps;                 /* its functions write too much for images */
-  uint32_t n_idle, n_out;           /* n_out: with invocations or waiting to be reset */
-  uint32_t n_running;               /* invocations between begin and end */
-  struct log_share lines, failures; /* what it may log, and what is said of it */
-  struct flow flow;                 /* its invocations that wait for a slice */
-  struct invocation_queue waiting;
+  uint64_t epoch;                           /* of the registry when `function` was looked up */
+  struct function *function;                /* NULL: deleted */
+  struct slot *idle;                        /* fresh ones, the last returned first */
+  bool never_keeps;                         /* its functions write too much for images */
+  uint32_t n_idle, n_out;                   /* n_out: with invocations or waiting to be reset */
+  uint32_t n_running;                       /* invocations between begin and end */
+  struct log_share lines, failures;         /* what it may log, and what is said of it */
+  struct flow flow;                         /* its invocations that wait for a slice */
+  struct waiter_queue waiting;              /* for the module */
+  void (*on_loaded)(struct waiter *waiter); /* called for each of them */
   uv_work_t work;
   struct function *loading; /* NULL: no load is under way */
   uint64_t used_at;
@@ -26,8 +26,9 @@ struct pool {
 
 /* The pool with the name's current function, or NULL when there is none. */
 struct pool *pool_find(struct loop *loop, const char *name);
-/* Starts loading the module on a worker thread; the waiting invocations then go on. */
-void pool_load(struct pool *pool);
+/* Puts the waiter to those that wait for the module, which a worker thread loads; `on_loaded` is called when that is done or has
+ * failed. */
+void pool_load(struct pool *pool, struct waiter *waiter, void (*on_loaded)(struct waiter *waiter));
 /* A fresh slot; it comes back with pool_return or is destroyed by who takes n_out down. */
 struct slot *pool_take(struct pool *pool, struct gw_error *err);
 /* A fresh one of the precise tier, which does not go back into the pool. */
@@ -35,7 +36,9 @@ struct slot *pool_take_precise(struct pool *pool, struct gw_error *err);
 /* After use; pools_clean makes it fresh. */
 void pool_return(struct slot *slot);
 
-/* invoke.c: an invocation that waited for its module looks its function up again. */
-void invoke_find(struct invocation *inv);
+/* Makes used slots fresh again: work for after the replies. */
+void pools_clean(struct loop *loop);
+/* Destroys slots that were idle for `idle_ms`; all of them with 0, and whatever else pools hold. */
+void pools_trim(struct loop *loop, uint64_t idle_ms);
 
 #endif

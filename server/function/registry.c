@@ -6,30 +6,25 @@
  * Locks: `writing` serialises deployments and deletions (held across disk writes, not across compilation); `table_lock` guards
  * the sorted table and is held for a few instructions. Order: writing, then table_lock. Event loops take table_lock only when the
  * epoch has moved. */
-#define _GNU_SOURCE /* sigabbrev_np */
 #include "server/function/registry.h"
 
 #include "base/arena.h"
 #include "base/error.h"
-#include "frontend/module.h"
-#include "jit/artifact/cache.h"
-#include "runtime/compile.h"
-#include "jit/artifact/file_kind.h"
 #include "base/files.h"
+#include "jit/artifact/cache.h"
+#include "jit/artifact/file_kind.h"
+#include "runtime/compile.h"
+#include "server/function/crash.h"
 #include "server/function/slot.h"
 
 #include <cjson/cJSON.h>
 #include <sodium.h>
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 static const char REGISTRY_SPACE[] = "\x01registry";
 static const char KEPT_SPACE[] = "\x01kept";         /* names of deleted functions whose state is still there */
@@ -51,95 +46,12 @@ struct registry {
   size_t n_functions, capacity;
 };
 
-/* --- functions --------------------------------------------------------------------------------------------------- */
-
-bool function_name_is_valid(const char *name, size_t size) {
-  if (size == 0 || size > FUNCTION_MAX_NAME || name[0] == '-' || name[0] == '_') return false;
-  for (size_t i = 0; i < size; i++) {
-    char c = name[i];
-    bool is_ok = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-    if (!is_ok) return false;
-  }
-  return true;
-}
-
-static struct function *function_create(struct registry *registry, const char *name) {
-  struct function *f = calloc(1, sizeof *f);
-  if (!f) abort();
-  atomic_init(&f->refs, 1);
-  atomic_init(&f->load_state, LOAD_PENDING);
-  snprintf(f->name, sizeof f->name, "%s", name);
-  f->registry = registry;
-  f->bundle = (struct wasi_preopen){.guest_path = "/", .host_fd = -1, .is_readonly = true};
-  pthread_mutex_init(&f->lock, NULL);
-  return f;
-}
-
-struct function *function_retain(struct function *f) {
-  atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
-  return f;
-}
-
-void function_release(struct function *f) {
-  if (!f || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1) return;
-  gw_module_release(f->module);
-  if (f->bundle.host_fd >= 0) close(f->bundle.host_fd);
-  pthread_mutex_destroy(&f->lock);
-  free(f);
-}
-
-static void digest_hex(char *hex, const void *bytes, size_t size) {
-  unsigned char digest[DIGEST_SIZE];
-  crypto_generichash(digest, sizeof digest, bytes, size, NULL, 0);
-  sodium_bin2hex(hex, DIGEST_HEX_SIZE, digest, sizeof digest);
-}
-
-static bool name_is(const struct name *name, const char *text) {
-  return name->size == strlen(text) && memcmp(name->bytes, text, name->size) == 0;
-}
-
-/* Whether the module exports a function [] -> [] of this name. */
-static bool exports_plain(const struct module *m, const char *name) {
-  const struct export *e = module_find_export(m, name, strlen(name));
-  if (!e || e->kind != EXTERN_FUNC) return false;
-  const struct type_def *type = &m->types[m->funcs[e->index].type];
-  return type->kind == COMP_FUNC && type->func.n_params == 0 && type->func.n_results == 0;
-}
-
-/* Finds out how the module is to be called and what it needs. */
-static bool function_classify(struct function *f, struct gw_error *err) {
-  const struct module *m = gw_module_decoded(f->module);
-  bool has_handle = exports_plain(m, "handle");
-  if (!has_handle && !exports_plain(m, "_start"))
-    return error_set(err, GW_ERROR_INTERFACE,
-                     "the module exports neither a function handle [] -> [] nor a function _start [] -> []");
-  f->interface = has_handle ? INTERFACE_HANDLE : INTERFACE_CGI;
-  f->uses_wasi = f->interface == INTERFACE_CGI; /* its reply is what it writes, even where it writes nothing */
-  f->has_initialize = has_handle && exports_plain(m, "_initialize");
-  for (uint32_t i = 0; i < m->n_imports; i++) {
-    const struct import *import = &m->imports[i];
-    if (!name_is(&import->module, "gasworks"))
-      f->uses_wasi = true;
-    else if (import->field.size > 6 && memcmp(import->field.bytes, "state_", 6) == 0)
-      f->uses_state = true;
-  }
-  return true;
-}
-
-/* A name of a function cannot lead out of the directory: it has no dots or slashes. No such directory: no files. */
-static bool open_bundle(struct function *f, struct gw_error *err) {
-  const struct function_limits *limits = &f->registry->limits;
-  if (!limits->has_bundles || !f->uses_wasi) return true;
-  f->bundle.host_fd = openat(limits->bundles, f->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (f->bundle.host_fd >= 0) return wasi_can_confine(f->bundle.host_fd, f->name, err);
-  return errno == ENOENT || error_set(err, GW_ERROR_IO, "cannot open the files of function %s: %s", f->name, strerror(errno));
-}
+/* --- loading ----------------------------------------------------------------------------------------------------- */
 
 /* Decode, validate, compile if calls are to wait for it, and one trial instance, which finds unknown imports. */
-static bool prepare(struct function *f, const void *bytes, size_t size, struct gw_error *err) {
-  struct registry *r = f->registry;
+static bool prepare(struct registry *r, struct function *f, const void *bytes, size_t size, struct gw_error *err) {
   f->module = gw_module_create(r->engine, bytes, size, err);
-  if (!f->module || !function_classify(f, err) || !open_bundle(f, err)) return false;
+  if (!f->module || !function_classify(f, err)) return false;
   if (r->limits.tier == TIER_FAST && !gw_module_compile(f->module, err)) return false;
   if (r->limits.tier != TIER_PRECISE && module_is_compiled(f->module)) atomic_store(&f->code_state, CODE_READY);
   struct slot *trial = slot_create(r->engine, f, function_tier(f), &r->limits, err);
@@ -147,23 +59,18 @@ static bool prepare(struct function *f, const void *bytes, size_t size, struct g
   return trial != NULL;
 }
 
-static bool function_prepare(struct function *f, const void *bytes, size_t size, struct gw_error *err) {
+static bool prepare_watched(struct registry *r, struct function *f, const void *bytes, size_t size, struct gw_error *err) {
   const struct function *before = crash_enter(f);
-  bool ok = prepare(f, bytes, size, err);
+  bool ok = prepare(r, f, bytes, size, err);
   crash_enter(before);
   return ok;
 }
 
 /* `f` can be called. */
-static void compile_in_background(struct function *f) {
-  if (!f->registry->background || function_code_state(f) == CODE_READY) return;
+static void compile_in_background(struct registry *r, struct function *f) {
+  if (!r->background || function_code_state(f) == CODE_READY) return;
   atomic_store(&f->code_state, CODE_WAITING);
-  background_compile(f->registry->background, f);
-}
-
-enum gw_tier function_next_tier(const struct function *f) {
-  if (function_load_state(f) != LOAD_PENDING) return function_tier(f);
-  return f->registry->limits.tier == TIER_FAST ? GW_TIER_FAST : GW_TIER_PRECISE;
+  background_compile(r->background, f);
 }
 
 struct background_totals registry_compilations(struct registry *r) {
@@ -174,28 +81,28 @@ static char *module_path(const struct registry *r, struct arena *arena, const ch
   return arena_format(arena, "%s/%s.wasm", r->directory, digest);
 }
 
-static bool load_stored(struct function *f, struct gw_error *err) {
+static bool load_stored(struct registry *r, struct function *f, struct gw_error *err) {
   struct arena arena = {0};
   struct buffer bytes = {0};
   char found[DIGEST_HEX_SIZE];
-  bool ok = buffer_read_file(&bytes, module_path(f->registry, &arena, f->digest), MAX_STORED_MODULE, err);
+  bool ok = buffer_read_file(&bytes, module_path(r, &arena, f->digest), MAX_STORED_MODULE, err);
   if (ok) {
-    digest_hex(found, bytes.bytes, bytes.size);
+    function_digest(found, bytes.bytes, bytes.size);
     if (strcmp(found, f->digest) != 0)
       ok = error_set(err, GW_ERROR_IO, "the stored module of function %s is damaged: its digest is not %.16s...", f->name,
                      f->digest);
   }
-  ok = ok && function_prepare(f, bytes.bytes, bytes.size, err);
+  ok = ok && prepare_watched(r, f, bytes.bytes, bytes.size, err);
   buffer_clear(&bytes);
   arena_clear(&arena);
   return ok;
 }
 
-bool function_load(struct function *f) {
+bool registry_load(struct registry *r, struct function *f) {
   pthread_mutex_lock(&f->lock);
   if (function_load_state(f) == LOAD_PENDING) {
-    bool ok = load_stored(f, &f->error);
-    if (ok) compile_in_background(f);
+    bool ok = load_stored(r, f, &f->error);
+    if (ok) compile_in_background(r, f);
     atomic_store_explicit(&f->load_state, ok ? LOAD_READY : LOAD_FAILED, memory_order_release);
   }
   pthread_mutex_unlock(&f->lock);
@@ -308,7 +215,7 @@ static bool record_read(void *arg, const void *key, size_t key_size, const void 
   if (!function_name_is_valid(key, key_size)) return true;
   memcpy(name, key, key_size);
   name[key_size] = 0;
-  struct function *f = function_create(r, name);
+  struct function *f = function_create(name, &r->limits, r->crashes);
   cJSON *json = cJSON_ParseWithLength(value, value_size);
   const char *digest = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "digest"));
   const char *interface = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "interface"));
@@ -424,14 +331,14 @@ struct function *registry_put(struct registry *r, const char *name, const void *
     size = artifact.module_size;
   }
   if (!file_is_module(bytes, size, err)) return NULL;
-  struct function *f = function_create(r, name);
+  struct function *f = function_create(name, &r->limits, r->crashes);
   double begin = now_ms(CLOCK_MONOTONIC);
-  bool ok = function_prepare(f, bytes, size, err);
+  bool ok = prepare_watched(r, f, bytes, size, err);
   if (ok) {
     f->compile_ms = now_ms(CLOCK_MONOTONIC) - begin;
     f->created_ms = (uint64_t)now_ms(CLOCK_REALTIME);
     f->size = size;
-    digest_hex(f->digest, bytes, size);
+    function_digest(f->digest, bytes, size);
     atomic_store(&f->load_state, LOAD_READY);
     function_retain(f); /* for the table */
     pthread_mutex_lock(&r->writing);
@@ -439,7 +346,7 @@ struct function *registry_put(struct registry *r, const char *name, const void *
     pthread_mutex_unlock(&r->writing);
     if (!ok) function_release(f);
   }
-  if (ok) compile_in_background(f);
+  if (ok) compile_in_background(r, f);
   if (ok) return f;
   function_release(f);
   return NULL;
@@ -522,22 +429,6 @@ bool registry_delete(struct registry *r, const char *name, bool with_state, stru
 }
 
 /* --- quarantine -------------------------------------------------------------------------------------------------- */
-
-struct crash_file *registry_crashes(const struct registry *r) {
-  return r->crashes;
-}
-
-const char *function_quarantine_signal(const struct function *f, char *out, size_t size) {
-  const char *abbreviation = sigabbrev_np(function_quarantine(f));
-  snprintf(out, size, "SIG%s", abbreviation ? abbreviation : "?");
-  return out;
-}
-
-void function_describe_quarantine(const struct function *f, char *out, size_t size) {
-  char signal_name[16];
-  snprintf(out, size, "function %s is in quarantine: it ran when the server died of %s; `gasworks lift %s` ends that", f->name,
-           function_quarantine_signal(f, signal_name, sizeof signal_name), f->name);
-}
 
 bool registry_lift(struct registry *r, const char *name, struct gw_error *err) {
   pthread_mutex_lock(&r->writing);

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "frontend/module.h"
 #include "runtime/host/abort.h"
+#include "server/function/crash.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,7 +5,7 @@
 #include "runtime/checkpoint.h"
 #include "runtime/host/handler.h"
 #include "runtime/host/wasi/wasi.h"
-#include "server/function/registry.h"
+#include "server/function/function.h"
 
 struct slot {
   struct slot *next; /* in its pool's or its loop's list */

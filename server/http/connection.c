@@ -15,6 +15,7 @@
  * is freed when the handle is closed and no handler has it. */
 #define _GNU_SOURCE /* POLLRDHUP */
 #include "server/http/reply.h"
+#include "server/server.h"
 #include "server/http/request.h"
 
 #include <linux/sockios.h>
@@ -38,6 +39,7 @@ enum {
 };
 
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf);
+static void on_more(uv_idle_t *handle);
 
 /* --- turns -------------------------------------------------------------------------------------------------------- */
 
@@ -51,7 +53,7 @@ static void wait_for_turn(struct connection *c) {
   else
     loop->ready = c;
   loop->last_ready = c;
-  if (!uv_is_active((uv_handle_t *)&loop->more)) uv_idle_start(&loop->more, loop->on_more);
+  if (!uv_is_active((uv_handle_t *)&loop->more)) uv_idle_start(&loop->more, on_more);
 }
 
 static void leave_turns(struct connection *c) {
@@ -92,7 +94,7 @@ static void connection_free(struct connection *c) {
   if (c->next) c->next->previous = c->previous;
   loop->n_connections--;
   request_clear(c);
-  record_clear(&c->invocation.record);
+  loop->service->forget(&c->exchange);
   buffer_clear(&c->in);
   buffer_clear(&c->out);
   buffer_clear(&c->writing);
@@ -117,7 +119,7 @@ static void connection_close(struct connection *c) {
 void connection_abort(struct connection *c) {
   if (c->phase == PHASE_CLOSING) return;
   connection_close(c);
-  if (c->has_request) invoke_cancel(&c->invocation, false);
+  if (c->has_request) c->loop->service->cancel(&c->exchange, false);
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
@@ -145,15 +147,6 @@ void connection_accept(struct loop *loop) {
   uv_tcp_nodelay(&c->tcp, 1);
   c->deadline = loop_now(loop) + loop->options->header_timeout_ms;
   uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
-}
-
-const char *connection_address(struct connection *c) {
-  struct sockaddr_storage peer;
-  int size = sizeof peer;
-  if (*c->address) return c->address;
-  if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&peer, &size) == 0)
-    uv_ip_name((struct sockaddr *)&peer, c->address, sizeof c->address);
-  return c->address;
 }
 
 /* --- writing ----------------------------------------------------------------------------------------------------- */
@@ -289,10 +282,12 @@ static void go_on(struct connection *c) {
     if (c->in.capacity > KEEP_CAPACITY) buffer_clear(&c->in);
   }
   set_reading(c);
-  pools_clean(loop);
+  loop->ops->clean(loop);
 }
 
-void connections_go_on(struct loop *loop) {
+/* Parses what the first one has that waits for its turn. */
+static void on_more(uv_idle_t *handle) {
+  struct loop *loop = handle->data;
   struct connection *c = loop->ready;
   if (c) {
     leave_turns(c);
@@ -341,14 +336,15 @@ void connection_replied(struct connection *c) {
     if (c->is_closed) connection_free(c);
     return;
   }
-  c->phase = c->request.is_keep_alive ? PHASE_IDLE : PHASE_LAST;
+  c->phase = c->is_keep_alive ? PHASE_IDLE : PHASE_LAST;
   c->deadline = loop_now(c->loop) + c->loop->options->idle_timeout_ms;
   if (!c->is_parsing) go_on(c);
 }
 
 /* --- time -------------------------------------------------------------------------------------------------------- */
 
-void connection_stop(struct connection *c) {
+/* Closes a connection that waits for a request; others when their reply is out. */
+static void stop(struct connection *c) {
   if (c->phase == PHASE_IDLE && !c->is_writing && c->in.size == c->in_at) connection_close(c);
 }
 
@@ -363,7 +359,8 @@ static bool is_moving(struct connection *c, uint32_t timeout_ms) {
   return moved >= (size_t)timeout_ms * BYTES_PER_SECOND / 1000;
 }
 
-void connection_tick(struct connection *c) {
+/* Checks the deadline. */
+static void tick(struct connection *c) {
   if (c->is_read_stopped && c->phase == PHASE_BUSY) look_behind(c);
   if (!c->deadline || loop_now(c->loop) < c->deadline) return;
   const struct server_options *o = c->loop->options;
@@ -378,4 +375,49 @@ void connection_tick(struct connection *c) {
     request_reject(c, 408, "the request did not arrive in time");
   else
     connection_abort(c);
+}
+
+/* --- all of a loop ------------------------------------------------------------------------------------------------ */
+
+void connections_tick(struct loop *loop) {
+  for (struct connection *c = loop->connections, *next; c; c = next) {
+    next = c->next;
+    tick(c);
+  }
+}
+
+void connections_stop(struct loop *loop) {
+  for (struct connection *c = loop->connections; c; c = c->next) stop(c);
+}
+
+void connections_cancel(struct loop *loop, bool is_last) {
+  for (struct connection *c = loop->connections, *next; c; c = next) {
+    next = c->next; /* closing is never finished within these calls */
+    if (is_last || !c->has_request)
+      connection_abort(c);
+    else
+      loop->service->cancel(&c->exchange, true);
+  }
+}
+
+/* Counts what waits; the connection with the most of it, or NULL. */
+static struct connection *count_replies(struct loop *loop) {
+  struct connection *largest = NULL;
+  size_t most = 0;
+  loop->reply_bytes = 0;
+  for (struct connection *c = loop->connections; c; c = c->next) {
+    size_t waiting = c->phase == PHASE_CLOSING ? 0 : c->out.size + c->writing.size;
+    loop->reply_bytes += waiting;
+    if (waiting > most) {
+      most = waiting;
+      largest = c;
+    }
+  }
+  return largest;
+}
+
+/* Those who have the most waiting are dropped. */
+void connections_shed(struct loop *loop) {
+  struct connection *largest;
+  while ((largest = count_replies(loop)) && loop->reply_bytes > loop->options->max_waiting) connection_abort(largest);
 }

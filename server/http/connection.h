@@ -2,39 +2,25 @@
 #ifndef SERVER_HTTP_CONNECTION_H
 #define SERVER_HTTP_CONNECTION_H
 
-#include "base/arena.h"
-#include "base/buffer.h"
-#include "runtime/host/handler.h"
+#include "server/http/exchange.h"
 #include "server/http/head.h"
-#include "server/invoke/invoke.h"
 #include "server/loop/loop.h"
 
 #include <llhttp.h>
 #include <netinet/in.h>
 
-enum { MAX_HEADERS = 100, MAX_URL = 8192, MAX_HEAD = 64 << 10, MAX_EXTENSIONS = 16 << 10, MAX_TRAILERS = 16 << 10 };
+enum { MAX_URL = 8192, MAX_HEAD = 64 << 10, MAX_EXTENSIONS = 16 << 10, MAX_TRAILERS = 16 << 10 };
 
-/* What was received of one request. */
-struct request {
-  struct buffer line; /* the beginning of the request line, while its end has not come */
-  struct buffer head; /* url and header strings, each with NUL, then what was made of them */
-  struct buffer body;
-  uint32_t n_headers;
+/* How far the request being received is. */
+struct intake {
+  struct buffer line;                                   /* the beginning of the request line, while its end has not come */
+  struct buffer head;                                   /* url and header strings, each with NUL, then what was made of them */
   uint32_t name_at[MAX_HEADERS], value_at[MAX_HEADERS]; /* offsets in head, which moves while it grows */
-  struct handler_header headers[MAX_HEADERS];           /* filled when the head is complete */
-  llhttp_method_t method;
-  const char *method_name, *query;
-  const char *target; /* path and query as sent */
-  char *path;         /* without the query; percent-encoded as sent */
-  bool is_asterisk;   /* the target is "*" */
-  size_t head_bytes;  /* received so far, spaces and all */
+  size_t head_bytes;                                    /* received so far, spaces and all */
   size_t extension_bytes, trailer_bytes;
   bool has_line; /* the request line went to the parser */
   struct head_lines lines;
-  bool is_in_name, is_in_value, is_head_complete, is_keep_alive, is_http10, expects_continue;
-  char name[FUNCTION_MAX_NAME + 1]; /* of the function called */
-  const char *rest;                 /* of the path behind it, decoded */
-  struct arena arena;               /* empty for most requests */
+  bool is_in_name, is_in_value, is_head_complete, expects_continue;
 };
 
 enum connection_phase {
@@ -77,27 +63,31 @@ struct connection {
   uv_write_t write;
   uv_shutdown_t shutdown;
   char address[INET6_ADDRSTRLEN]; /* of the client, once it was asked for */
-  struct request request;
-  struct invocation invocation;
+  bool is_keep_alive;
+  struct intake intake;
+  struct exchange exchange;
 };
 
 /* Accepts from the loop's listener. */
 void connection_accept(struct loop *loop);
-/* The reply to the current request is in `out`: go on with the next one. */
+/* The exchange is over, and its reply, if there is one, is in `out`: go on with the next one. */
 void connection_replied(struct connection *c);
-/* Parses what the first one has that waits for its turn. */
-void connections_go_on(struct loop *loop);
-/* Closes a connection that waits for a request; others when their reply is out. */
-void connection_stop(struct connection *c);
-/* Checks the deadline. */
-void connection_tick(struct connection *c);
 /* Drops the client; a running invocation is cancelled. */
 void connection_abort(struct connection *c);
 
-/* The client's numeric address. */
-const char *connection_address(struct connection *c);
+/* Of all connections, for struct loop_ops. */
+void connections_tick(struct loop *loop);
+void connections_shed(struct loop *loop);
+void connections_stop(struct loop *loop);
+void connections_cancel(struct loop *loop, bool is_last);
 
-/* Value of a request header or NULL; `name` in lower case. */
-const char *request_header(const struct request *request, const char *name);
+/* http1.c: how exchanges of these connections are answered. */
+extern const struct exchange_ops http1_ops;
+/* An interim 100 Continue. */
+void http1_continue(struct connection *c);
+
+static inline struct connection *connection_of(struct exchange *x) {
+  return (struct connection *)((char *)x - offsetof(struct connection, exchange));
+}
 
 #endif

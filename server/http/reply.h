@@ -1,13 +1,11 @@
-/* Writing replies. Each function queues one complete reply to the connection's current request and ends the request. */
+/* Writing replies. Each function makes one complete reply to the exchange and ends it. */
 #ifndef SERVER_HTTP_REPLY_H
 #define SERVER_HTTP_REPLY_H
 
 #include "gasworks.h"
-#include "runtime/host/handler.h"
+#include "server/http/exchange.h"
 
 #include <cjson/cJSON.h>
-
-struct connection;
 
 /* An error as application/problem+json (RFC 9457). */
 struct problem {
@@ -27,20 +25,20 @@ struct problem {
 /* All zero but the given, and no offset. */
 #define PROBLEM(...) (&(struct problem){.offset = GW_NO_OFFSET, __VA_ARGS__})
 
-void reply_problem(struct connection *c, const struct problem *problem);
+void reply_problem(struct exchange *x, const struct problem *problem);
 /* A problem made from an error. `function`, `gas` and `backtrace` may be NULL. */
-void reply_error(struct connection *c, const struct gw_error *err, const char *function, const uint64_t *gas,
+void reply_error(struct exchange *x, const struct gw_error *err, const char *function, const uint64_t *gas,
                  const char *backtrace);
 /* Consumes `json`. */
-void reply_json(struct connection *c, uint32_t status, cJSON *json);
+void reply_json(struct exchange *x, uint32_t status, cJSON *json);
 /* Text of ours; `type` is its Content-Type. */
-void reply_text(struct connection *c, uint32_t status, const char *type, const struct buffer *text);
-void reply_empty(struct connection *c, uint32_t status);
+void reply_text(struct exchange *x, uint32_t status, const char *type, const struct buffer *text);
+void reply_empty(struct exchange *x, uint32_t status);
 /* Nothing but an Allow header. */
-void reply_allow(struct connection *c, uint32_t status, const char *allow);
+void reply_allow(struct exchange *x, uint32_t status, const char *allow);
 /* What a function made of the request. */
-void reply_function(struct connection *c, const struct handler *h, uint64_t gas);
-/* An interim 100 Continue; does not end the request. */
-void reply_continue(struct connection *c);
+void reply_function(struct exchange *x, const struct handler *h, uint64_t gas);
+/* The reason phrase of a status, as people write it. */
+const char *reply_title(uint32_t status, char *out, size_t size);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "runtime/host/header.h"
 #include "server/http/reply.h"
+#include "server/server.h"
 
 #include <string.h>
 #include <strings.h>
@@ -15,7 +16,7 @@ static int refuse(struct connection *c, uint32_t status, const char *detail) {
 }
 
 static void body_forget(struct connection *c) {
-  struct request *r = &c->request;
+  struct request *r = &c->exchange.request;
   c->loop->body_bytes -= r->body.size;
   r->body.size = 0;
   if (r->body.capacity > KEEP_BODY) buffer_clear(&r->body);
@@ -23,14 +24,15 @@ static void body_forget(struct connection *c) {
 
 /* The first byte of a request is there. */
 static void begin_request(struct connection *c) {
-  struct request *r = &c->request;
+  struct request *r = &c->exchange.request;
   body_forget(c);
   arena_clear(&r->arena);
-  r->line.size = r->head.size = 0;
-  r->head_bytes = r->extension_bytes = r->trailer_bytes = 0;
+  c->intake.line.size = c->intake.head.size = 0;
+  c->intake.head_bytes = c->intake.extension_bytes = c->intake.trailer_bytes = 0;
   r->n_headers = 0;
-  r->has_line = r->is_in_name = r->is_in_value = r->is_head_complete = r->expects_continue = r->is_asterisk = false;
-  r->lines = (struct head_lines){.is_under_way = true, .is_line_start = true};
+  c->intake.has_line = c->intake.is_in_name = c->intake.is_in_value = c->intake.is_head_complete = c->intake.expects_continue =
+      r->is_asterisk = false;
+  c->intake.lines = (struct head_lines){.is_under_way = true, .is_line_start = true};
   r->method = HTTP_GET;
   r->path = NULL;
   r->query = "";
@@ -39,7 +41,7 @@ static void begin_request(struct connection *c) {
 }
 
 static int append_head(struct connection *c, const char *at, size_t size) {
-  struct buffer *head = &c->request.head;
+  struct buffer *head = &c->intake.head;
   if (head->size + size > MAX_HEAD) return refuse(c, 431, "the request's headers are larger than 64 KiB");
   buffer_append(head, at, size);
   return 0;
@@ -47,20 +49,20 @@ static int append_head(struct connection *c, const char *at, size_t size) {
 
 static int on_url(llhttp_t *parser, const char *at, size_t size) {
   struct connection *c = parser->data;
-  if (c->request.head.size + size > MAX_URL) return refuse(c, 414, "the request target is longer than 8 KiB");
+  if (c->intake.head.size + size > MAX_URL) return refuse(c, 414, "the request target is longer than 8 KiB");
   return append_head(c, at, size);
 }
 
 static int on_url_complete(llhttp_t *parser) { return append_head(parser->data, "", 1); }
 
 static int end_value(struct connection *c) {
-  struct request *r = &c->request;
-  if (!r->is_in_value) return 0;
-  r->is_in_value = false;
-  while (r->head.size > r->value_at[r->n_headers]) {
-    uint8_t last = r->head.bytes[r->head.size - 1];
+  struct request *r = &c->exchange.request;
+  if (!c->intake.is_in_value) return 0;
+  c->intake.is_in_value = false;
+  while (c->intake.head.size > c->intake.value_at[r->n_headers]) {
+    uint8_t last = c->intake.head.bytes[c->intake.head.size - 1];
     if (last != ' ' && last != '\t') break;
-    r->head.size--;
+    c->intake.head.size--;
   }
   r->n_headers++;
   return append_head(c, "", 1);
@@ -68,49 +70,49 @@ static int end_value(struct connection *c) {
 
 static int on_header_field(llhttp_t *parser, const char *at, size_t size) {
   struct connection *c = parser->data;
-  struct request *r = &c->request;
-  if (r->is_head_complete) return 0; /* trailers are not kept */
-  if (!r->is_in_name) {
+  struct request *r = &c->exchange.request;
+  if (c->intake.is_head_complete) return 0; /* trailers are not kept */
+  if (!c->intake.is_in_name) {
     if (end_value(c) != 0) return -1;
     if (r->n_headers == MAX_HEADERS) return refuse(c, 431, "the request has more than 100 headers");
-    r->is_in_name = true;
-    r->name_at[r->n_headers] = (uint32_t)r->head.size;
+    c->intake.is_in_name = true;
+    c->intake.name_at[r->n_headers] = (uint32_t)c->intake.head.size;
   }
   return append_head(c, at, size);
 }
 
 static int on_header_field_complete(llhttp_t *parser) {
   struct connection *c = parser->data;
-  struct request *r = &c->request;
-  if (r->is_head_complete) return 0;
-  r->is_in_name = false;
+  struct request *r = &c->exchange.request;
+  if (c->intake.is_head_complete) return 0;
+  c->intake.is_in_name = false;
   if (append_head(c, "", 1) != 0) return -1;
-  r->value_at[r->n_headers] = (uint32_t)r->head.size;
-  r->is_in_value = true;
+  c->intake.value_at[r->n_headers] = (uint32_t)c->intake.head.size;
+  c->intake.is_in_value = true;
   return 0;
 }
 
 static int on_header_value(llhttp_t *parser, const char *at, size_t size) {
   struct connection *c = parser->data;
-  return c->request.is_head_complete ? 0 : append_head(c, at, size);
+  return c->intake.is_head_complete ? 0 : append_head(c, at, size);
 }
 
 static int on_header_value_complete(llhttp_t *parser) {
   struct connection *c = parser->data;
-  return c->request.is_head_complete ? 0 : end_value(c);
+  return c->intake.is_head_complete ? 0 : end_value(c);
 }
 
-const char *request_header(const struct request *r, const char *name) {
+static const char *request_header(const struct request *r, const char *name) {
   for (uint32_t i = 0; i < r->n_headers; i++)
     if (strcasecmp(r->headers[i].name, name) == 0) return r->headers[i].value;
   return NULL;
 }
 
 /* Appends to the head, whose strings may move; returns where it is. */
-static size_t keep_string(struct request *r, const char *text, size_t size) {
-  size_t at = r->head.size;
-  buffer_append(&r->head, text, size);
-  buffer_append(&r->head, "", 1);
+static size_t keep_string(struct connection *c, const char *text, size_t size) {
+  size_t at = c->intake.head.size;
+  buffer_append(&c->intake.head, text, size);
+  buffer_append(&c->intake.head, "", 1);
   return at;
 }
 
@@ -121,26 +123,26 @@ struct places {
 
 /* The path becomes a string of its own, because it is decoded in place; path and query as they were sent stay. */
 static int split_target(struct connection *c, struct places *at) {
-  struct request *r = &c->request;
+  struct request *r = &c->exchange.request;
   struct target t;
-  struct refusal bad = head_split_target((const char *)r->head.bytes, r->method == HTTP_OPTIONS, &t);
+  struct refusal bad = head_split_target((const char *)c->intake.head.bytes, r->method == HTTP_OPTIONS, &t);
   if (bad.status) return refuse(c, bad.status, bad.detail);
-  size_t begin = (size_t)(t.path - (const char *)r->head.bytes);
+  size_t begin = (size_t)(t.path - (const char *)c->intake.head.bytes);
   size_t path_size = strcspn(t.path, "?"), rest = strlen(t.path) - path_size;
   r->is_asterisk = t.form == TARGET_ASTERISK;
-  buffer_reserve(&r->head, t.host_size + path_size + rest + 8); /* for all of what follows, whose pieces are in it */
-  t.path = (const char *)r->head.bytes + begin;
+  buffer_reserve(&c->intake.head, t.host_size + path_size + rest + 8); /* for all of what follows, whose pieces are in it */
+  t.path = (const char *)c->intake.head.bytes + begin;
   if (t.host) t.host = t.path - t.host_size;
   bool is_bare = t.form == TARGET_ABSOLUTE && path_size == 0; /* "http://host?query" */
   at->target = begin;
   if (is_bare) {
-    at->target = r->head.size;
-    buffer_append(&r->head, "/", 1);
-    keep_string(r, t.path, rest);
+    at->target = c->intake.head.size;
+    buffer_append(&c->intake.head, "/", 1);
+    keep_string(c, t.path, rest);
   }
   at->query = rest ? at->target + is_bare + path_size + 1 : 0;
-  at->path = is_bare ? keep_string(r, "/", 1) : keep_string(r, t.path, path_size);
-  at->host = t.host ? keep_string(r, t.host, t.host_size) : 0;
+  at->path = is_bare ? keep_string(c, "/", 1) : keep_string(c, t.path, path_size);
+  at->host = t.host ? keep_string(c, t.host, t.host_size) : 0;
   return 0;
 }
 
@@ -152,7 +154,7 @@ static struct handler_header *find_header(struct request *r, const char *name) {
 
 /* RFC 9112, 3.2: exactly one Host in HTTP/1.1, which is one. The host of an absolute target takes its place (3.2.2). */
 static int check_host(struct connection *c, const char *target_host) {
-  struct request *r = &c->request;
+  struct request *r = &c->exchange.request;
   struct handler_header *host = find_header(r, "host");
   uint32_t n = 0;
   for (uint32_t i = 0; i < r->n_headers; i++) n += strcasecmp(r->headers[i].name, "host") == 0;
@@ -169,7 +171,7 @@ static int check_host(struct connection *c, const char *target_host) {
 
 /* Transfer-Encoding says how the message came: it is gone when the body is decoded. */
 static int check_codings(struct connection *c) {
-  struct request *r = &c->request;
+  struct request *r = &c->exchange.request;
   struct codings codings = {0};
   uint32_t kept = 0;
   for (uint32_t i = 0; i < r->n_headers; i++) {
@@ -190,54 +192,55 @@ static int check_codings(struct connection *c) {
 }
 
 static int check_expectation(struct connection *c) {
-  struct request *r = &c->request;
+  struct request *r = &c->exchange.request;
   const char *expect = request_header(r, "expect");
   if (!expect || r->is_http10) return 0;
   if (strcasecmp(expect, "100-continue") != 0) return refuse(c, 417, "the only expectation known is 100-continue");
-  r->expects_continue = true;
+  c->intake.expects_continue = true;
   return 0;
 }
 
 static int check_framing(struct connection *c) {
   const llhttp_t *parser = &c->parser;
   if (check_codings(c) != 0) return -1;
-  if ((parser->flags & F_CONTENT_LENGTH) && parser->content_length > route_body_limit(c))
+  if ((parser->flags & F_CONTENT_LENGTH) && parser->content_length > c->loop->service->body_limit(&c->exchange))
     return refuse(c, 413, "the request's body is larger than allowed");
   return 0;
 }
 
-static void point_at_strings(struct request *r, const struct places *at) {
-  char *head = (char *)r->head.bytes;
+static void point_at_strings(struct connection *c, const struct places *at) {
+  struct request *r = &c->exchange.request;
+  char *head = (char *)c->intake.head.bytes;
   r->target = head + at->target;
   r->path = head + at->path;
   r->query = at->query ? head + at->query : "";
   for (uint32_t i = 0; i < r->n_headers; i++)
-    r->headers[i] = (struct handler_header){head + r->name_at[i], head + r->value_at[i]};
+    r->headers[i] = (struct handler_header){head + c->intake.name_at[i], head + c->intake.value_at[i]};
 }
 
 static int check_head(struct connection *c) {
-  struct request *r = &c->request;
+  struct request *r = &c->exchange.request;
   struct places at;
   if (r->method == HTTP_CONNECT) return refuse(c, 501, "CONNECT is not implemented");
   if (split_target(c, &at) != 0) return -1;
-  point_at_strings(r, &at);
+  point_at_strings(c, &at);
   for (uint32_t i = 0; i < r->n_headers; i++)
     if (!header_name_is_valid(r->headers[i].name, strlen(r->headers[i].name)))
       return refuse(c, 400, "a header name holds characters it may not, or is longer than 256 bytes");
-  if (check_host(c, at.host ? (const char *)r->head.bytes + at.host : NULL) != 0) return -1;
+  if (check_host(c, at.host ? (const char *)c->intake.head.bytes + at.host : NULL) != 0) return -1;
   return check_expectation(c) != 0 || check_framing(c) != 0 ? -1 : 0;
 }
 
 static int on_headers_complete(llhttp_t *parser) {
   struct connection *c = parser->data;
-  struct request *r = &c->request;
+  struct request *r = &c->exchange.request;
   if (end_value(c) != 0) return -1;
-  r->is_head_complete = true;
+  c->intake.is_head_complete = true;
   r->is_http10 = parser->http_minor == 0;
   parser->upgrade = 0; /* no upgrades */
   if (check_head(c) != 0) return -1;
   bool has_body = (parser->flags & F_CHUNKED) || parser->content_length > 0;
-  if (r->expects_continue && has_body) reply_continue(c);
+  if (c->intake.expects_continue && has_body) http1_continue(c);
   c->phase = PHASE_BODY;
   c->came = 0;
   c->deadline = loop_now(c->loop) + c->loop->options->body_timeout_ms;
@@ -247,28 +250,29 @@ static int on_headers_complete(llhttp_t *parser) {
 /* Trailers are lines like those of a head, and nothing is known of them yet: the parser stops before them. */
 static int on_chunk_header(llhttp_t *parser) {
   struct connection *c = parser->data;
-  struct request *r = &c->request;
-  size_t limit = route_body_limit(c);
+  struct request *r = &c->exchange.request;
+  size_t limit = c->loop->service->body_limit(&c->exchange);
   if (parser->content_length > limit || r->body.size + parser->content_length > limit)
     return refuse(c, 413, "the request's body is larger than allowed");
   if (parser->content_length) return 0;
-  r->lines = (struct head_lines){.is_under_way = true, .is_line_start = true};
+  c->intake.lines = (struct head_lines){.is_under_way = true, .is_line_start = true};
   return HPE_PAUSED;
 }
 
 static int on_chunk_extension(llhttp_t *parser, const char *at, size_t size) {
   struct connection *c = parser->data;
   (void)at;
-  c->request.extension_bytes += size + 1;
-  if (c->request.extension_bytes > MAX_EXTENSIONS)
+  c->intake.extension_bytes += size + 1;
+  if (c->intake.extension_bytes > MAX_EXTENSIONS)
     return refuse(c, 413, "the extensions of the request's chunks are longer than 16 KiB");
   return 0;
 }
 
 static int on_body(llhttp_t *parser, const char *at, size_t size) {
   struct connection *c = parser->data;
-  struct request *r = &c->request;
-  if (r->body.size + size > route_body_limit(c)) return refuse(c, 413, "the request's body is larger than allowed");
+  struct request *r = &c->exchange.request;
+  if (r->body.size + size > c->loop->service->body_limit(&c->exchange))
+    return refuse(c, 413, "the request's body is larger than allowed");
   if (c->loop->body_bytes + size > LOOP_MAX_BODY_BYTES) return refuse(c, 503, "too many large requests are under way");
   c->loop->body_bytes += size;
   buffer_append(&r->body, at, size);
@@ -277,7 +281,7 @@ static int on_body(llhttp_t *parser, const char *at, size_t size) {
 
 static int on_message_complete(llhttp_t *parser) {
   struct connection *c = parser->data;
-  c->request.is_keep_alive = llhttp_should_keep_alive(parser);
+  c->is_keep_alive = llhttp_should_keep_alive(parser);
   c->is_complete = true;
   return HPE_PAUSED;
 }
@@ -300,29 +304,31 @@ static const llhttp_settings_t parser_settings = {
 void request_init(struct connection *c) {
   llhttp_init(&c->parser, HTTP_REQUEST, &parser_settings);
   c->parser.data = c;
-  c->request.query = "";
+  c->exchange.ops = &http1_ops;
+  c->exchange.loop = c->loop;
+  c->exchange.request.query = "";
 }
 
 void request_clear(struct connection *c) {
   body_forget(c);
-  buffer_clear(&c->request.body);
-  buffer_clear(&c->request.head);
-  buffer_clear(&c->request.line);
-  arena_clear(&c->request.arena);
+  buffer_clear(&c->exchange.request.body);
+  buffer_clear(&c->intake.head);
+  buffer_clear(&c->intake.line);
+  arena_clear(&c->exchange.request.arena);
 }
 
 void request_reject(struct connection *c, uint32_t status, const char *detail) {
   c->phase = PHASE_BUSY;
   c->is_rejected = true;
-  c->request.is_keep_alive = false;
-  reply_problem(c, PROBLEM(.status = status, .detail = detail, .retry_after = status == 503));
+  c->is_keep_alive = false;
+  reply_problem(&c->exchange, PROBLEM(.status = status, .detail = detail, .retry_after = status == 503));
 }
 
 static void parse_failed(struct connection *c, llhttp_errno_t code) {
   char detail[200];
   if (c->refusal.status) {
     request_reject(c, c->refusal.status, c->refusal.detail);
-  } else if (!c->request.has_line && code != HPE_INVALID_URL) { /* head_check_line has seen all the rest of the line */
+  } else if (!c->intake.has_line && code != HPE_INVALID_URL) { /* head_check_line has seen all the rest of the line */
     request_reject(c, 501, "the request's method is not known here");
   } else {
     const char *reason = llhttp_get_error_reason(&c->parser);
@@ -358,14 +364,14 @@ static void take_line(struct connection *c, const char *line, size_t size) {
     feed(c, line, size);
   }
   if (c->phase != PHASE_HEAD) return;
-  c->request.has_line = true;
-  c->request.method = (llhttp_method_t)c->parser.method;
-  c->request.method_name = llhttp_method_name(c->request.method);
+  c->intake.has_line = true;
+  c->exchange.request.method = (llhttp_method_t)c->parser.method;
+  c->exchange.request.method_name = llhttp_method_name(c->exchange.request.method);
 }
 
 /* The line's end has not come. */
 static void keep_line(struct connection *c, const char *data, size_t size) {
-  struct buffer *line = &c->request.line;
+  struct buffer *line = &c->intake.line;
   buffer_append(line, data, size);
   const char *begin = (const char *)line->bytes;
   if (!head_may_begin(begin, line->size))
@@ -392,7 +398,7 @@ static size_t skip_empty(struct connection *c, const char *data, size_t size) {
 
 /* What stands before the header lines. */
 static size_t parse_line(struct connection *c, const char *data, size_t size) {
-  struct buffer *kept = &c->request.line;
+  struct buffer *kept = &c->intake.line;
   size_t skipped = 0;
   if (c->phase == PHASE_IDLE) {
     skipped = skip_empty(c, data, size);
@@ -417,18 +423,17 @@ static size_t parse_line(struct connection *c, const char *data, size_t size) {
 
 /* Lines of the head, or trailers. */
 static size_t parse_lines(struct connection *c, const char *data, size_t size) {
-  struct request *r = &c->request;
   size_t used = 0;
-  struct refusal bad = head_follow(&r->lines, data, size, &used);
+  struct refusal bad = head_follow(&c->intake.lines, data, size, &used);
   if (bad.status) {
     request_reject(c, bad.status, bad.detail);
     return size;
   }
-  size_t *bytes = r->is_head_complete ? &r->trailer_bytes : &r->head_bytes;
+  size_t *bytes = c->intake.is_head_complete ? &c->intake.trailer_bytes : &c->intake.head_bytes;
   *bytes += used;
-  if (r->head_bytes > 2 * MAX_HEAD)
+  if (c->intake.head_bytes > 2 * MAX_HEAD)
     request_reject(c, 431, "the request's head is larger than 128 KiB");
-  else if (r->trailer_bytes > MAX_TRAILERS)
+  else if (c->intake.trailer_bytes > MAX_TRAILERS)
     request_reject(c, 431, "the request's trailers are larger than 16 KiB");
   else
     return feed(c, data, used);
@@ -437,9 +442,9 @@ static size_t parse_lines(struct connection *c, const char *data, size_t size) {
 
 size_t request_parse(struct connection *c, const char *data, size_t size) {
   size_t used;
-  if (c->phase == PHASE_IDLE || !c->request.has_line)
+  if (c->phase == PHASE_IDLE || !c->intake.has_line)
     used = parse_line(c, data, size);
-  else if (c->request.lines.is_under_way)
+  else if (c->intake.lines.is_under_way)
     used = parse_lines(c, data, size);
   else
     used = feed(c, data, size);
@@ -447,6 +452,6 @@ size_t request_parse(struct connection *c, const char *data, size_t size) {
   c->is_complete = false;
   c->deadline = 0;
   c->has_request = true;
-  route_request(c);
+  c->loop->service->begin(&c->exchange);
   return used;
 }

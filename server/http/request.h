@@ -11,17 +11,4 @@ size_t request_parse(struct connection *c, const char *data, size_t size);
 /* Answers the request being received with a problem; the connection ends after it. */
 void request_reject(struct connection *c, uint32_t status, const char *detail);
 
-/* route.c: answers the complete request, now or later. */
-void route_request(struct connection *c);
-/* route.c: bytes that the request's body may have. */
-size_t route_body_limit(const struct connection *c);
-
-/* control.c */
-void control_list(struct connection *c);
-void control_get(struct connection *c, const char *name);
-void control_put(struct connection *c, const char *name);
-void control_delete(struct connection *c, const char *name);
-/* Ends a quarantine. */
-void control_lift(struct connection *c, const char *name);
-
 #endif

@@ -8,26 +8,25 @@
  * loop runs one slice and then looks at the sockets, so however many endless functions are queued, a request of another function
  * waits for one slice. The reply leaves only after its transaction is durable; a trap aborts the transaction.
  *
- * Compiled code that trapped says what happened, but at memory faults not always after how much gas, and never where in the
- * function. So a trapped invocation runs again in the precise tier, with the same request on the same snapshot, and its trap is
- * the answer; so is that its gas was used up before, which compiled code notices late. What the first run read of clocks and
- * random numbers was recorded, and the second gets the same. If the tiers disagree, one of them is wrong: the invocation fails
- * with both verdicts, and the log and a counter say so.
+ * What trapped in compiled code runs again for the judge (runtime/debug/judge.h), in slices like any other, with the same request
+ * on the same snapshot; what the first run read of clocks and random numbers was recorded, and the second gets the same.
  *
- * Ownership: the invocation is part of its connection, which stays allocated until connection_replied. Whatever replies comes
- * last in each path here, because the connection may be gone or answer its next request when that returns. */
+ * Every invocation ends in `finish`: with a reply, with an error or trap, refused before it ran, or cancelled.
+ *
+ * Ownership: the invocation belongs to its exchange, which stays allocated until that is over. Whatever replies comes
+ * last in each path here, because the exchange may be gone or be the next one when that returns. */
 #include "server/invoke/invoke.h"
 
 #include "base/error.h"
-#include "frontend/module.h"
 #include "runtime/host/cgi.h"
-#include "runtime/trap.h"
 #include "server/invoke/backtrace.h"
+#include "server/function/crash.h"
 #include "server/function/pool.h"
+#include "server/function/registry.h"
 #include "server/http/reply.h"
-#include "server/http/request.h"
-#include "server/invoke/verdict.h"
+#include "server/server.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,10 +35,13 @@ enum { MAX_ATTEMPTS = 16, MAX_RECORD = 1 << 20 };
 
 static void attempt(struct invocation *inv);
 static void start_run(struct invocation *inv);
+static void find(struct invocation *inv);
+static void on_retry(uv_timer_t *timer);
+static void on_run(uv_idle_t *idle);
 
 /* --- ends -------------------------------------------------------------------------------------------------------- */
 
-static struct loop *loop_of(const struct invocation *inv) { return inv->connection->loop; }
+static struct loop *loop_of(const struct invocation *inv) { return inv->exchange->loop; }
 
 /* Gives the slot back; what is in it stays readable until the connection goes on. */
 static struct slot *release_slot(struct invocation *inv) {
@@ -64,8 +66,9 @@ static void abort_txn(struct invocation *inv) {
   inv->txn = NULL;
 }
 
+/* Of the present run; 0 where there is none. */
 static uint64_t gas_used(const struct invocation *inv) {
-  return inv->gas_before + (inv->slot ? gw_store_gas_used(inv->slot->store) : 0);
+  return inv->slot ? inv->gas_before + gw_store_gas_used(inv->slot->store) : 0;
 }
 
 static void write_logs(struct invocation *inv) {
@@ -79,9 +82,11 @@ static void write_logs(struct invocation *inv) {
   if (text && text->size) log_function(loop->log, share, loop_now(loop), slot->function->name, text->bytes, text->size);
 }
 
-/* Over, without a reply yet. */
-static void end(struct invocation *inv) {
+/* No longer among those that run. */
+static void uncount(struct invocation *inv) {
   inv->state = INVOCATION_NONE;
+  if (!inv->is_counted) return;
+  inv->is_counted = false;
   loop_of(inv)->n_running--;
   if (inv->home) inv->home->n_running--;
   inv->home = NULL;
@@ -106,35 +111,72 @@ static void count_end(struct invocation *inv, const struct gw_error *err) {
   if (err && err->code == GW_ERROR_TRAP) metrics_add(&m->traps[err->trap], 1);
 }
 
-static void end_with_error(struct invocation *inv, const struct gw_error *err) {
-  struct connection *c = inv->connection;
+enum ending_kind {
+  ENDING_REPLIED,   /* the function's reply is the answer, and what it wrote is durable */
+  ENDING_FAILED,    /* `err` is: a trap, or why there was no run, no commit, no reply that could be sent */
+  ENDING_REFUSED,   /* `problem` is: it never began */
+  ENDING_CANCELLED, /* given up wherever it was; `err` is the answer, or NULL where nobody hears one */
+};
+
+struct ending {
+  enum ending_kind kind;
+  const struct gw_error *err;
+  const struct problem *problem;
+};
+
+/* A guest that is stopped in the middle has nothing that could be reset. */
+static struct slot *leave_slot(struct invocation *inv, const struct ending *ending) {
+  if (ending->kind != ENDING_CANCELLED) return release_slot(inv);
+  drop_slot(inv);
+  return NULL;
+}
+
+static void answer(struct exchange *x, const struct ending *ending, const struct slot *slot, const uint64_t *gas,
+                   const char *backtrace) {
+  if (ending->kind == ENDING_REPLIED)
+    reply_function(x, &slot->handler, *gas);
+  else if (ending->problem)
+    reply_problem(x, ending->problem);
+  else if (ending->err)
+    reply_error(x, ending->err, x->request.name, gas, backtrace);
+  else
+    x->ops->leave(x);
+}
+
+/* The one exit: every invocation that invoke_begin was called for comes through here, once. All of it is known here, as long as
+ * its slot is there: function, tier, gas and how it ended. Nothing of it may be used behind the answer. */
+static void finish(struct invocation *inv, struct ending ending) {
+  static const struct gw_error cancelled = {.code = GW_ERROR_TRAP, .trap = GW_TRAP_CANCELLED};
+  struct exchange *x = inv->exchange;
   struct buffer backtrace = {0};
   uint64_t gas = gas_used(inv);
-  bool has_run = inv->slot != NULL;
+  bool is_cancelled = ending.kind == ENDING_CANCELLED, has_gas = inv->slot && !is_cancelled;
+  if (is_cancelled && inv->slot) gw_store_cancel(inv->slot->store);
   abort_txn(inv);
   write_logs(inv);
-  report_trap(inv, err, &backtrace);
-  count_end(inv, err);
-  release_slot(inv);
-  end(inv);
-  reply_error(c, err, c->request.name, has_run ? &gas : NULL, (const char *)backtrace.bytes);
+  if (ending.kind == ENDING_FAILED) report_trap(inv, ending.err, &backtrace);
+  count_end(inv, is_cancelled && inv->slot ? &cancelled : ending.err);
+  judge_drop(&inv->judge);
+  struct slot *slot = leave_slot(inv, &ending);
+  uncount(inv);
+  answer(x, &ending, slot, has_gas ? &gas : NULL, (const char *)backtrace.bytes);
   buffer_clear(&backtrace);
 }
 
-static void end_with_reply(struct invocation *inv) {
-  struct connection *c = inv->connection;
-  uint64_t gas = gas_used(inv);
-  write_logs(inv);
-  count_end(inv, NULL);
-  struct slot *slot = release_slot(inv);
-  end(inv);
-  reply_function(c, &slot->handler, gas);
+static void end_with_error(struct invocation *inv, const struct gw_error *err) {
+  finish(inv, (struct ending){.kind = ENDING_FAILED, .err = err});
 }
 
-static void end_unavailable(struct invocation *inv, const char *detail) {
+static void refuse(struct invocation *inv, const struct problem *problem) {
+  finish(inv, (struct ending){.kind = ENDING_REFUSED, .problem = problem});
+}
+
+static void end_with_reply(struct invocation *inv) { finish(inv, (struct ending){.kind = ENDING_REPLIED}); }
+
+static struct gw_error unavailable(const char *detail) {
   struct gw_error err = {0};
   error_set(&err, GW_ERROR_UNAVAILABLE, "%s", detail);
-  end_with_error(inv, &err);
+  return err;
 }
 
 /* --- commit ------------------------------------------------------------------------------------------------------ */
@@ -144,7 +186,7 @@ static void conflicted(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
   struct gw_error err = {0};
   if (++inv->attempt == MAX_ATTEMPTS || loop->is_stopping) {
-    error_set(&err, GW_ERROR_CONFLICT, "function %s met conflicting writes in each of %u attempts", inv->connection->request.name,
+    error_set(&err, GW_ERROR_CONFLICT, "function %s met conflicting writes in each of %u attempts", inv->exchange->request.name,
               inv->attempt);
     end_with_error(inv, &err);
     return;
@@ -153,8 +195,8 @@ static void conflicted(struct invocation *inv) {
   uint32_t spread = 1u << (inv->attempt < 6 ? inv->attempt : 6);
   inv->retry_at = loop_now(loop) + loop_random(loop) % spread;
   inv->state = INVOCATION_DELAYED;
-  fair_queue_push(&loop->delayed, inv);
-  if (!uv_is_active((uv_handle_t *)&loop->retry)) uv_timer_start(&loop->retry, loop->on_retry, 1, 1);
+  fair_queue_push(&loop->delayed, &inv->waiter);
+  if (!uv_is_active((uv_handle_t *)&loop->retry)) uv_timer_start(&loop->retry, on_retry, 1, 1);
 }
 
 static void committed(struct invocation *inv) {
@@ -163,18 +205,21 @@ static void committed(struct invocation *inv) {
     return;
   }
   if (inv->is_cancelled) {
-    end_unavailable(inv, "the server is shutting down");
+    inv->error = unavailable("the server is shutting down");
+    end_with_error(inv, &inv->error);
     return;
   }
   if (inv->outcome == STATE_FAILED) {
-    error_set(&inv->error, GW_ERROR_STATE, "the state of function %s cannot be stored", inv->connection->request.name);
+    error_set(&inv->error, GW_ERROR_STATE, "the state of function %s cannot be stored", inv->exchange->request.name);
     end_with_error(inv, &inv->error);
     return;
   }
   conflicted(inv);
 }
 
-static void deliver_commit(struct message *message) { committed((struct invocation *)message); }
+static void deliver_commit(struct message *message) {
+  committed((struct invocation *)((char *)message - offsetof(struct invocation, message)));
+}
 
 /* On the committer's thread, or, for a read-only transaction, on the loop's own within state_txn_commit. */
 static void on_commit(void *arg, enum state_outcome outcome, const struct gw_error *err) {
@@ -248,44 +293,34 @@ static bool end_initializing(struct invocation *inv, struct gw_error *err) {
 
 /* --- the judge --------------------------------------------------------------------------------------------------- */
 
-static bool can_be_judged(const struct invocation *inv, const struct gw_error *err) {
-  const struct slot *slot = inv->slot;
-  if (inv->is_judged || slot->tier != GW_TIER_FAST || err->code != GW_ERROR_TRAP || !trap_is_guests(err->trap) ||
-      inv->record.is_full)
-    return false;
-  return gw_module_decoded(slot->function->module)->start == NO_INDEX; /* a start function would run in one go */
-}
-
-/* Compiled code trapped: once more, in the precise tier. False: that cannot be done. */
+/* Compiled code trapped: once more, in the precise tier. False: that is not to be done, or cannot be. */
 static bool judge(struct invocation *inv, const struct gw_error *err) {
+  struct slot *slot = inv->slot;
+  struct judged run = {.tier = slot->tier, .module = slot->function->module, .record = &inv->record, .is_sliced = true};
   struct gw_error ignored = {0};
-  if (!can_be_judged(inv, err)) return false;
+  if (!judge_wants(&run, err)) return false;
   struct slot *precise = pool_take_precise(inv->pool, &ignored);
   if (!precise) return false;
   release_slot(inv);
   if (inv->txn) state_txn_rewind(inv->txn);
   inv->slot = precise;
-  inv->is_judged = true;
-  inv->error = *err;
   metrics_add(&loop_of(inv)->metrics.judgements, 1);
-  record_replay(&inv->record, RECORD_ENDS);
+  judge_begin(&inv->judge, &inv->record, err);
   start_run(inv);
   return true;
 }
 
 /* The second run is over, with `err` unless it succeeded: makes `err` the verdict. */
 static void conclude(struct invocation *inv, struct gw_error *err) {
-  if (verdict_is_confirmed(&inv->error, err)) return;
   char whom[128];
-  snprintf(whom, sizeof whom, " about function %.64s", inv->connection->request.name);
-  metrics_add(&loop_of(inv)->metrics.disagreements, 1);
-  verdict_disagreement(err, whom, &inv->error, err);
+  snprintf(whom, sizeof whom, " about function %.64s", inv->exchange->request.name);
+  if (judge_end(&inv->judge, whom, err) == JUDGE_DISAGREED) metrics_add(&loop_of(inv)->metrics.disagreements, 1);
 }
 
 static void wait_for_slice(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
-  fair_push(&loop->fair, &inv->pool->flow, inv);
-  if (!uv_is_active((uv_handle_t *)&loop->run)) uv_idle_start(&loop->run, loop->on_run);
+  fair_push(&loop->fair, &inv->pool->flow, &inv->waiter);
+  if (!uv_is_active((uv_handle_t *)&loop->run)) uv_idle_start(&loop->run, on_run);
 }
 
 /* A slice, paid by the function's flow. */
@@ -312,7 +347,7 @@ static void run_slice(struct invocation *inv) {
   } else if (inv->txn && state_txn_is_stale(inv->txn)) {
     abort_txn(inv);
     conflicted(inv);
-  } else if (inv->is_judged) {
+  } else if (judge_is_under_way(&inv->judge)) {
     conclude(inv, &err);
     end_with_error(inv, &err);
   } else if (status == GW_STATUS_FAILED || !take_reply(inv, &err)) {
@@ -327,7 +362,7 @@ static void run_slice(struct invocation *inv) {
 /* Gives the slot the request. False when it does not fit. */
 static bool fill_slot(struct invocation *inv, struct gw_error *err) {
   struct slot *slot = inv->slot;
-  struct request *r = &inv->connection->request;
+  struct request *r = &inv->exchange->request;
   struct handler *h = &slot->handler;
   h->method = r->method_name;
   h->target = r->target;
@@ -342,7 +377,7 @@ static bool fill_slot(struct invocation *inv, struct gw_error *err) {
   if (slot->function->interface != INTERFACE_CGI) return true;
   const char **env;
   h->port = server_port(loop_of(inv)->server);
-  h->remote_address = connection_address(inv->connection);
+  h->remote_address = inv->exchange->ops->peer(inv->exchange);
   if (!cgi_build_env(&r->arena, h, r->name, &env))
     return error_set(err, GW_ERROR_TOO_LARGE, "the request's headers do not fit an environment");
   const char *args[] = {slot->function->name, NULL};
@@ -384,7 +419,7 @@ static void attempt(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
   struct gw_error err = {0};
   inv->state = INVOCATION_RUNNING;
-  inv->is_judged = false;
+  judge_drop(&inv->judge);
   record_begin(&inv->record, RECORD_UNREPEATABLE, MAX_RECORD);
   inv->slot = pool_take(inv->pool, &err);
   if (!inv->slot) {
@@ -396,7 +431,7 @@ static void attempt(struct invocation *inv) {
     /* it may have been deleted with its state just before the transaction began, which then nobody would stop */
     abort_txn(inv);
     release_slot(inv);
-    invoke_find(inv);
+    find(inv);
     return;
   }
   metrics_add(&loop->metrics.invocations[inv->slot->tier], 1);
@@ -405,21 +440,21 @@ static void attempt(struct invocation *inv) {
 
 /* A stored module that cannot be loaded is the server's fault, whatever was wrong with it. */
 static void end_damaged(struct invocation *inv, const struct gw_error *err) {
-  struct connection *c = inv->connection;
-  char detail[sizeof err->message + 64];
-  snprintf(detail, sizeof detail, "%s", err->message);
-  end(inv);
-  reply_problem(c, PROBLEM(.status = 500, .title = gw_error_title(err->code), .detail = detail, .function = c->request.name));
+  struct gw_error copy = *err; /* the function may go with the invocation */
+  refuse(inv, PROBLEM(.status = 500, .title = gw_error_title(copy.code), .detail = copy.message,
+                      .function = inv->exchange->request.name));
 }
 
 /* One of these would perhaps end the process again. */
 static void end_in_quarantine(struct invocation *inv) {
-  struct connection *c = inv->connection;
   char detail[320];
   function_describe_quarantine(inv->pool->function, detail, sizeof detail);
-  end(inv);
-  reply_problem(c, PROBLEM(.status = 503, .title = "function in quarantine", .detail = detail, .function = c->request.name));
+  refuse(inv,
+         PROBLEM(.status = 503, .title = "function in quarantine", .detail = detail, .function = inv->exchange->request.name));
 }
+
+/* Its function may be another by now. */
+static void on_loaded(struct waiter *waiter) { find((struct invocation *)waiter); }
 
 static void invoke_with_module(struct invocation *inv) {
   struct function *f = inv->pool->function;
@@ -432,15 +467,14 @@ static void invoke_with_module(struct invocation *inv) {
   case LOAD_FAILED: end_damaged(inv, &f->error); break;
   case LOAD_PENDING:
     inv->state = INVOCATION_LOADING;
-    fair_queue_push(&inv->pool->waiting, inv);
-    pool_load(inv->pool);
+    pool_load(inv->pool, &inv->waiter, on_loaded);
     break;
   }
 }
 
 /* inv->pool has been looked up. */
 static void invoke_found(struct invocation *inv) {
-  struct connection *c = inv->connection;
+  const char *name = inv->exchange->request.name;
   if (inv->pool) {
     if (function_quarantine(inv->pool->function))
       end_in_quarantine(inv);
@@ -449,13 +483,12 @@ static void invoke_found(struct invocation *inv) {
     return;
   }
   char detail[128];
-  snprintf(detail, sizeof detail, "no function is called %s", c->request.name);
-  end(inv);
-  reply_problem(c, PROBLEM(.status = 404, .detail = detail, .function = c->request.name));
+  snprintf(detail, sizeof detail, "no function is called %s", name);
+  refuse(inv, PROBLEM(.status = 404, .detail = detail, .function = name));
 }
 
-void invoke_find(struct invocation *inv) {
-  inv->pool = pool_find(loop_of(inv), inv->connection->request.name);
+static void find(struct invocation *inv) {
+  inv->pool = pool_find(loop_of(inv), inv->exchange->request.name);
   invoke_found(inv);
 }
 
@@ -464,11 +497,11 @@ const char *invoke_id(const struct invocation *inv, char out[INVOCATION_ID_SIZE]
   return out;
 }
 
-void invoke_log_failure(struct connection *c, uint32_t status, const char *function, const char *text) {
-  struct loop *loop = c->loop;
-  struct invocation *inv = &c->invocation;
+void invoke_note(struct exchange *x, uint32_t status, const char *function, const char *text) {
+  struct loop *loop = x->loop;
+  struct invocation *inv = x->invocation;
   char id[INVOCATION_ID_SIZE] = "-";
-  bool is_call = function == c->request.name;
+  bool is_call = inv && function == x->request.name;
   struct log_share *share = is_call && inv->pool ? &inv->pool->failures : &loop->other_lines;
   if (is_call) invoke_id(inv, id);
   log_failure(loop->log, share, loop_now(loop), function ? function : "server", id, status, text);
@@ -478,66 +511,69 @@ void invoke_log_failure(struct connection *c, uint32_t status, const char *funct
 static bool may_run(struct invocation *inv, const char **why) {
   struct loop *loop = loop_of(inv);
   *why = NULL;
-  if (loop->reply_bytes > loop->options->max_waiting) loop_shed_replies(loop);
+  if (loop->reply_bytes > loop->options->max_waiting) loop->ops->shed(loop);
   if (loop->n_running >= loop->options->max_running)
     *why = "too many functions are running";
   else if (inv->pool && inv->pool->n_running >= loop->options->max_running_each)
     *why = "too many invocations of this function are running";
   if (*why) return false;
   loop->n_running++;
+  inv->is_counted = true;
   inv->home = inv->pool;
   if (inv->home) inv->home->n_running++;
   return true;
 }
 
-void invoke_begin(struct connection *c) {
-  struct invocation *inv = &c->invocation;
-  struct loop *loop = c->loop;
-  inv->connection = c;
+void invoke_begin(struct exchange *x) {
+  struct invocation *inv = x->invocation ? x->invocation : calloc(1, sizeof *inv);
+  if (!inv) abort();
+  x->invocation = inv;
+  struct loop *loop = x->loop;
+  inv->exchange = x;
   inv->message = (struct message){.deliver = deliver_commit};
   inv->slot = NULL;
   inv->txn = NULL;
-  inv->is_cancelled = false;
+  inv->is_cancelled = inv->is_counted = false;
+  judge_drop(&inv->judge);
   inv->attempt = 0;
   inv->number = ++loop->n_requests;
-  inv->pool = pool_find(loop, c->request.name);
+  inv->pool = pool_find(loop, x->request.name);
   loop->last_begin = loop_now(loop);
   loop->is_trimmed = false;
   const char *why;
   if (!may_run(inv, &why)) {
-    reply_problem(c, PROBLEM(.status = 503, .detail = why, .function = c->request.name, .retry_after = 1));
+    refuse(inv, PROBLEM(.status = 503, .detail = why, .function = x->request.name, .retry_after = 1));
     return;
   }
   invoke_found(inv);
 }
 
-void invoke_cancel(struct invocation *inv, bool with_reply) {
-  struct loop *loop = inv->connection ? loop_of(inv) : NULL;
+void invoke_forget(struct exchange *x) {
+  if (!x->invocation) return;
+  record_clear(&x->invocation->record);
+  free(x->invocation);
+  x->invocation = NULL;
+}
+
+void invoke_cancel(struct exchange *x, bool with_reply) {
+  struct invocation *inv = x->invocation;
+  struct loop *loop = x->loop;
+  if (!inv) return;
   switch (inv->state) {
   case INVOCATION_NONE: return; /* a request that runs no function */
   case INVOCATION_COMMITTING: inv->is_cancelled = true; return;
-  case INVOCATION_LOADING: fair_queue_remove(&inv->pool->waiting, inv); break;
-  case INVOCATION_DELAYED: fair_queue_remove(&loop->delayed, inv); break;
-  case INVOCATION_RUNNING:
-    fair_remove(&inv->pool->flow, inv);
-    gw_store_cancel(inv->slot->store);
-    write_logs(inv);
-    count_end(inv, &(struct gw_error){.code = GW_ERROR_TRAP, .trap = GW_TRAP_CANCELLED});
-    inv->gas_before = 0; /* it is counted */
-    drop_slot(inv);
-    break;
+  case INVOCATION_LOADING: fair_queue_remove(&inv->pool->waiting, &inv->waiter); break;
+  case INVOCATION_DELAYED: fair_queue_remove(&loop->delayed, &inv->waiter); break;
+  case INVOCATION_RUNNING: fair_remove(&inv->pool->flow, &inv->waiter); break;
   }
-  if (with_reply) {
-    end_unavailable(inv, "the server is shutting down");
-    return;
-  }
-  abort_txn(inv);
-  end(inv);
-  connection_replied(inv->connection);
+  struct gw_error err = unavailable("the server is shutting down");
+  finish(inv, (struct ending){.kind = ENDING_CANCELLED, .err = with_reply ? &err : NULL});
 }
 
-void invoke_run(struct loop *loop) {
-  struct invocation *inv = fair_next(&loop->fair);
+/* One slice of who is next. */
+static void on_run(uv_idle_t *idle) {
+  struct loop *loop = idle->data;
+  struct invocation *inv = (struct invocation *)fair_next(&loop->fair);
   if (inv)
     run_slice(inv);
   else
@@ -545,15 +581,17 @@ void invoke_run(struct loop *loop) {
   crash_enter(NULL);
 }
 
-void invoke_retry(struct loop *loop) {
-  struct invocation_queue due = loop->delayed;
-  loop->delayed = (struct invocation_queue){0};
+/* Those whose delay is over. */
+static void on_retry(uv_timer_t *timer) {
+  struct loop *loop = timer->data;
+  struct waiter_queue due = loop->delayed;
+  loop->delayed = (struct waiter_queue){0};
   struct invocation *inv;
-  while ((inv = fair_queue_pop(&due))) {
+  while ((inv = (struct invocation *)fair_queue_pop(&due))) {
     if (inv->retry_at > loop_now(loop))
-      fair_queue_push(&loop->delayed, inv);
+      fair_queue_push(&loop->delayed, &inv->waiter);
     else
-      invoke_find(inv); /* the function may be another by now */
+      find(inv); /* the function may be another by now */
   }
   if (!loop->delayed.first) uv_timer_stop(&loop->retry);
 }

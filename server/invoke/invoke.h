@@ -2,12 +2,12 @@
 #ifndef SERVER_INVOKE_INVOKE_H
 #define SERVER_INVOKE_INVOKE_H
 
-#include "runtime/debug/record.h"
+#include "runtime/debug/judge.h"
 #include "runtime/state/state.h"
-#include "server/loop/loop.h"
 #include "server/function/slot.h"
+#include "server/loop/loop.h"
 
-struct connection;
+struct exchange;
 
 enum invocation_state {
   INVOCATION_NONE,
@@ -18,9 +18,9 @@ enum invocation_state {
 };
 
 struct invocation {
-  struct message message;  /* from the committer */
-  struct invocation *next; /* in a flow, delayed or pool.waiting */
-  struct connection *connection;
+  struct waiter waiter;   /* first; in a flow, delayed or pool.waiting */
+  struct message message; /* from the committer */
+  struct exchange *exchange;
   enum invocation_state state;
   struct pool *pool; /* NULL: no function of the name */
   struct pool *home; /* that counts it in n_running */
@@ -28,36 +28,27 @@ struct invocation {
   struct slot *slot;
   struct state_txn *txn;
   struct record record; /* what the first run read of clocks and random numbers */
+  struct judge judge;   /* under way: it runs again in the precise tier, because compiled code trapped */
+  bool is_counted;      /* in n_running of loop and home */
   bool is_initializing; /* _initialize runs, the handler follows */
-  bool is_judged;       /* runs again in the precise tier, because compiled code trapped with `error` */
   bool is_cancelled;    /* the client has gone */
   bool has_outcome;
   uint32_t attempt;
   uint64_t gas_before; /* what the start function and _initialize used */
   uint64_t retry_at;
   enum state_outcome outcome;
-  struct gw_error error; /* of the commit; the trap that is judged */
+  struct gw_error error; /* of the commit */
 };
 
 /* A request's name in the log: its loop and number. */
 enum { INVOCATION_ID_SIZE = 40 };
 const char *invoke_id(const struct invocation *inv, char out[INVOCATION_ID_SIZE]);
-/* Notes in the log that the invocation, if there is one, ended with this status. */
-void invoke_log_failure(struct connection *c, uint32_t status, const char *function, const char *text);
-
-/* Answers the connection's request by the function request.name with the path request.rest. */
-void invoke_begin(struct connection *c);
-/* The client has gone, or the grace period is over: the invocation ends as soon as it can, with connection_replied. */
-void invoke_cancel(struct invocation *inv, bool with_reply);
-/* One slice of the first invocation in the queue. */
-void invoke_run(struct loop *loop);
-/* Those whose delay is over. */
-void invoke_retry(struct loop *loop);
-
-/* Makes used slots fresh again: work for after the replies. */
-void pools_clean(struct loop *loop);
-/* Destroys slots that were idle for `idle_ms`; all of them with 0, and whatever else pools hold. */
-enum { IDLE_MS = 30000, IDLE_UNDER_PRESSURE_MS = 1000 };
-void pools_trim(struct loop *loop, uint64_t idle_ms);
+/* Answers the exchange by the function request.name with the path request.rest. */
+void invoke_begin(struct exchange *x);
+/* What struct exchange_service wants: the exchange's invocation, if one is under way, ends as soon as it can. */
+void invoke_cancel(struct exchange *x, bool with_reply);
+void invoke_forget(struct exchange *x);
+/* Notes in the log that the exchange ended with this status. */
+void invoke_note(struct exchange *x, uint32_t status, const char *function, const char *text);
 
 #endif

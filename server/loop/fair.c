@@ -10,8 +10,6 @@
  * a request and replying. Each charge has that on top, or a quantum of such would last a second. */
 #include "server/loop/fair.h"
 
-#include "server/invoke/invoke.h"
-
 #include <stddef.h>
 
 enum { MAX_QUANTA_OWED = 64, QUANTUM_SLICES = 4, CHARGES_OF_QUANTUM = 200 /* as many end it, however little they are */ };
@@ -23,27 +21,27 @@ void fair_init(struct fair *fair, uint64_t slice) {
   *fair = (struct fair){.quantum = is_limited ? (int64_t)slice * QUANTUM_SLICES : MAX_QUANTUM};
 }
 
-void fair_queue_push(struct invocation_queue *queue, struct invocation *inv) {
-  inv->next = NULL;
+void fair_queue_push(struct waiter_queue *queue, struct waiter *waiter) {
+  waiter->next = NULL;
   if (queue->last)
-    queue->last->next = inv;
+    queue->last->next = waiter;
   else
-    queue->first = inv;
-  queue->last = inv;
+    queue->first = waiter;
+  queue->last = waiter;
 }
 
-struct invocation *fair_queue_pop(struct invocation_queue *queue) {
-  struct invocation *inv = queue->first;
-  if (!inv) return NULL;
-  queue->first = inv->next;
+struct waiter *fair_queue_pop(struct waiter_queue *queue) {
+  struct waiter *waiter = queue->first;
+  if (!waiter) return NULL;
+  queue->first = waiter->next;
   if (!queue->first) queue->last = NULL;
-  return inv;
+  return waiter;
 }
 
-void fair_queue_remove(struct invocation_queue *queue, struct invocation *inv) {
-  struct invocation *previous = NULL;
-  for (struct invocation *i = queue->first; i; previous = i, i = i->next) {
-    if (i != inv) continue;
+void fair_queue_remove(struct waiter_queue *queue, struct waiter *waiter) {
+  struct waiter *previous = NULL;
+  for (struct waiter *i = queue->first; i; previous = i, i = i->next) {
+    if (i != waiter) continue;
     if (previous)
       previous->next = i->next;
     else
@@ -92,13 +90,13 @@ bool fair_may_begin(const struct fair *fair, const struct flow *flow) {
   return is_alone || !flow->is_listed || (flow->deficit > 0 && !flow->ready.first);
 }
 
-void fair_push(struct fair *fair, struct flow *flow, struct invocation *inv) {
+void fair_push(struct fair *fair, struct flow *flow, struct waiter *waiter) {
   enter(fair, flow);
   come_again(fair, flow);
-  fair_queue_push(&flow->ready, inv);
+  fair_queue_push(&flow->ready, waiter);
 }
 
-void fair_remove(struct flow *flow, struct invocation *inv) { fair_queue_remove(&flow->ready, inv); }
+void fair_remove(struct flow *flow, struct waiter *waiter) { fair_queue_remove(&flow->ready, waiter); }
 
 static bool is_runnable(const struct flow *flow) { return flow->ready.first && flow->deficit > 0; }
 
@@ -131,7 +129,7 @@ static struct flow *next_in_ring(struct fair *fair) {
   return NULL;
 }
 
-struct invocation *fair_next(struct fair *fair) {
+struct waiter *fair_next(struct fair *fair) {
   struct flow *flow = next_fresh(fair);
   if (!flow) flow = next_in_ring(fair);
   return flow ? fair_queue_pop(&flow->ready) : NULL;

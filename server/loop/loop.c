@@ -1,7 +1,8 @@
 #define _GNU_SOURCE /* pthread_setname_np */
-#include "server/http/connection.h"
+#include "server/loop/loop.h"
 
 #include "base/error.h"
+#include "server/server.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -73,19 +74,11 @@ static void begin_stop(struct loop *loop) {
   loop->is_stopping = true;
   loop->stop_at = loop_now(loop) + loop->options->grace_ms;
   close_handle(&loop->listener);
-  for (struct connection *c = loop->connections; c; c = c->next) connection_stop(c);
+  loop->ops->stop(loop);
 }
 
 static void check_grace(struct loop *loop) {
-  if (loop_now(loop) < loop->stop_at) return;
-  bool is_last = loop_now(loop) >= loop->stop_at + ABORT_MS;
-  for (struct connection *c = loop->connections, *next; c; c = next) {
-    next = c->next; /* closing is never finished within these calls */
-    if (is_last || !c->has_request)
-      connection_abort(c);
-    else
-      invoke_cancel(&c->invocation, true);
-  }
+  if (loop_now(loop) >= loop->stop_at) loop->ops->cancel(loop, loop_now(loop) >= loop->stop_at + ABORT_MS);
 }
 
 /* --- callbacks --------------------------------------------------------------------------------------------------- */
@@ -102,27 +95,6 @@ static void on_wake(uv_async_t *handle) {
   end_if_done(loop);
 }
 
-/* Counts what waits; the connection with the most of it, or NULL. */
-static struct connection *count_replies(struct loop *loop) {
-  struct connection *largest = NULL;
-  size_t most = 0;
-  loop->reply_bytes = 0;
-  for (struct connection *c = loop->connections; c; c = c->next) {
-    size_t waiting = c->phase == PHASE_CLOSING ? 0 : c->out.size + c->writing.size;
-    loop->reply_bytes += waiting;
-    if (waiting > most) {
-      most = waiting;
-      largest = c;
-    }
-  }
-  return largest;
-}
-
-void loop_shed_replies(struct loop *loop) {
-  struct connection *largest;
-  while ((largest = count_replies(loop)) && loop->reply_bytes > loop->options->max_waiting) connection_abort(largest);
-}
-
 /* Memory that was freed goes back to the system when nothing has begun for a while. It takes milliseconds, so not before. */
 static void give_memory_back(struct loop *loop) {
   if (loop->is_trimmed || loop->n_running || loop_now(loop) - loop->last_begin < TRIM_AFTER_MS) return;
@@ -132,29 +104,21 @@ static void give_memory_back(struct loop *loop) {
 
 static void on_tick(uv_timer_t *handle) {
   struct loop *loop = handle->data;
-  for (struct connection *c = loop->connections, *next; c; c = next) {
-    next = c->next;
-    connection_tick(c);
-  }
-  loop_shed_replies(loop);
+  loop->ops->tick(loop);
+  loop->ops->shed(loop);
   if (++loop->ticks % TRIM_TICKS == 0) {
-    pools_trim(loop, IDLE_MS);
+    loop->ops->trim(loop, IDLE_MS);
     give_memory_back(loop);
   }
   if (loop->ticks % PRESSURE_TICKS == 0 && pressure_is_high(&loop->pressure, loop_now(loop)))
-    pools_trim(loop, IDLE_UNDER_PRESSURE_MS);
+    loop->ops->trim(loop, IDLE_UNDER_PRESSURE_MS);
   if (loop->is_stopping) check_grace(loop);
   end_if_done(loop);
 }
 
-static void on_retry(uv_timer_t *handle) { invoke_retry(handle->data); }
-
-static void on_run(uv_idle_t *handle) { invoke_run(handle->data); }
-
-static void on_more(uv_idle_t *handle) { connections_go_on(handle->data); }
-
 static void on_connection(uv_stream_t *listener, int status) {
-  if (status == 0) connection_accept(listener->data);
+  struct loop *loop = listener->data;
+  if (status == 0) loop->ops->accept(loop);
 }
 
 /* --- life -------------------------------------------------------------------------------------------------------- */
@@ -177,9 +141,6 @@ static void init_handles(struct loop *loop) {
   uv_idle_init(&loop->uv, &loop->more);
   uv_tcp_init(&loop->uv, &loop->listener);
   loop->wake.data = loop->tick.data = loop->retry.data = loop->run.data = loop->more.data = loop->listener.data = loop;
-  loop->on_retry = on_retry;
-  loop->on_run = on_run;
-  loop->on_more = on_more;
   uv_timer_start(&loop->tick, on_tick, TICK_MS, TICK_MS);
 }
 
@@ -224,7 +185,7 @@ void loop_join(struct loop *loop) {
   }
   if (!loop->has_loop) return;
   loop->has_loop = loop->has_thread = false;
-  pools_trim(loop, 0);
+  loop->ops->trim(loop, 0);
   pressure_close(&loop->pressure);
   uv_loop_close(&loop->uv);
   pthread_mutex_destroy(&loop->inbox_lock);

@@ -5,16 +5,12 @@
 
 #include "server/loop/fair.h"
 #include "server/loop/log.h"
-#include "server/api/metrics.h"
+#include "server/loop/metrics.h"
 #include "server/loop/pressure.h"
-#include "server/function/registry.h"
-#include "server/server.h"
 
 #include <pthread.h>
+#include <time.h>
 #include <uv.h>
-
-struct connection;
-struct invocation;
 
 /* A message from another thread; embedded in what it is about. */
 struct message {
@@ -30,9 +26,34 @@ enum {
   LOOP_MAX_IDLE = 1024
 };
 
+/* How long an instance is kept that nobody uses. */
+enum { IDLE_MS = 30000, IDLE_UNDER_PRESSURE_MS = 1000 };
+
+struct connection;
+struct exchange_service;
+struct function_limits;
+struct pool;
+struct registry;
 struct server;
+struct server_options;
+struct slot;
+struct state_store;
+struct loop;
+
+/* What a loop does not know and calls: the protocol, and who keeps instances. */
+struct loop_ops {
+  void (*accept)(struct loop *loop);                 /* a client waits at the listener */
+  void (*tick)(struct loop *loop);                   /* ten times a second: deadlines */
+  void (*shed)(struct loop *loop);                   /* counts reply_bytes; brings them below options.max_waiting */
+  void (*stop)(struct loop *loop);                   /* drops the clients that have no request under way */
+  void (*cancel)(struct loop *loop, bool is_last);   /* ends requests, with a reply; is_last: without, and at once */
+  void (*clean)(struct loop *loop);                  /* after replies: work that could wait */
+  void (*trim)(struct loop *loop, uint64_t idle_ms); /* drops instances that were idle as long; all there is with 0 */
+};
 
 struct loop {
+  const struct loop_ops *ops;
+  const struct exchange_service *service; /* who answers requests */
   struct server *server;
   const struct server_options *options;
   const struct function_limits *limits;
@@ -50,8 +71,6 @@ struct loop {
   uv_timer_t tick, retry; /* deadlines; delayed invocations */
   uv_idle_t run;          /* active while an invocation waits for a slice */
   uv_idle_t more;         /* active while a connection waits for its turn */
-  uv_idle_cb on_run, on_more;
-  uv_timer_cb on_retry;
   uint64_t ticks;
   bool is_stopping;
   uint64_t stop_at; /* loop time in ms when running requests are cancelled */
@@ -63,7 +82,7 @@ struct loop {
   size_t behind_bytes;                   /* that connections may keep beyond their limit behind running requests */
 
   struct fair fair;
-  struct invocation_queue delayed;
+  struct waiter_queue delayed;
   uint32_t n_running;  /* invocations between begin and end */
   uint64_t last_begin; /* loop time in ms of the last one */
   bool is_trimmed;     /* what was freed since then has gone back to the system */
@@ -87,16 +106,13 @@ struct loop {
   bool stop_requested;   /* under inbox_lock */
 };
 
-/* Takes over the listening socket. */
+/* Takes over the listening socket. What points out of the loop is set. */
 bool loop_start(struct loop *loop, int listen_fd, struct gw_error *err);
 /* From any thread. */
 void loop_post(struct loop *loop, struct message *message);
 void loop_stop(struct loop *loop);
 /* Waits for the loop to have ended after loop_stop, and frees what it holds. */
 void loop_join(struct loop *loop);
-
-/* Where more replies wait for their clients than options.max_waiting, those who have the most waiting are dropped. */
-void loop_shed_replies(struct loop *loop);
 
 /* Not for secrets: back-off. */
 uint32_t loop_random(struct loop *loop);

@@ -1,0 +1,52 @@
+/* The judge: compiled code says that it trapped, but not always after how much gas, and never where in the function. So what
+ * trapped runs again in the precise tier on the same record, and the verdict is what both runs make together. The server, `run`
+ * and tests ask the same judge; who asks makes the second run, in slices or in one go:
+ *
+ *   if (judge_wants(&judged, &err)) { judge_begin(&judge, &record, &err); the run again, in the precise tier, into err;
+ *                                     judge_end(&judge, whom, &err); } */
+#ifndef RUNTIME_DEBUG_JUDGE_H
+#define RUNTIME_DEBUG_JUDGE_H
+
+#include "gasworks.h"
+#include "runtime/debug/record.h"
+
+/* A run that is over. */
+struct judged {
+  enum gw_tier tier;
+  const struct gw_module *module;
+  const struct record *record;  /* what the host answered it */
+  bool is_sliced;               /* the second run must give way to others: a start function would run in one go */
+  double seconds, most_seconds; /* what it took; more is not judged, 0: however long it took */
+};
+
+/* A judgement under way. All zero: none is. */
+struct judge {
+  struct record *record;
+  struct gw_error first; /* the trap of compiled code */
+};
+
+enum judge_verdict {
+  JUDGE_CONFIRMED, /* the precise tier's end is the answer */
+  JUDGE_DISAGREED  /* one of the tiers is wrong: the answer has both ends */
+};
+
+/* Whether this end must and can be judged. Of both askers' conditions the stricter one holds for all:
+ *   the run was one of compiled code, and trapped;
+ *   the trap is one that the guest made by itself; or one of a host function, where the record answers for all of them;
+ *   the record is whole;
+ *   what runs in slices has no start function, and what has a limit of time kept it. */
+bool judge_wants(const struct judged *run, const struct gw_error *err);
+
+/* The second run may begin, on `record`, which now replays. */
+void judge_begin(struct judge *judge, struct record *record, const struct gw_error *err);
+static inline bool judge_is_under_way(const struct judge *judge) { return judge->record != NULL; }
+/* The second run is over, with `err`, without a code where it succeeded; *err becomes the verdict's. `whom`: " about function x",
+ * or "". */
+enum judge_verdict judge_end(struct judge *judge, const char *whom, struct gw_error *err);
+/* There will be no verdict: the second run was given up. */
+static inline void judge_drop(struct judge *judge) { judge->record = NULL; }
+
+/* The comparison alone: whether the precise tier's end confirms that of compiled code. */
+bool judge_confirms(const struct gw_error *fast, const struct gw_error *precise);
+
+#endif

@@ -1,0 +1,115 @@
+#define _GNU_SOURCE /* sigabbrev_np */
+#include "server/function/function.h"
+
+#include "base/error.h"
+#include "frontend/module.h"
+
+#include <sodium.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+bool function_name_is_valid(const char *name, size_t size) {
+  if (size == 0 || size > FUNCTION_MAX_NAME || name[0] == '-' || name[0] == '_') return false;
+  for (size_t i = 0; i < size; i++) {
+    char c = name[i];
+    bool is_ok = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+    if (!is_ok) return false;
+  }
+  return true;
+}
+
+struct function *function_create(const char *name, const struct function_limits *limits, struct crash_file *crashes) {
+  struct function *f = calloc(1, sizeof *f);
+  if (!f) abort();
+  atomic_init(&f->refs, 1);
+  atomic_init(&f->load_state, LOAD_PENDING);
+  snprintf(f->name, sizeof f->name, "%s", name);
+  f->limits = limits;
+  f->crashes = crashes;
+  f->bundle = (struct wasi_preopen){.guest_path = "/", .host_fd = -1, .is_readonly = true};
+  pthread_mutex_init(&f->lock, NULL);
+  return f;
+}
+
+struct function *function_retain(struct function *f) {
+  atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+  return f;
+}
+
+void function_release(struct function *f) {
+  if (!f || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1) return;
+  gw_module_release(f->module);
+  if (f->bundle.host_fd >= 0) close(f->bundle.host_fd);
+  pthread_mutex_destroy(&f->lock);
+  free(f);
+}
+
+void function_digest(char hex[DIGEST_HEX_SIZE], const void *bytes, size_t size) {
+  unsigned char digest[DIGEST_SIZE];
+  crypto_generichash(digest, sizeof digest, bytes, size, NULL, 0);
+  sodium_bin2hex(hex, DIGEST_HEX_SIZE, digest, sizeof digest);
+}
+
+static bool name_is(const struct name *name, const char *text) {
+  return name->size == strlen(text) && memcmp(name->bytes, text, name->size) == 0;
+}
+
+/* Whether the module exports a function [] -> [] of this name. */
+static bool exports_plain(const struct module *m, const char *name) {
+  const struct export *e = module_find_export(m, name, strlen(name));
+  if (!e || e->kind != EXTERN_FUNC) return false;
+  const struct type_def *type = &m->types[m->funcs[e->index].type];
+  return type->kind == COMP_FUNC && type->func.n_params == 0 && type->func.n_results == 0;
+}
+
+static bool classify(struct function *f, struct gw_error *err) {
+  const struct module *m = gw_module_decoded(f->module);
+  bool has_handle = exports_plain(m, "handle");
+  if (!has_handle && !exports_plain(m, "_start"))
+    return error_set(err, GW_ERROR_INTERFACE,
+                     "the module exports neither a function handle [] -> [] nor a function _start [] -> []");
+  f->interface = has_handle ? INTERFACE_HANDLE : INTERFACE_CGI;
+  f->uses_wasi = f->interface == INTERFACE_CGI; /* its reply is what it writes, even where it writes nothing */
+  f->has_initialize = has_handle && exports_plain(m, "_initialize");
+  for (uint32_t i = 0; i < m->n_imports; i++) {
+    const struct import *import = &m->imports[i];
+    if (!name_is(&import->module, "gasworks"))
+      f->uses_wasi = true;
+    else if (import->field.size > 6 && memcmp(import->field.bytes, "state_", 6) == 0)
+      f->uses_state = true;
+  }
+  return true;
+}
+
+/* A name of a function cannot lead out of the directory: it has no dots or slashes. No such directory: no files. */
+static bool open_bundle(struct function *f, struct gw_error *err) {
+  const struct function_limits *limits = f->limits;
+  if (!limits->has_bundles || !f->uses_wasi) return true;
+  f->bundle.host_fd = openat(limits->bundles, f->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (f->bundle.host_fd >= 0) return wasi_can_confine(f->bundle.host_fd, f->name, err);
+  return errno == ENOENT || error_set(err, GW_ERROR_IO, "cannot open the files of function %s: %s", f->name, strerror(errno));
+}
+
+bool function_classify(struct function *f, struct gw_error *err) { return classify(f, err) && open_bundle(f, err); }
+
+enum gw_tier function_next_tier(const struct function *f) {
+  if (function_load_state(f) != LOAD_PENDING) return function_tier(f);
+  return f->limits->tier == TIER_FAST ? GW_TIER_FAST : GW_TIER_PRECISE;
+}
+
+const char *function_quarantine_signal(const struct function *f, char *out, size_t size) {
+  const char *abbreviation = sigabbrev_np(function_quarantine(f));
+  snprintf(out, size, "SIG%s", abbreviation ? abbreviation : "?");
+  return out;
+}
+
+void function_describe_quarantine(const struct function *f, char *out, size_t size) {
+  char signal_name[16];
+  snprintf(out, size, "function %s is in quarantine: it ran when the server died of %s; `gasworks lift %s` ends that", f->name,
+           function_quarantine_signal(f, signal_name, sizeof signal_name), f->name);
+}

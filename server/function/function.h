@@ -1,0 +1,104 @@
+/* One deployed function: what it is, how it is called, whether it may be, and who holds it. */
+#ifndef SERVER_FUNCTION_FUNCTION_H
+#define SERVER_FUNCTION_FUNCTION_H
+
+#include "gasworks.h"
+#include "runtime/host/wasi/wasi.h"
+#include "server/tier.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct crash_file;
+
+enum { FUNCTION_MAX_NAME = 63, DIGEST_SIZE = 32, DIGEST_HEX_SIZE = 2 * DIGEST_SIZE + 1 };
+
+enum interface { INTERFACE_HANDLE, INTERFACE_CGI };
+
+/* What every instance gets; the same for all functions today. */
+struct function_limits {
+  uint64_t gas_limit, slice;    /* per invocation */
+  uint64_t max_memory;          /* bytes per linear memory */
+  uint64_t memory_limit;        /* bytes of all memories and tables of the server; 0: none */
+  size_t max_reply;             /* bytes a CGI program may print */
+  enum tier_choice tier;        /* of functions */
+  const uint8_t (*trusted)[32]; /* public keys: whose artifacts may be deployed */
+  size_t n_trusted;
+  bool has_fine_clocks; /* functions see the system's clocks; else those of runtime/guest_clock.h */
+  bool has_bundles;     /* whether functions may have files: NAME in the directory `bundles` */
+  int bundles;
+};
+
+/* One version of a function. Immutable and shared between threads once the registry has published it, except for the module,
+ * which is loaded by the first registry_load. */
+struct function {
+  _Atomic uint32_t refs;
+  char name[FUNCTION_MAX_NAME + 1];
+  char digest[DIGEST_HEX_SIZE]; /* BLAKE2b-256 of the module */
+  uint64_t version;             /* counts deployments of the name from 1 */
+  uint64_t size;                /* bytes of the module */
+  uint64_t created_ms;          /* since 1970 */
+  double compile_ms;            /* of the deployment */
+  enum interface interface;
+  const struct function_limits *limits; /* the registry's, which outlives it */
+  struct crash_file *crashes;           /* likewise: where a signal handler notes that this function ran */
+
+  pthread_mutex_t lock;     /* held while loading */
+  _Atomic int load_state;   /* enum load_state; what follows is constant once it is not LOAD_PENDING */
+  struct gw_module *module; /* NULL after a failure */
+  struct gw_error error;
+  bool uses_state, uses_wasi, has_initialize;
+  struct wasi_preopen bundle; /* its files, or host_fd -1 */
+
+  _Atomic uint32_t quarantine; /* the signal that ended the process while it ran, 0: callable */
+  uint64_t quarantine_ms;      /* since 1970; constant */
+
+  _Atomic int code_state;     /* enum code_state */
+  struct gw_error code_error; /* constant once it is CODE_FAILED */
+};
+
+enum load_state { LOAD_PENDING, LOAD_READY, LOAD_FAILED };
+
+/* Whether there is compiled code: CODE_NONE before the module is loaded, and where functions are interpreted. */
+enum code_state { CODE_NONE, CODE_WAITING, CODE_READY, CODE_FAILED };
+
+/* Whether the name is one: [a-z0-9][a-z0-9_-]{0,62}. */
+bool function_name_is_valid(const char *name, size_t size);
+
+/* With one reference, for the caller, and no module. `limits` and `crashes` must outlive it. */
+struct function *function_create(const char *name, const struct function_limits *limits, struct crash_file *crashes);
+struct function *function_retain(struct function *function);
+void function_release(struct function *function);
+
+/* Of bytes, in hexadecimal digits with a NUL. */
+void function_digest(char hex[DIGEST_HEX_SIZE], const void *bytes, size_t size);
+/* Finds out how the function's module is to be called and what it needs, and opens its files. */
+bool function_classify(struct function *function, struct gw_error *err);
+
+static inline enum load_state function_load_state(const struct function *f) {
+  return (enum load_state)atomic_load_explicit(&f->load_state, memory_order_acquire);
+}
+
+static inline enum code_state function_code_state(const struct function *f) {
+  return (enum code_state)atomic_load_explicit(&f->code_state, memory_order_acquire);
+}
+
+/* What a new instance of a loaded function runs in. */
+static inline enum gw_tier function_tier(const struct function *f) {
+  return function_code_state(f) == CODE_READY ? GW_TIER_FAST : GW_TIER_PRECISE;
+}
+
+/* The same for any function, loaded or not. Any thread. */
+enum gw_tier function_next_tier(const struct function *f);
+
+/* 0: it can be called; else the signal that it is in quarantine for. */
+static inline int function_quarantine(const struct function *f) {
+  return (int)atomic_load_explicit(&f->quarantine, memory_order_relaxed);
+}
+
+/* Its name, SIGSEGV and so on. */
+const char *function_quarantine_signal(const struct function *f, char *out, size_t size);
+/* Says that and why, for people. */
+void function_describe_quarantine(const struct function *f, char *out, size_t size);
+
+#endif

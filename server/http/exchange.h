@@ -1,0 +1,61 @@
+/* One request and its reply, between the protocol that brought it (struct exchange_ops: http1.c) and those who answer it (struct
+ * exchange_service: api/route.c). Neither side knows the other. All of it belongs to the loop's thread. */
+#ifndef SERVER_HTTP_EXCHANGE_H
+#define SERVER_HTTP_EXCHANGE_H
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "runtime/host/handler.h"
+
+#include <llhttp.h>
+
+struct exchange;
+struct invocation;
+struct loop;
+
+enum { MAX_HEADERS = 100, EXCHANGE_MAX_NAME = 63 };
+
+struct request {
+  llhttp_method_t method;
+  const char *method_name, *query;
+  const char *target; /* path and query as sent */
+  char *path;         /* without the query; percent-encoded as sent */
+  bool is_asterisk;   /* the target is "*" */
+  bool is_http10;
+  uint32_t n_headers;
+  struct handler_header headers[MAX_HEADERS];
+  struct buffer body;
+  char name[EXCHANGE_MAX_NAME + 1]; /* of the function called */
+  const char *rest;                 /* of the path behind it, decoded */
+  struct arena arena;               /* empty for most requests */
+};
+
+/* The protocol's side. What is called last ends the exchange: it may be gone, or be the client's next one, when that returns. */
+struct exchange_ops {
+  /* Begins the reply. "Name: value\r\n" lines may be appended to what it returns, until `end`. */
+  struct buffer *(*begin)(struct exchange *x, uint32_t status);
+  /* The reply is complete. `has_length`: whether a GET would have this body too. */
+  void (*end)(struct exchange *x, uint32_t status, const void *body, size_t size, bool has_length);
+  /* No reply: the client has gone. */
+  void (*leave)(struct exchange *x);
+  /* The client's numeric address. */
+  const char *(*peer)(struct exchange *x);
+};
+
+/* The side of those who answer; of a loop. */
+struct exchange_service {
+  size_t (*body_limit)(const struct exchange *x);      /* bytes; the head is there */
+  void (*begin)(struct exchange *x);                   /* the request is complete: to be answered now or later */
+  void (*cancel)(struct exchange *x, bool with_reply); /* ends it as soon as it can: the client has gone, or time is over */
+  void (*forget)(struct exchange *x);                  /* no request will follow in this place */
+  void (*note)(struct exchange *x, uint32_t status, const char *function, const char *text); /* it ends with this failure */
+};
+
+struct exchange {
+  const struct exchange_ops *ops;
+  struct loop *loop;
+  struct request request;
+  struct invocation *invocation; /* invoke's, kept from request to request; NULL: there was none */
+};
+
+#endif
