@@ -67,7 +67,7 @@ enum immediate {
 };
 
 /* What an instruction does to control flow: bits, and the values of the table's column. */
-enum flow {
+enum op_flow {
   FLOW_OPENS = 1 << 0,        /* a construct, which an instruction that closes ends */
   FLOW_SPLITS = 1 << 1,       /* ends one arm of the innermost construct and begins the next */
   FLOW_CLOSES = 1 << 2,       /* the innermost construct; without one, the body */
@@ -97,7 +97,7 @@ struct op_info {
   const char *text;
   const char *signature; /* "results_operands", "___" or "SPECIAL" */
   uint32_t code;
-  uint16_t flow; /* enum flow */
+  uint16_t flow; /* enum op_flow */
   uint8_t prefix;
   uint8_t immediate; /* enum immediate */
   uint8_t cost;      /* enum cost */
@@ -106,7 +106,7 @@ struct op_info {
 
 extern const struct op_info op_table[OP_COUNT];
 
-/* Whether the instruction does any of `flow`, bits of enum flow. */
+/* Whether the instruction does any of `flow`, bits of enum op_flow. */
 static inline bool op_does(enum op op, unsigned flow) { return op_table[op].flow & flow; }
 
 /* Opcode and immediate by encoding; the first 256 are the one-byte opcodes, the rest is op_find's business. */

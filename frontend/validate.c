@@ -69,7 +69,7 @@ static bool check_func_types(struct validator *v) {
     place(v, f->body);
     if (f->import != NO_INDEX) v->in.offset = m->imports[f->import].offset;
     const struct func_type *type = validator_func_type(v, f->type);
-    if (!type || !count_moves(v, type->n_params + type->n_results)) return false;
+    if (!type || !validator_count_moves(v, type->n_params + type->n_results)) return false;
   }
   for (uint32_t i = 0; i < m->n_tags; i++) {
     const struct func_type *type = validator_func_type(v, m->tags[i].type);

@@ -58,19 +58,19 @@ const struct func_type *validator_func_type(struct validator *v, uint32_t index)
 bool validator_need(struct validator *v, enum feature f, const char *what);
 
 /* Operands and blocks (validate_stack.c). */
-void grow_stack(struct validator *v);
-val_type pop(struct validator *v);                    /* any type; VAL_BOT where code is unreachable */
-val_type pop_expect(struct validator *v, val_type t); /* that type */
-bool count_moves(struct validator *v, uint32_t n);    /* false when the module has moved more types than it may */
-void push_list(struct validator *v, uint32_t n, const val_type *types);
-void pop_list(struct validator *v, uint32_t n, const val_type *types);
-void push_frame(struct validator *v, enum op op, struct func_type type, val_type single);
-struct frame pop_frame(struct validator *v);
-void set_unreachable(struct validator *v);
-const val_type *frame_results(const struct frame *f);
+void validator_grow_stack(struct validator *v);
+val_type validator_pop(struct validator *v);                    /* any type; VAL_BOT where code is unreachable */
+val_type validator_pop_expect(struct validator *v, val_type t); /* that type */
+bool validator_count_moves(struct validator *v, uint32_t n);    /* false when the module has moved more types than it may */
+void validator_push_list(struct validator *v, uint32_t n, const val_type *types);
+void validator_pop_list(struct validator *v, uint32_t n, const val_type *types);
+void validator_push_frame(struct validator *v, enum op op, struct func_type type, val_type single);
+struct frame validator_pop_frame(struct validator *v);
+void validator_set_unreachable(struct validator *v);
+const val_type *validator_frame_results(const struct frame *f);
 
 static inline void push(struct validator *v, val_type t) {
-  if (v->n_stack == v->stack_capacity) grow_stack(v);
+  if (v->n_stack == v->stack_capacity) validator_grow_stack(v);
   v->stack[v->n_stack++] = t;
   if (v->n_stack > v->max_stack) v->max_stack = v->n_stack;
 }
@@ -78,30 +78,30 @@ static inline void push(struct validator *v, val_type t) {
 static inline struct frame *top_frame(struct validator *v) { return &v->frames[v->n_frames - 1]; }
 
 /* Type of a local, or VAL_BOT after "unknown local". */
-val_type find_local(struct validator *v, uint32_t index);
+val_type validator_find_local(struct validator *v, uint32_t index);
 
 static inline val_type local_type(struct validator *v, uint32_t index) {
-  return index < v->n_locals ? v->locals[index] : find_local(v, index);
+  return index < v->n_locals ? v->locals[index] : validator_find_local(v, index);
 }
 
 /* What a branch to this label takes; false after "unknown label". */
-bool find_label(struct validator *v, uint32_t label, uint32_t *n, const val_type **types);
-void apply_call(struct validator *v, const struct func_type *type, bool is_tail);
+bool validator_find_label(struct validator *v, uint32_t label, uint32_t *n, const val_type **types);
+void validator_apply_call(struct validator *v, const struct func_type *type, bool is_tail);
 
 /* Typed references (validate_reference.c). */
 bool validate_sub_types(struct validator *v);
 bool validator_check_type(struct validator *v, val_type t); /* "unknown type" */
 bool validate_reference(struct validator *v);               /* false: not one of its instructions */
-void note_local_set(struct validator *v, uint32_t index);
-bool check_local_set(struct validator *v, uint32_t index); /* "uninitialized local" */
-void forget_local_sets(struct validator *v, uint32_t n);   /* all but the first n */
+void validator_note_local_set(struct validator *v, uint32_t index);
+bool validator_check_local_set(struct validator *v, uint32_t index); /* "uninitialized local" */
+void validator_forget_local_sets(struct validator *v, uint32_t n);   /* all but the first n */
 
 static inline bool has_default(val_type t) { return val_kind(t) != VAL_REF || val_is_nullable(t); }
 
 /* Instructions whose signature is not in the table (validate_special.c). */
 void validate_special(struct validator *v);
 /* Pops the parameters of the block of v->in and opens its frame. */
-void open_block(struct validator *v);
+void validator_open_block(struct validator *v);
 
 /* Exceptions, in both forms (validate_exception.c); false when the instruction is none of them. */
 bool validate_exception(struct validator *v);

@@ -128,7 +128,7 @@ static inline void pop_quick(struct validator *v, val_type want) {
   if (v->n_stack > top_frame(v)->height && v->stack[v->n_stack - 1] == want)
     v->n_stack--;
   else
-    pop_expect(v, want);
+    validator_pop_expect(v, want);
 }
 
 /* An instruction whose signature is in the table. */
@@ -144,7 +144,7 @@ static inline void apply_rule(struct validator *v, const struct rule *rule) {
   if (rule->results[1]) push(v, rule->results[1]);
 }
 
-val_type find_local(struct validator *v, uint32_t index) {
+val_type validator_find_local(struct validator *v, uint32_t index) {
   const struct func *f = &v->m->funcs[v->func];
   uint32_t low = 0, high = f->n_runs;
   while (low < high) { /* the first run that ends behind the local */
@@ -165,8 +165,8 @@ static inline void check_local(struct validator *v, bool is_popped, bool is_push
   val_type t = local_type(v, index);
   if (v->failed) return;
   if (!has_default(t)) {
-    if (is_popped) note_local_set(v, index);
-    if (!check_local_set(v, index)) return;
+    if (is_popped) validator_note_local_set(v, index);
+    if (!validator_check_local_set(v, index)) return;
   }
   if (is_popped) pop_quick(v, t);
   if (is_pushed) push(v, t);
@@ -269,7 +269,7 @@ static void begin_body(struct validator *v, uint32_t func) {
   v->func = func;
   start(v, f->body, f->end);
   lay_out_locals(v, f, type);
-  push_frame(v, OP_BLOCK, (struct func_type){.n_results = type->n_results, .results = type->results}, VAL_BOT);
+  validator_push_frame(v, OP_BLOCK, (struct func_type){.n_results = type->n_results, .results = type->results}, VAL_BOT);
 }
 
 bool validate_body(struct validator *v, uint32_t func) {
@@ -337,7 +337,7 @@ static bool check_constant(struct validator *v, uint32_t n_globals) {
 
 bool validate_const_expr(struct validator *v, const struct const_expr *expr, val_type type, uint32_t n_globals) {
   start(v, expr->bytes, expr->bytes + expr->size);
-  push_frame(v, OP_BLOCK, (struct func_type){.n_results = 1}, type);
+  validator_push_frame(v, OP_BLOCK, (struct func_type){.n_results = 1}, type);
   while (v->n_frames && !v->failed) {
     struct reader peek = v->r;
     if (!instruction_read(&peek, &v->in) || !check_constant(v, n_globals))

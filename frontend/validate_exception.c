@@ -12,18 +12,18 @@ static const struct func_type *tag_type(struct validator *v, uint32_t tag) {
 
 static void end_by_throw(struct validator *v) {
   v->has_throw = true;
-  set_unreachable(v);
+  validator_set_unreachable(v);
 }
 
 static void check_throw(struct validator *v) {
   const struct func_type *type = tag_type(v, v->in.index);
   if (!type) return;
-  pop_list(v, type->n_params, type->params);
+  validator_pop_list(v, type->n_params, type->params);
   end_by_throw(v);
 }
 
 static void check_throw_ref(struct validator *v) {
-  pop_expect(v, EXNREF(true));
+  validator_pop_expect(v, EXNREF(true));
   end_by_throw(v);
 }
 
@@ -34,14 +34,14 @@ static void check_clause(struct validator *v, struct reader *r) {
   const struct func_type *type = has_tag ? tag_type(v, read_u32(r)) : NULL;
   const val_type *types;
   uint32_t n_given = (type ? type->n_params : 0) + has_ref, n;
-  if (v->failed || !find_label(v, read_u32(r), &n, &types)) return;
+  if (v->failed || !validator_find_label(v, read_u32(r), &n, &types)) return;
   if (n != n_given) {
     validator_fail(v, GW_ERROR_INVALID, "type mismatch: catch clause gives %u values and its label takes %u", n_given, n);
     return;
   }
-  if (type) push_list(v, type->n_params, type->params);
+  if (type) validator_push_list(v, type->n_params, type->params);
   if (has_ref) push(v, EXNREF(false));
-  pop_list(v, n, types);
+  validator_pop_list(v, n, types);
 }
 
 static void check_try_table(struct validator *v) {
@@ -52,7 +52,7 @@ static void check_try_table(struct validator *v) {
   }
   reader_init(&clauses, v->r.start, v->in.list, v->r.end, v->err);
   for (uint32_t i = 0; i < v->in.count && !v->failed; i++) check_clause(v, &clauses);
-  if (!v->failed) open_block(v);
+  if (!v->failed) validator_open_block(v);
 }
 
 /* --- the legacy form ---------------------------------------------------------------------------------------------- */
@@ -66,10 +66,10 @@ static void check_catch(struct validator *v) {
     validator_fail(v, GW_ERROR_MALFORMED, "END opcode expected: %s without try", op_table[v->in.op].text);
     return;
   }
-  struct frame f = pop_frame(v);
+  struct frame f = validator_pop_frame(v);
   f.type.n_params = 0; /* the body starts with the exception's values instead */
-  push_frame(v, v->in.op, f.type, f.single);
-  if (type && !v->failed) push_list(v, type->n_params, type->params);
+  validator_push_frame(v, v->in.op, f.type, f.single);
+  if (type && !v->failed) validator_push_list(v, type->n_params, type->params);
 }
 
 static void check_delegate(struct validator *v) {
@@ -77,17 +77,17 @@ static void check_delegate(struct validator *v) {
     validator_fail(v, GW_ERROR_MALFORMED, "END opcode expected: delegate without try");
     return;
   }
-  struct frame f = pop_frame(v);
+  struct frame f = validator_pop_frame(v);
   const val_type *types;
   uint32_t n;
-  if (v->failed || !find_label(v, v->in.index, &n, &types)) return;
-  push_list(v, f.type.n_results, frame_results(&f));
+  if (v->failed || !validator_find_label(v, v->in.index, &n, &types)) return;
+  validator_push_list(v, f.type.n_results, validator_frame_results(&f));
 }
 
 static void check_rethrow(struct validator *v) {
   const val_type *types;
   uint32_t n, label = v->in.index;
-  if (!find_label(v, label, &n, &types)) return;
+  if (!validator_find_label(v, label, &n, &types)) return;
   if (!is_catch(&v->frames[v->n_frames - 1 - label])) {
     validator_fail(v, GW_ERROR_INVALID, "invalid rethrow label %u", label);
     return;
@@ -102,7 +102,7 @@ bool validate_exception(struct validator *v) {
   case OP_TRY_TABLE: check_try_table(v); break;
   case OP_THROW: check_throw(v); break;
   case OP_THROW_REF: check_throw_ref(v); break;
-  case OP_TRY: open_block(v); break;
+  case OP_TRY: validator_open_block(v); break;
   case OP_CATCH:
   case OP_CATCH_ALL: check_catch(v); break;
   case OP_DELEGATE: check_delegate(v); break;

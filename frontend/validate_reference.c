@@ -47,7 +47,7 @@ static uint32_t *extend(uint32_t *p, uint32_t *capacity, uint32_t wanted) {
   return p;
 }
 
-void note_local_set(struct validator *v, uint32_t index) {
+void validator_note_local_set(struct validator *v, uint32_t index) {
   v->is_set = extend(v->is_set, &v->is_set_capacity, index + 1);
   if (v->is_set[index]) return;
   v->is_set[index] = 1;
@@ -55,11 +55,11 @@ void note_local_set(struct validator *v, uint32_t index) {
   v->sets[v->n_sets++] = index;
 }
 
-void forget_local_sets(struct validator *v, uint32_t n) {
+void validator_forget_local_sets(struct validator *v, uint32_t n) {
   while (v->n_sets > n) v->is_set[v->sets[--v->n_sets]] = 0;
 }
 
-bool check_local_set(struct validator *v, uint32_t index) {
+bool validator_check_local_set(struct validator *v, uint32_t index) {
   bool is_param = index < v->m->types[v->m->funcs[v->func].type].func.n_params;
   if (is_param || (index < v->is_set_capacity && v->is_set[index])) return true;
   return validator_fail(v, GW_ERROR_INVALID, "uninitialized local %u", index);
@@ -70,7 +70,7 @@ bool check_local_set(struct validator *v, uint32_t index) {
 /* Pops a reference of any type; what unreachable code yields becomes the reference that matches all. */
 static val_type pop_reference(struct validator *v) {
   char name[32];
-  val_type t = pop(v);
+  val_type t = validator_pop(v);
   if (t == VAL_BOT) return REF_TYPE(true, HEAP_BOT);
   if (val_kind(t) != VAL_REF)
     validator_fail(v, GW_ERROR_INVALID, "type mismatch: expected a reference but got %s", val_type_name(t, name, sizeof name));
@@ -88,9 +88,9 @@ static void check_br_on_null(struct validator *v) {
   const val_type *types;
   uint32_t n;
   val_type t = pop_reference(v);
-  if (v->failed || !find_label(v, v->in.index, &n, &types)) return;
-  pop_list(v, n, types);
-  push_list(v, n, types);
+  if (v->failed || !validator_find_label(v, v->in.index, &n, &types)) return;
+  validator_pop_list(v, n, types);
+  validator_push_list(v, n, types);
   push(v, without_null(t));
 }
 
@@ -99,7 +99,7 @@ static void check_br_on_non_null(struct validator *v) {
   const val_type *types;
   uint32_t n;
   val_type t = pop_reference(v);
-  if (v->failed || !find_label(v, v->in.index, &n, &types)) return;
+  if (v->failed || !validator_find_label(v, v->in.index, &n, &types)) return;
   if (n == 0) {
     validator_fail(v, GW_ERROR_INVALID, "type mismatch: br_on_non_null needs a label that takes a reference");
     return;
@@ -109,15 +109,15 @@ static void check_br_on_non_null(struct validator *v) {
                    val_type_name(without_null(t), from, sizeof from));
     return;
   }
-  pop_list(v, n - 1, types);
-  push_list(v, n - 1, types);
+  validator_pop_list(v, n - 1, types);
+  validator_push_list(v, n - 1, types);
 }
 
 static void check_call_ref(struct validator *v, bool is_tail) {
   const struct func_type *type = validator_func_type(v, v->in.index);
   if (!type) return;
-  pop_expect(v, REF_TYPE(true, v->in.index));
-  apply_call(v, type, is_tail);
+  validator_pop_expect(v, REF_TYPE(true, v->in.index));
+  validator_apply_call(v, type, is_tail);
 }
 
 bool validate_reference(struct validator *v) {

@@ -11,7 +11,7 @@ static bool unknown(struct validator *v, const char *what, uint32_t index) {
 /* --- control ------------------------------------------------------------------------------------------------------ */
 
 /* Pops the block's parameters and opens its frame. */
-void open_block(struct validator *v) {
+void validator_open_block(struct validator *v) {
   const struct instruction *in = &v->in;
   struct func_type type = {.n_results = in->block.result != VAL_BOT};
   if (in->block.has_index) {
@@ -24,8 +24,8 @@ void open_block(struct validator *v) {
   } else if (!validator_check_type(v, in->block.result)) {
     return;
   }
-  pop_list(v, type.n_params, type.params);
-  push_frame(v, in->op, type, in->block.result);
+  validator_pop_list(v, type.n_params, type.params);
+  validator_push_frame(v, in->op, type, in->block.result);
 }
 
 static void check_else(struct validator *v) {
@@ -33,18 +33,18 @@ static void check_else(struct validator *v) {
     validator_fail(v, GW_ERROR_MALFORMED, "END opcode expected: else without if");
     return;
   }
-  struct frame f = pop_frame(v);
-  push_frame(v, OP_ELSE, f.type, f.single);
+  struct frame f = validator_pop_frame(v);
+  validator_push_frame(v, OP_ELSE, f.type, f.single);
 }
 
 static void check_end(struct validator *v) {
-  struct frame f = pop_frame(v);
+  struct frame f = validator_pop_frame(v);
   if (f.opcode == OP_IF) { /* no else: the parameters are the results */
     bool is_same = f.type.n_params == f.type.n_results;
-    is_same = is_same && val_types_match(v->m, f.type.n_params, f.type.params, frame_results(&f));
+    is_same = is_same && val_types_match(v->m, f.type.n_params, f.type.params, validator_frame_results(&f));
     if (!is_same && !v->failed) validator_fail(v, GW_ERROR_INVALID, "type mismatch: if without else must give what it takes");
   }
-  if (v->n_frames) push_list(v, f.type.n_results, frame_results(&f));
+  if (v->n_frames) validator_push_list(v, f.type.n_results, validator_frame_results(&f));
 }
 
 static struct frame *label_frame(struct validator *v, uint32_t label) {
@@ -54,11 +54,11 @@ static struct frame *label_frame(struct validator *v, uint32_t label) {
 }
 
 static uint32_t label_types(const struct frame *f, const val_type **types) {
-  *types = f->opcode == OP_LOOP ? f->type.params : frame_results(f);
+  *types = f->opcode == OP_LOOP ? f->type.params : validator_frame_results(f);
   return f->opcode == OP_LOOP ? f->type.n_params : f->type.n_results;
 }
 
-bool find_label(struct validator *v, uint32_t label, uint32_t *n, const val_type **types) {
+bool validator_find_label(struct validator *v, uint32_t label, uint32_t *n, const val_type **types) {
   const struct frame *f = label_frame(v, label);
   if (f) *n = label_types(f, types);
   return f;
@@ -67,14 +67,14 @@ bool find_label(struct validator *v, uint32_t label, uint32_t *n, const val_type
 static void check_branch(struct validator *v, bool is_conditional) {
   struct frame *f = label_frame(v, v->in.index);
   if (!f) return;
-  if (is_conditional) pop_expect(v, VAL_I32);
+  if (is_conditional) validator_pop_expect(v, VAL_I32);
   const val_type *types;
   uint32_t n = label_types(f, &types);
-  pop_list(v, n, types);
+  validator_pop_list(v, n, types);
   if (is_conditional)
-    push_list(v, n, types);
+    validator_push_list(v, n, types);
   else
-    set_unreachable(v);
+    validator_set_unreachable(v);
 }
 
 /* Checks the operands against one label of a br_table and leaves them as they are. */
@@ -87,7 +87,7 @@ static void check_table_label(struct validator *v, uint32_t label, uint32_t arit
     validator_fail(v, GW_ERROR_INVALID, "type mismatch: br_table label %u takes %u values and the default %u", label, n, arity);
     return;
   }
-  pop_list(v, n, types); /* only moves n_stack: what lies above stays in place */
+  validator_pop_list(v, n, types); /* only moves n_stack: what lies above stays in place */
   v->n_stack = n_stack;
 }
 
@@ -97,7 +97,7 @@ static void check_br_table(struct validator *v) {
     validator_fail(v, GW_ERROR_LIMIT, "too many %s: %u", limit_table[LIMIT_BR_TABLE].words, in->count);
     return;
   }
-  pop_expect(v, VAL_I32);
+  validator_pop_expect(v, VAL_I32);
   struct reader labels;
   reader_init(&labels, v->r.start, in->list, v->r.end, v->err);
   uint32_t last = 0;
@@ -108,27 +108,27 @@ static void check_br_table(struct validator *v) {
   uint32_t arity = label_types(f, &types);
   reader_init(&labels, v->r.start, in->list, v->r.end, v->err);
   for (uint32_t i = 0; i <= in->count && !v->failed; i++) check_table_label(v, read_u32(&labels), arity);
-  if (!v->failed) set_unreachable(v);
+  if (!v->failed) validator_set_unreachable(v);
 }
 
 static void check_return(struct validator *v) {
-  pop_list(v, v->frames[0].type.n_results, frame_results(&v->frames[0]));
-  set_unreachable(v);
+  validator_pop_list(v, v->frames[0].type.n_results, validator_frame_results(&v->frames[0]));
+  validator_set_unreachable(v);
 }
 
-void apply_call(struct validator *v, const struct func_type *type, bool is_tail) {
+void validator_apply_call(struct validator *v, const struct func_type *type, bool is_tail) {
   v->n_calls++;
-  pop_list(v, type->n_params, type->params);
+  validator_pop_list(v, type->n_params, type->params);
   if (!is_tail) {
-    push_list(v, type->n_results, type->results);
+    validator_push_list(v, type->n_results, type->results);
     return;
   }
   v->m->dialect |= DIALECT_TAIL_CALLS;
   const struct frame *body = &v->frames[0];
   bool is_same = type->n_results == body->type.n_results;
-  is_same = is_same && val_types_match(v->m, type->n_results, type->results, frame_results(body));
+  is_same = is_same && val_types_match(v->m, type->n_results, type->results, validator_frame_results(body));
   if (!is_same) validator_fail(v, GW_ERROR_INVALID, "type mismatch: tail call gives other results");
-  set_unreachable(v);
+  validator_set_unreachable(v);
 }
 
 static void check_call(struct validator *v, bool is_tail) {
@@ -136,7 +136,7 @@ static void check_call(struct validator *v, bool is_tail) {
   if (v->in.index >= m->n_funcs)
     unknown(v, "function", v->in.index);
   else
-    apply_call(v, &m->types[m->funcs[v->in.index].type].func, is_tail);
+    validator_apply_call(v, &m->types[m->funcs[v->in.index].type].func, is_tail);
 }
 
 static val_type address_type(const struct limits *l) { return l->is_64 ? VAL_I64 : VAL_I32; }
@@ -158,15 +158,15 @@ static void check_call_indirect(struct validator *v, bool is_tail) {
   }
   const struct func_type *type = validator_func_type(v, v->in.index);
   if (!type) return;
-  pop_expect(v, address_type(&table->limits));
-  apply_call(v, type, is_tail);
+  validator_pop_expect(v, address_type(&table->limits));
+  validator_apply_call(v, type, is_tail);
 }
 
 /* --- parametric, variable and reference instructions --------------------------------------------------------------- */
 
 static void check_select(struct validator *v) {
-  pop_expect(v, VAL_I32);
-  val_type a = pop(v), b = pop(v);
+  validator_pop_expect(v, VAL_I32);
+  val_type a = validator_pop(v), b = validator_pop(v);
   if (v->failed) return;
   char left[32], right[32];
   if (val_kind(a) == VAL_REF || val_kind(b) == VAL_REF)
@@ -184,9 +184,9 @@ static void check_select_t(struct validator *v) {
     return;
   }
   if (!validator_need(v, val_type_feature(v->in.type), "select") || !validator_check_type(v, v->in.type)) return;
-  pop_expect(v, VAL_I32);
-  pop_expect(v, v->in.type);
-  pop_expect(v, v->in.type);
+  validator_pop_expect(v, VAL_I32);
+  validator_pop_expect(v, v->in.type);
+  validator_pop_expect(v, v->in.type);
   push(v, v->in.type);
 }
 
@@ -201,7 +201,7 @@ static void check_global(struct validator *v, bool is_set) {
   else if (!g->is_mutable)
     validator_fail(v, GW_ERROR_INVALID, "immutable global %u cannot be set", v->in.index);
   else
-    pop_expect(v, g->type);
+    validator_pop_expect(v, g->type);
 }
 
 static void check_ref_null(struct validator *v) {
@@ -209,7 +209,7 @@ static void check_ref_null(struct validator *v) {
 }
 
 static void check_ref_is_null(struct validator *v) {
-  val_type t = pop(v);
+  val_type t = validator_pop(v);
   char name[32];
   if (t != VAL_BOT && val_kind(t) != VAL_REF)
     validator_fail(v, GW_ERROR_INVALID, "type mismatch: expected a reference but got %s", val_type_name(t, name, sizeof name));
@@ -231,15 +231,15 @@ static void check_ref_func(struct validator *v) {
 static void check_table_get(struct validator *v) {
   const struct table_type *t = table_type(v, v->in.index);
   if (!t) return;
-  pop_expect(v, address_type(&t->limits));
+  validator_pop_expect(v, address_type(&t->limits));
   push(v, t->elem);
 }
 
 static void check_table_set(struct validator *v) {
   const struct table_type *t = table_type(v, v->in.index);
   if (!t) return;
-  pop_expect(v, t->elem);
-  pop_expect(v, address_type(&t->limits));
+  validator_pop_expect(v, t->elem);
+  validator_pop_expect(v, address_type(&t->limits));
 }
 
 static void check_table_size(struct validator *v) {
@@ -250,30 +250,30 @@ static void check_table_size(struct validator *v) {
 static void check_table_grow(struct validator *v) {
   const struct table_type *t = table_type(v, v->in.index);
   if (!t) return;
-  pop_expect(v, address_type(&t->limits));
-  pop_expect(v, t->elem);
+  validator_pop_expect(v, address_type(&t->limits));
+  validator_pop_expect(v, t->elem);
   push(v, address_type(&t->limits));
 }
 
 static void check_table_fill(struct validator *v) {
   const struct table_type *t = table_type(v, v->in.index);
   if (!t) return;
-  pop_expect(v, address_type(&t->limits));
-  pop_expect(v, t->elem);
-  pop_expect(v, address_type(&t->limits));
+  validator_pop_expect(v, address_type(&t->limits));
+  validator_pop_expect(v, t->elem);
+  validator_pop_expect(v, address_type(&t->limits));
 }
 
 /* memory.copy and table.copy: the length is 64-bit only if both sides are. */
 static void check_copy(struct validator *v, const struct limits *dst, const struct limits *src) {
-  pop_expect(v, dst->is_64 && src->is_64 ? VAL_I64 : VAL_I32);
-  pop_expect(v, address_type(src));
-  pop_expect(v, address_type(dst));
+  validator_pop_expect(v, dst->is_64 && src->is_64 ? VAL_I64 : VAL_I32);
+  validator_pop_expect(v, address_type(src));
+  validator_pop_expect(v, address_type(dst));
 }
 
 static void check_init(struct validator *v, const struct limits *dst) {
-  pop_expect(v, VAL_I32);
-  pop_expect(v, VAL_I32);
-  pop_expect(v, address_type(dst));
+  validator_pop_expect(v, VAL_I32);
+  validator_pop_expect(v, VAL_I32);
+  validator_pop_expect(v, address_type(dst));
 }
 
 static void table_elem_mismatch(struct validator *v, val_type to, val_type from) {
@@ -315,16 +315,16 @@ static const struct limits *memory_limits(struct validator *v, uint32_t index) {
 static void check_memory_size(struct validator *v, bool is_grow) {
   const struct limits *l = memory_limits(v, v->in.index);
   if (!l) return;
-  if (is_grow) pop_expect(v, address_type(l));
+  if (is_grow) validator_pop_expect(v, address_type(l));
   push(v, address_type(l));
 }
 
 static void check_memory_fill(struct validator *v) {
   const struct limits *l = memory_limits(v, v->in.index);
   if (!l) return;
-  pop_expect(v, address_type(l));
-  pop_expect(v, VAL_I32);
-  pop_expect(v, address_type(l));
+  validator_pop_expect(v, address_type(l));
+  validator_pop_expect(v, VAL_I32);
+  validator_pop_expect(v, address_type(l));
 }
 
 static void check_memory_copy(struct validator *v) {
@@ -344,10 +344,10 @@ static void check_memory_init(struct validator *v) {
 
 void validate_special(struct validator *v) {
   switch (v->in.op) {
-  case OP_UNREACHABLE: set_unreachable(v); break;
-  case OP_IF: pop_expect(v, VAL_I32); /* fall through */
+  case OP_UNREACHABLE: validator_set_unreachable(v); break;
+  case OP_IF: validator_pop_expect(v, VAL_I32); /* fall through */
   case OP_BLOCK:
-  case OP_LOOP: open_block(v); break;
+  case OP_LOOP: validator_open_block(v); break;
   case OP_ELSE: check_else(v); break;
   case OP_END: check_end(v); break;
   case OP_BR: check_branch(v, false); break;
@@ -358,7 +358,7 @@ void validate_special(struct validator *v) {
   case OP_CALL_INDIRECT: check_call_indirect(v, false); break;
   case OP_RETURN_CALL: check_call(v, true); break;
   case OP_RETURN_CALL_INDIRECT: check_call_indirect(v, true); break;
-  case OP_DROP: pop(v); break;
+  case OP_DROP: validator_pop(v); break;
   case OP_SELECT: check_select(v); break;
   case OP_SELECT_T: check_select_t(v); break;
   case OP_GLOBAL_GET: check_global(v, false); break;

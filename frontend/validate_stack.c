@@ -13,7 +13,7 @@ static void *grow(void *p, uint32_t *capacity, size_t item_size) {
   abort();
 }
 
-void grow_stack(struct validator *v) { v->stack = grow(v->stack, &v->stack_capacity, sizeof *v->stack); }
+void validator_grow_stack(struct validator *v) { v->stack = grow(v->stack, &v->stack_capacity, sizeof *v->stack); }
 
 static val_type pop_empty(struct validator *v, val_type expected) {
   char name[32];
@@ -26,12 +26,12 @@ static val_type pop_empty(struct validator *v, val_type expected) {
   return VAL_BOT;
 }
 
-val_type pop(struct validator *v) {
+val_type validator_pop(struct validator *v) {
   if (v->n_stack == top_frame(v)->height) return pop_empty(v, VAL_BOT);
   return v->stack[--v->n_stack];
 }
 
-val_type pop_expect(struct validator *v, val_type t) {
+val_type validator_pop_expect(struct validator *v, val_type t) {
   if (v->n_stack == top_frame(v)->height) return pop_empty(v, t);
   val_type got = v->stack[--v->n_stack];
   if (got == t || got == VAL_BOT || t == VAL_BOT || val_type_matches(v->m, got, t)) return got;
@@ -41,27 +41,27 @@ val_type pop_expect(struct validator *v, val_type t) {
   return VAL_BOT;
 }
 
-bool count_moves(struct validator *v, uint32_t n) {
+bool validator_count_moves(struct validator *v, uint32_t n) {
   v->n_type_moves += n;
   if (v->n_type_moves <= limit_table[LIMIT_TYPE_MOVES].value) return true;
   return validator_fail(v, GW_ERROR_LIMIT, "too many %s", limit_table[LIMIT_TYPE_MOVES].words);
 }
 
-void push_list(struct validator *v, uint32_t n, const val_type *types) {
-  if (!count_moves(v, n)) return;
+void validator_push_list(struct validator *v, uint32_t n, const val_type *types) {
+  if (!validator_count_moves(v, n)) return;
   for (uint32_t i = 0; i < n; i++) push(v, types[i]);
 }
 
-void pop_list(struct validator *v, uint32_t n, const val_type *types) {
-  if (!count_moves(v, n)) return;
-  for (uint32_t i = n; i > 0 && !v->failed; i--) pop_expect(v, types[i - 1]);
+void validator_pop_list(struct validator *v, uint32_t n, const val_type *types) {
+  if (!validator_count_moves(v, n)) return;
+  for (uint32_t i = n; i > 0 && !v->failed; i--) validator_pop_expect(v, types[i - 1]);
 }
 
-const val_type *frame_results(const struct frame *f) { return f->type.results ? f->type.results : &f->single; }
+const val_type *validator_frame_results(const struct frame *f) { return f->type.results ? f->type.results : &f->single; }
 
 static bool is_try(const struct frame *f) { return f->opcode == OP_TRY || f->opcode == OP_CATCH || f->opcode == OP_CATCH_ALL; }
 
-void push_frame(struct validator *v, enum op op, struct func_type type, val_type single) {
+void validator_push_frame(struct validator *v, enum op op, struct func_type type, val_type single) {
   if (v->n_frames >= limit_table[LIMIT_NESTING].value) {
     validator_fail(v, GW_ERROR_LIMIT, "too many %s", limit_table[LIMIT_NESTING].words);
     return;
@@ -71,21 +71,21 @@ void push_frame(struct validator *v, enum op op, struct func_type type, val_type
       (struct frame){.type = type, .single = single, .height = v->n_stack, .n_sets = v->n_sets, .opcode = (uint8_t)op};
   v->n_tries += is_try(top_frame(v));
   if (v->n_tries > v->max_tries) v->max_tries = v->n_tries;
-  push_list(v, type.n_params, type.params);
+  validator_push_list(v, type.n_params, type.params);
 }
 
-struct frame pop_frame(struct validator *v) {
+struct frame validator_pop_frame(struct validator *v) {
   struct frame f = *top_frame(v);
-  pop_list(v, f.type.n_results, frame_results(&f));
+  validator_pop_list(v, f.type.n_results, validator_frame_results(&f));
   if (v->n_stack != f.height && !v->failed)
     validator_fail(v, GW_ERROR_INVALID, "type mismatch: values remaining on stack at end of block: %u", v->n_stack - f.height);
-  forget_local_sets(v, f.n_sets);
+  validator_forget_local_sets(v, f.n_sets);
   v->n_frames--;
   v->n_tries -= is_try(&f);
   return f;
 }
 
-void set_unreachable(struct validator *v) {
+void validator_set_unreachable(struct validator *v) {
   v->n_stack = top_frame(v)->height;
   top_frame(v)->is_unreachable = true;
 }

@@ -194,20 +194,34 @@ static bool open_engine(struct server *server, struct gw_error *err) {
   return server->owns_engine;
 }
 
+static void sum_metrics(const struct loop *loop, struct metrics *sum) {
+  const struct server *server = loop->owner;
+  _Atomic uint64_t *to = (_Atomic uint64_t *)sum;
+  uint32_t n = server->n_loops;
+  for (uint32_t i = 0; i < n; i++) {
+    _Atomic uint64_t *from = (_Atomic uint64_t *)&server->loops[i]->metrics;
+    for (size_t k = 0; k < sizeof *sum / sizeof *to; k++)
+      metrics_add(&to[k], atomic_load_explicit(&from[k], memory_order_relaxed));
+  }
+}
+
 static const struct loop_ops loop_ops = {.accept = connection_accept,
                                          .tick = connections_tick,
                                          .shed = connections_shed,
                                          .stop = connections_stop,
                                          .cancel = connections_cancel,
                                          .clean = pools_clean,
-                                         .trim = pools_trim};
+                                         .trim = pools_trim,
+                                         .sum = sum_metrics};
 
 static bool start_loop(struct server *server, int fd, struct gw_error *err) {
   struct loop *loop = calloc(1, sizeof *loop);
   if (!loop) abort();
   loop->ops = &loop_ops;
   loop->service = &route_service;
-  loop->server = server;
+  loop->owner = server;
+  loop->is_draining = &server->is_draining;
+  loop->port = server->port;
   loop->options = &server->options;
   loop->limits = &server->limits;
   fair_init(&loop->fair, server->limits.slice);
@@ -276,16 +290,6 @@ struct server *server_start(const struct server_options *options, struct gw_erro
   return NULL;
 }
 
-void server_sum_metrics(struct server *server, struct metrics *sum) {
-  _Atomic uint64_t *to = (_Atomic uint64_t *)sum;
-  uint32_t n = server->n_loops;
-  for (uint32_t i = 0; i < n; i++) {
-    _Atomic uint64_t *from = (_Atomic uint64_t *)&server->loops[i]->metrics;
-    for (size_t k = 0; k < sizeof *sum / sizeof *to; k++)
-      metrics_add(&to[k], atomic_load_explicit(&from[k], memory_order_relaxed));
-  }
-}
-
 uint16_t server_port(const struct server *server) { return server->port; }
 
 /* --- run and stop ------------------------------------------------------------------------------------------------ */
@@ -302,16 +306,14 @@ static void join_loops(struct server *server) {
   for (uint32_t i = 0; i < server->n_loops; i++) loop_join(server->loops[i]);
 }
 
-bool server_is_draining(const struct server *server) { return atomic_load_explicit(&server->is_draining, memory_order_relaxed); }
-
 /* Waits for a signal or server_stop, at most so long (-1: for ever); returns the signal, 0: none. */
 static uint32_t wait_for_signal(struct server *server, int signals, int timeout_ms) {
   struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = server->stop_fd, .events = POLLIN}};
   struct signalfd_siginfo info;
   while (poll(fds, 2, timeout_ms) < 0 && errno == EINTR) {
   }
-  return read(signals, &info, sizeof info) == sizeof info ? info.ssi_signo
-                                                          : 0; /* taken off, so that none is pending afterwards */
+  /* Taken off, so that none is pending afterwards. */
+  return read(signals, &info, sizeof info) == sizeof info ? info.ssi_signo : 0;
 }
 
 bool server_run(struct server *server, struct gw_error *err) {

@@ -73,9 +73,6 @@ void server_options_init(struct server_options *options);
  * blocked in the calling thread from here on: they wait for server_run. */
 struct server *server_start(const struct server_options *options, struct gw_error *err);
 
-/* Whether a shutdown was announced, or has begun: who looks at /readyz is to send nothing any more. From any thread. */
-bool server_is_draining(const struct server *server);
-
 /* The bound port. */
 uint16_t server_port(const struct server *server);
 

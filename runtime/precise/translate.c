@@ -71,11 +71,11 @@ struct translator {
   uint32_t charge; /* the open gas block's instruction, or NONE */
   uint64_t charge_gas;
   uint32_t charge_instructions; /* of that block so far */
-  uint32_t block_start; /* first instruction of the gas block, where watched */
-  uint32_t last;        /* instruction whose result, in a, is the operand on top; NONE where control may arrive in between */
-  enum op last_op;      /* what it was made of, or OP_COUNT */
-  uint32_t n_holds;     /* slots for what legacy catch bodies hold, below the operands */
-  uint32_t n_tables;    /* br_tables so far */
+  uint32_t block_start;         /* first instruction of the gas block, where watched */
+  uint32_t last;                /* whose result, in a, is the operand on top; NONE where control may arrive in between */
+  enum op last_op;              /* what it was made of, or OP_COUNT */
+  uint32_t n_holds;             /* slots for what legacy catch bodies hold, below the operands */
+  uint32_t n_tables;            /* br_tables so far */
   bool keeps_offsets, watches;
   const struct instruction *in;
 };
@@ -99,9 +99,7 @@ static void *allocate(size_t n, size_t size) {
 /* --- instructions --------------------------------------------------------------------------------------------------- */
 
 /* What comes before the first instruction, the function's frame and the first gas block, happens there. */
-static uint64_t offset_now(const struct translator *t) {
-  return t->in ? t->in->offset : (uint64_t)(t->body->body - t->m->bytes);
-}
+static uint64_t offset_now(const struct translator *t) { return t->in ? t->in->offset : (uint64_t)(t->body->body - t->m->bytes); }
 
 static uint32_t emit(struct translator *t, struct precise_insn insn) {
   uint32_t capacity = t->capacity;

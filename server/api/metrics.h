@@ -8,9 +8,6 @@
 struct server;
 struct registry;
 
-/* Adds all loops' up (server.c). */
-void server_sum_metrics(struct server *server, struct metrics *sum);
-
 /* Appends them and the registry's in Prometheus' text format, version 0.0.4. */
 void metrics_print(const struct metrics *sum, struct registry *registry, struct buffer *out);
 

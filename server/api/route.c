@@ -71,7 +71,7 @@ static void route_metrics(struct exchange *x) {
   }
   struct metrics sum = {0};
   struct buffer text = {0};
-  server_sum_metrics(x->loop->server, &sum);
+  x->loop->ops->sum(x->loop, &sum);
   metrics_print(&sum, x->loop->registry, &text);
   reply_text(x, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
   buffer_clear(&text);
@@ -145,7 +145,7 @@ static void begin(struct exchange *x) {
   } else if (strcmp(path, "/healthz") == 0) {
     route_health(x, true);
   } else if (strcmp(path, "/readyz") == 0) {
-    route_health(x, !x->loop->is_stopping && !server_is_draining(x->loop->server));
+    route_health(x, !loop_is_ending(x->loop));
   } else {
     reply_problem(x, PROBLEM(.status = 404, .detail = "nothing is at this path; functions are at /f/NAME, their management at "
                                                       "/v1/functions"));

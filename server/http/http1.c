@@ -33,7 +33,7 @@ static struct buffer *begin(struct exchange *x, uint32_t status) {
   }
   append_date(c->loop, out);
   APPEND_LITERAL(out, "\r\n");
-  if (c->loop->is_stopping || server_is_draining(c->loop->server)) c->is_keep_alive = false;
+  if (loop_is_ending(c->loop)) c->is_keep_alive = false;
   if (!c->is_keep_alive)
     APPEND_LITERAL(out, "Connection: close\r\n");
   else if (x->request.is_http10)

@@ -376,7 +376,7 @@ static bool fill_slot(struct invocation *inv, struct gw_error *err) {
   h->txn = inv->txn;
   if (slot->function->interface != INTERFACE_CGI) return true;
   const char **env;
-  h->port = server_port(loop_of(inv)->server);
+  h->port = loop_of(inv)->port;
   h->remote_address = inv->exchange->ops->peer(inv->exchange);
   if (!cgi_build_env(&r->arena, h, r->name, &env))
     return error_set(err, GW_ERROR_TOO_LARGE, "the request's headers do not fit an environment");

@@ -157,8 +157,8 @@ static int create_thread(struct loop *loop) {
 }
 
 bool loop_start(struct loop *loop, int listen_fd, struct gw_error *err) {
-  malloc_trim(
-      0); /* the first use makes glibc's heap, which two loops must not do at once: under sanitizers it is nobody else's */
+  /* The first use makes glibc's heap, which two loops must not do at once: under sanitizers it is nobody else's. */
+  malloc_trim(0);
   pthread_mutex_init(&loop->inbox_lock, NULL);
   loop->random = ((uint64_t)loop->index + 1) * 0x9e3779b97f4a7c15ull ^ uv_hrtime();
   int failed = uv_loop_init(&loop->uv);

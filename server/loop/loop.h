@@ -9,6 +9,7 @@
 #include "server/loop/pressure.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 #include <uv.h>
 
@@ -34,7 +35,6 @@ struct exchange_service;
 struct function_limits;
 struct pool;
 struct registry;
-struct server;
 struct server_options;
 struct slot;
 struct state_store;
@@ -42,19 +42,22 @@ struct loop;
 
 /* What a loop does not know and calls: the protocol, and who keeps instances. */
 struct loop_ops {
-  void (*accept)(struct loop *loop);                 /* a client waits at the listener */
-  void (*tick)(struct loop *loop);                   /* ten times a second: deadlines */
-  void (*shed)(struct loop *loop);                   /* counts reply_bytes; brings them below options.max_waiting */
-  void (*stop)(struct loop *loop);                   /* drops the clients that have no request under way */
-  void (*cancel)(struct loop *loop, bool is_last);   /* ends requests, with a reply; is_last: without, and at once */
-  void (*clean)(struct loop *loop);                  /* after replies: work that could wait */
-  void (*trim)(struct loop *loop, uint64_t idle_ms); /* drops instances that were idle as long; all there is with 0 */
+  void (*accept)(struct loop *loop);                         /* a client waits at the listener */
+  void (*tick)(struct loop *loop);                           /* ten times a second: deadlines */
+  void (*shed)(struct loop *loop);                           /* counts reply_bytes; brings them below options.max_waiting */
+  void (*stop)(struct loop *loop);                           /* drops the clients that have no request under way */
+  void (*cancel)(struct loop *loop, bool is_last);           /* ends requests, with a reply; is_last: without, and at once */
+  void (*clean)(struct loop *loop);                          /* after replies: work that could wait */
+  void (*trim)(struct loop *loop, uint64_t idle_ms);         /* drops instances that were idle as long; all there is with 0 */
+  void (*sum)(const struct loop *loop, struct metrics *sum); /* of all loops. Thread-safe */
 };
 
 struct loop {
   const struct loop_ops *ops;
   const struct exchange_service *service; /* who answers requests */
-  struct server *server;
+  const void *owner;                      /* of all loops, for ops */
+  const atomic_bool *is_draining;         /* of the server, see loop_is_ending */
+  uint16_t port;
   const struct server_options *options;
   const struct function_limits *limits;
   struct registry *registry;
@@ -118,5 +121,10 @@ void loop_join(struct loop *loop);
 uint32_t loop_random(struct loop *loop);
 /* Milliseconds, monotonic, taken once per turn. */
 static inline uint64_t loop_now(const struct loop *loop) { return uv_now(&loop->uv); }
+
+/* Whether the server takes no new work: it drains, or the loop stops. */
+static inline bool loop_is_ending(const struct loop *loop) {
+  return loop->is_stopping || atomic_load_explicit(loop->is_draining, memory_order_relaxed);
+}
 
 #endif
