@@ -8,7 +8,7 @@
 
 #define GAS_CHARGE "gw.charge"
 #define GAS_CHARGE_CHECK "gw.charge.check"
-/* Attribute of functions that look at the counter before anything else. */
+/* Attribute of functions that check the counter before anything else. */
 #define GAS_CHECKS "gw-checks"
 
 #endif

@@ -2,11 +2,13 @@
 """What the linker sees of the rooms (docs/architecture.md), from the object files of a build:
   - no circle between rooms, that is folders, but by the references listed below, each with its reason;
   - no external name without a prefix of its room's, so that an embedder's names are safe;
-  - every header can be included with all others.
+  - every header can be included with all others;
+  - files that comments and pages name are there.
   rooms.py SOURCE_DIR BUILD_DIR [--graph]     --graph prints who needs whom and ends
 """
 import collections
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -158,16 +160,40 @@ def check_headers():
     return failures
 
 
+def missing_files(text):
+    """Paths of our own in a text that lead nowhere. Placeholders are in capitals."""
+    tops = "abi|base|bench|cli|docs|examples|frontend|include|instrument|jit|runtime|sdk|server|tests"
+    named = re.findall(r"(?<![\w/.$}-])((?:" + tops + r")/[\w/.]*\w\.(?:c|h|S|def|sh|py|js|cmake|md|svg))\b", text)
+    return sorted(n for n in set(named) if not re.search("[A-Z]{2}", n) and not os.path.exists(os.path.join(source, n)))
+
+
+def check_files():
+    failures = []
+    own = ("tests/layers.sh", "tests/rooms.py")  # they name what is not there, on purpose
+    for top in ("README.md", "CONTRIBUTING.md", "abi", "base", "bench", "cli", "docs", "examples", "frontend", "include", "instrument", "jit",
+                "runtime", "sdk", "server", "tests"):
+        path = os.path.join(source, top)
+        files = [path] if os.path.isfile(path) else [os.path.join(f, n) for f, _, names in os.walk(path) for n in names if "node_modules" not in f]
+        for file in files:
+            name = os.path.relpath(file, source)
+            if not name.endswith((".c", ".h", ".S", ".def", ".md", ".py", ".sh", ".js", ".txt", ".cmake")) or name in own:
+                continue
+            text = open(file, encoding="utf-8", errors="replace").read()
+            failures += [f"{name} names {missing}, which is not there" for missing in missing_files(text)]
+    return failures
+
+
 def self_test():
     """A check that cannot fail is none."""
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
     assert check_names({"strange": "base/arena.c"})
     assert compile_includes(["base/no_such.h"])
+    assert missing_files("see base/no_such.c") and not missing_files("see base/arena.c")
 
 
 self_test()
 defined, undefined = read_symbols()
-failures = check_circles(defined, undefined) + check_names(defined) + check_headers()
+failures = check_circles(defined, undefined) + check_names(defined) + check_headers() + check_files()
 for failure in failures:
     print("FAIL", failure)
 print(len(undefined), "units,", len(defined), "names,", len(list(headers())), "headers")

@@ -105,7 +105,7 @@ void open_gas_block(struct lower_func *f, bool is_checked) {
   count_block(f);
 }
 
-/* Leaves do not look at the counter, as their callers do. That is enough while leaves are short; longer ones look for themselves,
+/* Leaves do not check the counter, as their callers do. That is enough while leaves are short; longer ones look for themselves,
  * which is a small part of what they do. */
 enum { LONG_LEAF = 2000 /* bytes */ };
 
@@ -367,13 +367,13 @@ static void begin_body(struct lower_func *f) {
   make_target(f, c);
 }
 
-void lower_body(struct lower_func *f, bool looks_at_gas) {
+void lower_body(struct lower_func *f, bool checks_gas) {
   struct gw_error ignored = {0}; /* validated: reading cannot fail */
   struct reader r;
   struct instruction in;
   begin_body(f);
   profile_enter(f);
-  open_gas_block(f, looks_at_gas);
+  open_gas_block(f, checks_gas);
   reader_init(&r, f->l->m->bytes, f->func->body, f->func->end, &ignored);
   while (f->n_controls && instruction_read(&r, &in)) {
     lower_locals_split(f);

@@ -100,7 +100,7 @@ static inline bool lower_hands_over(const struct lower *l) {
 /* --- frontend/lower/function.c --- */
 void lower_function(struct lower *l, uint32_t index);
 /* From the first instruction to the last. Leaves the results on the stack, or is_dead. */
-void lower_body(struct lower_func *f, bool looks_at_gas);
+void lower_body(struct lower_func *f, bool checks_gas);
 /* What the function takes of the logical stack, of which `depth` is left. */
 void lower_depth_check(struct lower_func *f, LLVMValueRef depth);
 void lower_push(struct lower_func *f, LLVMValueRef v);

@@ -1,21 +1,21 @@
 /* How late the notice may come that nothing is left: section 4 of docs/gas.md.
  *
- * Lowering asks for looks where a guest could go on for ever; how long it may go on between two of them is decided here, for
+ * Lowering asks for gas checks where a guest could go on for ever; how long it may go on between two of them is decided here, for
  * every function by itself, so that no way of putting functions together adds up to more than a fixed amount of work. Work is
  * counted in LLVM instructions, whatever the schedule says of them.
  *
- *   late   since the last look, or the last call of a function that looks at its entry. At most MOST_LATE; in functions that do
- *          not look at their entry MOST_LEAF, and every call of what may be one of those counts as so much.
- *   tail   since the last call that may have been of a function that calls others. At most MOST_TAIL where the function returns,
- *          because the returns of as many frames as the logical stack has may follow one another; frames cost 64 bytes and more.
+ *   late   since the last gas check, or the last call of a function that checks gas at its entry. At most MOST_LATE; in functions
+ * that do not check gas at their entry MOST_LEAF, and every call of what may be one of those counts as so much. tail   since the
+ * last call that may have been of a function that calls others. At most MOST_TAIL where the function returns, because the returns
+ * of as many frames as the logical stack has may follow one another; frames cost 64 bytes and more.
  *
  * Counted loops (instrument/meter/loop.c) go round for CHUNK_GAS at most; behind one that may take longer than a function may
- * otherwise, a look follows at once, so there is at most one of them between two looks.
+ * otherwise, a gas check follows at once, so there is at most one of them between two gas checks.
  *
- * Where there would be more, the last charge of the block becomes a look, or one is put there; never between a tail call and its
- * return, which are one: what the callee does lies between the last call and that return, so the look comes before the call.
- * Every cycle of blocks has a look, or gets one; so the blocks between looks are in an order in which each comes behind what
- * leads to it. */
+ * Where there would be more, the last charge of the block becomes a gas check, or one is put there; never between a tail call and
+ * its return, which are one: what the callee does lies between the last call and that return, so the gas check comes before the
+ * call. Every cycle of blocks has a gas check, or gets one; so the blocks between gas checks are in an order in which each comes
+ * behind what leads to it. */
 #include "frontend/lower/values.h"
 #include "instrument/meter/loop.h"
 #include "instrument/meter/check.h"
@@ -24,19 +24,19 @@ enum { NO_CALL = -1 };
 
 /* On the way through a block. */
 struct way {
-  int32_t late, tail; /* tail: NO_CALL since the last look */
+  int32_t late, tail; /* tail: NO_CALL since the last gas check */
 };
 
 struct node {
   struct way in, out;
-  uint32_t n_open; /* edges from blocks without a look that are not done */
+  uint32_t n_open; /* edges from blocks without a gas check that are not done */
   uint32_t worst;  /* work of the counted loop that begins here, or 0 */
   bool is_fixed;   /* out does not depend on in */
-  bool is_in_loop; /* of those; gets no look */
+  bool is_in_loop; /* of those; gets no gas check */
   bool is_done;
 };
 
-struct notice {
+struct latency {
   struct gas_pass *p;
   struct node *nodes; /* [graph.n] */
   uint32_t *ready, n_ready;
@@ -83,7 +83,7 @@ static bool is_charge(const struct gas_pass *p, LLVMValueRef v) {
   return gas_is_marker(p, v) && LLVMGetCalledValue(v) == p->charge;
 }
 
-static void look_before(struct gas_pass *p, LLVMValueRef v) {
+static void check_before(struct gas_pass *p, LLVMValueRef v) {
   LLVMValueRef nothing = ir_i64(&p->ir, 0);
   LLVMPositionBuilderBefore(p->ir.builder, v);
   LLVMBuildCall2(p->ir.builder, p->charge_type, p->charge_check, &nothing, 1, "");
@@ -91,8 +91,8 @@ static void look_before(struct gas_pass *p, LLVMValueRef v) {
 
 static bool is_tail_call(LLVMValueRef v) { return LLVMIsACallInst(v) && LLVMGetTailCallKind(v) == LLVMTailCallKindMustTail; }
 
-/* Whether a look must come before `v`. */
-static bool is_due(const struct notice *n, LLVMValueRef v, struct way w) {
+/* Whether a gas check must come before `v`. */
+static bool is_due(const struct latency *n, LLVMValueRef v, struct way w) {
   LLVMOpcode op = LLVMGetInstructionOpcode(v);
   if (op == LLVMPHI || op == LLVMUnreachable) return false;
   if (is_tail_call(v)) {
@@ -105,10 +105,10 @@ static bool is_due(const struct notice *n, LLVMValueRef v, struct way w) {
   return w.late > n->most_late || (op == LLVMRet && w.tail > MOST_TAIL);
 }
 
-/* From `v` on to the end of its block, with looks where they must be. */
-static struct way walk(const struct notice *n, LLVMValueRef v, struct way w) {
+/* From `v` on to the end of its block, with gas checks where they must be. */
+static struct way walk(const struct latency *n, LLVMValueRef v, struct way w) {
   struct gas_pass *p = n->p;
-  LLVMValueRef charge = NULL; /* since the last look or call */
+  LLVMValueRef charge = NULL; /* since the last gas check or call */
   struct way since = {0};
   for (; v; v = LLVMGetNextInstruction(v)) {
     if (is_due(n, v, w)) {
@@ -117,7 +117,7 @@ static struct way walk(const struct notice *n, LLVMValueRef v, struct way w) {
         w = (struct way){w.late - since.late, NO_CALL};
       }
       if (!charge || is_due(n, v, w)) {
-        look_before(p, v);
+        check_before(p, v);
         w = (struct way){0, NO_CALL};
       }
       charge = NULL;
@@ -133,7 +133,7 @@ static struct way walk(const struct notice *n, LLVMValueRef v, struct way w) {
   return w;
 }
 
-/* What follows the last look or call of a function that looks, or NULL. */
+/* What follows the last gas check or call of a function that checks gas, or NULL. */
 static LLVMValueRef last_event(const struct gas_pass *p, LLVMBasicBlockRef block, struct way *w) {
   for (LLVMValueRef v = LLVMGetLastInstruction(block); v; v = LLVMGetPreviousInstruction(v)) {
     enum gas_event event = gas_event_of(p, v);
@@ -144,12 +144,12 @@ static LLVMValueRef last_event(const struct gas_pass *p, LLVMBasicBlockRef block
   return NULL;
 }
 
-static bool is_counted_edge(const struct notice *n, uint32_t from, uint32_t to) {
+static bool is_counted_edge(const struct latency *n, uint32_t from, uint32_t to) {
   return n->nodes[to].worst && gas_graph_is_back_edge(&n->p->graph, from, to);
 }
 
 /* What the block leaves its successors. */
-static void leave(struct notice *n, uint32_t i) {
+static void leave(struct latency *n, uint32_t i) {
   LLVMValueRef terminator = LLVMGetBasicBlockTerminator(n->p->graph.blocks[i].block);
   unsigned n_successors = LLVMGetNumSuccessors(terminator);
   for (unsigned s = 0; s < n_successors; s++) {
@@ -162,7 +162,7 @@ static void leave(struct notice *n, uint32_t i) {
 
 /* --- counted loops ---------------------------------------------------------------------------------------------------- */
 
-static void mark_body(struct notice *n, uint32_t header, uint32_t i) {
+static void mark_body(struct latency *n, uint32_t header, uint32_t i) {
   struct gas_graph *g = &n->p->graph;
   uint32_t *list = arena_alloc_array(&g->arena, g->n, sizeof *list), n_list = 0;
   n->nodes[header].is_in_loop = true;
@@ -179,7 +179,7 @@ static void mark_body(struct notice *n, uint32_t header, uint32_t i) {
   }
 }
 
-static void mark_loops(struct notice *n) {
+static void mark_loops(struct latency *n) {
   const struct gas_graph *g = &n->p->graph;
   for (uint32_t i = 0; i < n->p->n_converted; i++) {
     uint32_t header = gas_graph_find(g, n->p->converted[i].header);
@@ -192,17 +192,17 @@ static void mark_loops(struct notice *n) {
   }
 }
 
-/* The whole loop is put down to its header: what may take longer than the function may makes a look follow the loop, as soon as
- * that is not there anyway. */
-static void enter_loop(const struct notice *n, struct node *node) {
-  int32_t most = n->most_late - LOOK_BEHIND_LOOP, worst = node->worst < (uint32_t)most ? (int32_t)node->worst : most;
+/* The whole loop is put down to its header: what may take longer than the function may makes a gas check follow the loop, as soon
+ * as that is not there anyway. */
+static void enter_loop(const struct latency *n, struct node *node) {
+  int32_t most = n->most_late - CHECK_BEHIND_LOOP, worst = node->worst < (uint32_t)most ? (int32_t)node->worst : most;
   work(&node->in, worst);
   if (node->in.late > most && node->worst > (uint32_t)most) node->in.late = most;
 }
 
 /* --- the function ------------------------------------------------------------------------------------------------------- */
 
-static void visit(struct notice *n, uint32_t i) {
+static void visit(struct latency *n, uint32_t i) {
   struct node *node = &n->nodes[i];
   LLVMBasicBlockRef block = n->p->graph.blocks[i].block;
   node->is_done = true;
@@ -216,15 +216,15 @@ static void visit(struct notice *n, uint32_t i) {
   if (!node->is_fixed) leave(n, i);
 }
 
-/* Nothing is left but what cycles without a look lead to. */
-static void break_cycle(struct notice *n, uint32_t i) {
+/* Nothing is left but what cycles without a gas check lead to. */
+static void break_cycle(struct latency *n, uint32_t i) {
   LLVMValueRef v = LLVMGetFirstInstruction(n->p->graph.blocks[i].block);
   while (LLVMIsAPHINode(v)) v = LLVMGetNextInstruction(v);
-  look_before(n->p, v);
+  check_before(n->p, v);
   visit(n, i);
 }
 
-static void count_open_edges(struct notice *n) {
+static void count_open_edges(struct latency *n) {
   struct gas_graph *g = &n->p->graph;
   for (uint32_t i = 0; i < g->n; i++) {
     struct node *node = &n->nodes[i];
@@ -254,8 +254,8 @@ static int64_t measure(const struct gas_pass *p) {
   return sum;
 }
 
-void gas_bound_notice(struct gas_pass *p) {
-  struct notice n = {.p = p, .most_late = gas_most_late(p)};
+void gas_bound_latency(struct gas_pass *p) {
+  struct latency n = {.p = p, .most_late = gas_most_late(p)};
   if (measure(p) <= MOST_TAIL) return;
   gas_graph_build(&p->graph, p->func);
   struct gas_graph *g = &p->graph;

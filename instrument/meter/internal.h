@@ -41,7 +41,7 @@ struct gas_pass {
   struct {
     LLVMBasicBlockRef header;
     uint32_t worst; /* gas of all rounds (gas_iteration_work) */
-  } * converted;    /* [n_converted]: loops that do not look in every round */
+  } * converted;    /* [n_converted]: loops that do not check gas in every round */
   uint32_t n_converted, converted_capacity;
   struct gas_graph graph;
 };
@@ -60,15 +60,15 @@ void gas_convert_loops(struct gas_pass *p);
 
 /* Moves markers down to where paths part (instrument/meter/sink.c). */
 void gas_sink_markers(struct gas_pass *p);
-/* A direct call of a function that looks at the counter itself. */
+/* A direct call of a function that checks the counter itself. */
 bool gas_is_checking_call(const struct gas_pass *p, LLVMValueRef v);
 
-bool gas_looks_at_entry(LLVMValueRef func);
+bool gas_checks_at_entry(LLVMValueRef func);
 
-/* Puts looks where too much work would lie between two (instrument/meter/check.c). */
-void gas_bound_notice(struct gas_pass *p);
+/* Puts gas checks where too much work would lie between two (instrument/meter/check.c). */
+void gas_bound_latency(struct gas_pass *p);
 /* While markers are still there: makes sure of that in another way (instrument/meter/verify.c). */
-bool gas_verify_notice(struct gas_pass *p, struct gw_error *err);
+bool gas_verify_latency(struct gas_pass *p, struct gw_error *err);
 
 /* Phis at `to` take what came from `old` from `new`. LLVM's C interface cannot change a source, so they are made anew. */
 void gas_replace_sources(struct gas_pass *p, LLVMBasicBlockRef to, LLVMBasicBlockRef old, LLVMBasicBlockRef new);

@@ -5,7 +5,7 @@
  *
  *   chunk:   k = how often it will surely go round, but at most what CHUNK_GAS pays for
  *            limit = its own bound, or what makes it stop after k iterations
- *   header:  the body, k times, compares with the limit and does not look at the counter
+ *   header:  the body, k times, compares with the limit and does not check the counter
  *   settle:  counter -= k * price of an iteration; look; then what the loop's own condition says: leave, or chunk
  *
  * so the body is a plain loop, and nearly always k is the whole of it. Where k is a constant nothing remains but a charge behind
@@ -20,9 +20,9 @@
  *          the bound nor wrapped around, and k is exact unless the last step jumps over the bound (NE) or wraps; then one
  *          iteration is a chunk
  *
- * A loop with ways out of its middle is left as it is, but for the look, if one of these that every iteration passes counts up to
- * a constant that a chunk pays for: every iteration pays for itself, and the look is before the loop. LLVM unrolls it as if there
- * were no gas.
+ * A loop with ways out of its middle is left as it is, but for the gas check, if one of these that every iteration passes counts
+ * up to a constant that a chunk pays for: every iteration pays for itself, and the gas check is before the loop. LLVM unrolls it
+ * as if there were no gas.
  *
  * Prices inside conditional parts of the body stay subtractions without checks. What is paid behind the loop is missing where an
  * access traps in it (docs/gas.md). */
@@ -166,7 +166,7 @@ static void convert_constant(struct gas_pass *p, struct gas_loop *loop, uint64_t
   LLVMBuildBr(p->ir.builder, loop->exit);
 }
 
-/* Whether a look comes so soon before `block`, on the only way there. */
+/* Whether a gas check comes so soon before `block`, on the only way there. */
 static bool follows_check(const struct gas_pass *p, LLVMBasicBlockRef block) {
   enum { FAR = 8 };
   for (int i = 0; block && i < FAR; i++) {

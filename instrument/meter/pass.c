@@ -4,7 +4,7 @@
  * known when they start are paid in chunks and carry no check (instrument/meter/loop.c).
  *
  * Between two checks lies straight-line code of one function, leaves that it calls, and chunks of loops, of
- * CHUNK_GAS; so the notice is late by a bounded amount, and every helper that an outsider could observe looks at the counter
+ * CHUNK_GAS; so the notice is late by a bounded amount, and every helper that an outsider could observe checks the counter
  * itself. */
 #include "instrument/meter/meter.h"
 
@@ -104,8 +104,8 @@ static bool instrument_function(struct gas_pass *p, LLVMValueRef func, bool must
   p->counter = LLVMBuildAlloca(p->ir.builder, p->ir.i64, "gas");
   gas_convert_loops(p);
   gas_sink_markers(p);
-  gas_bound_notice(p);
-  bool ok = !must_verify || gas_verify_notice(p, err);
+  gas_bound_latency(p);
+  bool ok = !must_verify || gas_verify_latency(p, err);
   expand_markers(p);
   gas_spill_counter(p);
   return ok;

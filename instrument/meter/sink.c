@@ -1,6 +1,6 @@
 /* Checks move down to where paths part, and become one with the charges there.
  *
- * Nobody looks at the counter between two calls, so a charge may as well happen later on each path that leads on from it: where
+ * Nobody checks the counter between two calls, so a charge may as well happen later on each path that leads on from it: where
  * each of these begins with a charge of its own, a subtraction is saved on all of them. A check moves along, and is left out
  * where a path soon returns or traps without calling or going round a loop. In an interpreter's loop that makes one
  * subtraction and one check per instruction, behind the dispatch; in a recursive function the short way out needs no check.
@@ -9,7 +9,7 @@
  *
  * Before that, what the end of a loop charges moves into what its next round charges first, so that a round has one charge on
  * each of its paths. The first round has none before it: what leads to the loop charges that much less, which may be a negative
- * amount. A look then comes late by so much, never early. */
+ * amount. A gas check then comes late by so much, never early. */
 #include "instrument/meter/internal.h"
 
 #include "frontend/lower/values.h"
@@ -17,7 +17,7 @@
 enum {
   MAX_WAYS = 64,      /* out of one block */
   MAX_LEVELS = 4,     /* that one charge moves down */
-  MAX_MERGED = 16384, /* gas: what is paid in advance brings no look that comes soon */
+  MAX_MERGED = 16384, /* gas: what is paid in advance brings no gas check that comes soon */
   MAX_CHAIN = 16,     /* blocks that follow one another without branching */
 };
 
@@ -65,12 +65,12 @@ static void set_price(struct gas_pass *p, LLVMValueRef marker, uint64_t price) {
   LLVMSetOperand(marker, 0, ir_i64(&p->ir, price));
 }
 
-bool gas_looks_at_entry(LLVMValueRef func) {
+bool gas_checks_at_entry(LLVMValueRef func) {
   return LLVMGetStringAttributeAtIndex(func, LLVMAttributeFunctionIndex, GAS_CHECKS, sizeof GAS_CHECKS - 1);
 }
 
 bool gas_is_checking_call(const struct gas_pass *p, LLVMValueRef v) {
-  return gas_is_call(p, v) && LLVMIsAFunction(LLVMGetCalledValue(v)) && gas_looks_at_entry(LLVMGetCalledValue(v));
+  return gas_is_call(p, v) && LLVMIsAFunction(LLVMGetCalledValue(v)) && gas_checks_at_entry(LLVMGetCalledValue(v));
 }
 
 /* Whether every way on from the start of `b` comes to such a call, and soon. */
@@ -213,7 +213,7 @@ static LLVMValueRef own_check(const struct gas_pass *p) {
   return NULL;
 }
 
-/* A loop that calls such a function in every round need not look for itself. */
+/* A loop that calls such a function in every round need not check gas itself. */
 static void drop_checks_before_calls(struct gas_pass *p, LLVMValueRef own) {
   for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(p->func); b; b = LLVMGetNextBasicBlock(b))
     for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v)) {

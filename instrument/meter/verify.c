@@ -1,10 +1,11 @@
-/* What instrument/meter/check.c puts in order, looked at from the other side, where the engine verifies: from every look, every
- * call and the entry of a function, the longest way to the next look or call, and to a return. Section 4 of docs/gas.md.
+/* What instrument/meter/check.c puts in order, looked at from the other side, where the engine verifies: from every gas check,
+ * every call and the entry of a function, the longest way to the next gas check or call, and to a return. Section 4 of
+ * docs/gas.md.
  *
- * A block with a look needs nothing behind it to be known; the others are known when all that they lead to is. A cycle of those
- * is an error, but for that of a counted loop. Ways that a constant condition never takes do not count: LLVM takes what lies
- * behind them apart, looks included, before it drops it. Bodies of counted loops count here beside their rounds, so sums may be
- * up to twice what instrument/meter/check.c allows. */
+ * A block with a gas check needs nothing behind it to be known; the others are known when all that they lead to is. A cycle of
+ * those is an error, but for that of a counted loop. Ways that a constant condition never takes do not count: LLVM takes what
+ * lies behind them apart, gas checks included, before it drops it. Bodies of counted loops count here beside their rounds, so
+ * sums may be up to twice what instrument/meter/check.c allows. */
 #include "base/error.h"
 #include "instrument/meter/check.h"
 
@@ -18,8 +19,8 @@ enum colour { NOT_SEEN, OPEN, DONE };
 /* From the start of a block, in instructions. */
 struct ahead {
   enum colour colour;
-  int64_t late; /* to the next look, or call of a function that looks, or the end of the function */
-  int64_t tail; /* to a return without a look or a call of a function that looks; NEVER */
+  int64_t late; /* to the next gas check, or call of a function that checks gas, or the end of the function */
+  int64_t tail; /* to a return without a gas check or a call of a function that checks gas; NEVER */
   bool has_look;
   bool is_live;   /* the entry leads here */
   uint32_t worst; /* of the counted loop that begins here */
@@ -67,9 +68,9 @@ static int64_t weight(enum gas_event event) {
                                                                : 0;
 }
 
-/* A loop that may take longer than the function may has a look behind it, which counts for all that it does. */
+/* A loop that may take longer than the function may has a gas check behind it, which counts for all that it does. */
 static int64_t loop_weight(const struct verify *f, uint32_t worst) {
-  int64_t most = gas_most_late(f->p) - LOOK_BEHIND_LOOP;
+  int64_t most = gas_most_late(f->p) - CHECK_BEHIND_LOOP;
   return worst < most ? worst : most;
 }
 
@@ -154,17 +155,18 @@ static bool measure(struct verify *f) {
   return true;
 }
 
-bool gas_verify_notice(struct gas_pass *p, struct gw_error *err) {
+bool gas_verify_latency(struct gas_pass *p, struct gw_error *err) {
   struct verify f = {.p = p};
   size_t size;
   const char *name = LLVMGetValueName2(p->func, &size);
   gas_graph_build(&p->graph, p->func);
   f.blocks = arena_alloc_array(&p->graph.arena, p->graph.n, sizeof *f.blocks);
   f.stack = arena_alloc_array(&p->graph.arena, p->graph.n, sizeof *f.stack);
-  bool ok = measure(&f) || error_set(err, GW_ERROR_COMPILE, "a loop of function %s never looks at the gas", name);
+  bool ok = measure(&f) || error_set(err, GW_ERROR_COMPILE, "a loop of function %s never checks gas", name);
   gas_graph_clear(&p->graph);
   if (ok && f.most_late > 2 * gas_most_late(p) + MOST_LEAF)
-    ok = error_set(err, GW_ERROR_COMPILE, "function %s may do %lld instructions between two looks", name, (long long)f.most_late);
+    ok = error_set(err, GW_ERROR_COMPILE, "function %s may do %lld instructions between two gas checks", name,
+                   (long long)f.most_late);
   if (ok && f.most_tail > 2 * MOST_TAIL)
     ok = error_set(err, GW_ERROR_COMPILE, "function %s may do %lld instructions behind a call", name, (long long)f.most_tail);
   return ok;
