@@ -65,7 +65,7 @@ def read_symbols():
             parts = line.split()
             if len(parts) == 2 and parts[0] == "U":
                 undefined[of].add(parts[1])
-            elif len(parts) == 3 and parts[1] in "TDBRC":
+            elif len(parts) == 3 and parts[1] in "TDBRC" and not parts[2].startswith("__"):  # sanitizers leave such names
                 defined[parts[2]] = of
     return defined, undefined
 
