@@ -2,8 +2,8 @@
 #include "cli/cache.h"
 
 #include "base/error.h"
-#include "jit/artifact/cache.h"
 #include "cli/cli.h"
+#include "jit/artifact/cache.h"
 
 #include <stdio.h>
 #include <stdlib.h>

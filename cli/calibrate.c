@@ -6,11 +6,11 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "cli/gas.h"
 #include "instrument/fit.h"
+#include "jit/artifact/file_kind.h"
 #include "runtime/debug/profile.h"
 #include "runtime/host/wasi/wasi.h"
-#include "cli/gas.h"
-#include "jit/artifact/file_kind.h"
 
 #include <errno.h>
 #include <glob.h>

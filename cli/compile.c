@@ -4,16 +4,16 @@
 #include "cli/cli.h"
 
 #include "base/error.h"
-#include "instrument/schedule.h"
-#include "jit/artifact/artifact.h"
-#include "jit/artifact/cache.h"
-#include "runtime/engine.h"
+#include "base/files.h"
 #include "cli/gas.h"
 #include "cli/key.h"
 #include "cli/module.h"
 #include "cli/progress.h"
-#include "base/files.h"
+#include "instrument/schedule.h"
+#include "jit/artifact/artifact.h"
+#include "jit/artifact/cache.h"
 #include "jit/artifact/file_kind.h"
+#include "runtime/engine.h"
 #include "server/walls.h"
 
 #include <stdio.h>

@@ -4,10 +4,10 @@
  * an instruction before this one, with the same answers, and nothing is written twice. Instructions have numbers from 1 on, which
  * are the same in every run. */
 #include "base/error.h"
-#include "frontend/types.h"
-#include "runtime/instance.h"
 #include "cli/guest.h"
 #include "cli/view.h"
+#include "frontend/types.h"
+#include "runtime/instance.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,9 +1,9 @@
 #include "cli/gas.h"
 
-#include "frontend/walk.h"
-#include "instrument/schedule.h"
 #include "cli/cli.h"
+#include "frontend/walk.h"
 #include "instrument/rounds.h"
+#include "instrument/schedule.h"
 
 #include <inttypes.h>
 #include <stdio.h>

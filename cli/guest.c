@@ -1,23 +1,23 @@
 #include "cli/guest.h"
 
+#include "base/clock.h"
 #include "base/error.h"
-#include "frontend/types.h"
-#include "runtime/host/abort.h"
-#include "jit/artifact/artifact.h"
-#include "runtime/debug/judge.h"
-#include "runtime/engine.h"
-#include "runtime/store.h"
 #include "cli/cache.h"
 #include "cli/gas.h"
 #include "cli/module.h"
 #include "cli/progress.h"
 #include "cli/values.h"
+#include "frontend/types.h"
+#include "jit/artifact/artifact.h"
 #include "jit/artifact/file_kind.h"
+#include "runtime/debug/judge.h"
+#include "runtime/engine.h"
+#include "runtime/host/abort.h"
+#include "runtime/store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -25,12 +25,6 @@ enum {
   SLICE = 5000000,       /* gas between looks whether the compiler is done: some 10 ms of the interpreter */
 };
 static const double longest_judged = 2; /* seconds of compiled code; the interpreter takes some fifteen times that */
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* --- the host side ------------------------------------------------------------------------------------------------ */
 
@@ -170,9 +164,9 @@ static bool open_run(struct guest *g, enum gw_tier tier, struct gw_error *err) {
   if (!g->store) return false;
   gw_store_set_record(g->store, &g->record);
   if (tier == GW_TIER_PRECISE) precise_set_watch(g->store, g->watch, g->watch_env);
-  double start = now();
+  double start = clock_seconds(CLOCK_MONOTONIC);
   g->instance = gw_instance_create(g->store, g->module, resolve, g, err);
-  g->seconds_instantiate = now() - start;
+  g->seconds_instantiate = clock_seconds(CLOCK_MONOTONIC) - start;
   return g->instance != NULL;
 }
 
@@ -209,12 +203,12 @@ static bool goes_on(struct guest *g) {
 static bool call(struct guest *g, const char *name, union gw_value *values, struct gw_error *err) {
   struct gw_extern found;
   if (!gw_instance_export(g->instance, name, strlen(name), &found)) return false; /* found before */
-  double start = now();
+  double start = clock_seconds(CLOCK_MONOTONIC);
   enum gw_status status;
   gw_store_start(g->store, found.of.func, values);
   do status = gw_store_resume(g->store, err);
   while (status == GW_STATUS_YIELDED && goes_on(g));
-  g->seconds_run += now() - start;
+  g->seconds_run += clock_seconds(CLOCK_MONOTONIC) - start;
   if (status != GW_STATUS_YIELDED) return status == GW_STATUS_DONE;
   gw_store_cancel(g->store);
   return false;

@@ -3,12 +3,12 @@
 #ifndef CLI_GUEST_H
 #define CLI_GUEST_H
 
-#include "instrument/schedule.h"
-#include "runtime/host/handler.h"
-#include "runtime/precise/precise.h"
-#include "runtime/debug/record.h"
-#include "runtime/host/wasi/wasi.h"
 #include "cli/cli.h"
+#include "instrument/schedule.h"
+#include "runtime/debug/record.h"
+#include "runtime/host/handler.h"
+#include "runtime/host/wasi/wasi.h"
+#include "runtime/precise/precise.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -2,11 +2,11 @@
 #include "cli/cli.h"
 
 #include "base/error.h"
-#include "frontend/types.h"
-#include "jit/artifact/artifact.h"
 #include "cli/gas.h"
 #include "cli/module.h"
 #include "frontend/disassemble.h"
+#include "frontend/types.h"
+#include "jit/artifact/artifact.h"
 #include "jit/artifact/file_kind.h"
 
 #include <inttypes.h>

@@ -2,9 +2,9 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "cli/cli.h"
 #include "frontend/module.h"
 #include "runtime/debug/profile.h"
-#include "cli/cli.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,13 +1,13 @@
 /* gasworks run: a WASI program with the real standard streams, one export with arguments, or a handler with an empty request. */
 #include "frontend/types.h"
-#include "runtime/store.h"
-#include "server/invoke/backtrace.h"
 #include "cli/gas.h"
 #include "cli/guest.h"
 #include "cli/later.h"
 #include "cli/profile.h"
 #include "cli/trace.h"
 #include "cli/values.h"
+#include "runtime/store.h"
+#include "server/invoke/backtrace.h"
 
 #include "base/error.h"
 

@@ -2,8 +2,8 @@
 #include "cli/cli.h"
 
 #include "base/error.h"
-#include "frontend/opcode.h"
 #include "cli/gas.h"
+#include "frontend/opcode.h"
 
 #include <inttypes.h>
 #include <stdio.h>

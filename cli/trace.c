@@ -7,12 +7,13 @@
  * Calls are told apart by the level of their frames: who is on a higher level than the call before was called by it. */
 #include "cli/trace.h"
 
+#include "base/array.h"
+#include "cli/view.h"
+#include "frontend/disassemble.h"
 #include "frontend/types.h"
 #include "runtime/instance.h"
 #include "runtime/object.h"
 #include "runtime/store.h"
-#include "cli/view.h"
-#include "frontend/disassemble.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -95,11 +96,7 @@ static void enter_call(struct trace *t, const struct precise_step *step, const s
   view_values(view->locals, type->params, type->n_params, &t->line);
   buffer_append_string(&t->line, ")\n");
   print(t);
-  if (t->n_calls == t->capacity) {
-    t->capacity = t->capacity ? 2 * t->capacity : 64;
-    t->calls = realloc(t->calls, t->capacity * sizeof *t->calls);
-    if (!t->calls) abort();
-  }
+  if (t->n_calls == t->capacity) array_grow(t->calls, t->capacity, 64);
   t->calls[t->n_calls++] = (struct trace_call){.place = step->place, .level = step->level};
 }
 

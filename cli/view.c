@@ -1,9 +1,9 @@
 #include "cli/view.h"
 
-#include "frontend/types.h"
-#include "server/invoke/backtrace.h"
 #include "cli/values.h"
 #include "frontend/disassemble.h"
+#include "frontend/types.h"
+#include "server/invoke/backtrace.h"
 
 #include <ctype.h>
 #include <inttypes.h>

@@ -2,8 +2,8 @@
 #ifndef FRONTEND_OPCODE_H
 #define FRONTEND_OPCODE_H
 
-#include "frontend/feature.h"
 #include "frontend/cost.h"
+#include "frontend/feature.h"
 
 #include <stdbool.h>
 #include <stdint.h>

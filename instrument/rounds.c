@@ -1,5 +1,6 @@
 #include "instrument/rounds.h"
 
+#include "base/array.h"
 #include "frontend/walk.h"
 
 #include <stdlib.h>
@@ -187,11 +188,7 @@ static void branch_to_labels(struct finder *f, const struct walk *w) {
 }
 
 static void open_construct(struct finder *f, const struct instruction *in) {
-  if (f->n_constructs == f->capacity) {
-    f->capacity = f->capacity ? 2 * f->capacity : 16;
-    f->constructs = realloc(f->constructs, f->capacity * sizeof *f->constructs);
-    if (!f->constructs) abort();
-  }
+  if (f->n_constructs == f->capacity) array_grow(f->constructs, f->capacity, 16);
   struct construct *c = &f->constructs[f->n_constructs++];
   *c = (struct construct){.op = in->op, .offset = in->offset};
   if (in->op != OP_LOOP) return;

@@ -20,8 +20,8 @@
  * pages a request writes to is learned anew: those of the beginning need not be the same. */
 #include "runtime/checkpoint.h"
 
-#include "runtime/instance.h"
 #include "runtime/debug/record.h"
+#include "runtime/instance.h"
 
 #include <stdlib.h>
 

@@ -4,8 +4,8 @@
  * an effect, so a trap or a lack of gas leaves everything as it was. */
 #include "frontend/types.h"
 #include "runtime/arch/exhausted.h"
-#include "runtime/instance.h"
 #include "runtime/debug/record.h"
+#include "runtime/instance.h"
 
 #include <stdarg.h>
 #include <stdio.h>

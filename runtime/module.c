@@ -5,8 +5,8 @@
 #include "base/error.h"
 #include "jit/artifact/cache.h"
 #include "runtime/compile.h"
-#include "runtime/precise/precise.h"
 #include "runtime/debug/source.h"
+#include "runtime/precise/precise.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,9 +7,9 @@
 #include "runtime/store.h"
 
 #include "base/error.h"
-#include "runtime/exception.h"
 #include "runtime/arch/exhausted.h"
 #include "runtime/arch/x86_64/gs_base.h"
+#include "runtime/exception.h"
 #include "runtime/instance.h"
 
 #include <stdlib.h>

@@ -7,10 +7,10 @@
 #include "gasworks.h"
 #include "instrument/schedule.h"
 #include "runtime/checkpoint.h"
+#include "runtime/debug/profile.h"
 #include "runtime/exception.h"
 #include "runtime/fiber.h"
 #include "runtime/precise/precise.h"
-#include "runtime/debug/profile.h"
 #include "runtime/trap.h"
 
 enum run_state {

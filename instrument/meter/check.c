@@ -17,8 +17,8 @@
  * call. Every cycle of blocks has a gas check, or gets one; so the blocks between gas checks are in an order in which each comes
  * behind what leads to it. */
 #include "frontend/lower/values.h"
-#include "instrument/meter/loop.h"
 #include "instrument/meter/check.h"
+#include "instrument/meter/loop.h"
 
 enum { NO_CALL = -1 };
 

@@ -2,8 +2,8 @@
 #ifndef INSTRUMENT_METER_INTERNAL_H
 #define INSTRUMENT_METER_INTERNAL_H
 
-#include "base/arena.h"
 #include "abi/abi.h"
+#include "base/arena.h"
 #include "frontend/lower/ir.h"
 #include "instrument/meter/meter.h"
 

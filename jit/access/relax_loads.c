@@ -22,9 +22,9 @@
  * generator sees through that of a vector, and for CPUs without AVX-512 it even narrows volatile ones (pmovzx and its like read
  * half of the bytes), so vectors needed in part are loaded in two volatile halves. */
 #include "jit/access/access.h"
+#include "frontend/lower/values.h"
 #include "jit/access/hide.h"
 #include "jit/access/nest.h"
-#include "frontend/lower/values.h"
 
 #include <llvm-c/Target.h>
 

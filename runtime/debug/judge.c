@@ -20,9 +20,9 @@ void judge_begin(struct judge *judge, struct record *record, const struct gw_err
   record_replay(record, RECORD_ENDS);
 }
 
-/* Gas is noticed late in compiled code, up to a chunk of a counted loop and what lies between two looks (docs/gas.md, section 4).
- * A trap there comes after the end that counts, whichever trap it is. The other way round there is nothing to accept: compiled
- * code that ran out of gas is not judged. */
+/* Gas is noticed late in compiled code, up to a chunk of a counted loop and what lies between two gas checks (docs/gas.md,
+ * section 4). A trap there comes after the end that counts, whichever trap it is. The other way round there is nothing to accept:
+ * compiled code that ran out of gas is not judged. */
 bool judge_confirms(const struct gw_error *fast, const struct gw_error *precise) {
   if (precise->code != GW_ERROR_TRAP) return false;
   return precise->trap == fast->trap || precise->trap == GW_TRAP_OUT_OF_GAS;

@@ -9,8 +9,8 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "frontend/reader.h"
-#include "runtime/engine.h"
 #include "runtime/debug/source_check.h"
+#include "runtime/engine.h"
 
 #include <dwarf.h>
 #include <elf.h>

@@ -12,8 +12,8 @@
 #include "runtime/precise/private.h"
 
 #include "frontend/instruction.h"
-#include "frontend/walk.h"
 #include "frontend/types.h"
+#include "frontend/walk.h"
 
 #include <assert.h>
 #include <stdio.h>

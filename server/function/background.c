@@ -1,10 +1,10 @@
 #include "server/function/background.h"
 
+#include "base/clock.h"
 #include "server/function/crash.h"
 #include "server/function/function.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 struct job {
   struct job *next;
@@ -20,11 +20,7 @@ struct background {
   struct background_totals totals;
 };
 
-static uint64_t now_us(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
+static uint64_t now_us(void) { return clock_ns(CLOCK_MONOTONIC) / 1000; }
 
 /* Takes the job with the smallest module: a large one must not keep many small ones waiting. `lock` held. */
 static struct job *take_smallest(struct background *b) {

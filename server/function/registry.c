@@ -9,6 +9,7 @@
 #include "server/function/registry.h"
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "jit/artifact/cache.h"
@@ -24,7 +25,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static const char REGISTRY_SPACE[] = "\x01registry";
 static const char KEPT_SPACE[] = "\x01kept";         /* names of deleted functions whose state is still there */
@@ -256,11 +256,7 @@ static bool version_find(struct registry *r, const char *name, uint64_t *version
 
 /* --- changes ----------------------------------------------------------------------------------------------------- */
 
-static double now_ms(clockid_t clock) {
-  struct timespec t;
-  clock_gettime(clock, &t);
-  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
+static double now_ms(clockid_t clock) { return (double)clock_ns(clock) / 1e6; }
 
 /* `writing` held. */
 static void drop_file(struct registry *r, const char *digest) {

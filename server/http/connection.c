@@ -15,8 +15,8 @@
  * is freed when the handle is closed and no handler has it. */
 #define _GNU_SOURCE /* POLLRDHUP */
 #include "server/http/reply.h"
-#include "server/server.h"
 #include "server/http/request.h"
+#include "server/server.h"
 
 #include <linux/sockios.h>
 #include <poll.h>

@@ -19,11 +19,11 @@
 
 #include "base/error.h"
 #include "runtime/host/cgi.h"
-#include "server/invoke/backtrace.h"
 #include "server/function/crash.h"
 #include "server/function/pool.h"
 #include "server/function/registry.h"
 #include "server/http/reply.h"
+#include "server/invoke/backtrace.h"
 #include "server/server.h"
 
 #include <stddef.h>
