@@ -21,28 +21,28 @@
 enum { LARGEST = 64 << 10, MAX_JOBS = 256, N_SENT = CHILD_SCHEDULE };
 
 struct batch_process {
-  struct batch_process *next; /* in engine.batch, idle */
+  struct batch_process *next; /* in pool.batch, idle */
   struct compile_child child;
   int socket;
   uint32_t n_jobs;
 };
 
-static int destroy(struct gw_engine *engine, struct batch_process *p) {
+static int destroy(struct child_pool *pool, struct batch_process *p) {
   close(p->socket);
-  int status = process_kill(engine, &p->child);
+  int status = process_kill(pool, &p->child);
   free(p);
   return status;
 }
 
-static struct batch_process *create(struct gw_engine *engine) {
+static struct batch_process *create(struct child_pool *pool) {
   struct batch_process *p = calloc(1, sizeof *p);
   int fds[CHILD_FILES], pair[2];
   if (!p) return NULL;
-  bool ok = process_open_files(engine, NULL, fds) && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0;
+  bool ok = process_open_files(pool, NULL, 0, fds) && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0;
   if (ok) {
     fds[CHILD_SOCKET] = pair[1];
     p->socket = pair[0];
-    ok = process_start(engine, engine->options.opt_level, fds, &p->child, NULL);
+    ok = process_start(pool, pool->opt_level, fds, &p->child, NULL);
     if (!ok) close(pair[0]);
   }
   process_close_files(fds);
@@ -51,27 +51,27 @@ static struct batch_process *create(struct gw_engine *engine) {
   return NULL;
 }
 
-static struct batch_process *take(struct gw_engine *engine) {
-  pthread_mutex_lock(&engine->children_lock);
-  struct batch_process *p = engine->batch;
-  if (p) engine->batch = p->next;
-  pthread_mutex_unlock(&engine->children_lock);
+static struct batch_process *take(struct child_pool *pool) {
+  pthread_mutex_lock(&pool->lock);
+  struct batch_process *p = pool->batch;
+  if (p) pool->batch = p->next;
+  pthread_mutex_unlock(&pool->lock);
   return p;
 }
 
-static void give_back(struct gw_engine *engine, struct batch_process *p) {
+static void give_back(struct child_pool *pool, struct batch_process *p) {
   if (++p->n_jobs >= MAX_JOBS) {
-    destroy(engine, p);
+    destroy(pool, p);
     return;
   }
-  pthread_mutex_lock(&engine->children_lock);
-  p->next = engine->batch;
-  engine->batch = p;
-  pthread_mutex_unlock(&engine->children_lock);
+  pthread_mutex_lock(&pool->lock);
+  p->next = pool->batch;
+  pool->batch = p;
+  pthread_mutex_unlock(&pool->lock);
 }
 
-void batch_stop(struct gw_engine *engine) {
-  for (struct batch_process *p; (p = take(engine));) destroy(engine, p);
+void batch_stop(struct child_pool *pool) {
+  for (struct batch_process *p; (p = take(pool));) destroy(pool, p);
 }
 
 static bool send_job(int socket, const int fds[CHILD_FILES]) {
@@ -92,11 +92,11 @@ static bool send_job(int socket, const int fds[CHILD_FILES]) {
 }
 
 /* 1: done, 0: it says that it cannot, -1: no answer comes. */
-static int receive_answer(struct gw_engine *engine, struct batch_process *p) {
+static int receive_answer(struct child_pool *pool, struct batch_process *p) {
   struct pollfd answer = {.fd = p->socket, .events = POLLIN};
   char byte;
   int n;
-  do n = poll(&answer, 1, process_wall_ms(engine));
+  do n = poll(&answer, 1, process_wall_ms(pool));
   while (n < 0 && errno == EINTR);
   p->child.is_late = n == 0;
   if (n != 1 || recv(p->socket, &byte, 1, 0) != 1) return -1;
@@ -104,15 +104,15 @@ static int receive_answer(struct gw_engine *engine, struct batch_process *p) {
 }
 
 /* It died of this module, or was too slow. Limits of time are the last word; for what else may be wrong it tries alone. */
-static enum batch_result bury(struct gw_engine *engine, struct batch_process *p, struct gw_error *err) {
+static enum batch_result bury(struct child_pool *pool, struct batch_process *p, struct gw_error *err) {
   bool is_late = p->child.is_late;
   close(p->socket);
-  int status = is_late ? process_kill(engine, &p->child) : process_wait(engine, &p->child);
+  int status = is_late ? process_kill(pool, &p->child) : process_wait(pool, &p->child);
   free(p);
   if (is_late)
-    error_set(err, GW_ERROR_COMPILE, "the compiler was ended after %d seconds", process_wall_ms(engine) / 1000);
+    error_set(err, GW_ERROR_COMPILE, "the compiler was ended after %d seconds", process_wall_ms(pool) / 1000);
   else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU)
-    error_set(err, GW_ERROR_COMPILE, "the compiler was ended after %u seconds of CPU time", engine->options.compile_seconds);
+    error_set(err, GW_ERROR_COMPILE, "the compiler was ended after %u seconds of CPU time", pool->max_seconds);
   else
     return BATCH_NONE;
   return BATCH_FAILED;
@@ -125,25 +125,24 @@ static void say_failed(int fd, struct gw_error *err) {
 }
 
 /* Sends the job to one that was idle, which may have ended meanwhile, or to a new one. */
-static struct batch_process *start_job(struct gw_engine *engine, const int fds[CHILD_FILES]) {
+static struct batch_process *start_job(struct child_pool *pool, const int fds[CHILD_FILES]) {
   struct batch_process *p;
-  while ((p = take(engine))) {
+  while ((p = take(pool))) {
     if (send_job(p->socket, fds)) return p;
-    destroy(engine, p);
+    destroy(pool, p);
   }
-  p = create(engine);
+  p = create(pool);
   if (!p || send_job(p->socket, fds)) return p;
-  destroy(engine, p);
+  destroy(pool, p);
   return NULL;
 }
 
-enum batch_result batch_compile(struct gw_engine *engine, const struct gw_module *module, const int fds[CHILD_FILES],
-                                struct gw_error *err) {
-  struct batch_process *p = module->size <= LARGEST ? start_job(engine, fds) : NULL;
+enum batch_result batch_compile(struct child_pool *pool, size_t size, const int fds[CHILD_FILES], struct gw_error *err) {
+  struct batch_process *p = size <= LARGEST ? start_job(pool, fds) : NULL;
   if (!p) return BATCH_NONE;
-  int answer = receive_answer(engine, p);
-  if (answer < 0) return bury(engine, p, err);
-  give_back(engine, p);
+  int answer = receive_answer(pool, p);
+  if (answer < 0) return bury(pool, p, err);
+  give_back(pool, p);
   if (answer) return BATCH_DONE;
   say_failed(fds[CHILD_ERROR], err);
   return BATCH_FAILED;

@@ -13,20 +13,19 @@
 #include <sys/wait.h>
 
 /* What was wrong with a process, in `err`. True: with another level it may go well. */
-static bool explain(struct gw_engine *engine, const struct compile_child *child, int status, int error_fd, struct gw_error *err) {
-  const struct gw_engine_options *o = &engine->options;
+static bool explain(struct child_pool *pool, const struct compile_child *child, int status, int error_fd, struct gw_error *err) {
   char message[256];
   int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   process_read_message(error_fd, message, sizeof message);
-  if (process_engine_is_stopping(engine)) return error_set(err, GW_ERROR_UNAVAILABLE, "compiling was ended: the end has begun");
+  if (process_pool_is_stopping(pool)) return error_set(err, GW_ERROR_UNAVAILABLE, "compiling was ended: the end has begun");
   if (child->is_late)
-    return error_set(err, GW_ERROR_COMPILE, "the compiler was ended after %d seconds", process_wall_ms(engine) / 1000);
+    return error_set(err, GW_ERROR_COMPILE, "the compiler was ended after %d seconds", process_wall_ms(pool) / 1000);
   if (signal == SIGXCPU)
-    return error_set(err, GW_ERROR_COMPILE, "the compiler was ended after %u seconds of CPU time", o->compile_seconds);
+    return error_set(err, GW_ERROR_COMPILE, "the compiler was ended after %u seconds of CPU time", pool->max_seconds);
   if (!signal && !strstr(message, "out of memory"))
     return error_set(err, GW_ERROR_COMPILE, "%s", message[0] ? message : "the compiler failed without saying why");
   if (strstr(message, "out of memory") || strstr(message, "bad_alloc"))
-    error_set(err, GW_ERROR_COMPILE, "the compiler needed more than %llu bytes of memory", (unsigned long long)o->compile_memory);
+    error_set(err, GW_ERROR_COMPILE, "the compiler needed more than %llu bytes of memory", (unsigned long long)pool->max_memory);
   else if (signal == SIGKILL)
     error_set(err, GW_ERROR_COMPILE, "the compiler was killed by the system, which does that when memory is short");
   else
@@ -42,50 +41,65 @@ static struct artifact *take_artifact(int fd, const struct artifact_key *key, st
   return NULL;
 }
 
-static bool open_files(const struct gw_module *module, int fds[CHILD_FILES], struct gw_error *err) {
-  return process_open_files(module->engine, module, fds) ||
+static bool open_files(const struct child_pool *pool, const void *bytes, size_t size, int fds[CHILD_FILES],
+                       struct gw_error *err) {
+  return process_open_files(pool, bytes, size, fds) ||
          error_set(err, GW_ERROR_IO, "no memory or descriptors for a compiler process: %s", strerror(errno));
 }
 
 /* By a process of its own at the key's level. */
-static struct artifact *compile_alone(const struct gw_module *module, const struct artifact_key *key, bool *may_retry,
-                                      struct gw_error *err) {
-  struct gw_engine *engine = module->engine;
+static struct artifact *compile_alone(struct child_pool *pool, const void *bytes, size_t size, const struct artifact_key *key,
+                                      bool *may_retry, struct gw_error *err) {
   struct artifact *artifact = NULL;
   struct compile_child child;
   int fds[CHILD_FILES];
   *may_retry = false;
-  if (open_files(module, fds, err) && process_start(engine, key->opt_level, fds, &child, err)) {
-    int status = process_wait(engine, &child);
+  if (open_files(pool, bytes, size, fds, err) && process_start(pool, key->opt_level, fds, &child, err)) {
+    int status = process_wait(pool, &child);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
       artifact = take_artifact(fds[CHILD_ARTIFACT], key, err);
     else
-      *may_retry = explain(engine, &child, status, fds[CHILD_ERROR], err);
+      *may_retry = explain(pool, &child, status, fds[CHILD_ERROR], err);
   }
   process_close_files(fds);
   return artifact;
 }
 
-static enum batch_result compile_in_batch(const struct gw_module *module, const struct artifact_key *key,
+static enum batch_result compile_in_batch(struct child_pool *pool, const void *bytes, size_t size, const struct artifact_key *key,
                                           struct artifact **artifact, struct gw_error *err) {
   int fds[CHILD_FILES];
   enum batch_result result = BATCH_NONE;
-  if (process_open_files(module->engine, module, fds)) result = batch_compile(module->engine, module, fds, err);
+  if (process_open_files(pool, bytes, size, fds)) result = batch_compile(pool, size, fds, err);
   if (result == BATCH_DONE) *artifact = take_artifact(fds[CHILD_ARTIFACT], key, err);
   process_close_files(fds);
   return result;
 }
 
-struct artifact *compile_in_child(const struct gw_module *module, const struct artifact_key *key, struct gw_error *err) {
+void child_pool_init(struct child_pool *pool) { pthread_mutex_init(&pool->lock, NULL); }
+
+void child_pool_clear(struct child_pool *pool) {
+  batch_stop(pool);
+  pthread_mutex_destroy(&pool->lock);
+}
+
+void child_pool_stop(struct child_pool *pool) {
+  pthread_mutex_lock(&pool->lock);
+  pool->is_stopping = true;
+  for (struct compile_child *c = pool->children; c; c = c->next) kill(c->pid, SIGKILL);
+  pthread_mutex_unlock(&pool->lock);
+}
+
+struct artifact *child_compile(struct child_pool *pool, const void *bytes, size_t size, const struct artifact_key *key,
+                               struct gw_error *err) {
   struct artifact *artifact = NULL;
   struct gw_error first = {0}, second = {0};
   bool may_retry;
-  if (compile_in_batch(module, key, &artifact, err) != BATCH_NONE) return artifact;
-  artifact = compile_alone(module, key, &may_retry, &first);
+  if (compile_in_batch(pool, bytes, size, key, &artifact, err) != BATCH_NONE) return artifact;
+  artifact = compile_alone(pool, bytes, size, key, &may_retry, &first);
   if (!artifact && may_retry && key->opt_level) {
     struct artifact_key lower = *key;
     lower.opt_level = 0;
-    artifact = compile_alone(module, &lower, &may_retry, &second);
+    artifact = compile_alone(pool, bytes, size, &lower, &may_retry, &second);
   }
   if (!artifact) error_set(err, first.code, "%s", first.message);
   return artifact;
