@@ -1,5 +1,5 @@
 /* gasworks compile: a module becomes an artifact, which runs without the compiler. Servers run this as a child process, within
- * limits (runtime/compile_child.c). */
+ * limits (jit/artifact/child.c). */
 #define _GNU_SOURCE /* SCM_RIGHTS and prctl */
 #include "cli/cli.h"
 
@@ -167,7 +167,7 @@ static char *default_output(const char *input) {
   return path;
 }
 
-/* --- one after another (runtime/compile_batch.c) --------------------------------------------------------------------- */
+/* --- one after another (jit/artifact/child_batch.c) --------------------------------------------------------------------- */
 
 enum { BATCH_SOCKET = 4, BATCH_FDS = 3, BATCH_IDLE_MS = 10000 };
 

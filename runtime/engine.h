@@ -5,7 +5,7 @@
 #include "gasworks.h"
 #include "jit/artifact/artifact.h"
 #include "jit/artifact/code.h"
-#include "runtime/compile_child.h"
+#include "jit/artifact/child.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,6 +1,6 @@
 /* Compiling in another process. */
-#ifndef RUNTIME_COMPILE_CHILD_H
-#define RUNTIME_COMPILE_CHILD_H
+#ifndef JIT_ARTIFACT_CHILD_H
+#define JIT_ARTIFACT_CHILD_H
 
 #include "instrument/schedule.h"
 #include "jit/artifact/artifact.h"

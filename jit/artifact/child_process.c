@@ -2,7 +2,7 @@
  * artifact goes to standard output, its error to standard error. All of these are files in memory, so nobody waits for a pipe. It
  * ends when the thread that started it does (--parent). */
 #define _GNU_SOURCE /* memfd_create */
-#include "runtime/compile_process.h"
+#include "jit/artifact/child_process.h"
 
 #include "base/error.h"
 

@@ -1,10 +1,10 @@
-/* Who compiles a module: a process that stays, when the module is small (compile_batch.c); else, or when that one died of it, a
+/* Who compiles a module: a process that stays, when the module is small (child_batch.c); else, or when that one died of it, a
  * process of its own; and when that one crashed, or the system or its limit of memory ended it, another one without optimisation,
  * which takes less of both. What is said about a module is what its own process came to. */
-#include "runtime/compile_child.h"
+#include "jit/artifact/child.h"
 
 #include "base/error.h"
-#include "runtime/compile_process.h"
+#include "jit/artifact/child_process.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,8 +1,8 @@
-/* Processes that compile, from start to end: private to compile_child.c and compile_batch.c. */
-#ifndef RUNTIME_COMPILE_PROCESS_H
-#define RUNTIME_COMPILE_PROCESS_H
+/* Processes that compile, from start to end: private to child.c and child_batch.c. */
+#ifndef JIT_ARTIFACT_CHILD_PROCESS_H
+#define JIT_ARTIFACT_CHILD_PROCESS_H
 
-#include "runtime/compile_child.h"
+#include "jit/artifact/child.h"
 
 #include <sys/types.h>
 
@@ -35,7 +35,7 @@ int process_wall_ms(const struct child_pool *pool);
 /* What was last said in a file, without the program's name before it. */
 void process_read_message(int fd, char *out, size_t size);
 
-/* compile_batch.c: small modules are sent to processes that stay. BATCH_NONE: none of them could say anything about the module,
+/* child_batch.c: small modules are sent to processes that stay. BATCH_NONE: none of them could say anything about the module,
  * it needs a process of its own. `fds` are those of the module, of `size` bytes. */
 enum batch_result { BATCH_NONE, BATCH_DONE, BATCH_FAILED };
 enum batch_result batch_compile(struct child_pool *pool, size_t size, const int fds[CHILD_FILES], struct gw_error *err);

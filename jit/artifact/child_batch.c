@@ -5,7 +5,7 @@
  * A process that dies takes no other module with it than the one it had. It is replaced after MAX_JOBS, so that it cannot grow
  * for ever, and ends by itself when it was idle for a while (cli/compile.c). */
 #define _GNU_SOURCE /* SOCK_CLOEXEC */
-#include "runtime/compile_process.h"
+#include "jit/artifact/child_process.h"
 
 #include "base/error.h"
 
