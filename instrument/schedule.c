@@ -51,6 +51,14 @@ void schedule_seal(struct schedule *s) {
     abort(); /* the table outgrew the buffer, or the system has no random source: nothing can be priced */
 }
 
+bool schedule_is_sound(const struct schedule *s) {
+  struct schedule sealed = *s;
+  for (int c = 0; c < COST_COUNT; c++)
+    if (s->gas[c] < classes[c].least || s->gas[c] > SCHEDULE_MAX_PRICE) return false;
+  schedule_seal(&sealed);
+  return s->version && memcmp(sealed.digest, s->digest, sizeof s->digest) == 0;
+}
+
 static void seal_built_in(void) { schedule_seal(&built_in); }
 
 const struct schedule *schedule_default(void) {

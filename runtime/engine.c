@@ -18,7 +18,6 @@ static struct child_pool compilers(const struct gw_engine *engine) {
   const struct gw_engine_options *o = &engine->options;
   return (struct child_pool){.program = o->compiler_program,
                              .schedule = &engine->schedule,
-                             .opt_level = o->opt_level,
                              .gas = o->gas,
                              .threads = o->threads,
                              .max_seconds = o->compile_seconds ? o->compile_seconds : GW_COMPILE_DEFAULT_SECONDS,

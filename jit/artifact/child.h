@@ -7,22 +7,20 @@
 
 #include <pthread.h>
 
-struct compile_child;
-struct batch_process;
+struct child_process;
 
 /* Whom to have compile, and within which limits; then the processes that do. One belongs to an engine. */
 struct child_pool {
-  const char *program;             /* gasworks */
+  const char *program;             /* gasworks; started with CHILD_VERB (child_protocol.h) */
   const struct schedule *schedule; /* prices, with gas */
-  uint32_t opt_level;
   bool gas;
   uint32_t threads;                   /* of one compilation; 0: one for each core */
   uint32_t max_seconds, wall_seconds; /* CPU time, and by the clock; 0: four times that */
   uint64_t max_memory;                /* bytes of address space */
   pthread_mutex_t lock;               /* a leaf; guards what follows */
-  struct compile_child *children;
-  struct batch_process *batch; /* those of them that wait for a small module */
-  bool is_stopping;            /* no more of them */
+  struct child_process *processes;
+  struct child_process *idle; /* those of them that wait for a small module */
+  bool is_stopping;           /* no more of them */
 };
 
 /* The fields before the lock are the caller's. */

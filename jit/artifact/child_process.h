@@ -3,43 +3,52 @@
 #define JIT_ARTIFACT_CHILD_PROCESS_H
 
 #include "jit/artifact/child.h"
+#include "jit/artifact/child_protocol.h"
 
-#include <sys/types.h>
-
-/* What a process has open, by the descriptor that each has there. */
-enum child_file { CHILD_MODULE, CHILD_ARTIFACT, CHILD_ERROR, CHILD_SCHEDULE, CHILD_SOCKET, CHILD_FILES };
-
-struct compile_child {
-  struct compile_child *next; /* in pool.children while the process's number is its own */
+struct child_process {
+  struct child_process *next;      /* in pool.processes while the process's number is its own */
+  struct child_process *next_idle; /* in pool.idle */
   pid_t pid;
-  int pidfd;
-  bool is_late; /* it was ended because it took too long */
+  int pidfd; /* -1: kernels before 5.3 have none */
+  int socket;
+  int said; /* its standard output and error, a file in memory */
+  uint32_t n_jobs;
 };
 
-/* Opens files in memory for all but the socket, which is -1, with the module (size 0: none) and the schedule in theirs. */
-bool process_open_files(const struct child_pool *pool, const void *bytes, size_t size, int fds[CHILD_FILES]);
-void process_close_files(const int fds[CHILD_FILES]);
+/* Starts one, which waits for a request. NULL with `err` set, also when the pool is stopping. */
+struct child_process *child_process_create(struct child_pool *pool, struct gw_error *err);
 
-/* Starts `gasworks compile` at an optimisation level. With a socket it takes jobs from there, else it compiles the module. False
- * with `err` set, also when the pool is stopping. `child` must stay where it is until process_wait. */
-bool process_start(struct child_pool *pool, uint32_t opt_level, int fds[CHILD_FILES], struct compile_child *child,
-                   struct gw_error *err);
-/* Waits for its end, at most as long as a compilation may take, then kills it. Returns its wait status. */
-int process_wait(struct child_pool *pool, struct compile_child *child);
-/* Kills it, and waits. */
-int process_kill(struct child_pool *pool, struct compile_child *child);
-bool process_pool_is_stopping(struct child_pool *pool);
-/* How long a compilation may take, in milliseconds. */
-int process_wall_ms(const struct child_pool *pool);
+enum child_word {
+  CHILD_SPOKE,  /* and said anything */
+  CHILD_GONE,   /* it had ended before it was asked */
+  CHILD_SILENT, /* it ends without an answer, or keeps nothing open to give one */
+  CHILD_LATE    /* no answer for as long as a compilation may take */
+};
 
-/* What was last said in a file, without the program's name before it. */
-void process_read_message(int fd, char *out, size_t size);
+struct child_reply {
+  enum child_word word;
+  size_t size; /* of what was said; `answer` holds the beginning */
+  struct compile_answer answer;
+};
 
-/* child_batch.c: small modules are sent to processes that stay. BATCH_NONE: none of them could say anything about the module,
- * it needs a process of its own. `fds` are those of the module, of `size` bytes. */
-enum batch_result { BATCH_NONE, BATCH_DONE, BATCH_FAILED };
-enum batch_result batch_compile(struct child_pool *pool, size_t size, const int fds[CHILD_FILES], struct gw_error *err);
-/* Ends those that are idle. */
-void batch_stop(struct child_pool *pool);
+/* Sends it the request and waits for the answer. */
+void child_process_ask(const struct child_pool *pool, struct child_process *p, const struct compile_request *request,
+                       const int fds[CHILD_FILES], struct child_reply *reply);
+
+/* Waits for its end, no longer than a compilation may take; false: it goes on. */
+bool child_process_wait(const struct child_pool *pool, const struct child_process *p);
+/* The last line that it has written, without the program's name before it. */
+void child_process_last_words(const struct child_process *p, char *out, size_t size);
+/* Kills it if it has not ended, and frees it. Returns its wait status. */
+int child_process_destroy(struct child_pool *pool, struct child_process *p);
+
+bool child_pool_is_stopping(struct child_pool *pool);
+/* How long a compilation may take. */
+uint32_t child_pool_wall_seconds(const struct child_pool *pool);
+
+/* child_batch.c. One that was idle, or NULL. */
+struct child_process *child_batch_take(struct child_pool *pool);
+/* It waits for the next small module, or has seen enough of them. */
+void child_batch_return(struct child_pool *pool, struct child_process *p);
 
 #endif
