@@ -63,7 +63,7 @@ paths = {
         ("server/function/registry.c", "table_replace", "from here on requests find it", "back"),
         ("server/function/background.c", "background_compile", "it runs already, in the interpreter", ""),
         ("runtime/compile.c", "gw_module_compile", "on the thread that compiles", ""),
-        ("runtime/compile_child.c", "compile_in_child", "a process with limits and walls", ""),
+        ("jit/artifact/child.c", "child_compile", "a process with limits and walls", ""),
         ("jit/compiler.c", "compile", "there: IR, gas, machine code", "back"),
         ("jit/artifact/cache.c", "cache_store", "an artifact, for every later start", "back"),
         ("server/function/pool.c", "pool_take", "next requests: compiled instances", "back"),
