@@ -414,7 +414,9 @@ static void test_subtypes(void **state) {
   } bad[] = {
       {BYTES(HEADER "\1\x0a\2\x60\0\0\x50\1\0\x60\0\0"), "sub type 1 does not match super type 0"}, /* it is final */
       {BYTES(HEADER "\1\x0d\2\x50\0\x60\0\0\x50\1\0\x60\1\x7f\0"), "sub type 1 does not match super type 0"},
-      {BYTES(HEADER "\1\x07\1\x50\1\0\x60\0\0"), "unknown type 0"}, /* itself */
+      {BYTES(HEADER "\1\x07\1\x50\1\0\x60\0\0"), "unknown type 0"},                            /* itself */
+      {BYTES(HEADER "\1\x0b\1\x50\1\xff\xff\xff\xff\x0f\x60\0\0"), "unknown type 4294967295"}, /* that stands for none */
+      {BYTES(HEADER "\10\5\xff\xff\xff\xff\x0f"), "unknown function 4294967295"}, /* likewise, of the start function */
   };
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     b.size = 0;
