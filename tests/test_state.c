@@ -101,7 +101,7 @@ static const char *get(struct state_txn *txn, const char *key) {
   struct gw_error err = {0};
   const void *value;
   size_t size;
-  int found = state_txn_get(txn, key, strlen(key), &value, &size, &err);
+  int found = state_txn_get_wait(txn, key, strlen(key), &value, &size, &err);
   assert_int_not_equal(found, -1);
   if (!found) return "-";
   assert_true(size < sizeof text);
@@ -194,7 +194,7 @@ static void test_limits(void **state) {
   txn = state_txn_begin(store, "f");
   const void *value;
   size_t size;
-  assert_int_equal(state_txn_get(txn, big, STATE_MAX_KEY, &value, &size, &err), 1);
+  assert_int_equal(state_txn_get_wait(txn, big, STATE_MAX_KEY, &value, &size, &err), 1);
   assert_int_equal(size, STATE_MAX_VALUE);
   /* one key written again and again is no matter; many keys are */
   for (int i = 0; i < 200; i++) assert_true(state_txn_set(txn, "k", 1, big, STATE_MAX_VALUE, &err));
@@ -219,7 +219,7 @@ static void test_many_keys(void **state) {
   for (int i = 0; i < N; i++) {
     const void *value;
     size_t size;
-    assert_int_equal(state_txn_get(txn, &i, sizeof i, &value, &size, &err), 1);
+    assert_int_equal(state_txn_get_wait(txn, &i, sizeof i, &value, &size, &err), 1);
     assert_memory_equal(value, &i, sizeof i);
   }
   state_txn_abort(txn);
@@ -335,7 +335,7 @@ static enum state_outcome increment(struct state_store *store, const char *key) 
   const void *value;
   size_t size;
   struct gw_error err = {0};
-  if (state_txn_get(txn, key, strlen(key), &value, &size, &err) == 1) memcpy(&n, value, sizeof n);
+  if (state_txn_get_wait(txn, key, strlen(key), &value, &size, &err) == 1) memcpy(&n, value, sizeof n);
   n++;
   state_txn_set(txn, key, strlen(key), &n, sizeof n, &err);
   return commit(txn);
@@ -358,7 +358,7 @@ static uint64_t counter(struct state_store *store) {
   const void *value;
   size_t size;
   struct gw_error err = {0};
-  if (state_txn_get(txn, "n", 1, &value, &size, &err) == 1) memcpy(&n, value, sizeof n);
+  if (state_txn_get_wait(txn, "n", 1, &value, &size, &err) == 1) memcpy(&n, value, sizeof n);
   state_txn_abort(txn);
   return n;
 }
@@ -549,7 +549,7 @@ static void test_old_snapshot_is_given_up(void **state) {
   struct gw_error err = {0};
   const void *value;
   size_t size;
-  assert_int_equal(state_txn_get(txn, "a", 1, &value, &size, &err), -1); /* b has changed */
+  assert_int_equal(state_txn_get_wait(txn, "a", 1, &value, &size, &err), -1); /* b has changed */
   assert_true(state_txn_is_stale(txn));
   assert_int_equal(err.code, GW_ERROR_CONFLICT);
   state_txn_abort(txn);
@@ -634,7 +634,7 @@ static void test_flipped_byte_is_found(void **state) {
   struct gw_error err = {0};
   const void *value;
   size_t size;
-  assert_int_equal(state_txn_get(txn, "bad", 3, &value, &size, &err), -1);
+  assert_int_equal(state_txn_get_wait(txn, "bad", 3, &value, &size, &err), -1);
   assert_non_null(strstr(err.message, "is damaged: its checksum is wrong"));
   assert_string_equal(get(txn, "good"), "2");
   state_txn_abort(txn);

@@ -182,7 +182,7 @@ static void state_get(struct call *c) {
   struct gw_error err = {0};
   const void *value;
   size_t size;
-  int found = state_txn_get(c->h->txn, key.bytes, key.size, &value, &size, &err);
+  int found = state_txn_get_wait(c->h->txn, key.bytes, key.size, &value, &size, &err);
   if (found > 0)
     give(c, out, value, size, COST_STATE_BYTE);
   else if (found == 0)
