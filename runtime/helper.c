@@ -6,9 +6,9 @@
 #include "runtime/arch/exhausted.h"
 #include "runtime/debug/record.h"
 #include "runtime/instance.h"
+#include "runtime/invocation.h"
+#include "runtime/slice.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 /* Host functions may count on this much native stack, helpers on the other. */
@@ -19,13 +19,6 @@ enum { HOST_STACK = 256 << 10, HELPER_STACK = 64 << 10 };
 
 static struct gw_store *store_of(struct exec_ctx *exec) {
   return (struct gw_store *)(void *)((char *)exec - offsetof(struct gw_store, exec));
-}
-
-static void charge(struct gw_store *store, uint64_t gas, uintptr_t pc) {
-  if (!store->engine->options.gas) return;
-  enum gas_take taken = store_take_gas(store, gas);
-  if (taken == GAS_OUT) trap_raise(store, GW_TRAP_OUT_OF_GAS, pc);
-  if (taken == GAS_REFILLED && store->options.slice) store_yield(store);
 }
 
 static uint64_t bytes_gas(const struct gw_store *store, uint64_t n) {
@@ -49,7 +42,7 @@ static struct pieces begin_pieces(struct gw_store *store, uint64_t n, bool is_by
   struct pieces p = {.store = store, .n = n, .gas = is_bytes ? bytes_gas : entries_gas, .pc = pc};
   p.most = is_bytes ? PIECE_BYTES : PIECE_ENTRIES;
   uint64_t gas = p.gas(store, n);
-  if (!store_has_gas(store, gas)) charge(store, gas, pc);
+  if (!slice_affords(store, gas)) invocation_charge(store, gas, pc);
   return p;
 }
 
@@ -57,7 +50,7 @@ static bool next_piece(struct pieces *p) {
   p->at += p->size;
   if (p->at == p->n) return false;
   p->size = p->n - p->at < p->most ? p->n - p->at : p->most;
-  charge(p->store, p->gas(p->store, p->size), p->pc);
+  invocation_charge(p->store, p->gas(p->store, p->size), p->pc);
   return true;
 }
 
@@ -89,7 +82,7 @@ _Noreturn void helper_trap(uint32_t trap) {
 
 void gas_exhausted(struct exec_ctx *exec, uintptr_t pc) {
   require_stack(store_of(exec), HELPER_STACK, pc);
-  charge(store_of(exec), 0, pc);
+  invocation_charge(store_of(exec), 0, pc);
 }
 
 static void helper_host_call(struct vmctx *vmctx, uint32_t func, union gw_value *values) {
@@ -101,7 +94,7 @@ static void helper_host_call(struct vmctx *vmctx, uint32_t func, union gw_value 
   if (store->checkpoint.is_wanted && !host->is_same) checkpoint_reach(store);
   store->n_host_calls++;
   profile_enter(store, instance, func);
-  charge(store, store->schedule->gas[COST_HOST_CALL], pc);
+  invocation_charge(store, store->schedule->gas[COST_HOST_CALL], pc);
   enum gw_trap trap = store->record ? record_call(store->record, instance, func, values) : host->fn(instance, host->env, values);
   profile_leave(store);
   if (trap == GW_TRAP_NONE) {
@@ -127,7 +120,7 @@ static int64_t helper_memory_grow(struct vmctx *vmctx, uint32_t memory, uint64_t
   require_stack(store, HELPER_STACK, CALLER);
   uint64_t before = memory_pages(m);
   if (!memory_can_grow(m, pages)) return -1;
-  charge(store, growth_gas(store, m, pages), CALLER);
+  invocation_charge(store, growth_gas(store, m, pages), CALLER);
   return memory_grow(m, pages) ? (int64_t)before : -1;
 }
 
@@ -263,23 +256,3 @@ const struct helpers runtime_helpers = {
 #include "abi/helper.def"
 #undef HELPER
 };
-
-/* --- for host functions ------------------------------------------------------------------------------------------- */
-
-bool gw_instance_charge(struct gw_instance *instance, uint64_t gas) {
-  return !instance->store->engine->options.gas || store_take_gas(instance->store, gas) != GAS_OUT;
-}
-
-bool gw_instance_affords(const struct gw_instance *instance, uint64_t gas) { return store_has_gas(instance->store, gas); }
-
-void gw_instance_charge_piece(struct gw_instance *instance, uint64_t gas) { charge(instance->store, gas, 0); }
-
-const struct schedule *gw_instance_schedule(const struct gw_instance *instance) { return instance->store->schedule; }
-
-void gw_instance_fail(struct gw_instance *instance, const char *format, ...) {
-  struct trap *trap = &instance->store->trap;
-  va_list args;
-  va_start(args, format);
-  vsnprintf(trap->message, sizeof trap->message, format, args);
-  va_end(args);
-}

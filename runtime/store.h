@@ -58,17 +58,4 @@ struct gw_store {
 /* When instances were made: what they are made of, beyond what is usual, counts as the guest's memory. */
 void store_count_instances(struct gw_store *store);
 
-/* Gas in hand: takes `amount` and what exec.gas is short of already. */
-enum gas_take {
-  GAS_TAKEN,
-  GAS_REFILLED, /* the slice had run out, a new one has begun */
-  GAS_OUT,      /* the limit is reached: nothing is left */
-};
-enum gas_take store_take_gas(struct gw_store *store, uint64_t amount);
-/* Whether that would not be GAS_OUT; true when nothing is metered. */
-bool store_has_gas(const struct gw_store *store, uint64_t amount);
-
-/* On the fiber: lets the resumer go on and returns when resumed. Does not return when the invocation was cancelled. */
-void store_yield(struct gw_store *store);
-
 #endif

@@ -55,7 +55,7 @@ _Noreturn void trap_raise(struct gw_store *store, enum gw_trap code, uintptr_t p
 /* Where a context that trapped by signal goes on. The handler has filled store->trap. */
 static _Noreturn void trap_land(struct gw_store *store) { fiber_end(&store->fiber); }
 
-static const struct gw_instance *find_instance(const struct gw_store *store, uintptr_t pc, uint32_t *func) {
+const struct gw_instance *trap_find_instance(const struct gw_store *store, uintptr_t pc, uint32_t *func) {
   for (const struct gw_instance *i = store->instances; i; i = i->next) {
     const struct code_range *range = code_find(i->code, pc);
     if (!range) continue;
@@ -80,7 +80,7 @@ static bool classify(struct gw_store *store, int number, const siginfo_t *info, 
   struct trap trap = {.pc = pc};
   if (info->si_code <= 0) return false; /* sent by a process */
   uintptr_t address = (uintptr_t)info->si_addr;
-  trap.instance = find_instance(store, pc, &trap.func);
+  trap.instance = trap_find_instance(store, pc, &trap.func);
   if (is_in_guard(store, number, address)) {
     trap.code = GW_TRAP_STACK_OVERFLOW;
     if (!trap.instance) trap.pc = 0; /* a helper's frame was the one too many */
@@ -194,47 +194,4 @@ bool trap_thread_prepare(struct gw_error *err) {
   }
   is_prepared = true;
   return true;
-}
-
-/* " in function $f (module m)" into `out`. */
-static void describe_place(const struct gw_instance *instance, uint32_t func, char *out, size_t size) {
-  char name[96], module_name[64];
-  if (!instance || func == GW_NO_FUNC) return;
-  const struct module *m = &instance->module->decoded;
-  int n = snprintf(out, size, " in function %s", func_display_name(m, func, name, sizeof name));
-  if (m->name.size && n > 0 && (size_t)n < size)
-    snprintf(out + n, size - (size_t)n, " (module %s)", gw_module_name(instance->module, module_name, sizeof module_name));
-}
-
-/* An exception that nobody caught has its place from where it was thrown. */
-static bool find_precise(const struct gw_store *store, struct precise_place *at) {
-  if (store->trap.code == GW_TRAP_EXCEPTION) return precise_find(store, store->trap.pc, at);
-  return precise_backtrace(store, at, 1) > 0;
-}
-
-void trap_describe(const struct gw_store *store, struct gw_error *err) {
-  const struct trap *t = &store->trap;
-  const struct gw_instance *instance = t->instance;
-  uint32_t func = instance ? t->func : GW_NO_FUNC;
-  struct precise_place at = {.offset = GW_NO_OFFSET};
-  if (store->options.tier == GW_TIER_PRECISE && !instance && find_precise(store, &at)) {
-    instance = at.instance;
-    func = at.func;
-  }
-  if (!instance && t->pc) instance = find_instance(store, t->pc - 1, &func); /* a return address: the call lies before it */
-  char place[192] = "", offset[32] = "", address[80] = "";
-  describe_place(instance, func, place, sizeof place);
-  if (at.offset != GW_NO_OFFSET) snprintf(offset, sizeof offset, " at byte 0x%llx", (unsigned long long)at.offset);
-  if (t->memory)
-    snprintf(address, sizeof address, " at address 0x%llx, memory size %llu", (unsigned long long)t->address,
-             (unsigned long long)t->memory->ctx.bytes);
-  if (err && err->code != GW_ERROR_NONE) return; /* the first one wins */
-  if (t->message[0])
-    error_set(err, GW_ERROR_TRAP, "%s", t->message);
-  else
-    error_set(err, GW_ERROR_TRAP, "%s%s%s%s", gw_trap_message(t->code), place, offset, address);
-  if (!err) return;
-  err->trap = t->code;
-  err->func = func;
-  err->offset = at.offset;
 }

@@ -43,7 +43,7 @@ struct gw_store *trap_set_current(struct gw_store *store);
 /* On the fiber: the invocation ends here. `pc`: return address into guest code, 0 when the place is in store->trap already. */
 _Noreturn void trap_raise(struct gw_store *store, enum gw_trap code, uintptr_t pc);
 
-/* Makes the error that the embedder sees of store->trap. */
-void trap_describe(const struct gw_store *store, struct gw_error *err);
+/* The instance whose machine code holds `pc`, and the function's index; NULL: none of this store's. Safe in a signal handler. */
+const struct gw_instance *trap_find_instance(const struct gw_store *store, uintptr_t pc, uint32_t *func);
 
 #endif

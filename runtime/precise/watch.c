@@ -1,4 +1,5 @@
 /* The precise tier under observation: a watch before every instruction, and what it, or a debugger behind it, sees. */
+#include "runtime/invocation.h"
 #include "runtime/precise/private.h"
 
 void precise_set_watch(struct gw_store *store, precise_watch *watch, void *env) {
@@ -40,7 +41,7 @@ HANDLER(do_watch) {
         .level = (uintptr_t)fp,
         .starts_block = pc->d & WATCH_STARTS_BLOCK,
     };
-    if (p->watch(p->watch_env, store, &step)) store_yield(store);
+    if (p->watch(p->watch_env, store, &step)) invocation_yield(store);
   }
   NEXT;
 }

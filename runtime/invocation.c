@@ -1,0 +1,190 @@
+/* Invocations as steps of a fiber: started, resumed until they end, yield or trap, and settled. */
+#include "runtime/invocation.h"
+
+#include "base/error.h"
+#include "runtime/arch/x86_64/gs_base.h"
+#include "runtime/exception.h"
+#include "runtime/instance.h"
+#include "runtime/report.h"
+#include "runtime/slice.h"
+
+#include <string.h>
+
+enum {
+  MIN_STACK = 16 << 20,
+  /* Below the deepest guest frame: for helpers, host functions, and signals that find no other stack; then for what leads to
+   * them, with 1,000 values at most. */
+  STACK_ROOM = (256 << 10) + (64 << 10),
+};
+
+/* The entry is machine code without the type hash that -fsanitize=function looks for. */
+__attribute__((no_sanitize("function"))) static void run(void *arg) {
+  struct gw_store *store = arg;
+  struct func_ref *func = store->func;
+  if (store->options.tier == GW_TIER_PRECISE) {
+    precise_call(store, func, store->values);
+  } else {
+    const struct gw_module *module = func->vmctx->instance->module;
+    const struct code *code = func->vmctx->instance->code;
+    entry_thunk enter = code->entries[module->decoded.funcs[func->index].type];
+    enter(func->vmctx, (int32_t)store->options.max_depth, func->code, store->values);
+  }
+  if (store->exec.exception) trap_raise(store, GW_TRAP_EXCEPTION, exception_place(store->exec.exception));
+  store->state = RUN_FINISHED;
+  fiber_end(&store->fiber);
+}
+
+void gw_store_start(struct gw_store *store, struct func_ref *func, union gw_value *values) {
+  if (store->state == RUN_RUNNING || store->state == RUN_YIELDED) return; /* gw_store_resume says so */
+  store->func = func;
+  store->values = values;
+  store->state = RUN_READY;
+  store->is_cancelled = false;
+  store->trap.code = GW_TRAP_NONE;
+  store->trap.instance = NULL;
+  store->trap.memory = NULL;
+  store->trap.message[0] = 0;
+  store->exec.exception = NULL;
+  store->checkpoint.is_starting = false;
+  store->checkpoint.is_wanted = store->checkpoint.instance && !store->checkpoint.is_decided;
+  slice_begin(store);
+  profile_begin(store);
+}
+
+/* So much that the logical limit comes first, whatever the code generator made of the functions. */
+static size_t stack_size(const struct gw_store *store) {
+  uint64_t factor = ABI_STACK_FACTOR;
+  if (store->options.tier == GW_TIER_PRECISE) return MIN_STACK;
+  for (const struct gw_instance *i = store->instances; i; i = i->next)
+    if (i->code && i->code->stack_factor > factor) factor = i->code->stack_factor;
+  uint64_t size = ((uint64_t)store->options.max_depth + FREE_LEAF) * (factor + ABI_ARGUMENTS_FACTOR) + STACK_ROOM;
+  return size < MIN_STACK ? MIN_STACK : size;
+}
+
+/* What a stack is larger than usual, because of what the guest's frames are, counts as the guest's memory: recursion may touch
+ * all of it, and nobody sees when. */
+static void count_stack(struct gw_store *store, bool is_open) {
+  uint64_t usual = ((uint64_t)store->options.max_depth + FREE_LEAF) * (ABI_STACK_FACTOR + ABI_ARGUMENTS_FACTOR) + STACK_ROOM;
+  uint64_t size = (uint64_t)(store->fiber.high - store->fiber.low);
+  if (usual < MIN_STACK) usual = MIN_STACK;
+  if (size <= usual + FIBER_ROUNDING) return;
+  uint64_t more = size - usual;
+  atomic_fetch_add_explicit(&store->engine->memory_bytes, is_open ? more : -more, memory_order_relaxed);
+}
+
+void invocation_close_stack(struct gw_store *store) {
+  if (store->fiber.guard) count_stack(store, false);
+  fiber_close(&store->fiber);
+}
+
+/* The stack may have been opened for other instances. */
+static bool prepare_stack(struct gw_store *store, struct gw_error *err) {
+  struct fiber *f = &store->fiber;
+  size_t size = stack_size(store);
+  if (f->guard && (size_t)(f->high - f->low) >= size) return true;
+  invocation_close_stack(store);
+  if (!fiber_open(f, size, err)) return false;
+  count_stack(store, true);
+  return true;
+}
+
+static bool prepare(struct gw_store *store, struct gw_error *err) {
+  if (!trap_thread_prepare(err)) return false;
+  if (store->state == RUN_YIELDED) return true;
+  if (store->func->vmctx->exec != &store->exec) return error_set(err, GW_ERROR_USAGE, "the function belongs to another store");
+  if (store->options.tier == GW_TIER_PRECISE && !precise_stack_open(store, err)) return false;
+  if (!prepare_stack(store, err)) return false;
+  if (store->checkpoint.is_starting)
+    checkpoint_restore(store);
+  else
+    fiber_start(&store->fiber, run, store);
+  return true;
+}
+
+static void step(struct gw_store *store) {
+  struct gw_store *outer = trap_set_current(store);
+  uintptr_t outer_gs = gs_base_set((uintptr_t)&store->exec);
+  store->state = RUN_RUNNING;
+  fiber_resume(&store->fiber);
+  if (store->state == RUN_AT_CHECKPOINT) {
+    checkpoint_take(store);
+    store->state = RUN_RUNNING;
+    fiber_resume(&store->fiber);
+  }
+  gs_base_set(outer_gs);
+  trap_set_current(outer);
+}
+
+/* An invocation that overdrew its limit before it ended has run out of gas there. */
+static void settle(struct gw_store *store) {
+  if (!store->engine->options.gas || store->exec.gas >= 0) return;
+  if (slice_take(store, 0) != GAS_OUT) return;
+  store->trap = (struct trap){.code = GW_TRAP_OUT_OF_GAS};
+  store->state = RUN_TRAPPED;
+}
+
+enum gw_status gw_store_resume(struct gw_store *store, struct gw_error *err) {
+  if (store->state != RUN_READY && store->state != RUN_YIELDED) {
+    error_set(err, GW_ERROR_USAGE, "no invocation to resume");
+    return GW_STATUS_FAILED;
+  }
+  if (!prepare(store, err)) {
+    if (store->state == RUN_READY) store->state = RUN_NONE;
+    return GW_STATUS_FAILED;
+  }
+  step(store);
+  if (store->state == RUN_YIELDED) return GW_STATUS_YIELDED;
+  settle(store);
+  bool ok = store->state == RUN_FINISHED || store->trap.code == GW_TRAP_EXIT;
+  if (!ok) report_trap(store, err);
+  profile_end(store);
+  exceptions_collect(store, store->state == RUN_FINISHED);
+  store->state = RUN_NONE;
+  return ok ? GW_STATUS_DONE : GW_STATUS_FAILED;
+}
+
+void invocation_yield(struct gw_store *store) {
+  store->state = RUN_YIELDED;
+  fiber_suspend(&store->fiber);
+  if (store->is_cancelled) trap_raise(store, GW_TRAP_CANCELLED, 0);
+}
+
+void invocation_charge(struct gw_store *store, uint64_t gas, uintptr_t pc) {
+  if (!store->engine->options.gas) return;
+  enum gas_take taken = slice_take(store, gas);
+  if (taken == GAS_OUT) trap_raise(store, GW_TRAP_OUT_OF_GAS, pc);
+  if (taken == GAS_REFILLED && store->options.slice) invocation_yield(store);
+}
+
+/* The fiber ends itself: only so do sanitizers see it end. */
+void gw_store_cancel(struct gw_store *store) {
+  if (store->state == RUN_YIELDED) {
+    store->is_cancelled = true;
+    step(store);
+    exceptions_collect(store, false);
+  }
+  if (store->state != RUN_RUNNING) store->state = RUN_NONE;
+}
+
+bool gw_call(struct gw_store *store, struct func_ref *func, union gw_value *values, struct gw_error *err) {
+  if (store->state != RUN_NONE) return error_set(err, GW_ERROR_USAGE, "the store has an invocation under way");
+  gw_store_start(store, func, values);
+  enum gw_status status;
+  do status = gw_store_resume(store, err);
+  while (status == GW_STATUS_YIELDED);
+  return status == GW_STATUS_DONE;
+}
+
+bool gw_call_export(struct gw_instance *instance, const char *name, union gw_value *values, size_t n_values,
+                    struct gw_error *err) {
+  struct gw_extern found;
+  if (!gw_instance_export(instance, name, strlen(name), &found) || found.kind != GW_EXTERN_FUNC)
+    return error_set(err, GW_ERROR_NOT_FOUND, "no function is exported as \"%.100s\"", name);
+  const struct module *m = &found.of.func->vmctx->instance->module->decoded;
+  const struct func_type *type = &m->types[m->funcs[found.of.func->index].type].func;
+  uint32_t wanted = type->n_params > type->n_results ? type->n_params : type->n_results;
+  if (n_values != wanted)
+    return error_set(err, GW_ERROR_USAGE, "function \"%.100s\" takes %u parameters and gives %u results, %zu values are given",
+                     name, type->n_params, type->n_results, n_values);
+  return gw_call(instance->store, found.of.func, values, err);
+}

@@ -1,0 +1,12 @@
+/* What is said about a trap. */
+#ifndef RUNTIME_REPORT_H
+#define RUNTIME_REPORT_H
+
+#include "gasworks/error.h"
+
+struct gw_store;
+
+/* Makes the error that the embedder sees of store->trap. */
+void report_trap(const struct gw_store *store, struct gw_error *err);
+
+#endif
