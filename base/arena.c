@@ -1,5 +1,7 @@
 #include "base/arena.h"
 
+#include "base/heap.h"
+
 #include <stdalign.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -42,10 +44,7 @@ void arena_reset(struct arena *a) {
 
 static struct arena_chunk *chunk_create(size_t size) {
   struct arena_chunk *c = calloc(1, sizeof *c + size);
-  if (!c) {
-    fputs("gasworks: out of memory\n", stderr);
-    abort();
-  }
+  if (!c) heap_missing();
   c->size = size;
   return c;
 }
@@ -79,7 +78,7 @@ void *arena_alloc(struct arena *a, size_t size) {
 
 void *arena_alloc_array(struct arena *a, size_t count, size_t item_size) {
   size_t size;
-  if (__builtin_mul_overflow(count, item_size, &size)) abort();
+  if (__builtin_mul_overflow(count, item_size, &size)) heap_missing();
   return arena_alloc(a, size);
 }
 

@@ -2,15 +2,12 @@
 #ifndef BASE_ARRAY_H
 #define BASE_ARRAY_H
 
-#include <stddef.h>
+#include "base/heap.h"
 
 /* Makes room for more items: twice as many as there was room for, or `first`. Ends the process where memory is out, so this is
  * for what is bounded by the module's size, not for what a guest may choose. `items` and `capacity` are the caller's variables.
  */
 #define array_grow(items, capacity, first) \
-  ((capacity) = (capacity) ? (capacity)*2 : (first), (items) = array_resize((items), (capacity), sizeof *(items)))
-
-/* realloc of n items. */
-void *array_resize(void *items, size_t n, size_t item_size);
+  ((capacity) = (capacity) ? (capacity)*2 : (first), (items) = heap_resize((items), (capacity), sizeof *(items)))
 
 #endif

@@ -1,6 +1,7 @@
 #include "base/buffer.h"
 
 #include "base/error.h"
+#include "base/heap.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,10 +21,7 @@ uint8_t *buffer_reserve(struct buffer *b, size_t size) {
     size_t capacity = b->capacity ? b->capacity : 256;
     while (capacity - b->size < size) capacity *= 2;
     uint8_t *bytes = realloc(b->bytes, capacity);
-    if (!bytes) {
-      fputs("gasworks: out of memory\n", stderr);
-      abort();
-    }
+    if (!bytes) heap_missing();
     b->bytes = bytes;
     b->capacity = capacity;
   }

@@ -52,8 +52,8 @@ static void describe_age(int64_t seconds, char *out, size_t size) {
 }
 
 static void show_entry(struct listing *l, const struct cache_entry *e, const struct artifact *a, const char *problem) {
-  char module[65] = "", age[32];
-  if (a) cli_hex(a->key->module, 32, module);
+  char module[DIGEST_HEX_SIZE] = "", age[32];
+  if (a) digest_print(&a->key->module, module);
   if (!l->wants_json) {
     describe_age(l->now_s - e->used_s, age, sizeof age);
     printf("%.16s  %.16s  -O%u  gas %-3s  %12llu bytes  used %s ago%s%s\n", e->name, a ? module : "?               ",

@@ -2,6 +2,7 @@
  *
  * Time is that of code without metering, on the processor, the median of rounds that go over all programs in turn. Counts come
  * from one run of profiling code, which adds up what its gas blocks are made of: they are exact. */
+#include "base/heap.h"
 #include "cli/cli.h"
 
 #include "base/clock.h"
@@ -112,7 +113,7 @@ static bool prepare(struct calibration *k, char **paths, struct gw_error *err) {
   if (!k->profiling) return false;
   for (size_t i = 0; i < k->n; i++) {
     k->programs[i].path = paths[i];
-    k->programs[i].seconds = calloc(k->rounds, sizeof(double));
+    k->programs[i].seconds = heap_new(k->rounds, sizeof(double));
     show_progress(k, "counting", i);
     struct gw_error inner = {0};
     k->programs[i].module = load(k->plain, paths[i], &inner);
@@ -144,10 +145,9 @@ static bool measure(struct calibration *k, struct gw_error *err) {
 
 /* The prices, and for each program what prices would say that do not know it. */
 static void fit(struct calibration *k) {
-  struct fit_sample *others = calloc(k->n, sizeof *others);
+  struct fit_sample *others = heap_new(k->n, sizeof *others);
   double exact[COST_COUNT];
   uint32_t rounded[COST_COUNT];
-  if (!others) abort();
   for (size_t i = 0; i < k->n; i++) {
     size_t n = 0;
     for (size_t p = 0; p < k->n; p++)
@@ -239,9 +239,9 @@ static bool write_schedule(const struct calibration *k, struct gw_error *err) {
 /* --- the verb ----------------------------------------------------------------------------------------------------- */
 
 static bool calibrate(struct calibration *k, char **paths, struct gw_error *err) {
-  k->programs = calloc(k->n, sizeof *k->programs);
-  k->samples = calloc(k->n, sizeof *k->samples);
-  k->left_out = calloc(k->n, sizeof *k->left_out);
+  k->programs = heap_new(k->n, sizeof *k->programs);
+  k->samples = heap_new(k->n, sizeof *k->samples);
+  k->left_out = heap_new(k->n, sizeof *k->left_out);
   if (!k->programs || !k->samples || !k->left_out) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "out of memory");
   if (!cli_read_schedule(k->schedule_path, &k->base, err) || !prepare(k, paths, err) || !measure(k, err)) return false;
   fit(k);

@@ -83,7 +83,4 @@ static inline void cli_json_count(cJSON *object, const char *name, uint64_t coun
   cJSON_AddNumberToObject(object, name, (double)count);
 }
 
-/* Lower-case hexadecimal digits of `size` bytes with NUL: 2 * size + 1 bytes. */
-void cli_hex(const uint8_t *bytes, size_t size, char *out);
-
 #endif

@@ -4,6 +4,7 @@
  * an instruction before this one, with the same answers, and nothing is written twice. Instructions have numbers from 1 on, which
  * are the same in every run. */
 #include "base/error.h"
+#include "base/heap.h"
 #include "cli/guest.h"
 #include "cli/view.h"
 #include "frontend/types.h"
@@ -505,8 +506,7 @@ static int debug(struct debug *d, int argc, char **argv) {
 }
 
 int cli_debug(int argc, char **argv) {
-  struct debug *d = calloc(1, sizeof *d);
-  if (!d) abort();
+  struct debug *d = heap_new(1, sizeof *d);
   struct guest *g = &d->guest;
   g->gas = true;
   g->tier = TIER_PRECISE;

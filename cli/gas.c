@@ -112,8 +112,8 @@ static cJSON *json_function(const struct module *m, const struct schedule *s, ui
 }
 
 void cli_print_gas(const struct module *m, const struct schedule *s, bool is_json) {
-  char digest[65];
-  cli_hex(s->digest, sizeof s->digest, digest);
+  char digest[DIGEST_HEX_SIZE];
+  digest_print(&s->digest, digest);
   if (!is_json) {
     printf("schedule version %" PRIu32 ", digest %s\n", s->version, digest);
     for (uint32_t i = m->n_imported_funcs; i < m->n_funcs; i++) print_function(m, s, i);

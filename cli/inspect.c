@@ -155,8 +155,8 @@ static cJSON *summary(const struct inspection *v) {
       {"element segments", m->n_elems, 0},
       {"data segments", m->n_datas, 0},
   };
-  char digest[65];
-  cli_hex(gw_module_digest(v->module), 32, digest);
+  char digest[DIGEST_HEX_SIZE];
+  digest_print((const struct digest *)gw_module_digest(v->module), digest);
   cJSON *json = cJSON_CreateObject(), *numbers = cJSON_CreateObject();
   cJSON_AddStringToObject(json, "digest", digest);
   cli_json_count(json, "size", m->size);

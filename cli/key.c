@@ -2,6 +2,7 @@
 #include "cli/key.h"
 
 #include "base/error.h"
+#include "base/heap.h"
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -49,7 +50,7 @@ static bool write_key(const char *path, const uint8_t *key, size_t size, mode_t 
 static bool make_keys(const char *path, struct gw_error *err) {
   uint8_t public[32], secret[64];
   char *public_path = malloc(strlen(path) + sizeof ".pub");
-  if (!public_path) abort();
+  if (!public_path) heap_missing();
   sprintf(public_path, "%s.pub", path);
   bool ok = sodium_init() >= 0 && crypto_sign_keypair(public, secret) == 0;
   if (!ok) error_set(err, GW_ERROR_UNAVAILABLE, "libsodium does not start");

@@ -1,3 +1,4 @@
+#include "base/heap.h"
 #include "cli/cli.h"
 
 #include "base/error.h"
@@ -95,8 +96,7 @@ bool cli_parse_number(const char *text, uint64_t unit, uint64_t *out) {
 }
 
 void cli_list_add(struct cli_list *list, const char *item) {
-  const char **items = realloc(list->items, (list->n + 2) * sizeof *items);
-  if (!items) abort();
+  const char **items = heap_resize(list->items, (list->n + 2), sizeof *items);
   items[list->n++] = item;
   items[list->n] = NULL;
   list->items = items;
@@ -239,13 +239,4 @@ void cli_print_json(cJSON *json, bool to_stderr) {
   fprintf(to_stderr ? stderr : stdout, "%s\n", text ? text : "{}");
   cJSON_free(text);
   cJSON_Delete(json);
-}
-
-void cli_hex(const uint8_t *bytes, size_t size, char *out) {
-  static const char digits[] = "0123456789abcdef";
-  for (size_t i = 0; i < size; i++) {
-    *out++ = digits[bytes[i] >> 4];
-    *out++ = digits[bytes[i] & 15];
-  }
-  *out = 0;
 }

@@ -2,6 +2,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "base/heap.h"
 #include "cli/cli.h"
 #include "frontend/module.h"
 #include "runtime/debug/profile.h"
@@ -37,8 +38,7 @@ static int compare(const void *a, const void *b) {
 static struct row *collect(const struct gw_instance *instance, uint32_t *n) {
   const struct module *m = gw_module_decoded(gw_instance_module(instance));
   const struct profile *p = profile_of_store(gw_instance_store(instance));
-  struct row *rows = calloc(m->n_funcs + 1, sizeof *rows);
-  if (!rows) abort();
+  struct row *rows = heap_new(m->n_funcs + 1, sizeof *rows);
   for (uint32_t i = 0; i < m->n_funcs; i++) rows[i].func = i;
   for (uint32_t i = 0; i < p->n; i++) {
     if (p->nodes[i].instance != instance) continue;
@@ -113,8 +113,7 @@ bool cli_write_folded(const struct gw_instance *instance, const char *path, stru
   const struct profile *p = profile_of_store(gw_instance_store(instance));
   FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");
   if (!file) return error_set(err, GW_ERROR_IO, "cannot write %s: %s", path, strerror(errno));
-  uint32_t *frames = calloc((size_t)p->n + 1, sizeof *frames);
-  if (!frames) abort();
+  uint32_t *frames = heap_new((size_t)p->n + 1, sizeof *frames);
   struct buffer line = {0};
   for (uint32_t i = 0; i < p->n; i++) {
     if (!p->nodes[i].gas) continue;

@@ -73,9 +73,9 @@ int cli_schedule(int argc, char **argv) {
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
   struct schedule s;
   struct gw_error err = {0};
-  char digest[65];
+  char digest[DIGEST_HEX_SIZE];
   if (!cli_read_schedule(path, &s, &err)) return cli_fail(&err);
-  cli_hex(s.digest, sizeof s.digest, digest);
+  digest_print(&s.digest, digest);
   if (is_text)
     print_text(&s);
   else if (is_json)

@@ -1,4 +1,5 @@
 /* gasworks serve: fills the server's options and runs it in the foreground. */
+#include "base/heap.h"
 #include "cli/cli.h"
 
 #include "base/error.h"
@@ -43,8 +44,7 @@ static int serve(const struct server_options *options) {
 }
 
 static bool read_keys(const struct cli_list *files, uint8_t (**keys)[32], struct server_options *o, struct gw_error *err) {
-  *keys = calloc(files->n + 1, sizeof **keys);
-  if (!*keys) abort();
+  *keys = heap_new(files->n + 1, sizeof **keys);
   for (size_t i = 0; i < files->n; i++)
     if (!cli_read_public_key(files->items[i], (*keys)[i], err)) return false;
   o->trusted = (const uint8_t(*)[32]) * keys;

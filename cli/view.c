@@ -1,5 +1,6 @@
 #include "cli/view.h"
 
+#include "base/heap.h"
 #include "cli/values.h"
 #include "frontend/disassemble.h"
 #include "frontend/types.h"
@@ -85,8 +86,7 @@ static val_type *operand_types(const struct precise_view *view) {
   const struct precise_place *p = &view->place;
   uint32_t n = module_operand_types(module_of(p), p->func, p->offset, NULL, 0);
   if (n < view->n_operands) n = view->n_operands;
-  val_type *types = calloc(n + 1, sizeof *types);
-  if (!types) abort();
+  val_type *types = heap_new(n + 1, sizeof *types);
   module_operand_types(module_of(p), p->func, p->offset, types, n);
   return types;
 }

@@ -3,6 +3,8 @@
  * registry lives as long as the process, and only grows: ids stay valid in the tables and host functions of every module. */
 #include "frontend/types.h"
 
+#include "base/heap.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,8 +32,7 @@ static struct {
 
 static void *check(void *p) {
   if (p) return p;
-  fputs("gasworks: out of memory\n", stderr);
-  abort();
+  heap_missing();
 }
 
 static void put(struct words *w, uint32_t word) {

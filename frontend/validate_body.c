@@ -1,4 +1,5 @@
 /* Function bodies and constant expressions: the loop over instructions, and those that the opcode table fully describes. */
+#include "base/heap.h"
 #include "frontend/types.h"
 #include "frontend/validate.h"
 
@@ -236,8 +237,7 @@ static void *resize(void *p, uint32_t *capacity, uint32_t n, size_t item_size) {
   *capacity = 2 * n;
   p = malloc(*capacity * item_size);
   if (p) return p;
-  fputs("gasworks: out of memory\n", stderr);
-  abort();
+  heap_missing();
 }
 
 static void lay_out_locals(struct validator *v, const struct func *f, const struct func_type *type) {

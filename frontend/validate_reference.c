@@ -1,4 +1,5 @@
 /* Typed references: declared subtypes, instructions on references, and locals that have no default value (spec 3.2 to 3.4). */
+#include "base/heap.h"
 #include "frontend/types.h"
 #include "frontend/validate.h"
 
@@ -39,10 +40,7 @@ static uint32_t *extend(uint32_t *p, uint32_t *capacity, uint32_t wanted) {
   uint32_t before = *capacity;
   *capacity = 2 * wanted > 64 ? 2 * wanted : 64;
   p = realloc(p, *capacity * sizeof *p);
-  if (!p) {
-    fputs("gasworks: out of memory\n", stderr);
-    abort();
-  }
+  if (!p) heap_missing();
   memset(p + before, 0, (*capacity - before) * sizeof *p);
   return p;
 }

@@ -1,4 +1,5 @@
 /* The operand and control stacks (spec, appendix "Validation Algorithm"). */
+#include "base/heap.h"
 #include "frontend/types.h"
 #include "frontend/validate.h"
 
@@ -9,8 +10,7 @@ static void *grow(void *p, uint32_t *capacity, size_t item_size) {
   *capacity = *capacity ? 2 * *capacity : 256;
   p = realloc(p, *capacity * item_size);
   if (p) return p;
-  fputs("gasworks: out of memory\n", stderr);
-  abort();
+  heap_missing();
 }
 
 void validator_grow_stack(struct validator *v) { v->stack = grow(v->stack, &v->stack_capacity, sizeof *v->stack); }

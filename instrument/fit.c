@@ -14,6 +14,8 @@
  * rounds of that settle. */
 #include "instrument/fit.h"
 
+#include "base/heap.h"
+
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -145,8 +147,7 @@ static int compare_doubles(const void *a, const void *b) {
 
 /* What makes the middle program's gas its time. */
 static double middle_factor(const struct fit_sample *samples, size_t n, const uint32_t *prices) {
-  double *ratios = calloc(n + 1, sizeof *ratios);
-  if (!ratios) abort();
+  double *ratios = heap_new(n + 1, sizeof *ratios);
   for (size_t p = 0; p < n; p++) ratios[p] = fit_ratio(&samples[p], prices);
   qsort(ratios, n, sizeof *ratios, compare_doubles);
   double middle = n ? ratios[n / 2] : 1;
@@ -175,8 +176,7 @@ static void fit_init(struct fit *f, const struct fit_sample *samples, size_t n, 
 void fit_prices(const struct fit_sample *samples, size_t n, const uint32_t *base, double *exact, uint32_t *rounded) {
   struct fit f;
   fit_init(&f, samples, n, base);
-  struct linear l = {calloc(n + 1, sizeof *l.rows), calloc(n + 1, sizeof *l.left)};
-  if (!l.rows || !l.left) abort();
+  struct linear l = {heap_new(n + 1, sizeof *l.rows), heap_new(n + 1, sizeof *l.left)};
   double y[COST_COUNT], x[COST_COUNT];
   for (int c = 0; c < COST_COUNT; c++) exact[c] = f.base[c];
   for (int round = 0; round < ROUNDS; round++) {

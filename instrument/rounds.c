@@ -1,6 +1,7 @@
 #include "instrument/rounds.h"
 
 #include "base/array.h"
+#include "base/heap.h"
 #include "frontend/walk.h"
 
 #include <stdlib.h>
@@ -47,12 +48,6 @@ struct finder {
   size_t n_found;
   uint64_t budget; /* rounds that may still be gone through */
 };
-
-static void *allocate(size_t n, size_t size) {
-  void *p = calloc(n ? n : 1, size);
-  if (!p) abort();
-  return p;
-}
 
 /* --- counting --------------------------------------------------------------------------------------------------------- */
 
@@ -110,8 +105,7 @@ static void end_loop(struct finder *f, const struct func *func, const struct con
                 c->steps[c->counter].by != 0;
   uint64_t rounds = counts ? count_rounds(f, c, local_is_32(f, func, c->counter)) : 0;
   if (!rounds) return;
-  f->found = realloc(f->found, (f->n_found + 1) * sizeof *f->found);
-  if (!f->found) abort();
+  f->found = heap_resize(f->found, (f->n_found + 1), sizeof *f->found);
   f->found[f->n_found++] = (struct loop_rounds){.offset = c->offset, .rounds = rounds, .is_exact = !c->has_exit};
 }
 
@@ -192,8 +186,8 @@ static void open_construct(struct finder *f, const struct instruction *in) {
   struct construct *c = &f->constructs[f->n_constructs++];
   *c = (struct construct){.op = in->op, .offset = in->offset};
   if (in->op != OP_LOOP) return;
-  c->at_start = allocate(f->n_locals, sizeof *c->at_start);
-  c->steps = allocate(f->n_locals, sizeof *c->steps);
+  c->at_start = heap_new(f->n_locals, sizeof *c->at_start);
+  c->steps = heap_new(f->n_locals, sizeof *c->steps);
   memcpy(c->at_start, f->locals, f->n_locals * sizeof *f->locals);
   for (uint32_t i = 0; i < f->n_locals; i++) f->locals[i].is_known = false; /* the next round may come with something else */
 }
@@ -229,7 +223,7 @@ struct loop_rounds *find_loop_rounds(const struct module *m, uint32_t func, size
   *n = 0;
   if (f.n_locals > MOST_LOCALS) return NULL;
   f.budget = MOST_ROUNDS;
-  f.locals = allocate(f.n_locals, sizeof *f.locals);
+  f.locals = heap_new(f.n_locals, sizeof *f.locals);
   for (uint32_t i = n_params; i < f.n_locals; i++) f.locals[i].is_known = true; /* 0 */
   walk_begin(&w, m, func);
   while (f.n_constructs < MOST_DEPTH && walk_next(&w)) {

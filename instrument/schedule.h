@@ -2,6 +2,7 @@
 #ifndef INSTRUMENT_SCHEDULE_H
 #define INSTRUMENT_SCHEDULE_H
 
+#include "base/digest.h"
 #include "frontend/cost.h"
 #include "gasworks/error.h"
 
@@ -15,7 +16,7 @@ enum { SCHEDULE_MAX_PRICE = 1000000000 };
 struct schedule {
   uint32_t version;
   uint32_t gas[COST_COUNT]; /* by enum cost */
-  uint8_t digest[32];       /* BLAKE2b-256 of the canonical text form */
+  struct digest digest;     /* of the canonical text form */
 };
 
 /* The built-in schedule. Static; the digest is filled at the first call (thread-safe). */

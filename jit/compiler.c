@@ -5,6 +5,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "base/heap.h"
 #include "frontend/lower/lower.h"
 #include "jit/link.h"
 #include "jit/pipeline.h"
@@ -51,8 +52,7 @@ static uint64_t part_size(const struct module *m) {
  * numbers run through the module. */
 static void cut(struct job *job) {
   const struct module *m = job->m;
-  job->parts = calloc(m->n_funcs + 1, sizeof *job->parts);
-  if (!job->parts) abort();
+  job->parts = heap_new(m->n_funcs + 1, sizeof *job->parts);
   struct lower_part *part = job->parts;
   uint64_t size = 0, most = job->options->blocks ? UINT64_MAX : part_size(m);
   part->has_thunks = true;
@@ -151,8 +151,7 @@ static bool check_frames(const struct job *job, struct gw_error *err) {
 
 /* Counts of gas blocks are each function's own. */
 static void find_twins(struct job *job) {
-  job->twins = calloc(job->m->n_funcs + 1, sizeof *job->twins);
-  if (!job->twins) abort();
+  job->twins = heap_new(job->m->n_funcs + 1, sizeof *job->twins);
   for (uint32_t i = 0; i < job->m->n_funcs; i++) job->twins[i] = i;
   for (uint32_t i = 0; i < job->n_parts && !job->options->blocks; i++) {
     struct lower_part *part = &job->parts[i];
@@ -170,8 +169,7 @@ static bool compile(const struct module *m, const struct compile_options *option
   *out = (struct image){0};
   cut(&job);
   find_twins(&job);
-  job.objects = calloc(job.n_parts, sizeof *job.objects);
-  if (!job.objects) abort();
+  job.objects = heap_new(job.n_parts, sizeof *job.objects);
   run_threads(&job);
   bool ok = job.failed_part == job.n_parts || error_set(err, job.error.code, "%s", job.error.message);
   double start = pipeline_clock();

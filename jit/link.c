@@ -5,6 +5,7 @@
 #include "jit/link.h"
 
 #include "base/error.h"
+#include "base/heap.h"
 #include "frontend/lower/lower.h"
 
 #include <gelf.h>
@@ -43,8 +44,7 @@ static bool section_at(const struct object *o, size_t index, Elf_Scn **section, 
 static bool open_object(struct linker *l, struct object *o, LLVMMemoryBufferRef buffer) {
   o->elf = elf_memory((char *)LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer));
   if (!o->elf || elf_getshdrnum(o->elf, &o->n_sections)) return fail(l, "is no object file:", elf_errmsg(-1));
-  o->places = malloc(o->n_sections * sizeof *o->places);
-  if (!o->places) abort();
+  o->places = heap_new(o->n_sections, sizeof *o->places);
   for (size_t i = 0; i < o->n_sections; i++) {
     Elf_Scn *section;
     GElf_Shdr header;
@@ -185,10 +185,9 @@ static bool link(struct linker *l, const LLVMMemoryBufferRef *buffers) {
 bool link_objects(const LLVMMemoryBufferRef *buffers, uint32_t n, const struct module *m, struct image *out,
                   struct gw_error *err) {
   elf_version(EV_CURRENT);
-  struct linker l = {.m = m, .out = out, .n = n, .err = err, .objects = calloc(n, sizeof *l.objects)};
+  struct linker l = {.m = m, .out = out, .n = n, .err = err, .objects = heap_new(n, sizeof *l.objects)};
   size_t n_offsets = (size_t)m->n_funcs + m->n_types;
-  out->offsets = malloc((n_offsets ? n_offsets : 1) * sizeof *out->offsets);
-  if (!l.objects || !out->offsets) abort();
+  out->offsets = heap_new(n_offsets, sizeof *out->offsets);
   for (size_t i = 0; i < n_offsets; i++) out->offsets[i] = IMAGE_NONE;
   bool ok = link(&l, buffers);
   for (uint32_t i = 0; i < n; i++) {

@@ -2,6 +2,7 @@
 #include "jit/machine.h"
 
 #include "base/error.h"
+#include "base/heap.h"
 
 #include <llvm-c/Core.h>
 #include <llvm-c/Support.h>
@@ -32,7 +33,7 @@ static void find_host(void) {
   triple = LLVMGetDefaultTargetTriple();
   cpu_name = LLVMGetHostCPUName();
   char *features = LLVMGetHostCPUFeatures();
-  if (asprintf(&cpu_features, "%s,%s", features, no_apx) < 0) abort();
+  if (asprintf(&cpu_features, "%s,%s", features, no_apx) < 0) heap_missing();
   LLVMDisposeMessage(features);
   char *message = NULL;
   if (LLVMGetTargetFromTriple(triple, &target, &message)) LLVMDisposeMessage(message);

@@ -3,6 +3,7 @@
  * at the gas are in no report. */
 #include "jit/twin.h"
 
+#include "base/heap.h"
 #include "frontend/instruction.h"
 #include "frontend/lower/lower.h"
 
@@ -85,8 +86,7 @@ static uint32_t table_size(uint32_t n) {
 
 void twins_find(const struct module *m, uint32_t first, uint32_t end, uint32_t *twins) {
   uint32_t mask = table_size(end - first) - 1;
-  uint32_t *table = calloc(mask + 1, sizeof *table); /* open addressing: function index + 1 */
-  if (!table) abort();
+  uint32_t *table = heap_new((size_t)mask + 1, sizeof *table); /* open addressing: function index + 1 */
   for (uint32_t i = first; i < end; i++) {
     twins[i] = i;
     if (!has_twins(m, i)) continue;

@@ -38,7 +38,7 @@ bool engine_accepts(const struct gw_engine *engine, const struct artifact *a, st
   if (a->key->opt_level != options.opt_level || a->key->dialect)
     return error_set(err, GW_ERROR_ARTIFACT, "the artifact was compiled at -O%u, this server's level is %u", a->key->opt_level,
                      options.opt_level);
-  if (!artifact_key(&key, a->key->module, &options, err)) return false;
+  if (!artifact_key(&key, &a->key->module, &options, err)) return false;
   if (memcmp(&key, a->key, sizeof key) == 0) return true;
   return error_set(err, GW_ERROR_ARTIFACT, "the artifact was compiled for %.*s, this server wants code for its own CPU",
                    ARTIFACT_CPU_SIZE - 1, a->key->cpu);
@@ -111,7 +111,7 @@ static struct code *compile(struct gw_module *module, uint32_t dialect, struct g
   struct artifact_options wanted = module_artifact_options(module->engine);
   struct artifact_key key;
   if (!is_natural) return compile_here(module, dialect, NULL, err);
-  if (!artifact_key(&key, module->digest, &wanted, err)) return NULL;
+  if (!artifact_key(&key, &module->digest, &wanted, err)) return NULL;
   struct code *code = find_cached(module, &key);
   if (code) return code;
   return options->compiler_program ? compile_apart(module, &key, err) : compile_here(module, dialect, &key, err);
@@ -146,7 +146,7 @@ void *gw_module_make_artifact(struct gw_module *module, const char *cpu, size_t 
   struct image image;
   struct buffer artifact = {0};
   wanted.cpu = cpu;
-  if (!ops || !artifact_key(&key, module->digest, &wanted, err)) return NULL;
+  if (!ops || !artifact_key(&key, &module->digest, &wanted, err)) return NULL;
   struct compile_options options = compile_options(module->engine, module->decoded.dialect);
   options.cpu = cpu;
   if (!ops->compile(&module->decoded, &options, &image, err)) return NULL;

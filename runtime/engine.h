@@ -29,7 +29,7 @@ struct gw_module {
   size_t size;
   struct artifact *artifact; /* where bytes and the code in its own dialect come from, or NULL */
   struct module decoded;
-  uint8_t digest[32];
+  struct digest digest;
   pthread_mutex_t compile_lock; /* held while compiling, so that it happens once */
   /* By dialect. NULL until compiled; then it stays. Others than the module's own are for stores with modules that need more. */
   _Atomic(struct code *) codes[N_DIALECTS];

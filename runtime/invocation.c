@@ -140,7 +140,7 @@ enum gw_status gw_store_resume(struct gw_store *store, struct gw_error *err) {
   if (store->state == RUN_PARKED) return GW_STATUS_PARKED;
   settle(store);
   bool ok = store->state == RUN_FINISHED || store->trap.code == GW_TRAP_EXIT;
-  if (!ok) report_trap(store, err);
+  if (!ok) report_error(store, err);
   profile_end(store);
   exceptions_collect(store, store->state == RUN_FINISHED);
   store->state = RUN_NONE;

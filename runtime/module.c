@@ -1,4 +1,5 @@
 /* A loaded module: its bytes, its decoded form, and its code once somebody needs that. Shared by reference count. */
+#include "base/heap.h"
 #include "runtime/engine.h"
 
 #include "base/clock.h"
@@ -10,7 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -42,12 +42,12 @@ static void destroy(struct gw_module *module) {
   free(module);
 }
 
-static struct gw_module *create(struct gw_engine *engine, const uint8_t digest[32]) {
+static struct gw_module *create(struct gw_engine *engine, const struct digest *digest) {
   struct gw_module *module = calloc(1, sizeof *module);
-  if (!module) abort();
+  if (!module) return NULL;
   module->references = 1;
   module->engine = engine;
-  memcpy(module->digest, digest, sizeof module->digest);
+  module->digest = *digest;
   pthread_mutex_init(&module->compile_lock, NULL);
   pthread_mutex_init(&module->precise_lock, NULL);
   pthread_mutex_init(&module->source_lock, NULL);
@@ -56,7 +56,12 @@ static struct gw_module *create(struct gw_engine *engine, const uint8_t digest[3
 
 /* Takes the artifact over in every case. */
 static struct gw_module *create_from_artifact(struct gw_engine *engine, struct artifact *artifact, struct gw_error *err) {
-  struct gw_module *module = create(engine, artifact->key->module);
+  struct gw_module *module = create(engine, &artifact->key->module);
+  if (!module) {
+    error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a module");
+    artifact_unmap(artifact);
+    return NULL;
+  }
   module->artifact = artifact;
   module->bytes = artifact->module;
   module->size = artifact->module_size;
@@ -88,7 +93,7 @@ struct gw_module *gw_module_open_artifact(struct gw_engine *engine, const char *
 }
 
 /* What the cache holds saves validating and compiling. */
-static struct gw_module *find_cached(struct gw_engine *engine, const uint8_t digest[32]) {
+static struct gw_module *find_cached(struct gw_engine *engine, const struct digest *digest) {
   struct artifact_options options = module_artifact_options(engine);
   struct artifact_key key;
   if (!engine->options.cache || engine->options.profile || !artifact_key(&key, digest, &options, NULL)) return NULL;
@@ -97,17 +102,17 @@ static struct gw_module *find_cached(struct gw_engine *engine, const uint8_t dig
 }
 
 struct gw_module *gw_module_create(struct gw_engine *engine, const void *bytes, size_t size, struct gw_error *err) {
-  uint8_t digest[32];
-  crypto_generichash(digest, sizeof digest, bytes, size, NULL, 0);
-  struct gw_module *module = find_cached(engine, digest);
+  struct digest digest = digest_of(bytes, size);
+  struct gw_module *module = find_cached(engine, &digest);
   if (module) return module;
   uint8_t *copy = malloc(size ? size : 1);
-  if (!copy) {
+  module = copy ? create(engine, &digest) : NULL;
+  if (!module) {
+    free(copy);
     error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a module of %zu bytes", size);
     return NULL;
   }
   if (size) memcpy(copy, bytes, size);
-  module = create(engine, digest);
   module->bytes = copy;
   module->size = size;
   if (decode_and_validate(module, err)) return module;
@@ -142,7 +147,7 @@ bool module_interpret(struct gw_module *module, struct gw_error *err) {
 
 const struct module *gw_module_decoded(const struct gw_module *module) { return &module->decoded; }
 
-const uint8_t *gw_module_digest(const struct gw_module *module) { return module->digest; }
+const uint8_t *gw_module_digest(const struct gw_module *module) { return module->digest.bytes; }
 
 void gw_module_stats(const struct gw_module *module, struct gw_module_stats *out) {
   *out = (struct gw_module_stats){.seconds_decode = module->seconds_decode, .seconds_validate = module->seconds_validate};

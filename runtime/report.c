@@ -22,7 +22,7 @@ static bool find_precise(const struct gw_store *store, struct precise_place *at)
   return precise_backtrace(store, at, 1) > 0;
 }
 
-void report_trap(const struct gw_store *store, struct gw_error *err) {
+void report_error(const struct gw_store *store, struct gw_error *err) {
   const struct trap *t = &store->trap;
   const struct gw_instance *instance = t->instance;
   uint32_t func = instance ? t->func : GW_NO_FUNC;

@@ -7,6 +7,6 @@
 struct gw_store;
 
 /* Makes the error that the embedder sees of store->trap. */
-void report_trap(const struct gw_store *store, struct gw_error *err);
+void report_error(const struct gw_store *store, struct gw_error *err);
 
 #endif

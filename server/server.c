@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/heap.h"
 #include "server/api/metrics.h"
 #include "server/api/route.h"
 #include "server/function/pool.h"
@@ -217,8 +218,7 @@ static const struct loop_ops loop_ops = {.accept = connection_accept,
                                          .sum = sum_metrics};
 
 static bool start_loop(struct server *server, int fd, struct gw_error *err) {
-  struct loop *loop = calloc(1, sizeof *loop);
-  if (!loop) abort();
+  struct loop *loop = heap_new(1, sizeof *loop);
   loop->ops = &loop_ops;
   loop->service = &route_service;
   loop->owner = server;
@@ -243,8 +243,7 @@ static bool start_loops(struct server *server, struct gw_error *err) {
   if (n == 0) n = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
   if (n > MAX_LOOPS) n = MAX_LOOPS;
   for (uint32_t i = 0; i < n; i++) fds[i] = -1;
-  server->loops = calloc(n, sizeof(void *));
-  if (!server->loops) abort();
+  server->loops = heap_new(n, sizeof(void *));
   bool ok = bind_all(server, fds, n, err);
   for (uint32_t i = 0; i < n; i++) {
     if (ok)
@@ -263,8 +262,7 @@ static void block_shutdown_signals(sigset_t *set) {
 }
 
 struct server *server_start(const struct server_options *options, struct gw_error *err) {
-  struct server *server = calloc(1, sizeof *server);
-  if (!server) abort();
+  struct server *server = heap_new(1, sizeof *server);
   sigset_t set;
   block_shutdown_signals(&set); /* threads made from here on inherit it: only server_run takes the two */
   server->options = *options;
@@ -274,7 +272,6 @@ struct server *server_start(const struct server_options *options, struct gw_erro
     server_destroy(server);
     return NULL;
   }
-  server->log = log_writer_create(STDERR_FILENO);
   server->limits =
       (struct function_limits){.gas_limit = options->gas_limit,
                                .slice = options->slice,
@@ -287,6 +284,7 @@ struct server *server_start(const struct server_options *options, struct gw_erro
                                .n_trusted = options->n_trusted};
   server->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   bool ok = server->stop_fd >= 0 || error_set(err, GW_ERROR_IO, "cannot make an eventfd: %s", strerror(errno));
+  ok = ok && (server->log = log_writer_create(STDERR_FILENO, err));
   if (ok && open_engine(server, err) && open_data(server, err) && start_loops(server, err)) return server;
   server_destroy(server);
   return NULL;

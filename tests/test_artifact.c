@@ -318,11 +318,11 @@ static struct buffer for_another(const struct buffer *artifact, void (*change)(s
   return other;
 }
 
-static void other_build(struct artifact_key *key) { key->build[5] ^= 1; }
+static void other_build(struct artifact_key *key) { key->build.bytes[5] ^= 1; }
 static void other_host(struct artifact_key *key) { key->cpu[10] ^= 1; }
 static void other_level(struct artifact_key *key) { memset(key->cpu, 0, sizeof key->cpu), strcpy(key->cpu, "x86-64-v9"); }
 static void endless_name(struct artifact_key *key) { memset(key->cpu, 'x', sizeof key->cpu); }
-static void other_schedule(struct artifact_key *key) { key->schedule[0] ^= 1; }
+static void other_schedule(struct artifact_key *key) { key->schedule.bytes[0] ^= 1; }
 static void no_gas(struct artifact_key *key) { key->gas = 0; }
 static void other_dialect(struct artifact_key *key) { key->dialect = 1; }
 
@@ -432,7 +432,7 @@ static void test_compiled_once(void **state) {
 /* A key of its own for each number. */
 static struct artifact_key key_number(const struct artifact *a, uint32_t number) {
   struct artifact_key key = *a->key;
-  memcpy(key.module, &number, sizeof number);
+  memcpy(key.module.bytes, &number, sizeof number);
   return key;
 }
 
@@ -472,7 +472,7 @@ static void test_least_recently_used_goes(void **state) {
   assert_true(artifact_check(bytes.bytes, bytes.size, &a, &err));
   struct gw_cache *cache = open_cache("lru", 4 * bytes.size + bytes.size / 2);
   for (uint32_t i = 0; i < 4; i++) {
-    char name[ARTIFACT_KEY_HEX], path[256];
+    char name[DIGEST_HEX_SIZE], path[256];
     struct artifact_key key = key_number(&a, i);
     assert_true(store_number(cache, &a, i, &err));
     artifact_key_hex(&key, name);

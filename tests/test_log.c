@@ -39,7 +39,7 @@ static void test_stalled_reader(void **state) {
   int fds[2];
   char line[100];
   assert_int_equal(pipe(fds), 0);
-  struct log_writer *w = log_writer_create(fds[1]);
+  struct log_writer *w = log_writer_create(fds[1], NULL);
   double begin = now();
   memset(line, 'x', sizeof line);
   for (uint64_t second = 1; second < 200; second++)
@@ -71,7 +71,7 @@ static void test_shares(void **state) {
   char long_line[2000];
   struct log_share noisy = {0}, quiet = {0};
   assert_int_equal(pipe(fds), 0);
-  struct log_writer *w = log_writer_create(fds[1]);
+  struct log_writer *w = log_writer_create(fds[1], NULL);
   memset(long_line, 'y', sizeof long_line);
   for (int i = 0; i < 1000; i++) log_function(w, &noisy, 1000, "noisy", "a\nb\x1b[31m\n", 9);
   log_function(w, &quiet, 1000, "quiet", "hello", 5);

@@ -29,7 +29,7 @@ static void test_print(void **state) {
   assert_string_equal(part, "gasworks-");
   assert_int_equal(schedule_print(s, NULL, 0), size);
   static const uint8_t none[32];
-  assert_memory_not_equal(s->digest, none, sizeof none);
+  assert_memory_not_equal(&s->digest, none, sizeof none);
 }
 
 /* What is printed can be read, and is the same schedule. */
@@ -41,7 +41,7 @@ static void test_round_trip(void **state) {
   for (int c = 0; c < COST_COUNT; c++) s.gas[c] = 1000 + (uint32_t)c;
   s.version = 4294967295u;
   schedule_seal(&s);
-  assert_memory_not_equal(s.digest, schedule_default()->digest, sizeof s.digest);
+  assert_memory_not_equal(&s.digest, &schedule_default()->digest, sizeof s.digest);
   assert_true(schedule_read(text, schedule_print(&s, text, sizeof text), &read, &err));
   assert_memory_equal(&read, &s, sizeof s);
 }

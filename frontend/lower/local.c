@@ -5,6 +5,7 @@
  * mem2reg looks for the first access to an alloca from the start of a block, for every alloca: many locals in a long block take
  * quadratic time. So functions with many locals get their blocks cut in pieces. Where many locals meet many blocks, or code
  * runs on without a branch (both far beyond what any producer makes), the function is left unoptimised. */
+#include "base/heap.h"
 #include "frontend/lower/internal.h"
 
 #include <stdlib.h>
@@ -17,9 +18,8 @@ void lower_locals_begin(struct lower_func *f) {
     free(l->locals);
     free(l->used_locals);
     l->locals_capacity = 2 * n;
-    l->locals = calloc(l->locals_capacity, sizeof *l->locals);
-    l->used_locals = malloc(l->locals_capacity * sizeof *l->used_locals);
-    if (!l->locals || !l->used_locals) abort();
+    l->locals = heap_new(l->locals_capacity, sizeof *l->locals);
+    l->used_locals = heap_new(l->locals_capacity, sizeof *l->used_locals);
   }
   LLVMBasicBlockRef body = lower_new_block(f, "body");
   f->locals_end = LLVMBuildBr(l->ir.builder, body);

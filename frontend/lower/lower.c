@@ -57,7 +57,7 @@ static LLVMValueRef make_place(const struct lower *l) {
   LLVMModuleRef module;
   char *message = NULL;
   LLVMMemoryBufferRef source = LLVMCreateMemoryBufferWithMemoryRange(text, sizeof text - 1, "place", true);
-  if (LLVMParseIRInContext(l->ir.context, source, &module, &message)) abort();
+  if (LLVMParseIRInContext(l->ir.context, source, &module, &message)) abort(); /* the text is ours */
   LLVMValueRef f = LLVMGetFirstFunction(module);
   LLVMValueRef place = LLVMInstructionClone(LLVMGetFirstInstruction(LLVMGetEntryBasicBlock(f)));
   LLVMInsertIntoBuilder(l->ir.builder, place);

@@ -18,6 +18,8 @@
  *
  * This must run before anything that simplifies: LLVM turns x * -1 into a change of the sign. */
 #include "base/array.h"
+#include "base/heap.h"
+#include "base/index_map.h"
 #include "frontend/lower/internal.h"
 #include "frontend/lower/values.h"
 
@@ -44,8 +46,7 @@ struct nans {
   unsigned ids[N_IDS];
   struct node *nodes;
   size_t n, capacity;
-  uint32_t *slots; /* open addressing: index in nodes + 1 */
-  size_t n_slots;
+  struct index_map numbers; /* of nodes */
   uint32_t *queue;
   size_t n_queue;
 };
@@ -59,25 +60,14 @@ struct role {
 
 /* --- nodes ------------------------------------------------------------------------------------------------------------ */
 
-static size_t slot_of(const struct nans *n, LLVMValueRef v) {
-  size_t i = ((uintptr_t)v >> 4) * 0x9e3779b97f4a7c15ull >> 20 & (n->n_slots - 1);
-  while (n->slots[i] && n->nodes[n->slots[i] - 1].value != v) i = (i + 1) & (n->n_slots - 1);
-  return i;
-}
-
 static struct node *find(const struct nans *n, LLVMValueRef v) {
-  uint32_t at = n->slots[slot_of(n, v)];
-  return at ? &n->nodes[at - 1] : NULL;
+  uint32_t at = index_map_find(&n->numbers, v);
+  return at == INDEX_NONE ? NULL : &n->nodes[at];
 }
 
 static void grow(struct nans *n) {
-  n->capacity = n->capacity ? n->capacity * 2 : 256;
-  n->n_slots = n->capacity * 2;
-  n->nodes = array_resize(n->nodes, n->capacity, sizeof *n->nodes);
-  n->queue = array_resize(n->queue, n->capacity, sizeof *n->queue);
-  n->slots = array_resize(n->slots, n->n_slots, sizeof *n->slots);
-  memset(n->slots, 0, n->n_slots * sizeof *n->slots);
-  for (size_t i = 0; i < n->n; i++) n->slots[slot_of(n, n->nodes[i].value)] = (uint32_t)i + 1;
+  array_grow(n->nodes, n->capacity, 256);
+  n->queue = heap_resize(n->queue, n->capacity, sizeof *n->queue);
 }
 
 static void enqueue(struct nans *n, struct node *node) {
@@ -94,12 +84,9 @@ static struct node *dequeue(struct nans *n) {
 
 static void add_dirty(struct nans *n, LLVMValueRef v, uint8_t dirty, bool is_root) {
   if (n->n == n->capacity) grow(n);
-  size_t i = slot_of(n, v);
-  if (!n->slots[i]) {
-    n->nodes[n->n++] = (struct node){.value = v, .is_root = is_root, .free = is_root ? dirty : SHAPES};
-    n->slots[i] = (uint32_t)n->n;
-  }
-  struct node *node = &n->nodes[n->slots[i] - 1];
+  uint32_t at = index_map_add(&n->numbers, v, (uint32_t)n->n);
+  if (at == n->n) n->nodes[n->n++] = (struct node){.value = v, .is_root = is_root, .free = is_root ? dirty : SHAPES};
+  struct node *node = &n->nodes[at];
   if (node->dirty == (node->dirty | dirty)) return;
   node->dirty |= dirty;
   enqueue(n, node);
@@ -400,10 +387,8 @@ static void find_roots(struct nans *n, LLVMValueRef func) {
 }
 
 static void change_function(struct nans *n, LLVMValueRef func) {
-  while (n->n) { /* the last first, so that what is left is found */
-    n->slots[slot_of(n, n->nodes[n->n - 1].value)] = 0;
-    n->n--;
-  }
+  index_map_empty(&n->numbers);
+  n->n = 0;
   find_roots(n, func);
   if (!n->n) return;
   spread_dirt(n);
@@ -428,7 +413,7 @@ void lower_canonical_nans(LLVMModuleRef llvm_module) {
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f; f = LLVMGetNextFunction(f)) change_function(&n, f);
   LLVMDisposeBuilder(n.builder);
   free(n.nodes);
-  free(n.slots);
+  index_map_free(&n.numbers);
   free(n.queue);
 }
 

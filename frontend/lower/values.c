@@ -1,46 +1,26 @@
 #include "frontend/lower/values.h"
 
+#include "base/array.h"
+
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-static size_t slot_of(const struct value_set *s, LLVMValueRef v) {
-  size_t i = ((uintptr_t)v >> 4) * 0x9e3779b97f4a7c15ull >> 20 & (s->capacity - 1);
-  while (s->slots[i] && s->slots[i] != v) i = (i + 1) & (s->capacity - 1);
-  return i;
-}
-
-void value_set_grow(struct value_set *s) {
-  s->capacity = s->capacity ? s->capacity * 2 : 1024;
-  free(s->slots);
-  s->slots = calloc(s->capacity, sizeof *s->slots);
-  s->list = realloc(s->list, s->capacity / 2 * sizeof *s->list);
-  if (!s->slots || !s->list) abort();
-  for (size_t i = 0; i < s->n; i++) s->slots[slot_of(s, s->list[i])] = s->list[i];
-}
-
 void value_set_add(struct value_set *s, LLVMValueRef v) {
-  if (!LLVMIsAInstruction(v)) return;
-  if (s->n >= s->capacity / 2) value_set_grow(s);
-  size_t i = slot_of(s, v);
-  if (s->slots[i]) return;
-  s->slots[i] = v;
+  if (!LLVMIsAInstruction(v) || index_map_add(&s->members, v, (uint32_t)s->n) != s->n) return;
+  if (s->n == s->capacity) array_grow(s->list, s->capacity, 512);
   s->list[s->n++] = v;
 }
 
-bool value_set_has(const struct value_set *s, LLVMValueRef v) { return s->slots[slot_of(s, v)] != NULL; }
+bool value_set_has(const struct value_set *s, LLVMValueRef v) { return index_map_find(&s->members, v) != INDEX_NONE; }
 
 void value_set_empty(struct value_set *s) {
-  if (s->n > s->capacity / 8) {
-    memset(s->slots, 0, s->capacity * sizeof *s->slots);
-  } else {
-    for (size_t i = s->n; i-- > 0;) s->slots[slot_of(s, s->list[i])] = NULL;
-  }
+  index_map_empty(&s->members);
   s->n = s->at = 0;
 }
 
 void value_set_free(struct value_set *s) {
-  free(s->slots);
+  index_map_free(&s->members);
   free(s->list);
 }
 

@@ -2,6 +2,8 @@
 #ifndef FRONTEND_LOWER_VALUES_H
 #define FRONTEND_LOWER_VALUES_H
 
+#include "base/index_map.h"
+
 #include <llvm-c/Core.h>
 #include <llvm-c/Target.h>
 
@@ -9,18 +11,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* An open-addressing set of instructions that also is a worklist. All zero is an empty set; it has no room before value_set_grow.
- */
+/* A set of instructions that also is a worklist. All zero is an empty set. */
 struct value_set {
-  LLVMValueRef *slots, *list;
+  struct index_map members;
+  LLVMValueRef *list;
   size_t capacity, n, at;
 };
 
-void value_set_grow(struct value_set *s);
 /* What is not an instruction is left out. */
 void value_set_add(struct value_set *s, LLVMValueRef v);
 bool value_set_has(const struct value_set *s, LLVMValueRef v);
-/* In time that follows what is in it, not how large it once was. */
+/* In constant time. */
 void value_set_empty(struct value_set *s);
 void value_set_free(struct value_set *s);
 

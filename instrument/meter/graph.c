@@ -1,32 +1,21 @@
 /* Depth-first numbers of a function's blocks: LLVM's C interface knows neither loops nor dominators. */
 #include "instrument/meter/internal.h"
 
-static uint32_t slot_of(const struct gas_graph *g, LLVMBasicBlockRef block) {
-  uint32_t i = (uint32_t)(((uintptr_t)block >> 4) * 0x9e3779b97f4a7c15ull >> 32) & (g->capacity - 1);
-  while (g->slots[i] && g->blocks[g->slots[i] - 1].block != block) i = (i + 1) & (g->capacity - 1);
-  return i;
-}
-
-uint32_t gas_graph_find(const struct gas_graph *g, LLVMBasicBlockRef block) { return g->slots[slot_of(g, block)] - 1; }
+uint32_t gas_graph_find(const struct gas_graph *g, LLVMBasicBlockRef block) { return index_map_find(&g->numbers, block); }
 
 bool gas_graph_is_back_edge(const struct gas_graph *g, uint32_t from, uint32_t to) {
   return g->blocks[to].before <= g->blocks[from].before && g->blocks[from].after <= g->blocks[to].after;
 }
 
 static uint32_t add_block(struct gas_graph *g, LLVMBasicBlockRef block, uint32_t clock) {
-  uint32_t slot = slot_of(g, block);
   g->blocks[g->n] = (struct gas_block){.block = block, .before = clock};
-  g->slots[slot] = ++g->n;
-  return g->n - 1;
+  return index_map_add(&g->numbers, block, g->n++);
 }
 
 void gas_graph_build(struct gas_graph *g, LLVMValueRef func) {
   *g = (struct gas_graph){0};
   uint32_t count = LLVMCountBasicBlocks(func), depth = 0, clock = 0;
-  g->capacity = 16;
-  while (g->capacity < 2 * count) g->capacity *= 2;
   g->blocks = arena_alloc_array(&g->arena, count, sizeof *g->blocks);
-  g->slots = arena_alloc_array(&g->arena, g->capacity, sizeof *g->slots);
   struct frame {
     uint32_t block;
     unsigned next;
@@ -45,4 +34,7 @@ void gas_graph_build(struct gas_graph *g, LLVMValueRef func) {
   }
 }
 
-void gas_graph_clear(struct gas_graph *g) { arena_clear(&g->arena); }
+void gas_graph_clear(struct gas_graph *g) {
+  index_map_free(&g->numbers);
+  arena_clear(&g->arena);
+}

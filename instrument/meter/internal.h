@@ -4,6 +4,7 @@
 
 #include "abi/abi.h"
 #include "base/arena.h"
+#include "base/index_map.h"
 #include "frontend/lower/ir.h"
 #include "instrument/meter/meter.h"
 
@@ -18,11 +19,10 @@ struct gas_graph {
   struct arena arena;
   struct gas_block *blocks; /* [n], in depth-first order; the entry is 0 */
   uint32_t n;
-  uint32_t *slots; /* open addressing: block -> number + 1 */
-  uint32_t capacity;
+  struct index_map numbers;
 };
 
-#define NO_BLOCK UINT32_MAX
+#define NO_BLOCK INDEX_NONE
 
 /* All blocks that the entry reaches. `*g` is cleared by the caller. */
 void gas_graph_build(struct gas_graph *g, LLVMValueRef func);

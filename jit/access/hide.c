@@ -96,7 +96,6 @@ bool hidden_is_short(LLVMValueRef *ends, size_t n) {
 /* --- the loop at hand ------------------------------------------------------------------------------------------------- */
 
 void hidden_enter(struct hidden *h, LLVMValueRef *ends, size_t n) {
-  if (!h->loop.capacity) value_set_grow(&h->loop), value_set_grow(&h->kept), value_set_grow(&h->seen);
   value_set_empty(&h->loop);
   value_set_empty(&h->kept);
   for (size_t i = 0; i < n; i++) value_set_add(&h->loop, ends[i]);

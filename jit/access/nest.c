@@ -4,6 +4,7 @@
 #include "jit/access/nest.h"
 
 #include "base/array.h"
+#include "base/heap.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -24,59 +25,44 @@ struct block {
 
 struct nest {
   struct block *blocks;
-  uint32_t *successors, *stack, *path, *slots;
+  uint32_t *successors, *stack, *path;
+  struct index_map numbers;                   /* of blocks, by their ends */
   uint32_t *predecessors, *first_predecessor; /* [n + 1]: where a block's begin */
-  uint32_t n, n_slots, n_stack, n_path, n_seen, region;
+  uint32_t n, n_stack, n_path, n_seen, region;
   struct value_set *ends;
   struct nest_loops *loops;
 };
 
 /* --- the graph ------------------------------------------------------------------------------------------------------- */
 
-static uint32_t slot_of(const struct nest *g, LLVMValueRef end) {
-  uint32_t i = (uint32_t)(((uintptr_t)end >> 4) * 0x9e3779b97f4a7c15ull >> 32) & (g->n_slots - 1);
-  while (g->slots[i] != NONE && g->blocks[g->slots[i]].end != end) i = (i + 1) & (g->n_slots - 1);
-  return i;
-}
-
-static void *many(size_t n, size_t size) {
-  void *p = calloc(n ? n : 1, size);
-  if (!p) abort();
-  return p;
-}
-
 /* False: there are too many blocks. */
 static bool make_graph(struct nest *g, LLVMValueRef function) {
   uint32_t n_edges = 0;
   g->n = LLVMCountBasicBlocks(function);
   if (g->n > MOST_BLOCKS) return false;
-  g->n_slots = 2;
-  while (g->n_slots < g->n * 2) g->n_slots *= 2;
-  g->blocks = many((size_t)g->n + 1, sizeof *g->blocks);
-  g->slots = many(g->n_slots, sizeof *g->slots);
-  memset(g->slots, 0xff, g->n_slots * sizeof *g->slots);
+  g->blocks = heap_new((size_t)g->n + 1, sizeof *g->blocks);
   uint32_t i = 0;
   for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(function); b; b = LLVMGetNextBasicBlock(b), i++) {
     g->blocks[i] = (struct block){.end = LLVMGetBasicBlockTerminator(b), .first = n_edges};
-    g->slots[slot_of(g, g->blocks[i].end)] = i;
+    index_map_add(&g->numbers, g->blocks[i].end, i);
     n_edges += LLVMGetNumSuccessors(g->blocks[i].end);
   }
   g->blocks[g->n].first = n_edges;
-  g->successors = many(n_edges, sizeof *g->successors);
+  g->successors = heap_new(n_edges, sizeof *g->successors);
   for (i = 0; i < g->n; i++)
     for (uint32_t k = g->blocks[i].first; k < g->blocks[i + 1].first; k++) {
       LLVMBasicBlockRef to = LLVMGetSuccessor(g->blocks[i].end, k - g->blocks[i].first);
-      g->successors[k] = g->slots[slot_of(g, LLVMGetBasicBlockTerminator(to))];
+      g->successors[k] = index_map_find(&g->numbers, LLVMGetBasicBlockTerminator(to));
     }
-  g->predecessors = many(n_edges, sizeof *g->predecessors);
-  g->first_predecessor = many((size_t)g->n + 2, sizeof *g->first_predecessor);
+  g->predecessors = heap_new(n_edges, sizeof *g->predecessors);
+  g->first_predecessor = heap_new((size_t)g->n + 2, sizeof *g->first_predecessor);
   for (uint32_t k = 0; k < n_edges; k++) g->first_predecessor[g->successors[k] + 2]++;
   for (i = 2; i <= g->n + 1; i++) g->first_predecessor[i] += g->first_predecessor[i - 1];
   for (i = 0; i < g->n; i++)
     for (uint32_t k = g->blocks[i].first; k < g->blocks[i + 1].first; k++)
       g->predecessors[g->first_predecessor[g->successors[k] + 1]++] = i;
-  g->stack = many(g->n, sizeof *g->stack);
-  g->path = many(g->n, sizeof *g->path);
+  g->stack = heap_new(g->n, sizeof *g->stack);
+  g->path = heap_new(g->n, sizeof *g->path);
   return true;
 }
 
@@ -87,7 +73,7 @@ static void free_graph(struct nest *g) {
   free(g->first_predecessor);
   free(g->stack);
   free(g->path);
-  free(g->slots);
+  index_map_free(&g->numbers);
 }
 
 /* --- components ------------------------------------------------------------------------------------------------------- */
@@ -201,7 +187,7 @@ void nest_find_innermost(LLVMValueRef function, struct value_set *ends, struct n
   struct nest g = {.ends = ends, .loops = loops};
   loops->n = 0;
   if (make_graph(&g, function)) {
-    uint32_t *members = many(g.n, sizeof *members);
+    uint32_t *members = heap_new(g.n, sizeof *members);
     for (uint32_t i = 0; i < g.n; i++) members[i] = i;
     search(&g, members, g.n, 0);
     free(members);

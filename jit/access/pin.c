@@ -123,7 +123,6 @@ void access_pin_loads(LLVMModuleRef module) {
                   .i8 = LLVMInt8TypeInContext(context),
                   .i64 = LLVMInt64TypeInContext(context),
                   .layout = LLVMGetModuleDataLayout(module)};
-  value_set_grow(&p.firm);
   for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f))
     for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b)) pin_in_block(&p, b);
   value_set_free(&p.firm);

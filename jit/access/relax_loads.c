@@ -21,8 +21,9 @@
  * the whole value, a `freeze` stands between: it costs nothing, can be vectorised, and nothing is narrowed through it. The code
  * generator sees through that of a vector, and for CPUs without AVX-512 it even narrows volatile ones (pmovzx and its like read
  * half of the bytes), so vectors needed in part are loaded in two volatile halves. */
-#include "jit/access/access.h"
+#include "base/heap.h"
 #include "frontend/lower/values.h"
+#include "jit/access/access.h"
 #include "jit/access/hide.h"
 #include "jit/access/nest.h"
 
@@ -420,8 +421,7 @@ static int compare_sums(const void *a, const void *b) {
 
 static void mark_stored(struct marks *m, uint32_t n_stores) {
   free(m->stored);
-  m->stored = malloc((n_stores + 1) * sizeof *m->stored);
-  if (!m->stored) abort();
+  m->stored = heap_new((size_t)n_stores + 1, sizeof *m->stored);
   m->n_stored = 0;
   for (size_t i = 0; i < m->live.n; i++) {
     LLVMValueRef v = m->live.list[i];
@@ -443,8 +443,7 @@ static bool may_be_stored(void *env, LLVMValueRef load) {
 static void mark_idle(struct marks *m) {
   uint32_t n = 0, n_stores = 0;
   for (size_t i = 0; i < m->live.n; i++) n_stores += LLVMIsAStoreInst(m->live.list[i]) != NULL;
-  struct place *places = malloc((2 * (size_t)n_stores + 1) * sizeof *places);
-  if (!places) abort();
+  struct place *places = heap_new(2 * (size_t)n_stores + 1, sizeof *places);
   for (size_t i = 0; i < m->live.n; i++) {
     LLVMValueRef store = m->live.list[i];
     if (!LLVMIsAStoreInst(store)) continue;
@@ -694,7 +693,6 @@ void access_relax_loads(LLVMModuleRef llvm_module) {
                              .place_of = place_in_rounds,
                              .may_be_stored = may_be_stored,
                              .env = &m};
-  for (int i = 0; i < N_SETS; i++) value_set_grow(sets[i]);
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f; f = LLVMGetNextFunction(f)) {
     if (!has_guest_loads(f)) continue;
     value_set_empty(&m.live);

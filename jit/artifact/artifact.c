@@ -1,6 +1,7 @@
 #include "jit/artifact/artifact.h"
 
 #include "base/error.h"
+#include "base/heap.h"
 #include "jit/artifact/build_id.h"
 #include "jit/artifact/cpu.h"
 
@@ -60,12 +61,12 @@ static bool checksum_is(const struct checksum *expected, const void *bytes, size
 
 /* --- keys -------------------------------------------------------------------------------------------------------------- */
 
-bool artifact_key(struct artifact_key *key, const uint8_t digest[32], const struct artifact_options *options,
+bool artifact_key(struct artifact_key *key, const struct digest *digest, const struct artifact_options *options,
                   struct gw_error *err) {
   memset(key, 0, sizeof *key);
-  memcpy(key->module, digest, sizeof key->module);
-  if (options->gas) memcpy(key->schedule, options->schedule->digest, sizeof key->schedule);
-  memcpy(key->build, gasworks_build_id, sizeof key->build);
+  key->module = *digest;
+  if (options->gas) key->schedule = options->schedule->digest;
+  key->build = gasworks_build_id;
   key->opt_level = options->opt_level;
   key->gas = options->gas;
   key->dialect = (uint8_t)options->dialect;
@@ -79,10 +80,9 @@ bool artifact_key(struct artifact_key *key, const uint8_t digest[32], const stru
   return true;
 }
 
-void artifact_key_hex(const struct artifact_key *key, char out[ARTIFACT_KEY_HEX]) {
-  uint8_t digest[32];
-  crypto_generichash(digest, sizeof digest, (const uint8_t *)key, sizeof *key, NULL, 0);
-  sodium_bin2hex(out, ARTIFACT_KEY_HEX, digest, sizeof digest);
+void artifact_key_hex(const struct artifact_key *key, char out[DIGEST_HEX_SIZE]) {
+  struct digest digest = digest_of(key, sizeof *key);
+  digest_print(&digest, out);
 }
 
 /* --- writing ------------------------------------------------------------------------------------------------------------- */
@@ -96,8 +96,7 @@ static void pad(struct buffer *out, size_t start, size_t align) {
 
 static void append_facts(const struct module *m, struct buffer *out) {
   size_t size = m->n_funcs * sizeof(struct body_facts);
-  struct body_facts *facts = malloc(size + 1);
-  if (!facts) abort();
+  struct body_facts *facts = heap_new(1, size + 1);
   module_get_facts(m, facts);
   buffer_append(out, facts, size);
   free(facts);
@@ -131,19 +130,14 @@ void artifact_build(const struct module *m, const struct artifact_key *key, cons
   memcpy(out->bytes + start, &h, sizeof h);
 }
 
-static void digest_signed(const uint8_t *bytes, size_t size, uint8_t digest[32]) {
-  crypto_generichash(digest, 32, bytes, size, NULL, 0);
-}
-
 void artifact_sign(struct buffer *artifact, const uint8_t secret[64]) {
   struct header *h = (struct header *)(void *)artifact->bytes;
   struct signature s;
-  uint8_t digest[32];
   h->is_signed = true;
   h->checksum = checksum(h, offsetof(struct header, checksum));
-  digest_signed(artifact->bytes, artifact->size, digest);
+  struct digest digest = digest_of(artifact->bytes, artifact->size);
   crypto_sign_ed25519_sk_to_pk(s.key, secret);
-  crypto_sign_detached(s.signature, NULL, digest, sizeof digest, secret);
+  crypto_sign_detached(s.signature, NULL, digest.bytes, sizeof digest.bytes, secret);
   s.checksum = checksum(&s, offsetof(struct signature, checksum));
   buffer_append(artifact, &s, sizeof s);
 }
@@ -210,7 +204,7 @@ static bool check_signature(const struct header *h, struct gw_error *err) {
 
 static bool check_machine(const struct artifact_key *key, struct gw_error *err) {
   char host[ARTIFACT_CPU_SIZE] = {0};
-  if (memcmp(key->build, gasworks_build_id, sizeof key->build) != 0)
+  if (!digest_is(&key->build, &gasworks_build_id))
     return error_set(err, GW_ERROR_ARTIFACT, "the artifact was made by another build of gasworks");
   cpu_host_name(host, sizeof host);
   if (memcmp(key->cpu, host, sizeof host) == 0) return true;
@@ -248,20 +242,19 @@ struct image artifact_image(const struct artifact *a) {
 bool artifact_verify(const struct artifact *a, const uint8_t (*keys)[32], size_t n) {
   const struct header *h = (const struct header *)a->bytes;
   struct signature s;
-  uint8_t digest[32];
   if (!h->is_signed) return false;
   memcpy(&s, a->bytes + h->file_size, sizeof s);
-  digest_signed(a->bytes, h->file_size, digest);
+  struct digest digest = digest_of(a->bytes, h->file_size);
   for (size_t i = 0; i < n; i++)
     if (memcmp(keys[i], s.key, sizeof s.key) == 0)
-      return crypto_sign_verify_detached(s.signature, digest, sizeof digest, s.key) == 0;
+      return crypto_sign_verify_detached(s.signature, digest.bytes, sizeof digest.bytes, s.key) == 0;
   return false;
 }
 
 bool artifact_fits(const struct artifact *a, const struct artifact_options *options, struct gw_error *err) {
   if (a->key->gas != options->gas)
     return error_set(err, GW_ERROR_ARTIFACT, "the artifact was compiled with gas %s", a->key->gas ? "on" : "off");
-  if (options->gas && memcmp(a->key->schedule, options->schedule->digest, sizeof a->key->schedule) != 0)
+  if (options->gas && !digest_is(&a->key->schedule, &options->schedule->digest))
     return error_set(err, GW_ERROR_ARTIFACT, "the artifact was compiled with another gas schedule");
   return true;
 }
@@ -271,7 +264,10 @@ bool artifact_fits(const struct artifact *a, const struct artifact_options *opti
 struct artifact *artifact_map(int fd, struct gw_error *err) {
   struct stat st;
   struct artifact *a = calloc(1, sizeof *a);
-  if (!a) abort();
+  if (!a) {
+    error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for an artifact");
+    return NULL;
+  }
   void *at = MAP_FAILED;
   if (fstat(fd, &st) == 0 && st.st_size > 0) at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
   if (at == MAP_FAILED) {

@@ -13,17 +13,18 @@
 #define JIT_ARTIFACT_ARTIFACT_H
 
 #include "base/buffer.h"
+#include "base/digest.h"
 #include "instrument/schedule.h"
 #include "jit/artifact/code.h"
 
 /* Format 2: NaNs are canonical. */
-enum { ARTIFACT_VERSION = 2, ARTIFACT_MAGIC_SIZE = 8, ARTIFACT_CPU_SIZE = 64, ARTIFACT_KEY_HEX = 65 };
+enum { ARTIFACT_VERSION = 2, ARTIFACT_MAGIC_SIZE = 8, ARTIFACT_CPU_SIZE = 64 };
 
 /* All that machine code depends on. Bytes between fields are zero, so keys compare with memcmp. */
 struct artifact_key {
-  uint8_t module[32];          /* BLAKE2b-256 */
-  uint8_t schedule[32];        /* digest; zero without gas */
-  uint8_t build[32];           /* of the compiler's sources */
+  struct digest module;
+  struct digest schedule;      /* zero without gas */
+  struct digest build;         /* of the compiler's sources */
   char cpu[ARTIFACT_CPU_SIZE]; /* LLVM's name of one, or "host-" and a digest of what this machine's can do */
   uint32_t opt_level;
   uint8_t gas, dialect; /* dialect: what it is in besides the module's own */
@@ -39,10 +40,10 @@ struct artifact_options {
 };
 
 /* `digest` is the module's. False for a CPU that has no name here. */
-bool artifact_key(struct artifact_key *key, const uint8_t digest[32], const struct artifact_options *options,
+bool artifact_key(struct artifact_key *key, const struct digest *digest, const struct artifact_options *options,
                   struct gw_error *err);
 /* The name under which caches keep it. */
-void artifact_key_hex(const struct artifact_key *key, char out[ARTIFACT_KEY_HEX]);
+void artifact_key_hex(const struct artifact_key *key, char out[DIGEST_HEX_SIZE]);
 
 /* Appends the artifact of a valid module. */
 void artifact_build(const struct module *m, const struct artifact_key *key, const struct image *image, struct buffer *out);

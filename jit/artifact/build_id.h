@@ -3,6 +3,8 @@
 #ifndef JIT_ARTIFACT_BUILD_ID_H
 #define JIT_ARTIFACT_BUILD_ID_H
 
-extern const unsigned char gasworks_build_id[32];
+#include "base/digest.h"
+
+extern const struct digest gasworks_build_id;
 
 #endif

@@ -1,6 +1,7 @@
 #include "jit/artifact/cache.h"
 
 #include "base/error.h"
+#include "base/heap.h"
 #include "gasworks.h"
 
 #include <dirent.h>
@@ -50,7 +51,11 @@ static bool check_owner(const struct gw_cache *c, struct gw_error *err) {
 
 struct gw_cache *gw_cache_open(const char *path, uint64_t max_bytes, struct gw_error *err) {
   struct gw_cache *c = calloc(1, sizeof *c);
-  if (!c || !(c->path = strdup(path))) abort();
+  if (!c || !(c->path = strdup(path))) {
+    error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a cache");
+    free(c);
+    return NULL;
+  }
   c->max_bytes = max_bytes ? max_bytes : GW_CACHE_DEFAULT_BYTES;
   c->directory = make_directories(c->path) ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
   if (c->directory < 0) error_set(err, GW_ERROR_IO, "cannot open cache %s: %s", path, strerror(errno));
@@ -87,7 +92,7 @@ static struct artifact *map_entry(struct gw_cache *c, const char *file, bool is_
 }
 
 struct artifact *cache_find(struct gw_cache *c, const struct artifact_key *key) {
-  char name[ARTIFACT_KEY_HEX], file[NAME_SIZE];
+  char name[DIGEST_HEX_SIZE], file[NAME_SIZE];
   struct gw_error err = {0};
   artifact_key_hex(key, name);
   entry_file(name, file);
@@ -114,7 +119,7 @@ static int compare_use(const void *a, const void *b) {
 }
 
 static bool is_entry_name(const char *file) {
-  return strlen(file) == ARTIFACT_KEY_HEX - 1 + strlen(SUFFIX) && strcmp(file + ARTIFACT_KEY_HEX - 1, SUFFIX) == 0;
+  return strlen(file) == DIGEST_HEX_SIZE - 1 + strlen(SUFFIX) && strcmp(file + DIGEST_HEX_SIZE - 1, SUFFIX) == 0;
 }
 
 static DIR *open_listing(struct gw_cache *c, struct gw_error *err) {
@@ -134,11 +139,10 @@ struct cache_entry *cache_list(struct gw_cache *c, size_t *n, struct gw_error *e
   for (struct dirent *d; listing && entries && (d = readdir(listing));) {
     struct stat st;
     if (!is_entry_name(d->d_name) || fstatat(c->directory, d->d_name, &st, AT_SYMLINK_NOFOLLOW)) continue;
-    if (*n == capacity) entries = realloc(entries, (capacity *= 2) * sizeof *entries);
-    if (!entries) abort();
+    if (*n == capacity) entries = heap_resize(entries, (capacity *= 2), sizeof *entries);
     struct cache_entry *e = &entries[(*n)++];
     *e = (struct cache_entry){.size = (uint64_t)st.st_size, .used_s = st.st_mtim.tv_sec};
-    memcpy(e->name, d->d_name, ARTIFACT_KEY_HEX - 1);
+    memcpy(e->name, d->d_name, DIGEST_HEX_SIZE - 1);
   }
   if (!listing) {
     free(entries);
@@ -208,7 +212,7 @@ static void keep_bound(struct gw_cache *c, size_t added) {
 }
 
 bool cache_store(struct gw_cache *c, const struct artifact_key *key, const void *bytes, size_t size, struct gw_error *err) {
-  char name[ARTIFACT_KEY_HEX], file[NAME_SIZE];
+  char name[DIGEST_HEX_SIZE], file[NAME_SIZE];
   artifact_key_hex(key, name);
   entry_file(name, file);
   if (size > c->max_bytes)

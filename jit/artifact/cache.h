@@ -20,7 +20,7 @@ bool cache_store(struct gw_cache *cache, const struct artifact_key *key, const v
 bool cache_claim(struct gw_cache *cache);
 
 struct cache_entry {
-  char name[ARTIFACT_KEY_HEX];
+  char name[DIGEST_HEX_SIZE];
   uint64_t size;
   int64_t used_s; /* last use, since 1970 */
 };

@@ -8,6 +8,7 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "base/heap.h"
 #include "frontend/reader.h"
 #include "runtime/debug/source_check.h"
 #include "runtime/engine.h"
@@ -152,8 +153,7 @@ static void open_dwarf(struct source_info *info, const struct gw_module *module)
 }
 
 static struct source_info *open_info(const struct gw_module *module) {
-  struct source_info *info = calloc(1, sizeof *info);
-  if (!info) abort();
+  struct source_info *info = heap_new(1, sizeof *info);
   uint64_t cpu = cpu_ns();
   info->paid_at = clock_ns(CLOCK_MONOTONIC);
   open_dwarf(info, module);

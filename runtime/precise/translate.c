@@ -9,6 +9,7 @@
  *
  * Gas: one instruction at the start of each gas block, by the same partition as lowering's. Functions are translated when first
  * called, under the module's lock; nothing here can fail for a reason that the user caused. */
+#include "base/heap.h"
 #include "runtime/precise/private.h"
 
 #include "frontend/instruction.h"
@@ -85,15 +86,13 @@ static void *grow(void *p, uint32_t *capacity, uint32_t n, size_t size) {
   *capacity = n < 16 ? 32 : 2 * n;
   p = realloc(p, *capacity * size);
   if (p) return p;
-  fputs("gasworks: out of memory\n", stderr); /* sizes are bounded by the module's */
-  abort();
+  heap_missing();
 }
 
 static void *allocate(size_t n, size_t size) {
   void *p = calloc(n ? n : 1, size);
   if (p) return p;
-  fputs("gasworks: out of memory\n", stderr);
-  abort();
+  heap_missing();
 }
 
 /* --- instructions --------------------------------------------------------------------------------------------------- */
@@ -105,8 +104,7 @@ static uint32_t emit(struct translator *t, struct precise_insn insn) {
   uint32_t capacity = t->capacity;
   t->insns = grow(t->insns, &t->capacity, t->n, sizeof *t->insns);
   if (t->keeps_offsets && capacity != t->capacity) {
-    t->offsets = realloc(t->offsets, t->capacity * sizeof *t->offsets);
-    if (!t->offsets) abort();
+    t->offsets = heap_resize(t->offsets, t->capacity, sizeof *t->offsets);
   }
   if (t->keeps_offsets) t->offsets[t->n] = offset_now(t);
   t->insns[t->n] = insn;

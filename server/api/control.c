@@ -2,6 +2,7 @@
 #include "server/api/control.h"
 
 #include "base/error.h"
+#include "base/heap.h"
 #include "server/function/registry.h"
 #include "server/http/reply.h"
 #include "server/loop/loop.h"
@@ -78,8 +79,7 @@ void control_get(struct exchange *x, const char *name) {
 }
 
 static struct task *task_create(struct exchange *x, const char *name) {
-  struct task *task = calloc(1, sizeof *task);
-  if (!task) abort();
+  struct task *task = heap_new(1, sizeof *task);
   task->work.data = task;
   task->exchange = x;
   task->registry = x->loop->registry;

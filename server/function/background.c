@@ -1,10 +1,13 @@
 #include "server/function/background.h"
 
 #include "base/clock.h"
+#include "base/error.h"
+#include "base/heap.h"
 #include "server/function/crash.h"
 #include "server/function/function.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct job {
   struct job *next;
@@ -66,13 +69,17 @@ static void *run(void *arg) {
   return NULL;
 }
 
-struct background *background_create(void) {
-  struct background *b = calloc(1, sizeof *b);
-  if (!b) abort();
+struct background *background_create(struct gw_error *err) {
+  struct background *b = heap_new(1, sizeof *b);
   pthread_mutex_init(&b->lock, NULL);
   pthread_cond_init(&b->changed, NULL);
-  if (pthread_create(&b->thread, NULL, run, b)) abort();
-  return b;
+  int problem = pthread_create(&b->thread, NULL, run, b);
+  if (!problem) return b;
+  error_set(err, GW_ERROR_UNAVAILABLE, "cannot start the thread that compiles: %s", strerror(problem));
+  pthread_cond_destroy(&b->changed);
+  pthread_mutex_destroy(&b->lock);
+  free(b);
+  return NULL;
 }
 
 void background_destroy(struct background *b) {
@@ -94,8 +101,7 @@ void background_destroy(struct background *b) {
 }
 
 void background_compile(struct background *b, struct function *f) {
-  struct job *job = calloc(1, sizeof *job);
-  if (!job) abort();
+  struct job *job = heap_new(1, sizeof *job);
   job->function = function_retain(f);
   pthread_mutex_lock(&b->lock);
   job->next = b->first;

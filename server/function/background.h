@@ -2,12 +2,14 @@
 #ifndef SERVER_FUNCTION_BACKGROUND_H
 #define SERVER_FUNCTION_BACKGROUND_H
 
+#include "gasworks/error.h"
+
 #include <stdint.h>
 
 struct background;
 struct function;
 
-struct background *background_create(void);
+struct background *background_create(struct gw_error *err);
 /* Waits for what is being compiled; the rest of the queue is dropped. NULL is allowed. */
 void background_destroy(struct background *b);
 

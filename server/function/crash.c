@@ -5,6 +5,7 @@
 #include "server/function/crash.h"
 
 #include "base/error.h"
+#include "base/heap.h"
 #include "runtime/trap.h"
 #include "server/function/function.h"
 
@@ -88,8 +89,7 @@ static void prepare(struct notes *notes) {
 struct crash_file *crash_open(const char *directory, struct gw_error *err) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   char path[MAX_PATH];
-  struct crash_file *file = calloc(1, sizeof *file);
-  if (!file) abort();
+  struct crash_file *file = heap_new(1, sizeof *file);
   snprintf(path, sizeof path, "%s/crash", directory);
   int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   void *p = MAP_FAILED;

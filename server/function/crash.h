@@ -4,6 +4,7 @@
 #ifndef SERVER_FUNCTION_CRASH_H
 #define SERVER_FUNCTION_CRASH_H
 
+#include "base/digest.h"
 #include "gasworks/error.h"
 
 #include <stdbool.h>
@@ -13,14 +14,14 @@
 struct function;
 struct crash_file;
 
-enum { CRASH_NAME_SIZE = 64, CRASH_DIGEST_SIZE = 65 };
+enum { CRASH_NAME_SIZE = 64 };
 
 /* One dying thread. */
 struct crash_note {
   uint32_t signal;
   uint32_t is_complete;
   uint64_t time_ms; /* since 1970 */
-  char name[CRASH_NAME_SIZE], digest[CRASH_DIGEST_SIZE];
+  char name[CRASH_NAME_SIZE], digest[DIGEST_HEX_SIZE];
 };
 
 /* Maps `directory`/crash, made if missing, and catches the signals of faults from now on. NULL on failure. */

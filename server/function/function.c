@@ -2,9 +2,8 @@
 #include "server/function/function.h"
 
 #include "base/error.h"
+#include "base/heap.h"
 #include "frontend/module.h"
-
-#include <sodium.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,8 +23,7 @@ bool function_name_is_valid(const char *name, size_t size) {
 }
 
 struct function *function_create(const char *name, const struct function_limits *limits, struct crash_file *crashes) {
-  struct function *f = calloc(1, sizeof *f);
-  if (!f) abort();
+  struct function *f = heap_new(1, sizeof *f);
   atomic_init(&f->refs, 1);
   atomic_init(&f->load_state, LOAD_PENDING);
   snprintf(f->name, sizeof f->name, "%s", name);
@@ -47,12 +45,6 @@ void function_release(struct function *f) {
   if (f->bundle.host_fd >= 0) close(f->bundle.host_fd);
   pthread_mutex_destroy(&f->lock);
   free(f);
-}
-
-void function_digest(char hex[DIGEST_HEX_SIZE], const void *bytes, size_t size) {
-  unsigned char digest[DIGEST_SIZE];
-  crypto_generichash(digest, sizeof digest, bytes, size, NULL, 0);
-  sodium_bin2hex(hex, DIGEST_HEX_SIZE, digest, sizeof digest);
 }
 
 static bool name_is(const struct name *name, const char *text) {

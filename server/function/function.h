@@ -2,6 +2,7 @@
 #ifndef SERVER_FUNCTION_FUNCTION_H
 #define SERVER_FUNCTION_FUNCTION_H
 
+#include "base/digest.h"
 #include "gasworks.h"
 #include "runtime/host/wasi/wasi.h"
 #include "server/tier.h"
@@ -11,7 +12,7 @@
 
 struct crash_file;
 
-enum { FUNCTION_MAX_NAME = 63, DIGEST_SIZE = 32, DIGEST_HEX_SIZE = 2 * DIGEST_SIZE + 1 };
+enum { FUNCTION_MAX_NAME = 63 };
 
 enum interface { INTERFACE_HANDLE, INTERFACE_CGI };
 
@@ -34,7 +35,7 @@ struct function_limits {
 struct function {
   _Atomic uint32_t refs;
   char name[FUNCTION_MAX_NAME + 1];
-  char digest[DIGEST_HEX_SIZE]; /* BLAKE2b-256 of the module */
+  char digest[DIGEST_HEX_SIZE]; /* of the module */
   uint64_t version;             /* counts deployments of the name from 1 */
   uint64_t size;                /* bytes of the module */
   uint64_t created_ms;          /* since 1970 */
@@ -70,8 +71,6 @@ struct function *function_create(const char *name, const struct function_limits 
 struct function *function_retain(struct function *function);
 void function_release(struct function *function);
 
-/* Of bytes, in hexadecimal digits with a NUL. */
-void function_digest(char hex[DIGEST_HEX_SIZE], const void *bytes, size_t size);
 /* Finds out how the function's module is to be called and what it needs, and opens its files. */
 bool function_classify(struct function *function, struct gw_error *err);
 

@@ -1,6 +1,7 @@
 #include "server/function/pool.h"
 
 #include "base/error.h"
+#include "base/heap.h"
 #include "frontend/module.h"
 #include "server/function/registry.h"
 #include "server/server.h"
@@ -25,8 +26,7 @@ static void drop_idle(struct pool *pool) {
 }
 
 static struct pool *pool_create(struct loop *loop, const char *name) {
-  struct pool *pool = calloc(1, sizeof *pool), **bucket = bucket_of(loop, name);
-  if (!pool) abort();
+  struct pool *pool = heap_new(1, sizeof *pool), **bucket = bucket_of(loop, name);
   pool->loop = loop;
   pool->work.data = pool;
   memcpy(pool->name, name, strlen(name) + 1);

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/heap.h"
 #include "jit/artifact/cache.h"
 #include "jit/artifact/file_kind.h"
 #include "runtime/compile.h"
@@ -19,7 +20,6 @@
 #include "server/function/slot.h"
 
 #include <cjson/cJSON.h>
-#include <sodium.h>
 
 #include <math.h>
 #include <stdio.h>
@@ -87,7 +87,8 @@ static bool load_stored(struct registry *r, struct function *f, struct gw_error 
   char found[DIGEST_HEX_SIZE];
   bool ok = buffer_read_file(&bytes, module_path(r, &arena, f->digest), MAX_STORED_MODULE, err);
   if (ok) {
-    function_digest(found, bytes.bytes, bytes.size);
+    struct digest digest = digest_of(bytes.bytes, bytes.size);
+    digest_print(&digest, found);
     if (strcmp(found, f->digest) != 0)
       ok = error_set(err, GW_ERROR_IO, "the stored module of function %s is damaged: its digest is not %.16s...", f->name,
                      f->digest);
@@ -134,8 +135,7 @@ static struct function *table_replace(struct registry *r, const char *name, stru
   size_t behind = (r->n_functions - at) * sizeof(void *);
   if (f && !is_there && r->n_functions == r->capacity) {
     r->capacity = r->capacity ? 2 * r->capacity : 16;
-    r->functions = realloc(r->functions, r->capacity * sizeof(void *));
-    if (!r->functions) abort();
+    r->functions = heap_resize(r->functions, r->capacity, sizeof(void *));
   }
   if (f && !is_there) {
     memmove(r->functions + at + 1, r->functions + at, behind);
@@ -204,10 +204,6 @@ static double record_number(const cJSON *json, const char *key) {
   return n >= 0 && n < 9e15 ? n : 0;
 }
 
-static bool is_digest(const char *text) {
-  return text && strlen(text) == DIGEST_HEX_SIZE - 1 && strspn(text, "0123456789abcdef") == DIGEST_HEX_SIZE - 1;
-}
-
 /* One record at start. A record that cannot be understood gives a function that answers with the reason. */
 static bool record_read(void *arg, const void *key, size_t key_size, const void *value, size_t value_size) {
   struct registry *r = arg;
@@ -219,7 +215,7 @@ static bool record_read(void *arg, const void *key, size_t key_size, const void 
   cJSON *json = cJSON_ParseWithLength(value, value_size);
   const char *digest = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "digest"));
   const char *interface = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "interface"));
-  if (is_digest(digest) && interface) {
+  if (digest && digest_is_hex(digest) && interface) {
     snprintf(f->digest, sizeof f->digest, "%s", digest);
     f->interface = strcmp(interface, "handle") == 0 ? INTERFACE_HANDLE : INTERFACE_CGI;
   } else {
@@ -310,9 +306,8 @@ static bool admit_artifact(struct registry *r, const void *bytes, size_t size, s
   if (!artifact_verify(a, r->limits.trusted, r->limits.n_trusted) && !is_own(r, a))
     return error_set(err, GW_ERROR_FORBIDDEN,
                      "machine code is taken only when a key signed it that this server trusts: deploy the .wasm file");
-  uint8_t digest[DIGEST_SIZE];
-  crypto_generichash(digest, sizeof digest, a->module, a->module_size, NULL, 0);
-  if (memcmp(digest, a->key->module, sizeof digest) != 0)
+  struct digest digest = digest_of(a->module, a->module_size);
+  if (!digest_is(&digest, &a->key->module))
     return error_set(err, GW_ERROR_ARTIFACT, "the artifact's code is of another module than it holds");
   if (!cache) return error_set(err, GW_ERROR_UNAVAILABLE, "this server keeps no compiled modules: deploy the .wasm file");
   return engine_accepts(r->engine, a, err) && cache_store(cache, a->key, bytes, size, err);
@@ -334,7 +329,8 @@ struct function *registry_put(struct registry *r, const char *name, const void *
     f->compile_ms = now_ms(CLOCK_MONOTONIC) - begin;
     f->created_ms = (uint64_t)now_ms(CLOCK_REALTIME);
     f->size = size;
-    function_digest(f->digest, bytes, size);
+    struct digest digest = digest_of(bytes, size);
+    digest_print(&digest, f->digest);
     atomic_store(&f->load_state, LOAD_READY);
     function_retain(f); /* for the table */
     pthread_mutex_lock(&r->writing);
@@ -477,23 +473,18 @@ static bool file_is_wanted(void *arg, const char *file_name) {
 
 struct registry *registry_open(const char *data_dir, struct gw_engine *engine, struct state_store *state,
                                const struct function_limits *limits, struct gw_error *err) {
-  if (sodium_init() < 0) {
-    error_set(err, GW_ERROR_IO, "libsodium cannot be initialised");
-    return NULL;
-  }
-  struct registry *r = calloc(1, sizeof *r);
-  if (!r) abort();
+  struct registry *r = heap_new(1, sizeof *r);
   r->engine = engine;
   r->state = state;
   r->limits = *limits;
-  if (limits->tier == TIER_AUTO) r->background = background_create();
   pthread_mutex_init(&r->writing, NULL);
   pthread_rwlock_init(&r->table_lock, NULL);
   struct arena arena = {0};
   r->directory = strdup(arena_format(&arena, "%s/modules", data_dir));
   arena_clear(&arena);
   r->crashes = crash_open(data_dir, err);
-  bool ok = r->crashes && directory_make(r->directory, err) && state_each(state, REGISTRY_SPACE, record_read, r, err);
+  bool ok = r->crashes && (limits->tier != TIER_AUTO || (r->background = background_create(err))) &&
+            directory_make(r->directory, err) && state_each(state, REGISTRY_SPACE, record_read, r, err);
   if (ok && read_crashes(r, err)) {
     directory_sweep(r->directory, file_is_wanted, r);
     return r;

@@ -21,6 +21,7 @@
 #include "server/invoke/invoke.h"
 
 #include "base/error.h"
+#include "base/heap.h"
 #include "runtime/host/cgi.h"
 #include "server/function/crash.h"
 #include "server/function/pool.h"
@@ -569,8 +570,7 @@ static bool may_run(struct invocation *inv, const char **why) {
 }
 
 void invoke_begin(struct exchange *x) {
-  struct invocation *inv = x->invocation ? x->invocation : calloc(1, sizeof *inv);
-  if (!inv) abort();
+  struct invocation *inv = x->invocation ? x->invocation : heap_new(1, sizeof *inv);
   x->invocation = inv;
   struct loop *loop = x->loop;
   inv->exchange = x;

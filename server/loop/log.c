@@ -4,6 +4,8 @@
 #include "server/loop/log.h"
 
 #include "base/buffer.h"
+#include "base/error.h"
+#include "base/heap.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -63,19 +65,23 @@ static void *run(void *arg) {
   return NULL;
 }
 
-struct log_writer *log_writer_create(int fd) {
-  struct log_writer *w = calloc(1, sizeof *w);
+struct log_writer *log_writer_create(int fd, struct gw_error *err) {
+  struct log_writer *w = heap_new(1, sizeof *w);
   sigset_t pipe, old;
-  if (!w) abort();
   w->fd = fd;
   pthread_mutex_init(&w->lock, NULL);
   pthread_cond_init(&w->changed, NULL);
   sigemptyset(&pipe);
   sigaddset(&pipe, SIGPIPE); /* a reader that has gone must not end the server */
   pthread_sigmask(SIG_BLOCK, &pipe, &old);
-  if (pthread_create(&w->thread, NULL, run, w)) abort();
+  int problem = pthread_create(&w->thread, NULL, run, w);
   pthread_sigmask(SIG_SETMASK, &old, NULL);
-  return w;
+  if (!problem) return w;
+  error_set(err, GW_ERROR_UNAVAILABLE, "cannot start the log's thread: %s", strerror(problem));
+  pthread_mutex_destroy(&w->lock);
+  pthread_cond_destroy(&w->changed);
+  free(w);
+  return NULL;
 }
 
 void log_writer_destroy(struct log_writer *w) {

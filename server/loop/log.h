@@ -4,6 +4,8 @@
 #ifndef SERVER_LOOP_LOG_H
 #define SERVER_LOOP_LOG_H
 
+#include "gasworks/error.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,7 +17,7 @@ struct log_share {
 };
 
 /* Writes to `fd`, which stays the caller's. */
-struct log_writer *log_writer_create(int fd);
+struct log_writer *log_writer_create(int fd, struct gw_error *err);
 /* Waits for what is queued, but no longer than a second for a reader that stalls. NULL is allowed. */
 void log_writer_destroy(struct log_writer *writer);
 
