@@ -2,6 +2,7 @@
  * has let go. That is so before gw_store_cancel returns, and whom the store told of may be freed then. */
 #include "runtime/park.h"
 
+#include "base/heap.h"
 #include "runtime/store.h"
 
 #include <pthread.h>
@@ -25,8 +26,7 @@ static void release(struct park *p) {
 }
 
 struct park *park_begin(struct gw_store *store) {
-  struct park *p = calloc(1, sizeof *p);
-  if (!p) abort();
+  struct park *p = heap_new(1, sizeof *p);
   pthread_mutex_init(&p->mutex, NULL);
   pthread_cond_init(&p->cond, NULL);
   p->owners = 2;

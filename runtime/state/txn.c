@@ -3,9 +3,9 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/heap.h"
 
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -15,11 +15,7 @@ void state_space_digest(uint8_t out[SPACE_SIZE], const char *space) {
 }
 
 struct state_txn *state_txn_begin(struct state_store *store, const char *space) {
-  struct state_txn *txn = calloc(1, sizeof *txn);
-  if (!txn) {
-    fputs("gasworks: out of memory\n", stderr);
-    abort();
-  }
+  struct state_txn *txn = heap_new(1, sizeof *txn);
   txn->store = store;
   txn->keys_end = &txn->keys;
   txn->began = store->store->ops->moment(store->store);
