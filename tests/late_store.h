@@ -147,9 +147,17 @@ static void late_answer_get(struct late_store *s, struct store_get *get) {
   }
 }
 
+/* Of a key in its space. */
+static bool late_is_before(const struct late_value *v, const void *bound, size_t size) {
+  struct late_value key = {.bytes = v->bytes + SPACE_SIZE, .key_size = v->key_size - SPACE_SIZE};
+  struct late_value other = {.bytes = (uint8_t *)bound, .key_size = size};
+  return late_order(&key, &other) < 0;
+}
+
 static void late_answer_scan(struct store_scan *scan) {
   for (struct late_value *v = NULL; (v = late_next(scan->snapshot->newest, scan->space, v));) {
-    if (v->is_delete) continue;
+    if (v->is_delete || (scan->first && late_is_before(v, scan->first, scan->first_size))) continue;
+    if (scan->end && !late_is_before(v, scan->end, scan->end_size)) break;
     if (!scan->each(scan, v->bytes + SPACE_SIZE, v->key_size - SPACE_SIZE, v->bytes + v->key_size, v->size)) break;
   }
 }

@@ -1,7 +1,7 @@
 /* State: transactions are serializable, durable, bounded, and fail alone. Built a second time on a store that answers late
  * (TEST_LATE), without what is LMDB's own. */
 #define _GNU_SOURCE /* memmem */
-#include "runtime/state/state.h"
+#include "runtime/state/private.h"
 
 #include <lmdb.h>
 #include <sodium.h>
@@ -533,6 +533,59 @@ static void test_each_in_order(void **state) {
   state_store_close(store);
 }
 
+struct range {
+  struct store_scan scan; /* first */
+  char text[64];
+  size_t most;
+  atomic_bool is_done;
+};
+
+static bool range_one(struct store_scan *scan, const void *key, size_t key_size, const void *value, size_t value_size) {
+  struct range *r = (struct range *)scan;
+  size_t n = strlen(r->text);
+  (void)value;
+  assert_int_equal(value_size, 1);
+  snprintf(r->text + n, sizeof r->text - n, "%.*s ", (int)key_size, (const char *)key);
+  return --r->most > 0;
+}
+
+static void range_done(struct store_scan *scan) { ((struct range *)scan)->is_done = true; }
+
+static void expect_range(struct state_store *of, const char *first, const char *end, size_t most, const char *expected) {
+  struct store *store = of->store;
+  struct gw_error err = {0};
+  uint8_t space[SPACE_SIZE];
+  struct range r = {.scan = {.done = range_done, .space = space, .each = range_one}, .most = most};
+  state_space_digest(space, "f");
+  r.scan.first = first;
+  r.scan.first_size = first ? strlen(first) : 0;
+  r.scan.end = end;
+  r.scan.end_size = end ? strlen(end) : 0;
+  r.scan.snapshot = store->ops->take(store, &err);
+  store->ops->scan(store, &r.scan);
+  while (!r.is_done) nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+  store->ops->give_back(store, r.scan.snapshot);
+  assert_int_equal(r.scan.err.code, GW_ERROR_NONE);
+  assert_string_equal(r.text, expected);
+}
+
+/* What a store is asked: from the first to before the end, as many as wanted. */
+static void test_scans_a_range(void **state) {
+  (void)state;
+  static const char *const keys[] = {"a", "aa", "ab", "b", "c"};
+  struct state_store *store = open_store(MAP_SIZE);
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) put(store, "f", keys[i], "1");
+  put(store, "g", "aa", "1");
+  expect_range(store, NULL, NULL, 99, "a aa ab b c ");
+  expect_range(store, "aa", NULL, 99, "aa ab b c ");
+  expect_range(store, "a0", "b", 99, "aa ab ");
+  expect_range(store, NULL, "aa", 99, "a ");
+  expect_range(store, NULL, "", 99, "");
+  expect_range(store, "d", NULL, 99, "");
+  expect_range(store, "aa", "c", 2, "aa ab ");
+  state_store_close(store);
+}
+
 /* Closing waits for what is under way. */
 static void test_close_finishes_commits(void **state) {
   (void)state;
@@ -738,6 +791,7 @@ int main(void) {
       LMDB(directory_errors),
       LMDB(full_store_fails_one),
       TEST(each_in_order),
+      TEST(scans_a_range),
       TEST(close_finishes_commits),
       TEST(old_snapshot_is_given_up),
       TEST(long_reader_holds_nothing_back),

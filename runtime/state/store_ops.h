@@ -8,6 +8,8 @@
  * and `clear` answer by calling `done` exactly once: before they return (LMDB does), or later and on another thread. Nothing is
  * locked while `done` runs, and within it other operations may be called. `get` must not block: a loop calls it. The others may.
  *
+ * Every question is answered: a store that may wait for ever gives up by itself, with an error.
+ *
  * All operations are thread-safe, except that `commit` is called again only when the whole batch before is answered. */
 #ifndef RUNTIME_STATE_STORE_OPS_H
 #define RUNTIME_STATE_STORE_OPS_H
