@@ -360,6 +360,44 @@ static void test_errors_of_the_store(void **state) {
   server_close();
 }
 
+/* Reads, then traps: the judge's run parks, too, and agrees. */
+#define TRAPS                                   \
+  "(module " STATE "(func (export \"handle\") " \
+  "(drop (call $state_get (i32.const 0) (i32.const 1) (i32.const 8) (i32.const 8))) (unreachable)))"
+
+static void test_judge_parks(void **state) {
+  (void)state;
+  server_open(5000);
+  put_number("traps", 7);
+  assert_true(deploy(server_port(server), "traps", TRAPS) < 300);
+  for (int i = 0; i < 5; i++) {
+    unsigned before = late->n_gets;
+    struct reply r = call(server_port(server), "/f/traps/");
+    assert_int_equal(r.status, 500);
+    assert_non_null(strstr(r.body, "unreachable"));
+    assert_null(strstr(r.body, "disagree"));
+    assert_int_equal(late->n_gets - before, 2);
+    reply_clear(&r);
+  }
+  server_close();
+}
+
+/* Deploying, listing and deleting wait for the store, on threads that may. */
+static void test_control_plane(void **state) {
+  (void)state;
+  server_open(5000);
+  uint16_t port = server_port(server);
+  assert_int_equal(status_of(port, "GET", "/f/counter/"), 200);
+  assert_int_equal(status_of(port, "DELETE", "/v1/functions/counter"), 204);
+  struct reply r = call(port, "/v1/functions");
+  assert_non_null(strstr(r.body, "\"kept_state\":[\"counter\"]"));
+  reply_clear(&r);
+  assert_int_equal(get_number("counter"), 1);
+  assert_int_equal(status_of(port, "DELETE", "/v1/functions/counter?state=delete"), 204);
+  assert_int_equal(get_number("counter"), 0);
+  server_close();
+}
+
 /* Those that are parked keep nobody from anything. */
 static void test_parked_hold_no_thread(void **state) {
   (void)state;
@@ -454,6 +492,8 @@ int main(void) {
       TEST(cancel_while_parked),
       TEST(no_increment_is_lost),
       TEST(errors_of_the_store),
+      TEST(judge_parks),
+      TEST(control_plane),
       TEST(parked_hold_no_thread),
       TEST(client_leaves_while_parked),
       TEST(shutdown_while_parked),
