@@ -59,7 +59,7 @@ paths = {
         ("server/function/function.c", "function_classify", "handler or WASI program? its imports", "back"),
         ("server/function/registry.c", "publish", "one at a time", "back"),
         ("base/files.c", "file_write_durably", "the bytes, named by their digest", ""),
-        ("runtime/state/commit.c", "state_put", "the record, durable", "back"),
+        ("runtime/state/wait.c", "state_put", "the record, durable", "back"),
         ("server/function/registry.c", "table_replace", "from here on requests find it", "back"),
         ("server/function/background.c", "background_compile", "it runs already, in the interpreter", ""),
         ("runtime/compile.c", "gw_module_compile", "on the thread that compiles", ""),
