@@ -242,6 +242,7 @@ static const char *const loops_names[] = {"times what another loop left",
 #define LAST_ROUND SET(0, SUB(P, "(i32.const 56)")) /* is at the address */
 #define NAN_MADE "(f32.reinterpret_i32 " ADD(SUB(GET(3), GET(4)), "(i32.const 0x7fc00000)") ")"
 #define NAN_DIVIDED "(f32.div (f32.convert_i32_u " GET(3) ") (f32.convert_i32_u " GET(3) "))"
+#define ENDLESS "(f32.mul (f32.mul (f32.convert_i32_u " ADD(GET(3), "(i32.const 1)") ") (f32.const 3e38)) (f32.const 3e38))"
 #define MEETS(op, v) SET(3, "(i32.const 0)") SET(4, "(i32.const 0)") \
   LOOP("(f32.store offset=64 " PLACE " (f32." op " (f32.load " P ") " v "))" SET(4, ADD(GET(4), "(i32.const 1)"))) "(i32.const 1)"
 static const char stores_text[] = "(module (memory 1 1)"
@@ -265,6 +266,12 @@ static const char stores_text[] = "(module (memory 1 1)"
   FUNC("plus what turns out to be a NaN", MEETS("add", NAN_MADE))
   FUNC("times what turns out to be a NaN", MEETS("mul", NAN_MADE))
   FUNC("less 0 by 0", MEETS("sub", NAN_DIVIDED))
+  FUNC("plus what two infinities leave", MEETS("add", "(f32.sub " ENDLESS " " ENDLESS ")"))
+  FUNC("times a NaN that was stored", "(f32.store (i32.const 512) (f32.const nan))" MEETS("mul", "(f32.load (i32.const 512))"))
+  FUNC("plus what grows until it is no number", SET(6, "(f64.const 1e300)")
+       LOOP(SET(6, "(f64.mul (local.get 6) (f64.const 1e300))")
+            "(f64.store offset=64 (i32.shl " GET(3) " (i32.const 3)) (f64.add (f64.load " P ") (f64.sub (local.get 6) (local.get 6))))")
+       "(i32.const 1)")
   ")";
 /* clang-format on */
 
@@ -281,7 +288,10 @@ static const char *const stores_names[] = {"what it counts is added in place",
                                            "the last is overwritten in a loop around",
                                            "plus what turns out to be a NaN",
                                            "times what turns out to be a NaN",
-                                           "less 0 by 0"};
+                                           "less 0 by 0",
+                                           "plus what two infinities leave",
+                                           "times a NaN that was stored",
+                                           "plus what grows until it is no number"};
 
 static const char *const names[] = {"select",
                                     "select other",

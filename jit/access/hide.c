@@ -9,6 +9,7 @@
 
 #include "base/array.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -233,44 +234,79 @@ static bool is_float(LLVMValueRef v) {
   return kind == LLVMFloatTypeKind || kind == LLVMDoubleTypeKind;
 }
 
-static bool is_finite(LLVMValueRef constant) {
+/* Exponents: a float of this bound is less than 2 to its power. */
+enum { ENDLESS = INT_MAX, MOST_OF_FLOAT = 127, MOST_OF_DOUBLE = 1023 };
+
+static int bound_of_constant(LLVMValueRef constant) {
   LLVMBool is_inexact;
-  if (LLVMIsAConstantAggregateZero(constant)) return true;
-  return LLVMIsAConstantFP(constant) && isfinite(LLVMConstRealGetDouble(constant, &is_inexact));
+  int exponent = 0;
+  if (LLVMIsAConstantAggregateZero(constant)) return 0;
+  double number = LLVMIsAConstantFP(constant) ? LLVMConstRealGetDouble(constant, &is_inexact) : INFINITY;
+  if (!isfinite(number)) return ENDLESS;
+  frexp(number, &exponent);
+  return exponent;
 }
 
-/* Whether the float is made of counters and constants in a way that gives no NaN. What is read, or comes from outside, is hidden;
- * that it may overflow is left out, and that a NaN may be stored where it is read. */
-static bool is_number(struct hidden *h, LLVMValueRef v, int depth) {
-  if (LLVMIsConstant(v)) return is_finite(v);
-  if (!is_inside(h, v) || value_is_guest_load(v)) return true;
-  for (int i = 0; i < depth && LLVMIsAPHINode(v); i++)
-    if (h->path[i] == v) return true;
-  if (depth == MOST_DEPTH || !*h->steps_left) return false;
-  --*h->steps_left;
-  h->path[depth] = v;
+/* The quotient by a constant is less than 2 to the power of the dividend's bound and this. */
+static int bound_of_divisor(LLVMValueRef v) {
+  int bound = LLVMIsConstant(v) && !LLVMIsNull(v) ? bound_of_constant(v) : ENDLESS;
+  return bound == ENDLESS ? ENDLESS : 1 - bound;
+}
+
+static int bound_of(struct hidden *h, LLVMValueRef v, int depth);
+
+static int bound_of_operation(struct hidden *h, LLVMValueRef v, int depth) {
+  LLVMOpcode op = LLVMGetInstructionOpcode(v);
+  int a = bound_of(h, LLVMGetOperand(v, 0), depth + 1);
+  int b = op == LLVMFDiv ? bound_of_divisor(LLVMGetOperand(v, 1)) : bound_of(h, LLVMGetOperand(v, 1), depth + 1);
+  if (a == ENDLESS || b == ENDLESS) return ENDLESS;
+  return op == LLVMFMul || op == LLVMFDiv ? a + b : (a > b ? a : b) + 1;
+}
+
+/* ENDLESS when it goes round the loop: it may grow in each round. */
+static int bound_of_phi(struct hidden *h, LLVMValueRef phi, int depth) {
+  int most = 0;
+  for (unsigned i = 0; i < LLVMCountIncoming(phi); i++) {
+    int bound = bound_of(h, LLVMGetIncomingValue(phi, i), depth + 1);
+    if (bound > most) most = bound;
+  }
+  return most;
+}
+
+static int bound_of_made(struct hidden *h, LLVMValueRef v, int depth) {
   switch (LLVMGetInstructionOpcode(v)) {
   case LLVMSIToFP:
-  case LLVMUIToFP: return true;
+  case LLVMUIToFP: return (int)LLVMGetIntTypeWidth(value_lane_type(LLVMTypeOf(LLVMGetOperand(v, 0))));
   case LLVMFPExt:
   case LLVMFPTrunc:
   case LLVMFNeg:
-  case LLVMExtractElement: return is_number(h, LLVMGetOperand(v, 0), depth + 1);
+  case LLVMExtractElement:
+  case LLVMShuffleVector: return bound_of(h, LLVMGetOperand(v, 0), depth + 1);
+  case LLVMInsertElement: return bound_of(h, LLVMGetOperand(v, 1), depth + 1); /* into nothing, to fill a vector with it */
   case LLVMFAdd:
   case LLVMFSub:
-  case LLVMFMul: return is_number(h, LLVMGetOperand(v, 0), depth + 1) && is_number(h, LLVMGetOperand(v, 1), depth + 1);
-  case LLVMFDiv:
-    return is_number(h, LLVMGetOperand(v, 0), depth + 1) && LLVMIsConstant(LLVMGetOperand(v, 1)) &&
-           !LLVMIsNull(LLVMGetOperand(v, 1)) && is_finite(LLVMGetOperand(v, 1));
-  case LLVMInsertElement: return is_number(h, LLVMGetOperand(v, 1), depth + 1); /* into nothing, to fill a vector with it */
-  case LLVMShuffleVector: return is_number(h, LLVMGetOperand(v, 0), depth + 1);
-  case LLVMPHI:
-    for (unsigned i = 0; i < LLVMCountIncoming(v); i++)
-      if (!is_number(h, LLVMGetIncomingValue(v, i), depth + 1)) return false;
-    return true;
-  default: return false;
+  case LLVMFMul:
+  case LLVMFDiv: return bound_of_operation(h, v, depth);
+  case LLVMPHI: return bound_of_phi(h, v, depth);
+  default: return ENDLESS;
   }
 }
+
+/* The bound of a float that is made of counters and constants alone; ENDLESS: it may be no number. */
+static int bound_of(struct hidden *h, LLVMValueRef v, int depth) {
+  if (LLVMIsConstant(v)) return bound_of_constant(v);
+  if (!is_inside(h, v)) return ENDLESS;
+  for (int i = 0; i < depth; i++)
+    if (h->path[i] == v) return ENDLESS;
+  if (depth == MOST_DEPTH || !*h->steps_left) return ENDLESS;
+  --*h->steps_left;
+  h->path[depth] = v;
+  int bound = bound_of_made(h, v, depth);
+  bool is_double = LLVMGetTypeKind(value_lane_type(LLVMTypeOf(v))) == LLVMDoubleTypeKind;
+  return bound > (is_double ? MOST_OF_DOUBLE : MOST_OF_FLOAT) ? ENDLESS : bound;
+}
+
+static bool is_number(struct hidden *h, LLVMValueRef v) { return bound_of(h, v, 0) != ENDLESS; }
 
 /* Whether operands of `user` other than numbers to add, and those of floats that are no NaN, may make `v` needless. */
 static bool others_are_unknown(struct hidden *h, LLVMValueRef user, LLVMValueRef v) {
@@ -281,7 +317,7 @@ static bool others_are_unknown(struct hidden *h, LLVMValueRef user, LLVMValueRef
     if (w == v) continue;
     if (!is_float(w) && may_cancel(h, v, w)) return false;
     if (is_sum) continue;
-    if (knowledge_of_operand(h, user, i, 0) == KNOWN && !(is_float(w) && is_number(h, w, 0))) return false;
+    if (knowledge_of_operand(h, user, i, 0) == KNOWN && !(is_float(w) && is_number(h, w))) return false;
   }
   return true;
 }
