@@ -343,7 +343,7 @@ static void check_mentions(const struct mention *m) {
   struct buffer page = read_page(m->path);
   for (size_t i = 0; i < N_NAMES; i++) {
     snprintf(text, sizeof text, "%s%s%s", m->before, names[i], m->after);
-    if (!strstr((const char *)page.bytes, text)) fail_msg("%s does not have %s", m->path, text);
+    if (!strstr((const char *)page.bytes, text)) fail_msg("%s does not have %s", m->path, names[i]);
   }
   buffer_clear(&page);
 }
