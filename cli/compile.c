@@ -1,38 +1,30 @@
-/* gasworks compile: a module becomes an artifact, which runs without the compiler. Servers run this as a child process, within
- * limits (runtime/compile_child.c). */
-#define _GNU_SOURCE /* SCM_RIGHTS and prctl */
+/* gasworks compile: a module becomes an artifact, which runs without the compiler. What servers have compiled is another
+ * process's work (cli/compile_child.c). */
 #include "cli/cli.h"
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/heap.h"
 #include "cli/gas.h"
 #include "cli/key.h"
+#include "cli/limits.h"
 #include "cli/module.h"
 #include "cli/progress.h"
 #include "instrument/schedule.h"
 #include "jit/artifact/artifact.h"
 #include "jit/artifact/cache.h"
 #include "jit/artifact/file_kind.h"
-#include "runtime/engine.h"
-#include "server/walls.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-enum { LARGEST_ARTIFACT = 1 << 30 };
 
 struct compile {
   const char *input, *output, *schedule_path, *cpu, *sign_path, *keep_path;
-  uint32_t opt_level, threads, max_seconds, parent;
+  uint32_t opt_level, threads, max_seconds;
   uint64_t max_memory;
-  bool gas, is_nice, is_batch, wants_stats, wants_json;
+  bool gas, is_nice, wants_stats, wants_json;
   struct schedule schedule;
   struct gw_cache *cache; /* with keep_path */
   struct gw_engine *engine;
@@ -40,47 +32,9 @@ struct compile {
   struct buffer artifact;
 };
 
-static bool limit(int resource, rlim_t value, struct gw_error *err) {
-  struct rlimit l = {value, value};
-  return setrlimit(resource, &l) == 0 ||
-         error_set(err, GW_ERROR_USAGE, "the limits cannot be set: they are above this process's own");
-}
-
-/* Sanitizers reserve terabytes of addresses, and then nothing at all could be compiled. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || __has_feature(address_sanitizer) || \
-    __has_feature(thread_sanitizer)
-static const bool has_shadow_memory = true;
-#else
-static const bool has_shadow_memory = false;
-#endif
-
-/* So many seconds from now. The signal at the limit tells it from SIGKILL, which comes a little later or from elsewhere. */
-static bool limit_time(uint32_t seconds, struct gw_error *err) {
-  enum { UNTIL_KILL = 5 };
-  struct rlimit l;
-  struct rusage used;
-  getrlimit(RLIMIT_CPU, &l);
-  getrusage(RUSAGE_SELF, &used);
-  rlim_t at = (rlim_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + seconds;
-  if (at + UNTIL_KILL > l.rlim_max) return error_set(err, GW_ERROR_USAGE, "--max-seconds is above this process's own limit");
-  l.rlim_cur = at;
-  return setrlimit(RLIMIT_CPU, &l) == 0 || error_set(err, GW_ERROR_USAGE, "the limit of CPU time cannot be set");
-}
-
-/* The parent may have ended before the system was told. */
-static bool follow_parent(uint32_t parent, struct gw_error *err) {
-  if (!parent) return true;
-  bool ok = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && (uint32_t)getppid() == parent;
-  return ok ? limit(RLIMIT_CORE, 0, err) : error_set(err, GW_ERROR_UNAVAILABLE, "process %u is not the parent", parent);
-}
-
 static bool set_limits(const struct compile *c, struct gw_error *err) {
-  enum { NICE = 10 };
-  if (!follow_parent(c->parent, err)) return false;
-  if (c->is_nice) setpriority(PRIO_PROCESS, 0, NICE);
-  if (c->max_seconds && !limit_time(c->max_seconds, err)) return false;
-  if (!c->max_memory || has_shadow_memory) return true;
-  return limit(RLIMIT_AS, c->max_memory, err) && limit(RLIMIT_FSIZE, LARGEST_ARTIFACT, err) && limit(RLIMIT_CORE, 0, err);
+  if (c->is_nice) cli_be_nice();
+  return (!c->max_seconds || cli_limit_time(c->max_seconds, err)) && (!c->max_memory || cli_limit_memory(c->max_memory, err));
 }
 
 static bool make_engine(struct compile *c, struct gw_error *err) {
@@ -92,17 +46,12 @@ static bool make_engine(struct compile *c, struct gw_error *err) {
   return c->engine != NULL;
 }
 
-/* A server's child: it has all it needs when the compiler is loaded. */
-static bool close_walls(const struct compile *c, struct gw_error *err) {
-  return !c->parent || (compiler_load(err) && walls_around_compiler(err));
-}
-
 static bool load(struct compile *c, struct gw_error *err) {
   struct buffer bytes = {0};
   if (cli_read_file(&bytes, c->input, err) && file_is_module(bytes.bytes, bytes.size, err))
     c->module = gw_module_create(c->engine, bytes.bytes, bytes.size, err);
   buffer_clear(&bytes);
-  if (!c->module && strcmp(c->input, "-") != 0) cli_name_file(err, c->input); /* servers send theirs on standard input */
+  if (!c->module && strcmp(c->input, "-") != 0) cli_name_file(err, c->input);
   return c->module != NULL;
 }
 
@@ -162,54 +111,9 @@ static void show_stats(const struct compile *c) {
 static char *default_output(const char *input) {
   size_t size = strlen(input), stem = size > 5 && strcmp(input + size - 5, ".wasm") == 0 ? size - 5 : size;
   char *path = malloc(stem + sizeof ".gwa");
-  if (!path) abort();
+  if (!path) heap_missing();
   snprintf(path, stem + sizeof ".gwa", "%.*s.gwa", (int)stem, input);
   return path;
-}
-
-/* --- one after another (runtime/compile_batch.c) --------------------------------------------------------------------- */
-
-enum { BATCH_SOCKET = 4, BATCH_FDS = 3, BATCH_IDLE_MS = 10000 };
-
-/* The next job's descriptors; false when there is none, and none comes. */
-static bool receive_job(int fds[BATCH_FDS]) {
-  union {
-    struct cmsghdr header;
-    char bytes[CMSG_SPACE(BATCH_FDS * sizeof(int))];
-  } control;
-  char byte;
-  struct iovec data = {&byte, 1};
-  struct msghdr message = {
-      .msg_iov = &data, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
-  struct pollfd job = {.fd = BATCH_SOCKET, .events = POLLIN};
-  if (poll(&job, 1, BATCH_IDLE_MS) != 1 || recvmsg(BATCH_SOCKET, &message, MSG_CMSG_CLOEXEC) != 1) return false;
-  struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-  if (!c || c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(BATCH_FDS * sizeof(int))) return false;
-  memcpy(fds, CMSG_DATA(c), BATCH_FDS * sizeof(int));
-  return true;
-}
-
-/* Standard input and output lead where the job wants them, so that one module is compiled as any other. */
-static bool do_job(struct compile *c, const int fds[BATCH_FDS]) {
-  struct gw_error err = {0};
-  char answer;
-  bool ok = dup2(fds[0], STDIN_FILENO) >= 0 && dup2(fds[1], STDOUT_FILENO) >= 0 && dup2(fds[2], STDERR_FILENO) >= 0;
-  clearerr(stdout);
-  ok = ok && (!c->max_seconds || limit_time(c->max_seconds, &err)) && make(c, &err) && write_output(c, &err);
-  if (!ok) dprintf(STDERR_FILENO, "%s\n", err.message);
-  for (int i = 0; i < BATCH_FDS; i++) close(fds[i]);
-  gw_module_release(c->module);
-  c->module = NULL;
-  buffer_clear(&c->artifact);
-  answer = ok;
-  return send(BATCH_SOCKET, &answer, 1, MSG_NOSIGNAL) == 1;
-}
-
-static bool do_jobs(struct compile *c) {
-  int fds[BATCH_FDS];
-  while (receive_job(fds) && do_job(c, fds)) {
-  }
-  return true;
 }
 
 /* What `run` leaves behind (cli/later.c): into the cache, unless another process is at it. */
@@ -220,8 +124,7 @@ static bool fill_cache(struct compile *c, struct gw_error *err) {
 }
 
 static bool write_artifact(struct compile *c, struct gw_error *err) {
-  if (!make_engine(c, err) || !close_walls(c, err)) return false;
-  return c->is_batch ? do_jobs(c) : make(c, err) && sign(c, err) && write_output(c, err);
+  return make_engine(c, err) && make(c, err) && sign(c, err) && write_output(c, err);
 }
 
 static int compile(struct compile *c) {
@@ -235,10 +138,7 @@ static int compile(struct compile *c) {
   gw_cache_close(c->cache);
   buffer_clear(&c->artifact);
   free(path);
-  int status = ok ? 0 : cli_fail(&err);
-  if (!c->parent) return status;
-  fflush(NULL);
-  _exit(status); /* what libraries do at the end, such as looking for leaks, walls forbid */
+  return ok ? 0 : cli_fail(&err);
 }
 
 int cli_compile(int argc, char **argv) {
@@ -257,8 +157,6 @@ int cli_compile(int argc, char **argv) {
       {"max-memory", 0, CLI_SIZE, &c.max_memory, "BYTES",
        "address space that compiling may take (K M G allowed); unlimited unless told"},
       {"nice", 0, CLI_FLAG, &c.is_nice, NULL, "let everything else on the machine go first"},
-      {"parent", 0, CLI_U32, &c.parent, "PID", "end when this process does, which must be the parent"},
-      {"batch", 0, CLI_FLAG, &c.is_batch, NULL, "take modules from the socket that is descriptor 4, as servers send them"},
       {"keep", 0, CLI_TEXT, &c.keep_path, "DIR",
        "put it into this cache instead, as `run` has it done; one at a time, others do nothing"},
       {"stats", 0, CLI_FLAG, &c.wants_stats, NULL, "CPU times, sizes and memory on standard error"},

@@ -206,8 +206,10 @@ static bool call(struct guest *g, const char *name, union gw_value *values, stru
   double start = clock_seconds(CLOCK_MONOTONIC);
   enum gw_status status;
   gw_store_start(g->store, found.of.func, values);
-  do status = gw_store_resume(g->store, err);
-  while (status == GW_STATUS_YIELDED && goes_on(g));
+  do {
+    gw_store_wait(g->store);
+    status = gw_store_resume(g->store, err);
+  } while (status == GW_STATUS_PARKED || (status == GW_STATUS_YIELDED && goes_on(g)));
   g->seconds_run += clock_seconds(CLOCK_MONOTONIC) - start;
   if (status != GW_STATUS_YIELDED) return status == GW_STATUS_DONE;
   gw_store_cancel(g->store);

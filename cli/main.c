@@ -1,6 +1,9 @@
 /* The program: finds the verb and calls it. */
 #include "cli/cli.h"
 
+#include "cli/compile_child.h"
+#include "jit/artifact/child_protocol.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -52,6 +55,7 @@ int main(int argc, char **argv) {
     print_usage(stderr);
     return gw_error_exit_code(&(struct gw_error){.code = GW_ERROR_USAGE});
   }
+  if (strcmp(argv[1], CHILD_VERB) == 0) return cli_compile_child(); /* no verb for people */
   if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) argv[1] = (char *)"help";
   if (strcmp(argv[1], "--version") == 0) argv[1] = (char *)"version";
   return call(argc - 1, argv + 1);

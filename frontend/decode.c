@@ -125,7 +125,7 @@ static bool check_group(const struct module *m, struct reader *r, uint32_t group
 static bool canonicalize(struct decoder *d, struct reader *r) {
   for (uint32_t i = 0; i < d->m->n_types; i += d->m->types[i].group_size) {
     if (!check_group(d->m, r, i)) return false;
-    types_canonicalize(d->m, i);
+    if (!types_canonicalize(d->m, i, d->err)) return false;
   }
   return true;
 }

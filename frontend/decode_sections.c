@@ -184,6 +184,8 @@ void decode_exports(struct decoder *d, struct reader *r) {
 }
 
 void decode_start(struct decoder *d, struct reader *r) {
-  d->m->start_place = (uint32_t)(r->at - r->start);
+  const uint8_t *at = r->at;
+  d->m->start_place = (uint32_t)(at - r->start);
   d->m->start = read_u32(r);
+  if (d->m->start == NO_INDEX) reader_fail_at(r, GW_ERROR_INVALID, at, "unknown function %u", NO_INDEX); /* that would be none */
 }

@@ -185,6 +185,7 @@ static void decode_sub_type(struct decoder *d, struct reader *r, struct type_def
     uint32_t n = read_count(r, LIMIT_TYPES, 0, 1);
     for (uint32_t i = 0; i < n && !r->failed; i++) t->super = read_u32(r);
     if (n > 1) reader_fail_at(r, GW_ERROR_INVALID, at, "sub type has more than one super type");
+    if (n && t->super == NO_INDEX) reader_fail_at(r, GW_ERROR_INVALID, at, "unknown type %u", NO_INDEX); /* that would be none */
   }
   decode_composite(d, r, t);
 }

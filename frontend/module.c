@@ -1,11 +1,13 @@
 #include "frontend/module.h"
 
 #include "base/demangle.h"
+#include "frontend/types.h"
 
 #include <stdio.h>
 #include <string.h>
 
 void module_clear(struct module *m) {
+  types_release(m);
   arena_clear(&m->arena);
   *m = (struct module){.start = NO_INDEX, .data_count = NO_INDEX};
 }

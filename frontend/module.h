@@ -53,13 +53,14 @@ enum comp_kind { COMP_FUNC, COMP_STRUCT, COMP_ARRAY };
 struct type_def {
   enum comp_kind kind;
   bool is_final;
-  uint32_t super;        /* type index, or NO_INDEX */
-  uint32_t place;        /* byte in the module where it begins */
-  uint32_t depth;        /* number of types above it, filled by validation */
-  uint32_t group;        /* index of the first type of its recursive group */
-  uint32_t group_size;   /* number of types in it */
-  uint32_t canonical;    /* process-wide id: equal exactly when the types are (frontend/types.h) */
-  struct func_type func; /* COMP_FUNC */
+  uint32_t super;          /* type index, or NO_INDEX */
+  uint32_t place;          /* byte in the module where it begins */
+  uint32_t depth;          /* number of types above it, filled by validation */
+  uint32_t group;          /* index of the first type of its recursive group */
+  uint32_t group_size;     /* number of types in it */
+  uint32_t canonical;      /* process-wide id: equal exactly when the types are (frontend/types.h) */
+  struct type_group *held; /* by a group's first type */
+  struct func_type func;   /* COMP_FUNC */
 };
 
 #define NO_INDEX UINT32_MAX

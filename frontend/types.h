@@ -1,14 +1,21 @@
-/* Canonical type identity across modules: recursive groups are hash-consed in one process-wide registry. */
+/* Canonical type identity across modules: recursive groups are hash-consed in one process-wide registry, as long as a module has
+ * them. */
 #ifndef FRONTEND_TYPES_H
 #define FRONTEND_TYPES_H
 
 #include "frontend/module.h"
 
-/* Assigns type_def.canonical to types[group .. group + group_size). All earlier groups must have theirs. Thread-safe. */
-void types_canonicalize(struct module *m, uint32_t group);
+/* Assigns type_def.canonical to types[group .. group + group_size), and holds the group until types_release. All earlier groups
+ * must have theirs. Thread-safe. */
+bool types_canonicalize(struct module *m, uint32_t group, struct gw_error *err);
+/* Gives up what the module holds; its ids are nobody's then. Thread-safe. */
+void types_release(struct module *m);
 
-/* Canonical id of a plain function type, for host functions. Thread-safe. */
-uint32_t types_canonical_func(const struct func_type *type);
+/* Of the process: groups that are held, and ids given so far, those given again counted once. Thread-safe. */
+struct types_totals {
+  uint32_t n_groups, n_ids;
+};
+struct types_totals types_totals(void);
 
 /* Subtyping (subtype.c). Whether types[index] is the type with this canonical id, or declared to be below it. */
 bool type_matches(const struct module *m, uint32_t index, uint32_t canonical);

@@ -224,11 +224,24 @@ bool gw_call(struct gw_store *store, struct func_ref *func, union gw_value *valu
 bool gw_call_export(struct gw_instance *instance, const char *name, union gw_value *values, size_t n_values,
                     struct gw_error *err);
 
-enum gw_status { GW_STATUS_DONE, GW_STATUS_FAILED, GW_STATUS_YIELDED };
+enum gw_status {
+  GW_STATUS_DONE,
+  GW_STATUS_FAILED,
+  GW_STATUS_YIELDED,
+  GW_STATUS_PARKED, /* a host function waits for an answer from elsewhere: resume when `wake` was called. Embedders' own never do
+                     */
+};
 
-/* The same in steps, for event loops: start, then resume until it is not GW_STATUS_YIELDED. `values` must live until then. */
+/* The same in steps, for event loops: start, then resume until it is done or failed. `values` must live until then. One that is
+ * parked and resumed too early is still parked. */
 void gw_store_start(struct gw_store *store, struct func_ref *func, union gw_value *values);
 enum gw_status gw_store_resume(struct gw_store *store, struct gw_error *err);
+/* For invocations that park from now on: `wake` is called once for each GW_STATUS_PARKED, on any thread, perhaps before
+ * gw_store_resume returns. It must not block nor call the store's functions. gw_store_cancel keeps it from being called later.
+ * NULL: nobody is told. */
+void gw_store_set_wake(struct gw_store *store, void (*wake)(void *arg), void *arg);
+/* Blocks until a parked invocation can be resumed. gw_call does so by itself. */
+void gw_store_wait(struct gw_store *store);
 /* Ends a suspended invocation; its fiber is dropped, host functions on it do not return. */
 void gw_store_cancel(struct gw_store *store);
 

@@ -50,6 +50,14 @@ void schedule_seal(struct schedule *s) {
   s->digest = digest_of(text, size);
 }
 
+bool schedule_is_sound(const struct schedule *s) {
+  struct schedule sealed = *s;
+  for (int c = 0; c < COST_COUNT; c++)
+    if (s->gas[c] < classes[c].least || s->gas[c] > SCHEDULE_MAX_PRICE) return false;
+  schedule_seal(&sealed);
+  return s->version && digest_is(&sealed.digest, &s->digest);
+}
+
 static void seal_built_in(void) { schedule_seal(&built_in); }
 
 const struct schedule *schedule_default(void) {

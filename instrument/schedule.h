@@ -35,6 +35,9 @@ size_t schedule_print(const struct schedule *s, char *out, size_t size);
  * fills in the digest, which is that of the canonical text. The error names the line. */
 bool schedule_read(const void *bytes, size_t size, struct schedule *out, struct gw_error *err);
 
+/* Whether its prices are such as schedule_read takes, and its digest is theirs. */
+bool schedule_is_sound(const struct schedule *s);
+
 /* Fills in the digest of a schedule made by hand. */
 void schedule_seal(struct schedule *s);
 

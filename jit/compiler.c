@@ -11,6 +11,8 @@
 #include "jit/pipeline.h"
 #include "jit/twin.h"
 
+#include <llvm-c/ErrorHandling.h>
+
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -238,4 +240,5 @@ __attribute__((visibility("default"))) const struct compiler_ops gasworks_compil
     .compile = compile,
     .dump = dump,
     .describe = describe,
+    .on_fatal = LLVMInstallFatalErrorHandler,
 };

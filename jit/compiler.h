@@ -7,7 +7,7 @@
 #include "instrument/blocks.h"
 #include "instrument/schedule.h"
 
-enum { COMPILER_VERSION = 5 };
+enum { COMPILER_VERSION = 6 };
 
 enum dump_kind { DUMP_NONE, DUMP_IR_FRESH, DUMP_IR, DUMP_ASM };
 
@@ -57,6 +57,9 @@ struct compiler_ops {
   /* Text of one stage of the compilation, malloc'd for the caller, or NULL with `err` set. */
   char *(*dump)(const struct module *m, const struct compile_options *options, enum dump_kind kind, struct gw_error *err);
   const char *(*describe)(void); /* "LLVM 22.1.8, CPU znver5", static */
+  /* From now on LLVM, when it gives up, calls `end` instead of ending the process: on the thread that compiles, with a sentence
+   * that lives as long as the call, from which it must not return. */
+  void (*on_fatal)(void (*end)(const char *reason));
 };
 
 /* The one symbol that the shared object exports. */

@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "jit/artifact/cache.h"
-#include "runtime/compile_child.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -88,7 +87,7 @@ static struct code *copy_code(const struct gw_module *module, const struct artif
 }
 
 static struct code *compile_apart(struct gw_module *module, const struct artifact_key *key, struct gw_error *err) {
-  struct artifact *artifact = compile_in_child(module, key, err);
+  struct artifact *artifact = child_compile(&module->engine->compilers, module->bytes, module->size, key, err);
   if (!artifact) return NULL;
   struct code *code = copy_code(module, artifact, err);
   if (code) keep(module, artifact->key, artifact->bytes, artifact->size); /* it may be of a lower level */

@@ -3,7 +3,6 @@
 #include "runtime/engine.h"
 
 #include "base/error.h"
-#include "runtime/compile_process.h"
 #include "runtime/trap.h"
 
 #include <dlfcn.h>
@@ -14,6 +13,17 @@
 #include <unistd.h>
 
 #define COMPILER_FILE "gasworks-compiler.so"
+
+static struct child_pool compilers(const struct gw_engine *engine) {
+  const struct gw_engine_options *o = &engine->options;
+  return (struct child_pool){.program = o->compiler_program,
+                             .schedule = &engine->schedule,
+                             .gas = o->gas,
+                             .threads = o->threads,
+                             .max_seconds = o->compile_seconds ? o->compile_seconds : GW_COMPILE_DEFAULT_SECONDS,
+                             .wall_seconds = o->compile_wall_seconds,
+                             .max_memory = o->compile_memory ? o->compile_memory : GW_COMPILE_DEFAULT_MEMORY};
+}
 
 struct gw_engine *gw_engine_create(const struct gw_engine_options *options, struct gw_error *err) {
   if (options->opt_level > 3) {
@@ -33,18 +43,18 @@ struct gw_engine *gw_engine_create(const struct gw_engine_options *options, stru
   engine->options = *options;
   engine->schedule = options->schedule ? *options->schedule : *schedule_default();
   engine->options.schedule = &engine->schedule;
-  if (!options->compile_seconds) engine->options.compile_seconds = GW_COMPILE_DEFAULT_SECONDS;
-  if (!options->compile_memory) engine->options.compile_memory = GW_COMPILE_DEFAULT_MEMORY;
-  pthread_mutex_init(&engine->children_lock, NULL);
+  engine->compilers = compilers(engine);
+  child_pool_init(&engine->compilers);
   return engine;
 }
 
 void gw_engine_destroy(struct gw_engine *engine) {
   if (!engine) return;
-  batch_stop(engine);
-  pthread_mutex_destroy(&engine->children_lock);
+  child_pool_clear(&engine->compilers);
   free(engine);
 }
+
+void gw_engine_stop_compiling(struct gw_engine *engine) { child_pool_stop(&engine->compilers); }
 
 uint64_t gw_engine_memory_bytes(const struct gw_engine *engine) {
   return atomic_load_explicit(&engine->memory_bytes, memory_order_relaxed);

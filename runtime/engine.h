@@ -5,21 +5,16 @@
 #include "gasworks.h"
 #include "jit/artifact/artifact.h"
 #include "jit/artifact/code.h"
+#include "jit/artifact/child.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
-
-struct compile_child;
-struct batch_process;
 
 struct gw_engine {
   struct gw_engine_options options; /* options.schedule points to the next line */
   struct schedule schedule;
   _Atomic uint64_t memory_bytes; /* gw_engine_memory_bytes */
-  pthread_mutex_t children_lock; /* a leaf; guards what follows: processes that compile */
-  struct compile_child *children;
-  struct batch_process *batch; /* those of them that wait for a small module */
-  bool is_stopping;            /* no more of them */
+  struct child_pool compilers;
 };
 
 struct gw_module {

@@ -68,7 +68,7 @@ static void make_tags(struct gw_instance *instance) {
 static bool add_dialect(struct gw_store *store, uint32_t added, struct gw_error *err) {
   uint32_t dialect = store->dialect | added;
   if (dialect == store->dialect) return true;
-  if (store->state == RUN_RUNNING || store->state == RUN_YIELDED)
+  if (store->state == RUN_RUNNING || store_is_suspended(store))
     return error_set(err, GW_ERROR_USAGE, "a module with %s cannot join a store that has an invocation under way",
                      dialect & ~store->dialect & DIALECT_EXCEPTIONS ? "exceptions" : "tail calls");
   for (struct gw_instance *i = store->instances; i; i = i->next)

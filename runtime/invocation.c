@@ -1,10 +1,11 @@
-/* Invocations as steps of a fiber: started, resumed until they end, yield or trap, and settled. */
+/* Invocations as steps of a fiber: started, resumed until they end, yield, park or trap, and settled. */
 #include "runtime/invocation.h"
 
 #include "base/error.h"
 #include "runtime/arch/x86_64/gs_base.h"
 #include "runtime/exception.h"
 #include "runtime/instance.h"
+#include "runtime/park.h"
 #include "runtime/report.h"
 #include "runtime/slice.h"
 
@@ -35,7 +36,7 @@ __attribute__((no_sanitize("function"))) static void run(void *arg) {
 }
 
 void gw_store_start(struct gw_store *store, struct func_ref *func, union gw_value *values) {
-  if (store->state == RUN_RUNNING || store->state == RUN_YIELDED) return; /* gw_store_resume says so */
+  if (store->state == RUN_RUNNING || store_is_suspended(store)) return; /* gw_store_resume says so */
   store->func = func;
   store->values = values;
   store->state = RUN_READY;
@@ -90,7 +91,7 @@ static bool prepare_stack(struct gw_store *store, struct gw_error *err) {
 
 static bool prepare(struct gw_store *store, struct gw_error *err) {
   if (!trap_thread_prepare(err)) return false;
-  if (store->state == RUN_YIELDED) return true;
+  if (store_is_suspended(store)) return true;
   if (store->func->vmctx->exec != &store->exec) return error_set(err, GW_ERROR_USAGE, "the function belongs to another store");
   if (store->options.tier == GW_TIER_PRECISE && !precise_stack_open(store, err)) return false;
   if (!prepare_stack(store, err)) return false;
@@ -124,16 +125,19 @@ static void settle(struct gw_store *store) {
 }
 
 enum gw_status gw_store_resume(struct gw_store *store, struct gw_error *err) {
-  if (store->state != RUN_READY && store->state != RUN_YIELDED) {
+  if (store->state != RUN_READY && !store_is_suspended(store)) {
     error_set(err, GW_ERROR_USAGE, "no invocation to resume");
     return GW_STATUS_FAILED;
   }
+  if (store->state == RUN_PARKED && !park_is_woken(store->park)) return GW_STATUS_PARKED;
   if (!prepare(store, err)) {
     if (store->state == RUN_READY) store->state = RUN_NONE;
     return GW_STATUS_FAILED;
   }
-  step(store);
+  do step(store);
+  while (store->state == RUN_PARKED && !park_leave(store->park));
   if (store->state == RUN_YIELDED) return GW_STATUS_YIELDED;
+  if (store->state == RUN_PARKED) return GW_STATUS_PARKED;
   settle(store);
   bool ok = store->state == RUN_FINISHED || store->trap.code == GW_TRAP_EXIT;
   if (!ok) report_error(store, err);
@@ -158,7 +162,7 @@ void invocation_charge(struct gw_store *store, uint64_t gas, uintptr_t pc) {
 
 /* The fiber ends itself: only so do sanitizers see it end. */
 void gw_store_cancel(struct gw_store *store) {
-  if (store->state == RUN_YIELDED) {
+  if (store_is_suspended(store)) {
     store->is_cancelled = true;
     step(store);
     exceptions_collect(store, false);
@@ -170,8 +174,10 @@ bool gw_call(struct gw_store *store, struct func_ref *func, union gw_value *valu
   if (store->state != RUN_NONE) return error_set(err, GW_ERROR_USAGE, "the store has an invocation under way");
   gw_store_start(store, func, values);
   enum gw_status status;
-  do status = gw_store_resume(store, err);
-  while (status == GW_STATUS_YIELDED);
+  do {
+    gw_store_wait(store);
+    status = gw_store_resume(store, err);
+  } while (status == GW_STATUS_YIELDED || status == GW_STATUS_PARKED);
   return status == GW_STATUS_DONE;
 }
 

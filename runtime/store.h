@@ -18,6 +18,7 @@ enum run_state {
   RUN_READY, /* started, not yet resumed */
   RUN_RUNNING,
   RUN_YIELDED,
+  RUN_PARKED,        /* see park */
   RUN_AT_CHECKPOINT, /* suspended, within gw_store_resume */
   RUN_FINISHED,      /* returned to its entry */
   RUN_TRAPPED,       /* see trap */
@@ -45,6 +46,9 @@ struct gw_store {
   uint64_t n_host_calls; /* since the last reset of an instance */
   bool was_refused;      /* since then, too: the system had no memory for what the guest may have, and the guest was told */
   bool is_cancelled;     /* the next step of the fiber is its end */
+  struct park *park;     /* while it is parked: see runtime/park.h */
+  void (*wake)(void *arg);
+  void *wake_arg;
   struct checkpoint checkpoint;
   struct func_ref *func;
   union gw_value *values;
@@ -54,6 +58,11 @@ struct gw_store {
   struct trap trap;
   struct record *record; /* the embedder's, or NULL: see runtime/debug/record.h */
 };
+
+/* Between two steps of its invocation. */
+static inline bool store_is_suspended(const struct gw_store *store) {
+  return store->state == RUN_YIELDED || store->state == RUN_PARKED;
+}
 
 /* When instances were made: what they are made of, beyond what is usual, counts as the guest's memory. */
 void store_count_instances(struct gw_store *store);

@@ -158,7 +158,9 @@ static bool open_data(struct server *server, struct gw_error *err) {
   server->lock_fd = directory_lock(directory, err);
   if (server->lock_fd < 0) return false;
   const char *state = arena_format(&arena, "%s/state", directory);
-  if (directory_make(state, err)) server->state = state_store_open(state, server->options.map_size, server->options.sync, err);
+  server->state = server->options.state;
+  if (!server->state && directory_make(state, err))
+    server->state = state_store_open(state, server->options.map_size, server->options.sync, err);
   arena_clear(&arena);
   if (!server->state) return false;
   server->registry = registry_open(directory, server->engine, server->state, &server->limits, err);
@@ -337,7 +339,7 @@ void server_destroy(struct server *server) {
   free(server->loops);
   log_writer_destroy(server->log);
   registry_close(server->registry);
-  state_store_close(server->state);
+  if (server->state != server->options.state) state_store_close(server->state);
   if (server->owns_engine) gw_engine_destroy(server->engine);
   gw_cache_close(server->cache);
   if (server->limits.has_bundles) close(server->limits.bundles);

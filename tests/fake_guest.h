@@ -4,6 +4,7 @@
 #define TESTS_FAKE_GUEST_H
 
 #include "gasworks.h"
+#include "runtime/park.h"
 #include "instrument/schedule.h"
 
 #include <stdarg.h>
@@ -90,6 +91,22 @@ uint64_t gw_store_gas_used(const struct gw_store *store) {
 uint64_t gw_store_gas_limit(const struct gw_store *store) {
   (void)store;
   return guest.limit;
+}
+
+/* Nothing here answers late. */
+struct park *park_begin(struct gw_store *store) {
+  (void)store;
+  abort();
+}
+
+void park_here(struct gw_store *store) {
+  (void)store;
+  abort();
+}
+
+void park_wake(void *park) {
+  (void)park;
+  abort();
 }
 
 /* --- calling host functions --------------------------------------------------------------------------------------- */

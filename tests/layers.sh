@@ -20,7 +20,8 @@ rules=(
   'jit/compiler.h|frontend/ instrument/schedule. instrument/blocks. gasworks|'
   'jit/access/*|jit/access/ base/ instrument/marker.h instrument/meter/meter.h frontend/module.h frontend/lower/ir.h frontend/lower/values.h gasworks|llvm-c/'
   'jit/*|jit/ instrument/ frontend/module.h frontend/instruction.h frontend/lower/lower.h frontend/lower/values.h abi/ base/ gasworks|llvm-c/ elf.h'
-  'runtime/state/*|runtime/state/ base/ gasworks|lmdb.h sodium.h'
+  'runtime/state/lmdb.c|runtime/state/store_ops.h base/ gasworks|lmdb.h'
+  'runtime/state/*|runtime/state/ base/ gasworks|sodium.h'
   'runtime/*|runtime/ jit/artifact/ jit/compiler.h instrument/schedule. frontend/ abi/ base/ gasworks|sodium.h sanitizer/ elfutils/ dwarf.h elf.h'
   'server/loop/*|server/loop/ server/server.h base/ gasworks|uv.h'
   'server/function/*|server/function/ server/loop/ server/server.h server/tier.h runtime/ jit/artifact/ frontend/ base/ gasworks|uv.h cjson/'
@@ -30,6 +31,12 @@ rules=(
   'cli/*|cli/ server/ runtime/ jit/artifact/ instrument/schedule. instrument/fit. instrument/rounds.h frontend/ abi/ base/ gasworks|cjson/ sodium.h sanitizer/'
 )
 libraries='llvm-c/|elfutils/|dwarf\.h|elf\.h|lmdb\.h|sodium|uv\.h|llhttp|cjson/|cmocka'
+
+# Headers of one folder: HEADER | who may include it.
+private=(
+  'runtime/state/store_ops.h|runtime/state/*'
+  'runtime/state/private.h|runtime/state/*'
+)
 
 starts_with_any() {
   local text=$1 prefix
@@ -44,11 +51,15 @@ fail() {
 }
 
 check_include() {
-  local file=$1 kind=$2 name=$3 quoted=$4 system=$5
+  local file=$1 kind=$2 name=$3 quoted=$4 system=$5 rule
   # An include of the own folder without its name would hide the layer.
   # shellcheck disable=SC2086
   if [[ $kind == '"' ]]; then
     starts_with_any "$name" $quoted || { fail "$file includes \"$name\""; return; }
+    for rule in "${private[@]}"; do
+      # shellcheck disable=SC2053
+      [[ $name != "${rule%%|*}" || $file == ${rule#*|} ]] || { fail "$file includes \"$name\", which is private"; return; }
+    done
   elif [[ $name =~ ^($libraries) ]]; then
     starts_with_any "$name" $system || { fail "$file includes <$name>"; return; }
   fi
@@ -72,7 +83,9 @@ self_test() {
   local before=$failed
   check_include frontend/decode.c '<' llvm-c/Core.h 'frontend/' '' >/dev/null
   check_include runtime/x.c '"' server/server.h 'runtime/ base/' '' >/dev/null
-  ((failed == before + 2)) || { echo "FAIL the checker itself"; exit 1; }
+  check_include runtime/host/x.c '"' runtime/state/store_ops.h 'runtime/ base/' '' >/dev/null
+  check_include runtime/state/txn.c '<' lmdb.h 'runtime/state/' 'sodium.h' >/dev/null
+  ((failed == before + 4)) || { echo "FAIL the checker itself"; exit 1; }
   failed=$before
 }
 

@@ -513,9 +513,67 @@ static void met_in_loop(void) {
   if (kind == 2 && one_in(2)) get(b), get(a), byte(0x6c), set(b);
 }
 
+/* What meets a load where it is read, and may turn out to be nothing: the counter, in its first round; the difference of two;
+ * what another loop left. */
+static void nothing(uint32_t a, uint32_t b, uint32_t counter) {
+  switch (below(3)) {
+  case 0: get(counter); break;
+  case 1: get(counter), get(b), byte(0x6b); break;
+  default: get(a);
+  }
+}
+
+static void place_in_round(uint32_t base, uint32_t a) {
+  get(base);
+  if (one_in(4)) get(a), byte(0x6a);
+}
+
+/* Floats meet numbers that may turn out to be NaNs. */
+static void float_in_loop(uint32_t base, uint32_t a, uint32_t b, uint32_t counter) {
+  get(counter), i32_const(2), byte(0x74);
+  get(base), byte(0x2a), byte(0), byte(0);
+  if (one_in(2)) {
+    nothing(a, b, counter), i32_const(0x7fc00000), byte(0x6a), byte(0xbe); /* f32.reinterpret_i32 */
+  } else {
+    nothing(a, b, counter), byte(0xb3), get(counter), byte(0xb3), byte(0x95); /* f32.div of f32.convert_i32_u */
+  }
+  byte(0x92 + below(6)), byte(0x38), byte(0), byte(64);
+}
+
+/* A loop stores what is there already, but for nothing; or its last round stores what is overwritten behind it. */
+static void stored_in_loop(void) {
+  static const uint8_t ops[] = {0x6a, 0x6b, 0x72, 0x73, 0x74};
+  static const int32_t steps[] = {4, 8, -8, 70000};
+  uint32_t a = FIRST_LOCAL + I32 * PER_TYPE, b = a + 1, counter = COUNTER + n_loops, base = one_in(3) ? Q : P, kind = below(4);
+  int32_t rounds = 1 + (int32_t)below(9), step = steps[below(4)];
+  late_zero(a, counter);
+  i32_const(0), set(counter);
+  i32_const(0), set(b);
+  byte(0x03), byte(0x40);
+  if (kind == 0) {
+    get(counter), i32_const(2), byte(0x74), get(base), byte(0x28), byte(0), byte(0), byte(0x36), byte(0), byte(64);
+  } else if (kind == 1) {
+    float_in_loop(base, a, b, counter);
+  } else {
+    place_in_round(base, a), place_in_round(base, a), byte(0x28), byte(0), byte(0);
+    if (!one_in(3)) nothing(a, b, counter), byte(ops[below(5)]);
+    byte(0x36), byte(0), byte(0);
+  }
+  get(base), i32_const(step), byte(0x6a), set(base);
+  get(b), i32_const(1), byte(0x6a), set(b);
+  get(counter), i32_const(1), byte(0x6a), byte(0x22), unsigned_leb(counter);
+  if (one_in(4)) {
+    get(C), i32_const(15), byte(0x71);
+  } else {
+    i32_const(rounds);
+  }
+  byte(0x49), byte(0x0d), byte(0), byte(0x0b);
+  if (kind == 0) i32_const(4 * rounds - 4), get(C), byte(0x36), byte(0), byte(64);
+}
+
 static void idiom(void) {
   if (n_loops < LOOP_DEPTH && one_in(3)) {
-    met_in_loop();
+    one_in(2) ? met_in_loop() : stored_in_loop();
     return;
   }
   switch (below(n_loops < LOOP_DEPTH ? 5 : 3)) {
@@ -567,6 +625,8 @@ static void function(struct buffer *code) {
   memset(earlier, 0, sizeof earlier);
   if (one_in(4))
     met_in_loop();
+  else if (one_in(4))
+    stored_in_loop();
   else
     statements(1 + (int)below(one_in(3) ? 2 : 6), 2); /* in small ones LLVM does more */
   one_in(3) ? constant(I64) : expression(I64, (int)below(3));

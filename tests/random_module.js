@@ -26,6 +26,12 @@ const nanProfiles = profiles.map((p) => ({...p, isAlone : true, hasNanBits : tru
 
 // --- generating: wasm-opt many times in this process, compiled once
 
+// Tools of Binaryen print modules that they refuse past `print`, straight to the descriptor.
+const quietFs = Object.create(fs, {
+  writeSync: { value: (fd, data, ...rest) => (fd === 1 || fd === 2 ? rest[1] ?? data.length : fs.writeSync(fd, data, ...rest)) },
+});
+const quietRequire = (name) => (name === 'fs' || name === 'node:fs' ? quietFs : require(name));
+
 function loadGenerator(script) {
   const source = fs.readFileSync(script, 'utf8').replace(/^#!.*\n/, '');
   const names = ['Module', 'WebAssembly', 'require', 'module', 'exports', '__filename', '__dirname'];
@@ -46,7 +52,7 @@ function loadGenerator(script) {
       process.exitCode = 0;
     };
     if (compiled) options.instantiateWasm = fromCompiled;
-    start(options, api, require, {}, {}, script, path.dirname(script));
+    start(options, api, quietRequire, {}, {}, script, path.dirname(script));
   });
 }
 

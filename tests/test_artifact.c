@@ -1,15 +1,15 @@
-/* Artifacts, the cache of them, and the process that compiles. */
+/* Artifacts and the cache of them, also when a process of its own compiles (test_child.c). */
 #include "jit/artifact/artifact.h"
 
 #include "base/error.h"
 #include "jit/artifact/cache.h"
 #include "runtime/compile.h"
+#include "tests/large.h"
 #include "tests/shell.h"
 #include "tests/wat.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -119,24 +119,6 @@ static void test_runs_like_compiled_code(void **state) {
   }
   gw_module_release(compiled);
   gw_engine_destroy(engine);
-}
-
-/* Functions that call one another; twelve are several parts, sixty take more than a second to compile. */
-static struct buffer make_large(int n_funcs) {
-  struct buffer text = {0};
-  buffer_append_string(&text, "(module (memory 1)");
-  for (int f = 0; f < n_funcs; f++) {
-    buffer_format(&text, "(func $f%d (export \"f%d\") (param i32) (result i32)", f, f);
-    for (int i = 0; i < 300; i++)
-      buffer_format(
-          &text,
-          "(local.set 0 (i32.xor (i32.mul (local.get 0) (i32.const %d)) (i32.load (i32.and (local.get 0) (i32.const 4095)))))",
-          100 * f + i);
-    buffer_format(&text, "(call $f%d (local.get 0)))", (f * 7 + 13) % n_funcs);
-  }
-  buffer_append_string(&text, ")");
-  buffer_append(&text, "", 1);
-  return text;
 }
 
 static void test_same_for_any_number_of_threads(void **state) {
@@ -665,169 +647,6 @@ static void test_frames_are_known(void **state) {
   buffer_clear(&text);
 }
 
-/* What happens when `program` is the compiler. */
-static void expect_failure(const char *program, uint32_t seconds, const char *text, const char *message) {
-  struct gw_error err = {0};
-  struct gw_engine *engine = engine_with(&(struct gw_engine_options){
-      .opt_level = 2, .gas = true, .compiler_program = program, .compile_seconds = seconds, .compile_wall_seconds = 600});
-  struct gw_module *module = wat_module(engine, text);
-  assert_false(gw_module_compile(module, &err));
-  if (!strstr(err.message, message)) fail_msg("no \"%s\" in: %s", message, err.message);
-  gw_module_release(module);
-  gw_engine_destroy(engine);
-}
-
-static const char *script(const char *text) {
-  const char *path = write_file("compiler", text, strlen(text));
-  assert_int_equal(chmod(path, 0700), 0);
-  return path;
-}
-
-static void test_child_fails(void **state) {
-  (void)state;
-  struct buffer slow = make_large(60);
-  expect_failure("/nowhere/gasworks", 0, square, "cannot start the compiler /nowhere/gasworks: No such file");
-  expect_failure(script("#!/bin/sh\nkill -SEGV $$\n"), 0, square, "the compiler crashed: Segmentation fault");
-  expect_failure(script("#!/bin/sh\nkill -KILL $$\n"), 0, square, "the compiler was killed by the system");
-  expect_failure(script("#!/bin/sh\necho noise >&2; echo 'gasworks: it broke' >&2; exit 6\n"), 0, square, "it broke");
-  expect_failure(script("#!/bin/sh\nexit 1\n"), 0, square, "the compiler failed without saying why");
-  expect_failure(script("#!/bin/sh\necho 'LLVM ERROR: out of memory' >&2; kill -ABRT $$\n"), 0, square, "needed more than");
-  expect_failure(script("#!/bin/sh\nexit 0\n"), 0, square, "it is empty");
-  expect_failure(script("#!/bin/sh\nhead -c 9999 /dev/zero\n"), 0, square, "no artifact");
-  expect_failure(script("#!/bin/sh\nexec " BUILD_DIR "/gasworks compile -O 0 -o - -\n"), 0, square,
-                 "something else than it was asked for");
-  expect_failure(BUILD_DIR "/gasworks", 1, (const char *)slow.bytes, "ended after 1 seconds of CPU time");
-  buffer_clear(&slow);
-}
-
-/* Killed, or short of memory: once more, without optimisation. */
-static void test_child_is_tried_again(void **state) {
-  (void)state;
-  static const char *const ends[] = {"kill -KILL $$", "kill -SEGV $$", "echo 'LLVM ERROR: out of memory' >&2; exit 1"};
-  for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-    char text[512];
-    struct gw_error err = {0};
-    snprintf(text, sizeof text,
-             "#!/bin/sh\ncase \"$*\" in *--batch*) exit 1;; *'--optimize 0'*) exec %s/gasworks \"$@\";; esac\n%s\n", BUILD_DIR,
-             ends[i]);
-    struct gw_engine *engine =
-        engine_with(&(struct gw_engine_options){.opt_level = 2, .gas = true, .compiler_program = script(text)});
-    struct gw_module *module = wat_module(engine, square);
-    if (!gw_module_compile(module, &err)) fail_msg("%s: %s", ends[i], err.message);
-    call_f(engine, module);
-    gw_module_release(module);
-    gw_engine_destroy(engine);
-  }
-}
-
-static void test_child_takes_too_long(void **state) {
-  (void)state;
-  struct gw_error err = {0};
-  static const char *const texts[] = {"#!/bin/sh\nexec sleep 1000\n",
-                                      "#!/bin/sh\ncase \"$*\" in *--batch*) exit 1;; esac\nexec sleep 1000\n"};
-  for (size_t i = 0; i < 2; i++) {
-    struct gw_engine *engine = engine_with(&(struct gw_engine_options){
-        .opt_level = 2, .gas = true, .compiler_program = script(texts[i]), .compile_wall_seconds = 1});
-    struct gw_module *module = wat_module(engine, square);
-    err = (struct gw_error){0};
-    assert_false(gw_module_compile(module, &err));
-    assert_non_null(strstr(err.message, "the compiler was ended after 1 seconds"));
-    gw_module_release(module);
-    gw_engine_destroy(engine);
-  }
-}
-
-/* Small modules share a process; one that cannot be compiled and one that is large change nothing for those after it. */
-static void test_small_ones_share_a_process(void **state) {
-  (void)state;
-  char text[512], line[128];
-  struct buffer large = make_large(60);
-  snprintf(text, sizeof text, "#!/bin/sh\necho \"$@\" >>%s/starts\nexec %s/gasworks \"$@\"\n", directory, BUILD_DIR);
-  struct gw_engine *engine =
-      engine_with(&(struct gw_engine_options){.opt_level = 0, .gas = true, .compiler_program = script(text)});
-  for (int i = 0; i < 20; i++) {
-    snprintf(line, sizeof line, "(module (func (export \"f\") (param i32) (result i32) (i32.const %d)))", i);
-    struct gw_module *module = wat_module(engine, i == 10 ? (const char *)large.bytes : line);
-    struct gw_error err = {0};
-    if (!gw_module_compile(module, &err)) fail_msg("%s", err.message);
-    gw_module_release(module);
-  }
-  gw_engine_destroy(engine);
-  struct buffer out = shell(NULL, "grep -c -e --batch %s/starts; wc -l <%s/starts", directory, directory);
-  bool is_slow =
-      strcmp((const char *)out.bytes, "2\n3\n") == 0; /* the large one took longer than the process waits for the next */
-  if (!is_slow) assert_string_equal((const char *)out.bytes, "1\n2\n");
-  buffer_clear(&out);
-  buffer_clear(&large);
-}
-
-/* A module that takes long, in a process that is killed: nobody goes on compiling it. */
-static void test_child_ends_with_its_parent(void **state) {
-  (void)state;
-  struct buffer slow = make_large(400), out;
-  pid_t pid = fork();
-  if (pid == 0) {
-    struct gw_engine *engine =
-        engine_with(&(struct gw_engine_options){.opt_level = 2, .gas = true, .compiler_program = BUILD_DIR "/gasworks"});
-    gw_module_compile(wat_module(engine, (const char *)slow.bytes), NULL);
-    _exit(0);
-  }
-  char child[32] = "";
-  for (int i = 0; i < 600 && !child[0]; i++) {
-    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
-    out = shell(
-        NULL,
-        "for p in $(cat /proc/%d/task/*/children); do tr '\\0' ' ' </proc/$p/cmdline | grep -q ' compile ' && echo $p; done",
-        pid);
-    snprintf(child, sizeof child, "%.*s", (int)strcspn((const char *)out.bytes, "\n"), (const char *)out.bytes);
-    buffer_clear(&out);
-  }
-  assert_true(atoi(child) > 0);
-  assert_int_equal(kill(atoi(child), 0), 0);
-  nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL); /* by now it has told the system */
-  kill(pid, SIGKILL);
-  waitpid(pid, NULL, 0);
-  for (int i = 0; i < 100 && kill(atoi(child), 0) == 0; i++) {
-    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
-    out = shell(NULL, "grep -q '^State:.Z' /proc/%s/status && echo gone", child);
-    bool is_gone = out.size > 1;
-    buffer_clear(&out);
-    if (is_gone) break;
-    assert_true(i < 99);
-  }
-  buffer_clear(&slow);
-}
-
-struct stopped {
-  struct gw_module *module;
-  struct gw_error err;
-  bool ok;
-};
-
-static void *compile_and_wait(void *arg) {
-  struct stopped *s = arg;
-  s->ok = gw_module_compile(s->module, &s->err);
-  return NULL;
-}
-
-static void test_stopping(void **state) {
-  (void)state;
-  pthread_t thread;
-  struct gw_engine *engine = engine_with(
-      &(struct gw_engine_options){.opt_level = 2, .gas = true, .compiler_program = script("#!/bin/sh\nexec sleep 1000\n")});
-  struct stopped s = {.module = wat_module(engine, square)};
-  assert_int_equal(pthread_create(&thread, NULL, compile_and_wait, &s), 0);
-  nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
-  gw_engine_stop_compiling(engine);
-  pthread_join(thread, NULL);
-  assert_false(s.ok);
-  s.err = (struct gw_error){0};
-  assert_false(gw_module_compile(s.module, &s.err));
-  assert_int_equal(s.err.code, GW_ERROR_UNAVAILABLE);
-  gw_module_release(s.module);
-  gw_engine_destroy(engine);
-}
-
 /* --- set-up ---------------------------------------------------------------------------------------------------------------- */
 
 static int set_up(void **state) {
@@ -858,12 +677,6 @@ int main(void) {
       cmocka_unit_test(test_cache_of_others),
       cmocka_unit_test(test_child_compiles_the_same),
       cmocka_unit_test(test_frames_are_known),
-      cmocka_unit_test(test_child_fails),
-      cmocka_unit_test(test_child_is_tried_again),
-      cmocka_unit_test(test_child_takes_too_long),
-      cmocka_unit_test(test_small_ones_share_a_process),
-      cmocka_unit_test(test_child_ends_with_its_parent),
-      cmocka_unit_test(test_stopping),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -233,6 +233,56 @@ static const char *const loops_names[] = {"times what another loop left",
                                           "an address by comparison",
                                           "an address by difference"};
 
+/* What a loop stores is there already, or is overwritten behind it; and floats that meet a load and turn out to be NaNs. */
+/* clang-format off */
+#define SHORT(n, body) \
+  "(loop $l " body SET(0, ADD(P, "(i32.const 8)")) \
+  "  (br_if $l (i32.lt_u (local.tee 3 " ADD(GET(3), "(i32.const 1)") ") (i32.const " #n "))))"
+#define IN_PLACE(v) LOOP("(i32.store " P " " v ")") "(i32.const 1)"
+#define LAST_ROUND SET(0, SUB(P, "(i32.const 56)")) /* is at the address */
+#define NAN_MADE "(f32.reinterpret_i32 " ADD(SUB(GET(3), GET(4)), "(i32.const 0x7fc00000)") ")"
+#define NAN_DIVIDED "(f32.div (f32.convert_i32_u " GET(3) ") (f32.convert_i32_u " GET(3) "))"
+#define MEETS(op, v) SET(3, "(i32.const 0)") SET(4, "(i32.const 0)") \
+  LOOP("(f32.store offset=64 " PLACE " (f32." op " (f32.load " P ") " v "))" SET(4, ADD(GET(4), "(i32.const 1)"))) "(i32.const 1)"
+static const char stores_text[] = "(module (memory 1 1)"
+  FUNC("what it counts is added in place", IN_PLACE(ADD(LOAD, GET(3))))
+  FUNC("what it counts is taken away in place", IN_PLACE(SUB(LOAD, GET(3))))
+  FUNC("what it counts changes bits in place", IN_PLACE(XOR(LOAD, GET(3))))
+  FUNC("vectors, what it counts is added in place",
+       LOOP("(v128.store " P " (i32x4.add (v128.load " P ") (i32x4.splat " GET(3) ")))") "(i32.const 1)")
+  FUNC("the difference of counters is added in place", SET(4, "(i32.const 0)")
+       LOOP("(i32.store " P " " ADD(LOAD, SUB(GET(3), GET(4))) ")" SET(4, ADD(GET(4), "(i32.const 1)"))) "(i32.const 1)")
+  FUNC("what another loop left is added in place", ZERO IN_PLACE(ADD(LOAD, GET(4))))
+  FUNC("copied to where it is", ZERO LOOP("(i32.store " ADD(P, GET(4)) " " LOAD ")") "(i32.const 1)")
+  FUNC("copied from where it is", ZERO LOOP("(i32.store " P " (i32.load " ADD(P, GET(4)) "))") "(i32.const 1)")
+  FUNC("the last is overwritten", LAST_ROUND LOOP("(i32.store " PLACE " " LOAD ")") "(i32.store (i32.const 28) " Y ") (i32.const 1)")
+  FUNC("the last is overwritten by another loop", LAST_ROUND LOOP("(i32.store " PLACE " " LOAD ")") SET(3, "(i32.const 0)")
+       SHORT(8, "(i32.store (i32.sub (i32.const 28) " PLACE ") " Y ")") "(i32.const 1)")
+  FUNC("the last is overwritten in a loop around", SET(0, SUB(P, "(i32.const 16)")) SET(4, "(i32.const 0)")
+       "(loop $o " SET(3, "(i32.const 0)") SHORT(3, "(i32.store " PLACE " " LOAD ")") "(i32.store (i32.const 8) " Y ")"
+       SET(0, SUB(P, "(i32.const 16)"))
+       "  (br_if $o (i32.lt_u (local.tee 4 " ADD(GET(4), "(i32.const 1)") ") (i32.const 2)))) (i32.const 1)")
+  FUNC("plus what turns out to be a NaN", MEETS("add", NAN_MADE))
+  FUNC("times what turns out to be a NaN", MEETS("mul", NAN_MADE))
+  FUNC("less 0 by 0", MEETS("sub", NAN_DIVIDED))
+  ")";
+/* clang-format on */
+
+static const char *const stores_names[] = {"what it counts is added in place",
+                                           "what it counts is taken away in place",
+                                           "what it counts changes bits in place",
+                                           "vectors, what it counts is added in place",
+                                           "the difference of counters is added in place",
+                                           "what another loop left is added in place",
+                                           "copied to where it is",
+                                           "copied from where it is",
+                                           "the last is overwritten",
+                                           "the last is overwritten by another loop",
+                                           "the last is overwritten in a loop around",
+                                           "plus what turns out to be a NaN",
+                                           "times what turns out to be a NaN",
+                                           "less 0 by 0"};
+
 static const char *const names[] = {"select",
                                     "select other",
                                     "select f64",
@@ -328,8 +378,13 @@ static void test_loops(void **state) {
   run_levels(loops_text, loops_names, sizeof loops_names / sizeof *loops_names);
 }
 
+static void test_stores(void **state) {
+  (void)state;
+  run_levels(stores_text, stores_names, sizeof stores_names / sizeof *stores_names);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels), cmocka_unit_test(test_merged), cmocka_unit_test(test_late),
-                                     cmocka_unit_test(test_loops)};
+                                     cmocka_unit_test(test_loops), cmocka_unit_test(test_stores)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

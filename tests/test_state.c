@@ -1,6 +1,7 @@
-/* State: transactions are serializable, durable, bounded, and fail alone. */
+/* State: transactions are serializable, durable, bounded, and fail alone. Built a second time on a store that answers late
+ * (TEST_LATE), without what is LMDB's own. */
 #define _GNU_SOURCE /* memmem */
-#include "runtime/state/state.h"
+#include "runtime/state/private.h"
 
 #include <lmdb.h>
 #include <sodium.h>
@@ -46,9 +47,33 @@ static int remove_directory(void **state) {
   return rmdir(directory);
 }
 
+#ifdef TEST_LATE
+#include "tests/late_store.h"
+
+static struct late_data disk;
+
+static int remove_directory_late(void **state) {
+  late_data_clear(&disk);
+  return remove_directory(state);
+}
+#define remove_directory remove_directory_late
+enum { IS_LATE = 1 };
+
+static struct state_store *open_late(size_t map_size, struct gw_error *err) {
+  (void)map_size;
+  return state_store_create(&late_store_open(&disk)->store, err);
+}
+#else
+enum { IS_LATE = 0 };
+#endif
+
 static struct state_store *open_store(size_t map_size) {
   struct gw_error err = {0};
+#ifdef TEST_LATE
+  struct state_store *store = open_late(map_size, &err);
+#else
   struct state_store *store = state_store_open(directory, map_size, false, &err);
+#endif
   if (!store) print_error("%s\n", err.message);
   assert_non_null(store);
   return store;
@@ -101,7 +126,7 @@ static const char *get(struct state_txn *txn, const char *key) {
   struct gw_error err = {0};
   const void *value;
   size_t size;
-  int found = state_txn_get(txn, key, strlen(key), &value, &size, &err);
+  int found = state_txn_get_wait(txn, key, strlen(key), &value, &size, &err);
   assert_int_not_equal(found, -1);
   if (!found) return "-";
   assert_true(size < sizeof text);
@@ -194,7 +219,7 @@ static void test_limits(void **state) {
   txn = state_txn_begin(store, "f");
   const void *value;
   size_t size;
-  assert_int_equal(state_txn_get(txn, big, STATE_MAX_KEY, &value, &size, &err), 1);
+  assert_int_equal(state_txn_get_wait(txn, big, STATE_MAX_KEY, &value, &size, &err), 1);
   assert_int_equal(size, STATE_MAX_VALUE);
   /* one key written again and again is no matter; many keys are */
   for (int i = 0; i < 200; i++) assert_true(state_txn_set(txn, "k", 1, big, STATE_MAX_VALUE, &err));
@@ -219,7 +244,7 @@ static void test_many_keys(void **state) {
   for (int i = 0; i < N; i++) {
     const void *value;
     size_t size;
-    assert_int_equal(state_txn_get(txn, &i, sizeof i, &value, &size, &err), 1);
+    assert_int_equal(state_txn_get_wait(txn, &i, sizeof i, &value, &size, &err), 1);
     assert_memory_equal(value, &i, sizeof i);
   }
   state_txn_abort(txn);
@@ -335,7 +360,7 @@ static enum state_outcome increment(struct state_store *store, const char *key) 
   const void *value;
   size_t size;
   struct gw_error err = {0};
-  if (state_txn_get(txn, key, strlen(key), &value, &size, &err) == 1) memcpy(&n, value, sizeof n);
+  if (state_txn_get_wait(txn, key, strlen(key), &value, &size, &err) == 1) memcpy(&n, value, sizeof n);
   n++;
   state_txn_set(txn, key, strlen(key), &n, sizeof n, &err);
   return commit(txn);
@@ -358,7 +383,7 @@ static uint64_t counter(struct state_store *store) {
   const void *value;
   size_t size;
   struct gw_error err = {0};
-  if (state_txn_get(txn, "n", 1, &value, &size, &err) == 1) memcpy(&n, value, sizeof n);
+  if (state_txn_get_wait(txn, "n", 1, &value, &size, &err) == 1) memcpy(&n, value, sizeof n);
   state_txn_abort(txn);
   return n;
 }
@@ -426,9 +451,11 @@ static void test_reopening(void **state) {
   (void)state;
   struct state_store *store = open_store(MAP_SIZE);
   put(store, "f", "a", "1");
+#ifndef TEST_LATE
   struct gw_error err = {0};
   assert_null(state_store_open(directory, MAP_SIZE, false, &err));
   assert_non_null(strstr(err.message, "open in this process already"));
+#endif
   state_store_close(store);
   store = open_store(MAP_SIZE);
   expect(store, "f", "a", "1");
@@ -506,6 +533,59 @@ static void test_each_in_order(void **state) {
   state_store_close(store);
 }
 
+struct range {
+  struct store_scan scan; /* first */
+  char text[64];
+  size_t most;
+  atomic_bool is_done;
+};
+
+static bool range_one(struct store_scan *scan, const void *key, size_t key_size, const void *value, size_t value_size) {
+  struct range *r = (struct range *)scan;
+  size_t n = strlen(r->text);
+  (void)value;
+  assert_int_equal(value_size, 1);
+  snprintf(r->text + n, sizeof r->text - n, "%.*s ", (int)key_size, (const char *)key);
+  return --r->most > 0;
+}
+
+static void range_done(struct store_scan *scan) { ((struct range *)scan)->is_done = true; }
+
+static void expect_range(struct state_store *of, const char *first, const char *end, size_t most, const char *expected) {
+  struct store *store = of->store;
+  struct gw_error err = {0};
+  uint8_t space[SPACE_SIZE];
+  struct range r = {.scan = {.done = range_done, .space = space, .each = range_one}, .most = most};
+  state_space_digest(space, "f");
+  r.scan.first = first;
+  r.scan.first_size = first ? strlen(first) : 0;
+  r.scan.end = end;
+  r.scan.end_size = end ? strlen(end) : 0;
+  r.scan.snapshot = store->ops->take(store, &err);
+  store->ops->scan(store, &r.scan);
+  while (!r.is_done) nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+  store->ops->give_back(store, r.scan.snapshot);
+  assert_int_equal(r.scan.err.code, GW_ERROR_NONE);
+  assert_string_equal(r.text, expected);
+}
+
+/* What a store is asked: from the first to before the end, as many as wanted. */
+static void test_scans_a_range(void **state) {
+  (void)state;
+  static const char *const keys[] = {"a", "aa", "ab", "b", "c"};
+  struct state_store *store = open_store(MAP_SIZE);
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) put(store, "f", keys[i], "1");
+  put(store, "g", "aa", "1");
+  expect_range(store, NULL, NULL, 99, "a aa ab b c ");
+  expect_range(store, "aa", NULL, 99, "aa ab b c ");
+  expect_range(store, "a0", "b", 99, "aa ab ");
+  expect_range(store, NULL, "aa", 99, "a ");
+  expect_range(store, NULL, "", 99, "");
+  expect_range(store, "d", NULL, 99, "");
+  expect_range(store, "aa", "c", 2, "aa ab ");
+  state_store_close(store);
+}
+
 /* Closing waits for what is under way. */
 static void test_close_finishes_commits(void **state) {
   (void)state;
@@ -549,7 +629,7 @@ static void test_old_snapshot_is_given_up(void **state) {
   struct gw_error err = {0};
   const void *value;
   size_t size;
-  assert_int_equal(state_txn_get(txn, "a", 1, &value, &size, &err), -1); /* b has changed */
+  assert_int_equal(state_txn_get_wait(txn, "a", 1, &value, &size, &err), -1); /* b has changed */
   assert_true(state_txn_is_stale(txn));
   assert_int_equal(err.code, GW_ERROR_CONFLICT);
   state_txn_abort(txn);
@@ -634,7 +714,7 @@ static void test_flipped_byte_is_found(void **state) {
   struct gw_error err = {0};
   const void *value;
   size_t size;
-  assert_int_equal(state_txn_get(txn, "bad", 3, &value, &size, &err), -1);
+  assert_int_equal(state_txn_get_wait(txn, "bad", 3, &value, &size, &err), -1);
   assert_non_null(strstr(err.message, "is damaged: its checksum is wrong"));
   assert_string_equal(get(txn, "good"), "2");
   state_txn_abort(txn);
@@ -687,10 +767,17 @@ static void test_truncated_file_is_found(void **state) {
   assert_null(state_store_open(directory, MAP_SIZE, false, &err));
 }
 
+static void not_here(void **state) {
+  (void)state;
+  skip();
+}
+
 int main(void) {
+#define LMDB(name) \
+  { "test_" #name, IS_LATE ? not_here : test_##name, make_directory, remove_directory, NULL }
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, make_directory, remove_directory)
   const struct CMUnitTest tests[] = {
-      TEST(kill_loses_nothing_acknowledged), /* first: it forks, and no other test's thread may be there */
+      LMDB(kill_loses_nothing_acknowledged), /* first: it forks, and no other test's thread may be there */
       TEST(reads_its_own_writes),
       TEST(abort_leaves_nothing),
       TEST(limits),
@@ -701,16 +788,17 @@ int main(void) {
       TEST(write_skew),
       TEST(no_update_is_lost),
       TEST(reopening),
-      TEST(directory_errors),
-      TEST(full_store_fails_one),
+      LMDB(directory_errors),
+      LMDB(full_store_fails_one),
       TEST(each_in_order),
+      TEST(scans_a_range),
       TEST(close_finishes_commits),
       TEST(old_snapshot_is_given_up),
       TEST(long_reader_holds_nothing_back),
       TEST(clear_is_a_barrier),
-      TEST(flipped_byte_is_found),
-      TEST(layout_1_is_converted),
-      TEST(truncated_file_is_found),
+      LMDB(flipped_byte_is_found),
+      LMDB(layout_1_is_converted),
+      LMDB(truncated_file_is_found),
   };
   return cmocka_run_group_tests_name("state", tests, NULL, NULL);
 }

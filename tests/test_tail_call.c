@@ -253,8 +253,64 @@ static void test_joins_later(void **state) {
   }
 }
 
+static unsigned kind_of(char letter) { return letter == 'i' ? 0 : letter == 'I' ? 1 : letter == 'f' ? 2 : 3; }
+
+/* Writes what stands for each letter of `kinds`; returns where it ends. */
+static char *list(char *out, const char *kinds, const char *const by_kind[4]) {
+  for (; *kinds; kinds++) out += sprintf(out, "%s ", by_kind[kind_of(*kinds)]);
+  return out;
+}
+
+/* Sums 3 for each i32, 4 for i64, 5 for f64 and 7 for a vector's upper half, each times its place. */
+static uint64_t write_sums(char *out, const char *kinds) {
+  static const char *const types[] = {"i32", "i64", "f64", "v128"},
+                           *const constants[] = {"(i32.const 3)", "(i64.const 4)", "(f64.const 5)", "(v128.const i64x2 6 7)"},
+                           *const as_i64[] = {"i64.extend_i32_u", "", "i64.trunc_f64_u", "i64x2.extract_lane 1"};
+  uint64_t sum = 0;
+  out += sprintf(out, "(module (type $all (func (param ");
+  out = list(out, kinds, types);
+  out += sprintf(out, ") (result i64))) (table funcref (elem $sum)) (func $sum (type $all) (i64.const 0) ");
+  for (unsigned i = 0; kinds[i]; i++) {
+    unsigned kind = kind_of(kinds[i]);
+    out += sprintf(out, "(local.get %u) %s (i64.const %u) i64.mul i64.add ", i, as_i64[kind], i + 1);
+    sum += (i + 1) * (uint64_t[]){3, 4, 5, 7}[kind];
+  }
+  out += sprintf(out, ") (func $also (type $all) ");
+  out = list(out, kinds, constants);
+  out +=
+      sprintf(out, "return_call $sum) (func (export \"ten\") (param i64) (result i64) (local i64 i32) (loop $l (local.get 1) ");
+  for (int i = 0; i < 3; i++) {
+    out = list(out, kinds, constants);
+    out += sprintf(out, "%s i64.add ", i == 0 ? "call $sum" : i == 1 ? "call $also" : "i32.const 0 call_indirect (type $all)");
+  }
+  sprintf(
+      out,
+      "local.set 1 (br_if $l (i32.lt_u (local.tee 2 (i32.add (local.get 2) (i32.const 1))) (i32.const 10)))) (local.get 1)))");
+  return 30 * sum;
+}
+
+/* The caller and the callee agree on how much of the stack arguments take, whatever they are. */
+static void test_vectors_on_stack(void **state) {
+  (void)state;
+  static char text[65536];
+  uint32_t random = 1;
+  for (int v = 0; v < 4; v++) {
+    struct gw_error err = {0};
+    struct gw_engine *engine = gw_engine_create(&variants[v], &err);
+    for (unsigned n = 10; n < 34; n++) {
+      char kinds[40] = {0};
+      for (unsigned i = 0; i < n; i++) kinds[i] = "iIfvvf"[((random = random * 1103515245 + 12345) >> 16) % 6];
+      uint64_t sum = write_sums(text, kinds);
+      struct gw_store *store = gw_store_create(engine, NULL, &err);
+      assert_int_equal(call(make(store, wat_module(engine, text), NULL), "ten", 0), sum);
+      gw_store_destroy(store);
+    }
+    gw_engine_destroy(engine);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_stack), cmocka_unit_test(test_joins_later),
-                                     cmocka_unit_test(test_endless)};
+                                     cmocka_unit_test(test_vectors_on_stack), cmocka_unit_test(test_endless)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

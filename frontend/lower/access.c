@@ -129,6 +129,7 @@ static void call(struct lower_func *f, uint32_t type_index, struct callee callee
   args[0] = callee.vmctx;
   args[1] = is_tail ? LLVMGetParam(f->value, 1) : f->depth;
   if (is_tail) lower_profile_leave(f);
+  if (lower_is_padded(l, type)) args[n++] = LLVMGetPoison(l->ir.f64);
   if (lower_hands_over(l)) args[n++] = ir_handed(&l->ir, f->value);
   LLVMValueRef v = LLVMBuildCall2(l->ir.builder, l->func_types[type_index], callee.code, args, n, "");
   LLVMSetInstructionCallConv(v, lower_convention(l));

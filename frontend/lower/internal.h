@@ -88,6 +88,8 @@ struct lower_func {
 /* --- frontend/lower/lower.c --- */
 /* A function of the module, for calling or defining it. */
 LLVMValueRef lower_callee(struct lower *l, uint32_t index);
+/* Whether functions of the type take an f64 behind their parameters that says nothing. */
+bool lower_is_padded(const struct lower *l, const struct func_type *type);
 
 /* The calling convention of Wasm functions. */
 static inline unsigned lower_convention(const struct lower *l) {

@@ -9,10 +9,12 @@
 
 #include "base/array.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 
 enum { MOST_DEPTH = HIDDEN_DEPTH, MOST_LOADS = 128, MOST_UNROLLED = 2000 /* instructions */, MOST_TRIED = 100 /* rounds */ };
+#define READS_ALL 0x555 /* of the attribute `memory`: two bits for each kind of memory */
 
 /* What LLVM may know of a value: constants were folded when the load was looked at. */
 enum knowledge { CONSTANT, KNOWN, UNKNOWN };
@@ -98,10 +100,12 @@ bool hidden_is_short(LLVMValueRef *ends, size_t n) {
 void hidden_enter(struct hidden *h, LLVMValueRef *ends, size_t n) {
   value_set_empty(&h->loop);
   value_set_empty(&h->kept);
+  value_set_empty(&h->bases);
   for (size_t i = 0; i < n; i++) value_set_add(&h->loop, ends[i]);
   h->n_uses = 0;
   h->before = block_before(h);
   h->is_short = hidden_is_short(ends, n);
+  h->is_parted = false;
 }
 
 /* Whether one unknown operand makes the result unknown, whatever the others are. */
@@ -229,8 +233,46 @@ static bool is_float(LLVMValueRef v) {
   return kind == LLVMFloatTypeKind || kind == LLVMDoubleTypeKind;
 }
 
-/* Whether operands of `user` other than numbers to add, and those of floats that are no NaN, may make `v` needless. Floats made
- * in the loop are taken for numbers. */
+static bool is_finite(LLVMValueRef constant) {
+  LLVMBool is_inexact;
+  if (LLVMIsAConstantAggregateZero(constant)) return true;
+  return LLVMIsAConstantFP(constant) && isfinite(LLVMConstRealGetDouble(constant, &is_inexact));
+}
+
+/* Whether the float is made of counters and constants in a way that gives no NaN. What is read, or comes from outside, is hidden;
+ * that it may overflow is left out, and that a NaN may be stored where it is read. */
+static bool is_number(struct hidden *h, LLVMValueRef v, int depth) {
+  if (LLVMIsConstant(v)) return is_finite(v);
+  if (!is_inside(h, v) || value_is_guest_load(v)) return true;
+  for (int i = 0; i < depth && LLVMIsAPHINode(v); i++)
+    if (h->path[i] == v) return true;
+  if (depth == MOST_DEPTH || !*h->steps_left) return false;
+  --*h->steps_left;
+  h->path[depth] = v;
+  switch (LLVMGetInstructionOpcode(v)) {
+  case LLVMSIToFP:
+  case LLVMUIToFP: return true;
+  case LLVMFPExt:
+  case LLVMFPTrunc:
+  case LLVMFNeg:
+  case LLVMExtractElement: return is_number(h, LLVMGetOperand(v, 0), depth + 1);
+  case LLVMFAdd:
+  case LLVMFSub:
+  case LLVMFMul: return is_number(h, LLVMGetOperand(v, 0), depth + 1) && is_number(h, LLVMGetOperand(v, 1), depth + 1);
+  case LLVMFDiv:
+    return is_number(h, LLVMGetOperand(v, 0), depth + 1) && LLVMIsConstant(LLVMGetOperand(v, 1)) &&
+           !LLVMIsNull(LLVMGetOperand(v, 1)) && is_finite(LLVMGetOperand(v, 1));
+  case LLVMInsertElement: return is_number(h, LLVMGetOperand(v, 1), depth + 1); /* into nothing, to fill a vector with it */
+  case LLVMShuffleVector: return is_number(h, LLVMGetOperand(v, 0), depth + 1);
+  case LLVMPHI:
+    for (unsigned i = 0; i < LLVMCountIncoming(v); i++)
+      if (!is_number(h, LLVMGetIncomingValue(v, i), depth + 1)) return false;
+    return true;
+  default: return false;
+  }
+}
+
+/* Whether operands of `user` other than numbers to add, and those of floats that are no NaN, may make `v` needless. */
 static bool others_are_unknown(struct hidden *h, LLVMValueRef user, LLVMValueRef v) {
   bool is_sum = mixes(user) && !is_float(user);
   unsigned n = LLVMIsACallInst(user) ? LLVMGetNumArgOperands(user) : (unsigned)LLVMGetNumOperands(user);
@@ -239,7 +281,7 @@ static bool others_are_unknown(struct hidden *h, LLVMValueRef user, LLVMValueRef
     if (w == v) continue;
     if (!is_float(w) && may_cancel(h, v, w)) return false;
     if (is_sum) continue;
-    if (knowledge_of_operand(h, user, i, 0) == KNOWN && !is_float(w)) return false;
+    if (knowledge_of_operand(h, user, i, 0) == KNOWN && !(is_float(w) && is_number(h, w, 0))) return false;
   }
   return true;
 }
@@ -287,6 +329,69 @@ bool hidden_can_keep_round(struct hidden *h, LLVMValueRef phi, LLVMValueRef v) {
   }
   value_set_add(&h->kept, phi);
   return true;
+}
+
+/* --- stores that put back what was read ------------------------------------------------------------------------------- */
+
+/* Remembers what comes into the loop to be part of the address; false: some of it cannot be hidden. */
+static bool remember_bases(struct hidden *h, LLVMValueRef address) {
+  struct value_set *seen = &h->seen;
+  value_set_empty(seen);
+  value_set_add(seen, address);
+  while (seen->at < seen->n) {
+    LLVMValueRef v = seen->list[seen->at++];
+    unsigned n = LLVMIsAPHINode(v) ? LLVMCountIncoming(v) : (unsigned)LLVMGetNumOperands(v);
+    bool is_outside = !is_inside(h, v);
+    if (is_outside && LLVMGetTypeKind(LLVMTypeOf(v)) != LLVMPointerTypeKind) {
+      if (is_read_outside(v, 0)) continue;
+      if (!h->before || !value_constraint(h->layout, LLVMTypeOf(v))) return false;
+      value_set_add(&h->bases, v);
+    }
+    if (is_outside || LLVMIsALoadInst(v)) continue;
+    if (!*h->steps_left) return false;
+    --*h->steps_left;
+    for (unsigned i = 0; i < n; i++) value_set_add(seen, LLVMIsAPHINode(v) ? LLVMGetIncomingValue(v, i) : LLVMGetOperand(v, i));
+  }
+  return true;
+}
+
+static bool may_be_same_place(struct hidden *h, LLVMValueRef load, LLVMValueRef store) {
+  enum hidden_relation relation = h->relation(h->env, load, store);
+  if (relation == HIDDEN_SAME || (relation == HIDDEN_FAR && h->is_short)) return true;
+  return relation != HIDDEN_APART && !(remember_bases(h, LLVMGetOperand(load, 0)) && remember_bases(h, LLVMGetOperand(store, 1)));
+}
+
+/* Whether `v` may turn out to be no more than what is read where `store` writes. Where more is needed for it than numbers that
+ * are 0, hidden_can_keep sees to it. */
+static bool may_be_read_there(struct hidden *h, LLVMValueRef v, LLVMValueRef store, int depth) {
+  if (!is_inside(h, v) || LLVMIsAPHINode(v) || LLVMIsACallInst(v)) return false;
+  if (value_is_guest_load(v)) return may_be_same_place(h, v, store);
+  if (depth == MOST_DEPTH || !*h->steps_left) return true;
+  --*h->steps_left;
+  if (LLVMIsACastInst(v) || LLVMIsAFreezeInst(v)) return may_be_read_there(h, LLVMGetOperand(v, 0), store, depth + 1);
+  switch (LLVMGetInstructionOpcode(v)) {
+  case LLVMShl: return LLVMIsConstant(LLVMGetOperand(v, 1)) && may_be_read_there(h, LLVMGetOperand(v, 0), store, depth + 1);
+  case LLVMAdd:
+  case LLVMSub:
+  case LLVMXor:
+  case LLVMOr: break;
+  default: return false;
+  }
+  bool is_read[2];
+  for (unsigned i = 0; i < 2; i++) is_read[i] = may_be_read_there(h, LLVMGetOperand(v, i), store, depth + 1);
+  if (is_read[0] && is_read[1]) return true;
+  for (unsigned i = 0; i < 2; i++)
+    if (is_read[i] && knowledge_of_operand(h, v, 1 - i, 0) == KNOWN) return true;
+  return false;
+}
+
+bool hidden_may_put_back(struct hidden *h, LLVMValueRef store) {
+  return may_be_read_there(h, LLVMGetOperand(store, 0), store, 0);
+}
+
+bool hidden_can_part(struct hidden *h) {
+  h->is_parted = h->is_short && can_leave(h);
+  return h->is_parted;
 }
 
 /* --- hiding ----------------------------------------------------------------------------------------------------------- */
@@ -349,14 +454,52 @@ static LLVMValueRef value_at(LLVMValueRef phi, LLVMValueRef end) {
   return phi;
 }
 
+/* Puts `by` in place of `v` in the loop. */
+static void replace_inside(struct hidden *h, LLVMValueRef v, LLVMValueRef by) {
+  struct value_set *users = &h->seen;
+  value_set_empty(users);
+  for (LLVMUseRef use = LLVMGetFirstUse(v); use; use = LLVMGetNextUse(use))
+    if (is_inside(h, LLVMGetUser(use))) value_set_add(users, LLVMGetUser(use));
+  for (size_t k = 0; k < users->n; k++) {
+    LLVMValueRef user = users->list[k];
+    bool is_phi = LLVMIsAPHINode(user) != NULL;
+    unsigned n = is_phi ? LLVMCountIncoming(user) : (unsigned)LLVMGetNumOperands(user);
+    for (unsigned i = 0; i < n; i++)
+      if (LLVMGetOperand(user, i) == v && (!is_phi || LLVMGetIncomingBlock(user, i) == h->before)) LLVMSetOperand(user, i, by);
+  }
+}
+
+static void hide_bases(struct hidden *h) {
+  for (size_t i = 0; i < h->bases.n; i++) {
+    LLVMPositionBuilderBefore(h->builder, LLVMGetBasicBlockTerminator(h->before));
+    replace_inside(h, h->bases.list[i], value_hide(h->builder, h->layout, h->bases.list[i]));
+  }
+}
+
+/* What reads all memory, to LLVM, and is nothing. */
+static void part(struct hidden *h, LLVMBasicBlockRef block) {
+  LLVMContextRef context = LLVMGetModuleContext(LLVMGetGlobalParent(LLVMGetBasicBlockParent(block)));
+  LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(context), NULL, 0, false);
+  LLVMValueRef at = LLVMGetFirstInstruction(block);
+  while (LLVMIsAPHINode(at)) at = LLVMGetNextInstruction(at);
+  LLVMPositionBuilderBefore(h->builder, at);
+  LLVMValueRef call = LLVMBuildCall2(
+      h->builder, type, LLVMGetInlineAsm(type, "", 0, "", 0, true, false, LLVMInlineAsmDialectATT, false), NULL, 0, "");
+  unsigned memory = LLVMGetEnumAttributeKindForName("memory", 6), nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
+  LLVMAddCallSiteAttribute(call, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(context, memory, READS_ALL));
+  LLVMAddCallSiteAttribute(call, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(context, nounwind, 0));
+}
+
 void hidden_leave(struct hidden *h) {
   for (size_t i = 0; i < h->n_uses; i++) hide(h, &h->uses[i]);
-  for (size_t i = 0; i < h->loop.n && h->kept.n; i++) {
+  hide_bases(h);
+  for (size_t i = 0; i < h->loop.n && (h->kept.n || h->is_parted); i++) {
     LLVMValueRef end = h->loop.list[i];
     for (unsigned k = 0; k < LLVMGetNumSuccessors(end); k++) {
       if (value_set_has(&h->loop, LLVMGetBasicBlockTerminator(LLVMGetSuccessor(end, k)))) continue;
       LLVMBasicBlockRef behind = block_behind(h, end, k);
       for (size_t p = 0; p < h->kept.n; p++) want(h, behind, value_at(h->kept.list[p], end));
+      if (h->is_parted) part(h, behind);
     }
   }
 }
@@ -365,5 +508,6 @@ void hidden_free(struct hidden *h) {
   value_set_free(&h->loop);
   value_set_free(&h->kept);
   value_set_free(&h->seen);
+  value_set_free(&h->bases);
   free(h->uses);
 }

@@ -666,6 +666,29 @@ static struct hidden_place place_in_rounds(void *env, LLVMValueRef load) {
   return (struct hidden_place){p.sum, p.offset, p.is_vague};
 }
 
+static enum hidden_relation relation(void *env, LLVMValueRef load, LLVMValueRef store) {
+  struct place at[2][2];
+  for (int i = 0; i < 2; i++) {
+    enum when when = i ? IN_ROUNDS : AT_FIRST;
+    at[i][0] = place_of(env, when, LLVMGetOperand(load, 0), LLVMTypeOf(load));
+    at[i][1] = place_of(env, when, LLVMGetOperand(store, 1), LLVMTypeOf(LLVMGetOperand(store, 0)));
+    if (at[i][0].is_vague || at[i][1].is_vague) return HIDDEN_SAME;
+    if (at[i][0].sum == at[i][1].sum && at[i][0].offset < at[i][1].end && at[i][1].offset < at[i][0].end) return HIDDEN_SAME;
+  }
+  if (at[1][0].is_uneven || at[1][1].is_uneven || at[1][0].stride != at[1][1].stride) return HIDDEN_FAR;
+  return at[1][0].sum == at[1][1].sum ? HIDDEN_APART : HIDDEN_OUTSIDE;
+}
+
+/* Adds to `idle` the stores of the loop at hand that LLVM may find to write what is there, or to be overwritten behind it. */
+static void mark_idle_in_loop(struct marks *m, LLVMValueRef *ends, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    for (LLVMValueRef v = ends[i]; v; v = LLVMGetPreviousInstruction(v)) {
+      if (!value_is_guest_store(v) || value_set_has(&m->idle, v)) continue;
+      bool is_overwritten = m->hidden.is_short && !hidden_can_part(&m->hidden);
+      if (is_overwritten || hidden_may_put_back(&m->hidden, v)) value_set_add(&m->idle, v);
+    }
+}
+
 /* Innermost loops one after another, whose blocks stand together, behind all else: what stays volatile there is unknown to them.
  */
 static void relax_in_function(LLVMBuilderRef builder, LLVMValueRef function, struct marks *m) {
@@ -677,6 +700,7 @@ static void relax_in_function(LLVMBuilderRef builder, LLVMValueRef function, str
   for (size_t from = 0, l = 0; from < ends->n; from = m->nest.ends[l++]) {
     size_t to = m->nest.ends[l];
     hidden_enter(&m->hidden, ends->list + from, to - from);
+    mark_idle_in_loop(m, ends->list + from, to - from);
     for (size_t i = from; i < to; i++) relax_in_block(builder, LLVMGetInstructionParent(ends->list[i]), m);
     hidden_leave(&m->hidden);
   }
@@ -692,6 +716,7 @@ void access_relax_loads(LLVMModuleRef llvm_module) {
                              .steps_left = &m.steps_left,
                              .place_of = place_in_rounds,
                              .may_be_stored = may_be_stored,
+                             .relation = relation,
                              .env = &m};
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm_module); f; f = LLVMGetNextFunction(f)) {
     if (!has_guest_loads(f)) continue;

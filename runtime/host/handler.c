@@ -6,6 +6,7 @@
 #include "instrument/schedule.h"
 #include "runtime/host/header.h"
 #include "runtime/host/wasi/wasi.h"
+#include "runtime/park.h"
 
 #include <sodium.h>
 
@@ -175,6 +176,16 @@ static bool has_state(struct call *c) {
   return false;
 }
 
+/* The store answers at once, or the invocation parks until it does. */
+static int get_value(struct call *c, const struct span *key, const void **value, size_t *size, struct gw_error *err) {
+  int found = state_txn_get(c->h->txn, key->bytes, key->size, value, size, err);
+  if (found != STATE_PENDING) return found;
+  struct gw_store *store = gw_instance_store(c->caller);
+  state_txn_await(c->h->txn, park_wake, park_begin(store));
+  park_here(store);
+  return state_txn_answer(c->h->txn, value, size, err);
+}
+
 static void state_get(struct call *c) {
   struct span key, out;
   if (!get_span(c, 0, "key", &key) || !get_span(c, 2, "out", &out) || !has_state(c)) return;
@@ -182,7 +193,7 @@ static void state_get(struct call *c) {
   struct gw_error err = {0};
   const void *value;
   size_t size;
-  int found = state_txn_get(c->h->txn, key.bytes, key.size, &value, &size, &err);
+  int found = get_value(c, &key, &value, &size, &err);
   if (found > 0)
     give(c, out, value, size, COST_STATE_BYTE);
   else if (found == 0)

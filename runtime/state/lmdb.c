@@ -1,21 +1,72 @@
-/* The LMDB environment: opening, closing, snapshots, and the operations on whole spaces. */
-#include "runtime/state/private.h"
+/* The store in LMDB: in this process, on this machine's file system. It answers at once, and knows LMDB alone.
+ *
+ * LMDB keys have at most 511 bytes, so the digest of a space's name stands before a key, and not the name. Before every value
+ * stand a version, the id of the LMDB write transaction that put it there, and a checksum.
+ *
+ * Locks: lmdb.mutex guards the pool of snapshots, and is never held while LMDB runs. */
+#include "runtime/state/store_ops.h"
 
 #include "base/error.h"
+
+#include <lmdb.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+enum {
+  VERSION_SIZE = 8,       /* before each stored value, */
+  HEADER_SIZE = 16,       /* with a checksum of key, version and value behind it */
+  VALUE_DAMAGED = -20000, /* beside LMDB's errors: the checksum is wrong */
+  MAX_SNAPSHOTS = 1024,   /* that are out at one time */
+};
+
+_Static_assert(SPACE_SIZE + STATE_MAX_KEY <= 511, "LMDB's longest key");
+
+/* A pooled read transaction: renewed when it is taken, reset when it is given back. */
+struct snapshot {
+  struct snapshot *next;
+  MDB_txn *txn;
+};
+
+/* A space that was cleared since the store was opened. */
+struct cleared {
+  struct cleared *next;
+  uint8_t space[SPACE_SIZE];
+  uint64_t at; /* lmdb.n_clears behind the last time */
+};
+
+struct lmdb {
+  struct store store; /* first */
+  MDB_env *env;
+  MDB_dbi dbi;
+  size_t map_size;
+  char *directory;
+  dev_t device; /* of the directory: LMDB environments must not be opened twice in a process */
+  ino_t inode;
+  struct lmdb *next_open;
+
+  _Atomic uint64_t n_clears; /* written within LMDB's write transactions, of which there is one at a time */
+  struct cleared *cleared;   /* likewise, and only read there */
+
+  pthread_mutex_t mutex;
+  struct snapshot *free_snapshots;
+};
+
 /* Every store open in this process, by directory. */
-static struct state_store *open_stores;
+static struct lmdb *open_stores;
 static pthread_mutex_t open_stores_mutex = PTHREAD_MUTEX_INITIALIZER;
 
-bool state_fail(const struct state_store *store, const char *what, int rc, struct gw_error *err) {
+static struct lmdb *lmdb_of(struct store *store) { return (struct lmdb *)store; }
+
+/* Errors of LMDB as a sentence; always false. */
+static bool fail(const struct lmdb *store, const char *what, int rc, struct gw_error *err) {
   switch (rc) {
   case MDB_MAP_FULL:
     return error_set(err, GW_ERROR_STATE, "the state store %s is full (map size %zu bytes)", store->directory, store->map_size);
@@ -24,196 +75,6 @@ bool state_fail(const struct state_store *store, const char *what, int rc, struc
   case MDB_READERS_FULL: return error_set(err, GW_ERROR_STATE, "more than %d transactions read state at one time", MAX_SNAPSHOTS);
   default: return error_set(err, GW_ERROR_STATE, "cannot %s the state store %s: %s", what, store->directory, mdb_strerror(rc));
   }
-}
-
-void state_space_digest(uint8_t out[SPACE_SIZE], const char *space) {
-  crypto_generichash(out, SPACE_SIZE, (const uint8_t *)space, strlen(space), NULL, 0);
-}
-
-/* --- opening and closing ------------------------------------------------------------------------------------------ */
-
-static bool store_register(struct state_store *store, struct gw_error *err) {
-  bool is_free = true;
-  pthread_mutex_lock(&open_stores_mutex);
-  for (struct state_store *s = open_stores; s; s = s->next_open)
-    if (s->device == store->device && s->inode == store->inode) is_free = false;
-  if (is_free) {
-    store->next_open = open_stores;
-    open_stores = store;
-  }
-  pthread_mutex_unlock(&open_stores_mutex);
-  return is_free || error_set(err, GW_ERROR_STATE, "the state store %s is open in this process already", store->directory);
-}
-
-static void store_unregister(struct state_store *store) {
-  pthread_mutex_lock(&open_stores_mutex);
-  for (struct state_store **s = &open_stores; *s; s = &(*s)->next_open) {
-    if (*s != store) continue;
-    *s = store->next_open;
-    break;
-  }
-  pthread_mutex_unlock(&open_stores_mutex);
-}
-
-static bool store_make_directory(struct state_store *store, struct gw_error *err) {
-  struct stat st;
-  if (mkdir(store->directory, 0700) && errno != EEXIST)
-    return error_set(err, GW_ERROR_IO, "cannot make the state directory %s: %s", store->directory, strerror(errno));
-  if (stat(store->directory, &st))
-    return error_set(err, GW_ERROR_IO, "cannot use the state directory %s: %s", store->directory, strerror(errno));
-  if (!S_ISDIR(st.st_mode)) return error_set(err, GW_ERROR_IO, "the state directory %s is not a directory", store->directory);
-  store->device = st.st_dev;
-  store->inode = st.st_ino;
-  return true;
-}
-
-/* Values of layout 1 had no checksum. All are written again in the transaction that removes them. */
-static int convert_layout_1(MDB_txn *txn, MDB_dbi to) {
-  MDB_dbi from;
-  MDB_cursor *cursor;
-  MDB_val key, value;
-  int rc = mdb_dbi_open(txn, "state.1", 0, &from);
-  if (rc) return rc == MDB_NOTFOUND ? 0 : rc;
-  rc = mdb_cursor_open(txn, from, &cursor);
-  if (rc) return rc;
-  while (!(rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) && value.mv_size >= VERSION_SIZE) {
-    rc = state_write(txn, to, key.mv_data, key.mv_size, (uint8_t *)value.mv_data + VERSION_SIZE, value.mv_size - VERSION_SIZE);
-    if (rc) break;
-  }
-  mdb_cursor_close(cursor);
-  if (!rc) rc = MDB_CORRUPTED; /* a value without a version */
-  return rc == MDB_NOTFOUND ? mdb_drop(txn, from, 1) : rc;
-}
-
-/* The version in its name is that of the layout described in runtime/state/private.h. */
-static int store_open_database(struct state_store *store) {
-  MDB_txn *txn;
-  int rc = mdb_txn_begin(store->env, NULL, 0, &txn);
-  if (rc) return rc;
-  rc = mdb_dbi_open(txn, "state.2", MDB_CREATE, &store->dbi);
-  if (!rc) rc = convert_layout_1(txn, store->dbi);
-  if (rc) {
-    mdb_txn_abort(txn);
-    return rc;
-  }
-  return mdb_txn_commit(txn);
-}
-
-/* Pages that LMDB's header counts must be there: a read behind the file's end would be a SIGBUS. */
-static bool store_is_whole(struct state_store *store, struct gw_error *err) {
-  MDB_envinfo info;
-  MDB_stat stat_of_env;
-  struct stat st;
-  mdb_filehandle_t fd;
-  int rc = mdb_env_info(store->env, &info);
-  if (!rc) rc = mdb_env_stat(store->env, &stat_of_env);
-  if (!rc) rc = mdb_env_get_fd(store->env, &fd);
-  if (rc) return state_fail(store, "open", rc, err);
-  if (fstat(fd, &st)) return state_fail(store, "open", errno, err);
-  uint64_t needed = ((uint64_t)info.me_last_pgno + 1) * stat_of_env.ms_psize;
-  if ((uint64_t)st.st_size >= needed) return true;
-  return error_set(err, GW_ERROR_STATE, "the state store %s is damaged: data.mdb has %llu bytes, its header tells of %llu",
-                   store->directory, (unsigned long long)st.st_size, (unsigned long long)needed);
-}
-
-/* NOTLS: a snapshot belongs to a transaction, which may move between threads. */
-static int store_open_env(struct state_store *store, bool sync) {
-  int rc = mdb_env_create(&store->env), dead = 0;
-  if (!rc) rc = mdb_env_set_mapsize(store->env, store->map_size);
-  if (!rc) rc = mdb_env_set_maxdbs(store->env, 4);
-  if (!rc) rc = mdb_env_set_maxreaders(store->env, MAX_SNAPSHOTS);
-  if (!rc) rc = mdb_env_open(store->env, store->directory, MDB_NOTLS | (sync ? 0 : MDB_NOSYNC), 0600);
-  if (!rc) rc = mdb_reader_check(store->env, &dead); /* slots of killed processes would hold back old pages for ever */
-  return rc;
-}
-
-static void store_free(struct state_store *store) {
-  for (struct cleared *c = store->cleared, *next; c; c = next) {
-    next = c->next;
-    free(c);
-  }
-  if (store->env) mdb_env_close(store->env);
-  store_unregister(store);
-  pthread_mutex_destroy(&store->mutex);
-  pthread_cond_destroy(&store->wake);
-  free(store->directory);
-  free(store);
-}
-
-struct state_store *state_store_open(const char *directory, size_t map_size, bool sync, struct gw_error *err) {
-  struct state_store *store = calloc(1, sizeof *store);
-  if (!store || sodium_init() < 0 || !(store->directory = strdup(directory))) {
-    free(store);
-    error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for the state store");
-    return NULL;
-  }
-  pthread_mutex_init(&store->mutex, NULL);
-  pthread_cond_init(&store->wake, NULL);
-  store->queue_end = &store->queue;
-  store->map_size = (map_size + 65535) & ~(size_t)65535;
-  randombytes_buf(store->hash_key, sizeof store->hash_key);
-  if (!store_make_directory(store, err) || !store_register(store, err)) goto fail;
-  int rc = store_open_env(store, sync);
-  if (!rc && !store_is_whole(store, err)) goto fail;
-  if (!rc) rc = store_open_database(store);
-  if (rc) {
-    state_fail(store, "open", rc, err);
-    goto fail;
-  }
-  rc = pthread_create(&store->committer, NULL, state_committer, store);
-  if (rc) {
-    error_set(err, GW_ERROR_STATE, "cannot start the state committer: %s", strerror(rc));
-    goto fail;
-  }
-  return store;
-fail:
-  store_free(store);
-  return NULL;
-}
-
-void state_store_close(struct state_store *store) {
-  if (!store) return;
-  pthread_mutex_lock(&store->mutex);
-  store->is_closing = true;
-  pthread_cond_signal(&store->wake);
-  pthread_mutex_unlock(&store->mutex);
-  pthread_join(store->committer, NULL);
-  for (struct snapshot *s = store->free_snapshots, *next; s; s = next) {
-    next = s->next;
-    mdb_txn_abort(s->txn);
-    free(s);
-  }
-  store_free(store);
-}
-
-/* --- snapshots ---------------------------------------------------------------------------------------------------- */
-
-struct snapshot *snapshot_take(struct state_store *store, struct gw_error *err) {
-  pthread_mutex_lock(&store->mutex);
-  struct snapshot *s = store->free_snapshots;
-  if (s) store->free_snapshots = s->next;
-  pthread_mutex_unlock(&store->mutex);
-  int rc;
-  if (s) {
-    rc = mdb_txn_renew(s->txn);
-    if (rc) mdb_txn_abort(s->txn);
-  } else {
-    s = calloc(1, sizeof *s);
-    rc = s ? mdb_txn_begin(store->env, NULL, MDB_RDONLY, &s->txn) : ENOMEM;
-  }
-  if (!rc) return s;
-  free(s);
-  state_fail(store, "read", rc, err);
-  return NULL;
-}
-
-void snapshot_return(struct state_store *store, struct snapshot *snapshot) {
-  if (!snapshot) return;
-  mdb_txn_reset(snapshot->txn);
-  pthread_mutex_lock(&store->mutex);
-  snapshot->next = store->free_snapshots;
-  store->free_snapshots = snapshot;
-  pthread_mutex_unlock(&store->mutex);
 }
 
 /* --- values ------------------------------------------------------------------------------------------------------- */
@@ -240,7 +101,8 @@ static int find(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value) {
   return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-bool state_read_version(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, uint64_t *version, int *rc) {
+/* The version of what is stored, or 0. False: *rc says why. */
+static bool read_version(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, uint64_t *version, int *rc) {
   MDB_val k = {key_size, (void *)key}, value;
   *version = 0;
   *rc = find(txn, dbi, &k, &value);
@@ -249,7 +111,8 @@ bool state_read_version(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_s
   return *rc == 0;
 }
 
-bool state_read(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, MDB_val *value, uint64_t *version, int *rc) {
+/* The stored value, checked, and its version; *version is 0 and *value NULL when there is none. False: *rc says why. */
+static bool read_value(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, MDB_val *value, uint64_t *version, int *rc) {
   MDB_val k = {key_size, (void *)key};
   *version = 0;
   *rc = find(txn, dbi, &k, value);
@@ -257,7 +120,8 @@ bool state_read(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, MDB
   return *rc == 0;
 }
 
-int state_write(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, const void *value, size_t value_size) {
+/* Stores a value with its header. An error of LMDB, or 0. */
+static int write_value(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, const void *value, size_t value_size) {
   MDB_val k = {key_size, (void *)key}, stored = {HEADER_SIZE + value_size, NULL};
   int rc = mdb_put(txn, dbi, &k, &stored, MDB_RESERVE);
   if (rc) return rc;
@@ -269,37 +133,320 @@ int state_write(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, con
   return 0;
 }
 
-/* --- whole spaces ------------------------------------------------------------------------------------------------- */
+/* --- opening and closing ------------------------------------------------------------------------------------------ */
+
+static bool store_register(struct lmdb *store, struct gw_error *err) {
+  bool is_free = true;
+  pthread_mutex_lock(&open_stores_mutex);
+  for (struct lmdb *s = open_stores; s; s = s->next_open)
+    if (s->device == store->device && s->inode == store->inode) is_free = false;
+  if (is_free) {
+    store->next_open = open_stores;
+    open_stores = store;
+  }
+  pthread_mutex_unlock(&open_stores_mutex);
+  return is_free || error_set(err, GW_ERROR_STATE, "the state store %s is open in this process already", store->directory);
+}
+
+static void store_unregister(struct lmdb *store) {
+  pthread_mutex_lock(&open_stores_mutex);
+  for (struct lmdb **s = &open_stores; *s; s = &(*s)->next_open) {
+    if (*s != store) continue;
+    *s = store->next_open;
+    break;
+  }
+  pthread_mutex_unlock(&open_stores_mutex);
+}
+
+static bool store_make_directory(struct lmdb *store, struct gw_error *err) {
+  struct stat st;
+  if (mkdir(store->directory, 0700) && errno != EEXIST)
+    return error_set(err, GW_ERROR_IO, "cannot make the state directory %s: %s", store->directory, strerror(errno));
+  if (stat(store->directory, &st))
+    return error_set(err, GW_ERROR_IO, "cannot use the state directory %s: %s", store->directory, strerror(errno));
+  if (!S_ISDIR(st.st_mode)) return error_set(err, GW_ERROR_IO, "the state directory %s is not a directory", store->directory);
+  store->device = st.st_dev;
+  store->inode = st.st_ino;
+  return true;
+}
+
+/* Values of layout 1 had no checksum. All are written again in the transaction that removes them. */
+static int convert_layout_1(MDB_txn *txn, MDB_dbi to) {
+  MDB_dbi from;
+  MDB_cursor *cursor;
+  MDB_val key, value;
+  int rc = mdb_dbi_open(txn, "state.1", 0, &from);
+  if (rc) return rc == MDB_NOTFOUND ? 0 : rc;
+  rc = mdb_cursor_open(txn, from, &cursor);
+  if (rc) return rc;
+  while (!(rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) && value.mv_size >= VERSION_SIZE) {
+    rc = write_value(txn, to, key.mv_data, key.mv_size, (uint8_t *)value.mv_data + VERSION_SIZE, value.mv_size - VERSION_SIZE);
+    if (rc) break;
+  }
+  mdb_cursor_close(cursor);
+  if (!rc) rc = MDB_CORRUPTED; /* a value without a version */
+  return rc == MDB_NOTFOUND ? mdb_drop(txn, from, 1) : rc;
+}
+
+/* The version in its name is that of the layout described in runtime/state/private.h. */
+static int store_open_database(struct lmdb *store) {
+  MDB_txn *txn;
+  int rc = mdb_txn_begin(store->env, NULL, 0, &txn);
+  if (rc) return rc;
+  rc = mdb_dbi_open(txn, "state.2", MDB_CREATE, &store->dbi);
+  if (!rc) rc = convert_layout_1(txn, store->dbi);
+  if (rc) {
+    mdb_txn_abort(txn);
+    return rc;
+  }
+  return mdb_txn_commit(txn);
+}
+
+/* Pages that LMDB's header counts must be there: a read behind the file's end would be a SIGBUS. */
+static bool store_is_whole(struct lmdb *store, struct gw_error *err) {
+  MDB_envinfo info;
+  MDB_stat stat_of_env;
+  struct stat st;
+  mdb_filehandle_t fd;
+  int rc = mdb_env_info(store->env, &info);
+  if (!rc) rc = mdb_env_stat(store->env, &stat_of_env);
+  if (!rc) rc = mdb_env_get_fd(store->env, &fd);
+  if (rc) return fail(store, "open", rc, err);
+  if (fstat(fd, &st)) return fail(store, "open", errno, err);
+  uint64_t needed = ((uint64_t)info.me_last_pgno + 1) * stat_of_env.ms_psize;
+  if ((uint64_t)st.st_size >= needed) return true;
+  return error_set(err, GW_ERROR_STATE, "the state store %s is damaged: data.mdb has %llu bytes, its header tells of %llu",
+                   store->directory, (unsigned long long)st.st_size, (unsigned long long)needed);
+}
+
+/* NOTLS: a snapshot belongs to a transaction, which may move between threads. */
+static int store_open_env(struct lmdb *store, bool sync) {
+  int rc = mdb_env_create(&store->env), dead = 0;
+  if (!rc) rc = mdb_env_set_mapsize(store->env, store->map_size);
+  if (!rc) rc = mdb_env_set_maxdbs(store->env, 4);
+  if (!rc) rc = mdb_env_set_maxreaders(store->env, MAX_SNAPSHOTS);
+  if (!rc) rc = mdb_env_open(store->env, store->directory, MDB_NOTLS | (sync ? 0 : MDB_NOSYNC), 0600);
+  if (!rc) rc = mdb_reader_check(store->env, &dead); /* slots of killed processes would hold back old pages for ever */
+  return rc;
+}
+
+static void store_free(struct lmdb *store) {
+  for (struct cleared *c = store->cleared, *next; c; c = next) {
+    next = c->next;
+    free(c);
+  }
+  if (store->env) mdb_env_close(store->env);
+  store_unregister(store);
+  pthread_mutex_destroy(&store->mutex);
+  free(store->directory);
+  free(store);
+}
+
+static const struct store_ops store_lmdb;
+
+static struct lmdb *lmdb_open(const char *directory, size_t map_size, bool sync, struct gw_error *err) {
+  struct lmdb *store = calloc(1, sizeof *store);
+  if (!store || !(store->directory = strdup(directory))) {
+    free(store);
+    error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for the state store");
+    return NULL;
+  }
+  store->store.ops = &store_lmdb;
+  pthread_mutex_init(&store->mutex, NULL);
+  store->map_size = (map_size + 65535) & ~(size_t)65535;
+  if (!store_make_directory(store, err) || !store_register(store, err)) goto fail;
+  int rc = store_open_env(store, sync);
+  if (!rc && !store_is_whole(store, err)) goto fail;
+  if (!rc) rc = store_open_database(store);
+  if (!rc) return store;
+  fail(store, "open", rc, err);
+fail:
+  store_free(store);
+  return NULL;
+}
+
+struct state_store *state_store_open(const char *directory, size_t map_size, bool sync, struct gw_error *err) {
+  struct lmdb *store = lmdb_open(directory, map_size, sync, err);
+  return store ? state_store_create(&store->store, err) : NULL;
+}
+
+static void lmdb_close(struct store *self) {
+  struct lmdb *store = lmdb_of(self);
+  for (struct snapshot *s = store->free_snapshots, *next; s; s = next) {
+    next = s->next;
+    mdb_txn_abort(s->txn);
+    free(s);
+  }
+  store_free(store);
+}
+
+/* --- reading ------------------------------------------------------------------------------------------------------ */
+
+static struct snapshot *lmdb_take(struct store *self, struct gw_error *err) {
+  struct lmdb *store = lmdb_of(self);
+  pthread_mutex_lock(&store->mutex);
+  struct snapshot *s = store->free_snapshots;
+  if (s) store->free_snapshots = s->next;
+  pthread_mutex_unlock(&store->mutex);
+  int rc;
+  if (s) {
+    rc = mdb_txn_renew(s->txn);
+    if (rc) mdb_txn_abort(s->txn);
+  } else {
+    s = calloc(1, sizeof *s);
+    rc = s ? mdb_txn_begin(store->env, NULL, MDB_RDONLY, &s->txn) : ENOMEM;
+  }
+  if (!rc) return s;
+  free(s);
+  fail(store, "read", rc, err);
+  return NULL;
+}
+
+static void lmdb_give_back(struct store *self, struct snapshot *snapshot) {
+  struct lmdb *store = lmdb_of(self);
+  mdb_txn_reset(snapshot->txn);
+  pthread_mutex_lock(&store->mutex);
+  snapshot->next = store->free_snapshots;
+  store->free_snapshots = snapshot;
+  pthread_mutex_unlock(&store->mutex);
+}
+
+/* Whether every key read still has the version it was read with, as another LMDB transaction sees it. An error of LMDB, or 0. */
+static int validate(const struct lmdb *store, const struct store_key *keys, MDB_txn *now, bool *is_valid) {
+  *is_valid = true;
+  int rc = 0;
+  for (const struct store_key *k = keys; k && *is_valid && !rc; k = k->next) {
+    uint64_t version;
+    if (k->is_read && read_version(now, store->dbi, k->bytes, k->size, &version, &rc)) *is_valid = version == k->version;
+  }
+  return rc;
+}
+
+static void lmdb_get(struct store *self, struct store_get *get) {
+  const struct lmdb *store = lmdb_of(self);
+  const struct store_key *k = get->key;
+  MDB_txn *txn = get->snapshot->txn;
+  MDB_val stored = {0};
+  bool is_valid = true;
+  int rc = get->check ? validate(store, get->check, txn, &is_valid) : 0;
+  get->version = 0;
+  get->is_stale = !is_valid;
+  if (!rc && is_valid) read_value(txn, store->dbi, k->bytes, k->size, &stored, &get->version, &rc);
+  if (rc) fail(store, "read", rc, &get->err);
+  get->value = stored.mv_data;
+  get->value_size = stored.mv_size;
+  get->done(get);
+}
 
 static bool key_is_in_space(const MDB_val *key, const uint8_t space[SPACE_SIZE]) {
   return key->mv_size > SPACE_SIZE && !memcmp(key->mv_data, space, SPACE_SIZE);
 }
 
-static int each_in_space(MDB_cursor *cursor, const uint8_t space[SPACE_SIZE], state_each_fn each, void *arg) {
-  MDB_val key = {SPACE_SIZE, (void *)space}, value;
+/* Of a key in the scan's space. */
+static bool is_before_end(const struct store_scan *scan, const MDB_val *key) {
+  if (!scan->end) return true;
+  size_t size = key->mv_size - SPACE_SIZE, both = size < scan->end_size ? size : scan->end_size;
+  int order = both ? memcmp((uint8_t *)key->mv_data + SPACE_SIZE, scan->end, both) : 0;
+  return order < 0 || (order == 0 && size < scan->end_size);
+}
+
+static int scan_with(MDB_cursor *cursor, struct store_scan *scan) {
+  uint8_t first[SPACE_SIZE + STATE_MAX_KEY];
+  size_t n = scan->first_size < STATE_MAX_KEY ? scan->first_size : STATE_MAX_KEY;
+  memcpy(first, scan->space, SPACE_SIZE);
+  if (n) memcpy(first + SPACE_SIZE, scan->first, n);
+  MDB_val key = {SPACE_SIZE + n, first}, value;
   int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-  for (; !rc && key_is_in_space(&key, space); rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+  for (; !rc && key_is_in_space(&key, scan->space) && is_before_end(scan, &key);
+       rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
     uint64_t version;
     if (!open_value(&key, &value, &version)) value = (MDB_val){0};
-    if (!each(arg, (uint8_t *)key.mv_data + SPACE_SIZE, key.mv_size - SPACE_SIZE, value.mv_data, value.mv_size)) break;
+    if (!scan->each(scan, (uint8_t *)key.mv_data + SPACE_SIZE, key.mv_size - SPACE_SIZE, value.mv_data, value.mv_size)) break;
   }
   return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-bool state_each(struct state_store *store, const char *space, state_each_fn each, void *arg, struct gw_error *err) {
-  uint8_t digest[SPACE_SIZE];
-  state_space_digest(digest, space);
-  struct snapshot *snapshot = snapshot_take(store, err);
-  if (!snapshot) return false;
+static void lmdb_scan(struct store *self, struct store_scan *scan) {
+  const struct lmdb *store = lmdb_of(self);
   MDB_cursor *cursor;
-  int rc = mdb_cursor_open(snapshot->txn, store->dbi, &cursor);
+  int rc = mdb_cursor_open(scan->snapshot->txn, store->dbi, &cursor);
   if (!rc) {
-    rc = each_in_space(cursor, digest, each, arg);
+    rc = scan_with(cursor, scan);
     mdb_cursor_close(cursor);
   }
-  snapshot_return(store, snapshot);
-  return rc ? state_fail(store, "read", rc, err) : true;
+  if (rc) fail(store, "read", rc, &scan->err);
+  scan->done(scan);
 }
+
+/* --- committing --------------------------------------------------------------------------------------------------- */
+
+/* Whether the space was cleared after the store had counted `began` clears. Within a write transaction. */
+static bool was_cleared(const struct lmdb *store, const uint8_t space[SPACE_SIZE], uint64_t began) {
+  if (began == atomic_load_explicit(&store->n_clears, memory_order_relaxed)) return false;
+  for (const struct cleared *c = store->cleared; c; c = c->next)
+    if (memcmp(c->space, space, SPACE_SIZE) == 0) return c->at > began;
+  return false;
+}
+
+static uint64_t lmdb_moment(const struct store *self) { return atomic_load(&((const struct lmdb *)self)->n_clears); }
+
+static int remove_key(MDB_txn *write, MDB_dbi dbi, const struct store_key *k) {
+  MDB_val key = {k->size, (void *)k->bytes};
+  int rc = mdb_del(write, dbi, &key, NULL);
+  return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int apply(const struct lmdb *store, struct store_commit *c, MDB_txn *write) {
+  bool is_valid;
+  int rc = validate(store, c->keys, write, &is_valid);
+  if (was_cleared(store, c->space, c->began)) is_valid = false;
+  c->outcome = is_valid ? STATE_COMMITTED : STATE_CONFLICT;
+  if (!is_valid) return rc;
+  for (const struct store_key *k = c->keys; k && !rc; k = k->next) {
+    if (k->is_written && k->is_delete)
+      rc = remove_key(write, store->dbi, k);
+    else if (k->is_written)
+      rc = write_value(write, store->dbi, k->bytes, k->size, k->value, k->value_size);
+  }
+  return rc;
+}
+
+/* Applies the transactions from `first` up to `end`; on an error nothing has happened. */
+static int try_batch(const struct lmdb *store, struct store_commit *first, const struct store_commit *end) {
+  MDB_txn *write;
+  int rc = mdb_txn_begin(store->env, NULL, 0, &write);
+  if (rc) return rc;
+  bool is_any = false;
+  for (struct store_commit *c = first; c != end && !rc; c = c->next) {
+    rc = apply(store, c, write);
+    is_any |= c->outcome == STATE_COMMITTED;
+  }
+  if (!rc && is_any) return mdb_txn_commit(write);
+  mdb_txn_abort(write);
+  return rc;
+}
+
+static void answer(const struct lmdb *store, struct store_commit *c, int rc) {
+  struct gw_error err = {0};
+  if (rc) fail(store, "write to", rc, &err);
+  c->done(c, rc ? STATE_FAILED : c->outcome, rc ? &err : NULL);
+}
+
+/* One transaction may be too large for what is left of the map; that must not fail its neighbours. */
+static bool is_of_one_txn(int rc) { return rc == MDB_MAP_FULL || rc == MDB_TXN_FULL; }
+
+static void lmdb_commit(struct store *self, struct store_commit *first) {
+  const struct lmdb *store = lmdb_of(self);
+  int rc = try_batch(store, first, NULL);
+  bool one_by_one = is_of_one_txn(rc) && first->next;
+  for (struct store_commit *c = first, *next; c; c = next) {
+    next = c->next;
+    if (one_by_one) rc = try_batch(store, c, next);
+    answer(store, c, rc);
+  }
+}
+
+/* --- clearing ----------------------------------------------------------------------------------------------------- */
 
 static int clear_space(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE]) {
   MDB_cursor *cursor;
@@ -315,15 +462,8 @@ static int clear_space(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE
   return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-bool state_was_cleared(const struct state_store *store, const uint8_t space[SPACE_SIZE], uint64_t began) {
-  if (began == atomic_load_explicit(&store->n_clears, memory_order_relaxed)) return false;
-  for (const struct cleared *c = store->cleared; c; c = c->next)
-    if (memcmp(c->space, space, SPACE_SIZE) == 0) return c->at > began;
-  return false;
-}
-
 /* In the write transaction that clears; if it fails after all, those that began before conflict for nothing. */
-static int note_cleared(struct state_store *store, const uint8_t space[SPACE_SIZE]) {
+static int note_cleared(struct lmdb *store, const uint8_t space[SPACE_SIZE]) {
   struct cleared *c = store->cleared;
   while (c && memcmp(c->space, space, SPACE_SIZE) != 0) c = c->next;
   if (!c) {
@@ -337,34 +477,31 @@ static int note_cleared(struct state_store *store, const uint8_t space[SPACE_SIZ
   return 0;
 }
 
-static int remove_key(MDB_txn *txn, MDB_dbi dbi, const char *space, const void *key, size_t key_size) {
-  uint8_t bytes[SPACE_SIZE + STATE_MAX_KEY];
-  MDB_val whole = {SPACE_SIZE + key_size, bytes};
-  if (key_size > STATE_MAX_KEY) return MDB_BAD_VALSIZE;
-  state_space_digest(bytes, space);
-  memcpy(bytes + SPACE_SIZE, key, key_size);
-  int rc = mdb_del(txn, dbi, &whole, NULL);
-  return rc == MDB_NOTFOUND ? 0 : rc;
+static int clear_and_remove(struct lmdb *store, const struct store_clear *clear) {
+  MDB_txn *txn;
+  int rc = mdb_txn_begin(store->env, NULL, 0, &txn);
+  if (rc) return rc;
+  rc = note_cleared(store, clear->space);
+  if (!rc) rc = clear_space(txn, store->dbi, clear->space);
+  if (!rc && clear->also) rc = remove_key(txn, store->dbi, clear->also);
+  if (!rc) return mdb_txn_commit(txn);
+  mdb_txn_abort(txn);
+  return rc;
 }
 
 /* On the caller's thread: LMDB itself lets one writer in at a time. */
-bool state_clear_and_remove(struct state_store *store, const char *space, const char *other, const void *key, size_t key_size,
-                            struct gw_error *err) {
-  uint8_t digest[SPACE_SIZE];
-  state_space_digest(digest, space);
-  MDB_txn *txn;
-  int rc = mdb_txn_begin(store->env, NULL, 0, &txn);
-  if (rc) return state_fail(store, "write to", rc, err);
-  rc = note_cleared(store, digest);
-  if (!rc) rc = clear_space(txn, store->dbi, digest);
-  if (!rc && other) rc = remove_key(txn, store->dbi, other, key, key_size);
-  if (rc)
-    mdb_txn_abort(txn);
-  else
-    rc = mdb_txn_commit(txn);
-  return rc ? state_fail(store, "write to", rc, err) : true;
+static void lmdb_clear(struct store *self, struct store_clear *clear) {
+  struct lmdb *store = lmdb_of(self);
+  int rc = clear_and_remove(store, clear);
+  if (rc) fail(store, "write to", rc, &clear->err);
+  clear->done(clear);
 }
 
-bool state_clear(struct state_store *store, const char *space, struct gw_error *err) {
-  return state_clear_and_remove(store, space, NULL, NULL, 0, err);
-}
+static const struct store_ops store_lmdb = {.close = lmdb_close,
+                                            .moment = lmdb_moment,
+                                            .take = lmdb_take,
+                                            .give_back = lmdb_give_back,
+                                            .get = lmdb_get,
+                                            .scan = lmdb_scan,
+                                            .commit = lmdb_commit,
+                                            .clear = lmdb_clear};

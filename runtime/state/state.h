@@ -8,7 +8,7 @@
 #include "base/buffer.h"
 #include "gasworks.h"
 
-enum { STATE_MAX_KEY = 480, STATE_MAX_VALUE = 1 << 20 };
+enum { STATE_MAX_KEY = 480, STATE_MAX_VALUE = 1 << 20, STATE_PENDING = 2 };
 
 struct state_store; /* one per process, thread-safe */
 struct state_txn;   /* one per invocation, one thread at a time */
@@ -18,16 +18,26 @@ enum state_outcome { STATE_COMMITTED, STATE_CONFLICT, STATE_FAILED };
 /* Called on the committer's thread, exactly once per state_txn_commit; must not block. err is set when FAILED. */
 typedef void (*state_done_fn)(void *arg, enum state_outcome outcome, const struct gw_error *err);
 
-/* LMDB environment in `directory` (made if missing). `sync`: commits survive a power failure, not only kill -9. */
+/* An LMDB environment in `directory` (made if missing). `sync`: commits survive a power failure, not only kill -9. */
 struct state_store *state_store_open(const char *directory, size_t map_size, bool sync, struct gw_error *err);
-/* Waits for all commits under way. */
+/* Waits for all that the store was asked. Every transaction must be over: committed or aborted. */
 void state_store_close(struct state_store *store);
 
 /* `space` names the function's own key space (at most 128 bytes); copied. The snapshot is taken at the first read. */
 struct state_txn *state_txn_begin(struct state_store *store, const char *space);
-/* 1 found (`*value` valid until the next call on txn), 0 not found, -1 failed. Sees the transaction's own writes. */
+/* 1 found (`*value` valid until the next call on txn), 0 not found, -1 failed. Sees the transaction's own writes. STATE_PENDING:
+ * the store answers later; until then only state_txn_await and state_txn_abort may be called on txn. */
 int state_txn_get(struct state_txn *txn, const void *key, size_t key_size, const void **value, size_t *value_size,
                   struct gw_error *err);
+/* Once after STATE_PENDING: `wake` is called exactly once, when the answer is there. That may be now, on this thread, or on
+ * another; it must not block. It is called even when txn was aborted meanwhile, which forgets the answer. */
+typedef void (*state_wake_fn)(void *arg);
+void state_txn_await(struct state_txn *txn, state_wake_fn wake, void *arg);
+/* After `wake`: what state_txn_get could not say; never STATE_PENDING. */
+int state_txn_answer(struct state_txn *txn, const void **value, size_t *value_size, struct gw_error *err);
+/* state_txn_get for threads that may block. */
+int state_txn_get_wait(struct state_txn *txn, const void *key, size_t key_size, const void **value, size_t *value_size,
+                       struct gw_error *err);
 bool state_txn_set(struct state_txn *txn, const void *key, size_t key_size, const void *value, size_t value_size,
                    struct gw_error *err);
 bool state_txn_delete(struct state_txn *txn, const void *key, size_t key_size, struct gw_error *err);
@@ -42,10 +52,10 @@ bool state_txn_is_stale(const struct state_txn *txn);
 void state_txn_commit(struct state_txn *txn, state_done_fn done, void *arg);
 /* Forgets what was written: the invocation runs again, on the same snapshot. */
 void state_txn_rewind(struct state_txn *txn);
-/* Consumes txn, nothing happened. */
+/* Consumes txn, nothing happened. A get may be pending. */
 void state_txn_abort(struct state_txn *txn);
 
-/* Synchronous forms for the registry and tests: each one durable transaction. */
+/* Synchronous forms for the registry and tests: each one durable transaction. They block, so not on a loop. */
 bool state_put(struct state_store *store, const char *space, const void *key, size_t key_size, const void *value,
                size_t value_size, struct gw_error *err);
 bool state_remove(struct state_store *store, const char *space, const void *key, size_t key_size, struct gw_error *err);

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-/* One deployment or deletion under way. */
+/* One listing, deployment or deletion under way. */
 struct task {
   uv_work_t work;
   struct exchange *exchange;
@@ -21,6 +21,7 @@ struct task {
   struct buffer body;
   bool with_state, is_new, ok;
   struct function *function; /* deployed */
+  cJSON *json;               /* the list */
   struct gw_error error;
 };
 
@@ -60,17 +61,6 @@ static cJSON *function_json(const struct function *f) {
   return json;
 }
 
-static void list_one(void *array, const struct function *f) { cJSON_AddItemToArray(array, function_json(f)); }
-
-static void list_kept(void *array, const char *name) { cJSON_AddItemToArray(array, cJSON_CreateString(name)); }
-
-void control_list(struct exchange *x) {
-  cJSON *json = cJSON_CreateObject();
-  registry_each(x->loop->registry, list_one, cJSON_AddArrayToObject(json, "functions"));
-  registry_each_kept(x->loop->registry, list_kept, cJSON_AddArrayToObject(json, "kept_state"), NULL);
-  reply_json(x, 200, json);
-}
-
 static void not_found(struct exchange *x, const char *name) {
   char detail[128];
   snprintf(detail, sizeof detail, "no function is called %s", name);
@@ -102,6 +92,34 @@ static void task_destroy(struct task *task) {
   function_release(task->function);
   free(task);
 }
+
+/* --- listing ------------------------------------------------------------------------------------------------------ */
+
+static void list_one(void *array, const struct function *f) { cJSON_AddItemToArray(array, function_json(f)); }
+
+static void list_kept(void *array, const char *name) { cJSON_AddItemToArray(array, cJSON_CreateString(name)); }
+
+/* Reads the state store, which may be far away. */
+static void list_work(uv_work_t *work) {
+  struct task *task = work->data;
+  task->json = cJSON_CreateObject();
+  registry_each(task->registry, list_one, cJSON_AddArrayToObject(task->json, "functions"));
+  registry_each_kept(task->registry, list_kept, cJSON_AddArrayToObject(task->json, "kept_state"), NULL);
+}
+
+static void list_done(uv_work_t *work, int status) {
+  struct task *task = work->data;
+  (void)status;
+  reply_json(task->exchange, 200, task->json);
+  task_destroy(task);
+}
+
+void control_list(struct exchange *x) {
+  struct task *task = task_create(x, "");
+  uv_queue_work(&x->loop->uv, &task->work, list_work, list_done);
+}
+
+/* --- changing ----------------------------------------------------------------------------------------------------- */
 
 static void put_work(uv_work_t *work) {
   struct task *task = work->data;

@@ -243,7 +243,7 @@ static bool version_find(struct registry *r, const char *name, uint64_t *version
   const void *value;
   size_t size;
   struct state_txn *txn = state_txn_begin(r->state, VERSIONS_SPACE);
-  int found = state_txn_get(txn, name, strlen(name), &value, &size, err);
+  int found = state_txn_get_wait(txn, name, strlen(name), &value, &size, err);
   *version = 0;
   if (found == 1 && size == sizeof *version) memcpy(version, value, size);
   state_txn_abort(txn);
@@ -359,7 +359,7 @@ static bool is_kept(struct registry *r, const char *name) {
   struct state_txn *txn = state_txn_begin(r->state, KEPT_SPACE);
   const void *value;
   size_t size;
-  bool is_there = state_txn_get(txn, name, strlen(name), &value, &size, NULL) == 1;
+  bool is_there = state_txn_get_wait(txn, name, strlen(name), &value, &size, NULL) == 1;
   state_txn_abort(txn);
   return is_there;
 }

@@ -8,6 +8,9 @@
  * loop runs one slice and then looks at the sockets, so however many endless functions are queued, a request of another function
  * waits for one slice. The reply leaves only after its transaction is durable; a trap aborts the transaction.
  *
+ * A host function that waits for an answer parks its invocation: PARKED, in no queue, until the answer's message puts it back
+ * among those that wait for a slice. Who answers may be another thread, and late: the invocation may be cancelled by then.
+ *
  * What trapped in compiled code runs again for the judge (runtime/debug/judge.h), in slices like any other, with the same request
  * on the same snapshot; what the first run read of clocks and random numbers was recorded, and the second gets the same.
  *
@@ -39,6 +42,8 @@ static void start_run(struct invocation *inv);
 static void find(struct invocation *inv);
 static void on_retry(uv_timer_t *timer);
 static void on_run(uv_idle_t *idle);
+static void wait_for_slice(struct invocation *inv);
+static void on_wake(void *arg);
 
 /* --- ends -------------------------------------------------------------------------------------------------------- */
 
@@ -50,6 +55,7 @@ static struct slot *release_slot(struct invocation *inv) {
   inv->slot = NULL;
   if (!slot) return NULL;
   gw_store_set_record(slot->store, NULL);
+  gw_store_set_wake(slot->store, NULL, NULL);
   pool_return(slot);
   return slot;
 }
@@ -178,6 +184,11 @@ static struct gw_error unavailable(const char *detail) {
   struct gw_error err = {0};
   error_set(&err, GW_ERROR_UNAVAILABLE, "%s", detail);
   return err;
+}
+
+static void end_cancelled(struct invocation *inv, bool with_reply) {
+  struct gw_error err = unavailable("the server is shutting down");
+  finish(inv, (struct ending){.kind = ENDING_CANCELLED, .err = with_reply ? &err : NULL});
 }
 
 /* --- commit ------------------------------------------------------------------------------------------------------ */
@@ -324,6 +335,36 @@ static void wait_for_slice(struct invocation *inv) {
   if (!uv_is_active((uv_handle_t *)&loop->run)) uv_idle_start(&loop->run, on_run);
 }
 
+/* --- parked -------------------------------------------------------------------------------------------------------- */
+
+static void deliver_wake(struct message *message) {
+  struct invocation *inv = (struct invocation *)((char *)message - offsetof(struct invocation, woken));
+  inv->is_woken = false;
+  if (inv->is_cancelled) {
+    end_cancelled(inv, inv->wants_reply);
+    return;
+  }
+  inv->state = INVOCATION_RUNNING;
+  wait_for_slice(inv);
+}
+
+/* On any thread. */
+static void on_wake(void *arg) {
+  struct invocation *inv = arg;
+  inv->is_woken = true;
+  loop_post(loop_of(inv), &inv->woken);
+}
+
+/* Whether it may end at once. Else its message is under way on this loop, and must find it. */
+static bool cancel_parked(struct invocation *inv, bool with_reply) {
+  gw_store_cancel(inv->slot->store);
+  inv->is_cancelled = inv->is_woken;
+  inv->wants_reply = with_reply;
+  return !inv->is_woken;
+}
+
+/* --- slices -------------------------------------------------------------------------------------------------------- */
+
 /* A slice, paid by the function's flow. */
 static enum gw_status resume(struct invocation *inv, struct gw_error *err) {
   struct slot *slot = inv->slot;
@@ -345,6 +386,8 @@ static void run_slice(struct invocation *inv) {
   if (status == GW_STATUS_YIELDED) {
     if (inv->txn) state_txn_refresh(inv->txn);
     wait_for_slice(inv);
+  } else if (status == GW_STATUS_PARKED) {
+    inv->state = INVOCATION_PARKED;
   } else if (inv->txn && state_txn_is_stale(inv->txn)) {
     abort_txn(inv);
     conflicted(inv);
@@ -407,6 +450,7 @@ static void start_run(struct invocation *inv) {
     return;
   }
   gw_store_set_record(slot->store, &inv->record);
+  gw_store_set_wake(slot->store, on_wake, inv);
   bool must_initialize = slot->initialize && !slot->is_initialized;
   start_behind(inv, slot_gas_before(slot), must_initialize ? slot->initialize : slot->entry);
   if (fair_may_begin(&loop->fair, &inv->pool->flow))
@@ -531,9 +575,10 @@ void invoke_begin(struct exchange *x) {
   struct loop *loop = x->loop;
   inv->exchange = x;
   inv->message = (struct message){.deliver = deliver_commit};
+  inv->woken = (struct message){.deliver = deliver_wake};
   inv->slot = NULL;
   inv->txn = NULL;
-  inv->is_cancelled = inv->is_counted = false;
+  inv->is_cancelled = inv->is_counted = inv->is_woken = false;
   judge_drop(&inv->judge);
   inv->attempt = 0;
   inv->number = ++loop->n_requests;
@@ -562,12 +607,14 @@ void invoke_cancel(struct exchange *x, bool with_reply) {
   switch (inv->state) {
   case INVOCATION_NONE: return; /* a request that runs no function */
   case INVOCATION_COMMITTING: inv->is_cancelled = true; return;
+  case INVOCATION_PARKED:
+    if (!cancel_parked(inv, with_reply)) return;
+    break;
   case INVOCATION_LOADING: fair_queue_remove(&inv->pool->waiting, &inv->waiter); break;
   case INVOCATION_DELAYED: fair_queue_remove(&loop->delayed, &inv->waiter); break;
   case INVOCATION_RUNNING: fair_remove(&inv->pool->flow, &inv->waiter); break;
   }
-  struct gw_error err = unavailable("the server is shutting down");
-  finish(inv, (struct ending){.kind = ENDING_CANCELLED, .err = with_reply ? &err : NULL});
+  end_cancelled(inv, with_reply);
 }
 
 /* One slice of who is next. */

@@ -13,6 +13,7 @@ enum invocation_state {
   INVOCATION_NONE,
   INVOCATION_LOADING,    /* waits for its module in pool.waiting */
   INVOCATION_RUNNING,    /* waits for a slice in its pool's flow, or on the stack */
+  INVOCATION_PARKED,     /* a host function of it waits for an answer */
   INVOCATION_COMMITTING, /* with the state store */
   INVOCATION_DELAYED,    /* will run again after a conflict */
 };
@@ -20,6 +21,7 @@ enum invocation_state {
 struct invocation {
   struct waiter waiter;   /* first; in a flow, delayed or pool.waiting */
   struct message message; /* from the committer */
+  struct message woken;   /* from whoever has what it is parked for */
   struct exchange *exchange;
   enum invocation_state state;
   struct pool *pool; /* NULL: no function of the name */
@@ -32,6 +34,8 @@ struct invocation {
   bool is_counted;      /* in n_running of loop and home */
   bool is_initializing; /* _initialize runs, the handler follows */
   bool is_cancelled;    /* the client has gone */
+  bool wants_reply;     /* when it was cancelled while it was parked */
+  bool is_woken;        /* `woken` was posted. Another thread sets it, not behind gw_store_cancel */
   bool has_outcome;
   uint32_t attempt;
   uint64_t gas_before; /* what the start function and _initialize used */

@@ -1,0 +1,106 @@
+/* What a store of keys and values must do, seen from transactions: struct store_ops. Included by transactions and stores only.
+ *
+ * A store keeps values by keys in order, each with a version: a number that no two values a key ever had share, never 0. It knows
+ * nothing of guests. Keys of transactions, what they wrote and read, limits and batches are the transactions' business (txn.c,
+ * commit.c); checksums, the pool of snapshots, validating and making durable are the store's.
+ *
+ * A question is a struct that the asker keeps in place until it is answered; so asking allocates nothing. `get`, `scan`, `commit`
+ * and `clear` answer by calling `done` exactly once: before they return (LMDB does), or later and on another thread. Nothing is
+ * locked while `done` runs, and within it other operations may be called. `get` must not block: a loop calls it. The others may.
+ *
+ * Every question is answered: a store that may wait for ever gives up by itself, with an error.
+ *
+ * All operations are thread-safe, except that `commit` is called again only when the whole batch before is answered. */
+#ifndef RUNTIME_STATE_STORE_OPS_H
+#define RUNTIME_STATE_STORE_OPS_H
+
+#include "gasworks.h"
+#include "runtime/state/state.h"
+
+enum { SPACE_SIZE = 24 /* digest of a space's name: nobody finds two names with one */ };
+
+struct snapshot; /* each store has its own */
+
+/* A key with its space's digest in front, and what a transaction did with it. */
+struct store_key {
+  struct store_key *next;
+  const uint8_t *bytes;
+  size_t size;
+  bool is_read, is_written, is_delete;
+  uint64_t version; /* when is_read: the one that was there, 0: none */
+  uint8_t *value;   /* when is_written and not is_delete */
+  size_t value_size;
+};
+
+struct store_get {
+  void (*done)(struct store_get *get);
+  struct snapshot *snapshot;
+  const struct store_key *key;
+  const struct store_key *check; /* what was read must have the same versions in this snapshot; NULL: no need to look */
+  /* the answer */
+  const void *value; /* lives until the next get on the snapshot, or its return; NULL: none */
+  size_t value_size;
+  uint64_t version;    /* 0: no value */
+  bool is_stale;       /* `check` was not met, there is no value */
+  struct gw_error err; /* zero, unless the store failed */
+};
+
+/* The keys of a space from `first` to before `end`, in order. Keys here have no space in front. */
+struct store_scan {
+  void (*done)(struct store_scan *scan);
+  struct snapshot *snapshot;
+  const uint8_t *space;
+  const void *first, *end; /* NULL: from the first, to the last */
+  size_t first_size, end_size;
+  /* False: enough. On any thread, one call at a time. A damaged value is NULL. */
+  bool (*each)(struct store_scan *scan, const void *key, size_t key_size, const void *value, size_t value_size);
+  struct gw_error err;
+};
+
+/* One transaction of a batch. */
+struct store_commit {
+  struct store_commit *next;
+  const uint8_t *space;
+  uint64_t began; /* what `moment` said then */
+  const struct store_key *keys;
+  /* Once for each, in any order. err is set when FAILED. The question is gone afterwards. */
+  void (*done)(struct store_commit *commit, enum state_outcome outcome, const struct gw_error *err);
+  enum state_outcome outcome; /* the store's own, for its use until then */
+};
+
+struct store_clear {
+  void (*done)(struct store_clear *clear);
+  const uint8_t *space;
+  const struct store_key *also; /* a key of another space, removed in the same transaction; NULL: none */
+  struct gw_error err;
+};
+
+/* The first member of every store. */
+struct store {
+  const struct store_ops *ops;
+};
+
+struct store_ops {
+  /* Answers all that was asked, and frees the store. */
+  void (*close)(struct store *self);
+  /* A number for the transactions that begin now: a clear conflicts with those that began before it. It may be old, then they
+   * conflict for nothing. Does not block. */
+  uint64_t (*moment)(const struct store *self);
+  /* A view of one moment, the store's until `give_back`, which must come after the answers to all that was asked of it. NULL
+   * with err set. Both do not block: a store that must ask somebody does that with the first get. */
+  struct snapshot *(*take)(struct store *self, struct gw_error *err);
+  void (*give_back)(struct store *self, struct snapshot *snapshot);
+  void (*get)(struct store *self, struct store_get *get);
+  void (*scan)(struct store *self, struct store_scan *scan);
+  /* For each transaction, in order: when its space was not cleared since it began and all that it read has the same version
+   * still, earlier ones of the batch included, what it wrote is stored, durably before `done`; else it conflicts. One that fails
+   * fails alone. */
+  void (*commit)(struct store *self, struct store_commit *first);
+  /* Deletes all keys of the space. */
+  void (*clear)(struct store *self, struct store_clear *clear);
+};
+
+/* Transactions on a store, which is closed with them, or at once when this fails. */
+struct state_store *state_store_create(struct store *store, struct gw_error *err);
+
+#endif

@@ -1,0 +1,140 @@
+/* State for those who may block: the registry and tests. */
+#include "runtime/state/private.h"
+
+#include "base/error.h"
+
+#include <stddef.h>
+#include <string.h>
+
+struct waiter {
+  pthread_mutex_t mutex;
+  pthread_cond_t cond;
+  bool is_done;
+};
+
+#define WAITER \
+  { .mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER }
+
+static void waiter_wake(void *arg) {
+  struct waiter *w = arg;
+  pthread_mutex_lock(&w->mutex);
+  w->is_done = true;
+  pthread_cond_signal(&w->cond); /* under the mutex: the waiter's frame is gone once it can lock it */
+  pthread_mutex_unlock(&w->mutex);
+}
+
+static void waiter_wait(struct waiter *w) {
+  pthread_mutex_lock(&w->mutex);
+  while (!w->is_done) pthread_cond_wait(&w->cond, &w->mutex);
+  pthread_mutex_unlock(&w->mutex);
+  pthread_cond_destroy(&w->cond);
+  pthread_mutex_destroy(&w->mutex);
+}
+
+static bool take_over(const struct gw_error *from, struct gw_error *err) {
+  return !from->code || error_set(err, from->code, "%s", from->message);
+}
+
+int state_txn_get_wait(struct state_txn *txn, const void *key, size_t key_size, const void **value, size_t *value_size,
+                       struct gw_error *err) {
+  struct waiter w = WAITER;
+  int found = state_txn_get(txn, key, key_size, value, value_size, err);
+  if (found != STATE_PENDING) return found;
+  state_txn_await(txn, waiter_wake, &w);
+  waiter_wait(&w);
+  return state_txn_answer(txn, value, value_size, err);
+}
+
+/* --- writing ------------------------------------------------------------------------------------------------------ */
+
+struct writer {
+  struct waiter waiter;
+  enum state_outcome outcome;
+  struct gw_error err;
+};
+
+static void on_commit(void *arg, enum state_outcome outcome, const struct gw_error *err) {
+  struct writer *w = arg;
+  w->outcome = outcome;
+  if (err) w->err = *err;
+  waiter_wake(&w->waiter);
+}
+
+/* Blind writes never conflict, so committed and failed are the only outcomes here. */
+static bool commit_and_wait(struct state_txn *txn, struct gw_error *err) {
+  struct writer w = {.waiter = WAITER};
+  state_txn_commit(txn, on_commit, &w);
+  waiter_wait(&w.waiter);
+  return take_over(&w.err, err) && w.outcome == STATE_COMMITTED;
+}
+
+bool state_put(struct state_store *store, const char *space, const void *key, size_t key_size, const void *value,
+               size_t value_size, struct gw_error *err) {
+  struct state_txn *txn = state_txn_begin(store, space);
+  if (state_txn_set(txn, key, key_size, value, value_size, err)) return commit_and_wait(txn, err);
+  state_txn_abort(txn);
+  return false;
+}
+
+bool state_remove(struct state_store *store, const char *space, const void *key, size_t key_size, struct gw_error *err) {
+  struct state_txn *txn = state_txn_begin(store, space);
+  if (state_txn_delete(txn, key, key_size, err)) return commit_and_wait(txn, err);
+  state_txn_abort(txn);
+  return false;
+}
+
+/* --- whole spaces ------------------------------------------------------------------------------------------------- */
+
+struct clearer {
+  struct store_clear clear; /* first */
+  struct waiter waiter;
+};
+
+static void on_clear(struct store_clear *clear) { waiter_wake(&((struct clearer *)clear)->waiter); }
+
+bool state_clear_and_remove(struct state_store *store, const char *space, const char *other, const void *key, size_t key_size,
+                            struct gw_error *err) {
+  uint8_t digest[SPACE_SIZE], bytes[SPACE_SIZE + STATE_MAX_KEY];
+  struct store_key also = {.bytes = bytes, .size = SPACE_SIZE + key_size};
+  struct clearer c = {.clear = {.done = on_clear, .space = digest}, .waiter = WAITER};
+  state_space_digest(digest, space);
+  if (other) {
+    if (key_size > STATE_MAX_KEY) return error_set(err, GW_ERROR_LIMIT, "a state key has at most %d bytes", STATE_MAX_KEY);
+    state_space_digest(bytes, other);
+    memcpy(bytes + SPACE_SIZE, key, key_size);
+    c.clear.also = &also;
+  }
+  store->store->ops->clear(store->store, &c.clear);
+  waiter_wait(&c.waiter);
+  return take_over(&c.clear.err, err);
+}
+
+bool state_clear(struct state_store *store, const char *space, struct gw_error *err) {
+  return state_clear_and_remove(store, space, NULL, NULL, 0, err);
+}
+
+struct scanner {
+  struct store_scan scan; /* first */
+  struct waiter waiter;
+  state_each_fn each;
+  void *arg;
+};
+
+static void on_scan(struct store_scan *scan) { waiter_wake(&((struct scanner *)scan)->waiter); }
+
+static bool scan_one(struct store_scan *scan, const void *key, size_t key_size, const void *value, size_t value_size) {
+  const struct scanner *s = (struct scanner *)scan;
+  return s->each(s->arg, key, key_size, value, value_size);
+}
+
+bool state_each(struct state_store *store, const char *space, state_each_fn each, void *arg, struct gw_error *err) {
+  uint8_t digest[SPACE_SIZE];
+  struct scanner s = {.scan = {.done = on_scan, .space = digest, .each = scan_one}, .waiter = WAITER, .each = each, .arg = arg};
+  struct store *of = store->store;
+  state_space_digest(digest, space);
+  if (!(s.scan.snapshot = of->ops->take(of, err))) return false;
+  of->ops->scan(of, &s.scan);
+  waiter_wait(&s.waiter);
+  of->ops->give_back(of, s.scan.snapshot);
+  return take_over(&s.scan.err, err);
+}
