@@ -586,39 +586,49 @@ static void test_small_ones_share_a_process(void **state) {
   buffer_clear(&large);
 }
 
+/* The number that the compiling process has left in a file, once it is there. */
+static pid_t read_number(const char *path) {
+  struct buffer text = {0};
+  for (int i = 0; i < 2400; i++) {
+    buffer_clear(&text);
+    if (buffer_read_file(&text, path, 64, NULL) && text.size && text.bytes[text.size - 1] == '\n') break;
+    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+  }
+  buffer_append(&text, "", 1);
+  pid_t number = atoi((const char *)text.bytes);
+  buffer_clear(&text);
+  return number;
+}
+
+static bool is_gone(pid_t pid) {
+  struct buffer out = shell(NULL, "grep -q '^State:.[^Z]' /proc/%d/status || echo gone", (int)pid);
+  bool is = out.size > 1;
+  buffer_clear(&out);
+  return is;
+}
+
 /* A module that takes long, in a process that is killed: nobody goes on compiling it. */
 static void test_ends_with_its_parent(void **state) {
   (void)state;
-  struct buffer slow = make_large(400), out;
+  struct buffer slow = make_large(400);
+  char text[512], path[256];
+  snprintf(path, sizeof path, "%s/number", directory);
+  snprintf(text, sizeof text, "#!/bin/sh\necho $$ >%s\nexec %s %s\n", path, REAL, CHILD_VERB);
+  const char *program = script(text);
   pid_t pid = fork();
   if (pid == 0) {
-    struct gw_engine *engine = engine_with(&(struct gw_engine_options){.opt_level = 2, .gas = true, .compiler_program = REAL});
+    struct gw_engine *engine = engine_with(&(struct gw_engine_options){.opt_level = 2, .gas = true, .compiler_program = program});
     gw_module_compile(wat_module(engine, (const char *)slow.bytes), NULL);
     _exit(0);
   }
-  char child[32] = "";
-  for (int i = 0; i < 600 && !child[0]; i++) {
-    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
-    out = shell(NULL,
-                "for p in $(cat /proc/%d/task/*/children); do tr '\\0' ' ' </proc/$p/cmdline | grep -q ' compile-child ' && echo "
-                "$p; done",
-                pid);
-    snprintf(child, sizeof child, "%.*s", (int)strcspn((const char *)out.bytes, "\n"), (const char *)out.bytes);
-    buffer_clear(&out);
-  }
-  assert_true(atoi(child) > 0);
-  assert_int_equal(kill(atoi(child), 0), 0);
+  pid_t child = read_number(path);
+  assert_true(child > 0);
   nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL); /* by now it has told the system */
+  assert_false(is_gone(child));
   kill(pid, SIGKILL);
   waitpid(pid, NULL, 0);
-  for (int i = 0; i < 100 && kill(atoi(child), 0) == 0; i++) {
-    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
-    out = shell(NULL, "grep -q '^State:.Z' /proc/%s/status && echo gone", child);
-    bool is_gone = out.size > 1;
-    buffer_clear(&out);
-    if (is_gone) break;
-    assert_true(i < 99);
-  }
+  for (int i = 0; i < 400 && !is_gone(child); i++) nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+  assert_true(is_gone(child));
   buffer_clear(&slow);
 }
 
