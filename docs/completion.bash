@@ -1,29 +1,36 @@
-# Bash completion of gasworks: `source docs/completion.bash`. Verbs and options come from the program's own help, so that they
-# cannot drift from it.
+# Bash completion of gasworks: `source docs/completion.bash`. Verbs, options and their values come from the program's own help, so
+# that they cannot drift from it.
+
+# The value that the help of a verb shows for an option: "on|off", "DIR".
+_gasworks_value() { # PROGRAM VERB OPTION
+  "$1" "$2" --help 2>/dev/null |
+    awk -v option="$3" '/^  / { for (i = 1; i <= 2; i++) { gsub(/,$/, "", $i); if ($i == option) { print $(i + ($i !~ /^--/) + 1); exit } } }'
+}
+
+# The words of a choice, one a line; nothing where the value is not one.
+_gasworks_choice() {
+  case $1 in
+    [0-9]..[0-9]) seq "${1%..*}" "${1#*..}" ;;
+    *[A-Z]*) ;; # DIR|off: a file, most of the time
+    *'|'*) tr '|' '\n' <<<"$1" ;;
+  esac
+}
 
 _gasworks() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} program=${COMP_WORDS[0]} verb=${COMP_WORDS[1]}
+  local choice
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
     mapfile -t COMPREPLY < <(compgen -W "$("$program" help 2>/dev/null | sed -n 's/^  \([a-z]*\) .*/\1/p')" -- "$current")
     return
   fi
-  case $previous in
-    --gas | --meter | --sync | --judge)
-      if [[ $verb != inspect || $previous != --gas ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'on off' -- "$current")
-        return
-      fi
-      ;;
-    --tier)
-      mapfile -t COMPREPLY < <(compgen -W 'fast precise auto' -- "$current")
+  if [[ $previous == -* ]]; then
+    choice=$(_gasworks_choice "$(_gasworks_value "$program" "$verb" "$previous")")
+    if [[ $choice ]]; then
+      mapfile -t COMPREPLY < <(compgen -W "$choice" -- "$current")
       return
-      ;;
-    -O | --optimize)
-      mapfile -t COMPREPLY < <(compgen -W '0 1 2 3' -- "$current")
-      return
-      ;;
-  esac
+    fi
+  fi
   if [[ $current == -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$("$program" "$verb" --help 2>/dev/null | grep -o -- '  --[a-z-]*\|, --[a-z-]*' |
       grep -o -- '--[a-z-]*')" -- "$current")

@@ -95,7 +95,7 @@ check_file() {
   if [[ $is_update ]]; then
     cmp -s "$new" "$file" || { cp "$new" "$file" && echo "updated $name"; }
   elif ! diff -u --label "$name, expected" --label "$name, now" "$file" "$new"; then
-    echo "FAIL $name"
+    echo "FAIL $name (is it meant to be so? $0 $program --update $name)"
     failed=$((failed + 1))
     return
   fi

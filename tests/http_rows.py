@@ -272,8 +272,8 @@ http {{ access_log off; client_body_temp_path {0}/a; proxy_temp_path {0}/b; fast
 
 INTRODUCTION = """# HTTP by its sentences
 
-One case for each sentence of RFC 9110, 9112, 9113 and 3875 that a server of functions can keep or break, with the status that
-it should get, what `gasworks serve` answers, and what nginx 1.22 answers, which passes everything below `/f/` on.
+One case for each sentence of RFC 9110, 9112, 9113 and 3875 that a server of functions can keep or break. It has the
+status that it should get, what `gasworks serve` answers, and what nginx 1.22 answers, which passes everything below `/f/` on.
 `tests/http_rows.py` compares headers, bodies and whether the connection goes on as well; `tests/http_rows.py
 build/release/gasworks --table` prints this page. "0.9" is a body without a head. What functions reply and are told has no
 counterpart there, so nginx's column says nothing of it.

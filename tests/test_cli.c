@@ -215,6 +215,18 @@ static size_t count(const char *text, const char *what) {
   return n;
 }
 
+/* The page's synopsis names the verb. */
+static void check_synopsis(const char *verb) {
+  char line[64];
+  struct buffer page = {0};
+  struct gw_error err = {0};
+  assert_true(buffer_read_file(&page, SOURCE_DIR "/docs/gasworks.1", 1 << 20, &err));
+  buffer_append(&page, "", 1);
+  snprintf(line, sizeof line, "\n.B gasworks %s\n", verb);
+  if (!strstr((const char *)page.bytes, line)) fail_msg("docs/gasworks.1, SYNOPSIS: no line .B gasworks %s", verb);
+  buffer_clear(&page);
+}
+
 static void check_manual(const char *verb) {
   char arguments[32], name[64];
   int exit_code;
@@ -236,15 +248,41 @@ static void check_manual(const char *verb) {
 static void test_manual(void **state) {
   (void)state;
 #define VERB(name, summary) \
+  check_synopsis(#name);    \
   if (strcmp(#name, "help") != 0) check_manual(#name);
 #include "cli/cli.def"
 #undef VERB
 }
 
+/* Completion offers what the help says: verbs, options, and values that are a choice. */
+static void test_completion(void **state) {
+  (void)state;
+  static const struct {
+    const char *words; /* behind the program's name */
+    const char *offered;
+  } rows[] = {
+      {"insp", "inspect"},         {"cache --js", "--json"}, {"serve --walls ''", "on off"}, {"serve --sync o", "on off"},
+      {"run --tier p", "precise"}, {"run -O ''", "0 1 2 3"}, {"inspect --gas --no", ""},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    char command[512], offered[256] = "";
+    snprintf(command, sizeof command,
+             "bash -c '. " SOURCE_DIR "/docs/completion.bash; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _gasworks; "
+             "echo \"${COMPREPLY[*]}\"' " BUILD_DIR "/gasworks " BUILD_DIR "/gasworks %s",
+             rows[i].words);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    if (!fgets(offered, sizeof offered, pipe)) offered[0] = 0;
+    pclose(pipe);
+    offered[strcspn(offered, "\n")] = 0;
+    if (strcmp(offered, rows[i].offered)) fail_msg("gasworks %s is completed by: %s", rows[i].words, offered);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_numbers), cmocka_unit_test(test_values), cmocka_unit_test(test_exit_codes),
-      cmocka_unit_test(test_invoke),  cmocka_unit_test(test_manual),
+      cmocka_unit_test(test_invoke),  cmocka_unit_test(test_manual), cmocka_unit_test(test_completion),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

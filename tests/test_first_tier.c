@@ -111,6 +111,24 @@ static void test_called_while_compiling(void **state) {
   buffer_clear(&text);
 }
 
+/* docs/http.md has a row for every metric. */
+static void expect_documented_metrics(uint16_t port) {
+  struct buffer page = {0};
+  struct gw_error err = {0};
+  assert_true(buffer_read_file(&page, SOURCE_DIR "/docs/http.md", 1 << 20, &err));
+  buffer_append(&page, "", 1);
+  struct reply r = call(port, "/metrics");
+  assert_int_equal(r.status, 200);
+  for (const char *at = r.body; (at = strstr(at, "# TYPE "));) {
+    char row[128];
+    at += strlen("# TYPE ");
+    snprintf(row, sizeof row, "\n| `%.*s`", (int)strcspn(at, " "), at);
+    if (!strstr((const char *)page.bytes, row)) fail_msg("docs/http.md has no row of %s", row + 4);
+  }
+  reply_clear(&r);
+  buffer_clear(&page);
+}
+
 static void test_never_compiled(void **state) {
   (void)state;
   char *data_dir = make_data_dir();
@@ -128,6 +146,7 @@ static void test_never_compiled(void **state) {
   assert_true(metric(port, "traps_total{trap=\"unreachable\"}") == 1);
   assert_true(metric(port, "judgements_total") == 0);
   assert_int_equal(status_of(port, "POST", "/metrics"), 405);
+  expect_documented_metrics(port);
   server_destroy(server);
   remove_data_dir(data_dir);
 }

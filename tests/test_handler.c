@@ -310,49 +310,89 @@ static void test_state(void **state) {
 
 /* --- the table ---------------------------------------------------------------------------------------------------- */
 
-/* Every import of the guest's header resolves, and the other way round. */
-static void test_table_matches_the_sdk(void **state) {
-  (void)state;
-  static const char *const names[] = {
+/* Every function of the table, as `before` NAME `after`. */
+struct mention {
+  const char *path, *before, *after;
+};
+
+static const char *const names[] = {
 #define FUNCTION(name, signature, handler) #name,
 #include "runtime/host/handler.def"
 #undef FUNCTION
-  };
-  char path[] = SOURCE_DIR "/sdk/c/gasworks_guest.h", text[16384];
-  FILE *file = fopen(path, "r");
-  assert_non_null(file);
-  text[fread(text, 1, sizeof text - 1, file)] = 0;
-  fclose(file);
+};
+enum { N_NAMES = sizeof names / sizeof *names };
+
+static struct buffer read_page(const char *path) {
+  char full[256];
+  struct buffer page = {0};
+  struct gw_error err = {0};
+  snprintf(full, sizeof full, SOURCE_DIR "/%s", path);
+  if (!buffer_read_file(&page, full, 1 << 20, &err)) fail_msg("%s", err.message);
+  buffer_append(&page, "", 1);
+  return page;
+}
+
+static size_t count(const char *text, const char *what) {
   size_t n = 0;
-  for (const char *p = text; (p = strstr(p, "\nGW_IMPORT(")); n++) {
-    p += strlen("\nGW_IMPORT(");
-    struct gw_import import = {"gasworks", p, 8, (uint32_t)strcspn(p, ")")};
-    struct gw_extern found;
+  while ((text = strstr(text, what))) n++, text++;
+  return n;
+}
+
+static void check_mentions(const struct mention *m) {
+  char text[128];
+  struct buffer page = read_page(m->path);
+  for (size_t i = 0; i < N_NAMES; i++) {
+    snprintf(text, sizeof text, "%s%s%s", m->before, names[i], m->after);
+    if (!strstr((const char *)page.bytes, text)) fail_msg("%s does not have %s", m->path, names[i]);
+  }
+  buffer_clear(&page);
+}
+
+/* What guests can import is in the SDK of every language, and nothing else. */
+static void test_table_matches_the_sdks(void **state) {
+  (void)state;
+  static const struct mention sdks[] = {
+      {"sdk/c/gasworks_guest.h", "\nGW_IMPORT(", ")"},
+      {"sdk/rust/gasworks.rs", "\n        pub fn ", "("},
+      {"sdk/assemblyscript/gasworks.ts", "\n@external(\"gasworks\", \"", "\")"},
+  };
+  for (size_t i = 0; i < sizeof sdks / sizeof *sdks; i++) {
+    check_mentions(&sdks[i]);
+    struct buffer page = read_page(sdks[i].path);
+    size_t n = count((const char *)page.bytes, sdks[i].before);
+    if (n != N_NAMES) fail_msg("%s declares %zu functions, handler.def has %d", sdks[i].path, n, N_NAMES);
+    buffer_clear(&page);
+  }
+}
+
+static void test_table_resolves(void **state) {
+  (void)state;
+  struct gw_extern found;
+  for (size_t i = 0; i < N_NAMES; i++) {
+    struct gw_import import = {"gasworks", names[i], 8, (uint32_t)strlen(names[i])};
     assert_true(handler_resolve(&handler, &import, &found));
     assert_true(found.kind == GW_EXTERN_HOST_FUNC && found.of.host.env == &handler);
   }
-  assert_int_equal(n, sizeof names / sizeof *names);
   struct gw_import import = {"gasworks", "reply_", 8, 6};
-  struct gw_extern found;
   assert_false(handler_resolve(&handler, &import, &found));
   import = (struct gw_import){"gasworks2", "reply", 9, 5};
   assert_false(handler_resolve(&handler, &import, &found));
 }
 
+/* Both pages say what host functions cost: no class of theirs is missing. */
 static void test_table_is_documented(void **state) {
   (void)state;
-  static const char *const names[] = {
-#define FUNCTION(name, signature, handler) "| `" #name "(",
-#include "runtime/host/handler.def"
-#undef FUNCTION
-  };
-  struct buffer page = {0};
-  struct gw_error err = {0};
-  assert_true(buffer_read_file(&page, SOURCE_DIR "/docs/interface.md", 1 << 20, &err));
-  buffer_append(&page, "", 1);
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-    if (!strstr((char *)page.bytes, names[i])) fail_msg("docs/interface.md does not have %s", names[i]);
-  buffer_clear(&page);
+  static const char *const pages[] = {"docs/interface.md", "docs/gas.md"};
+  check_mentions(&(struct mention){"docs/interface.md", "| `", "("});
+  for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
+    struct buffer page = read_page(pages[i]);
+    for (int c = COST_HOST_CALL; c < COST_COUNT; c++) {
+      char text[64];
+      snprintf(text, sizeof text, "`%s`", cost_name((enum cost)c));
+      if (!strstr((const char *)page.bytes, text)) fail_msg("%s does not say what costs %s", pages[i], text);
+    }
+    buffer_clear(&page);
+  }
 }
 
 /* --- CGI ---------------------------------------------------------------------------------------------------------- */
@@ -464,7 +504,8 @@ int main(void) {
       TEST(gas_clock_random),
       TEST(deterministic_world),
       TEST(state),
-      TEST(table_matches_the_sdk),
+      TEST(table_matches_the_sdks),
+      TEST(table_resolves),
       TEST(table_is_documented),
       TEST(cgi_env),
       TEST(cgi_reply),

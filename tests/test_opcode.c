@@ -256,8 +256,9 @@ static void test_names(void **state) {
   int n = 0;
   for (int i = 0; i < OP_COUNT; i++) {
     if (!is_known_to_wabt(i)) continue;
-    if (!next_name(f, name)) fail_msg("the disassembly ends before %s", op_table[i].text);
-    if (strcmp(name, op_table[i].text)) fail_msg("%s is %s to wabt", op_table[i].text, name);
+    if (!next_name(f, name)) strcpy(name, "nothing");
+    if (strcmp(name, op_table[i].text))
+      fail_msg("%s is %s to wabt; what wabt does not know goes into is_known_to_wabt", op_table[i].text, name);
     n++;
   }
   pclose(f);

@@ -1,6 +1,8 @@
 /* Instructions that opcode.def translates by its LOWER column. */
 #include "frontend/lower/internal.h"
 
+#include <assert.h>
+
 enum lower_class {
   LOWER_NONE,
   LOWER_BIN,
@@ -226,6 +228,7 @@ static LLVMValueRef lower_unary(struct lower_func *f, const struct instruction *
   case LOWER_DEMOTE: return lower_folded(LLVMBuildFPTrunc(builder, a, l->ir.f32, ""));
   case LOWER_PROMOTE: return lower_folded(LLVMBuildFPExt(builder, a, l->ir.f64, ""));
   default: /* FABS, FUN */
+    assert(row->intrinsic);
     if (in->op == OP_F32_SQRT || in->op == OP_F64_SQRT) return lower_root(f, a);
     return ir_intrinsic(&l->ir, row->intrinsic, type, &a, 1);
   }
@@ -245,7 +248,7 @@ static LLVMValueRef lower_binary(struct lower_func *f, const struct lower_row *r
   }
   case LOWER_ROT: args[1] = a; return ir_intrinsic(&l->ir, row->intrinsic, type, args, 3);
   case LOWER_FBIN: return lower_folded(LLVMBuildBinOp(builder, row->code, a, b, ""));
-  default: return ir_intrinsic(&l->ir, row->intrinsic, type, args, 2); /* FMINMAX, COPYSIGN */
+  default: /* FMINMAX, COPYSIGN */ assert(row->intrinsic); return ir_intrinsic(&l->ir, row->intrinsic, type, args, 2);
   }
 }
 

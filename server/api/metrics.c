@@ -49,20 +49,34 @@ static void print_functions(struct registry *registry, struct buffer *out) {
   buffer_format(out, "gasworks_compile_seconds_total %.6f\n", (double)totals.microseconds / 1e6);
 }
 
+/* --- what loops count: server/loop/metrics.def ------------------------------------------------------------------------ */
+
+static const char *word_status(int digit) {
+  static const char *const classes[6] = {[2] = "2xx", [3] = "3xx", [4] = "4xx", [5] = "5xx"};
+  return classes[digit];
+}
+
+static const char *word_tier(int tier) { return tier == GW_TIER_FAST ? "fast" : "precise"; }
+
+static const char *word_trap(int trap) { return trap == GW_TRAP_NONE ? NULL : gw_trap_message((enum gw_trap)trap); }
+
+static void print_kinds(struct buffer *out, const char *name, const char *label, const char *(*word)(int),
+                        const _Atomic uint64_t *counters, int n) {
+  for (int i = 0; i < n; i++)
+    if (word(i)) put_labelled(out, name, label, word(i), counters[i]);
+}
+
+static void print_counters(const struct metrics *sum, struct buffer *out) {
+#define COUNTER(name, text, help) put_one(out, text "_total", "counter", help, sum->name);
+#define COUNTERS(name, text, help, size, label, word) \
+  begin(out, text "_total", "counter", help);         \
+  print_kinds(out, text "_total", label, word_##word, sum->name, size);
+#include "server/loop/metrics.def"
+#undef COUNTER
+#undef COUNTERS
+}
+
 void metrics_print(const struct metrics *sum, struct registry *registry, struct buffer *out) {
-  static const char *const classes[] = {"1xx", "2xx", "3xx", "4xx", "5xx"};
-  begin(out, "replies_total", "counter", "Replies by class of status.");
-  for (int i = 1; i < 5; i++) put_labelled(out, "replies_total", "status", classes[i], sum->replies[i + 1]);
-  begin(out, "invocations_total", "counter", "Invocations of functions by tier.");
-  put_labelled(out, "invocations_total", "tier", "fast", sum->invocations[GW_TIER_FAST]);
-  put_labelled(out, "invocations_total", "tier", "precise", sum->invocations[GW_TIER_PRECISE]);
-  put_one(out, "checkpointed_total", "counter", "Invocations that went on from a checkpoint.", sum->checkpointed);
-  begin(out, "traps_total", "counter", "Invocations that ended with a trap.");
-  for (int i = 1; i < GW_TRAP_COUNT; i++)
-    put_labelled(out, "traps_total", "trap", gw_trap_message((enum gw_trap)i), sum->traps[i]);
-  put_one(out, "gas_total", "counter", "Gas that invocations used.", sum->gas);
-  put_one(out, "judgements_total", "counter", "Traps of compiled code that were run again in the precise tier.", sum->judgements);
-  put_one(out, "tier_disagreements_total", "counter", "Those that the precise tier did not confirm: one of the tiers is wrong.",
-          sum->disagreements);
+  print_counters(sum, out);
   print_functions(registry, out);
 }

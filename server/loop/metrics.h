@@ -8,12 +8,11 @@
 
 /* Written by its loop's thread only. */
 struct metrics {
-  _Atomic uint64_t replies[6];                /* by the first digit of their status */
-  _Atomic uint64_t invocations[2];            /* by enum gw_tier, judgements not counted */
-  _Atomic uint64_t traps[GW_TRAP_COUNT];      /* that invocations ended with */
-  _Atomic uint64_t checkpointed;              /* those that went on from a checkpoint */
-  _Atomic uint64_t gas;                       /* of all invocations */
-  _Atomic uint64_t judgements, disagreements; /* second runs in the precise tier, and those that did not confirm the first */
+#define COUNTER(name, text, help) _Atomic uint64_t name;
+#define COUNTERS(name, text, help, size, label, word) _Atomic uint64_t name[size];
+#include "server/loop/metrics.def"
+#undef COUNTER
+#undef COUNTERS
 };
 
 static inline void metrics_add(_Atomic uint64_t *counter, uint64_t n) {
