@@ -49,7 +49,7 @@ bool file_write_durably(const char *path, const void *bytes, size_t size, mode_t
   struct arena arena = {0};
   char *aside = arena_format(&arena, "%s.tmp", path);
   bool ok = false;
-  int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+  int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
   if (fd >= 0) {
     ok = fd_write_all(fd, bytes, size) && fsync(fd) == 0;
     int saved = errno;
@@ -62,6 +62,22 @@ bool file_write_durably(const char *path, const void *bytes, size_t size, mode_t
     if (fd >= 0) unlink(aside);
   }
   arena_clear(&arena);
+  return ok;
+}
+
+/* A plain file, also behind a link, or none yet. Behind the links of /dev and /proc are descriptors. */
+static bool is_plain(const char *path) {
+  struct stat st;
+  if (strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0) return false;
+  return stat(path, &st) != 0 || S_ISREG(st.st_mode);
+}
+
+bool file_write_named(const char *path, const void *bytes, size_t size, mode_t mode, struct gw_error *err) {
+  if (is_plain(path)) return file_write_durably(path, bytes, size, mode, err);
+  int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+  bool ok = fd >= 0 && fd_write_all(fd, bytes, size);
+  if (!ok) error_set(err, GW_ERROR_IO, "cannot write %s: %s", path, strerror(errno));
+  if (fd >= 0) close(fd);
   return ok;
 }
 

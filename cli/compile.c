@@ -71,7 +71,7 @@ static bool sign(struct compile *c, struct gw_error *err) {
 }
 
 static bool write_output(const struct compile *c, struct gw_error *err) {
-  if (strcmp(c->output, "-") != 0) return file_write_durably(c->output, c->artifact.bytes, c->artifact.size, 0666, err);
+  if (strcmp(c->output, "-") != 0) return file_write_named(c->output, c->artifact.bytes, c->artifact.size, 0666, err);
   bool ok = fwrite(c->artifact.bytes, 1, c->artifact.size, stdout) == c->artifact.size && fflush(stdout) == 0;
   return ok || error_set(err, GW_ERROR_IO, "cannot write the artifact to standard output");
 }

@@ -1,14 +1,19 @@
 /* What base/ has once: the index map against an array, digests against a published value. */
 #include "base/array.h"
 #include "base/digest.h"
+#include "base/files.h"
 #include "base/index_map.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -89,8 +94,39 @@ static void test_array(void **state) {
   free(items);
 }
 
+/* What a user names as output and is no file stays what it is: `-o /dev/null` must not take /dev/null away. */
+static void test_devices_stay(void **state) {
+  (void)state;
+  char directory[] = "/tmp/gasworks-base-XXXXXX", path[64], bytes[16];
+  struct gw_error err = {0};
+  struct stat st;
+  assert_non_null(mkdtemp(directory));
+  snprintf(path, sizeof path, "%s/pipe", directory);
+  assert_int_equal(mkfifo(path, 0600), 0);
+  int fd = open(path, O_RDWR | O_NONBLOCK);
+  assert_true(file_write_named(path, "bytes", 5, 0600, &err));
+  assert_int_equal(read(fd, bytes, sizeof bytes), 5);
+  assert_memory_equal(bytes, "bytes", 5);
+  assert_int_equal(stat(path, &st), 0);
+  assert_true(S_ISFIFO(st.st_mode));
+  close(fd);
+  assert_int_equal(unlink(path), 0);
+  assert_true(file_write_named(path, "bytes", 5, 0600, &err)); /* a file now, and then another */
+  assert_true(file_write_named(path, "more bytes", 10, 0600, &err));
+  assert_int_equal(stat(path, &st), 0);
+  assert_true(S_ISREG(st.st_mode) && st.st_size == 10);
+  assert_int_equal(unlink(path), 0);
+  assert_false(file_write_named(directory, "bytes", 5, 0600, &err));
+  assert_int_equal(rmdir(directory), 0);
+  err = (struct gw_error){0};
+  assert_true(file_write_named("/dev/null", "bytes", 5, 0600, &err));
+  assert_int_equal(stat("/dev/null", &st), 0);
+  assert_true(S_ISCHR(st.st_mode));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_index_map), cmocka_unit_test(test_rounds_begin_again),
-                                     cmocka_unit_test(test_digest), cmocka_unit_test(test_array)};
+                                     cmocka_unit_test(test_digest), cmocka_unit_test(test_array),
+                                     cmocka_unit_test(test_devices_stay)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
