@@ -98,6 +98,39 @@ bool hidden_is_short(LLVMValueRef *ends, size_t n) {
 
 /* --- the loop at hand ------------------------------------------------------------------------------------------------- */
 
+/* Whether the bits are, or are a part of, a float's that is infinite or no number. */
+static bool is_no_number(LLVMValueRef constant) {
+  LLVMTypeRef type = LLVMTypeOf(constant);
+  LLVMBool is_inexact;
+  if (LLVMGetTypeKind(type) == LLVMVectorTypeKind) {
+    bool is = false;
+    for (unsigned i = 0; i < LLVMGetVectorSize(type); i++) {
+      LLVMValueRef lane = LLVMGetAggregateElement(constant, i);
+      is |= !lane || is_no_number(lane);
+    }
+    return is;
+  }
+  if (LLVMIsAConstantFP(constant)) return !isfinite(LLVMConstRealGetDouble(constant, &is_inexact));
+  if (!LLVMIsAConstantInt(constant)) return false;
+  uint64_t bits = LLVMConstIntGetZExtValue(constant);
+  bool is = false;
+  for (int at = (int)LLVMGetIntTypeWidth(type) - 8; at >= 0; at -= 32) {
+    uint64_t top = bits >> at & 0xff, below = at ? bits >> (at - 8) & 0xff : 0xff;
+    is |= (top & 0x7f) == 0x7f && below >= 0x80; /* the exponent of an f32 is all ones, or that of an f64 */
+  }
+  return is;
+}
+
+void hidden_enter_function(struct hidden *h, LLVMValueRef function) {
+  h->no_number_bits = 0;
+  for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(function); b; b = LLVMGetNextBasicBlock(b))
+    for (LLVMValueRef v = LLVMGetFirstInstruction(b); v; v = LLVMGetNextInstruction(v))
+      if (value_is_guest_store(v) && LLVMIsConstant(LLVMGetOperand(v, 0)) && is_no_number(LLVMGetOperand(v, 0))) {
+        uint64_t bits = LLVMSizeOfTypeInBits(h->layout, LLVMTypeOf(LLVMGetOperand(v, 0)));
+        if (bits > h->no_number_bits) h->no_number_bits = bits;
+      }
+}
+
 void hidden_enter(struct hidden *h, LLVMValueRef *ends, size_t n) {
   value_set_empty(&h->loop);
   value_set_empty(&h->kept);
@@ -240,16 +273,24 @@ enum { ENDLESS = INT_MAX, MOST_OF_FLOAT = 127, MOST_OF_DOUBLE = 1023 };
 static int bound_of_constant(LLVMValueRef constant) {
   LLVMBool is_inexact;
   int exponent = 0;
-  if (LLVMIsAConstantAggregateZero(constant)) return 0;
+  if (LLVMGetTypeKind(LLVMTypeOf(constant)) == LLVMVectorTypeKind) {
+    int most = INT_MIN;
+    for (unsigned i = 0; i < LLVMGetVectorSize(LLVMTypeOf(constant)); i++) {
+      LLVMValueRef lane = LLVMGetAggregateElement(constant, i);
+      int bound = lane ? bound_of_constant(lane) : ENDLESS;
+      if (bound > most) most = bound;
+    }
+    return most;
+  }
   double number = LLVMIsAConstantFP(constant) ? LLVMConstRealGetDouble(constant, &is_inexact) : INFINITY;
   if (!isfinite(number)) return ENDLESS;
   frexp(number, &exponent);
   return exponent;
 }
 
-/* The quotient by a constant is less than 2 to the power of the dividend's bound and this. */
+/* The quotient by one constant is less than 2 to the power of the dividend's bound and this. */
 static int bound_of_divisor(LLVMValueRef v) {
-  int bound = LLVMIsConstant(v) && !LLVMIsNull(v) ? bound_of_constant(v) : ENDLESS;
+  int bound = LLVMIsAConstantFP(v) && !LLVMIsNull(v) ? bound_of_constant(v) : ENDLESS;
   return bound == ENDLESS ? ENDLESS : 1 - bound;
 }
 
@@ -292,9 +333,30 @@ static int bound_of_made(struct hidden *h, LLVMValueRef v, int depth) {
   }
 }
 
-/* The bound of a float that is made of counters and constants alone; ENDLESS: it may be no number. */
+/* How many bits the smallest of the loads has whose bits `v` is made of, UINT64_MAX: none; 0: it is made of something else, too.
+ */
+static uint64_t bits_of_loads(const struct hidden *h, LLVMValueRef v, int depth) {
+  enum { MOST_MOVES = 4 };
+  while (LLVMIsABitCastInst(v) || LLVMIsAFreezeInst(v)) v = LLVMGetOperand(v, 0);
+  bool is_phi = LLVMIsAPHINode(v) != NULL;
+  if (value_is_guest_load(v)) return LLVMSizeOfTypeInBits(h->layout, LLVMTypeOf(v));
+  if (LLVMIsAPoisonValue(v)) return UINT64_MAX;
+  bool is_moved = LLVMIsAShuffleVectorInst(v) || LLVMIsAInsertElementInst(v);
+  if (depth == MOST_MOVES || !(is_phi || is_moved)) return 0;
+  uint64_t least = UINT64_MAX;
+  for (unsigned i = 0, n = is_phi ? LLVMCountIncoming(v) : 2; i < n; i++) {
+    uint64_t bits = bits_of_loads(h, is_phi ? LLVMGetIncomingValue(v, i) : LLVMGetOperand(v, i), depth + 1);
+    if (bits < least) least = bits;
+  }
+  return least;
+}
+
+/* The bound of a float that is made of counters and constants alone; ENDLESS: it may be no number. What is read may be what the
+ * function stored before; that it is finite and grows too large then is left out. */
 static int bound_of(struct hidden *h, LLVMValueRef v, int depth) {
   if (LLVMIsConstant(v)) return bound_of_constant(v);
+  uint64_t bits = bits_of_loads(h, v, 0);
+  if (bits) return bits > h->no_number_bits ? 0 : ENDLESS;
   if (!is_inside(h, v)) return ENDLESS;
   for (int i = 0; i < depth; i++)
     if (h->path[i] == v) return ENDLESS;

@@ -38,7 +38,9 @@ struct hidden {
   struct value_set bases; /* from outside, to be hidden from all of the loop */
   LLVMValueRef path[HIDDEN_DEPTH];
   bool is_short;
-  bool is_parted;           /* something lies between its stores and those behind it */
+  uint64_t
+      no_number_bits; /* of the largest constant that the function stores and that is no finite float; smaller loads may be it */
+  bool is_parted;     /* something lies between its stores and those behind it */
   LLVMBasicBlockRef before; /* whence control comes into the loop; NULL: from several blocks */
   struct hidden_use *uses;
   size_t n_uses, capacity;
@@ -47,6 +49,8 @@ struct hidden {
 /* Whether LLVM may unroll the loop with these `n` blocks as a whole: it goes round a constant number of times, and not many. */
 bool hidden_is_short(LLVMValueRef *ends, size_t n);
 
+/* Before the function's loops. */
+void hidden_enter_function(struct hidden *h, LLVMValueRef function);
 /* Takes the loop with these `n` blocks. */
 void hidden_enter(struct hidden *h, LLVMValueRef *ends, size_t n);
 /* Whether what LLVM may learn about the other operands of `user` cannot make `v`, which is read from memory, needless. What must

@@ -697,6 +697,7 @@ static void relax_in_function(LLVMBuilderRef builder, LLVMValueRef function, str
   for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(function); b; b = LLVMGetNextBasicBlock(b))
     if (!is_innermost(m, b)) relax_in_block(builder, b, m);
   m->is_innermost = true;
+  hidden_enter_function(&m->hidden, function);
   for (size_t from = 0, l = 0; from < ends->n; from = m->nest.ends[l++]) {
     size_t to = m->nest.ends[l];
     hidden_enter(&m->hidden, ends->list + from, to - from);
