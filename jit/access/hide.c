@@ -169,7 +169,7 @@ static enum knowledge knowledge_of(struct hidden *h, LLVMValueRef v, int depth) 
   }
   /* a phi that only counts is known, wherever it begins */
   if (LLVMIsAPHINode(v) && !is_known) is_known = !is_unknown;
-  if (is_mixed) return is_unknown ? UNKNOWN : is_known ? KNOWN : CONSTANT;
+  if (is_mixed && !h->is_strict) return is_unknown ? UNKNOWN : is_known ? KNOWN : CONSTANT;
   return is_known ? KNOWN : is_unknown ? UNKNOWN : CONSTANT;
 }
 
@@ -308,16 +308,81 @@ static int bound_of(struct hidden *h, LLVMValueRef v, int depth) {
 
 static bool is_number(struct hidden *h, LLVMValueRef v) { return bound_of(h, v, 0) != ENDLESS; }
 
-/* Whether operands of `user` other than numbers to add, and those of floats that are no NaN, may make `v` needless. */
+/* Whether `v` is what memory holds as a float, or is made of that: it may be a NaN or infinite. An integer made a float is not.
+ */
+static bool may_be_no_number(LLVMValueRef v, int depth) {
+  if (!LLVMIsAInstruction(v) || !is_float(v) || depth == MOST_DEPTH) return false;
+  if (value_is_guest_load(v)) return true;
+  switch (LLVMGetInstructionOpcode(v)) {
+  case LLVMBitCast: {
+    LLVMValueRef from = LLVMGetOperand(v, 0);
+    return value_is_guest_load(from) || may_be_no_number(from, depth + 1);
+  }
+  case LLVMFNeg:
+  case LLVMFPExt:
+  case LLVMFPTrunc:
+  case LLVMFreeze:
+  case LLVMExtractElement:
+  case LLVMShuffleVector: return may_be_no_number(LLVMGetOperand(v, 0), depth + 1);
+  case LLVMFAdd:
+  case LLVMFSub:
+  case LLVMFMul:
+  case LLVMFDiv: return may_be_no_number(LLVMGetOperand(v, 0), depth + 1) || may_be_no_number(LLVMGetOperand(v, 1), depth + 1);
+  case LLVMCall: return LLVMIsAIntrinsicInst(v) && may_be_no_number(LLVMGetOperand(v, 0), depth + 1);
+  default: return false;
+  }
+}
+
+/* Whether the result depends on the float `v`, whatever number the float `w` is: 0 times an integer is 0, and some comparisons
+ * are true for all numbers. */
+static bool outlasts(struct hidden *h, LLVMValueRef user, LLVMValueRef v, LLVMValueRef w) {
+  LLVMOpcode op = LLVMGetInstructionOpcode(user);
+  if (op == LLVMFCmp || !is_float(w)) return false;
+  return (op == LLVMFAdd || op == LLVMFSub || may_be_no_number(v, 0)) && is_number(h, w);
+}
+
+static bool is_cast_or_outside(struct hidden *h, LLVMValueRef v) {
+  return LLVMIsConstant(v) || !is_inside(h, v) || LLVMIsACastInst(v);
+}
+
+/* Whether `user` compares sums of integers that were made floats: LLVM makes them integers again, whose bounds it knows. */
+static bool compares_integers(struct hidden *h, LLVMValueRef user) {
+  if (LLVMGetInstructionOpcode(user) != LLVMFCmp) return false;
+  LLVMValueRef a = LLVMGetOperand(user, 0), b = LLVMGetOperand(user, 1);
+  if (may_be_no_number(a, 0) || may_be_no_number(b, 0)) return false;
+  return !is_cast_or_outside(h, a) || !is_cast_or_outside(h, b);
+}
+
+/* Whether bounds of operands may be enough for the result. */
+static bool asks_for_bounds(LLVMValueRef user) {
+  switch (LLVMGetInstructionOpcode(user)) {
+  case LLVMICmp:
+  case LLVMCall:
+  case LLVMUDiv:
+  case LLVMSDiv:
+  case LLVMURem:
+  case LLVMSRem:
+  case LLVMShl:
+  case LLVMLShr:
+  case LLVMAShr: return true;
+  default: return false;
+  }
+}
+
+/* Whether operands of `user` other than numbers to add, and those of floats that are no NaN, may make `v` needless. A sum of what
+ * is read, which has bounds, and of what turns out to be a constant has bounds, too. */
 static bool others_are_unknown(struct hidden *h, LLVMValueRef user, LLVMValueRef v) {
   bool is_sum = mixes(user) && !is_float(user);
+  if (compares_integers(h, user)) return false;
+  h->is_strict = asks_for_bounds(user);
+  if (LLVMIsAICmpInst(user) && knowledge_of(h, v, 0) == KNOWN) return false;
   unsigned n = LLVMIsACallInst(user) ? LLVMGetNumArgOperands(user) : (unsigned)LLVMGetNumOperands(user);
   for (unsigned i = 0; i < n; i++) {
     LLVMValueRef w = LLVMGetOperand(user, i);
     if (w == v) continue;
     if (!is_float(w) && may_cancel(h, v, w)) return false;
     if (is_sum) continue;
-    if (knowledge_of_operand(h, user, i, 0) == KNOWN && !(is_float(w) && is_number(h, w))) return false;
+    if (knowledge_of_operand(h, user, i, 0) == KNOWN && !outlasts(h, user, v, w)) return false;
   }
   return true;
 }
@@ -338,6 +403,7 @@ bool hidden_can_keep(struct hidden *h, LLVMValueRef user, LLVMValueRef v) {
   }
   size_t n = h->n_uses;
   bool is_kept = others_are_unknown(h, user, v);
+  h->is_strict = false;
   if (!is_kept) h->n_uses = n;
   return is_kept;
 }
@@ -369,8 +435,27 @@ bool hidden_can_keep_round(struct hidden *h, LLVMValueRef phi, LLVMValueRef v) {
 
 /* --- stores that put back what was read ------------------------------------------------------------------------------- */
 
-/* Remembers what comes into the loop to be part of the address; false: some of it cannot be hidden. */
-static bool remember_bases(struct hidden *h, LLVMValueRef address) {
+/* Whether counters make `v` in a way that may come to nothing: a mask, a shift, a comparison. */
+static bool is_bent(struct hidden *h, LLVMValueRef v) {
+  switch (LLVMGetInstructionOpcode(v)) {
+  case LLVMPHI:
+  case LLVMGetElementPtr:
+  case LLVMAdd:
+  case LLVMSub:
+  case LLVMZExt:
+  case LLVMLoad: return false;
+  case LLVMShl:
+  case LLVMMul:
+    if (LLVMIsConstant(LLVMGetOperand(v, 1))) return false;
+    break;
+  default: break;
+  }
+  return knowledge_of(h, v, 0) == KNOWN;
+}
+
+/* Remembers what comes into the loop to be part of the address; false: some of it cannot be hidden. Changes `bent` by each value
+ * of which LLVM may find out what it is. */
+static bool remember_bases(struct hidden *h, LLVMValueRef address, uint64_t *bent) {
   struct value_set *seen = &h->seen;
   value_set_empty(seen);
   value_set_add(seen, address);
@@ -386,6 +471,7 @@ static bool remember_bases(struct hidden *h, LLVMValueRef address) {
     if (is_outside || LLVMIsALoadInst(v)) continue;
     if (!*h->steps_left) return false;
     --*h->steps_left;
+    if (is_bent(h, v)) *bent ^= (uintptr_t)v;
     for (unsigned i = 0; i < n; i++) value_set_add(seen, LLVMIsAPHINode(v) ? LLVMGetIncomingValue(v, i) : LLVMGetOperand(v, i));
   }
   return true;
@@ -394,7 +480,10 @@ static bool remember_bases(struct hidden *h, LLVMValueRef address) {
 static bool may_be_same_place(struct hidden *h, LLVMValueRef load, LLVMValueRef store) {
   enum hidden_relation relation = h->relation(h->env, load, store);
   if (relation == HIDDEN_SAME || (relation == HIDDEN_FAR && h->is_short)) return true;
-  return relation != HIDDEN_APART && !(remember_bases(h, LLVMGetOperand(load, 0)) && remember_bases(h, LLVMGetOperand(store, 1)));
+  if (relation == HIDDEN_APART) return false;
+  uint64_t bent = 0;
+  if (!remember_bases(h, LLVMGetOperand(load, 0), &bent) || !remember_bases(h, LLVMGetOperand(store, 1), &bent)) return true;
+  return relation == HIDDEN_OUTSIDE && bent;
 }
 
 /* Whether `v` may turn out to be no more than what is read where `store` writes. Where more is needed for it than numbers that
