@@ -286,6 +286,11 @@ static const char stores_text[] = "(module (memory 1 1)"
   FUNC("no byte and 0 is as great", SET(4, "(i32.const 0)")
        LOOP("(i32.store offset=64 " PLACE " (i32.lt_u " ADD("(i32.load8_u " P ")", SUB(GET(3), GET(4)))
             " (i32.const 256)))" SET(4, ADD(GET(4), "(i32.const 1)"))) "(i32.const 1)")
+  FUNC("a byte and 0, shifted out", SET(4, "(i32.const 0)")
+       LOOP("(i32.store offset=64 " PLACE " (i32.shr_u " ADD("(i32.load8_u " P ")", SUB(GET(3), GET(4)))
+            " (i32.const 8)))" SET(4, ADD(GET(4), "(i32.const 1)"))) "(i32.const 1)")
+  FUNC("a byte and what another loop left, under a mask",
+       ZERO STORED("(i32.and " ADD("(i32.load8_u " P ")", GET(4)) " (i32.const 256))"))
   ")";
 /* clang-format on */
 
@@ -311,7 +316,9 @@ static const char *const stores_names[] = {"what it counts is added in place",
                                            "no integer made a float is as great",
                                            "no integer made a float is as great as a sum",
                                            "no byte is as great as a sum",
-                                           "no byte and 0 is as great"};
+                                           "no byte and 0 is as great",
+                                           "a byte and 0, shifted out",
+                                           "a byte and what another loop left, under a mask"};
 
 static const char *const names[] = {"select",
                                     "select other",

@@ -14,7 +14,13 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-enum { MOST_DEPTH = HIDDEN_DEPTH, MOST_LOADS = 128, MOST_UNROLLED = 2000 /* instructions */, MOST_TRIED = 100 /* rounds */ };
+enum {
+  MOST_DEPTH = HIDDEN_DEPTH,
+  MOST_LOADS = 128,
+  MOST_UNROLLED = 2000 /* instructions */,
+  MOST_TRIED = 100 /* rounds */,
+  MOST_TERMS = 64
+};
 #define READS_ALL 0x555 /* of the attribute `memory`: two bits for each kind of memory */
 
 /* What LLVM may know of a value: constants were folded when the load was looked at. */
@@ -341,6 +347,27 @@ static bool outlasts(struct hidden *h, LLVMValueRef user, LLVMValueRef v, LLVMVa
   return (op == LLVMFAdd || op == LLVMFSub || may_be_no_number(v, 0)) && is_number(h, w);
 }
 
+/* Whether a counter is added to what `v` is made of, so that bits of `v` may be known once its worth is. Terms from outside are
+ * remembered. */
+static bool has_known_terms(struct hidden *h, LLVMValueRef v) {
+  struct value_set *seen = &h->seen;
+  value_set_empty(seen);
+  value_set_add(seen, v);
+  while (seen->at < seen->n && seen->at < MOST_TERMS) {
+    LLVMValueRef at = seen->list[seen->at++];
+    if (value_is_guest_load(at)) continue;
+    int n = LLVMIsACallInst(at) ? (int)LLVMGetNumArgOperands(at) : LLVMGetNumOperands(at);
+    for (int i = 0; i < n; i++) {
+      LLVMValueRef w = LLVMGetOperand(at, (unsigned)i);
+      if (is_inside(h, w) && !LLVMIsAPHINode(w))
+        value_set_add(seen, w);
+      else if (knowledge_of_operand(h, at, (unsigned)i, 0) == KNOWN)
+        return true;
+    }
+  }
+  return false;
+}
+
 static bool is_cast_or_outside(struct hidden *h, LLVMValueRef v) {
   return LLVMIsConstant(v) || !is_inside(h, v) || LLVMIsACastInst(v);
 }
@@ -364,7 +391,9 @@ static bool asks_for_bounds(LLVMValueRef user) {
   case LLVMSRem:
   case LLVMShl:
   case LLVMLShr:
-  case LLVMAShr: return true;
+  case LLVMAShr:
+  case LLVMAnd:
+  case LLVMOr: return true;
   default: return false;
   }
 }
@@ -375,7 +404,7 @@ static bool others_are_unknown(struct hidden *h, LLVMValueRef user, LLVMValueRef
   bool is_sum = mixes(user) && !is_float(user);
   if (compares_integers(h, user)) return false;
   h->is_strict = asks_for_bounds(user);
-  if (LLVMIsAICmpInst(user) && knowledge_of(h, v, 0) == KNOWN) return false;
+  if (h->is_strict && is_inside(h, v) && has_known_terms(h, v)) return false;
   unsigned n = LLVMIsACallInst(user) ? LLVMGetNumArgOperands(user) : (unsigned)LLVMGetNumOperands(user);
   for (unsigned i = 0; i < n; i++) {
     LLVMValueRef w = LLVMGetOperand(user, i);
