@@ -272,6 +272,25 @@ static const char stores_text[] = "(module (memory 1 1)"
        LOOP(SET(6, "(f64.mul (local.get 6) (f64.const 1e300))")
             "(f64.store offset=64 (i32.shl " GET(3) " (i32.const 3)) (f64.add (f64.load " P ") (f64.sub (local.get 6) (local.get 6))))")
        "(i32.const 1)")
+  FUNC("copied to where a shifted counter leaves it",
+       "(loop $l (i32.store " ADD(P, "(i32.shr_u " GET(3) " (i32.const 8))") " " LOAD ")" SET(0, ADD(P, "(i32.const 8)"))
+       "  (br_if $l (i32.ne (local.tee 3 " ADD(GET(3), "(i32.const 1)") ") (i32.const 8)))) (i32.const 1)")
+  FUNC("an integer made a float times 0", SET(3, "(i32.const 0)") SET(4, "(i32.const 0)")
+       LOOP("(f64.store offset=64 (i32.shl " GET(3) " (i32.const 3)) (f64.mul (f64.convert_i32_u " LOAD ") (f64.convert_i32_u "
+            SUB(GET(3), GET(4)) ")))" SET(4, ADD(GET(4), "(i32.const 1)"))) "(i32.const 1)")
+  FUNC("no integer made a float is as great", STORED("(f64.lt (f64.add (f64.convert_i32_u " LOAD ") (f64.const 1)) (f64.const 1e10))"))
+  FUNC("no integer made a float is as great as a sum", STORED("(f64.lt (f64.convert_i32_u " LOAD ") (f64.add (f64.convert_i32_u " Y ") (f64.const 1e10)))"))
+  FUNC("no byte is as great as a sum", SET(4, "(i32.const 0)")
+       LOOP("(i32.store offset=64 " PLACE " (i32.lt_u (i32.load8_u " P ") " ADD("(i32.load8_u offset=8 " P ")",
+            ADD("(i32.const 256)", SUB(GET(3), GET(4)))) "))" SET(4, ADD(GET(4), "(i32.const 1)"))) "(i32.const 1)")
+  FUNC("no byte and 0 is as great", SET(4, "(i32.const 0)")
+       LOOP("(i32.store offset=64 " PLACE " (i32.lt_u " ADD("(i32.load8_u " P ")", SUB(GET(3), GET(4)))
+            " (i32.const 256)))" SET(4, ADD(GET(4), "(i32.const 1)"))) "(i32.const 1)")
+  FUNC("a byte and 0, shifted out", SET(4, "(i32.const 0)")
+       LOOP("(i32.store offset=64 " PLACE " (i32.shr_u " ADD("(i32.load8_u " P ")", SUB(GET(3), GET(4)))
+            " (i32.const 8)))" SET(4, ADD(GET(4), "(i32.const 1)"))) "(i32.const 1)")
+  FUNC("a byte and what another loop left, under a mask",
+       ZERO STORED("(i32.and " ADD("(i32.load8_u " P ")", GET(4)) " (i32.const 256))"))
   ")";
 /* clang-format on */
 
@@ -291,7 +310,15 @@ static const char *const stores_names[] = {"what it counts is added in place",
                                            "less 0 by 0",
                                            "plus what two infinities leave",
                                            "times a NaN that was stored",
-                                           "plus what grows until it is no number"};
+                                           "plus what grows until it is no number",
+                                           "copied to where a shifted counter leaves it",
+                                           "an integer made a float times 0",
+                                           "no integer made a float is as great",
+                                           "no integer made a float is as great as a sum",
+                                           "no byte is as great as a sum",
+                                           "no byte and 0 is as great",
+                                           "a byte and 0, shifted out",
+                                           "a byte and what another loop left, under a mask"};
 
 static const char *const names[] = {"select",
                                     "select other",

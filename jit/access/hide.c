@@ -14,7 +14,13 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-enum { MOST_DEPTH = HIDDEN_DEPTH, MOST_LOADS = 128, MOST_UNROLLED = 2000 /* instructions */, MOST_TRIED = 100 /* rounds */ };
+enum {
+  MOST_DEPTH = HIDDEN_DEPTH,
+  MOST_LOADS = 128,
+  MOST_UNROLLED = 2000 /* instructions */,
+  MOST_TRIED = 100 /* rounds */,
+  MOST_TERMS = 64
+};
 #define READS_ALL 0x555 /* of the attribute `memory`: two bits for each kind of memory */
 
 /* What LLVM may know of a value: constants were folded when the load was looked at. */
@@ -202,7 +208,7 @@ static enum knowledge knowledge_of(struct hidden *h, LLVMValueRef v, int depth) 
   }
   /* a phi that only counts is known, wherever it begins */
   if (LLVMIsAPHINode(v) && !is_known) is_known = !is_unknown;
-  if (is_mixed) return is_unknown ? UNKNOWN : is_known ? KNOWN : CONSTANT;
+  if (is_mixed && !h->is_strict) return is_unknown ? UNKNOWN : is_known ? KNOWN : CONSTANT;
   return is_known ? KNOWN : is_unknown ? UNKNOWN : CONSTANT;
 }
 
@@ -370,16 +376,102 @@ static int bound_of(struct hidden *h, LLVMValueRef v, int depth) {
 
 static bool is_number(struct hidden *h, LLVMValueRef v) { return bound_of(h, v, 0) != ENDLESS; }
 
-/* Whether operands of `user` other than numbers to add, and those of floats that are no NaN, may make `v` needless. */
+/* Whether `v` is what memory holds as a float, or is made of that: it may be a NaN or infinite. An integer made a float is not.
+ */
+static bool may_be_no_number(const struct hidden *h, LLVMValueRef v, int depth) {
+  if (!LLVMIsAInstruction(v) || !is_float(v) || depth == MOST_DEPTH) return false;
+  if (bits_of_loads(h, v, 0)) return true;
+  switch (LLVMGetInstructionOpcode(v)) {
+  case LLVMFNeg:
+  case LLVMFPExt:
+  case LLVMFPTrunc:
+  case LLVMFreeze:
+  case LLVMExtractElement:
+  case LLVMShuffleVector: return may_be_no_number(h, LLVMGetOperand(v, 0), depth + 1);
+  case LLVMFAdd:
+  case LLVMFSub:
+  case LLVMFMul:
+  case LLVMFDiv:
+    return may_be_no_number(h, LLVMGetOperand(v, 0), depth + 1) || may_be_no_number(h, LLVMGetOperand(v, 1), depth + 1);
+  case LLVMCall: return LLVMIsAIntrinsicInst(v) && may_be_no_number(h, LLVMGetOperand(v, 0), depth + 1);
+  default: return false;
+  }
+}
+
+/* Whether the result depends on the float `v`, whatever number the float `w` is: 0 times an integer is 0, and some comparisons
+ * are true for all numbers. */
+static bool outlasts(struct hidden *h, LLVMValueRef user, LLVMValueRef v, LLVMValueRef w) {
+  LLVMOpcode op = LLVMGetInstructionOpcode(user);
+  if (op == LLVMFCmp || !is_float(w)) return false;
+  bool is_for_any = op == LLVMFAdd || op == LLVMFSub || op == LLVMSelect;
+  return (is_for_any || may_be_no_number(h, v, 0)) && is_number(h, w);
+}
+
+/* Whether a counter is added to what `v` is made of, so that bits of `v` may be known once its worth is. Terms from outside are
+ * remembered. */
+static bool has_known_terms(struct hidden *h, LLVMValueRef v) {
+  struct value_set *seen = &h->seen;
+  value_set_empty(seen);
+  value_set_add(seen, v);
+  while (seen->at < seen->n && seen->at < MOST_TERMS) {
+    LLVMValueRef at = seen->list[seen->at++];
+    if (value_is_guest_load(at)) continue;
+    int n = LLVMIsACallInst(at) ? (int)LLVMGetNumArgOperands(at) : LLVMGetNumOperands(at);
+    for (int i = 0; i < n; i++) {
+      LLVMValueRef w = LLVMGetOperand(at, (unsigned)i);
+      if (is_inside(h, w) && !LLVMIsAPHINode(w))
+        value_set_add(seen, w);
+      else if (knowledge_of_operand(h, at, (unsigned)i, 0) == KNOWN)
+        return true;
+    }
+  }
+  return false;
+}
+
+static bool is_cast_or_outside(struct hidden *h, LLVMValueRef v) {
+  return LLVMIsConstant(v) || !is_inside(h, v) || LLVMIsACastInst(v);
+}
+
+/* Whether `user` compares sums of integers that were made floats: LLVM makes them integers again, whose bounds it knows. */
+static bool compares_integers(struct hidden *h, LLVMValueRef user) {
+  if (LLVMGetInstructionOpcode(user) != LLVMFCmp) return false;
+  LLVMValueRef a = LLVMGetOperand(user, 0), b = LLVMGetOperand(user, 1);
+  if (may_be_no_number(h, a, 0) || may_be_no_number(h, b, 0)) return false;
+  return !is_cast_or_outside(h, a) || !is_cast_or_outside(h, b);
+}
+
+/* Whether bounds of operands may be enough for the result. */
+static bool asks_for_bounds(LLVMValueRef user) {
+  switch (LLVMGetInstructionOpcode(user)) {
+  case LLVMICmp:
+  case LLVMCall:
+  case LLVMUDiv:
+  case LLVMSDiv:
+  case LLVMURem:
+  case LLVMSRem:
+  case LLVMShl:
+  case LLVMLShr:
+  case LLVMAShr:
+  case LLVMAnd:
+  case LLVMOr: return true;
+  default: return false;
+  }
+}
+
+/* Whether operands of `user` other than numbers to add, and those of floats that are no NaN, may make `v` needless. A sum of what
+ * is read, which has bounds, and of what turns out to be a constant has bounds, too. */
 static bool others_are_unknown(struct hidden *h, LLVMValueRef user, LLVMValueRef v) {
   bool is_sum = mixes(user) && !is_float(user);
+  if (compares_integers(h, user)) return false;
+  h->is_strict = asks_for_bounds(user);
+  if (h->is_strict && is_inside(h, v) && has_known_terms(h, v)) return false;
   unsigned n = LLVMIsACallInst(user) ? LLVMGetNumArgOperands(user) : (unsigned)LLVMGetNumOperands(user);
   for (unsigned i = 0; i < n; i++) {
     LLVMValueRef w = LLVMGetOperand(user, i);
     if (w == v) continue;
     if (!is_float(w) && may_cancel(h, v, w)) return false;
     if (is_sum) continue;
-    if (knowledge_of_operand(h, user, i, 0) == KNOWN && !(is_float(w) && is_number(h, w))) return false;
+    if (knowledge_of_operand(h, user, i, 0) == KNOWN && !outlasts(h, user, v, w)) return false;
   }
   return true;
 }
@@ -400,6 +492,7 @@ bool hidden_can_keep(struct hidden *h, LLVMValueRef user, LLVMValueRef v) {
   }
   size_t n = h->n_uses;
   bool is_kept = others_are_unknown(h, user, v);
+  h->is_strict = false;
   if (!is_kept) h->n_uses = n;
   return is_kept;
 }
@@ -431,8 +524,27 @@ bool hidden_can_keep_round(struct hidden *h, LLVMValueRef phi, LLVMValueRef v) {
 
 /* --- stores that put back what was read ------------------------------------------------------------------------------- */
 
-/* Remembers what comes into the loop to be part of the address; false: some of it cannot be hidden. */
-static bool remember_bases(struct hidden *h, LLVMValueRef address) {
+/* Whether counters make `v` in a way that may come to nothing: a mask, a shift, a comparison. */
+static bool is_bent(struct hidden *h, LLVMValueRef v) {
+  switch (LLVMGetInstructionOpcode(v)) {
+  case LLVMPHI:
+  case LLVMGetElementPtr:
+  case LLVMAdd:
+  case LLVMSub:
+  case LLVMZExt:
+  case LLVMLoad: return false;
+  case LLVMShl:
+  case LLVMMul:
+    if (LLVMIsConstant(LLVMGetOperand(v, 1))) return false;
+    break;
+  default: break;
+  }
+  return knowledge_of(h, v, 0) == KNOWN;
+}
+
+/* Remembers what comes into the loop to be part of the address; false: some of it cannot be hidden. Changes `bent` by each value
+ * of which LLVM may find out what it is. */
+static bool remember_bases(struct hidden *h, LLVMValueRef address, uint64_t *bent) {
   struct value_set *seen = &h->seen;
   value_set_empty(seen);
   value_set_add(seen, address);
@@ -448,6 +560,7 @@ static bool remember_bases(struct hidden *h, LLVMValueRef address) {
     if (is_outside || LLVMIsALoadInst(v)) continue;
     if (!*h->steps_left) return false;
     --*h->steps_left;
+    if (is_bent(h, v)) *bent ^= (uintptr_t)v;
     for (unsigned i = 0; i < n; i++) value_set_add(seen, LLVMIsAPHINode(v) ? LLVMGetIncomingValue(v, i) : LLVMGetOperand(v, i));
   }
   return true;
@@ -456,7 +569,10 @@ static bool remember_bases(struct hidden *h, LLVMValueRef address) {
 static bool may_be_same_place(struct hidden *h, LLVMValueRef load, LLVMValueRef store) {
   enum hidden_relation relation = h->relation(h->env, load, store);
   if (relation == HIDDEN_SAME || (relation == HIDDEN_FAR && h->is_short)) return true;
-  return relation != HIDDEN_APART && !(remember_bases(h, LLVMGetOperand(load, 0)) && remember_bases(h, LLVMGetOperand(store, 1)));
+  if (relation == HIDDEN_APART) return false;
+  uint64_t bent = 0;
+  if (!remember_bases(h, LLVMGetOperand(load, 0), &bent) || !remember_bases(h, LLVMGetOperand(store, 1), &bent)) return true;
+  return relation == HIDDEN_OUTSIDE && bent;
 }
 
 /* Whether `v` may turn out to be no more than what is read where `store` writes. Where more is needed for it than numbers that

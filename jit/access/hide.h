@@ -37,6 +37,7 @@ struct hidden {
   struct value_set kept;  /* its phis whose values are wanted behind it */
   struct value_set bases; /* from outside, to be hidden from all of the loop */
   LLVMValueRef path[HIDDEN_DEPTH];
+  bool is_strict; /* a sum is known in part if one of its terms is */
   bool is_short;
   uint64_t
       no_number_bits; /* of the largest constant that the function stores and that is no finite float; smaller loads may be it */
