@@ -43,8 +43,7 @@ void arena_reset(struct arena *a) {
 }
 
 static struct arena_chunk *chunk_create(size_t size) {
-  struct arena_chunk *c = calloc(1, sizeof *c + size);
-  if (!c) heap_missing();
+  struct arena_chunk *c = heap_new(1, sizeof *c + size);
   c->size = size;
   return c;
 }

@@ -20,9 +20,7 @@ uint8_t *buffer_reserve(struct buffer *b, size_t size) {
   if (b->capacity - b->size < size) {
     size_t capacity = b->capacity ? b->capacity : 256;
     while (capacity - b->size < size) capacity *= 2;
-    uint8_t *bytes = realloc(b->bytes, capacity);
-    if (!bytes) heap_missing();
-    b->bytes = bytes;
+    b->bytes = heap_resize(b->bytes, capacity, 1);
     b->capacity = capacity;
   }
   return b->bytes + b->size;

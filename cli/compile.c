@@ -110,8 +110,7 @@ static void show_stats(const struct compile *c) {
 /* FILE.gwa beside FILE.wasm. */
 static char *default_output(const char *input) {
   size_t size = strlen(input), stem = size > 5 && strcmp(input + size - 5, ".wasm") == 0 ? size - 5 : size;
-  char *path = malloc(stem + sizeof ".gwa");
-  if (!path) heap_missing();
+  char *path = heap_new(1, stem + sizeof ".gwa");
   snprintf(path, stem + sizeof ".gwa", "%.*s.gwa", (int)stem, input);
   return path;
 }

@@ -88,7 +88,7 @@ static bool make_engine(struct child *c, struct gw_error *err) {
 static bool prepare(struct child *c, const struct compile_request *r, struct gw_error *err) {
   c->first = *r;
   c->first.module_size = 0;
-  if (!follow_parent(r->parent, err) || !cli_limit_cores(err) || !cli_limit_memory(r->max_memory, err)) return false;
+  if (!follow_parent(r->parent, err) || !cli_limit_memory(r->max_memory, err)) return false;
   cli_be_nice();
   const struct compiler_ops *ops = make_engine(c, err) ? compiler_load(err) : NULL;
   if (!ops) return false;

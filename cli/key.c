@@ -49,8 +49,7 @@ static bool write_key(const char *path, const uint8_t *key, size_t size, mode_t 
 
 static bool make_keys(const char *path, struct gw_error *err) {
   uint8_t public[32], secret[64];
-  char *public_path = malloc(strlen(path) + sizeof ".pub");
-  if (!public_path) heap_missing();
+  char *public_path = heap_new(1, strlen(path) + sizeof ".pub");
   sprintf(public_path, "%s.pub", path);
   bool ok = sodium_init() >= 0 && crypto_sign_keypair(public, secret) == 0;
   if (!ok) error_set(err, GW_ERROR_UNAVAILABLE, "libsodium does not start");

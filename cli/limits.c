@@ -34,11 +34,9 @@ bool cli_limit_time(uint32_t seconds, struct gw_error *err) {
   return setrlimit(RLIMIT_CPU, &l) == 0 || error_set(err, GW_ERROR_USAGE, "the limit of CPU time cannot be set");
 }
 
-bool cli_limit_cores(struct gw_error *err) { return limit(RLIMIT_CORE, 0, err); }
-
 bool cli_limit_memory(uint64_t bytes, struct gw_error *err) {
-  if (has_shadow_memory) return true;
-  return limit(RLIMIT_AS, bytes, err) && limit(RLIMIT_FSIZE, LARGEST_ARTIFACT, err) && cli_limit_cores(err);
+  if (!limit(RLIMIT_CORE, 0, err)) return false;
+  return has_shadow_memory || (limit(RLIMIT_AS, bytes, err) && limit(RLIMIT_FSIZE, LARGEST_ARTIFACT, err));
 }
 
 void cli_be_nice(void) { setpriority(PRIO_PROCESS, 0, NICE); }

@@ -11,7 +11,6 @@
 bool cli_limit_time(uint32_t seconds, struct gw_error *err);
 /* Bytes of address space; and no file that is larger than an artifact, and no core dump. */
 bool cli_limit_memory(uint64_t bytes, struct gw_error *err);
-bool cli_limit_cores(struct gw_error *err);
 /* Everything else on the machine goes first. */
 void cli_be_nice(void);
 

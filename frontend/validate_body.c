@@ -235,9 +235,7 @@ static void *resize(void *p, uint32_t *capacity, uint32_t n, size_t item_size) {
   if (n <= *capacity) return p;
   free(p);
   *capacity = 2 * n;
-  p = malloc(*capacity * item_size);
-  if (p) return p;
-  heap_missing();
+  return heap_resize(NULL, *capacity, item_size);
 }
 
 static void lay_out_locals(struct validator *v, const struct func *f, const struct func_type *type) {

@@ -39,8 +39,7 @@ static uint32_t *extend(uint32_t *p, uint32_t *capacity, uint32_t wanted) {
   if (wanted <= *capacity) return p;
   uint32_t before = *capacity;
   *capacity = 2 * wanted > 64 ? 2 * wanted : 64;
-  p = realloc(p, *capacity * sizeof *p);
-  if (!p) heap_missing();
+  p = heap_resize(p, *capacity, sizeof *p);
   memset(p + before, 0, (*capacity - before) * sizeof *p);
   return p;
 }

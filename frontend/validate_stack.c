@@ -8,9 +8,7 @@
 
 static void *grow(void *p, uint32_t *capacity, size_t item_size) {
   *capacity = *capacity ? 2 * *capacity : 256;
-  p = realloc(p, *capacity * item_size);
-  if (p) return p;
-  heap_missing();
+  return heap_resize(p, *capacity, item_size);
 }
 
 void validator_grow_stack(struct validator *v) { v->stack = grow(v->stack, &v->stack_capacity, sizeof *v->stack); }

@@ -1,4 +1,4 @@
-/* For tests of programs: what a shell command prints. */
+/* For tests of programs: what a shell command prints, and files for them. */
 #ifndef TESTS_SHELL_H
 #define TESTS_SHELL_H
 
@@ -27,6 +27,15 @@ __attribute__((format(printf, 2, 3))) static inline struct buffer shell(int *exi
   buffer_append(&out, "", 1);
   buffer_clear(&command);
   return out;
+}
+
+/* Path of the file with these bytes, until the next call. */
+static inline const char *write_file_in(const char *directory, const char *name, const void *bytes, size_t size) {
+  static char path[128];
+  snprintf(path, sizeof path, "%s/%s", directory, name);
+  FILE *f = fopen(path, "wb");
+  if (!f || fwrite(bytes, 1, size, f) != size || fclose(f)) abort();
+  return path;
 }
 
 #endif

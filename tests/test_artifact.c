@@ -86,13 +86,7 @@ static struct buffer plain_artifact(void) {
 }
 
 static const char *write_file(const char *name, const void *bytes, size_t size) {
-  static char path[128];
-  snprintf(path, sizeof path, "%s/%s", directory, name);
-  FILE *f = fopen(path, "wb");
-  assert_non_null(f);
-  assert_int_equal(fwrite(bytes, 1, size, f), size);
-  assert_int_equal(fclose(f), 0);
-  return path;
+  return write_file_in(directory, name, bytes, size);
 }
 
 static struct gw_module *open_bytes(struct gw_engine *engine, const struct buffer *artifact, struct gw_error *err) {

@@ -128,13 +128,7 @@ static int fake(int argc, char **argv) {
 /* --- what comes of them --------------------------------------------------------------------------------------------------- */
 
 static const char *write_file(const char *name, const void *bytes, size_t size) {
-  static char path[128];
-  snprintf(path, sizeof path, "%s/%s", directory, name);
-  FILE *f = fopen(path, "wb");
-  assert_non_null(f);
-  assert_int_equal(fwrite(bytes, 1, size, f), size);
-  assert_int_equal(fclose(f), 0);
-  return path;
+  return write_file_in(directory, name, bytes, size);
 }
 
 static const char *script(const char *text) {

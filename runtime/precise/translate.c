@@ -84,15 +84,7 @@ struct translator {
 static void *grow(void *p, uint32_t *capacity, uint32_t n, size_t size) {
   if (n < *capacity) return p;
   *capacity = n < 16 ? 32 : 2 * n;
-  p = realloc(p, *capacity * size);
-  if (p) return p;
-  heap_missing();
-}
-
-static void *allocate(size_t n, size_t size) {
-  void *p = calloc(n ? n : 1, size);
-  if (p) return p;
-  heap_missing();
+  return heap_resize(p, *capacity, size);
 }
 
 /* --- instructions --------------------------------------------------------------------------------------------------- */
@@ -403,7 +395,7 @@ static void translate_br_table(struct translator *t) {
   struct reader r;
   reader_init(&r, t->in->list, t->in->list, t->body->end, &ignored);
   uint32_t index = pop(t), n = t->in->count + 1;
-  uint32_t *depths = allocate(n, sizeof *depths);
+  uint32_t *depths = heap_new(n, sizeof *depths);
   for (uint32_t i = 0; i < n; i++) depths[i] = read_u32(&r);
   prepare_moves(t, label(t, depths[0]));
   EMIT(branch_table, .a = index, .b = n - 1);
@@ -1056,8 +1048,8 @@ static void lay_out_locals(struct translator *t) {
   const struct func_type *type = &t->m->types[t->body->type].func;
   uint32_t n = 0;
   t->n_locals = type->n_params + t->body->n_locals;
-  t->waiting = allocate(t->n_locals, sizeof *t->waiting);
-  t->local_types = allocate(t->n_locals, sizeof *t->local_types);
+  t->waiting = heap_new(t->n_locals, sizeof *t->waiting);
+  t->local_types = heap_new(t->n_locals, sizeof *t->local_types);
   for (; n < type->n_params; n++) t->local_types[n] = type->params[n];
   for (uint32_t i = 0; i < t->body->n_runs; i++)
     for (uint32_t k = 0; k < t->body->runs[i].count; k++) t->local_types[n++] = t->body->runs[i].type;

@@ -188,7 +188,7 @@ static int convert_layout_1(MDB_txn *txn, MDB_dbi to) {
   return rc == MDB_NOTFOUND ? mdb_drop(txn, from, 1) : rc;
 }
 
-/* The version in its name is that of the layout described in runtime/state/private.h. */
+/* The version in its name is that of the layout described at the top. */
 static int store_open_database(struct lmdb *store) {
   MDB_txn *txn;
   int rc = mdb_txn_begin(store->env, NULL, 0, &txn);
