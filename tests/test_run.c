@@ -97,7 +97,6 @@ static void test_choice(void **state) {
   } rows[] = {
       {"", "precise"},       {"--gas on -O1", "precise"},   {"--gas off", "fast"},
       {"--profile", "fast"}, {"--judge off", "precise"},    {"--folded /dev/null", "fast"},
-      {"--perf", "fast"},    {"--until-gas 1M", "precise"}, {"--trace", "precise"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     int exit_code;
