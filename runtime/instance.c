@@ -8,6 +8,7 @@
 #include "runtime/instance.h"
 
 #include "base/error.h"
+#include "instrument/instantiate.h"
 #include "runtime/debug/profile.h"
 #include "runtime/debug/record.h"
 
@@ -283,6 +284,10 @@ bool gw_instance_export(struct gw_instance *instance, const char *name, size_t s
   case EXTERN_TAG: *out = (struct gw_extern){.kind = GW_EXTERN_TAG, .of.tag = instance->tags[e->index]}; return true;
   }
   return false;
+}
+
+uint64_t gw_instance_gas(const struct gw_instance *instance) {
+  return gas_of_instance(&instance->module->decoded, instance->store->schedule);
 }
 
 struct gw_module *gw_instance_module(const struct gw_instance *instance) {
