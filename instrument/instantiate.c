@@ -1,7 +1,9 @@
 /* An invocation gets an instance that nobody has used. Making one, and resetting one that was used, are the same to it, so it
  * pays for what both may have to do: memories that will be touched, tables that are filled, segments and globals that are copied.
  * Sizes come from the module, which may say anything; sums that do not fit stay at the greatest number. */
-#include "instrument/instantiate.h"
+#include "instrument/schedule.h"
+
+#include "frontend/module.h"
 
 enum { PAGE = 65536 };
 

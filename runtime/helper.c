@@ -3,7 +3,6 @@
  * Order in every one: bounds (64-bit, nothing can wrap), then gas for the size of the work, then the work. Only the last has
  * an effect, so a trap or a lack of gas leaves everything as it was. */
 #include "frontend/types.h"
-#include "instrument/instantiate.h"
 #include "runtime/arch/exhausted.h"
 #include "runtime/debug/record.h"
 #include "runtime/instance.h"

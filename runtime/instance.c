@@ -8,7 +8,6 @@
 #include "runtime/instance.h"
 
 #include "base/error.h"
-#include "instrument/instantiate.h"
 #include "runtime/debug/profile.h"
 #include "runtime/debug/record.h"
 
