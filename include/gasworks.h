@@ -123,6 +123,9 @@ struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store
 /* Frees its instances too. No invocation may be suspended on it (cancel first). */
 void gw_store_destroy(struct gw_store *store);
 void gw_store_set_gas_limit(struct gw_store *store, uint64_t gas_limit);
+/* The next invocation begins with so much gas used: of gw_instance_gas, or of what ran before it. If that is more than its limit,
+ * it ends with out of gas. */
+void gw_store_owe(struct gw_store *store, uint64_t gas);
 /* Gas of the last (or current) invocation, at most the limit. */
 uint64_t gw_store_gas_used(const struct gw_store *store);
 /* The limit of the last (or current) invocation; INT64_MAX without one. */
@@ -185,6 +188,10 @@ bool gw_instance_reset(struct gw_instance *instance, struct gw_error *err);
  * can only be destroyed. */
 bool gw_instance_can_keep(const struct gw_instance *instance);
 bool gw_instance_keep(struct gw_instance *instance, struct gw_error *err);
+
+/* What docs/gas.md charges every invocation for a fresh instance, whether one is made, reset or kept. The start function is not
+ * in it. Nothing charges it but gw_store_owe. */
+uint64_t gw_instance_gas(const struct gw_instance *instance);
 
 bool gw_instance_export(struct gw_instance *instance, const char *name, size_t size, struct gw_extern *out);
 struct gw_module *gw_instance_module(const struct gw_instance *instance);

@@ -11,8 +11,17 @@
 
 void gw_store_set_gas_limit(struct gw_store *store, uint64_t gas_limit) { store->options.gas_limit = gas_limit; }
 
+void gw_store_owe(struct gw_store *store, uint64_t gas) { store->owed = gas; }
+
 /* Compiled code may add to the counter what it will subtract a little later (instrument/meter/sink.c). */
 #define MAX_SLICE ((uint64_t)INT64_MAX / 2)
+
+/* One that owes more than its limit is overdrawn: it ends at its first gas check, or where it is settled. */
+static void pay_owed(struct gw_store *store) {
+  uint64_t owed = store->owed;
+  store->owed = 0;
+  if (owed && slice_take(store, owed) == GAS_OUT) store->exec.gas = -1;
+}
 
 void slice_begin(struct gw_store *store) {
   const struct gw_store_options *o = &store->options;
@@ -20,6 +29,7 @@ void slice_begin(struct gw_store *store) {
   uint64_t slice = o->slice && o->slice < MAX_SLICE ? o->slice : MAX_SLICE;
   store->exec.gas = (int64_t)(slice < store->limit ? slice : store->limit);
   store->reserve = store->limit - (uint64_t)store->exec.gas;
+  if (store->engine->options.gas) pay_owed(store);
 }
 
 uint64_t gw_store_gas_limit(const struct gw_store *store) { return store->limit; }

@@ -71,6 +71,7 @@ struct slot *slot_create(struct gw_engine *engine, struct function *function, en
   if (function->uses_wasi && !slot_wasi(slot, limits, err)) goto fail;
   slot->instance = gw_instance_create(slot->store, function->module, slot_resolve, slot, err);
   if (!slot->instance) goto fail;
+  slot->instance_gas = gw_instance_gas(slot->instance);
   slot->has_start = gw_module_decoded(function->module)->start != NO_INDEX;
   if (slot->has_start) slot->start_gas = gw_store_gas_used(slot->store);
   slot->entry = find_func(slot->instance, function->interface == INTERFACE_HANDLE ? "handle" : "_start");
@@ -135,7 +136,9 @@ void slot_want_checkpoint(struct slot *slot) {
     checkpoint_want(slot->instance, wasi_is_same, CHECKPOINT_GAS);
 }
 
-uint64_t slot_gas_before(const struct slot *slot) { return slot->start_gas + slot->initialize_gas + checkpoint_gas(slot->store); }
+uint64_t slot_gas_before(const struct slot *slot) {
+  return slot->instance_gas + slot->start_gas + slot->initialize_gas + checkpoint_gas(slot->store);
+}
 
 void slot_destroy(struct slot *slot) {
   if (!slot) return;

@@ -19,6 +19,7 @@ struct slot {
   struct guest_clock clock;    /* what both of them tell, unless limits say fine clocks */
   struct func_ref *initialize; /* _initialize of a handler, or NULL */
   bool has_start, is_kept;     /* is_kept: resets go back to an image behind the start function, _initialize or a checkpoint */
+  uint64_t instance_gas;       /* of a fresh instance, for every request */
   uint64_t start_gas;          /* of the start function, for the next request */
   bool is_initialized;         /* the image is one behind _initialize, which used initialize_gas */
   uint64_t initialize_gas;
