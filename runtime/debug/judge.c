@@ -1,7 +1,6 @@
 #include "runtime/debug/judge.h"
 
 #include "base/error.h"
-#include "frontend/module.h"
 #include "runtime/trap.h"
 
 #include <string.h>
@@ -10,8 +9,7 @@ bool judge_wants(const struct judged *run, const struct gw_error *err) {
   if (run->tier != GW_TIER_FAST || err->code != GW_ERROR_TRAP || run->record->is_full) return false;
   bool is_answered = err->trap == GW_TRAP_HOST && run->record->scope == RECORD_ALL;
   if (!trap_is_guests(err->trap) && !is_answered) return false;
-  if (run->most_seconds > 0 && run->seconds >= run->most_seconds) return false;
-  return !run->is_sliced || gw_module_decoded(run->module)->start == NO_INDEX;
+  return run->most_seconds <= 0 || run->seconds < run->most_seconds;
 }
 
 void judge_begin(struct judge *judge, struct record *record, const struct gw_error *err) {
