@@ -168,7 +168,10 @@ static bool open_run(struct guest *g, enum gw_tier tier, struct gw_error *err) {
   double start = clock_seconds(CLOCK_MONOTONIC);
   g->instance = gw_instance_create(g->store, g->module, resolve, g, err);
   g->seconds_instantiate = clock_seconds(CLOCK_MONOTONIC) - start;
-  return g->instance != NULL;
+  if (!g->instance) return false;
+  bool has_start = gw_module_decoded(g->module)->start != NO_INDEX;
+  g->gas_before = gw_instance_gas(g->instance) + (has_start ? gw_store_gas_used(g->store) : 0);
+  return true;
 }
 
 static const struct func_type *find_function(struct guest *g, const char *name) {
@@ -206,12 +209,14 @@ static bool call(struct guest *g, const char *name, union gw_value *values, stru
   if (!gw_instance_export(g->instance, name, strlen(name), &found)) return false; /* found before */
   double start = clock_seconds(CLOCK_MONOTONIC);
   enum gw_status status;
+  gw_store_owe(g->store, g->gas_before);
   gw_store_start(g->store, found.of.func, values);
   do {
     gw_store_wait(g->store);
     status = gw_store_resume(g->store, err);
   } while (status == GW_STATUS_PARKED || (status == GW_STATUS_YIELDED && goes_on(g)));
   g->seconds_run += clock_seconds(CLOCK_MONOTONIC) - start;
+  g->gas_before = gw_store_gas_used(g->store);
   if (status != GW_STATUS_YIELDED) return status == GW_STATUS_DONE;
   gw_store_cancel(g->store);
   return false;

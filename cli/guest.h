@@ -46,6 +46,7 @@ struct guest {
   enum gw_tier running;
   struct gw_store *store;
   struct gw_instance *instance;
+  uint64_t gas_before;          /* what the next call is billed for already: the instance and what ran in it */
   const struct func_type *type; /* of the export that was named, once it has been found */
   union gw_value *values;       /* its arguments, then its results */
   double seconds_instantiate, seconds_run;

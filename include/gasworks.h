@@ -134,6 +134,9 @@ struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store
 /* Frees its instances too. No invocation may be suspended on it (cancel first). */
 void gw_store_destroy(struct gw_store *store);
 void gw_store_set_gas_limit(struct gw_store *store, uint64_t gas_limit);
+/* The next invocation begins with so much gas used: of gw_instance_gas, or of what ran before it. If that is more than its limit,
+ * it ends with out of gas. */
+void gw_store_owe(struct gw_store *store, uint64_t gas);
 /* Gas of the last (or current) invocation, at most the limit. */
 uint64_t gw_store_gas_used(const struct gw_store *store);
 /* Its CPU time in nanoseconds, as far as it has been looked at: exact when it does not run. It is measured, so it is another one
@@ -207,6 +210,10 @@ bool gw_instance_keep(struct gw_instance *instance, struct gw_error *err);
 
 /* The start function, which the embedder of a store that defers it calls first in a fresh instance; NULL without one. */
 struct func_ref *gw_instance_start(const struct gw_instance *instance);
+/* What docs/gas.md charges every invocation for a fresh instance, whether one is made, reset or kept. The start function is not
+ * in it. Nothing charges it but gw_store_owe. */
+uint64_t gw_instance_gas(const struct gw_instance *instance);
+
 bool gw_instance_export(struct gw_instance *instance, const char *name, size_t size, struct gw_extern *out);
 struct gw_module *gw_instance_module(const struct gw_instance *instance);
 struct gw_store *gw_instance_store(const struct gw_instance *instance);

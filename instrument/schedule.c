@@ -21,7 +21,7 @@ static const struct {
 };
 
 static struct schedule built_in = {
-    .version = 2,
+    .version = 3,
     .gas =
         {
 #define COST(id, name, gas, least) [COST_##id] = gas,

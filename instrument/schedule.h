@@ -41,4 +41,15 @@ bool schedule_is_sound(const struct schedule *s);
 /* Fills in the digest of a schedule made by hand. */
 void schedule_seal(struct schedule *s);
 
+/* --- instantiate.c: prices of what an instance is made of (docs/gas.md, section 3) --- */
+
+struct module;
+
+/* What it costs to make an instance, or to reset one. Follows from the module alone. UINT64_MAX where that is too small a type.
+ */
+uint64_t gas_of_instance(const struct module *m, const struct schedule *s);
+
+/* Of `bytes` of a memory, at a price for 64 KiB: smaller pages cost their share, rounded up once. */
+uint64_t gas_of_pages(uint64_t bytes, uint64_t price);
+
 #endif

@@ -8,6 +8,7 @@
 #include "base/heap.h"
 #include "frontend/lower/lower.h"
 #include "jit/link.h"
+#include "jit/orc.h"
 #include "jit/pipeline.h"
 #include "jit/twin.h"
 
@@ -138,11 +139,6 @@ static void run_threads(struct job *job) {
 
 /* --- the vtable --------------------------------------------------------------------------------------------------------- */
 
-static void share_entries(const struct module *m, uint32_t *offsets) {
-  for (uint32_t i = 0; i < m->n_types; i++)
-    if (m->types[i].kind == COMP_FUNC) offsets[m->n_funcs + i] = offsets[m->n_funcs + lower_entry_type(m, i)];
-}
-
 /* The native stack is as many times larger than the logical one, for every instance. */
 static bool check_frames(const struct job *job, struct gw_error *err) {
   if (job->stack_factor <= ABI_MAX_STACK_FACTOR) return true;
@@ -162,32 +158,59 @@ static void find_twins(struct job *job) {
   }
 }
 
-static void share_code(const struct job *job, uint32_t *offsets) {
-  for (uint32_t i = 0; i < job->m->n_funcs; i++) offsets[i] = offsets[job->twins[i]];
+/* Whose place in the tables is also this function's or type's. */
+static uint32_t place_of(const struct job *job, uint32_t i) {
+  const struct module *m = job->m;
+  if (i < m->n_funcs) return job->twins[i];
+  return m->types[i - m->n_funcs].kind == COMP_FUNC ? m->n_funcs + lower_entry_type(m, i - m->n_funcs) : i;
 }
 
-static bool compile(const struct module *m, const struct compile_options *options, struct image *out, struct gw_error *err) {
+static bool make_image(const struct job *job, struct image *out, struct gw_error *err) {
+  double start = pipeline_clock();
+  bool ok = link_objects(job->objects, job->n_parts, job->m, out, err);
+  for (uint32_t i = 0; ok && i < job->m->n_funcs + job->m->n_types; i++) out->offsets[i] = out->offsets[place_of(job, i)];
+  out->stack_factor = job->stack_factor;
+  out->seconds = job->seconds;
+  out->seconds.link = pipeline_clock() - start;
+  return ok;
+}
+
+static bool load_here(const struct job *job, struct loaded *out, struct gw_error *err) {
+  double start = pipeline_clock();
+  bool ok = link_load(job->objects, job->n_parts, job->m, out, err);
+  for (uint32_t i = 0; ok && i < job->m->n_funcs + job->m->n_types; i++) out->funcs[i] = out->funcs[place_of(job, i)];
+  out->stack_factor = job->stack_factor;
+  out->seconds = job->seconds;
+  out->seconds.link = pipeline_clock() - start;
+  return ok;
+}
+
+static bool link(const struct job *job, struct image *image, struct loaded *loaded, struct gw_error *err) {
+  bool ok = check_frames(job, err) && (!image || make_image(job, image, err)) && (!loaded || load_here(job, loaded, err));
+  if (!ok && image) {
+    free(image->bytes);
+    free(image->offsets);
+  }
+  if (!ok && loaded) {
+    free(loaded->funcs);
+    free(loaded->pieces);
+  }
+  return ok;
+}
+
+static bool compile(const struct module *m, const struct compile_options *options, struct image *image, struct loaded *loaded,
+                    struct gw_error *err) {
   struct job job = {.m = m, .options = options, .lock = PTHREAD_MUTEX_INITIALIZER};
-  *out = (struct image){0};
+  if (image) *image = (struct image){0};
+  if (loaded) *loaded = (struct loaded){0};
   cut(&job);
   find_twins(&job);
   job.objects = heap_new(job.n_parts, sizeof *job.objects);
   run_threads(&job);
   bool ok = job.failed_part == job.n_parts || error_set(err, job.error.code, "%s", job.error.message);
-  double start = pipeline_clock();
-  ok = ok && link_objects(job.objects, job.n_parts, m, out, err);
-  if (ok) share_code(&job, out->offsets);
-  ok = ok && check_frames(&job, err);
-  out->stack_factor = job.stack_factor;
-  out->seconds = job.seconds;
-  out->seconds.link = pipeline_clock() - start;
-  if (ok) share_entries(m, out->offsets);
+  ok = ok && link(&job, image, loaded, err);
   for (uint32_t i = 0; i < job.n_parts; i++)
     if (job.objects[i]) LLVMDisposeMemoryBuffer(job.objects[i]);
-  if (!ok) {
-    free(out->bytes);
-    free(out->offsets);
-  }
   free(job.objects);
   free(job.twins);
   free(job.parts);
@@ -238,6 +261,7 @@ static const char *describe(void) {
 __attribute__((visibility("default"))) const struct compiler_ops gasworks_compiler = {
     .version = COMPILER_VERSION,
     .compile = compile,
+    .unload = orc_unload,
     .dump = dump,
     .describe = describe,
     .on_fatal = LLVMInstallFatalErrorHandler,

@@ -7,7 +7,7 @@
 #include "instrument/blocks.h"
 #include "instrument/schedule.h"
 
-enum { COMPILER_VERSION = 6 };
+enum { COMPILER_VERSION = 7 };
 
 enum dump_kind { DUMP_NONE, DUMP_IR_FRESH, DUMP_IR, DUMP_ASM };
 
@@ -50,10 +50,29 @@ struct image {
   struct compile_seconds seconds;
 };
 
+/* Some of a module's code. Pieces do not overlap, and lie anywhere. */
+struct code_piece {
+  const uint8_t *at;
+  size_t size;
+};
+
+/* Machine code of one module, to be run in this process. Made of the same object files as an image. */
+struct loaded {
+  struct orc_module *owner;
+  void **funcs;              /* malloc'd: as image's offsets, but addresses; NULL for IMAGE_NONE */
+  struct code_piece *pieces; /* malloc'd, sorted */
+  uint32_t n_pieces, stack_factor;
+  struct compile_seconds seconds;
+};
+
 struct compiler_ops {
   uint32_t version; /* COMPILER_VERSION */
-  /* Machine code for a validated module in *out, which the caller frees, or false with `err` set. Thread-safe. */
-  bool (*compile)(const struct module *m, const struct compile_options *options, struct image *out, struct gw_error *err);
+  /* Machine code for a validated module in *image and *loaded, which the caller frees, or false with `err` set. Either may be
+   * NULL. Thread-safe. */
+  bool (*compile)(const struct module *m, const struct compile_options *options, struct image *image, struct loaded *loaded,
+                  struct gw_error *err);
+  /* Gives the code's memory back. Nothing may run in it any more. Thread-safe. */
+  void (*unload)(struct orc_module *owner);
   /* Text of one stage of the compilation, malloc'd for the caller, or NULL with `err` set. */
   char *(*dump)(const struct module *m, const struct compile_options *options, enum dump_kind kind, struct gw_error *err);
   const char *(*describe)(void); /* "LLVM 22.1.8, CPU znver5", static */

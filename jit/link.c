@@ -100,8 +100,7 @@ static void copy_sections(struct linker *l, struct object *o) {
 
 /* --- symbols --------------------------------------------------------------------------------------------------------- */
 
-/* Where the offset of the symbol with this name belongs, or NULL if it is none of ours. */
-static uint32_t *offset_of(const struct linker *l, const char *name) {
+uint32_t link_index(const struct module *m, const char *name) {
   static const char *const kinds[] = {LOWER_FUNC, LOWER_IMPORT, LOWER_ENTRY};
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
     size_t size = strlen(kinds[i]);
@@ -109,10 +108,16 @@ static uint32_t *offset_of(const struct linker *l, const char *name) {
     if (strncmp(name, kinds[i], size) != 0) continue;
     unsigned long index = strtoul(name + size, &end, 10);
     bool is_entry = i == 2;
-    if (end == name + size || *end || index >= (is_entry ? l->m->n_types : l->m->n_funcs)) continue;
-    return &l->out->offsets[is_entry ? l->m->n_funcs + index : index];
+    if (end == name + size || *end || index >= (is_entry ? m->n_types : m->n_funcs)) continue;
+    return (uint32_t)(is_entry ? m->n_funcs + index : index);
   }
-  return NULL;
+  return IMAGE_NONE;
+}
+
+/* Where the offset of the symbol with this name belongs, or NULL if it is none of ours. */
+static uint32_t *offset_of(const struct linker *l, const char *name) {
+  uint32_t index = link_index(l->m, name);
+  return index == IMAGE_NONE ? NULL : &l->out->offsets[index];
 }
 
 static void define_symbols(struct linker *l, struct object *o) {

@@ -1,4 +1,4 @@
-/* Object files become one image. */
+/* Object files become one image, or code in this process. */
 #ifndef JIT_LINK_H
 #define JIT_LINK_H
 
@@ -10,5 +10,11 @@
  * of types that share another's entry thunk stay IMAGE_NONE. The objects stay the caller's. Thread-safe. */
 bool link_objects(const LLVMMemoryBufferRef *objects, uint32_t n, const struct module *m, struct image *out,
                   struct gw_error *err);
+
+/* Which of a module's n_funcs + n_types places the symbol is for, as in an image's offsets; IMAGE_NONE: none of them. */
+uint32_t link_index(const struct module *m, const char *name);
+
+/* Has ORC load the parts' objects into this process. Fills owner, funcs and pieces of *out; else as link_objects. */
+bool link_load(const LLVMMemoryBufferRef *objects, uint32_t n, const struct module *m, struct loaded *out, struct gw_error *err);
 
 #endif

@@ -59,16 +59,19 @@ static void keep(const struct gw_module *module, const struct artifact_key *key,
   if (module->engine->options.cache) cache_store(module->engine->options.cache, key, bytes, size, NULL);
 }
 
+/* Whoever keeps artifacts gets one beside the code: an image of the same object files. */
 static struct code *compile_here(struct gw_module *module, uint32_t dialect, const struct artifact_key *key,
                                  struct gw_error *err) {
   const struct compiler_ops *ops = compiler_load(err);
-  struct image image;
+  struct image image = {0};
+  struct loaded loaded;
+  bool is_kept = key && module->engine->options.cache;
   if (!ops) return NULL;
   struct compile_options options = compile_options(module->engine, dialect);
   if (module->engine->options.profile) options.blocks = &module->blocks[dialect];
-  if (!ops->compile(&module->decoded, &options, &image, err)) return NULL;
-  struct code *code = code_create(&module->decoded, &image, err);
-  if (code && key && module->engine->options.cache) {
+  if (!ops->compile(&module->decoded, &options, is_kept ? &image : NULL, &loaded, err)) return NULL;
+  struct code *code = code_take(&module->decoded, &loaded, ops->unload, err);
+  if (code && is_kept) {
     struct buffer artifact = {0};
     artifact_build(&module->decoded, key, &image, &artifact);
     keep(module, key, artifact.bytes, artifact.size);
@@ -148,7 +151,7 @@ void *gw_module_make_artifact(struct gw_module *module, const char *cpu, size_t 
   if (!ops || !artifact_key(&key, &module->digest, &wanted, err)) return NULL;
   struct compile_options options = compile_options(module->engine, module->decoded.dialect);
   options.cpu = cpu;
-  if (!ops->compile(&module->decoded, &options, &image, err)) return NULL;
+  if (!ops->compile(&module->decoded, &options, &image, NULL, err)) return NULL;
   artifact_build(&module->decoded, &key, &image, &artifact);
   module->seconds = image.seconds;
   clear_image(&image);

@@ -108,10 +108,8 @@ static void helper_host_call(struct vmctx *vmctx, uint32_t func, union gw_value 
 
 /* --- memories ----------------------------------------------------------------------------------------------------- */
 
-/* The price of a page is that of 64 KiB; smaller ones cost their share, rounded up once. */
 static uint64_t growth_gas(const struct gw_store *store, const struct gw_memory *m, uint64_t pages) {
-  uint64_t price = store->schedule->gas[COST_MEMORY_PAGE], bytes = pages << m->limits.page_size_log2;
-  return bytes / WASM_PAGE_SIZE * price + (bytes % WASM_PAGE_SIZE * price + WASM_PAGE_SIZE - 1) / WASM_PAGE_SIZE;
+  return gas_of_pages(pages << m->limits.page_size_log2, store->schedule->gas[COST_MEMORY_PAGE]);
 }
 
 static int64_t helper_memory_grow(struct vmctx *vmctx, uint32_t memory, uint64_t pages) {

@@ -290,6 +290,10 @@ bool gw_instance_export(struct gw_instance *instance, const char *name, size_t s
   return false;
 }
 
+uint64_t gw_instance_gas(const struct gw_instance *instance) {
+  return gas_of_instance(&instance->module->decoded, instance->store->schedule);
+}
+
 struct gw_module *gw_instance_module(const struct gw_instance *instance) {
   return instance->module;
 }

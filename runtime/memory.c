@@ -8,7 +8,13 @@
  * system call. Where too much is written for that, the kernel is asked. Measured here: giving pages back (madvise) costs 2 us for
  * every page that is touched again, wiping a page that stays 0.05 us, and asking which pages are there about 1 us. So: read
  * the pagemap, wipe the resident pages, keep them; give everything back only when much was touched. mincore would be cheaper
- * still but does not count pages that are swapped out, and those hold the last request's data. */
+ * still but does not count pages that are swapped out, and those hold the last request's data.
+ *
+ * What is given back is touched again, and 512 faults of 4 KiB cost sixty times as much as one of 2 MiB. So parts that are not
+ * worth keeping are backed by huge pages: memories too large to be watched, or given up, and what was grown. Two blocks of 2 MiB
+ * have small pages, which are wiped and stay: the memory's first, and the one in which its initial size ends. So a function that
+ * needs little takes no more than it touches. A block that is grown into by steps could never be one huge page, as what lies
+ * behind the size has no access: it becomes one when the memory grows into it, and the kernel splits its mapping. */
 #include "runtime/object.h"
 
 #include "base/error.h"
@@ -24,10 +30,10 @@
 
 enum {
   HOST_PAGE = 4096,
-  SCAN_BATCH = 512,                       /* host pages per read of the pagemap */
-  SCAN_LIMIT = 16 << 20,                  /* bytes; larger memories are given back unseen */
-  RESIDENT_LIMIT = (2 << 20) / HOST_PAGE, /* pages worth wiping */
-  GROWN_LIMIT = (256 << 10) / HOST_PAGE,  /* likewise, of those that the next request must grow to again */
+  BLOCK = 2 << 20,                   /* of addresses that a huge page backs */
+  SCAN_BATCH = 512,                  /* host pages per read of the pagemap */
+  SCAN_LIMIT = 16 << 20,             /* bytes; larger memories are given back unseen */
+  RESIDENT_LIMIT = BLOCK / HOST_PAGE /* pages worth wiping */
 };
 
 #define PAGEMAP_PRESENT_OR_SWAPPED (UINT64_C(3) << 62)
@@ -59,6 +65,45 @@ static bool set_access(struct gw_memory *memory, uint64_t from, uint64_t to, int
   return from == to || mprotect(memory->ctx.base + from, to - from, access) == 0;
 }
 
+/* Blocks are aligned by address, the base need not be: the first one that begins behind `offset` bytes. */
+static uint64_t next_block(const struct gw_memory *memory, uint64_t offset) {
+  uintptr_t at = (uintptr_t)memory->ctx.base;
+  return ((at + offset) / BLOCK + 1) * BLOCK - at;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+/* For blocks that lie in [from, to) as a whole. Where the system has no huge pages, nothing changes but the time. */
+static void back_by_huge_pages(const struct gw_memory *memory, uint64_t from, uint64_t to) {
+  uint64_t end = round_up(to);
+  if (from < end) madvise(memory->ctx.base + from, end - from, MADV_HUGEPAGE);
+}
+
+/* The rest of the block in which the memory now ends; true where that is to be one huge page and is not yet. */
+static bool ends_in_new_block(const struct gw_memory *memory, uint64_t before, uint64_t bytes, uint64_t *block) {
+  uint64_t first = next_block(memory, memory->initial), end = next_block(memory, bytes);
+  *block = end - BLOCK;
+  return end > BLOCK && *block >= first && *block >= before && *block < bytes && end <= memory->reserved;
+}
+
+/* Behind `bytes` nothing may be accessed. False: the system refuses, and the block is as it was. */
+static bool touch_block(const struct gw_memory *memory, uint64_t block, uint64_t bytes) {
+  uint8_t *start = memory->ctx.base + block;
+  uint64_t size = round_up(bytes) - block;
+  if (mprotect(start, BLOCK, PROT_READ | PROT_WRITE)) return false;
+  *(volatile uint8_t *)start = 0;
+  if (size == BLOCK || mprotect(start + size, BLOCK - size, PROT_NONE) == 0) return true;
+  mprotect(start, BLOCK, PROT_NONE);
+  return false;
+}
+
+static bool grow_in_blocks(const struct gw_memory *memory, uint64_t before, uint64_t bytes) {
+  uint64_t block, first = next_block(memory, memory->initial);
+  bool is_new = ends_in_new_block(memory, before, bytes, &block);
+  back_by_huge_pages(memory, before > first ? before : first, is_new ? block + BLOCK : bytes);
+  return !is_new || touch_block(memory, block, bytes);
+}
+
 /* The most pages that a memory of this type may have in this store. */
 static uint64_t most_pages(const struct gw_store *store, const struct limits *l) {
   uint64_t bytes = l->is_64 ? DEFAULT_MAX_BYTES_64 : MAX_BYTES_32, allowed = store->options.max_memory_bytes;
@@ -81,6 +126,15 @@ static void set_size(struct gw_memory *memory, uint64_t bytes) {
   uint64_t change = bytes - memory->ctx.bytes;
   if (change) atomic_fetch_add_explicit(&memory->store->engine->memory_bytes, change, memory_order_relaxed);
   memory->ctx.bytes = bytes;
+}
+
+static bool commit(struct gw_memory *memory, uint64_t bytes) {
+  if (!set_access(memory, memory->ctx.bytes, bytes, PROT_READ | PROT_WRITE)) {
+    memory->store->was_refused = true;
+    return false;
+  }
+  set_size(memory, bytes);
+  return true;
 }
 
 struct gw_memory *memory_create(struct gw_store *store, const struct memory_type *type, struct gw_error *err) {
@@ -106,12 +160,13 @@ struct gw_memory *memory_create(struct gw_store *store, const struct memory_type
   memory->limits = type->limits;
   memory->max_pages = max;
   memory->reserved = reserved;
-  if (!memory_grow(memory, min)) {
+  if (!commit(memory, min << memory->limits.page_size_log2)) {
     error_set(err, GW_ERROR_OUT_OF_MEMORY, "cannot commit %llu memory pages: %s", (unsigned long long)min, strerror(errno));
     memory_destroy(memory);
     return NULL;
   }
   memory->initial = memory->ctx.bytes;
+  if (!dirty_can_watch(&memory->dirty, memory->initial)) back_by_huge_pages(memory, next_block(memory, 0), memory->initial);
   memory->next = store->memories;
   store->memories = memory;
   return memory;
@@ -128,13 +183,12 @@ uint64_t memory_pages(const struct gw_memory *memory) { return memory->ctx.bytes
 bool memory_can_grow(const struct gw_memory *memory, uint64_t pages) { return pages <= memory->max_pages - memory_pages(memory); }
 
 bool memory_grow(struct gw_memory *memory, uint64_t pages) {
-  uint64_t bytes = memory->ctx.bytes + (pages << memory->limits.page_size_log2);
-  if (!set_access(memory, memory->ctx.bytes, bytes, PROT_READ | PROT_WRITE)) {
-    memory->store->was_refused = true;
-    return false;
-  }
-  set_size(memory, bytes);
-  return true;
+  uint64_t before = memory->ctx.bytes, bytes = before + (pages << memory->limits.page_size_log2);
+  if (commit(memory, bytes) && grow_in_blocks(memory, before, bytes)) return true;
+  if (memory->ctx.bytes == bytes) set_access(memory, before, bytes, PROT_NONE);
+  set_size(memory, before);
+  memory->store->was_refused = true;
+  return false;
 }
 
 /* Wipes the resident pages of [from, bytes), whole host pages. False: more than `limit`, or the kernel does not tell. */
@@ -155,12 +209,19 @@ static bool wipe_resident(struct gw_memory *memory, uint64_t from, uint64_t byte
   return true;
 }
 
+/* Wipes what is resident up to `middle` and gives the rest back. */
+static bool empty(struct gw_memory *memory, uint64_t from, uint64_t middle, uint64_t to) {
+  uint64_t rest = from;
+  if (from < middle && wipe_resident(memory, from, middle, RESIDENT_LIMIT)) rest = middle;
+  return rest >= to || madvise(memory->ctx.base + rest, to - rest, MADV_DONTNEED) == 0;
+}
+
 /* What lies behind the size must fault, so growing and shrinking cost a change of rights each, whatever is learned. The pages
- * stay: 16 faults take longer than all three system calls. */
+ * of the block in which the initial size ends stay: 16 faults take longer than all three system calls. */
 static bool shrink(struct gw_memory *memory, uint64_t kept, uint64_t grown) {
-  bool is_wiped = wipe_resident(memory, kept, grown, GROWN_LIMIT);
-  if (!is_wiped && madvise(memory->ctx.base + kept, grown - kept, MADV_DONTNEED)) return false;
-  return set_access(memory, kept, grown, PROT_NONE);
+  uint64_t middle = next_block(memory, memory->initial), end = grown;
+  if (grown > middle) end = smaller(next_block(memory, grown - 1), memory->reserved);
+  return empty(memory, kept, smaller(middle, grown), end) && set_access(memory, kept, grown, PROT_NONE);
 }
 
 bool memory_reset(struct gw_memory *memory) {
@@ -174,7 +235,8 @@ bool memory_reset(struct gw_memory *memory) {
     return true;
   }
   if (kept == 0 || wipe_resident(memory, 0, kept, RESIDENT_LIMIT)) return true;
-  return madvise(memory->ctx.base, kept, MADV_DONTNEED) == 0;
+  back_by_huge_pages(memory, next_block(memory, 0), kept);
+  return empty(memory, 0, smaller(next_block(memory, 0), kept), kept);
 }
 
 void memory_watch(struct gw_memory *memory) {

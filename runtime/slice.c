@@ -17,6 +17,8 @@
 
 void gw_store_set_gas_limit(struct gw_store *store, uint64_t gas_limit) { store->options.gas_limit = gas_limit; }
 
+void gw_store_owe(struct gw_store *store, uint64_t gas) { store->owed = gas; }
+
 /* Compiled code may add to the counter what it will subtract a little later (instrument/meter/sink.c). */
 #define MAX_SLICE ((uint64_t)INT64_MAX / 2)
 
@@ -31,6 +33,13 @@ static uint64_t portion(const struct gw_store *store) {
 
 void gw_store_set_pace(struct gw_store *store, struct gw_pace *pace) { store->slice.pace = pace ? pace : &store->slice.own_pace; }
 
+/* One that owes more than its limit is overdrawn: it ends at its first gas check, or where it is settled. */
+static void pay_owed(struct gw_store *store) {
+  uint64_t owed = store->owed;
+  store->owed = 0;
+  if (owed && slice_take(store, owed) == GAS_OUT) store->exec.gas = -1;
+}
+
 void slice_begin(struct gw_store *store) {
   const struct gw_store_options *o = &store->options;
   store->limit = o->gas_limit && o->gas_limit < INT64_MAX ? o->gas_limit : INT64_MAX;
@@ -38,6 +47,7 @@ void slice_begin(struct gw_store *store) {
   store->exec.gas = (int64_t)(first < store->limit ? first : store->limit);
   store->reserve = store->limit - (uint64_t)store->exec.gas;
   store->slice.cpu_ns = store->slice.seen_gas = 0;
+  if (store->engine->options.gas) pay_owed(store);
 }
 
 void slice_enter(struct gw_store *store, bool is_long) {

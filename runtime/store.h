@@ -54,6 +54,7 @@ struct gw_store {
   struct func_ref *func;
   union gw_value *values;
   uint64_t limit;         /* gas of this invocation */
+  uint64_t owed;          /* used already when the next one begins */
   struct profile profile; /* used only by engines that profile */
   uint64_t reserve;       /* gas that is not yet in a slice; limit = used + exec.gas + reserve */
   struct slice slice;

@@ -6,7 +6,7 @@ const crypto = require('node:crypto');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { instrument, readSchedule } = require('./gas_text.js');
+const { gasOfInstance, instrument, readSchedule } = require('./gas_text.js');
 const loops = require('./gas_loops.js');
 const v8 = require('./gas_v8.js');
 
@@ -64,13 +64,13 @@ function tool(command, args, input) {
   return result.stdout;
 }
 
-// The module with counters, as bytes.
+// The module with counters, as bytes, and what its instance costs.
 function instrumented(file) {
   const text = tool('wasm2wat', ['--no-debug-names', ...features, file]);
   const wat = `${file}.counted.wat`, wasm = `${file}.counted`;
   fs.writeFileSync(wat, instrument(text, schedule));
   tool('wat2wasm', [...features, wat, '-o', wasm]);
-  return fs.readFileSync(wasm);
+  return { bytes: fs.readFileSync(wasm), instanceGas: gasOfInstance(text, schedule) };
 }
 
 function* loopModules(o, work) {
@@ -106,13 +106,15 @@ function* randomModules(o, work) {
   }
 }
 
+function givenModule(given, work) {
+  const file = path.join(work, path.basename(given).replace(/\.wat$/, '.wasm'));
+  if (given.endsWith('.wat')) tool('wat2wasm', [...features, given, '-o', file]);
+  else fs.copyFileSync(given, file);
+  return file;
+}
+
 function* givenModules(o, work) {
-  for (const given of o.files) {
-    const file = path.join(work, path.basename(given).replace(/\.wat$/, '.wasm'));
-    if (given.endsWith('.wat')) tool('wat2wasm', [...features, given, '-o', file]);
-    else fs.copyFileSync(given, file);
-    yield { file, names: {} };
-  }
+  for (const given of o.files) yield { file: givenModule(given, work), names: {} };
 }
 
 const benchFlags = ['-O3', '--target=wasm32-wasi', '--sysroot=/usr', '-Wno-deprecated', '-nostartfiles', '-Wl,--no-entry', '-DREACTOR_ROUNDS=1'];
@@ -131,8 +133,7 @@ function* benchModules(o, work) {
 function* commands(o, work) {
   const input = path.join(root, 'docs', 'gas.md');
   for (const given of o.files) {
-    const file = path.join(work, path.basename(given));
-    fs.copyFileSync(given, file);
+    const file = givenModule(given, work);
     yield { file, names: {}, command: { input, args: [file] } };
   }
 }
@@ -227,8 +228,8 @@ class Tally {
 
   expect(m) {
     if (!WebAssembly.validate(fs.readFileSync(m.file))) return null;
-    const bytes = instrumented(m.file);
-    return m.command ? v8.runCommand(bytes, schedule, m.command) : v8.run(bytes, schedule);
+    const { bytes, instanceGas } = instrumented(m.file);
+    return m.command ? v8.runCommand(bytes, schedule, { ...m.command, instanceGas }) : v8.run(bytes, schedule);
   }
 
   batch(list) {

@@ -229,6 +229,32 @@ function instrument(text, schedule = readSchedule()) {
   return [...out, end.replace(/\)\s*$/, ''), helpers.text(), ...globals, ')'].join('\n') + '\n';
 }
 
+const bytesOf = (line) => [...line.matchAll(/"((?:[^"\\]|\\.)*)"/g)]
+  .reduce((n, [, s]) => n + s.replace(/\\([0-9a-f]{2}|.)/gi, '.').length, 0);
+const partsOf = (n, size) => (n + size - 1n) / size;
+
+// What an invocation pays for its instance, by the lines of the module's own memories, tables, globals and active segments.
+const instanceGas = {
+  memory: (line, price) => { // the first number is the initial size
+    const [, min, , log] = /^(?:i64 )?(\d+)( \d+)?(?: \(pagesize (\d+)\))?/.exec(line) ?? [];
+    return partsOf(BigInt(min) * BigInt(log ?? 65536) * price.memory_initial_page, 65536n);
+  },
+  table: (line, price) => BigInt(/^(?:i64 )?(\d+)/.exec(line)[1]) * price.table_initial_entry,
+  global: (line, price) => price.global_initial,
+  data: (line, price) => (line[0] !== '(' ? 0n : price.bulk + partsOf(BigInt(bytesOf(line)), 16n) * price.memory_16_bytes),
+  elem: (line, price) => {
+    const active = /^(?:\(table \d+\) )?\((?:offset |i(?:32|64)\.const |global\.get )[^)]*\)(.*)/.exec(line);
+    return active ? price.bulk + BigInt((active[1].match(/\bref\.\w+|\b\d+/g) ?? []).filter((w) => w !== 'ref.func').length) * price.table_entry : 0n;
+  },
+};
+
+function gasOfInstance(text, schedule = readSchedule()) {
+  let sum = 0n;
+  for (const [, kind, rest] of text.matchAll(/^  \((memory|table|global|data|elem) (?:\$\S+ )?\(;\d+;\) (.*)$/gm))
+    sum += instanceGas[kind](rest, schedule.ofClass);
+  return sum;
+}
+
 const exported = (name) => `gasworks oracle ${name}`;
 
-module.exports = { instrument, readSchedule, exported };
+module.exports = { gasOfInstance, instrument, readSchedule, exported };

@@ -78,15 +78,15 @@ function run(bytes, schedule) {
 // How a whole program ended, in a word: what it wrote, and whether it trapped.
 const outputOutcome = (output, isTrap) => `${isTrap ? 'trap' : 'ok'} ${output.length} ${Buffer.from(output).toString('latin1').slice(0, 60)}`;
 
-// A WASI command or a handler. Its invocations are _initialize or _start, or what handlers export.
-function runCommand(bytes, schedule, { args, input }) {
+// A WASI command, or a handler behind its initialiser: one invocation, with its instance.
+function runCommand(bytes, schedule, { args, input, instanceGas }) {
   const meter = new Meter(), host = new Host(meter, schedule, { args, input: fs.readFileSync(input) });
   const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), host.imports());
   host.attach(instance);
   meter.attach(instance);
   const { _initialize: initialize, _start: start, handle } = instance.exports;
-  initialize?.();
-  meter.reset();
+  meter.charge(instanceGas);
+  if (!start) initialize?.();
   let trap = null;
   try {
     (start ?? handle)();

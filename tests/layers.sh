@@ -19,6 +19,7 @@ rules=(
   'jit/artifact/*|jit/artifact/ jit/compiler.h instrument/schedule. frontend/ abi/ base/ gasworks|sodium.h sanitizer/'
   'jit/compiler.h|frontend/ instrument/schedule. instrument/blocks. gasworks|'
   'jit/access/*|jit/access/ base/ instrument/marker.h instrument/meter/meter.h frontend/module.h frontend/lower/ir.h frontend/lower/values.h gasworks|llvm-c/'
+  'jit/orc.cpp|jit/orc.h|llvm/'
   'jit/*|jit/ instrument/ frontend/module.h frontend/instruction.h frontend/lower/lower.h frontend/lower/values.h abi/ base/ gasworks|llvm-c/ elf.h'
   'runtime/state/lmdb.c|runtime/state/store_ops.h base/ gasworks|lmdb.h'
   'runtime/state/*|runtime/state/ base/ gasworks|sodium.h'
@@ -30,7 +31,7 @@ rules=(
   'server/*|server/ runtime/ jit/artifact/ instrument/schedule. frontend/ abi/ base/ gasworks|uv.h llhttp.h cjson/ sanitizer/'
   'cli/*|cli/ server/ runtime/ jit/artifact/ instrument/schedule. instrument/fit. instrument/rounds.h frontend/ abi/ base/ gasworks|cjson/ sodium.h sanitizer/'
 )
-libraries='llvm-c/|elfutils/|dwarf\.h|elf\.h|lmdb\.h|sodium|uv\.h|llhttp|cjson/|cmocka'
+libraries='llvm-c/|llvm/|elfutils/|dwarf\.h|elf\.h|lmdb\.h|sodium|uv\.h|llhttp|cjson/|cmocka'
 
 # Headers of one folder: HEADER | who may include it.
 private=(
@@ -93,7 +94,7 @@ self_test
 while IFS= read -r file; do
   check_file "$file"
   files=$((files + 1))
-done < <(find include base abi frontend instrument jit runtime server cli -name '*.[chS]' -o -name '*.def' | sort)
+done < <(find include base abi frontend instrument jit runtime server cli -name '*.[chS]' -o -name '*.cpp' -o -name '*.def' | sort)
 echo "$files files"
 echo "$passed passed, $failed failed, 0 skipped"
 ((failed == 0 && files > 20))

@@ -26,7 +26,7 @@ static const struct host_function host_functions[] = {
 #include "runtime/host/handler.def"
 #undef FUNCTION
 #define ___ 0
-#define WASI(name, signature, fd, kind, same, rights) {"wasi_snapshot_preview1", #name, signature},
+#define WASI(name, signature, fd, kind, same, calls, rights) {"wasi_snapshot_preview1", #name, signature},
 #include "runtime/host/wasi/wasi.def"
 #undef WASI
 #undef ___

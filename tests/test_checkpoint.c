@@ -307,7 +307,7 @@ static void test_page(void **state) {
   } functions[] = {
 #define SAME true
 #define ___ false
-#define WASI(name, signature, fd, kind, same, rights) {#name, same},
+#define WASI(name, signature, fd, kind, same, calls, rights) {#name, same},
 #include "runtime/host/wasi/wasi.def"
 #undef WASI
 #undef ___

@@ -115,6 +115,10 @@ static void test_request_header(void **state) {
 static void test_request_headers(void **state) {
   (void)state;
   enum { N = sizeof headers / sizeof *headers };
+  uint64_t start = guest_gas_used();
+  assert_int_equal((int32_t)get_header("none"), NONE);
+  assert_int_equal(guest_gas_used() - start,
+                   4 * schedule_default()->gas[COST_HOST_BYTE] + N * schedule_default()->gas[COST_HOST_ITEM]);
   for (uint32_t i = 0; i < N; i++) {
     uint64_t before = guest_gas_used();
     uint32_t name = (uint32_t)strlen(headers[i].name), value = (uint32_t)strlen(headers[i].value);
@@ -282,10 +286,13 @@ static void test_state(void **state) {
   assert_int_equal((int32_t)CALL("state_get", 100, 3, 200, 10), NONE);
   uint64_t before = guest_gas_used();
   CALL("state_set", 100, 3, 103, 5);
+  assert_int_equal(guest_gas_used() - before, gas[COST_STATE_COMMIT] + gas[COST_STATE_WRITE] + 8 * gas[COST_STATE_BYTE]);
+  before = guest_gas_used();
+  CALL("state_set", 100, 3, 103, 5);
   assert_int_equal(guest_gas_used() - before, gas[COST_STATE_WRITE] + 8 * gas[COST_STATE_BYTE]);
   before = guest_gas_used();
   assert_int_equal(CALL("state_get", 100, 3, 200, 2), 5);
-  assert_int_equal(guest_gas_used() - before, gas[COST_STATE_READ] + 5 * gas[COST_STATE_BYTE]);
+  assert_int_equal(guest_gas_used() - before, gas[COST_STATE_READ] + 5 * gas[COST_STATE_BYTE] + gas[COST_MEMORY_BYTES_16]);
   assert_memory_equal(guest.memory + 200, "va\0", 3);
   TRAPS(HOST, "1 to 480 bytes, this one has 0", "state_set", 100, 0, 0, 0);
   TRAPS(HOST, "1 to 480 bytes, this one has 481", "state_delete", 100, 481);

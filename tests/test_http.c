@@ -564,7 +564,7 @@ static void test_traps(void **state) {
 static void test_judge(void **state) {
   (void)state;
   const uint32_t *price = schedule_default()->gas;
-  uint64_t wanted = 3 * price[COST_CONST] + price[COST_STORE] + price[COST_LOAD] + 2 * price[COST_CTL];
+  uint64_t wanted = 3 * price[COST_CONST] + price[COST_STORE] + price[COST_LOAD] + 2 * price[COST_CTL] + price[COST_INITIAL_PAGE];
   for (int i = 0; i < 3; i++) {
     struct reply fault = call(port, "/f/fault");
     assert_int_equal(fault.status, 500);

@@ -101,8 +101,9 @@ static void test_refused(void **state) {
 static void test_cut_short(void **state) {
   (void)state;
   char text[TEXT];
-  size_t size = schedule_print(schedule_default(), text, sizeof text);
-  for (size_t n = 0; n < size - 2; n++) {
+  schedule_print(schedule_default(), text, sizeof text);
+  size_t last = (size_t)(strrchr(text, ' ') - text); /* the last price: a part of it is one, too */
+  for (size_t n = 0; n <= last; n++) {
     struct schedule read;
     struct gw_error err = {0};
     char *cut = malloc(n ? n : 1); /* exactly as long: the sanitizer sees what runs over */
@@ -153,9 +154,10 @@ static void test_everybody_charges(void **state) {
     enum cost class;
     unsigned times;
   } rows[] = {
-      {COST_BULK, 2}, {COST_MEMORY_GROW, 1},   {COST_MEMORY_BYTES_16, 3}, {COST_MEMORY_PAGE, 2}, {COST_TABLE_ENTRY, 5},
-      {COST_CALL, 1}, {COST_HOST_CALL, 1},     {COST_HOST_BYTE, 64},      {COST_REF, 1},         {COST_CONST, 7},
-      {COST_CTL, 3},  {COST_CALL_INDIRECT, 0},
+      {COST_BULK, 2},        {COST_MEMORY_GROW, 1},   {COST_MEMORY_BYTES_16, 3},  {COST_MEMORY_PAGE, 2},
+      {COST_TABLE_ENTRY, 5}, {COST_CALL, 1},          {COST_HOST_CALL, 1},        {COST_HOST_RANDOM_BYTE, 64},
+      {COST_REF, 1},         {COST_CONST, 7},         {COST_HOST_SYSTEM_CALL, 1}, {COST_HOST_BYTE, 0},
+      {COST_CTL, 3},         {COST_CALL_INDIRECT, 0},
   };
   struct schedule s = *schedule_default();
   for (int c = 0; c < COST_COUNT; c++) s.gas[c] = cost_least(c);

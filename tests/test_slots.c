@@ -1,4 +1,5 @@
 /* What the server does with instances: the limit of all memories together, and initialised ones that are kept. */
+#include "instrument/schedule.h"
 #include "server/loop/pressure.h"
 #include "server/function/slot.h"
 #include "tests/http_client.h"
@@ -203,10 +204,11 @@ static void test_initialized(void **state) {
 /* Kept or run again for every request, a start function is paid for by every request. */
 static void test_started(void **state) {
   (void)state;
+  const uint64_t pages = 299 * (uint64_t)schedule_default()->gas[COST_INITIAL_PAGE];
   unsigned long long gas = expect_initialized(TIER_FAST, STARTED("1", ""));
   assert_true(gas > 10000);
   assert_int_equal(expect_initialized(TIER_PRECISE, STARTED("1", "")), gas);
-  assert_int_equal(expect_initialized(TIER_FAST, STARTED("300", "")), gas);
+  assert_int_equal(expect_initialized(TIER_FAST, STARTED("300", "")), gas + pages);
   assert_true(expect_initialized(TIER_FAST, STARTED("1", "(call $reply (i32.const 0) (i32.const 0))")) > gas);
 }
 
@@ -238,10 +240,42 @@ static void test_start_runs_once(void **state) {
   buffer_clear(&bytes);
 }
 
+#define EMPTY(pages) "(module (memory (export \"memory\") " pages ") (func (export \"handle\")))"
+
+/* An invocation pays for its instance, fresh or used. `limit` 0: enough; else what is left decides. */
+static void expect_instance_gas(const char *text, uint64_t limit, int status, uint64_t want) {
+  char *directory = make_data_dir(), gas[32];
+  struct server_options o = test_options(directory);
+  o.n_loops = 1;
+  o.max_memory = 64 << 20;
+  if (limit) o.gas_limit = limit;
+  struct server *server = start(&o);
+  assert_int_equal(deploy(server_port(server), "f", text), 201);
+  for (int i = 0; i < 3; i++) {
+    struct reply r = call(server_port(server), "/f/f");
+    assert_int_equal(r.status, status);
+    assert_true(header(&r, "Gasworks-Gas", gas, sizeof gas));
+    assert_int_equal(strtoull(gas, NULL, 10), want);
+    reply_clear(&r);
+  }
+  server_destroy(server);
+  remove_data_dir(directory);
+}
+
+static void test_instance_gas(void **state) {
+  (void)state;
+  const uint64_t page = schedule_default()->gas[COST_INITIAL_PAGE];
+  expect_instance_gas(EMPTY("17"), 0, 200, 17 * page);
+  expect_instance_gas(EMPTY("300"), 0, 200, 300 * page); /* not watched */
+  expect_instance_gas(EMPTY("17"), 17 * page, 200, 17 * page);
+  expect_instance_gas(EMPTY("17"), 17 * page - 1, 402, 17 * page - 1);
+  expect_instance_gas(EMPTY("17"), 1, 402, 1);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory_limit),   cmocka_unit_test(test_initialized),
-                                     cmocka_unit_test(test_started),        cmocka_unit_test(test_no_more_addresses),
-                                     cmocka_unit_test(test_pressure),       cmocka_unit_test(test_pressure_file),
-                                     cmocka_unit_test(test_start_runs_once)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory_limit),    cmocka_unit_test(test_initialized),
+                                     cmocka_unit_test(test_started),         cmocka_unit_test(test_no_more_addresses),
+                                     cmocka_unit_test(test_pressure),        cmocka_unit_test(test_pressure_file),
+                                     cmocka_unit_test(test_start_runs_once), cmocka_unit_test(test_instance_gas)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -210,7 +210,7 @@ static void check_lowering(struct gw_module *module) {
   collect(m, &walked);
   struct compile_options options = {
       .gas = true, .dialect = m->dialect, .threads = 1, .schedule = &engine->schedule, .blocks = &lowered};
-  if (!ops->compile(m, &options, &image, &err)) fail_msg("%s", err.message);
+  if (!ops->compile(m, &options, &image, NULL, &err)) fail_msg("%s", err.message);
   compare_blocks(&walked, &lowered);
   free(image.bytes);
   free(image.offsets);

@@ -43,7 +43,7 @@ enum { N_ERRNOS = sizeof errnos / sizeof *errnos };
 static const struct {
   const char *name, *signature, *rights;
 } functions[] = {
-#define WASI(name, signature, fd, kind, same, rights) {#name, signature, #rights},
+#define WASI(name, signature, fd, kind, same, calls, rights) {#name, signature, #rights},
 #include "runtime/host/wasi/wasi.def"
 #undef WASI
 };

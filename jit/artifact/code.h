@@ -20,13 +20,16 @@ struct code {
   size_t code_bytes;              /* machine code */
   uint32_t stack_factor;          /* of struct image */
   struct compile_seconds seconds; /* zero when it was not compiled by this process */
-  const uint8_t *base;
-  void *mapping; /* own memory of base, or NULL */
+  void *mapping;                  /* own memory, or NULL */
   size_t mapping_size;
+  struct orc_module *owner; /* or NULL */
+  void (*unload)(struct orc_module *owner);
 };
 
 /* Maps a copy of `image`. NULL with `err` set. */
 struct code *code_create(const struct module *m, const struct image *image, struct gw_error *err);
+/* Takes over what was loaded, in every case; `unload` is the compiler's. NULL with `err` set. */
+struct code *code_take(const struct module *m, struct loaded *loaded, void (*unload)(struct orc_module *), struct gw_error *err);
 struct artifact;
 /* The code of a mapped artifact, which must outlive it. NULL with `err` set. */
 struct code *code_adopt(const struct module *m, const struct artifact *artifact, struct gw_error *err);

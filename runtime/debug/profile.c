@@ -29,7 +29,7 @@ void profile_begin(struct gw_store *store) {
   struct profile *p = &store->profile;
   if (!is_on(store)) return;
   p->n = p->current = 0;
-  p->seen = 0;
+  p->seen = gw_store_gas_used(store); /* of the instance */
   add_node(p, &(struct profile_node){0});
 }
 

@@ -8,8 +8,6 @@
 #include "runtime/host/wasi/wasi.h"
 #include "runtime/park.h"
 
-#include <sodium.h>
-
 #include <string.h>
 
 enum { MAX_REPLY = 16 << 20, MAX_LOG = 64 << 10, MAX_PIECE = 64 << 10, NONE = -1 };
@@ -89,7 +87,8 @@ static void request_query(struct call *c) { give_string(c, c->h->query); }
 
 static void request_header(struct call *c) {
   struct span name, out;
-  if (!get_span(c, 0, "name", &name) || !get_span(c, 2, "out", &out) || !charge(c, COST_HOST_BYTE, name.size)) return;
+  if (!get_span(c, 0, "name", &name) || !get_span(c, 2, "out", &out)) return;
+  if (!charge(c, COST_HOST_BYTE, name.size) || !charge(c, COST_HOST_ITEM, c->h->n_headers)) return;
   c->v[0].u64 = (uint32_t)NONE;
   for (size_t i = 0; i < c->h->n_headers; i++) {
     const struct handler_header *header = &c->h->headers[i];
@@ -186,6 +185,11 @@ static int get_value(struct call *c, const struct span *key, const void **value,
   return state_txn_answer(c->h->txn, value, size, err);
 }
 
+/* The store reads all of a value, however little of it is asked for. */
+static void give_value(struct call *c, struct span out, const void *value, size_t size) {
+  if (charge(c, COST_MEMORY_BYTES_16, (size + 15) / 16)) give(c, out, value, size, COST_STATE_BYTE);
+}
+
 static void state_get(struct call *c) {
   struct span key, out;
   if (!get_span(c, 0, "key", &key) || !get_span(c, 2, "out", &out) || !has_state(c)) return;
@@ -195,17 +199,23 @@ static void state_get(struct call *c) {
   size_t size;
   int found = get_value(c, &key, &value, &size, &err);
   if (found > 0)
-    give(c, out, value, size, COST_STATE_BYTE);
+    give_value(c, out, value, size);
   else if (found == 0)
     c->v[0].u64 = (uint32_t)NONE;
   else
     fail(c, err.message);
 }
 
+/* The first write makes a transaction one that is committed. */
+static bool charge_write(struct call *c, uint64_t bytes) {
+  if (state_txn_is_read_only(c->h->txn) && !charge(c, COST_STATE_COMMIT, 1)) return false;
+  return charge(c, COST_STATE_WRITE, 1) && charge(c, COST_STATE_BYTE, bytes);
+}
+
 static void state_set(struct call *c) {
   struct span key, value;
   if (!get_span(c, 0, "key", &key) || !get_span(c, 2, "value", &value) || !has_state(c)) return;
-  if (!charge(c, COST_STATE_WRITE, 1) || !charge(c, COST_STATE_BYTE, (uint64_t)key.size + value.size)) return;
+  if (!charge_write(c, (uint64_t)key.size + value.size)) return;
   struct gw_error err = {0};
   if (!state_txn_set(c->h->txn, key.bytes, key.size, value.bytes, value.size, &err)) fail(c, err.message);
 }
@@ -213,7 +223,7 @@ static void state_set(struct call *c) {
 static void state_delete(struct call *c) {
   struct span key;
   if (!get_span(c, 0, "key", &key) || !has_state(c)) return;
-  if (!charge(c, COST_STATE_WRITE, 1) || !charge(c, COST_STATE_BYTE, key.size)) return;
+  if (!charge_write(c, key.size)) return;
   struct gw_error err = {0};
   if (!state_txn_delete(c->h->txn, key.bytes, key.size, &err)) fail(c, err.message);
 }
@@ -252,9 +262,10 @@ static void clock_ms(struct call *c) {
 static void random_bytes(struct call *c) {
   struct span out;
   if (!get_span(c, 0, "out", &out)) return;
-  uint64_t price = gw_instance_schedule(c->caller)->gas[COST_HOST_BYTE];
+  uint64_t price = gw_instance_schedule(c->caller)->gas[COST_HOST_RANDOM_BYTE];
+  if (!charge(c, COST_HOST_SYSTEM_CALL, 1)) return;
   if (!gw_instance_affords(c->caller, out.size * price)) {
-    charge(c, COST_HOST_BYTE, out.size);
+    charge(c, COST_HOST_RANDOM_BYTE, out.size);
     return;
   }
   if (!c->h->world) gw_instance_unrepeatable(c->caller);
@@ -264,7 +275,7 @@ static void random_bytes(struct call *c) {
     if (c->h->world)
       wasi_random_piece(c->h->world, at, out.bytes + at, n, at + n == out.size);
     else
-      randombytes_buf(out.bytes + at, n);
+      wasi_random_fill(out.bytes + at, n);
   }
 }
 

@@ -74,6 +74,7 @@ struct slot *slot_create(struct gw_engine *engine, struct function *function, en
   slot->instance = gw_instance_create(slot->store, function->module, slot_resolve, slot, err);
   if (!slot->instance) goto fail;
   slot->start = gw_instance_start(slot->instance);
+  slot->instance_gas = gw_instance_gas(slot->instance);
   slot->entry = find_func(slot->instance, function->interface == INTERFACE_HANDLE ? "handle" : "_start");
   if (function->has_initialize) slot->initialize = find_func(slot->instance, "_initialize");
   if (slot->entry) return slot;
@@ -143,7 +144,9 @@ void slot_want_checkpoint(struct slot *slot) {
     checkpoint_want(slot->instance, wasi_is_same, CHECKPOINT_GAS);
 }
 
-uint64_t slot_gas_before(const struct slot *slot) { return slot->start_gas + slot->initialize_gas + checkpoint_gas(slot->store); }
+uint64_t slot_gas_before(const struct slot *slot) {
+  return slot->instance_gas + slot->start_gas + slot->initialize_gas + checkpoint_gas(slot->store);
+}
 
 void slot_destroy(struct slot *slot) {
   if (!slot) return;

@@ -20,6 +20,7 @@ struct slot {
   struct func_ref *initialize; /* _initialize of a handler, or NULL */
   struct func_ref *start;      /* the module's start function, or NULL */
   bool is_kept;                /* resets go back to an image behind the start function, _initialize or a checkpoint */
+  uint64_t instance_gas;       /* of a fresh instance, for every request */
   uint64_t start_gas;          /* of the start function, where the image is one behind it; else 0 */
   bool is_initialized;         /* the image is one behind _initialize, which used initialize_gas */
   uint64_t initialize_gas;

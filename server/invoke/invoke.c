@@ -315,10 +315,12 @@ static bool take_reply(struct invocation *inv, struct gw_error *err) {
 static void start_behind(struct invocation *inv, uint64_t gas_before, enum phase phase) {
   struct slot *slot = inv->slot;
   uint64_t limit = loop_of(inv)->limits->gas_limit;
+  if (!limit) limit = INT64_MAX;
   struct func_ref *funcs[] = {slot->start, slot->initialize, slot->entry}, *func = funcs[phase];
   inv->phase = phase;
-  inv->gas_before = gas_before;
-  gw_store_set_gas_limit(slot->store, limit > gas_before ? limit - gas_before : 1);
+  inv->gas_before = gas_before < limit ? gas_before : limit - 1;
+  gw_store_set_gas_limit(slot->store, limit - inv->gas_before);
+  gw_store_owe(slot->store, gas_before - inv->gas_before);
   if (!checkpoint_is_kept(slot->store)) {
     gw_store_start(slot->store, func, slot->values);
     return;
@@ -509,6 +511,7 @@ static void start_run(struct invocation *inv) {
     end_with_error(inv, &err);
     return;
   }
+  fair_charge(&loop->fair, &inv->pool->flow, slot->instance_gas);
   gw_store_set_record(slot->store, &inv->record);
   gw_store_set_pace(slot->store, &inv->pool->pace[slot->tier]);
   gw_store_set_wake(slot->store, on_wake, inv);

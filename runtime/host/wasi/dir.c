@@ -39,12 +39,25 @@ void wasi_listing_free(struct listing *listing) {
   free(listing);
 }
 
-static enum wasi_errno read_all(int host, struct buffer *b) {
+/* Entries of the host, of which the guest sees 24 bytes and the name. */
+static bool charge_entries(struct wasi_call *c, const uint8_t *entries, size_t size) {
+  uint64_t n = 0, bytes = 0;
+  for (size_t at = 0; at < size; n++) {
+    const struct host_dirent *d = (const void *)(entries + at);
+    bytes += DIRENT_SIZE + strlen(d->d_name);
+    at += d->d_reclen;
+  }
+  return wasi_charge_for(c, COST_HOST_ENTRY, n) && wasi_charge(c, bytes);
+}
+
+/* Each piece is paid for before the next one is read, and all of them before they are sorted. */
+static enum wasi_errno read_all(struct wasi_call *c, int host, struct buffer *b) {
   enum { PIECE = 32 << 10 };
   for (;;) {
     long n = syscall(SYS_getdents64, host, buffer_reserve(b, PIECE), PIECE);
     if (n < 0) return wasi_host_errno(errno);
     if (n == 0) return WASI_ESUCCESS;
+    if (!charge_entries(c, b->bytes + b->size, (size_t)n)) return WASI_TRAPPED;
     b->size += (size_t)n;
     if (b->size > MAX_LISTING) return WASI_ENOMEM;
   }
@@ -67,28 +80,24 @@ static enum wasi_errno sort(struct listing *l) {
 }
 
 /* Through a descriptor of its own: the directory's may be another guest's, too, and has one position. */
-static enum wasi_errno fill(struct listing *l, int directory) {
-  int host = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+static enum wasi_errno fill(struct wasi_call *c, struct listing *l) {
+  int host = openat(c->f->host, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (host < 0) return wasi_host_errno(errno);
   struct stat st;
-  enum wasi_errno e = fstat(host, &st) ? wasi_host_errno(errno) : read_all(host, &l->bytes);
+  enum wasi_errno e = fstat(host, &st) ? wasi_host_errno(errno) : read_all(c, host, &l->bytes);
   close(host);
   l->device = st.st_dev;
   return e ? e : sort(l);
 }
 
-static uint64_t price(const struct listing *l) {
-  uint64_t bytes = 0;
-  for (uint64_t i = 0; i < l->n; i++) bytes += DIRENT_SIZE + strlen(l->items[i]->d_name);
-  return bytes;
-}
-
 static enum wasi_errno begin(struct wasi_call *c) {
+  enum { CALLS = 6 }; /* to open, read and close it */
+  if (!wasi_charge_for(c, COST_HOST_SYSTEM_CALL, CALLS)) return WASI_TRAPPED;
   wasi_listing_free(c->f->listing);
   c->f->listing = calloc(1, sizeof *c->f->listing);
   if (!c->f->listing) return WASI_ENOMEM;
-  enum wasi_errno e = fill(c->f->listing, c->f->host);
-  if (!e) return wasi_charge(c, price(c->f->listing)) ? WASI_ESUCCESS : WASI_TRAPPED;
+  enum wasi_errno e = fill(c, c->f->listing);
+  if (!e) return WASI_ESUCCESS;
   wasi_listing_free(c->f->listing);
   c->f->listing = NULL;
   return e;

@@ -9,12 +9,20 @@
 
 /* --- vectors ------------------------------------------------------------------------------------------------------ */
 
+/* The system takes longer for many pieces than for one. */
+static bool charge_pieces(struct wasi_call *c, int pieces) {
+  enum { PER_CALL = 8 };
+  bool is_ours = c->f->kind == FD_FILE || c->f->kind == FD_SOCKET;
+  return !is_ours || wasi_charge_for(c, COST_HOST_SYSTEM_CALL, (uint64_t)pieces / PER_CALL);
+}
+
 enum wasi_errno wasi_vector_get(struct wasi_call *c, int32_t ptr, uint32_t count, struct wasi_vector *out) {
   out->n = 0;
   out->size = 0;
   if (count > WASI_MAX_VECTORS) return WASI_EINVAL;
   const uint8_t *p = wasi_guest(c, ptr, (uint64_t)count * 8);
   if (!p) return WASI_EFAULT;
+  if (!wasi_charge_for(c, COST_HOST_ITEM, count)) return WASI_TRAPPED;
   for (uint32_t i = 0; i < count && out->n < WASI_MAX_IOVECS; i++, p += 8) {
     uint32_t size = get_u32(p + 4);
     if (!size) continue;
@@ -23,7 +31,8 @@ enum wasi_errno wasi_vector_get(struct wasi_call *c, int32_t ptr, uint32_t count
     out->at[out->n++] = (struct iovec){base, size};
     out->size += size;
   }
-  return out->size > UINT32_MAX ? WASI_EINVAL : WASI_ESUCCESS;
+  if (out->size > UINT32_MAX) return WASI_EINVAL;
+  return charge_pieces(c, out->n) ? WASI_ESUCCESS : WASI_TRAPPED;
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */

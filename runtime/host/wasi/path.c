@@ -19,6 +19,16 @@ enum { OFLAG_CREAT = 1, OFLAG_DIRECTORY = 2, OFLAG_EXCL = 4, OFLAG_TRUNC = 8, OF
 
 /* --- resolving ---------------------------------------------------------------------------------------------------- */
 
+static uint64_t count_components(const char *path, uint32_t size) {
+  uint64_t n = 0;
+  for (uint32_t i = 0; i < size; i++) n += path[i] != '/' && (i == 0 || path[i - 1] == '/');
+  return n;
+}
+
+static bool charge_path(struct wasi_call *c, const char *path, uint32_t size) {
+  return wasi_charge_for(c, COST_HOST_PATH_COMPONENT, count_components(path, size)) && wasi_charge(c, size);
+}
+
 enum wasi_errno wasi_get_path(struct wasi_call *c, int at, char path[WASI_MAX_PATH]) {
   uint32_t size = c->v[at + 1].u32;
   const char *p = wasi_guest(c, c->v[at].i32, size);
@@ -28,7 +38,7 @@ enum wasi_errno wasi_get_path(struct wasi_call *c, int at, char path[WASI_MAX_PA
   memcpy(path, p, size);
   path[size] = 0;
   if (!size) return WASI_ENOENT;
-  return wasi_charge(c, size) ? WASI_ESUCCESS : WASI_TRAPPED;
+  return charge_path(c, path, size) ? WASI_ESUCCESS : WASI_TRAPPED;
 }
 
 /* EAGAIN: something was renamed while the kernel looked. */
@@ -123,12 +133,19 @@ static struct wasi_fd opened(const struct wasi_call *c, enum wasi_fd_kind kind, 
   return f;
 }
 
+/* Making or emptying a file is worth as much as removing it. */
+static bool charge_change(struct wasi_call *c) {
+  enum { CHANGE_CALLS = 15 };
+  return !(c->v[4].u32 & (OFLAG_CREAT | OFLAG_TRUNC)) || wasi_charge_for(c, COST_HOST_SYSTEM_CALL, CHANGE_CALLS);
+}
+
 enum wasi_errno wasi_do_path_open(struct wasi_call *c) {
   char path[WASI_MAX_PATH];
   uint8_t *out = wasi_guest(c, c->v[8].i32, 4);
   if (!out) return WASI_EFAULT;
   enum wasi_errno e = check_open(c);
   if (!e) e = wasi_get_path(c, 2, path);
+  if (!e && !charge_change(c)) e = WASI_TRAPPED;
   if (e) return e;
   uint32_t fd = wasi_fd_take(c->wasi);
   if (fd == WASI_MAX_FDS) return WASI_EMFILE;

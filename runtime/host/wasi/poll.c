@@ -60,6 +60,20 @@ static void get_subscription(struct wasi_call *c, const uint8_t *p, struct subsc
   }
 }
 
+/* What one may ask the system for: a clock of CPU time, or how much there is to read. */
+static uint64_t calls_for(const struct wasi_call *c, const uint8_t *p) {
+  enum { DESCRIPTOR_CALLS = 2 };
+  if (p[8] == EVENT_CLOCK) return wasi_clock_calls(get_u32(p + (c->is_unstable ? 24 : 16)));
+  return p[8] <= EVENT_WRITE ? DESCRIPTOR_CALLS : 0;
+}
+
+static bool charge_subscriptions(struct wasi_call *c, const uint8_t *in, uint64_t item_size, uint32_t n) {
+  if (!wasi_charge(c, n * item_size) || !wasi_charge_for(c, COST_HOST_ITEM, n)) return false;
+  uint64_t calls = 0;
+  for (uint32_t i = 0; i < n; i++) calls += calls_for(c, in + i * item_size);
+  return wasi_charge_for(c, COST_HOST_SYSTEM_CALL, calls);
+}
+
 /* --- waiting ------------------------------------------------------------------------------------------------------ */
 
 /* How long until the first of them is known to be over; UINT64_MAX: only a descriptor can end it. */
@@ -154,7 +168,7 @@ enum wasi_errno wasi_do_poll_oneoff(struct wasi_call *c) {
   const uint8_t *in = wasi_guest(c, c->v[0].i32, n * item_size);
   uint8_t *out = wasi_guest(c, c->v[1].i32, (uint64_t)n * EVENT_SIZE), *n_out = wasi_guest(c, c->v[3].i32, 4);
   if (!in || !out || !n_out) return WASI_EFAULT;
-  if (!wasi_charge(c, n * item_size)) return WASI_TRAPPED;
+  if (!charge_subscriptions(c, in, item_size, n)) return WASI_TRAPPED;
   struct subscription *s = malloc(n * sizeof *s);
   struct pollfd *fds = malloc(n * sizeof *fds);
   enum wasi_errno e = s && fds ? poll_all(c, in, item_size, n, s, fds) : WASI_ENOMEM;

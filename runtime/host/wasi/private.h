@@ -6,6 +6,7 @@
 #ifndef RUNTIME_HOST_WASI_PRIVATE_H
 #define RUNTIME_HOST_WASI_PRIVATE_H
 
+#include "instrument/schedule.h"
 #include "runtime/host/wasi/wasi.h"
 
 #include <string.h>
@@ -116,11 +117,13 @@ struct wasi_call {
   bool is_unstable; /* "wasi_unstable": the older layout of some structs */
 };
 
-#define WASI(name, signature, fd, kind, same, rights) enum wasi_errno wasi_do_##name(struct wasi_call *c);
+#define WASI(name, signature, fd, kind, same, calls, rights) enum wasi_errno wasi_do_##name(struct wasi_call *c);
 #include "runtime/host/wasi/wasi.def"
 #undef WASI
 
 enum wasi_errno wasi_host_errno(int host);
+/* Charges so many units; false: c->trap is set, return WASI_TRAPPED at once. */
+bool wasi_charge_for(struct wasi_call *c, enum cost unit, uint64_t units);
 /* Charges COST_HOST_BYTE for each; false: c->trap is set, return WASI_TRAPPED at once. */
 bool wasi_charge(struct wasi_call *c, uint64_t bytes);
 
@@ -201,7 +204,10 @@ enum wasi_errno wasi_get_path(struct wasi_call *c, int at, char path[WASI_MAX_PA
 /* errno of wasi_open_beneath: a way out is ENOTCAPABLE. */
 enum wasi_errno wasi_open_errno(void);
 
-/* runtime/host/wasi/process.c: nanoseconds; false: no such clock. */
+/* runtime/host/wasi/process.c */
+/* System calls that reading a clock is worth: only those of CPU time take one. */
+uint32_t wasi_clock_calls(uint32_t id);
+/* Nanoseconds; false: no such clock. */
 bool wasi_clock_now(struct wasi *wasi, uint32_t id, uint64_t *ns);
 
 #endif

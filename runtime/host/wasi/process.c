@@ -1,8 +1,6 @@
 /* WASI: arguments, environment, clocks, random numbers, exit. */
 #include "runtime/host/wasi/private.h"
 
-#include "instrument/schedule.h"
-
 #include <sodium.h>
 
 /* --- arguments and environment ------------------------------------------------------------------------------------ */
@@ -18,6 +16,7 @@ static enum wasi_errno put_sizes(struct wasi_call *c, const char **strings) {
   if (!count_out || !size_out) return WASI_EFAULT;
   uint32_t count;
   uint64_t size = strings_size(strings, &count);
+  if (!wasi_charge_for(c, COST_HOST_ITEM, count)) return WASI_TRAPPED;
   if (size > UINT32_MAX) return WASI_EOVERFLOW;
   put_u32(count_out, count);
   put_u32(size_out, (uint32_t)size);
@@ -29,7 +28,7 @@ static enum wasi_errno put_strings(struct wasi_call *c, const char **strings) {
   uint64_t size = strings_size(strings, &count);
   uint8_t *pointers = wasi_guest(c, c->v[0].i32, (uint64_t)count * 4), *bytes = wasi_guest(c, c->v[1].i32, size);
   if (!pointers || !bytes) return WASI_EFAULT;
-  if (!wasi_charge(c, size + (uint64_t)count * 4)) return WASI_TRAPPED;
+  if (!wasi_charge_for(c, COST_HOST_ITEM, count) || !wasi_charge(c, size + (uint64_t)count * 4)) return WASI_TRAPPED;
   uint32_t at = c->v[1].u32;
   for (uint32_t i = 0; i < count; i++) {
     size_t n = strlen(strings[i]) + 1;
@@ -50,6 +49,8 @@ enum wasi_errno wasi_do_environ_get(struct wasi_call *c) { return put_strings(c,
 
 static const clockid_t clocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
 enum { N_CLOCKS = sizeof clocks / sizeof *clocks };
+
+uint32_t wasi_clock_calls(uint32_t id) { return id < N_CLOCKS && clocks[id] >= CLOCK_PROCESS_CPUTIME_ID; }
 
 /* A deterministic guest's clocks all go together, from the start of this century. Reading moves them, so that a loop which waits
  * for a time ends; so do sleeps (runtime/host/wasi/poll.c). */
@@ -79,6 +80,7 @@ enum wasi_errno wasi_do_clock_time_get(struct wasi_call *c) {
   uint64_t now;
   uint8_t *out = wasi_guest(c, c->v[2].i32, 8);
   if (!out) return WASI_EFAULT;
+  if (!wasi_charge_for(c, COST_HOST_SYSTEM_CALL, wasi_clock_calls(c->v[0].u32))) return WASI_TRAPPED;
   if (!wasi_clock_now(c->wasi, c->v[0].u32, &now)) return WASI_EINVAL;
   if (!c->wasi->deterministic) gw_instance_unrepeatable(c->caller);
   put_u64(out, now);
@@ -88,10 +90,24 @@ enum wasi_errno wasi_do_clock_time_get(struct wasi_call *c) {
 /* The system's numbers take milliseconds per megabyte: more than a piece is done in several, between which others may run. */
 enum { MAX_PIECE = 64 << 10 };
 
+/* The system gives 256 bytes at a time, each with a call that takes longer than making them. So what is long comes from a seed of
+ * the system's, drawn for this piece alone, that ChaCha20 stretches; nothing of it is kept. */
+void wasi_random_fill(void *out, size_t size) {
+  enum { SHORT = 256 };
+  if (size <= SHORT) {
+    randombytes_buf(out, size);
+    return;
+  }
+  uint8_t seed[randombytes_SEEDBYTES];
+  randombytes_buf(seed, sizeof seed);
+  randombytes_buf_deterministic(out, size, seed);
+  sodium_memzero(seed, sizeof seed);
+}
+
 /* A call that is given up between two pieces leaves nothing: made again, it gives the same. */
 void wasi_random_piece(struct wasi *wasi, uint64_t at, void *out, size_t size, bool is_last) {
   if (!wasi->deterministic) {
-    randombytes_buf(out, size);
+    wasi_random_fill(out, size);
     return;
   }
   uint8_t seed[randombytes_SEEDBYTES] = {0};
@@ -113,8 +129,8 @@ enum wasi_errno wasi_do_random_get(struct wasi_call *c) {
   uint64_t size = c->v[1].u32;
   uint8_t *out = wasi_guest(c, c->v[0].i32, size);
   if (!out) return WASI_EFAULT;
-  uint64_t price = gw_instance_schedule(c->caller)->gas[COST_HOST_BYTE];
-  if (!gw_instance_affords(c->caller, size * price)) return wasi_charge(c, size), WASI_TRAPPED;
+  uint64_t price = gw_instance_schedule(c->caller)->gas[COST_HOST_RANDOM_BYTE];
+  if (!gw_instance_affords(c->caller, size * price)) return wasi_charge_for(c, COST_HOST_RANDOM_BYTE, size), WASI_TRAPPED;
   if (!c->wasi->deterministic) gw_instance_unrepeatable(c->caller);
   for (uint64_t at = 0, n; at < size; at += n) {
     n = size - at < MAX_PIECE ? size - at : MAX_PIECE;

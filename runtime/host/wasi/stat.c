@@ -183,8 +183,10 @@ enum wasi_errno wasi_do_fd_filestat_set_size(struct wasi_call *c) {
 }
 
 enum wasi_errno wasi_do_fd_allocate(struct wasi_call *c) {
+  enum { PER_CALL_LOG2 = 24 }; /* 16 MiB are worth a system call more */
   uint64_t offset = c->v[1].u64, size = c->v[2].u64;
   if (!size || offset > INT64_MAX || size > INT64_MAX - offset) return WASI_EINVAL;
+  if (!wasi_charge_for(c, COST_HOST_SYSTEM_CALL, size >> PER_CALL_LOG2)) return WASI_TRAPPED;
   return fallocate(c->f->host, 0, (off_t)offset, (off_t)size) ? wasi_host_errno(errno) : WASI_ESUCCESS;
 }
 
@@ -195,7 +197,7 @@ enum wasi_errno wasi_do_fd_advise(struct wasi_call *c) {
                                POSIX_FADV_WILLNEED, POSIX_FADV_DONTNEED,   POSIX_FADV_NOREUSE};
   uint64_t offset = c->v[1].u64, size = c->v[2].u64;
   if (c->v[3].u32 > 5 || offset > INT64_MAX || size > INT64_MAX - offset) return WASI_EINVAL;
-  if (c->f->kind != FD_FILE) return WASI_ESUCCESS;
+  if (c->f->kind != FD_FILE || c->f->is_readonly) return WASI_ESUCCESS; /* who else reads it wants its pages kept as they are */
   return wasi_host_errno(posix_fadvise(c->f->host, (off_t)offset, (off_t)size, advice[c->v[3].u32]));
 }
 

@@ -2,7 +2,6 @@
 #include "runtime/host/wasi/private.h"
 
 #include "base/error.h"
-#include "instrument/schedule.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -121,11 +120,13 @@ enum wasi_errno wasi_host_errno(int host) {
   return WASI_EIO;
 }
 
-bool wasi_charge(struct wasi_call *c, uint64_t bytes) {
-  if (gw_instance_charge(c->caller, bytes * gw_instance_schedule(c->caller)->gas[COST_HOST_BYTE])) return true;
+bool wasi_charge_for(struct wasi_call *c, enum cost unit, uint64_t units) {
+  if (gw_instance_charge(c->caller, units * gw_instance_schedule(c->caller)->gas[unit])) return true;
   c->trap = GW_TRAP_OUT_OF_GAS;
   return false;
 }
+
+bool wasi_charge(struct wasi_call *c, uint64_t bytes) { return wasi_charge_for(c, COST_HOST_BYTE, bytes); }
 
 /* --- dispatch ----------------------------------------------------------------------------------------------------- */
 
@@ -133,21 +134,31 @@ struct function {
   enum wasi_errno (*handler)(struct wasi_call *);
   int fd; /* which parameter, or ___ */
   enum wasi_need need;
-  uint32_t rights;
+  uint32_t calls, rights;
 };
+
+/* What a program's standard streams cost does not depend on where it runs. */
+static bool is_standard_stream(const struct wasi_fd *f) {
+  return f && (f->kind == FD_INPUT || f->kind == FD_OUTPUT || f->kind == FD_STREAM);
+}
+
+static bool charge_system_calls(struct wasi_call *c, uint32_t calls) {
+  return is_standard_stream(c->f) || wasi_charge_for(c, COST_HOST_SYSTEM_CALL, calls);
+}
 
 static enum gw_trap wasi_call(struct gw_instance *caller, void *env, union gw_value *values, bool is_unstable,
                               struct function f) {
   struct wasi_call call = {.wasi = env, .caller = caller, .v = values, .is_unstable = is_unstable};
   enum wasi_errno e = WASI_ESUCCESS;
   if (f.fd >= 0) call.f = wasi_fd(&call, values[f.fd].i32, f.need, f.rights, &e);
+  if (!e && f.calls && !charge_system_calls(&call, f.calls)) e = WASI_TRAPPED;
   if (!e) e = f.handler(&call);
   values[0].u64 = e;
   return call.trap;
 }
 
-#define WASI(name, signature, fd, kind, same, rights)                                                  \
-  static const struct function function_##name = {wasi_do_##name, fd, NEEDS_##kind, rights};           \
+#define WASI(name, signature, fd, kind, same, calls, rights)                                           \
+  static const struct function function_##name = {wasi_do_##name, fd, NEEDS_##kind, calls, rights};    \
   static enum gw_trap call_##name(struct gw_instance *caller, void *env, union gw_value *values) {     \
     return wasi_call(caller, env, values, false, function_##name);                                     \
   }                                                                                                    \
@@ -158,13 +169,13 @@ static enum gw_trap wasi_call(struct gw_instance *caller, void *env, union gw_va
 #undef WASI
 
 static const struct gw_host_func preview1[] = {
-#define WASI(name, signature, fd, kind, same, rights) {"wasi_snapshot_preview1", #name, signature, call_##name},
+#define WASI(name, signature, fd, kind, same, calls, rights) {"wasi_snapshot_preview1", #name, signature, call_##name},
 #include "runtime/host/wasi/wasi.def"
 #undef WASI
 };
 
 static const struct gw_host_func unstable[] = {
-#define WASI(name, signature, fd, kind, same, rights) {"wasi_unstable", #name, signature, unstable_##name},
+#define WASI(name, signature, fd, kind, same, calls, rights) {"wasi_unstable", #name, signature, unstable_##name},
 #include "runtime/host/wasi/wasi.def"
 #undef WASI
 };
@@ -178,7 +189,7 @@ static bool name_is(const char *name, const char *bytes, uint32_t size) {
 
 bool wasi_is_same(gw_host_fn fn) {
   static const int same[] = {
-#define WASI(name, signature, fd, kind, same, rights) same,
+#define WASI(name, signature, fd, kind, same, calls, rights) same,
 #include "runtime/host/wasi/wasi.def"
 #undef WASI
   };

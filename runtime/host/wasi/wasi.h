@@ -49,6 +49,8 @@ bool wasi_is_same(gw_host_fn fn);
  * of one call, the one at byte `at` among them. */
 uint64_t wasi_now_ms(struct wasi *wasi);
 void wasi_random_piece(struct wasi *wasi, uint64_t at, void *out, size_t size, bool is_last);
+/* Numbers of the system, for any other guest. */
+void wasi_random_fill(void *out, size_t size);
 
 /* Whether the system can keep a guest beneath the open directory `host`; `path` is for the message. */
 bool wasi_can_confine(int host, const char *path, struct gw_error *err);
