@@ -94,7 +94,7 @@ static void test_refused(void **state) {
   expect_refused("const 7\n", "", "schedule: no price for const");
   expect_refused("loop 7", "loop 0", "schedule, line 5: loop must be from 1 to 1000000000");
   expect_refused("call 7", "call 0", "schedule, line 8: call must be from 1 to 1000000000");
-  expect_refused("host_byte 7", "host_byte 0", "schedule, line 41: host_byte must be from 1 to 1000000000");
+  expect_refused("host_byte 7", "host_byte 0", "schedule, line 44: host_byte must be from 1 to 1000000000");
 }
 
 /* No text makes it read too far or take what it cannot print. */
