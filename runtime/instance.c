@@ -114,10 +114,7 @@ static void make_globals(struct gw_instance *instance) {
   for (uint32_t i = 0; i < m->n_globals; i++) cells[i] = instance->globals[i]->cell;
   for (uint32_t i = m->n_imported_tables; i < m->n_tables; i++) {
     if (!m->tables[i].init.bytes) continue;
-    struct gw_table *t = instance->tables[i];
-    void *ref = instance_evaluate(instance, m->tables[i].init).ref;
-    for (uint64_t k = 0; k < t->ctx.size; k++) t->ctx.entries[k] = ref;
-    t->written = t->ctx.size;
+    table_fill(instance->tables[i], instance_evaluate(instance, m->tables[i].init).ref);
   }
 }
 
