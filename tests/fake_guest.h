@@ -124,6 +124,15 @@ static inline enum gw_trap guest_call(gw_resolve_fn resolve, void *env, const ch
   return found.of.host.func->fn(NULL, found.of.host.env, values);
 }
 
+/* A function of WASI; narrow parameters keep their low bits. Answers the errno, and the trap in `*trap`. */
+static inline uint32_t guest_call_wasi(gw_resolve_fn resolve, void *wasi, const char *name, const uint64_t *parameters, size_t n,
+                                       enum gw_trap *trap) {
+  union gw_value values[12] = {0};
+  for (size_t i = 0; i < n; i++) values[i].u64 = parameters[i];
+  *trap = guest_call(resolve, wasi, "wasi_snapshot_preview1", name, values);
+  return values[0].u32;
+}
+
 /* Puts a string without its NUL into guest memory. */
 static inline uint32_t guest_put(uint32_t at, const char *s) {
   memcpy(guest.memory + at, s, strlen(s));

@@ -39,10 +39,7 @@ static char directory[64];
 /* The one call form: name, then the parameters as i64; narrow ones keep their low bits. Returns the errno. */
 static enum gw_trap last_trap;
 static uint32_t call_values(const char *name, const uint64_t *parameters, size_t n) {
-  union gw_value values[12] = {0};
-  for (size_t i = 0; i < n; i++) values[i].u64 = parameters[i];
-  last_trap = guest_call(wasi_resolve, wasi, "wasi_snapshot_preview1", name, values);
-  return values[0].u32;
+  return guest_call_wasi(wasi_resolve, wasi, name, parameters, n, &last_trap);
 }
 #define CALL(name, ...) call_values(name, (uint64_t[]){__VA_ARGS__}, sizeof((uint64_t[]){__VA_ARGS__}) / 8)
 
