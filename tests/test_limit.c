@@ -437,11 +437,10 @@ static void test_tables_are_counted(void **state) {
     assert_int_equal(value.i32, 100);
     assert_int_equal(gw_engine_memory_bytes(engine) - before, 10000 * sizeof(void *));
     assert_true(gw_instance_reset(instance, &err));
-    if (round) assert_true(gw_instance_keep(instance, &err));
-    if (round == 1) before += 100 * sizeof(void *); /* what is kept is there twice */
+    if (round) assert_true(gw_instance_keep(instance, &err)); /* only what was written is there twice */
   }
   gw_store_destroy(store);
-  assert_int_equal(gw_engine_memory_bytes(engine), before - 100 * sizeof(void *));
+  assert_int_equal(gw_engine_memory_bytes(engine), before);
   gw_module_release(module);
 }
 
