@@ -133,8 +133,7 @@ static void sweep(struct exceptions *all) {
 /* What is kept between invocations counts as the guest's memory. */
 static void count_bytes(struct gw_store *store) {
   struct exceptions *all = &store->exceptions;
-  uint64_t change = all->bytes - all->counted;
-  if (change) atomic_fetch_add_explicit(&store->engine->memory_bytes, change, memory_order_relaxed);
+  store_hold(store, all->bytes - all->counted);
   all->counted = all->bytes;
 }
 

@@ -26,15 +26,15 @@ static bool has_room(const struct gw_store *store, uint64_t n) {
   return store->n_table_entries <= most && n <= most - store->n_table_entries;
 }
 
-/* Changes the engine's total by so many entries: sums of what wraps are right. */
-static void count_entries(const struct gw_table *table, uint64_t change) {
+/* Entries of images are the host's matter: they are in the engine's total only. Sums of what wraps are right. */
+static void count_image(const struct gw_table *table, uint64_t change) {
   uint64_t bytes = change * sizeof *table->ctx.entries;
   if (change) atomic_fetch_add_explicit(&table->store->engine->memory_bytes, bytes, memory_order_relaxed);
 }
 
 void table_set_size(struct gw_table *table, uint64_t size) {
   uint64_t change = size - table->ctx.size;
-  count_entries(table, change);
+  store_hold(table->store, change * sizeof *table->ctx.entries);
   table->store->n_table_entries += change;
   table->ctx.size = size;
 }
@@ -43,8 +43,8 @@ static bool check_size(const struct gw_store *store, uint64_t min, uint64_t max,
   if (min > max)
     return error_set(err, GW_ERROR_LIMIT, "the table starts with %llu entries, the limit is %llu", (unsigned long long)min,
                      (unsigned long long)max);
-  return has_room(store, min) ||
-         error_set(err, GW_ERROR_LIMIT, "tables start with more than %llu entries together, which is the limit",
+  if (has_room(store, min)) return store_check_held(store, min * sizeof(void *), err);
+  return error_set(err, GW_ERROR_LIMIT, "tables start with more than %llu entries together, which is the limit",
                    (unsigned long long)most_entries(store));
 }
 
@@ -91,7 +91,7 @@ struct gw_table *table_create(struct gw_store *store, const struct table_type *t
 
 void table_destroy(struct gw_table *table) {
   table_set_size(table, 0);
-  count_entries(table, -table->n_initial);
+  count_image(table, -table->n_initial);
   free(table->ctx.entries);
   free(table->ctx.written);
   free(table->initial);
@@ -121,7 +121,8 @@ void table_fill(struct gw_table *table, void *ref) {
 }
 
 bool table_can_grow(const struct gw_table *table, uint64_t n) {
-  return n <= table->max - table->ctx.size && has_room(table->store, n);
+  return n <= table->max - table->ctx.size && has_room(table->store, n) &&
+         store_may_hold(table->store, n * sizeof *table->ctx.entries);
 }
 
 /* A table that has become large gets all the room that it may ever need, which is only touched as it grows: moving many pages
@@ -154,7 +155,7 @@ bool table_snapshot(struct gw_table *table) {
   if (n) memcpy(initial, table->ctx.entries, n * sizeof *initial);
   free(table->initial);
   table->initial = initial;
-  count_entries(table, n - table->n_initial);
+  count_image(table, n - table->n_initial);
   table->n_initial = n;
   memset(table->ctx.written, 0, chunks(table->capacity));
   return true;

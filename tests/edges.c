@@ -370,11 +370,19 @@ static struct outcome model_access(const struct access *a, uint64_t index, uint6
   return gave(bytes[a->size == 16]);
 }
 
+/* What memories and tables take has one limit. */
+static uint64_t held(void) {
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < shape.n_memories; i++) sum += model.bytes[i];
+  for (uint32_t i = 0; i < shape.n_tables; i++) sum += model.sizes[i] * sizeof(void *);
+  return sum;
+}
+
 static struct outcome model_memory_grow(uint32_t m, uint64_t pages) {
   const struct shape *s = &shape.memories[m];
   uint64_t before = model.bytes[m] >> s->page_log2, most = (uint64_t)MEMORY_LIMIT >> s->page_log2;
   if (s->max < most) most = s->max;
-  if (pages > most - before) return gave(narrow(UINT64_MAX, s->is_64));
+  if (pages > most - before || pages << s->page_log2 > MEMORY_LIMIT - held()) return gave(narrow(UINT64_MAX, s->is_64));
   model.bytes[m] += pages << s->page_log2;
   return gave(before);
 }
@@ -402,7 +410,8 @@ static struct outcome model_table_grow(uint32_t t, uint64_t n, uint32_t ref) {
   uint64_t before = model.sizes[t], total = 0;
   for (uint32_t i = 0; i < shape.n_tables; i++) total += model.sizes[i];
   uint64_t most = shape.tables[t].max < ENTRY_LIMIT ? shape.tables[t].max : ENTRY_LIMIT;
-  if (n > most - before || n > ENTRY_LIMIT - total) return gave(narrow(UINT64_MAX, shape.tables[t].is_64));
+  if (n > most - before || n > ENTRY_LIMIT - total || n * sizeof(void *) > MEMORY_LIMIT - held())
+    return gave(narrow(UINT64_MAX, shape.tables[t].is_64));
   memset(model.tables[t] + before, (int)ref, n);
   model.sizes[t] += n;
   return gave(before);

@@ -258,7 +258,7 @@ static void test_start_trap(void **state) {
 static void test_limits(void **state) {
   (void)state;
   struct gw_error err = {0};
-  struct gw_store_options options = {.max_memory_bytes = 3 << 16, .max_table_entries = 100};
+  struct gw_store_options options = {.max_memory_bytes = (3 << 16) + 800, .max_table_entries = 100};
   struct gw_store *store = gw_store_create(engine, &options, &err);
   struct gw_instance *a = must_make(store,
                                     "(module (memory 1) (table 10 externref)"
