@@ -68,7 +68,7 @@ struct guest {
   {"schedule", 0, CLI_TEXT, &(g)->schedule_path, "FILE",                                                                    \
    "prices, as `gasworks schedule --text` prints them; built in unless told"},                                              \
   {"max-memory", 0, CLI_SIZE, &(g)->max_memory, "BYTES",                                                                    \
-   "limit of each memory (K M G allowed); the module's own unless told"},                                                   \
+   "limit of all memories and tables together (K M G allowed); 64G unless told"},                                                   \
   {"max-stack", 0, CLI_U32, &(g)->max_stack, "BYTES", "limit of the logical stack; 1 MiB unless told"},                     \
   {"dir", 0, CLI_LIST, &(g)->dirs, "HOST[::GUEST][:ro]",                                                                    \
    "give the program this directory, under the name GUEST, with :ro only to read"},                                         \

@@ -113,7 +113,7 @@ enum gw_tier { GW_TIER_FAST, GW_TIER_PRECISE };
 struct gw_store_options {
   uint64_t gas_limit;         /* per invocation; 0: as good as unlimited */
   uint64_t slice;             /* gas between two yields of gw_store_resume, at least; 0: never yield */
-  uint64_t max_memory_bytes;  /* per memory; 0: what the module allows, 64 GiB for 64-bit memories */
+  uint64_t max_memory_bytes;  /* of all memories and tables of the store together; 0: 64 GiB */
   uint64_t max_table_entries; /* of all tables of the store together; 0: 10,000,000 */
   uint32_t max_depth;         /* logical stack in bytes; 0: 1 MiB */
   enum gw_tier tier;

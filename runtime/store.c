@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 enum { DEFAULT_DEPTH = 1 << 20, MAX_DEPTH = 256 << 20 };
+#define DEFAULT_MEMORY_BYTES (UINT64_C(64) << 30)
 
 static void (*exhausted_for_cpu(void))(void) {
   if (__builtin_cpu_supports("avx512bw")) return gas_exhausted_avx512;
@@ -31,6 +32,26 @@ struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store
   if (!store->options.max_depth) store->options.max_depth = DEFAULT_DEPTH;
   if (store->options.max_depth > MAX_DEPTH) store->options.max_depth = MAX_DEPTH;
   return store;
+}
+
+static uint64_t most_held(const struct gw_store *store) {
+  return store->options.max_memory_bytes ? store->options.max_memory_bytes : DEFAULT_MEMORY_BYTES;
+}
+
+bool store_may_hold(const struct gw_store *store, uint64_t more) {
+  uint64_t most = most_held(store);
+  return store->held <= most && more <= most - store->held;
+}
+
+void store_hold(struct gw_store *store, uint64_t change) {
+  store->held += change;
+  if (change) atomic_fetch_add_explicit(&store->engine->memory_bytes, change, memory_order_relaxed);
+}
+
+bool store_check_held(const struct gw_store *store, uint64_t more, struct gw_error *err) {
+  return store_may_hold(store, more) ||
+         error_set(err, GW_ERROR_LIMIT, "memories and tables start with more than %llu bytes together, which is the limit",
+                   (unsigned long long)most_held(store));
 }
 
 /* Functions, globals and segments are a few bytes of a module and 30 to 100 of an instance. */

@@ -36,6 +36,7 @@ struct gw_store {
   struct gw_memory *memories;
   struct gw_table *tables;
   uint64_t n_table_entries; /* of all of them */
+  uint64_t held;            /* bytes: see store_hold */
 
   struct exceptions exceptions;
   uint32_t dialect; /* of the code of all its instances: what one of them needs, all have */
@@ -64,6 +65,14 @@ struct gw_store {
 static inline bool store_is_suspended(const struct gw_store *store) {
   return store->state == RUN_YIELDED || store->state == RUN_PARKED;
 }
+
+/* What guests hold, in bytes: memories and tables at their size, and exceptions that were kept when an invocation ended. It has
+ * one limit, and is counted here alone, in the engine's total, too. Only what guests do changes it, so what they are
+ * refused is the same in both tiers, in every slot and on every machine. `change` may wrap. */
+bool store_may_hold(const struct gw_store *store, uint64_t more);
+void store_hold(struct gw_store *store, uint64_t change);
+/* False, with the error: nothing may begin with so much more. */
+bool store_check_held(const struct gw_store *store, uint64_t more, struct gw_error *err);
 
 /* When instances were made: what they are made of, beyond what is usual, counts as the guest's memory. */
 void store_count_instances(struct gw_store *store);

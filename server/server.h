@@ -45,7 +45,7 @@ struct server_options {
 
   uint64_t gas_limit;  /* per invocation; 10^10, about one second */
   uint64_t slice;      /* gas an invocation runs before others of its loop get their turn; 5 * 10^6, about half a millisecond */
-  uint64_t max_memory; /* bytes per linear memory; 256 MiB */
+  uint64_t max_memory; /* bytes of all memories and tables of an invocation; 256 MiB */
   uint64_t
       memory_limit; /* bytes of all memories and tables together, beyond it requests get 503; 0: three quarters of the machine */
   const char *pressure_file; /* tells when memory is short, in PSI's format; NULL: the control group's, or the system's */

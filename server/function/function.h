@@ -19,7 +19,7 @@ enum interface { INTERFACE_HANDLE, INTERFACE_CGI };
 /* What every instance gets; the same for all functions today. */
 struct function_limits {
   uint64_t gas_limit, slice;    /* per invocation */
-  uint64_t max_memory;          /* bytes per linear memory */
+  uint64_t max_memory;          /* bytes of all memories and tables of an invocation */
   uint64_t memory_limit;        /* bytes of all memories and tables of the server; 0: none */
   size_t max_reply;             /* bytes a CGI program may print */
   enum tier_choice tier;        /* of functions */
