@@ -135,9 +135,14 @@ static bool snapshot(struct gw_instance *instance, struct gw_error *err) {
   return true;
 }
 
-static bool run_start(struct gw_instance *instance, struct gw_error *err) {
+struct func_ref *gw_instance_start(const struct gw_instance *instance) {
   uint32_t start = instance->module->decoded.start;
-  return start == NO_INDEX || gw_call(instance->store, instance->funcs[start], NULL, err);
+  return start == NO_INDEX ? NULL : instance->funcs[start];
+}
+
+static bool run_start(struct gw_instance *instance, struct gw_error *err) {
+  struct func_ref *start = gw_instance_start(instance);
+  return !start || instance->store->options.defers_start || gw_call(instance->store, start, NULL, err);
 }
 
 /* What the store's tier needs of the module; `*code` stays NULL in the precise tier. */

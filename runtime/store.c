@@ -31,6 +31,8 @@ struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store
   if (options) store->options = *options;
   if (!store->options.max_depth) store->options.max_depth = DEFAULT_DEPTH;
   if (store->options.max_depth > MAX_DEPTH) store->options.max_depth = MAX_DEPTH;
+  store->slice.clock.now = store->options.clock;
+  gw_store_set_pace(store, NULL);
   return store;
 }
 
@@ -78,6 +80,12 @@ void gw_store_destroy(struct gw_store *store) {
   arena_clear(&store->arena);
   store_count_instances(store);
   free(store);
+}
+
+uint64_t gw_store_memory_bytes(const struct gw_store *store) {
+  uint64_t bytes = store->n_table_entries * sizeof(void *);
+  for (const struct gw_memory *m = store->memories; m; m = m->next) bytes += m->ctx.bytes;
+  return bytes;
 }
 
 void gw_store_set_user(struct gw_store *store, void *user) { store->user = user; }

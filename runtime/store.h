@@ -11,6 +11,7 @@
 #include "runtime/exception.h"
 #include "runtime/fiber.h"
 #include "runtime/precise/precise.h"
+#include "runtime/slice.h"
 #include "runtime/trap.h"
 
 enum run_state {
@@ -25,7 +26,7 @@ enum run_state {
 };
 
 struct gw_store {
-  struct exec_ctx exec; /* what compiled code sees; exec.gas is what is left of the slice */
+  struct exec_ctx exec; /* what compiled code sees; exec.gas is what is left of the slice, or to the next look at the clock */
   struct gw_engine *engine;
   const struct schedule *schedule;
   struct gw_store_options options;
@@ -57,6 +58,7 @@ struct gw_store {
   uint64_t owed;          /* used already when the next one begins */
   struct profile profile; /* used only by engines that profile */
   uint64_t reserve;       /* gas that is not yet in a slice; limit = used + exec.gas + reserve */
+  struct slice slice;
   struct trap trap;
   struct record *record; /* the embedder's, or NULL: see runtime/debug/record.h */
 };
