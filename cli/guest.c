@@ -132,8 +132,13 @@ bool guest_load(struct guest *g, int n_arguments, char **arguments, struct gw_er
   g->handler = (struct handler){.method = "GET", .path = "", .query = "", .status = 200};
   if (g->cpu_limit_ms && !g->gas) return error_set(err, GW_ERROR_USAGE, "--cpu-limit needs --gas on");
   if (!check_env(g, err) || !create_wasi(g, err)) return false;
-  struct gw_engine_options options = {
-      .opt_level = g->opt_level, .gas = g->gas, .profile = g->profile, .watch = g->watch, .schedule = &g->schedule};
+  struct gw_engine_options options = {.opt_level = g->opt_level,
+                                      .gas = g->gas,
+                                      .profile = g->profile,
+                                      .debug_info = g->debug_info,
+                                      .perf = g->perf,
+                                      .watch = g->watch,
+                                      .schedule = &g->schedule};
   if (!cli_read_schedule(g->schedule_path, &g->schedule, err)) return false;
   if (g->tier != TIER_PRECISE && !open_cache(g, err)) return false;
   options.cache = g->cache;

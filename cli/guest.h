@@ -18,7 +18,7 @@ struct func_type;
 /* All zero but for what options set; guest_clear frees it. */
 struct guest {
   /* What the user says. */
-  bool gas, profile, is_deterministic, is_judged, accepts_unknown;
+  bool gas, profile, debug_info, perf, is_deterministic, is_judged, accepts_unknown;
   precise_watch *watch; /* of runs of the precise tier, or NULL */
   void *watch_env;
   bool (*on_stop)(void *watch_env); /* when the watch has stopped the guest: whether it goes on */

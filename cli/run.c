@@ -6,7 +6,6 @@
 #include "cli/profile.h"
 #include "cli/trace.h"
 #include "cli/values.h"
-#include "runtime/debug/perf_map.h"
 #include "runtime/store.h"
 #include "server/invoke/backtrace.h"
 
@@ -20,7 +19,7 @@
 /* What `run` wants besides the guest. */
 struct run {
   struct guest guest;
-  bool wants_stats, wants_profile, wants_perf, wants_json;
+  bool wants_stats, wants_profile, wants_json;
   const char *folded_path, *trace_kind;
   struct trace trace;
 };
@@ -139,7 +138,7 @@ static bool check_trace(struct run *r, struct gw_error *err) {
   return true;
 }
 
-static bool needs_code(const struct run *r) { return r->wants_profile || r->folded_path || r->wants_perf; }
+static bool needs_code(const struct run *r) { return r->wants_profile || r->folded_path || r->guest.perf || r->guest.debug_info; }
 
 /* A tier that the user names stays, and what does not go with it is an error. */
 static void choose_tier(struct run *r) {
@@ -155,12 +154,14 @@ static bool check(struct run *r, struct gw_error *err) {
   choose_tier(r);
   if (!check_trace(r, err)) return false;
   if (!needs_code(r) || r->guest.tier == TIER_FAST) return true;
-  return error_set(err, GW_ERROR_USAGE, "--profile, --folded and --perf need compiled code: they go with --tier fast only");
+  return error_set(err, GW_ERROR_USAGE,
+                   "--profile, --folded, --perf and --debug-info need compiled code: they go with --tier fast only");
 }
 
 static int run(struct run *r, int argc, char **argv) {
   struct gw_error err = {0};
   struct guest *g = &r->guest;
+  g->debug_info |= g->perf;
   g->profile = g->gas && (r->wants_profile || r->folded_path);
   bool ok = check(r, &err) && guest_load(g, argc, argv, &err) && guest_run_judged(g, &err);
   int exit_code = ok ? (int)(wasi_exit_code(g->wasi) & 0xff) : 0;
@@ -170,7 +171,6 @@ static int run(struct run *r, int argc, char **argv) {
   if (!ok && err.code == GW_ERROR_TRAP && g->running == GW_TIER_PRECISE) print_backtrace(r);
   if (r->wants_stats || r->wants_profile) show_stats(r, exit_code);
   struct gw_error io = {0};
-  if (r->wants_perf && g->module && !perf_map_write(g->module, &io)) exit_code = cli_fail(&io);
   if (r->folded_path && g->instance && !cli_write_folded(g->instance, r->folded_path, &io)) exit_code = cli_fail(&io);
   return exit_code;
 }
@@ -203,7 +203,9 @@ int cli_run(int argc, char **argv) {
       {"profile", 0, CLI_FLAG, &r.wants_profile, NULL,
        "the same with the gas of every function, exactly; runs slower, chooses --tier fast"},
       {"folded", 0, CLI_TEXT, &r.folded_path, "FILE", "write gas by stack of calls, for flame graphs; likewise"},
-      {"perf", 0, CLI_FLAG, &r.wants_perf, NULL, "leave /tmp/perf-PID.map, by which perf names functions; chooses --tier fast"},
+      {"debug-info", 'g', CLI_FLAG, &g->debug_info, NULL,
+       "show compiled functions and their source lines to gdb; always compiles, chooses --tier fast"},
+      {"perf", 0, CLI_FLAG, &g->perf, NULL, "show them to Linux's perf, by /tmp/perf-PID.map and a jitdump; likewise"},
       {"json", 0, CLI_FLAG, &r.wants_json, NULL, "statistics and results as JSON"},
   };
   const struct cli_command command = {

@@ -49,7 +49,11 @@ struct gw_engine_options {
   bool gas;           /* meter; without it gas limits are ignored and gas used is 0 */
   bool verify;        /* LLVM's verifier on every function; for development */
   bool profile;       /* with gas: keep who spent it (runtime/debug/profile.h); several times slower */
-  bool watch;         /* the precise tier stops at every instruction (runtime/precise/precise.h); several times slower */
+  /* Compiled code comes with its source lines, from the module's DWARF, and gdb is told of it: break at a function by name. The
+   * code is the same. It is always compiled in this process, and not kept. */
+  bool debug_info;
+  bool perf;  /* leave /tmp/perf-PID.map for Linux's perf; with debug_info also a jitdump (docs/debugging.md) */
+  bool watch; /* the precise tier stops at every instruction (runtime/precise/precise.h); several times slower */
   const struct schedule *schedule; /* prices; copied; NULL: the built-in ones */
   struct gw_cache *cache;          /* where compiled modules are kept, must outlive the engine; NULL: nowhere */
   uint32_t threads;                /* of one compilation; 0: one for each core */

@@ -177,7 +177,7 @@ static bool make_image(const struct job *job, struct image *out, struct gw_error
 
 static bool load_here(const struct job *job, struct loaded *out, struct gw_error *err) {
   double start = pipeline_clock();
-  bool ok = link_load(job->objects, job->n_parts, job->m, out, err);
+  bool ok = link_load(job->objects, job->n_parts, job->m, job->options->perf, out, err);
   for (uint32_t i = 0; ok && i < job->m->n_funcs + job->m->n_types; i++) out->funcs[i] = out->funcs[place_of(job, i)];
   out->stack_factor = job->stack_factor;
   out->seconds = job->seconds;

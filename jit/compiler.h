@@ -3,11 +3,12 @@
 #ifndef JIT_COMPILER_H
 #define JIT_COMPILER_H
 
+#include "frontend/lines.h"
 #include "frontend/module.h"
 #include "instrument/blocks.h"
 #include "instrument/schedule.h"
 
-enum { COMPILER_VERSION = 7 };
+enum { COMPILER_VERSION = 8 };
 
 enum dump_kind { DUMP_NONE, DUMP_IR_FRESH, DUMP_IR, DUMP_ASM };
 
@@ -15,16 +16,19 @@ enum dump_kind { DUMP_NONE, DUMP_IR_FRESH, DUMP_IR, DUMP_ASM };
 typedef void (*compile_progress)(void *env, uint64_t done, uint64_t total);
 
 struct compile_options {
-  uint32_t opt_level;              /* 0..3 */
-  bool gas;                        /* charge gas */
-  uint32_t dialect;                /* DIALECT_*; at least the module's */
-  bool verify;                     /* run LLVM's verifier on what lowering and instrumentation made */
-  uint32_t threads;                /* 0: one for each core that the process may use */
-  const char *cpu;                 /* whose instructions to use, as LLVM calls it; NULL: this machine's */
-  const struct schedule *schedule; /* prices; must be set when gas is */
-  struct gas_blocks *blocks;       /* to be filled: count how often each gas block is entered, and tell the runtime about calls;
-                                      NULL: do neither. Slow */
-  compile_progress progress;       /* or NULL */
+  uint32_t opt_level;               /* 0..3 */
+  bool gas;                         /* charge gas */
+  uint32_t dialect;                 /* DIALECT_*; at least the module's */
+  bool verify;                      /* run LLVM's verifier on what lowering and instrumentation made */
+  uint32_t threads;                 /* 0: one for each core that the process may use */
+  const char *cpu;                  /* whose instructions to use, as LLVM calls it; NULL: this machine's */
+  const struct schedule *schedule;  /* prices; must be set when gas is */
+  struct gas_blocks *blocks;        /* to be filled: count how often each gas block is entered, and tell the runtime about calls;
+                                       NULL: do neither. Slow */
+  const struct source_lines *lines; /* describe the code to debuggers and perf, with these lines; NULL: do not. The code is
+                                       the same */
+  bool perf;                        /* of what is loaded: also write a jitdump for Linux's perf */
+  compile_progress progress;        /* or NULL */
   void *progress_env;
 };
 

@@ -14,7 +14,9 @@ bool link_objects(const LLVMMemoryBufferRef *objects, uint32_t n, const struct m
 /* Which of a module's n_funcs + n_types places the symbol is for, as in an image's offsets; IMAGE_NONE: none of them. */
 uint32_t link_index(const struct module *m, const char *name);
 
-/* Has ORC load the parts' objects into this process. Fills owner, funcs and pieces of *out; else as link_objects. */
-bool link_load(const LLVMMemoryBufferRef *objects, uint32_t n, const struct module *m, struct loaded *out, struct gw_error *err);
+/* Has ORC load the parts' objects into this process, with a jitdump if one is wanted. Fills owner, funcs and pieces of *out; else
+ * as link_objects. */
+bool link_load(const LLVMMemoryBufferRef *objects, uint32_t n, const struct module *m, bool wants_dump, struct loaded *out,
+               struct gw_error *err);
 
 #endif

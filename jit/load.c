@@ -4,6 +4,7 @@
 #include "jit/link.h"
 #include "jit/orc.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct loader {
@@ -22,15 +23,26 @@ static void note_code(void *env, void *at, size_t size) {
   l->out->pieces[l->out->n_pieces++] = (struct code_piece){.at = at, .size = size};
 }
 
+static void give_title(void *env, const char *name, char *out, size_t size) {
+  const struct loader *l = env;
+  uint32_t index = link_index(l->m, name);
+  if (index < l->m->n_funcs)
+    func_display_name(l->m, index, out, size);
+  else
+    snprintf(out, size, "gasworks (thunk)");
+}
+
 static int compare_pieces(const void *a, const void *b) {
   const struct code_piece *x = a, *y = b;
   return (x->at > y->at) - (x->at < y->at);
 }
 
-bool link_load(const LLVMMemoryBufferRef *objects, uint32_t n, const struct module *m, struct loaded *out, struct gw_error *err) {
+bool link_load(const LLVMMemoryBufferRef *objects, uint32_t n, const struct module *m, bool wants_dump, struct loaded *out,
+               struct gw_error *err) {
   struct loader l = {.m = m, .out = out};
   struct orc_listener listener = {.env = &l, .symbol = note_symbol, .code = note_code};
   char *error = NULL;
+  if (wants_dump) listener.title = give_title;
   out->funcs = heap_new((size_t)m->n_funcs + m->n_types, sizeof *out->funcs);
   out->pieces = heap_new(n, sizeof *out->pieces);
   out->owner = orc_load(objects, n, &listener, &error);

@@ -18,10 +18,12 @@ struct orc_listener {
   void *env;
   void (*symbol)(void *env, const char *name, void *at);
   void (*code)(void *env, void *at, size_t size);
+  /* What a symbol is called in a jitdump: NUL-terminated, in `out`. NULL: no jitdump is written. */
+  void (*title)(void *env, const char *name, char *out, size_t size);
 };
 
-/* Links the objects with each other and with nothing else. NULL with a sentence in `error` that the caller frees. The objects
- * stay the caller's, and are not needed afterwards. Thread-safe. */
+/* Links the objects with each other and with nothing else. gdb is told of those with debug information. NULL with a sentence in
+ * `error` that the caller frees. The objects stay the caller's, and are not needed afterwards. Thread-safe. */
 struct orc_module *orc_load(const LLVMMemoryBufferRef *objects, uint32_t n, const struct orc_listener *listener, char **error);
 
 /* Gives the code's memory back. Nothing may run in it any more. Thread-safe. */

@@ -61,7 +61,8 @@ static void lower(struct pipeline *p, const struct module *m, const struct lower
                                         .inlining = options->opt_level > 0,
                                         .dialect = options->dialect,
                                         .schedule = options->schedule,
-                                        .blocks = options->blocks};
+                                        .blocks = options->blocks,
+                                        .lines = options->lines};
   p->module = lower_module(p->context, m, &lower_options, part);
   LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(p->machine);
   LLVMSetModuleDataLayout(p->module, layout);

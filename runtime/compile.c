@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "jit/artifact/cache.h"
+#include "runtime/debug/perf_map.h"
+#include "runtime/debug/source.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +18,7 @@ static struct compile_options compile_options(const struct gw_engine *engine, ui
       .verify = engine->options.verify,
       .threads = engine->options.threads,
       .schedule = &engine->schedule,
+      .perf = engine->options.perf,
       .progress = engine->options.progress,
       .progress_env = engine->options.progress_env,
   };
@@ -48,8 +51,15 @@ static void clear_image(struct image *image) {
   free(image->offsets);
 }
 
+/* Takes over `code`, which may be NULL; perf learns of it before it runs. */
+static struct code *show_to_perf(const struct gw_module *module, struct code *code, struct gw_error *err) {
+  if (!code || !module->engine->options.perf || perf_map_add(&module->decoded, code, err)) return code;
+  code_destroy(code);
+  return NULL;
+}
+
 bool module_adopt_code(struct gw_module *module, struct gw_error *err) {
-  struct code *code = code_adopt(&module->decoded, module->artifact, err);
+  struct code *code = show_to_perf(module, code_adopt(&module->decoded, module->artifact, err), err);
   atomic_store(&module->codes[module->decoded.dialect], code);
   return code != NULL;
 }
@@ -69,7 +79,14 @@ static struct code *compile_here(struct gw_module *module, uint32_t dialect, con
   if (!ops) return NULL;
   struct compile_options options = compile_options(module->engine, dialect);
   if (module->engine->options.profile) options.blocks = &module->blocks[dialect];
-  if (!ops->compile(&module->decoded, &options, is_kept ? &image : NULL, &loaded, err)) return NULL;
+  struct source_lines lines = {0};
+  if (module->engine->options.debug_info) {
+    source_read_lines(module, &lines);
+    options.lines = &lines;
+  }
+  bool is_compiled = ops->compile(&module->decoded, &options, is_kept ? &image : NULL, &loaded, err);
+  free(lines.rows);
+  if (!is_compiled) return NULL;
   struct code *code = code_take(&module->decoded, &loaded, ops->unload, err);
   if (code && is_kept) {
     struct buffer artifact = {0};
@@ -109,7 +126,7 @@ static struct code *find_cached(const struct gw_module *module, const struct art
 
 static struct code *compile(struct gw_module *module, uint32_t dialect, struct gw_error *err) {
   const struct gw_engine_options *options = &module->engine->options;
-  bool is_natural = dialect == module->decoded.dialect && !options->profile && !options->verify;
+  bool is_natural = dialect == module->decoded.dialect && !options->profile && !options->verify && !options->debug_info;
   struct artifact_options wanted = module_artifact_options(module->engine);
   struct artifact_key key;
   if (!is_natural) return compile_here(module, dialect, NULL, err);
@@ -126,7 +143,7 @@ const struct code *module_compile(struct gw_module *module, uint32_t dialect, st
   pthread_mutex_lock(&module->compile_lock);
   code = atomic_load(compiled);
   if (!code) {
-    code = compile(module, dialect, err);
+    code = show_to_perf(module, compile(module, dialect, err), err);
     atomic_store_explicit(compiled, code, memory_order_release);
   }
   pthread_mutex_unlock(&module->compile_lock);

@@ -19,6 +19,7 @@ source, build = sys.argv[1], sys.argv[2]
 dispatch = [
     ("runtime", "runtime/precise", ("precise_",), "a store runs one tier or the other"),
     ("runtime", "runtime/debug", ("profile_", "record_", "source_destroy"), "what a store is told to note, it notes"),
+    ("runtime", "runtime/debug", ("source_read_lines", "perf_map_add"), "code is shown to debuggers before it runs"),
     ("runtime/arch/x86_64", "runtime", ("gas_exhausted",), "the assembly around a check calls the runtime"),
 ]
 

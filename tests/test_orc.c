@@ -120,7 +120,11 @@ static void fill_above(const char *at) {
     }
 }
 
-/* What is free of the address space at first are holes of one to three parts, farther apart than a call reaches. */
+/* There in builds with a sanitizer, whose own mappings take the holes before code does. */
+void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
+/* What is free of the address space at first are holes of one to three parts, farther apart than a call reaches. Where the parts
+ * came to lie together nothing is tested: then it fails, or is skipped under a sanitizer. */
 static void test_far_apart(void **state) {
   enum { N = 48, HOLE = 320 << 10 };
   const size_t stride = (size_t)3 << 30;
@@ -134,12 +138,14 @@ static void test_far_apart(void **state) {
   for (size_t i = 0; i < N; i++) munmap(at + i * stride + stride / 2, HOLE);
   struct gw_module *module = make_module(engine, text);
   struct maps maps = read_maps((uintptr_t)at, (uintptr_t)at + N * stride);
-  if (maps.n < 2 || maps.highest - maps.lowest < stride / 2) print_message("the system put the parts elsewhere\n");
+  bool is_apart = maps.n >= 2 && maps.highest - maps.lowest >= stride / 2;
   run_module(engine, module);
   gw_module_release(module);
   munmap(at, N * stride);
   free(text);
   gw_engine_destroy(engine);
+  if (!is_apart && __sanitizer_set_death_callback) skip();
+  if (!is_apart) fail_msg("the system put the parts elsewhere");
 }
 
 static void *make_and_run(void *text) {

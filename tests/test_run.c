@@ -115,9 +115,9 @@ static void test_perf(void **state) {
   (void)state;
   int exit_code;
   struct buffer out = shell(&exit_code,
-                            "sh -c 'echo $$; exec " GASWORKS " run --cache off --perf --invoke f %s 3' | {"
+                            "export JITDUMPDIR=$(mktemp -d); sh -c 'echo $$; exec " GASWORKS " run --perf --invoke f %s 3' | {"
                             " read pid; cat >/dev/null; map=/tmp/perf-$pid.map; stat -c %%a $map;"
-                            " grep -cE \"^[0-9a-f]+ [0-9a-f]+ f$\" $map; rm $map; }",
+                            " grep -cE \"^[0-9a-f]+ [0-9a-f]+ f$\" $map; rm -r $map $JITDUMPDIR; }",
                             stepped_wasm);
   buffer_append(&out, "", 1);
   assert_string_equal((const char *)out.bytes, "600\n1\n");

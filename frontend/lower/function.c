@@ -380,6 +380,7 @@ void lower_body(struct lower_func *f, bool checks_gas) {
   open_gas_block(f, checks_gas);
   reader_init(&r, f->l->m->bytes, f->func->body, f->func->end, &ignored);
   while (f->n_controls && instruction_read(&r, &in)) {
+    lower_debug_at(f, in.offset);
     lower_locals_split(f);
     if (in.op != OP_LOOP) { /* its own cost is part of every iteration */
       if (f->marker && f->marker_instructions == GAS_BLOCK_MOST) open_gas_block(f, false);
@@ -398,10 +399,12 @@ void lower_function(struct lower *l, uint32_t index) {
   struct lower_func f = {.l = l, .func = func, .index = index, .value = lower_callee(l, index), .arena = l->scratch};
   f.vmctx = LLVMGetParam(f.value, 0);
   LLVMPositionBuilderAtEnd(l->ir.builder, lower_new_block(&f, "entry"));
+  lower_debug_enter(&f);
   lower_locals_begin(&f);
   lower_depth_check(&f, LLVMGetParam(f.value, 1));
   lower_body(&f, lower_checks_gas_at_entry(func));
   if (!f.is_dead) lower_return(&f);
+  lower_debug_leave(&f);
   lower_locals_end(&f);
   arena_reset(&f.arena);
   l->scratch = f.arena;

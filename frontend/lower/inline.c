@@ -80,9 +80,11 @@ bool lower_inlined_call(struct lower_func *f, uint32_t index) {
   body.locals_end = f->locals_end;
   body.inlined = &inlined;
   begin(&body);
+  lower_debug_enter(&body);
   lower_depth_check(&body, f->depth);
   lower_body(&body, false);
   end(&body);
+  lower_debug_leave(&body);
   f->arena = body.arena;
   return true;
 }

@@ -7,12 +7,21 @@
 #include "frontend/lower/lower.h"
 
 #include <llvm-c/Core.h>
+#include <llvm-c/DebugInfo.h>
 
 enum { C_CC = 0, TAIL_CC = 18 };
 
 struct local {
   LLVMValueRef slot; /* alloca; NULL: not yet used */
   LLVMTypeRef type;
+};
+
+/* Debug information (frontend/lower/debug.c); builder is NULL where nobody wants it. */
+struct lower_debug {
+  LLVMDIBuilderRef builder;
+  LLVMMetadataRef module_file, type, last_file;
+  const char *last_path;
+  LLVMMetadataRef *functions; /* [n_funcs]; NULL until used */
 };
 
 /* One module being lowered. */
@@ -22,6 +31,7 @@ struct lower {
   const struct lower_part *part;
   struct vmctx_layout layout;
   struct ir ir;
+  struct lower_debug debug;
   LLVMValueRef *funcs;     /* [n_funcs]: bodies; thunks for imported ones; NULL until used: lower_callee */
   LLVMTypeRef *func_types; /* [n_types]: the internal calling convention */
   LLVMValueRef charge, charge_check;
@@ -81,9 +91,10 @@ struct lower_func {
   uint64_t marker_gas;
   uint32_t marker_instructions; /* of the block so far */
   struct block_prices prices;
-  uint32_t block;          /* the open gas block's number in options->blocks */
-  uint32_t n_inlined;      /* bytes of bodies that calls were replaced by */
-  struct inlined *inlined; /* where this is a body in the place of a call (frontend/lower/inline.c), or NULL */
+  uint32_t block;                       /* the open gas block's number in options->blocks */
+  uint32_t n_inlined;                   /* bytes of bodies that calls were replaced by */
+  struct inlined *inlined;              /* where this is a body in the place of a call (frontend/lower/inline.c), or NULL */
+  LLVMMetadataRef described, called_at; /* for debug information: the function, and the call in whose place it stands */
 };
 
 /* --- frontend/lower/lower.c --- */
@@ -100,6 +111,14 @@ static inline unsigned lower_convention(const struct lower *l) {
 static inline bool lower_hands_over(const struct lower *l) {
   return l->options->gas && !(l->options->dialect & DIALECT_TAIL_CALLS);
 }
+/* --- frontend/lower/debug.c: without options->lines nothing is done --- */
+void lower_debug_begin(struct lower *l, struct arena *arena);
+void lower_debug_end(struct lower *l);
+/* What is built from now on belongs to the function, or no longer. */
+void lower_debug_enter(struct lower_func *f);
+void lower_debug_leave(struct lower_func *f);
+/* What is built from now on belongs to the instruction at `offset` of the module. */
+void lower_debug_at(struct lower_func *f, uint64_t offset);
 /* --- frontend/lower/function.c --- */
 void lower_function(struct lower *l, uint32_t index);
 /* From the first instruction to the last. Leaves the results on the stack, or is_dead. */

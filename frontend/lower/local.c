@@ -93,6 +93,7 @@ static struct local make_local(struct lower_func *f, uint32_t index) {
   const struct func_type *type = &l->m->types[f->func->type].func;
   bool is_param = index < type->n_params;
   LLVMBasicBlockRef from = LLVMGetInsertBlock(l->ir.builder);
+  LLVMMetadataRef location = LLVMGetCurrentDebugLocation2(l->ir.builder);
   struct local local = {.type = ir_type(&l->ir, is_param ? type->params[index] : declared_type(f, index))};
   LLVMValueRef first = LLVMConstNull(local.type);
   if (is_param) first = f->inlined ? f->inlined->arguments[index] : LLVMGetParam(f->value, index + 2);
@@ -101,6 +102,7 @@ static struct local make_local(struct lower_func *f, uint32_t index) {
   if (f->inlined) LLVMPositionBuilderBefore(l->ir.builder, f->inlined->locals_set);
   LLVMBuildStore(l->ir.builder, first, local.slot);
   LLVMPositionBuilderAtEnd(l->ir.builder, from);
+  LLVMSetCurrentDebugLocation2(l->ir.builder, location); /* the builder took over that of where it was */
   return local;
 }
 

@@ -215,9 +215,11 @@ LLVMModuleRef lower_module(LLVMContextRef context, const struct module *m, const
   ir_init(&l.ir, LLVMModuleCreateWithNameInContext("wasm", context));
   init_markers(&l);
   init_function_types(&l, &arena);
+  lower_debug_begin(&l, &arena);
   for (uint32_t i = part->first; i < part->end; i++)
     if (m->funcs[i].import == NO_INDEX && find_twin(&l, i) == i) lower_function(&l, i);
   if (part->has_thunks) lower_thunks(&l, &arena);
+  lower_debug_end(&l);
   LLVMDisposeBuilder(l.ir.builder);
   arena_clear(&arena);
   arena_clear(&l.scratch);

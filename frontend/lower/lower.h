@@ -2,6 +2,7 @@
 #ifndef FRONTEND_LOWER_LOWER_H
 #define FRONTEND_LOWER_LOWER_H
 
+#include "frontend/lines.h"
 #include "frontend/module.h"
 #include "instrument/blocks.h"
 #include "instrument/schedule.h"
@@ -14,11 +15,12 @@
 #define LOWER_ENTRY "entry"
 
 struct lower_options {
-  bool gas;                        /* emit charge markers (instrument/marker.h) */
-  uint32_t dialect;                /* DIALECT_* */
-  bool inlining;                   /* put small bodies in the place of some calls (frontend/lower/inline.c) */
-  const struct schedule *schedule; /* prices of the markers */
-  struct gas_blocks *blocks;       /* to be filled when the runtime wants a profile, or NULL */
+  bool gas;                         /* emit charge markers (instrument/marker.h) */
+  uint32_t dialect;                 /* DIALECT_* */
+  bool inlining;                    /* put small bodies in the place of some calls (frontend/lower/inline.c) */
+  const struct schedule *schedule;  /* prices of the markers */
+  struct gas_blocks *blocks;        /* to be filled when the runtime wants a profile, or NULL */
+  const struct source_lines *lines; /* make debug information with these lines; NULL: none */
 };
 
 /* What one LLVM module defines of a Wasm module; other parts' functions are declared in it where they are used. */

@@ -82,11 +82,12 @@ static LLVMValueRef split_phi(struct gas_pass *p, const struct gas_loop *loop, L
 
 /* --- the parts ------------------------------------------------------------------------------------------------------ */
 
-/* What the counter pays for, and one more, so that the check behind finds it used up; but at most what CHUNK_GAS pays for. */
+/* What the counter pays for, and one more, so that the check behind finds it used up; but at least what LEAST_GAS pays for, and
+ * at most CHUNK_GAS. */
 static LLVMValueRef build_most(struct gas_pass *p, const struct gas_loop *loop) {
   LLVMBuilderRef builder = p->ir.builder;
-  LLVMValueRef left = LLVMBuildLoad2(builder, p->ir.i64, p->counter, ""), zero = ir_i64(&p->ir, 0);
-  left = LLVMBuildSelect(builder, LLVMBuildICmp(builder, LLVMIntSGT, left, zero, ""), left, zero, "");
+  LLVMValueRef left = LLVMBuildLoad2(builder, p->ir.i64, p->counter, ""), least = ir_i64(&p->ir, LEAST_GAS);
+  left = LLVMBuildSelect(builder, LLVMBuildICmp(builder, LLVMIntSGT, left, least, ""), left, least, "");
   LLVMValueRef most = ir_i64(&p->ir, loop->most),
                paid = LLVMBuildUDiv(builder, left, ir_i64(&p->ir, gas_iteration_work(loop)), "");
   LLVMValueRef is_less = LLVMBuildICmp(builder, LLVMIntULT, paid, most, "");

@@ -4,8 +4,8 @@
 
 #include "runtime/engine.h"
 
-/* Writes /tmp/perf-PID.map, a line for each piece of the module's code, which must stay where it is while the process is watched.
- * The file is left for `perf report`. */
-bool perf_map_write(const struct gw_module *module, struct gw_error *err);
+/* Adds a line for each piece of the code to /tmp/perf-PID.map, which this process makes at its first call. The code must stay
+ * where it is while the process is watched. The file is left for `perf report`. Thread-safe. */
+bool perf_map_add(const struct module *m, const struct code *code, struct gw_error *err);
 
 #endif

@@ -6,6 +6,7 @@
  * calls the clock is looked at; and a module that has used up its allowance has no source lines until time has refilled it. */
 #include "runtime/debug/source.h"
 
+#include "base/array.h"
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/heap.h"
@@ -292,4 +293,70 @@ size_t source_find(struct gw_module *module, uint64_t offset, struct source_plac
   size_t n = look_up(module->source, offset, places, most);
   pthread_mutex_unlock(&module->source_lock);
   return n;
+}
+
+/* --- all lines ---------------------------------------------------------------------------------------------------------- */
+
+struct all_lines {
+  struct source_lines *out;
+  size_t capacity, bytes; /* of line programs */
+  uint64_t base, limit;   /* of the code section's contents; addresses from `limit` on are of functions that were dropped */
+};
+
+static struct source_line *add_row(struct all_lines *all) {
+  struct source_lines *out = all->out;
+  if (out->n == all->capacity) array_grow(out->rows, all->capacity, 1024);
+  return &out->rows[out->n++];
+}
+
+/* Line 0 is no place: what goes on there belongs to the line before. The end of a sequence is where nobody knows more. */
+static void add_line(struct all_lines *all, Dwarf_Line *line) {
+  Dwarf_Addr address;
+  bool is_end = false;
+  int number = 0, column = 0;
+  if (dwarf_lineaddr(line, &address) != 0 || address == 0 || address >= all->limit) return;
+  dwarf_lineendsequence(line, &is_end);
+  if (!is_end && (dwarf_lineno(line, &number) != 0 || number <= 0)) return;
+  dwarf_linecol(line, &column);
+  *add_row(all) = (struct source_line){.offset = all->base + address,
+                                       .file = is_end ? NULL : dwarf_linesrc(line, NULL, NULL),
+                                       .line = (uint32_t)number,
+                                       .column = (uint32_t)column};
+}
+
+static void add_unit(struct all_lines *all, struct debug_bytes table, Dwarf_Die *unit) {
+  Dwarf_Lines *lines;
+  size_t n, size = debug_line_size(table, number_of(unit, DW_AT_stmt_list));
+  if (size > MAX_ALL_LINE_BYTES - all->bytes) return;
+  all->bytes += size;
+  if (dwarf_getsrclines(unit, &lines, &n) != 0) return;
+  for (size_t i = 0; i < n; i++) add_line(all, dwarf_onesrcline(lines, i));
+}
+
+/* Where one sequence ends and another begins, the beginning counts. */
+static int compare_rows(const void *a, const void *b) {
+  const struct source_line *x = a, *y = b;
+  if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
+  return (x->file != NULL) - (y->file != NULL);
+}
+
+static void read_lines(struct source_info *info, struct all_lines *all) {
+  enum { SECONDS = 3 };
+  uint64_t most = SECONDS * UINT64_C(1000000000);
+  struct deadline deadline = {clock_ns(CLOCK_MONOTONIC) + most, cpu_ns() + most};
+  Dwarf_CU *unit = NULL;
+  Dwarf_Die die;
+  while (!is_late(&deadline) && dwarf_get_units(info->dwarf, unit, &unit, NULL, NULL, &die, NULL) == 0)
+    add_unit(all, info->line, &die);
+  if (all->out->n) qsort(all->out->rows, all->out->n, sizeof *all->out->rows, compare_rows);
+}
+
+void source_read_lines(struct gw_module *module, struct source_lines *out) {
+  pthread_mutex_lock(&module->source_lock);
+  if (!module->source) module->source = open_info(module);
+  struct source_info *info = module->source;
+  *out = (struct source_lines){0};
+  struct all_lines all = {.out = out, .base = info->code_offset, .limit = module->size - info->code_offset};
+  if (info->dwarf) read_lines(info, &all);
+  pthread_mutex_unlock(&module->source_lock);
 }

@@ -2,6 +2,7 @@
 #ifndef RUNTIME_DEBUG_SOURCE_H
 #define RUNTIME_DEBUG_SOURCE_H
 
+#include "frontend/lines.h"
 #include "gasworks.h"
 
 #include <stddef.h>
@@ -22,7 +23,12 @@ struct source_place {
  * source_lock. */
 size_t source_find(struct gw_module *module, uint64_t offset, struct source_place *places, size_t most);
 
-enum { MAX_DEBUG_BYTES = 16 << 20, MAX_LINE_BYTES = 1 << 20 };
+/* All lines of the module, in rows that the caller frees; their strings belong to the module. None where it does not say, or
+ * asks for more than source_find accepts; a part where it has more line tables than MAX_ALL_LINE_BYTES, or where reading them
+ * takes seconds. For whoever debugs: it keeps all of the tables in memory. Thread-safe; takes the module's source_lock. */
+void source_read_lines(struct gw_module *module, struct source_lines *out);
+
+enum { MAX_DEBUG_BYTES = 16 << 20, MAX_LINE_BYTES = 1 << 20, MAX_ALL_LINE_BYTES = 4 << 20 };
 
 struct source_info;
 void source_destroy(struct source_info *info);
