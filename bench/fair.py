@@ -1,17 +1,22 @@
 #!/usr/bin/env python3
-"""Fairness of one event loop: bench/fair.py [--gasworks FILE] [--seconds N] [--within N]
+"""Fairness of one event loop: bench/fair.py [--gasworks FILE] [--seconds N] [--within N] [--attackers PATTERN...]
 
 The server runs on core 0 with one worker, this on the others. Printed are
  - the median and the 99th percentile of a function of about a millisecond, alone and while 100 endless loops run, of one function and of
    a hundred functions; the aim is twice the percentile alone. Of a hundred, its share is a hundredth of the core: it is called at a rate
    beyond that (every 20 ms), and N times within it (every 400 ms);
  - the gas that two functions get which both have endless work, one with 8 requests in flight and one with 40.
+With --attackers, instead: the same function beside each attack of bench/attacks/ whose name or group matches, 4 requests of it in flight
+all the time; the worst first. The aim is three times the percentile alone, and 10 ms.
 """
-import argparse, http.client, os, re, socket, subprocess, sys, tempfile, threading, time
+import argparse, fnmatch, http.client, multiprocessing, os, re, socket, subprocess, sys, tempfile, threading, time
+
+from attacks import arithmetic, host, memory, resources
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 PAUSE = 0.4
+FEATURES = ("exceptions", "threads", "tail-call", "memory64", "multi-memory")
 
 LOOP = """(module (memory (export "memory") 1) (global $x (mut i64) (i64.const 0))
   (func (export "handle") (loop $l (global.set $x (i64.add (global.get $x) (i64.const 1))) (br $l))))"""
@@ -26,7 +31,7 @@ def assemble(text, folder):
     source, binary = os.path.join(folder, "a.wat"), os.path.join(folder, "a.wasm")
     with open(source, "w") as f:
         f.write(text)
-    subprocess.run(["wat2wasm", source, "-o", binary], check=True)
+    subprocess.run(["wat2wasm", *(f"--enable-{f}" for f in FEATURES), source, "-o", binary], check=True)
     with open(binary, "rb") as f:
         return f.read()
 
@@ -136,15 +141,93 @@ def measure_share(program, seconds):
         print("share of gas: " + ", ".join(f"{n} requests in flight {used[name] / total:.3f}" for name, n in in_flight.items()))
 
 
+# --- attackers -------------------------------------------------------------------------------------------------------
+
+def attack_module(attack, folder):
+    """Its `run` with a count that never ends, as a handler."""
+    text = attack.text.replace('(func (export "run")', '(func $run (export "run")', 1)
+    end = text.rindex(")")
+    return assemble(text[:end] + ' (func (export "handle") (drop (call $run (i64.const -1)))))', folder)
+
+
+def attack_at_full_rate(port):
+    """A process of its own: requests one after another, in four threads, until it is terminated."""
+    def repeat():
+        while True:
+            try:
+                request(port, "POST", "/f/attack")
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.01)
+
+    threads = [threading.Thread(target=repeat) for _ in range(4)]
+    for t in threads:
+        t.start()
+
+
+def longest_turn(server):
+    """The power of two of microseconds that 99.9 % of the loop's turns did not exceed."""
+    turns = re.findall(r'gasworks_turns_total\{microseconds="(\w+)"\} (\d+)', request(server.port, "GET", "/metrics")[2].decode())
+    total, seen = sum(int(n) for _, n in turns), 0
+    for kind, n in turns:
+        seen += int(n)
+        if seen >= total * 0.999:
+            return kind
+    return "?"
+
+
+def measure_attack(program, attack, seconds):
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(program, folder)
+        process = None
+        try:
+            server.deploy("work", assemble(WORK.replace("ROUNDS", "700000"), folder))
+            if attack:
+                server.deploy("attack", attack_module(attack, folder))
+                process = multiprocessing.Process(target=attack_at_full_rate, args=(server.port,), daemon=True)
+                process.start()
+            latencies(server, 0.5)
+            return latencies(server, seconds), longest_turn(server)
+        finally:
+            if process:
+                process.kill()
+                process.join()
+            server.close()
+
+
+def show_attack(name, measured):
+    (median, late, n), turn = measured
+    print(f"{name:34} median {median:7.2f} ms, 99 % {late:7.2f} ms, {n:4} requests, 99.9 % of turns up to {turn} us", flush=True)
+
+
+def measure_attackers(program, seconds, patterns):
+    chosen = [a for module in (arithmetic, host, memory, resources) for a in module.attacks()
+              if a.how == "run" and isinstance(a.text, str) and not a.files
+              and any(fnmatch.fnmatch(a.name, p) or fnmatch.fnmatch(a.group, p) for p in patterns)]
+    show_attack("alone", measure_attack(program, None, seconds))
+    results = []
+    for attack in chosen:
+        try:
+            results.append((attack.name, measure_attack(program, attack, seconds)))
+        except (SystemExit, subprocess.CalledProcessError) as e:
+            print(f"{attack.name}: {e}", file=sys.stderr)
+    for name, measured in sorted(results, key=lambda r: -r[1][0][1]):
+        show_attack(name, measured)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gasworks", default=os.path.join(ROOT, "build/release/gasworks"))
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--within", type=int, default=100)
+    parser.add_argument("--attackers", nargs="+", metavar="PATTERN")
     options = parser.parse_args()
     os.sched_setaffinity(0, set(range(1, os.cpu_count())) or {0})
+    if options.attackers:
+        measure_attackers(options.gasworks, options.seconds, options.attackers)
+        return
     measure_latency(options.gasworks, options.seconds, options.within)
     measure_share(options.gasworks, options.seconds)
 
 
-main()
+if __name__ == "__main__":
+    main()

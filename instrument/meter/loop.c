@@ -3,7 +3,9 @@
  * A check in every iteration costs a little, and keeps LLVM from vectorising, which costs a lot. But most inner loops count: when
  * they start it is known how often they will go round. Such a loop becomes
  *
- *   chunk:   k = how often it will surely go round, but at most what the counter pays for, and CHUNK_GAS
+ *   chunk:   all = how often it will surely go round; on to enter if FREE_GAS pays for that, so nearly always
+ *   reckon:  most = what the counter pays for, but at most what CHUNK_GAS does
+ *   enter:   k = all, but at most `most`
  *            limit = its own bound, or what makes it stop after k iterations
  *   header:  the body, k times, compares with the limit and does not check the counter
  *   settle:  counter -= k * price of an iteration; look; then what the loop's own condition says: leave, or chunk
@@ -57,12 +59,16 @@ static void absorb_sure_markers(struct gas_pass *p, struct gas_loop *loop) {
 
 /* --- phis ----------------------------------------------------------------------------------------------------------- */
 
-/* The header's phi becomes one in the chunk (from outside, and from the last chunk) and one in the header (from the chunk or the
+/* The blocks around the loop. */
+struct frame {
+  LLVMBasicBlockRef chunk, reckon, enter, settle;
+};
+
+/* The header's phi becomes one in the chunk (from outside, and from the last chunk) and one in the header (from `enter` or the
  * latch). Returns the chunk's. */
-static LLVMValueRef split_phi(struct gas_pass *p, const struct gas_loop *loop, LLVMValueRef v, LLVMBasicBlockRef chunk,
-                              LLVMBasicBlockRef settle) {
+static LLVMValueRef split_phi(struct gas_pass *p, const struct gas_loop *loop, LLVMValueRef v, const struct frame *f) {
   LLVMBuilderRef builder = p->ir.builder;
-  LLVMPositionBuilderAtEnd(builder, chunk);
+  LLVMPositionBuilderAtEnd(builder, f->chunk);
   LLVMValueRef outer = LLVMBuildPhi(builder, LLVMTypeOf(v), "");
   LLVMPositionBuilderBefore(builder, v);
   LLVMValueRef inner = LLVMBuildPhi(builder, LLVMTypeOf(v), "");
@@ -73,33 +79,56 @@ static LLVMValueRef split_phi(struct gas_pass *p, const struct gas_loop *loop, L
     LLVMBasicBlockRef from = LLVMGetIncomingBlock(v, i);
     bool is_latch = from == loop->latch;
     LLVMAddIncoming(is_latch ? inner : outer, &value, &from, 1);
-    if (is_latch) LLVMAddIncoming(outer, &value, &settle, 1);
+    if (is_latch) LLVMAddIncoming(outer, &value, (LLVMBasicBlockRef[]){f->settle}, 1);
   }
-  LLVMAddIncoming(inner, &outer, &chunk, 1);
+  LLVMAddIncoming(inner, &outer, (LLVMBasicBlockRef[]){f->enter}, 1);
   LLVMInstructionEraseFromParent(v);
   return outer;
 }
 
 /* --- the parts ------------------------------------------------------------------------------------------------------ */
 
-/* What the counter pays for, and one more, so that the check behind finds it used up; but at least what LEAST_GAS pays for, and
- * at most CHUNK_GAS. */
+/* What the counter pays for, and one more, so that the check behind finds it used up; but at least what FREE_GAS pays for, or small
+ * slices would make loops slow, and at most CHUNK_GAS. It is a minimum that LLVM sees to be one: it must know that a chunk's iterations are few to count them in a vector loop. */
 static LLVMValueRef build_most(struct gas_pass *p, const struct gas_loop *loop) {
   LLVMBuilderRef builder = p->ir.builder;
-  LLVMValueRef left = LLVMBuildLoad2(builder, p->ir.i64, p->counter, ""), least = ir_i64(&p->ir, LEAST_GAS);
+  LLVMValueRef left = LLVMBuildLoad2(builder, p->ir.i64, p->counter, ""), least = ir_i64(&p->ir, FREE_GAS);
   left = LLVMBuildSelect(builder, LLVMBuildICmp(builder, LLVMIntSGT, left, least, ""), left, least, "");
-  LLVMValueRef most = ir_i64(&p->ir, loop->most),
-               paid = LLVMBuildUDiv(builder, left, ir_i64(&p->ir, gas_iteration_work(loop)), "");
-  LLVMValueRef is_less = LLVMBuildICmp(builder, LLVMIntULT, paid, most, "");
-  return LLVMBuildSelect(builder, is_less, LLVMBuildAdd(builder, paid, ir_i64(&p->ir, 1), ""), most, "most");
+  LLVMValueRef paid = LLVMBuildUDiv(builder, left, ir_i64(&p->ir, gas_iteration_work(loop)), "");
+  LLVMValueRef next = LLVMBuildAdd(builder, paid, ir_i64(&p->ir, 1), ""), most = ir_i64(&p->ir, loop->most);
+  return LLVMBuildSelect(builder, LLVMBuildICmp(builder, LLVMIntULT, next, most, ""), next, most, "most");
 }
 
-/* The end of `chunk`: chooses *k, and returns what the loop compares its counter with for so many iterations. */
-static LLVMValueRef build_chunk(struct gas_pass *p, struct gas_loop *loop, LLVMValueRef start, LLVMValueRef *k) {
+static void weigh(struct gas_pass *p, LLVMValueRef branch, unsigned first, unsigned second) {
+  LLVMContextRef c = p->ir.context;
+  LLVMMetadataRef fields[3] = {LLVMMDStringInContext2(c, "branch_weights", 14), LLVMValueAsMetadata(ir_i32(&p->ir, first)),
+                               LLVMValueAsMetadata(ir_i32(&p->ir, second))};
+  LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(c, "prof", 4), LLVMMetadataAsValue(c, LLVMMDNodeInContext2(c, fields, 3)));
+}
+
+/* From `chunk` to `enter`: at most so many of all iterations. Few are worth no look at the counter. */
+static LLVMValueRef build_reckon(struct gas_pass *p, const struct gas_loop *loop, const struct frame *f, LLVMValueRef all) {
+  LLVMBuilderRef builder = p->ir.builder;
+  LLVMValueRef few = ir_i64(&p->ir, FREE_GAS / gas_iteration_work(loop));
+  LLVMValueRef is_few = LLVMBuildICmp(builder, LLVMIntULE, all, few, "");
+  weigh(p, LLVMBuildCondBr(builder, is_few, f->enter, f->reckon), 1000, 1);
+  LLVMPositionBuilderAtEnd(builder, f->reckon);
+  LLVMValueRef most = build_most(p, loop);
+  LLVMBuildBr(builder, f->enter);
+  LLVMPositionBuilderAtEnd(builder, f->enter);
+  LLVMValueRef either = LLVMBuildPhi(builder, p->ir.i64, "");
+  LLVMAddIncoming(either, (LLVMValueRef[]){few, most}, (LLVMBasicBlockRef[]){f->chunk, f->reckon}, 2);
+  return either;
+}
+
+/* From the end of `chunk` to that of `enter`: chooses *k, and returns what the loop compares its counter with for so many
+ * iterations. */
+static LLVMValueRef build_chunk(struct gas_pass *p, struct gas_loop *loop, const struct frame *f, LLVMValueRef start,
+                                LLVMValueRef *k) {
   struct ir *ir = &p->ir;
   struct count *c = &loop->count;
   LLVMBuilderRef builder = ir->builder;
-  LLVMValueRef exact, all = gas_build_iterations(p, c, start, &exact), most = build_most(p, loop);
+  LLVMValueRef exact, all = gas_build_iterations(p, c, start, &exact), most = build_reckon(p, loop, f, all);
   LLVMValueRef is_short = LLVMBuildICmp(builder, LLVMIntULE, all, most, "");
   *k = LLVMBuildSelect(builder, exact, all, ir_i64(ir, 1), "");
   *k = LLVMBuildSelect(builder, is_short, *k, most, "k");
@@ -107,13 +136,6 @@ static LLVMValueRef build_chunk(struct gas_pass *p, struct gas_loop *loop, LLVMV
   limit = LLVMBuildSelect(builder, LLVMBuildAnd(builder, exact, is_short, ""), c->bound, limit, "limit");
   LLVMBuildBr(builder, loop->header);
   return limit;
-}
-
-static void weigh_unlikely(struct gas_pass *p, LLVMValueRef branch) {
-  LLVMContextRef c = p->ir.context;
-  LLVMMetadataRef fields[3] = {LLVMMDStringInContext2(c, "branch_weights", 14), LLVMValueAsMetadata(ir_i32(&p->ir, 1)),
-                               LLVMValueAsMetadata(ir_i32(&p->ir, 100000))};
-  LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(c, "prof", 4), LLVMMetadataAsValue(c, LLVMMDNodeInContext2(c, fields, 3)));
 }
 
 static unsigned evenly_kind(LLVMContextRef context) {
@@ -126,18 +148,18 @@ bool gas_counts_evenly(LLVMValueRef branch) {
 }
 
 /* The latch compares with the limit; settle pays, and asks the loop's own condition. */
-static void build_settle(struct gas_pass *p, const struct gas_loop *loop, LLVMBasicBlockRef chunk, LLVMBasicBlockRef settle,
-                         LLVMValueRef limit, LLVMValueRef k) {
+static void build_settle(struct gas_pass *p, const struct gas_loop *loop, const struct frame *f, LLVMValueRef limit,
+                         LLVMValueRef k) {
   LLVMBuilderRef builder = p->ir.builder;
   LLVMValueRef branch = LLVMGetBasicBlockTerminator(loop->latch), compare = LLVMGetCondition(branch);
   LLVMValueRef sides[2] = {LLVMGetOperand(compare, 0), LLVMGetOperand(compare, 1)};
   LLVMIntPredicate predicate = LLVMGetICmpPredicate(compare);
   bool exits_when_true = LLVMGetSuccessor(branch, 1) == loop->header;
-  LLVMPositionBuilderAtEnd(builder, settle);
+  LLVMPositionBuilderAtEnd(builder, f->settle);
   gas_build_check(p, LLVMBuildMul(builder, k, ir_i64(&p->ir, loop->price), ""));
   LLVMValueRef condition = LLVMBuildICmp(builder, predicate, sides[0], sides[1], "");
   if (exits_when_true) condition = LLVMBuildNot(builder, condition, "");
-  weigh_unlikely(p, LLVMBuildCondBr(builder, condition, chunk, loop->exit));
+  weigh(p, LLVMBuildCondBr(builder, condition, f->chunk, loop->exit), 1, 100000);
   sides[loop->count.bound == sides[0] ? 0 : 1] = limit;
   if (loop->count.going_on == LLVMIntNE) LLVMSetMetadata(branch, evenly_kind(p->ir.context), p->ir.empty_node);
   LLVMPositionBuilderBefore(builder, branch);
@@ -227,6 +249,25 @@ static void convert_bounded(struct gas_pass *p, struct gas_loop *loop) {
   LLVMBuildCall2(p->ir.builder, p->charge_type, p->charge_check, &nothing, 1, "");
 }
 
+static void convert_chunks(struct gas_pass *p, struct gas_loop *loop) {
+  LLVMContextRef context = p->ir.context;
+  struct frame f = {.chunk = LLVMInsertBasicBlockInContext(context, loop->header, "chunk"),
+                    .reckon = LLVMInsertBasicBlockInContext(context, loop->header, "reckon"),
+                    .enter = LLVMInsertBasicBlockInContext(context, loop->header, "enter"),
+                    .settle = insert_settle(p, loop)};
+  redirect_entries(loop, f.chunk);
+  LLVMValueRef start = NULL, k;
+  for (LLVMValueRef v = LLVMGetFirstInstruction(loop->header), next; v && LLVMIsAPHINode(v); v = next) {
+    next = LLVMGetNextInstruction(v);
+    bool is_counter = v == loop->count.phi;
+    LLVMValueRef outer = split_phi(p, loop, v, &f);
+    if (is_counter) start = outer;
+  }
+  LLVMPositionBuilderAtEnd(p->ir.builder, f.chunk);
+  LLVMValueRef limit = build_chunk(p, loop, &f, start, &k);
+  build_settle(p, loop, &f, limit, k);
+}
+
 static void convert(struct gas_pass *p, struct gas_loop *loop) {
   if (loop->has_side_exits) {
     convert_bounded(p, loop);
@@ -239,18 +280,7 @@ static void convert(struct gas_pass *p, struct gas_loop *loop) {
     convert_constant(p, loop, n);
     return;
   }
-  LLVMBasicBlockRef chunk = LLVMInsertBasicBlockInContext(p->ir.context, loop->header, "chunk"), settle = insert_settle(p, loop);
-  redirect_entries(loop, chunk);
-  LLVMValueRef start = NULL, k;
-  for (LLVMValueRef v = LLVMGetFirstInstruction(loop->header), next; v && LLVMIsAPHINode(v); v = next) {
-    next = LLVMGetNextInstruction(v);
-    bool is_counter = v == loop->count.phi;
-    LLVMValueRef outer = split_phi(p, loop, v, chunk, settle);
-    if (is_counter) start = outer;
-  }
-  LLVMPositionBuilderAtEnd(p->ir.builder, chunk);
-  LLVMValueRef limit = build_chunk(p, loop, start, &k);
-  build_settle(p, loop, chunk, settle, limit, k);
+  convert_chunks(p, loop);
 }
 
 void gas_convert_loops(struct gas_pass *p) {
