@@ -96,10 +96,11 @@ static bool prepare(struct child *c, const struct compile_request *r, struct gw_
   return walls_around_compiler(err);
 }
 
-/* Limits and walls cannot be set a second time. */
+/* Limits and walls cannot be set a second time, but that of CPU time can: it is one of each module. */
 static bool is_like_first(const struct child *c, const struct compile_request *r) {
   struct compile_request other = *r;
   other.module_size = 0;
+  other.max_seconds = c->first.max_seconds;
   return memcmp(&other, &c->first, sizeof other) == 0;
 }
 

@@ -63,7 +63,8 @@ struct gw_engine_options {
   /* The gasworks program: modules are compiled by child processes of it, within limits, so that neither a crash of the compiler
    * nor a module that takes forever to compile concerns this process. NULL: compile in this process. */
   const char *compiler_program;
-  uint32_t compile_seconds;      /* CPU seconds of a child; 0: GW_COMPILE_DEFAULT_SECONDS */
+  uint32_t compile_seconds;      /* the most CPU seconds of a child, which has 20 and one for each 16 KiB of the module;
+                                  * 0: GW_COMPILE_DEFAULT_SECONDS */
   uint32_t compile_wall_seconds; /* seconds by the clock; 0: four times compile_seconds */
   uint64_t compile_memory;       /* bytes of address space of a child; 0: GW_COMPILE_DEFAULT_MEMORY */
 };
@@ -84,6 +85,8 @@ void gw_engine_stop_compiling(struct gw_engine *engine);
 struct gw_module *gw_module_create(struct gw_engine *engine, const void *bytes, size_t size, struct gw_error *err);
 /* Compiles now what would otherwise be compiled by the first instance. Thread-safe; compiles once. */
 bool gw_module_compile(struct gw_module *module, struct gw_error *err);
+/* The same, but a child process gives up after two seconds of CPU time: then *is_slow, and gw_module_compile is to follow. */
+bool gw_module_compile_quickly(struct gw_module *module, bool *is_slow, struct gw_error *err);
 /* A module with its machine code from a file that gw_module_make_artifact made, for this build, CPU, gas and schedule; code that
  * others made runs with all rights of this process. The compiler is not needed. */
 struct gw_module *gw_module_open_artifact(struct gw_engine *engine, const char *path, struct gw_error *err);

@@ -106,8 +106,8 @@ static struct code *copy_code(const struct gw_module *module, const struct artif
   return NULL;
 }
 
-static struct code *compile_apart(struct gw_module *module, const struct artifact_key *key, struct gw_error *err) {
-  struct artifact *artifact = child_compile(&module->engine->compilers, module->bytes, module->size, key, err);
+static struct code *compile_apart(struct gw_module *module, const struct artifact_key *key, bool *is_slow, struct gw_error *err) {
+  struct artifact *artifact = child_compile(&module->engine->compilers, module->bytes, module->size, key, is_slow, err);
   if (!artifact) return NULL;
   struct code *code = copy_code(module, artifact, err);
   if (code) keep(module, artifact->key, artifact->bytes, artifact->size); /* it may be of a lower level */
@@ -124,7 +124,7 @@ static struct code *find_cached(const struct gw_module *module, const struct art
   return code;
 }
 
-static struct code *compile(struct gw_module *module, uint32_t dialect, struct gw_error *err) {
+static struct code *compile(struct gw_module *module, uint32_t dialect, bool *is_slow, struct gw_error *err) {
   const struct gw_engine_options *options = &module->engine->options;
   bool is_natural = dialect == module->decoded.dialect && !options->profile && !options->verify && !options->debug_info;
   struct artifact_options wanted = module_artifact_options(module->engine);
@@ -133,21 +133,30 @@ static struct code *compile(struct gw_module *module, uint32_t dialect, struct g
   if (!artifact_key(&key, &module->digest, &wanted, err)) return NULL;
   struct code *code = find_cached(module, &key);
   if (code) return code;
-  return options->compiler_program ? compile_apart(module, &key, err) : compile_here(module, dialect, &key, err);
+  return options->compiler_program ? compile_apart(module, &key, is_slow, err) : compile_here(module, dialect, &key, err);
 }
 
-const struct code *module_compile(struct gw_module *module, uint32_t dialect, struct gw_error *err) {
+static const struct code *compile_once(struct gw_module *module, uint32_t dialect, bool *is_slow, struct gw_error *err) {
   _Atomic(struct code *) *compiled = &module->codes[dialect];
   struct code *code = atomic_load_explicit(compiled, memory_order_acquire);
   if (code) return code;
   pthread_mutex_lock(&module->compile_lock);
   code = atomic_load(compiled);
   if (!code) {
-    code = show_to_perf(module, compile(module, dialect, err), err);
+    code = show_to_perf(module, compile(module, dialect, is_slow, err), err);
     atomic_store_explicit(compiled, code, memory_order_release);
   }
   pthread_mutex_unlock(&module->compile_lock);
   return code;
+}
+
+const struct code *module_compile(struct gw_module *module, uint32_t dialect, struct gw_error *err) {
+  return compile_once(module, dialect, NULL, err);
+}
+
+bool gw_module_compile_quickly(struct gw_module *module, bool *is_slow, struct gw_error *err) {
+  *is_slow = false;
+  return compile_once(module, module->decoded.dialect, is_slow, err);
 }
 
 bool gw_module_compile(struct gw_module *module, struct gw_error *err) {

@@ -31,7 +31,7 @@ struct server_options {
   uint32_t opt_level;              /* 2 */
   const struct schedule *schedule; /* prices, likewise; copied; NULL: the built-in ones */
   const char *compiler_program;    /* likewise: the gasworks program, which compiles as a child process; NULL: in this one */
-  uint32_t compile_seconds;        /* CPU time of such a child; 600 */
+  uint32_t compile_seconds;        /* the most CPU time of such a child; 600 */
   uint32_t compile_wall_seconds;   /* by the clock; 0: four times that */
   uint64_t compile_memory;         /* bytes of address space of such a child; 4 GiB */
   const char *cache_dir;           /* likewise: where compiled modules are kept, "off": nowhere; NULL: cache/ in data_dir */

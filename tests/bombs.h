@@ -70,6 +70,24 @@ static void calls_of_calls(struct buffer *b) {
   buffer_format(b, "(func $f%d (param i32) (result i32) (local.get 0)) (export \"f\" (func $f0))", LEVELS);
 }
 
+/* Every value moves to the next local, and then all of them are one chain. */
+static void rotated_locals(struct buffer *b) {
+  enum { LOCALS = 2000 };
+  buffer_append_string(b, "(func (export \"f\") (param i32) (result i32) (local");
+  for (int i = 0; i < LOCALS; i++) buffer_append_string(b, " i32");
+  buffer_append_string(b, ")(loop $again");
+  for (int i = 0; i < LOCALS; i++) buffer_format(b, "(local.get %d)", (i + 1) % LOCALS);
+  for (int i = LOCALS - 1; i >= 0; i--) buffer_format(b, "(local.set %d)", i);
+  for (int i = 1; i < LOCALS; i++)
+    buffer_format(b, "(local.set 0 (i32.add (i32.mul (local.get 0) (local.get %d)) (i32.const %d)))", i, i);
+  buffer_append_string(b, "(br_if $again (local.get 0)))(local.get 1))");
+}
+
+static void empty_functions(struct buffer *b) {
+  enum { FUNCTIONS = 250000 };
+  for (int i = 0; i < FUNCTIONS; i++) buffer_append_string(b, "(func)");
+}
+
 static const struct {
   const char *name;
   void (*make)(struct buffer *b);
@@ -80,8 +98,14 @@ static const struct {
     {"many-locals", many_locals},
     {"phi-web", phi_web},
     {"calls-of-calls", calls_of_calls},
+    {"rotated-locals", rotated_locals},
+    {"empty-functions", empty_functions},
 };
 enum { BOMBS = sizeof bombs / sizeof *bombs };
+
+/* One that takes half a minute and more to optimise, and a tenth of a second to compile without. */
+enum { SLOW_BOMB = 6 };
+_Static_assert(SLOW_BOMB < BOMBS, "bombs are in their order");
 
 /* The whole module, NUL-terminated; clear it. */
 static inline struct buffer bomb_text(size_t i) {

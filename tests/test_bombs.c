@@ -54,7 +54,32 @@ static void test_bombs(void **state) {
   remove_data_dir(data_dir);
 }
 
+/* Small functions that come behind bombs have code before them: those are put aside. */
+static void test_small_ones_do_not_wait(void **state) {
+  (void)state;
+  enum { COPIES = 3 };
+  char *data_dir = make_data_dir(), path[32];
+  struct server_options o = test_options(data_dir);
+  o.tier = TIER_AUTO;
+  o.opt_level = 2;
+  o.compiler_program = BUILD_DIR "/gasworks";
+  struct server *server = start(&o);
+  uint16_t port = server_port(server);
+  for (int i = 0; i < COPIES; i++) {
+    struct buffer text = bomb_text(SLOW_BOMB);
+    snprintf(path, sizeof path, "bomb%d", i);
+    assert_int_equal(deploy(port, path, (const char *)text.bytes), 201);
+    buffer_clear(&text);
+  }
+  assert_int_equal(deploy(port, "small", BOMB_HEAD BOMB_TAIL), 201);
+  while (!is_over(port, "small")) nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+  assert_false(is_over(port, "bomb0"));
+  assert_false(is_over(port, "bomb1"));
+  server_destroy(server);
+  remove_data_dir(data_dir);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_bombs)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_small_ones_do_not_wait), cmocka_unit_test(test_bombs)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,10 @@
 /* Who compiles a module: a process that stays, when the module is small (child_batch.c); else, or when that one could not say
  * anything about it, a process of its own; and when that one crashed, or the system or its limit of memory ended it, another one
- * without optimisation, which takes less of both. What is said about a module is what its own process came to. */
+ * without optimisation, which takes less of both. What is said about a module is what its own process came to.
+ *
+ * A module has CPU time by its size. One that optimising takes longer is compiled without, in as much time again, and
+ * one that takes longer still has no code. So what a deploy costs is bounded by what was sent, not by what the optimiser makes of
+ * it. */
 #define _GNU_SOURCE /* memfd_create */
 #include "jit/artifact/child.h"
 
@@ -15,13 +19,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LARGEST_SHARED = 64 << 10 };
+enum { LARGEST_SHARED = 64 << 10, QUICK_SECONDS = 2, LEAST_SECONDS = 20, BYTES_PER_SECOND = 16 << 10 };
 
 /* One module at one level. */
 struct job {
   struct child_pool *pool;
   const void *bytes;
   size_t size;
+  uint32_t seconds; /* of CPU time */
   struct artifact_key key;
 };
 
@@ -29,6 +34,7 @@ struct job {
 enum result {
   MADE,
   REFUSED, /* the last word */
+  SLOW,    /* without optimisation it may go well */
   LOST,    /* at another level, or in a process that had nothing before, it may go well */
   CONFUSED /* in another process it may go well */
 };
@@ -75,14 +81,19 @@ static enum result judge_answer(const struct job *job, const struct child_reply 
   }
 }
 
-static enum result judge_end(struct child_pool *pool, bool is_late, int status, const char *last_words, struct gw_error *err) {
+static enum result judge_time(const struct job *job, struct gw_error *err) {
+  error_set(err, GW_ERROR_COMPILE, "the compiler was ended after %u seconds of CPU time", job->seconds);
+  return SLOW;
+}
+
+static enum result judge_end(const struct job *job, bool is_late, int status, const char *last_words, struct gw_error *err) {
   int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-  if (child_pool_is_stopping(pool))
+  if (child_pool_is_stopping(job->pool))
     error_set(err, GW_ERROR_UNAVAILABLE, "compiling was ended: the end has begun");
   else if (is_late)
-    error_set(err, GW_ERROR_COMPILE, "the compiler was ended after %u seconds", child_pool_wall_seconds(pool));
+    error_set(err, GW_ERROR_COMPILE, "the compiler was ended after %u seconds", child_pool_wall_seconds(job->pool));
   else if (signal == SIGXCPU)
-    error_set(err, GW_ERROR_COMPILE, "the compiler was ended after %u seconds of CPU time", pool->max_seconds);
+    return judge_time(job, err);
   else if (signal == SIGKILL)
     return lose(err, "the compiler was killed by the system, which does that when memory is short");
   else if (signal)
@@ -114,20 +125,21 @@ static void fill_request(const struct job *job, struct compile_request *r) {
   r->opt_level = job->key.opt_level;
   r->gas = pool->gas;
   r->threads = pool->threads;
-  r->max_seconds = pool->max_seconds;
+  r->max_seconds = job->seconds;
   r->max_memory = pool->max_memory;
   r->parent = (uint32_t)getpid();
   r->module_size = job->size;
   r->schedule = *pool->schedule;
 }
 
-/* Limits of time are the last word. */
-static enum result bury(struct child_pool *pool, struct child_process *p, bool is_late, struct gw_error *err) {
+/* The limit of time by the clock is the last word. */
+static enum result bury(const struct job *job, struct child_process *p, bool is_late, struct gw_error *err) {
+  struct child_pool *pool = job->pool;
   char last_words[256];
   is_late = is_late || !child_process_wait(pool, p);
   child_process_last_words(p, last_words, sizeof last_words);
   int status = child_process_destroy(pool, p);
-  return judge_end(pool, is_late, status, last_words, err);
+  return judge_end(job, is_late, status, last_words, err);
 }
 
 static struct child_process *ask_new(const struct job *job, const struct compile_request *request, const int fds[CHILD_FILES],
@@ -157,7 +169,7 @@ static enum result have_compiled(const struct job *job, bool is_shared, const in
   struct child_process *p = is_shared ? ask_idle(job, &request, fds, &reply) : NULL;
   if (!p) p = ask_new(job, &request, fds, &reply, err);
   if (!p) return REFUSED;
-  if (reply.word != CHILD_SPOKE) return bury(job->pool, p, reply.word == CHILD_LATE, err);
+  if (reply.word != CHILD_SPOKE) return bury(job, p, reply.word == CHILD_LATE, err);
   enum result result = judge_answer(job, &reply, fds[CHILD_ARTIFACT], out, err);
   if (is_shared && (result == MADE || result == REFUSED))
     child_batch_return(job->pool, p);
@@ -173,9 +185,14 @@ static enum result attempt(const struct job *job, bool is_shared, struct artifac
   return result;
 }
 
+static uint32_t budget(const struct child_pool *pool, size_t size, bool is_quick) {
+  uint64_t seconds = is_quick ? QUICK_SECONDS : LEAST_SECONDS + size / BYTES_PER_SECOND;
+  return seconds < pool->max_seconds ? (uint32_t)seconds : pool->max_seconds;
+}
+
 struct artifact *child_compile(struct child_pool *pool, const void *bytes, size_t size, const struct artifact_key *key,
-                               struct gw_error *err) {
-  struct job job = {.pool = pool, .bytes = bytes, .size = size, .key = *key};
+                               bool *is_slow, struct gw_error *err) {
+  struct job job = {.pool = pool, .bytes = bytes, .size = size, .seconds = budget(pool, size, is_slow), .key = *key};
   struct gw_error said = {0}, of_others = {0};
   struct artifact *artifact = NULL;
   enum result result = CONFUSED;
@@ -184,7 +201,9 @@ struct artifact *child_compile(struct child_pool *pool, const void *bytes, size_
     said = (struct gw_error){0};
     result = attempt(&job, false, &artifact, &said);
   }
-  if (result == LOST && job.key.opt_level) {
+  bool is_open = result == LOST || result == SLOW;
+  if (is_slow) *is_slow = is_open;
+  if (is_open && !is_slow && job.key.opt_level) {
     job.key.opt_level = 0;
     attempt(&job, false, &artifact, &of_others);
   }

@@ -15,7 +15,7 @@ struct child_pool {
   const struct schedule *schedule; /* prices, with gas */
   bool gas;
   uint32_t threads;                   /* of one compilation; 0: one for each core */
-  uint32_t max_seconds, wall_seconds; /* CPU time, and by the clock; 0: four times that */
+  uint32_t max_seconds, wall_seconds; /* CPU time of any module, and by the clock; 0: four times that */
   uint64_t max_memory;                /* bytes of address space */
   pthread_mutex_t lock;               /* a leaf; guards what follows */
   struct child_process *processes;
@@ -32,8 +32,9 @@ void child_pool_stop(struct child_pool *pool);
 
 /* Has a child process make the artifact of `key` for the module in `bytes`, and waits for it. A child that crashes, or that a
  * limit ends, is GW_ERROR_COMPILE, after another try without optimisation where that may help: then the artifact's level is 0. So
- * is an artifact for something else than what was asked for. Thread-safe. The caller unmaps the artifact. */
+ * is an artifact for something else than what was asked for. Thread-safe. The caller unmaps the artifact.
+ * With `is_slow` it is only tried for a moment of CPU time; true then: that was not enough, and nothing else was tried. */
 struct artifact *child_compile(struct child_pool *pool, const void *bytes, size_t size, const struct artifact_key *key,
-                               struct gw_error *err);
+                               bool *is_slow, struct gw_error *err);
 
 #endif

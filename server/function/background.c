@@ -9,92 +9,148 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Small modules are tried for a moment each. One that takes longer goes to the slow lane, where large ones are: so nobody waits
+ * behind a bomb for longer than that moment, however many there are, but those in the slow lane. There, what was found to be
+ * slow comes last. */
+enum lane { QUICK, SLOW, LANES };
+enum { LARGEST_QUICK = 64 << 10 };
+
 struct job {
   struct job *next;
   struct function *function;
+  bool was_slow;
+};
+
+struct worker {
+  struct background *background;
+  enum lane lane;
+  pthread_t thread;
+  struct job *first;
 };
 
 struct background {
-  pthread_t thread;
-  pthread_mutex_t lock; /* a leaf; guards what follows */
+  pthread_mutex_t lock; /* a leaf; guards what follows, and the workers' jobs */
   pthread_cond_t changed;
-  struct job *first;
   bool is_stopping;
   struct background_totals totals;
+  struct worker workers[LANES];
+  size_t n_started;
 };
 
 static uint64_t now_us(void) { return clock_ns(CLOCK_MONOTONIC) / 1000; }
 
-/* Takes the job with the smallest module: a large one must not keep many small ones waiting. `lock` held. */
-static struct job *take_smallest(struct background *b) {
-  struct job **smallest = &b->first;
-  for (struct job **at = &b->first; *at; at = &(*at)->next)
-    if ((*at)->function->size < (*smallest)->function->size) smallest = at;
-  struct job *job = *smallest;
-  if (job) *smallest = job->next;
+static bool is_before(const struct job *a, const struct job *b) {
+  if (a->was_slow != b->was_slow) return b->was_slow;
+  return a->function->size < b->function->size;
+}
+
+/* The smallest module first: a large one must not keep many small ones waiting. `lock` held. */
+static struct job *take_first(struct worker *w) {
+  struct job **first = &w->first;
+  for (struct job **at = &w->first; *at; at = &(*at)->next)
+    if (is_before(*at, *first)) first = at;
+  struct job *job = *first;
+  if (job) *first = job->next;
   return job;
 }
 
-/* The next function, or NULL when it is time to stop. */
-static struct function *take(struct background *b) {
+/* NULL when it is time to stop. */
+static struct job *take(struct worker *w) {
+  struct background *b = w->background;
   pthread_mutex_lock(&b->lock);
-  while (!b->first && !b->is_stopping) pthread_cond_wait(&b->changed, &b->lock);
-  struct job *job = b->is_stopping ? NULL : take_smallest(b);
+  while (!w->first && !b->is_stopping) pthread_cond_wait(&b->changed, &b->lock);
+  struct job *job = b->is_stopping ? NULL : take_first(w);
   pthread_mutex_unlock(&b->lock);
-  struct function *f = job ? job->function : NULL;
-  free(job);
-  return f;
+  return job;
 }
 
-static void compile(struct background *b, struct function *f) {
-  uint64_t start = now_us();
-  crash_enter(f);
-  bool ok = gw_module_compile(f->module, &f->code_error);
-  crash_enter(NULL);
-  atomic_store_explicit(&f->code_state, ok ? CODE_READY : CODE_FAILED, memory_order_release);
+static void put(struct background *b, enum lane lane, struct job *job) {
+  pthread_mutex_lock(&b->lock);
+  job->next = b->workers[lane].first;
+  b->workers[lane].first = job;
+  pthread_cond_broadcast(&b->changed);
+  pthread_mutex_unlock(&b->lock);
+}
+
+static bool compile_in(enum lane lane, struct function *f, bool *is_slow) {
+  const struct function *before = crash_enter(f);
+  bool ok = lane == QUICK ? gw_module_compile_quickly(f->module, is_slow, &f->code_error)
+                          : gw_module_compile(f->module, &f->code_error);
+  crash_enter(before);
+  return ok;
+}
+
+static void count(struct background *b, uint64_t start, bool ok, bool is_over) {
   pthread_mutex_lock(&b->lock);
   b->totals.microseconds += now_us() - start;
   b->totals.n_done += ok;
-  b->totals.n_failed += !ok;
+  b->totals.n_failed += is_over && !ok;
   pthread_mutex_unlock(&b->lock);
 }
 
+/* False: it is to be compiled in the slow lane. */
+static bool compile(struct worker *w, struct function *f) {
+  uint64_t start = now_us();
+  bool is_slow = false, ok = compile_in(w->lane, f, &is_slow);
+  if (is_slow)
+    f->code_error = (struct gw_error){0};
+  else
+    atomic_store_explicit(&f->code_state, ok ? CODE_READY : CODE_FAILED, memory_order_release);
+  count(w->background, start, ok, !is_slow);
+  return !is_slow;
+}
+
+static void finish(struct job *job) {
+  function_release(job->function);
+  free(job);
+}
+
 static void *run(void *arg) {
-  struct background *b = arg;
-  for (struct function *f; (f = take(b));) {
-    bool is_wanted = atomic_load(&f->refs) > 1;
-    if (is_wanted) compile(b, f);
-    function_release(f);
+  struct worker *w = arg;
+  for (struct job *job; (job = take(w));) {
+    bool is_wanted = atomic_load(&job->function->refs) > 1;
+    job->was_slow = is_wanted && !compile(w, job->function);
+    if (job->was_slow)
+      put(w->background, SLOW, job);
+    else
+      finish(job);
   }
   return NULL;
+}
+
+static bool start(struct background *b, enum lane lane, struct gw_error *err) {
+  b->workers[lane].background = b;
+  b->workers[lane].lane = lane;
+  int problem = pthread_create(&b->workers[lane].thread, NULL, run, &b->workers[lane]);
+  b->n_started += !problem;
+  return !problem || error_set(err, GW_ERROR_UNAVAILABLE, "cannot start a thread that compiles: %s", strerror(problem));
 }
 
 struct background *background_create(struct gw_error *err) {
   struct background *b = heap_new(1, sizeof *b);
   pthread_mutex_init(&b->lock, NULL);
   pthread_cond_init(&b->changed, NULL);
-  int problem = pthread_create(&b->thread, NULL, run, b);
-  if (!problem) return b;
-  error_set(err, GW_ERROR_UNAVAILABLE, "cannot start the thread that compiles: %s", strerror(problem));
-  pthread_cond_destroy(&b->changed);
-  pthread_mutex_destroy(&b->lock);
-  free(b);
+  if (start(b, QUICK, err) && start(b, SLOW, err)) return b;
+  background_destroy(b);
   return NULL;
+}
+
+static void stop(struct background *b) {
+  pthread_mutex_lock(&b->lock);
+  b->is_stopping = true;
+  pthread_cond_broadcast(&b->changed);
+  pthread_mutex_unlock(&b->lock);
+  for (size_t i = 0; i < b->n_started; i++) pthread_join(b->workers[i].thread, NULL);
 }
 
 void background_destroy(struct background *b) {
   if (!b) return;
-  pthread_mutex_lock(&b->lock);
-  b->is_stopping = true;
-  pthread_cond_signal(&b->changed);
-  pthread_mutex_unlock(&b->lock);
-  pthread_join(b->thread, NULL);
-  while (b->first) {
-    struct job *job = b->first;
-    b->first = job->next;
-    function_release(job->function);
-    free(job);
-  }
+  stop(b);
+  for (int i = 0; i < LANES; i++)
+    for (struct job *job; (job = b->workers[i].first);) {
+      b->workers[i].first = job->next;
+      finish(job);
+    }
   pthread_cond_destroy(&b->changed);
   pthread_mutex_destroy(&b->lock);
   free(b);
@@ -103,11 +159,7 @@ void background_destroy(struct background *b) {
 void background_compile(struct background *b, struct function *f) {
   struct job *job = heap_new(1, sizeof *job);
   job->function = function_retain(f);
-  pthread_mutex_lock(&b->lock);
-  job->next = b->first;
-  b->first = job;
-  pthread_cond_signal(&b->changed);
-  pthread_mutex_unlock(&b->lock);
+  put(b, f->size <= LARGEST_QUICK ? QUICK : SLOW, job);
 }
 
 struct background_totals background_totals(struct background *b) {

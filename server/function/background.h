@@ -1,4 +1,5 @@
-/* Compiles deployed functions while they are called already: one thread, the smallest module first. */
+/* Compiles deployed functions while they are called already: a thread for small modules, which gives up early, and one for what
+ * is large or takes long. Both take the smallest module first. */
 #ifndef SERVER_FUNCTION_BACKGROUND_H
 #define SERVER_FUNCTION_BACKGROUND_H
 
