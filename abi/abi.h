@@ -75,10 +75,14 @@ struct memory_ctx {
   uint64_t bytes; /* current size */
 };
 
-/* A table likewise. `entries` may change when the table grows. */
+/* A table likewise. `entries` and `written` may change when the table grows. Whoever writes to entry i sets
+ * written[i / TABLE_CHUNK] to 1: a reset looks there for what it has to put back. */
+enum { TABLE_CHUNK = 64 };
+
 struct table_ctx {
   void **entries;
   uint64_t size;
+  uint8_t *written;
 };
 
 struct helpers {

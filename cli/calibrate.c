@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "cli/gas.h"
+#include "instrument/blocks.h"
 #include "instrument/fit.h"
 #include "jit/artifact/file_kind.h"
 #include "runtime/debug/profile.h"
@@ -23,10 +24,20 @@
 #include <time.h>
 #include <unistd.h>
 
+/* A gas block, and how often a run entered it. */
+struct entered {
+  struct gas_block_info block;
+  uint64_t count;
+};
+
 struct program {
   const char *path;
   struct gw_module *module; /* without metering */
   double *seconds;          /* [rounds] */
+  struct entered *entered;  /* by function and offset */
+  uint32_t n_entered;
+  double gas;          /* of the run, by the base's prices */
+  double work_by_size; /* that part of it that is not of blocks */
 };
 
 struct calibration {
@@ -38,7 +49,9 @@ struct calibration {
   struct gw_engine *plain, *profiling;
   struct program *programs;
   struct fit_sample *samples;
-  double *left_out; /* ratio of each program under prices that were fitted to the others */
+  double *left_out;     /* ratio of each program under prices that were fitted to the others */
+  double *ratio_before; /* under the base's */
+  struct fit_spread before;
   size_t n;
 };
 
@@ -60,9 +73,25 @@ static bool call(struct gw_instance *instance, struct gw_error *err) {
          (err->code == GW_ERROR_TRAP && err->trap == GW_TRAP_EXIT);
 }
 
-/* One run; what it took, and what it was made of where its engine profiles. */
-static bool run(struct gw_engine *engine, struct gw_module *module, double *seconds, struct fit_sample *sample,
-                const struct schedule *s, struct gw_error *err) {
+static int compare_entered(const void *a, const void *b) {
+  const struct gas_block_info *x = &((const struct entered *)a)->block, *y = &((const struct entered *)b)->block;
+  if (x->func != y->func) return x->func < y->func ? -1 : 1;
+  return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+static void keep_counts(struct program *program, const struct gw_instance *instance) {
+  const uint64_t *counts;
+  const struct gas_blocks *blocks = profile_blocks(instance, &counts);
+  program->entered = heap_new((size_t)blocks->n + 1, sizeof *program->entered);
+  for (uint32_t i = 0; i < blocks->n; i++)
+    if (counts[i] && blocks->items[i].offset)
+      program->entered[program->n_entered++] = (struct entered){blocks->items[i], counts[i]};
+  qsort(program->entered, program->n_entered, sizeof *program->entered, compare_entered);
+}
+
+/* One run; what it took, and what it was made of where `program` is to know. */
+static bool run(struct gw_engine *engine, struct gw_module *module, double *seconds, struct program *program,
+                struct gw_error *err) {
   static const char *const none[] = {NULL}, *const arguments[] = {"program", NULL};
   struct wasi_options options = {.args = arguments, .env = none, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
   struct wasi *wasi = wasi_create(&options, err);
@@ -71,10 +100,9 @@ static bool run(struct gw_engine *engine, struct gw_module *module, double *seco
   double start = clock_seconds(CLOCK_THREAD_CPUTIME_ID);
   bool ok = instance && call(instance, err);
   if (seconds) *seconds = clock_seconds(CLOCK_THREAD_CPUTIME_ID) - start;
-  if (ok && sample) {
-    profile_count_instructions(instance, sample->instructions);
-    sample->other_gas = (double)gw_store_gas_used(store);
-    for (int c = 0; c < COST_COUNT; c++) sample->other_gas -= (double)sample->instructions[c] * s->gas[c];
+  if (ok && program) {
+    keep_counts(program, instance);
+    program->gas = (double)gw_store_gas_used(store);
   }
   gw_store_destroy(store);
   wasi_destroy(wasi);
@@ -100,7 +128,7 @@ static struct gw_module *load(struct gw_engine *engine, const char *path, struct
 
 static bool count(struct calibration *k, size_t i, struct gw_error *err) {
   struct gw_module *module = load(k->profiling, k->programs[i].path, err);
-  bool ok = module && run(k->profiling, module, NULL, &k->samples[i], &k->base, err);
+  bool ok = module && run(k->profiling, module, NULL, &k->programs[i], err);
   gw_module_release(module);
   return ok;
 }
@@ -131,7 +159,7 @@ static bool measure(struct calibration *k, struct gw_error *err) {
   for (uint32_t round = 0; round < k->rounds; round++)
     for (size_t i = 0; i < k->n; i++) {
       show_progress(k, "measuring", i);
-      if (!run(k->plain, k->programs[i].module, &k->programs[i].seconds[round], NULL, NULL, err)) return false;
+      if (!run(k->plain, k->programs[i].module, &k->programs[i].seconds[round], NULL, err)) return false;
     }
   show_progress(k, "measuring", k->n);
   for (size_t i = 0; i < k->n; i++) {
@@ -143,8 +171,72 @@ static bool measure(struct calibration *k, struct gw_error *err) {
   return true;
 }
 
+/* --- weighing ----------------------------------------------------------------------------------------------------- */
+
+/* What a block's gas depends on, by these prices: its instructions where their sum is more than what waits. */
+static void weigh_block(const struct entered *e, const struct block_price *price, const struct schedule *s,
+                        struct fit_sample *out) {
+  uint64_t moved = (uint64_t)price->moves * s->gas[COST_MOVE];
+  out->instructions[COST_MOVE] += e->count * price->moves;
+  if (price->gas - moved > price->sum) {
+    out->other_gas += (double)(e->count * (price->gas - moved));
+    return;
+  }
+  for (int c = 0; c < COST_COUNT; c++) out->instructions[c] += e->count * e->block.instructions[c];
+}
+
+/* Gas of all blocks by these prices, and what it depends on. */
+static double weigh(const struct program *program, const struct schedule *s, struct fit_sample *out) {
+  struct price_rates rates = schedule_rates(s);
+  struct block_prices prices = {0};
+  double gas = 0;
+  for (uint32_t i = 0; i < program->n_entered; i++) {
+    const struct gas_block_info *block = &program->entered[i].block;
+    if (i == 0 || block->func != program->entered[i - 1].block.func) {
+      prices_clear(&prices);
+      price_blocks(gw_module_decoded(program->module), block->func, &rates, &prices);
+    }
+    gas += (double)program->entered[i].count * (double)price_at(&prices, block->offset);
+    weigh_block(&program->entered[i], &prices.items[prices.next], s, out);
+  }
+  prices_clear(&prices);
+  return gas;
+}
+
+static void weigh_all(struct calibration *k, const struct schedule *s) {
+  for (size_t i = 0; i < k->n; i++) {
+    double seconds = k->samples[i].seconds;
+    k->samples[i] = (struct fit_sample){.seconds = seconds, .other_gas = k->programs[i].work_by_size};
+    weigh(&k->programs[i], s, &k->samples[i]);
+  }
+}
+
+/* --- fitting ------------------------------------------------------------------------------------------------------ */
+
+/* Which blocks wait depends on prices, and prices on what waits: some rounds of both. */
+enum { FIT_ROUNDS = 5 };
+
+static void fit_all(struct calibration *k) {
+  k->fitted = k->base;
+  k->fitted.version = k->base.version + 1;
+  for (int i = 0; i < FIT_ROUNDS; i++) {
+    weigh_all(k, &k->fitted);
+    fit_prices(k->samples, k->n, k->base.gas, k->exact, k->fitted.gas);
+  }
+  schedule_seal(&k->fitted);
+  weigh_all(k, &k->fitted);
+}
+
 /* The prices, and for each program what prices would say that do not know it. */
 static void fit(struct calibration *k) {
+  for (size_t i = 0; i < k->n; i++) {
+    struct fit_sample blocks = {0};
+    k->programs[i].work_by_size = k->programs[i].gas - weigh(&k->programs[i], &k->base, &blocks);
+  }
+  weigh_all(k, &k->base);
+  k->before = fit_spread(k->samples, k->n, k->base.gas);
+  for (size_t i = 0; i < k->n; i++) k->ratio_before[i] = fit_ratio(&k->samples[i], k->base.gas);
+  fit_all(k);
   struct fit_sample *others = heap_new(k->n, sizeof *others);
   double exact[COST_COUNT];
   uint32_t rounded[COST_COUNT];
@@ -156,9 +248,6 @@ static void fit(struct calibration *k) {
     k->left_out[i] = fit_ratio(&k->samples[i], rounded);
   }
   free(others);
-  k->fitted.version = k->base.version + 1;
-  fit_prices(k->samples, k->n, k->base.gas, k->exact, k->fitted.gas);
-  schedule_seal(&k->fitted);
 }
 
 /* --- reporting ---------------------------------------------------------------------------------------------------- */
@@ -186,11 +275,11 @@ static double share(const struct calibration *k, int c) {
 }
 
 static void print_report(const struct calibration *k) {
-  struct fit_spread before = fit_spread(k->samples, k->n, k->base.gas), after = fit_spread(k->samples, k->n, k->fitted.gas);
+  struct fit_spread before = k->before, after = fit_spread(k->samples, k->n, k->fitted.gas);
   printf("%-20s %10s %10s %10s %10s\n", "program", "seconds", "before", "fitted", "left out");
   for (size_t i = 0; i < k->n; i++)
-    printf("%-20s %10.4f %10.3f %10.3f %10.3f\n", base_name(k->programs[i].path), k->samples[i].seconds,
-           fit_ratio(&k->samples[i], k->base.gas), fit_ratio(&k->samples[i], k->fitted.gas), k->left_out[i]);
+    printf("%-20s %10.4f %10.3f %10.3f %10.3f\n", base_name(k->programs[i].path), k->samples[i].seconds, k->ratio_before[i],
+           fit_ratio(&k->samples[i], k->fitted.gas), k->left_out[i]);
   printf("%-20s %10s %10.3f %10.3f\n", "geometric mean", "", before.mean, after.mean);
   printf("%-20s %10s %10.3f %10.3f %10.3f\n\n", "geometric deviation", "", before.deviation, after.deviation,
          left_out_deviation(k));
@@ -202,13 +291,13 @@ static void print_report(const struct calibration *k) {
 }
 
 static void print_json(const struct calibration *k) {
-  struct fit_spread before = fit_spread(k->samples, k->n, k->base.gas), after = fit_spread(k->samples, k->n, k->fitted.gas);
+  struct fit_spread before = k->before, after = fit_spread(k->samples, k->n, k->fitted.gas);
   cJSON *json = cJSON_CreateObject(), *programs = cJSON_AddArrayToObject(json, "programs");
   for (size_t i = 0; i < k->n; i++) {
     cJSON *one = cJSON_CreateObject(), *counts = cJSON_CreateObject();
     cJSON_AddStringToObject(one, "name", base_name(k->programs[i].path));
     cJSON_AddNumberToObject(one, "seconds", k->samples[i].seconds);
-    cJSON_AddNumberToObject(one, "ratio_before", fit_ratio(&k->samples[i], k->base.gas));
+    cJSON_AddNumberToObject(one, "ratio_before", k->ratio_before[i]);
     cJSON_AddNumberToObject(one, "ratio", fit_ratio(&k->samples[i], k->fitted.gas));
     cJSON_AddNumberToObject(one, "ratio_left_out", k->left_out[i]);
     for (int c = 0; c < COST_COUNT; c++) cli_json_count(counts, cost_name(c), k->samples[i].instructions[c]);
@@ -242,7 +331,7 @@ static bool calibrate(struct calibration *k, char **paths, struct gw_error *err)
   k->programs = heap_new(k->n, sizeof *k->programs);
   k->samples = heap_new(k->n, sizeof *k->samples);
   k->left_out = heap_new(k->n, sizeof *k->left_out);
-  if (!k->programs || !k->samples || !k->left_out) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "out of memory");
+  k->ratio_before = heap_new(k->n, sizeof *k->ratio_before);
   if (!cli_read_schedule(k->schedule_path, &k->base, err) || !prepare(k, paths, err) || !measure(k, err)) return false;
   fit(k);
   if (k->is_json)
@@ -256,12 +345,14 @@ static void calibration_clear(struct calibration *k) {
   for (size_t i = 0; k->programs && i < k->n; i++) {
     gw_module_release(k->programs[i].module);
     free(k->programs[i].seconds);
+    free(k->programs[i].entered);
   }
   gw_engine_destroy(k->plain);
   gw_engine_destroy(k->profiling);
   free(k->programs);
   free(k->samples);
   free(k->left_out);
+  free(k->ratio_before);
 }
 
 /* What bench/gas builds, without the parts for wasm-interp, to the front; their number. */

@@ -1,7 +1,6 @@
 #include "cli/gas.h"
 
 #include "cli/cli.h"
-#include "frontend/walk.h"
 #include "instrument/rounds.h"
 #include "instrument/schedule.h"
 
@@ -9,50 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-struct gas_block {
-  uint64_t offset, gas, instructions;
-};
-
-/* The gas blocks of one body, in the order of its bytes. */
-struct blocks {
-  struct walk walk;
-  const struct schedule *schedule;
-  bool has_next; /* the walk stands at the first instruction of the next block */
-};
-
-static void go_on(struct blocks *b) {
-  do b->has_next = walk_next(&b->walk);
-  while (b->has_next && b->walk.is_dead);
-}
-
-static void blocks_begin(struct blocks *b, const struct module *m, const struct schedule *s, uint32_t func) {
-  b->schedule = s;
-  walk_begin(&b->walk, m, func);
-  go_on(b);
-}
-
-static bool next_block(struct blocks *b, struct gas_block *block) {
-  if (!b->has_next) return false;
-  *block = (struct gas_block){.offset = b->walk.in.offset};
-  do {
-    block->instructions++;
-    block->gas += b->schedule->gas[op_table[b->walk.in.op].cost];
-    go_on(b);
-  } while (b->has_next && !b->walk.begins_block);
-  return true;
-}
-
 /* The sum over all blocks, each once. */
-static struct gas_block total(const struct module *m, const struct schedule *s, uint32_t func, uint32_t *n_blocks) {
-  struct gas_block block, sum = {0};
-  struct blocks b;
-  *n_blocks = 0;
-  blocks_begin(&b, m, s, func);
-  for (; next_block(&b, &block); ++*n_blocks) {
-    sum.gas += block.gas;
-    sum.instructions += block.instructions;
+static struct block_price total(const struct block_prices *blocks) {
+  struct block_price sum = {0};
+  for (uint32_t i = 0; i < blocks->n; i++) {
+    sum.gas += blocks->items[i].gas;
+    sum.n_instructions += blocks->items[i].n_instructions;
   }
-  walk_end(&b.walk);
   return sum;
 }
 
@@ -65,49 +27,54 @@ static const struct loop_rounds *find_loop(const struct loop_rounds *loops, size
 
 static void print_function(const struct module *m, const struct schedule *s, uint32_t func) {
   char name[256];
-  uint32_t n_blocks;
-  struct gas_block sum = total(m, s, func, &n_blocks), block;
-  struct blocks b;
-  printf("\n%s (function %" PRIu32 "): %" PRIu32 " blocks, %" PRIu64 " instructions, %" PRIu64 " gas\n",
-         func_display_name(m, func, name, sizeof name), func, n_blocks, sum.instructions, sum.gas);
+  struct price_rates rates = schedule_rates(s);
+  struct block_prices blocks;
+  price_blocks(m, func, &rates, &blocks);
+  struct block_price sum = total(&blocks);
+  printf("\n%s (function %" PRIu32 "): %" PRIu32 " blocks, %" PRIu32 " instructions, %" PRIu64 " gas\n",
+         func_display_name(m, func, name, sizeof name), func, blocks.n, sum.n_instructions, sum.gas);
   size_t n_loops;
   struct loop_rounds *loops = find_loop_rounds(m, func, &n_loops);
-  blocks_begin(&b, m, s, func);
-  while (next_block(&b, &block)) {
-    const struct loop_rounds *loop = find_loop(loops, n_loops, block.offset);
-    printf("  0x%06" PRIx64 " %8" PRIu64 " gas %6" PRIu64 " instructions", block.offset, block.gas, block.instructions);
+  for (uint32_t i = 0; i < blocks.n; i++) {
+    const struct block_price *b = &blocks.items[i];
+    const struct loop_rounds *loop = find_loop(loops, n_loops, b->offset);
+    printf("  0x%06" PRIx64 " %8" PRIu64 " gas %6" PRIu32 " instructions", b->offset, b->gas, b->n_instructions);
+    if (b->gas != b->sum) printf(" (%" PRIu64 " by themselves, %" PRIu32 " moves)", b->sum, b->moves);
     if (loop) printf(", loop of %s%" PRIu64 " rounds", loop->is_exact ? "" : "up to ", loop->rounds);
     puts("");
   }
   free(loops);
-  walk_end(&b.walk);
+  prices_clear(&blocks);
 }
 
 static cJSON *json_function(const struct module *m, const struct schedule *s, uint32_t func) {
   char name[256];
-  uint32_t n_blocks;
-  struct gas_block sum = total(m, s, func, &n_blocks), block;
-  struct blocks b;
+  struct price_rates rates = schedule_rates(s);
+  struct block_prices priced;
+  price_blocks(m, func, &rates, &priced);
+  struct block_price sum = total(&priced);
   cJSON *json = cJSON_CreateObject();
   cJSON_AddStringToObject(json, "name", func_display_name(m, func, name, sizeof name));
   cli_json_count(json, "index", func);
   cli_json_count(json, "gas", sum.gas);
-  cli_json_count(json, "instructions", sum.instructions);
+  cli_json_count(json, "instructions", sum.n_instructions);
   cJSON *blocks = cJSON_AddArrayToObject(json, "blocks");
   size_t n_loops;
   struct loop_rounds *loops = find_loop_rounds(m, func, &n_loops);
-  blocks_begin(&b, m, s, func);
-  while (next_block(&b, &block)) {
-    const struct loop_rounds *loop = find_loop(loops, n_loops, block.offset);
+  for (uint32_t i = 0; i < priced.n; i++) {
+    const struct block_price *b = &priced.items[i];
+    const struct loop_rounds *loop = find_loop(loops, n_loops, b->offset);
     cJSON *one = cJSON_CreateObject();
-    cli_json_count(one, "offset", block.offset);
-    cli_json_count(one, "gas", block.gas);
-    cli_json_count(one, "instructions", block.instructions);
+    cli_json_count(one, "offset", b->offset);
+    cli_json_count(one, "gas", b->gas);
+    cli_json_count(one, "sum", b->sum);
+    cli_json_count(one, "moves", b->moves);
+    cli_json_count(one, "instructions", b->n_instructions);
     if (loop) cli_json_count(one, loop->is_exact ? "rounds" : "most_rounds", loop->rounds);
     cJSON_AddItemToArray(blocks, one);
   }
   free(loops);
-  walk_end(&b.walk);
+  prices_clear(&priced);
   return json;
 }
 

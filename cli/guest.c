@@ -24,7 +24,6 @@ enum {
   MAX_RECORD = 64 << 20, /* of what the host answered; a run with more is neither judged nor handed over */
   SLICE = 5000000,       /* gas between looks whether the compiler is done: some 10 ms of the interpreter */
 };
-static const double longest_judged = 2; /* seconds of compiled code; the interpreter takes some fifteen times that */
 
 /* --- the host side ------------------------------------------------------------------------------------------------ */
 
@@ -131,6 +130,7 @@ bool guest_load(struct guest *g, int n_arguments, char **arguments, struct gw_er
   g->arguments = arguments;
   g->n_arguments = n_arguments;
   g->handler = (struct handler){.method = "GET", .path = "", .query = "", .status = 200};
+  if (g->cpu_limit_ms && !g->gas) return error_set(err, GW_ERROR_USAGE, "--cpu-limit needs --gas on");
   if (!check_env(g, err) || !create_wasi(g, err)) return false;
   struct gw_engine_options options = {.opt_level = g->opt_level,
                                       .gas = g->gas,
@@ -159,6 +159,7 @@ bool guest_load(struct guest *g, int n_arguments, char **arguments, struct gw_er
 static bool open_run(struct guest *g, enum gw_tier tier, struct gw_error *err) {
   struct gw_store_options options = {
       .gas_limit = g->gas_limit, .max_memory_bytes = g->max_memory, .max_depth = g->max_stack, .tier = tier};
+  options.cpu_limit_ns = (uint64_t)g->cpu_limit_ms * 1000000;
   if (g->may_switch) options.slice = SLICE;
   gw_store_destroy(g->store);
   g->instance = NULL;
@@ -286,8 +287,11 @@ static bool run_both(struct guest *g, struct gw_error *err) {
 /* --- the judge ------------------------------------------------------------------------------------------------------------ */
 
 static bool must_judge(const struct guest *g, const struct gw_error *err) {
-  struct judged run = {
-      .tier = g->running, .module = g->module, .record = &g->record, .seconds = g->seconds_run, .most_seconds = longest_judged};
+  struct judged run = {.tier = g->running,
+                       .module = g->module,
+                       .record = &g->record,
+                       .seconds = g->seconds_run,
+                       .most_seconds = judge_most_seconds((uint64_t)g->cpu_limit_ms * 1000000)};
   return g->is_judged && !g->profile && judge_wants(&run, err);
 }
 

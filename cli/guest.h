@@ -23,7 +23,7 @@ struct guest {
   void *watch_env;
   bool (*on_stop)(void *watch_env); /* when the watch has stopped the guest: whether it goes on */
   enum tier_choice tier;
-  uint32_t opt_level, max_stack;
+  uint32_t opt_level, max_stack, cpu_limit_ms;
   uint64_t gas_limit, max_memory, seed;
   const char *invoke, *schedule_path, *cache_path;
   struct cli_list dirs, env;
@@ -65,10 +65,12 @@ struct guest {
 #define GUEST_OPTIONS(g)                                                                                                    \
   {"invoke", 0, CLI_TEXT, &(g)->invoke, "NAME", "call this export with ARGS, print its results one per line"},              \
   {"gas-limit", 0, CLI_NUMBER, &(g)->gas_limit, "N", "end with out of gas beyond N (k M G T allowed); unlimited unless told"}, \
+  {"cpu-limit", 0, CLI_U32, &(g)->cpu_limit_ms, "MS",                                                                       \
+   "end as cancelled beyond so much CPU time; unlimited unless told"},                                                      \
   {"schedule", 0, CLI_TEXT, &(g)->schedule_path, "FILE",                                                                    \
    "prices, as `gasworks schedule --text` prints them; built in unless told"},                                              \
   {"max-memory", 0, CLI_SIZE, &(g)->max_memory, "BYTES",                                                                    \
-   "limit of each memory (K M G allowed); the module's own unless told"},                                                   \
+   "limit of all memories and tables together (K M G allowed); 64G unless told"},                                                   \
   {"max-stack", 0, CLI_U32, &(g)->max_stack, "BYTES", "limit of the logical stack; 1 MiB unless told"},                     \
   {"dir", 0, CLI_LIST, &(g)->dirs, "HOST[::GUEST][:ro]",                                                                    \
    "give the program this directory, under the name GUEST, with :ro only to read"},                                         \

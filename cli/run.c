@@ -56,7 +56,7 @@ static void print_output(const struct run *r, bool ok) {
 
 struct run_stats {
   struct gw_module_stats module;
-  uint64_t gas, memory;
+  uint64_t gas, cpu_ns, memory;
   int exit_code;
 };
 
@@ -79,12 +79,15 @@ static void print_stats(const struct run *r, const struct run_stats *s) {
     fprintf(stderr, "%-12s %12llu bytes\n", "memory", (unsigned long long)s->memory);
     fprintf(stderr, "%-12s %12zu bytes\n", "module", r->guest.module_bytes);
     fprintf(stderr, "%-12s %12zu bytes\n", "code", s->module.code_bytes);
+    fprintf(stderr, "%-12s %12.3f ms\n", "CPU", (double)s->cpu_ns * 1e-6);
+    if (s->gas) fprintf(stderr, "%-12s %12.4f ns\n", "CPU per gas", (double)s->cpu_ns / (double)s->gas);
     for (size_t i = 0; i < n_times; i++) fprintf(stderr, "%-12s %12.3f ms\n", times[i].name, times[i].seconds * 1e3);
     if (r->wants_profile && r->guest.instance) cli_print_profile(r->guest.instance);
     return;
   }
   cJSON *json = cJSON_CreateObject(), *seconds = cJSON_CreateObject();
   cli_json_count(json, "gas", s->gas);
+  cli_json_count(json, "cpu_ns", s->cpu_ns);
   cJSON_AddStringToObject(json, "tier", tier_name(r));
   cJSON_AddNullToObject(json, "instructions"); /* compiled code does not count them */
   cli_json_count(json, "memory_bytes", s->memory);
@@ -102,6 +105,7 @@ static void show_stats(const struct run *r, int exit_code) {
   if (!r->guest.module) return;
   gw_module_stats(r->guest.module, &s.module);
   if (r->guest.store) s.gas = gw_store_gas_used(r->guest.store);
+  if (r->guest.store) s.cpu_ns = gw_store_cpu_ns(r->guest.store);
   if (r->guest.instance) s.memory = gw_instance_memory_size(r->guest.instance);
   print_stats(r, &s);
 }

@@ -25,10 +25,11 @@ static int next_of_class(enum cost c, int op) {
 static void print_table(const struct schedule *s, const char *digest) {
   printf("version  %" PRIu32 "\ndigest   %s\n\n", s->version, digest);
   for (int c = 0; c < COST_COUNT; c++) {
-    int column = printf("%-18s %7" PRIu32, cost_name(c), s->gas[c]);
+    int column = printf("%-19s %6" PRIu32, cost_name(c), s->gas[c]);
+    column += s->latency[c] ? printf(" %4" PRIu32, s->latency[c]) : printf("     ");
     for (int op = next_of_class(c, 0); op < OP_COUNT; op = next_of_class(c, op + 1)) {
-      if (column > 110) column = printf("\n%26s", "") - 1;
-      column += printf("%s%s", column > 26 ? " " : "  ", op_table[op].text);
+      if (column > 110) column = printf("\n%31s", "") - 1;
+      column += printf("%s%s", column > 31 ? " " : "  ", op_table[op].text);
     }
     puts("");
   }
@@ -39,9 +40,11 @@ static void print_json(const struct schedule *s, const char *digest) {
   cli_json_count(json, "version", s->version);
   cJSON_AddStringToObject(json, "digest", digest);
   cJSON *all = cJSON_AddObjectToObject(json, "classes"), *dynamic = cJSON_AddObjectToObject(json, "dynamic");
-  for (int c = 0; c < COST_COUNT; c++)
-    cli_json_count(next_of_class(c, 0) < OP_COUNT || c < COST_MEMORY_BYTES_16 ? all : dynamic, cost_name(c), s->gas[c]);
+  for (int c = 0; c < COST_COUNT; c++) cli_json_count(cost_is_instruction(c) ? all : dynamic, cost_name(c), s->gas[c]);
   cJSON *instructions = cJSON_AddObjectToObject(json, "instructions");
+  cJSON *latencies = cJSON_AddObjectToObject(json, "latencies");
+  for (int c = 0; c < COST_COUNT; c++)
+    if (cost_is_instruction(c)) cli_json_count(latencies, cost_name(c), s->latency[c]);
   for (int op = 0; op < OP_COUNT; op++)
     if (op_table[op].text) cli_json_count(instructions, op_table[op].text, s->gas[op_table[op].cost]);
   cli_print_json(json, false);

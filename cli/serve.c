@@ -86,7 +86,11 @@ int cli_serve(int argc, char **argv) {
       {"schedule", 0, CLI_TEXT, &schedule_path, "FILE",
        "prices, as `gasworks schedule --text` prints them; built in unless told"},
       {"slice", 0, CLI_NUMBER, &o.slice, "N", "gas before other invocations get their turn; 5M unless told"},
-      {"max-memory", 0, CLI_SIZE, &o.max_memory, "BYTES", "limit of each linear memory (K M G allowed); 256M unless told"},
+      {"slice-time", 0, CLI_U32, &o.slice_us, "US", "time likewise, in microseconds, 0 for gas alone; 500 unless told"},
+      {"cpu-limit", 0, CLI_U32, &o.cpu_limit_ms, "MS",
+       "CPU time of one invocation, beyond it is cancelled; unlimited unless told"},
+      {"max-memory", 0, CLI_SIZE, &o.max_memory, "BYTES",
+       "limit of all memories and tables of an invocation (K M G allowed); 256M unless told"},
       {"memory-limit", 0, CLI_SIZE, &o.memory_limit, "BYTES",
        "limit of all linear memories and tables together, beyond it requests get 503 (K M G allowed); three quarters of the "
        "machine's or "

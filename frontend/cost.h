@@ -3,7 +3,7 @@
 #define FRONTEND_COST_H
 
 enum cost {
-#define COST(id, name, gas, least) COST_##id,
+#define COST(id, name, gas, latency, least) COST_##id,
 #include "frontend/cost.def"
 #undef COST
   COST_COUNT

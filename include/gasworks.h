@@ -117,10 +117,21 @@ enum gw_tier { GW_TIER_FAST, GW_TIER_PRECISE };
 struct gw_store_options {
   uint64_t gas_limit;         /* per invocation; 0: as good as unlimited */
   uint64_t slice;             /* gas between two yields of gw_store_resume, at least; 0: never yield */
-  uint64_t max_memory_bytes;  /* per memory; 0: what the module allows, 64 GiB for 64-bit memories */
+  uint64_t max_memory_bytes;  /* of all memories and tables of the store together; 0: 64 GiB */
   uint64_t max_table_entries; /* of all tables of the store together; 0: 10,000,000 */
   uint32_t max_depth;         /* logical stack in bytes; 0: 1 MiB */
   enum gw_tier tier;
+  bool defers_start; /* making and resetting instances leaves the start function to the embedder: gw_instance_start */
+  /* With gas only. Where a slice ends changes neither results nor gas. */
+  uint64_t slice_ns;       /* with `slice`: time between two yields, about; 0: gas alone bounds slices */
+  uint64_t cpu_limit_ns;   /* CPU time of an invocation, about: beyond it ends with GW_TRAP_CANCELLED; 0: none */
+  uint64_t (*clock)(void); /* tests have their own, in nanoseconds; NULL: the system's */
+};
+
+/* What stores learn about how long a function's gas takes. All zero at first. */
+struct gw_pace {
+  uint64_t look;            /* gas to the next look at the clock */
+  uint32_t n_early, wanted; /* looks that came early in a row; how many let it double */
 };
 
 struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store_options *options, struct gw_error *err);
@@ -130,8 +141,18 @@ void gw_store_set_gas_limit(struct gw_store *store, uint64_t gas_limit);
 /* The next invocation begins with so much gas used: of gw_instance_gas, or of what ran before it. If that is more than its limit,
  * it ends with out of gas. */
 void gw_store_owe(struct gw_store *store, uint64_t gas);
+/* The same for CPU time, in nanoseconds. */
+void gw_store_owe_cpu(struct gw_store *store, uint64_t ns);
 /* Gas of the last (or current) invocation, at most the limit. */
 uint64_t gw_store_gas_used(const struct gw_store *store);
+/* Its CPU time in nanoseconds, as far as it has been looked at: exact when it does not run. It is measured, so it is another one
+ * each time. */
+uint64_t gw_store_cpu_ns(const struct gw_store *store);
+/* Where slices are bounded by time: stores that run the same code one after another, on one thread, share what they learn. NULL:
+ * this one learns for itself. */
+void gw_store_set_pace(struct gw_store *store, struct gw_pace *pace);
+/* Sizes of its memories and tables, in bytes. */
+uint64_t gw_store_memory_bytes(const struct gw_store *store);
 /* The limit of the last (or current) invocation; INT64_MAX without one. */
 uint64_t gw_store_gas_limit(const struct gw_store *store);
 /* The embedder's own pointer. */
@@ -193,6 +214,8 @@ bool gw_instance_reset(struct gw_instance *instance, struct gw_error *err);
 bool gw_instance_can_keep(const struct gw_instance *instance);
 bool gw_instance_keep(struct gw_instance *instance, struct gw_error *err);
 
+/* The start function, which the embedder of a store that defers it calls first in a fresh instance; NULL without one. */
+struct func_ref *gw_instance_start(const struct gw_instance *instance);
 /* What docs/gas.md charges every invocation for a fresh instance, whether one is made, reset or kept. The start function is not
  * in it. Nothing charges it but gw_store_owe. */
 uint64_t gw_instance_gas(const struct gw_instance *instance);

@@ -6,6 +6,7 @@
 
 struct gas_block_info {
   uint32_t func;
+  uint64_t offset;                   /* of its first instruction; 0: it has none */
   uint32_t instructions[COST_COUNT]; /* of each class */
 };
 

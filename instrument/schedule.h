@@ -3,7 +3,7 @@
 #define INSTRUMENT_SCHEDULE_H
 
 #include "base/digest.h"
-#include "frontend/cost.h"
+#include "frontend/price.h"
 #include "gasworks/error.h"
 
 #include <stdbool.h>
@@ -15,8 +15,9 @@ enum { SCHEDULE_MAX_PRICE = 1000000000 };
 
 struct schedule {
   uint32_t version;
-  uint32_t gas[COST_COUNT]; /* by enum cost */
-  struct digest digest;     /* of the canonical text form */
+  uint32_t gas[COST_COUNT];     /* by enum cost */
+  uint32_t latency[COST_COUNT]; /* the same; 0 for what is no instruction */
+  struct digest digest;         /* of the canonical text form */
 };
 
 /* The built-in schedule. Static; the digest is filled at the first call (thread-safe). */
@@ -28,7 +29,14 @@ const char *cost_name(enum cost c);
 /* What every schedule must charge for a class at least: 1 where nothing else bounds how long it goes on, else 0. */
 uint32_t cost_least(enum cost c);
 
-/* The canonical text form: "gasworks-schedule VERSION\nNAME GAS\n...". Returns the bytes needed, like snprintf. */
+/* Whether a class is one of instructions, which have a latency beside their price. */
+bool cost_is_instruction(enum cost c);
+
+/* What blocks cost by it. Borrows from the schedule. */
+struct price_rates schedule_rates(const struct schedule *s);
+
+/* The canonical text form: "gasworks-schedule VERSION\nNAME GAS [LATENCY]\n...", the latency of instructions. Returns the bytes
+ * needed, like snprintf. */
 size_t schedule_print(const struct schedule *s, char *out, size_t size);
 
 /* Reads the text form: every class once, in any order; blank lines and comments from '#' on are left out. Checks the prices,

@@ -107,12 +107,17 @@ static void mark_values(struct exception_box **todo, const val_type *types, uint
     if (is_exnref(types[i])) mark(todo, values[i].ref);
 }
 
+/* In what no guest wrote to are the references that the table began with: of exceptions, only those of imported globals. */
+static void mark_table(struct exception_box **todo, const struct gw_table *t) {
+  for (uint64_t k = 0; (k = table_next_written(t, k)) < t->ctx.size; k++) mark(todo, t->ctx.entries[k]);
+}
+
 static void mark_roots(struct gw_store *store, struct exception_box **todo) {
   for (const struct gw_instance *i = store->instances; i; i = i->next)
     for (uint32_t k = 0; k < i->module->decoded.n_globals; k++)
       if (i->globals[k] && is_exnref(i->globals[k]->type.type)) mark(todo, i->globals[k]->cell->ref);
   for (const struct gw_table *t = store->tables; t; t = t->next)
-    for (uint64_t k = 0; is_exnref(t->type.elem) && k < t->ctx.size; k++) mark(todo, t->ctx.entries[k]);
+    if (is_exnref(t->type.elem)) mark_table(todo, t);
 }
 
 static void sweep(struct exceptions *all) {
@@ -128,8 +133,7 @@ static void sweep(struct exceptions *all) {
 /* What is kept between invocations counts as the guest's memory. */
 static void count_bytes(struct gw_store *store) {
   struct exceptions *all = &store->exceptions;
-  uint64_t change = all->bytes - all->counted;
-  if (change) atomic_fetch_add_explicit(&store->engine->memory_bytes, change, memory_order_relaxed);
+  store_hold(store, all->bytes - all->counted);
   all->counted = all->bytes;
 }
 

@@ -13,7 +13,7 @@ struct gw_tag;
 struct exceptions {
   struct exception_box *all;
   struct exception_box *held; /* stack of those that legacy catch bodies may rethrow, innermost first */
-  uint64_t bytes, counted;    /* counted: how many of them are in the engine's memory_bytes */
+  uint64_t bytes, counted;    /* counted: how many of them the store holds */
 };
 
 /* One with room for the tag's values. `pc`: where in guest code it is thrown. NULL: too many live ones, or no memory. */

@@ -174,12 +174,13 @@ static int64_t helper_table_grow(struct vmctx *vmctx, uint32_t table, uint64_t n
 }
 
 static void helper_table_fill(struct vmctx *vmctx, uint32_t table, uint64_t dst, void *ref, uint64_t n) {
-  struct table_ctx *t = &vmctx->instance->tables[table]->ctx;
+  struct gw_table *t = vmctx->instance->tables[table];
   struct gw_store *store = vmctx->instance->store;
   require_stack(store, HELPER_STACK, CALLER);
-  require(store, is_within(dst, n, t->size), GW_TRAP_TABLE_OUT_OF_BOUNDS, CALLER);
+  require(store, is_within(dst, n, t->ctx.size), GW_TRAP_TABLE_OUT_OF_BOUNDS, CALLER);
   struct pieces p = begin_pieces(store, n, false, CALLER);
-  while (next_piece(&p)) fill_entries(t->entries + dst + p.at, ref, p.size);
+  table_note(t, dst, n);
+  while (next_piece(&p)) fill_entries(t->ctx.entries + dst + p.at, ref, p.size);
 }
 
 static void helper_table_copy(struct vmctx *vmctx, uint32_t dst_table, uint32_t src_table, uint64_t dst, uint64_t src,
@@ -190,6 +191,7 @@ static void helper_table_copy(struct vmctx *vmctx, uint32_t dst_table, uint32_t 
   bool ok = is_within(dst, n, to->size) && is_within(src, n, from->size);
   require(store, ok, GW_TRAP_TABLE_OUT_OF_BOUNDS, CALLER);
   struct pieces p = begin_pieces(store, n, false, CALLER);
+  table_note(vmctx->instance->tables[dst_table], dst, n);
   copy_pieces(&p, (uint8_t *)(to->entries + dst), (uint8_t *)(from->entries + src), sizeof *to->entries);
 }
 

@@ -114,10 +114,7 @@ static void make_globals(struct gw_instance *instance) {
   for (uint32_t i = 0; i < m->n_globals; i++) cells[i] = instance->globals[i]->cell;
   for (uint32_t i = m->n_imported_tables; i < m->n_tables; i++) {
     if (!m->tables[i].init.bytes) continue;
-    struct gw_table *t = instance->tables[i];
-    void *ref = instance_evaluate(instance, m->tables[i].init).ref;
-    for (uint64_t k = 0; k < t->ctx.size; k++) t->ctx.entries[k] = ref;
-    t->written = t->ctx.size;
+    table_fill(instance->tables[i], instance_evaluate(instance, m->tables[i].init).ref);
   }
 }
 
@@ -138,9 +135,14 @@ static bool snapshot(struct gw_instance *instance, struct gw_error *err) {
   return true;
 }
 
-static bool run_start(struct gw_instance *instance, struct gw_error *err) {
+struct func_ref *gw_instance_start(const struct gw_instance *instance) {
   uint32_t start = instance->module->decoded.start;
-  return start == NO_INDEX || gw_call(instance->store, instance->funcs[start], NULL, err);
+  return start == NO_INDEX ? NULL : instance->funcs[start];
+}
+
+static bool run_start(struct gw_instance *instance, struct gw_error *err) {
+  struct func_ref *start = gw_instance_start(instance);
+  return !start || instance->store->options.defers_start || gw_call(instance->store, start, NULL, err);
 }
 
 /* What the store's tier needs of the module; `*code` stays NULL in the precise tier. */
@@ -237,8 +239,8 @@ static bool has_grown_tables(const struct gw_instance *instance) {
 bool gw_instance_can_keep(const struct gw_instance *instance) {
   const struct module *m = &instance->module->decoded;
   const struct gw_store *store = instance->store;
-  if (!check_reset(instance, NULL) || store->n_host_calls || store->was_refused || (m->dialect & DIALECT_EXCEPTIONS))
-    return false;
+  if (!check_reset(instance, NULL) || store->n_host_calls || store->was_refused) return false;
+  if ((m->dialect & DIALECT_EXCEPTIONS) || store->exceptions.all) return false; /* images are no roots of exceptions */
   for (uint32_t i = 0; i < m->n_memories; i++)
     if (!memory_can_keep(instance->memories[i])) return false;
   return !has_grown_tables(instance);

@@ -9,6 +9,7 @@
 #include "runtime/report.h"
 #include "runtime/slice.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -105,6 +106,7 @@ static bool prepare(struct gw_store *store, struct gw_error *err) {
 static void step(struct gw_store *store) {
   struct gw_store *outer = trap_set_current(store);
   uintptr_t outer_gs = gs_base_set((uintptr_t)&store->exec);
+  slice_enter(store, store->state == RUN_YIELDED);
   store->state = RUN_RUNNING;
   fiber_resume(&store->fiber);
   if (store->state == RUN_AT_CHECKPOINT) {
@@ -112,6 +114,7 @@ static void step(struct gw_store *store) {
     store->state = RUN_RUNNING;
     fiber_resume(&store->fiber);
   }
+  slice_leave(store);
   gs_base_set(outer_gs);
   trap_set_current(outer);
 }
@@ -153,11 +156,20 @@ void invocation_yield(struct gw_store *store) {
   if (store->is_cancelled) trap_raise(store, GW_TRAP_CANCELLED, 0);
 }
 
+/* Nobody can say after how much gas, so it is no verdict about the function. */
+_Noreturn static void end_beyond_cpu_limit(struct gw_store *store, uintptr_t pc) {
+  snprintf(store->trap.message, sizeof store->trap.message, "cancelled: it used more than %llu ms of CPU time",
+           (unsigned long long)(store->options.cpu_limit_ns / 1000000));
+  trap_raise(store, GW_TRAP_CANCELLED, pc);
+}
+
 void invocation_charge(struct gw_store *store, uint64_t gas, uintptr_t pc) {
   if (!store->engine->options.gas) return;
   enum gas_take taken = slice_take(store, gas);
   if (taken == GAS_OUT) trap_raise(store, GW_TRAP_OUT_OF_GAS, pc);
-  if (taken == GAS_REFILLED && store->options.slice) invocation_yield(store);
+  if (taken == GAS_TAKEN) return;
+  if (slice_is_beyond_cpu_limit(store)) end_beyond_cpu_limit(store, pc);
+  if (slice_is_over(store)) invocation_yield(store);
 }
 
 /* The fiber ends itself: only so do sanitizers see it end. */

@@ -121,10 +121,8 @@ static uint64_t to_reserve(const struct limits *l, uint64_t max_pages) {
   return round_up(bytes) + HOST_PAGE; /* a guard: what lies behind is somebody else's */
 }
 
-/* Changes the size, and the engine's total: sums of what wraps are right. */
 static void set_size(struct gw_memory *memory, uint64_t bytes) {
-  uint64_t change = bytes - memory->ctx.bytes;
-  if (change) atomic_fetch_add_explicit(&memory->store->engine->memory_bytes, change, memory_order_relaxed);
+  store_hold(memory->store, bytes - memory->ctx.bytes);
   memory->ctx.bytes = bytes;
 }
 
@@ -146,6 +144,7 @@ struct gw_memory *memory_create(struct gw_store *store, const struct memory_type
               (unsigned long long)max);
     return NULL;
   }
+  if (!store_check_held(store, min << type->limits.page_size_log2, err)) return NULL;
   uint64_t reserved = to_reserve(&type->limits, max);
   void *base = mmap(NULL, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) {
@@ -180,7 +179,10 @@ void memory_destroy(struct gw_memory *memory) {
 
 uint64_t memory_pages(const struct gw_memory *memory) { return memory->ctx.bytes >> memory->limits.page_size_log2; }
 
-bool memory_can_grow(const struct gw_memory *memory, uint64_t pages) { return pages <= memory->max_pages - memory_pages(memory); }
+bool memory_can_grow(const struct gw_memory *memory, uint64_t pages) {
+  return pages <= memory->max_pages - memory_pages(memory) &&
+         store_may_hold(memory->store, pages << memory->limits.page_size_log2);
+}
 
 bool memory_grow(struct gw_memory *memory, uint64_t pages) {
   uint64_t before = memory->ctx.bytes, bytes = before + (pages << memory->limits.page_size_log2);

@@ -26,8 +26,8 @@ struct gw_table {
   const struct module *module; /* what type indices in it are of; NULL: the host's table */
   uint64_t max;
   uint64_t capacity; /* allocated entries */
-  uint64_t written;  /* entries from here on are null, as long as only segments were written */
-  void **initial;    /* the first n_initial entries after instantiation, the rest being null; NULL before */
+  void *fill;        /* what it was filled with before segments were written */
+  void **initial;    /* the first n_initial entries after instantiation, the rest being `fill`; NULL before */
   uint64_t n_initial;
 };
 
@@ -75,6 +75,12 @@ bool table_can_grow(const struct gw_table *table, uint64_t n);
 bool table_reserve(struct gw_table *table, uint64_t n);
 /* Counts what it takes in the store and the engine. There must be room for the entries. */
 void table_set_size(struct gw_table *table, uint64_t size);
+/* Entries of the table are written, or will be in a moment. */
+void table_note(struct gw_table *table, uint64_t at, uint64_t n);
+/* The first entry from `at` on that may have been written to since the snapshot; the size, or more, when there is none. */
+uint64_t table_next_written(const struct gw_table *table, uint64_t at);
+/* All entries of a new table become `ref`. */
+void table_fill(struct gw_table *table, void *ref);
 /* Remembers the contents, and goes back to them. */
 bool table_snapshot(struct gw_table *table);
 /* All of its contents now, at the size it began with. False: no memory, or another size. */

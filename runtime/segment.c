@@ -21,7 +21,7 @@ void segment_init_table(struct gw_instance *instance, uint32_t table, uint32_t s
   const struct elem_segment *s = &instance->module->decoded.elems[segment];
   struct gw_table *t = instance->tables[table];
   void **entries = t->ctx.entries + dst;
-  if (dst + n > t->written) t->written = dst + n;
+  table_note(t, dst, n);
   for (uint32_t i = 0; i < n; i++)
     entries[i] = s->funcs ? instance->funcs[s->funcs[src + i]] : instance_evaluate(instance, s->exprs[src + i]).ref;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 enum { DEFAULT_DEPTH = 1 << 20, MAX_DEPTH = 256 << 20 };
+#define DEFAULT_MEMORY_BYTES (UINT64_C(64) << 30)
 
 static void (*exhausted_for_cpu(void))(void) {
   if (__builtin_cpu_supports("avx512bw")) return gas_exhausted_avx512;
@@ -30,7 +31,29 @@ struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store
   if (options) store->options = *options;
   if (!store->options.max_depth) store->options.max_depth = DEFAULT_DEPTH;
   if (store->options.max_depth > MAX_DEPTH) store->options.max_depth = MAX_DEPTH;
+  store->slice.clock.now = store->options.clock;
+  gw_store_set_pace(store, NULL);
   return store;
+}
+
+static uint64_t most_held(const struct gw_store *store) {
+  return store->options.max_memory_bytes ? store->options.max_memory_bytes : DEFAULT_MEMORY_BYTES;
+}
+
+bool store_may_hold(const struct gw_store *store, uint64_t more) {
+  uint64_t most = most_held(store);
+  return store->held <= most && more <= most - store->held;
+}
+
+void store_hold(struct gw_store *store, uint64_t change) {
+  store->held += change;
+  if (change) atomic_fetch_add_explicit(&store->engine->memory_bytes, change, memory_order_relaxed);
+}
+
+bool store_check_held(const struct gw_store *store, uint64_t more, struct gw_error *err) {
+  return store_may_hold(store, more) ||
+         error_set(err, GW_ERROR_LIMIT, "memories and tables start with more than %llu bytes together, which is the limit",
+                   (unsigned long long)most_held(store));
 }
 
 /* Functions, globals and segments are a few bytes of a module and 30 to 100 of an instance. */
@@ -57,6 +80,12 @@ void gw_store_destroy(struct gw_store *store) {
   arena_clear(&store->arena);
   store_count_instances(store);
   free(store);
+}
+
+uint64_t gw_store_memory_bytes(const struct gw_store *store) {
+  uint64_t bytes = store->n_table_entries * sizeof(void *);
+  for (const struct gw_memory *m = store->memories; m; m = m->next) bytes += m->ctx.bytes;
+  return bytes;
 }
 
 void gw_store_set_user(struct gw_store *store, void *user) { store->user = user; }

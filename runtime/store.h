@@ -11,6 +11,7 @@
 #include "runtime/exception.h"
 #include "runtime/fiber.h"
 #include "runtime/precise/precise.h"
+#include "runtime/slice.h"
 #include "runtime/trap.h"
 
 enum run_state {
@@ -25,7 +26,7 @@ enum run_state {
 };
 
 struct gw_store {
-  struct exec_ctx exec; /* what compiled code sees; exec.gas is what is left of the slice */
+  struct exec_ctx exec; /* what compiled code sees; exec.gas is what is left of the slice, or to the next look at the clock */
   struct gw_engine *engine;
   const struct schedule *schedule;
   struct gw_store_options options;
@@ -36,6 +37,7 @@ struct gw_store {
   struct gw_memory *memories;
   struct gw_table *tables;
   uint64_t n_table_entries; /* of all of them */
+  uint64_t held;            /* bytes: see store_hold */
 
   struct exceptions exceptions;
   uint32_t dialect; /* of the code of all its instances: what one of them needs, all have */
@@ -56,6 +58,7 @@ struct gw_store {
   uint64_t owed;          /* used already when the next one begins */
   struct profile profile; /* used only by engines that profile */
   uint64_t reserve;       /* gas that is not yet in a slice; limit = used + exec.gas + reserve */
+  struct slice slice;
   struct trap trap;
   struct record *record; /* the embedder's, or NULL: see runtime/debug/record.h */
 };
@@ -64,6 +67,14 @@ struct gw_store {
 static inline bool store_is_suspended(const struct gw_store *store) {
   return store->state == RUN_YIELDED || store->state == RUN_PARKED;
 }
+
+/* What guests hold, in bytes: memories and tables at their size, and exceptions that were kept when an invocation ended. It has
+ * one limit, and is counted here alone, in the engine's total, too. Only what guests do changes it, so what they are
+ * refused is the same in both tiers, in every slot and on every machine. `change` may wrap. */
+bool store_may_hold(const struct gw_store *store, uint64_t more);
+void store_hold(struct gw_store *store, uint64_t change);
+/* False, with the error: nothing may begin with so much more. */
+bool store_check_held(const struct gw_store *store, uint64_t more, struct gw_error *err);
 
 /* When instances were made: what they are made of, beyond what is usual, counts as the guest's memory. */
 void store_count_instances(struct gw_store *store);

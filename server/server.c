@@ -54,6 +54,7 @@ void server_options_init(struct server_options *options) {
       .map_size = (size_t)16 << 30,
       .gas_limit = 10000000000,
       .slice = 5000000,
+      .slice_us = 500,
       .max_memory = 256 << 20,
       .max_running = 512,
       .checkpoints = true,
@@ -275,6 +276,9 @@ struct server *server_start(const struct server_options *options, struct gw_erro
   server->limits =
       (struct function_limits){.gas_limit = options->gas_limit,
                                .slice = options->slice,
+                               .slice_ns = (uint64_t)options->slice_us * 1000,
+                               .cpu_limit_ns = (uint64_t)options->cpu_limit_ms * 1000000,
+                               .clock = options->clock,
                                .max_memory = options->max_memory,
                                .memory_limit = options->memory_limit ? options->memory_limit : pressure_default_limit(),
                                .max_reply = options->max_reply,

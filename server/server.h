@@ -43,9 +43,12 @@ struct server_options {
   size_t map_size;           /* upper bound of the state store in bytes; 16 GiB */
   struct state_store *state; /* instead of the own one, and the caller's to close; NULL */
 
-  uint64_t gas_limit;  /* per invocation; 10^10, about one second */
-  uint64_t slice;      /* gas an invocation runs before others of its loop get their turn; 5 * 10^6, about half a millisecond */
-  uint64_t max_memory; /* bytes per linear memory; 256 MiB */
+  uint64_t gas_limit;    /* per invocation; 10^10, about one second */
+  uint64_t slice;        /* gas an invocation runs before others of its loop get their turn; 5 * 10^6, about half a millisecond */
+  uint32_t slice_us;     /* and time likewise, about; 0: gas alone; 500 */
+  uint32_t cpu_limit_ms; /* CPU time of one invocation, beyond it is cancelled; 0: none */
+  uint64_t (*clock)(void); /* of functions' CPU time; tests have their own, in nanoseconds; NULL: the system's */
+  uint64_t max_memory;     /* bytes of all memories and tables of an invocation; 256 MiB */
   uint64_t
       memory_limit; /* bytes of all memories and tables together, beyond it requests get 503; 0: three quarters of the machine */
   const char *pressure_file; /* tells when memory is short, in PSI's format; NULL: the control group's, or the system's */

@@ -58,6 +58,7 @@ static uint64_t edge(uint64_t size) {
 struct shape {
   bool is_64;
   uint8_t page_log2; /* of memories */
+  uint8_t fill;      /* of tables: the function they start with */
   uint64_t min, max; /* UINT64_MAX: none is said */
 };
 
@@ -82,15 +83,21 @@ static void choose_memory(struct shape *s) {
   s->max = below(3) ? s->min + (s->page_log2 ? below(3) : sizes[below(sizeof sizes / sizeof *sizes)]) : UINT64_MAX;
 }
 
+/* Resets go by chunks of entries, so sizes are around theirs. */
+static void choose_table(struct shape *s) {
+  static const uint32_t sizes[] = {0, 1, 63, 64, 65, 127, 128, 129, 700};
+  s->is_64 = below(2);
+  s->min = below(2) ? below(30) : sizes[below(sizeof sizes / sizeof *sizes)];
+  s->max = below(2) ? s->min + below(600) : UINT64_MAX;
+  s->fill = below(2) ? N_FUNCS : (uint8_t)below(N_FUNCS);
+}
+
 static void choose(void) {
   shape.n_memories = 1 + below(MAX_MEMORIES);
   shape.n_tables = 2 + below(MAX_TABLES - 1);
   for (uint32_t i = 0; i < shape.n_memories; i++) choose_memory(&shape.memories[i]);
-  shape.tables[0] = (struct shape){.min = N_FUNCS + 1, .max = N_FUNCS + 1};
-  for (uint32_t i = 1; i < shape.n_tables; i++)
-    shape.tables[i] = (struct shape){.is_64 = below(2), .min = below(30), .max = UINT64_MAX};
-  for (uint32_t i = 1; i < shape.n_tables; i++)
-    if (below(2)) shape.tables[i].max = shape.tables[i].min + below(600);
+  shape.tables[0] = (struct shape){.min = N_FUNCS + 1, .max = N_FUNCS + 1, .fill = N_FUNCS};
+  for (uint32_t i = 1; i < shape.n_tables; i++) choose_table(&shape.tables[i]);
   for (uint32_t i = 0; i < N_ACCESSES; i++) {
     struct access *a = &shape.accesses[i];
     *a = (struct access){.memory = below(shape.n_memories), .size = 1u << below(5), .is_store = below(2)};
@@ -110,6 +117,14 @@ static void put_limits(struct buffer *b, const struct shape *s, bool is_memory) 
   wasm_leb(b, s->min);
   if (s->max != UINT64_MAX) wasm_leb(b, s->max);
   if (has_page) wasm_leb(b, s->page_log2);
+}
+
+static void put_table(struct buffer *b, const struct shape *s) {
+  bool is_filled = s->fill != N_FUNCS;
+  if (is_filled) PUT(b, "\x40\0");
+  wasm_byte(b, 0x70);
+  put_limits(b, s, false);
+  if (is_filled) wasm_byte(b, 0xd2), wasm_byte(b, s->fill), wasm_byte(b, 0x0b);
 }
 
 /* A parameter as an index, or a number of i32. */
@@ -273,7 +288,7 @@ static struct buffer make_module(void) {
   for (uint32_t i = 0; i < n_funcs(); i++) wasm_byte(&s, i >= N_FUNCS);
   finish_section(&b, 3, &s);
   wasm_leb(&s, shape.n_tables);
-  for (uint32_t i = 0; i < shape.n_tables; i++) wasm_byte(&s, 0x70), put_limits(&s, &shape.tables[i], false);
+  for (uint32_t i = 0; i < shape.n_tables; i++) put_table(&s, &shape.tables[i]);
   finish_section(&b, 4, &s);
   wasm_leb(&s, shape.n_memories);
   for (uint32_t i = 0; i < shape.n_memories; i++) put_limits(&s, &shape.memories[i], true);
@@ -313,8 +328,10 @@ static void start_model(struct model *m) {
     m->bytes[i] = shape.memories[i].min << shape.memories[i].page_log2;
     memset(m->memories[i], 0, MEMORY_LIMIT);
   }
-  memset(m->tables, N_FUNCS, sizeof m->tables);
-  for (uint32_t i = 0; i < shape.n_tables; i++) m->sizes[i] = shape.tables[i].min;
+  for (uint32_t i = 0; i < shape.n_tables; i++) {
+    m->sizes[i] = shape.tables[i].min;
+    memset(m->tables[i], shape.tables[i].fill, sizeof m->tables[i]);
+  }
   for (uint32_t i = 0; i < N_FUNCS; i++) m->tables[0][i] = (uint8_t)i;
   m->is_data_dropped = m->is_elem_dropped = false;
 }
@@ -353,11 +370,19 @@ static struct outcome model_access(const struct access *a, uint64_t index, uint6
   return gave(bytes[a->size == 16]);
 }
 
+/* What memories and tables take has one limit. */
+static uint64_t held(void) {
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < shape.n_memories; i++) sum += model.bytes[i];
+  for (uint32_t i = 0; i < shape.n_tables; i++) sum += model.sizes[i] * sizeof(void *);
+  return sum;
+}
+
 static struct outcome model_memory_grow(uint32_t m, uint64_t pages) {
   const struct shape *s = &shape.memories[m];
   uint64_t before = model.bytes[m] >> s->page_log2, most = (uint64_t)MEMORY_LIMIT >> s->page_log2;
   if (s->max < most) most = s->max;
-  if (pages > most - before) return gave(narrow(UINT64_MAX, s->is_64));
+  if (pages > most - before || pages << s->page_log2 > MEMORY_LIMIT - held()) return gave(narrow(UINT64_MAX, s->is_64));
   model.bytes[m] += pages << s->page_log2;
   return gave(before);
 }
@@ -385,7 +410,8 @@ static struct outcome model_table_grow(uint32_t t, uint64_t n, uint32_t ref) {
   uint64_t before = model.sizes[t], total = 0;
   for (uint32_t i = 0; i < shape.n_tables; i++) total += model.sizes[i];
   uint64_t most = shape.tables[t].max < ENTRY_LIMIT ? shape.tables[t].max : ENTRY_LIMIT;
-  if (n > most - before || n > ENTRY_LIMIT - total) return gave(narrow(UINT64_MAX, shape.tables[t].is_64));
+  if (n > most - before || n > ENTRY_LIMIT - total || n * sizeof(void *) > MEMORY_LIMIT - held())
+    return gave(narrow(UINT64_MAX, shape.tables[t].is_64));
   memset(model.tables[t] + before, (int)ref, n);
   model.sizes[t] += n;
   return gave(before);

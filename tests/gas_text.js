@@ -11,21 +11,26 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
+const { blockPrices, readTypes, words } = require('./gas_price.js');
+
 const root = path.dirname(__dirname);
 
 // Prices by the instructions' names and by class, from the tables themselves.
 function readSchedule() {
-  const price = {}, ofClass = {}, ofText = {};
-  for (const [, id, name, gas] of fs.readFileSync(path.join(root, 'frontend/cost.def'), 'utf8').matchAll(/^COST\((\w+),\s*"(\w+)",\s*(\d+),/gm)) {
+  const price = {}, latency = {}, ofClass = {}, ofText = {}, latencyOfText = {};
+  const table = fs.readFileSync(path.join(root, 'frontend/cost.def'), 'utf8');
+  for (const [, id, name, gas, wait] of table.matchAll(/^COST\((\w+),\s*"(\w+)",\s*(\d+),\s*(\d+),/gm)) {
     price[id] = BigInt(gas);
+    latency[id] = Number(wait);
     ofClass[name] = BigInt(gas);
   }
   const row = /^OP\(\w+,\s*\w+,\s*\w+,\s*"([^"]+)",\s*\w+,\s*\w+,\s*(\w+),/gm;
   for (const [, text, cost] of fs.readFileSync(path.join(root, 'frontend/opcode.def'), 'utf8').matchAll(row)) {
     if (!(cost in price)) throw new Error(`opcode.def: no cost class ${cost}`);
     ofText[text] = price[cost];
+    latencyOfText[text] = latency[cost];
   }
-  return { ofClass, ofText };
+  return { ofClass, ofText, latencyOfText };
 }
 
 const endsBlock = new Set(['loop', 'if', 'else', 'br', 'br_if', 'br_table', 'return', 'unreachable', 'br_on_null', 'br_on_non_null',
@@ -42,8 +47,10 @@ const add = (global, gas) => `i64.const ${gas} global.get $${global} i64.add glo
 // One function's lines: [instruction, ...], comments gone, the parenthesis that closes the function too.
 class Body {
   // `isSure`: whether a call of this line may not be replaced by the body.
-  constructor(schedule, helpers, isSure) {
+  constructor(schedule, prices, helpers, isSure) {
     this.schedule = schedule;
+    this.prices = prices; // of blocks, by the number of their first instruction
+    this.line = 0;
     this.helpers = helpers;
     this.isSure = isSure;
     this.out = [];
@@ -65,10 +72,16 @@ class Body {
   count(name) {
     const gas = this.schedule.ofText[name];
     if (gas === undefined) throw new Error(`no instruction is called ${name}`);
-    if (this.block) this.block.instructions++;
-    if (!this.block || !gas) return;
-    this.block.gas += gas;
-    this.out.push(add('gas', gas));
+    if (!this.block) return;
+    if (this.block.instructions++ === 0) this.begin();
+    if (gas) this.out.push(add('gas', gas));
+  }
+
+  // Waiting and moves count as soon as the block begins; what nobody reaches has no price.
+  begin() {
+    const { price = 0n, work = 0n } = this.prices.get(this.line) ?? {};
+    this.block.gas = price;
+    if (price > work) this.out.push(add('gas', price - work));
   }
 
   add(line) {
@@ -93,6 +106,7 @@ class Body {
       this.openBlock();
     }
     if (name === 'loop') this.count('loop');
+    this.line++;
   }
 
   lines() {
@@ -187,7 +201,7 @@ function findCallers(lines) {
   return callers;
 }
 
-function instrumentFunction(lines, schedule, helpers, callers) {
+function instrumentFunction(lines, schedule, module, helpers, callers) {
   const text = lines.map((line) => line.replace(/\(;.*?;\)/g, '').replace(/;;.*/, '').trim()).filter((line) => line);
   text[text.length - 1] = text.at(-1).slice(0, -1);
   const header = [];
@@ -196,11 +210,11 @@ function instrumentFunction(lines, schedule, helpers, callers) {
     const direct = /^call (\d+)/.exec(line);
     return !direct || (callers.has(Number(direct[1])) && Number(direct[1]) !== self);
   };
-  const body = new Body(schedule, helpers, isSure);
-  for (const line of text) {
-    if (isHeader(line)) header.push(line);
-    else if (line) body.add(line);
-  }
+  const instructions = [];
+  for (const line of text) (isHeader(line) ? header : instructions).push(line);
+  const nLocals = words(header.join(' '), 'local').length;
+  const body = new Body(schedule, blockPrices(schedule, module, instructions, self, nLocals), helpers, isSure);
+  for (const line of instructions) body.add(line);
   return [...header, ...body.lines(), ')'];
 }
 
@@ -210,7 +224,7 @@ function instrument(text, schedule = readSchedule()) {
   const out = [];
   const lines = text.trimEnd().split('\n');
   if (lines[0] === '(module)') lines.splice(0, 1, '(module', '  )');
-  const callers = findCallers(lines);
+  const callers = findCallers(lines), module = readTypes(text);
   for (let i = 0; i < lines.length; i++) {
     if (!lines[i].startsWith('  (func ')) { out.push(lines[i]); continue; }
     const body = [];
@@ -218,8 +232,8 @@ function instrument(text, schedule = readSchedule()) {
       body.push(lines[i]);
       depth += openings(lines[i].replace(/\(;.*?;\)/g, '').replace(/;;.*/, ''));
       if (depth <= 0) { // the last function's line also closes the module
-        if (depth < 0) { body.push(body.pop().slice(0, -1)); out.push(...instrumentFunction(body, schedule, helpers, callers), ')'); }
-        else out.push(...instrumentFunction(body, schedule, helpers, callers));
+        if (depth < 0) { body.push(body.pop().slice(0, -1)); out.push(...instrumentFunction(body, schedule, module, helpers, callers), ')'); }
+        else out.push(...instrumentFunction(body, schedule, module, helpers, callers));
         break;
       }
     }

@@ -29,7 +29,7 @@ rules=(
   'server/http/*|server/http/ server/loop/ server/server.h runtime/host/ base/ gasworks|uv.h llhttp.h cjson/'
   'server/invoke/*|server/invoke/ server/http/exchange.h server/http/reply.h server/function/ server/loop/ server/server.h runtime/ frontend/ base/ gasworks|uv.h'
   'server/*|server/ runtime/ jit/artifact/ instrument/schedule. frontend/ abi/ base/ gasworks|uv.h llhttp.h cjson/ sanitizer/'
-  'cli/*|cli/ server/ runtime/ jit/artifact/ instrument/schedule. instrument/fit. instrument/rounds.h frontend/ abi/ base/ gasworks|cjson/ sodium.h sanitizer/'
+  'cli/*|cli/ server/ runtime/ jit/artifact/ instrument/schedule. instrument/blocks.h instrument/fit. instrument/rounds.h frontend/ abi/ base/ gasworks|cjson/ sodium.h sanitizer/'
 )
 libraries='llvm-c/|llvm/|elfutils/|dwarf\.h|elf\.h|lmdb\.h|sodium|uv\.h|llhttp|cjson/|cmocka'
 

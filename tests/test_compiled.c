@@ -195,6 +195,12 @@ static void test_verdicts(void **state) {
   assert_false(judge_is_under_way(&trial));
   assert_null(strstr(report.message, "6553\"")); /* numbers are whole */
   assert_non_null(strstr(report.message, "the interpreter says \"success\""));
+  report = (struct gw_error){.code = GW_ERROR_TRAP, .trap = GW_TRAP_CANCELLED};
+  judge_begin(&trial, &record, &fast);
+  assert_int_equal(judge_end(&trial, "", &report), JUDGE_CANCELLED);
+  assert_int_equal(report.trap, GW_TRAP_CANCELLED);
+  assert_true(judge_most_seconds(0) == 2 && judge_most_seconds(UINT64_MAX) == 2);
+  assert_true(judge_most_seconds(1600000000) == 0.1);
 }
 
 int main(void) {

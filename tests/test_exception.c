@@ -387,6 +387,54 @@ static void test_exnref_lives_as_long_as_something_leads_to_it(void **state) {
   gw_store_destroy(store);
 }
 
+/* (table 130 exnref) and put(i, e), get(i), grow(e) */
+static struct gw_module *exnref_table_module(void) {
+  struct buffer b = {0};
+  struct gw_error err = {0};
+  buffer_append(&b, "\0asm\1\0\0\0", 8);
+  put_section(&b, 1, BYTES("\3\x60\2\x7f\x69\0\x60\1\x7f\1\x69\x60\1\x69\1\x7f"));
+  put_section(&b, 3, BYTES("\3\0\1\2"));
+  put_section(&b, 4, BYTES("\1\x69\0\x82\1"));
+  put_section(&b, 7, BYTES("\3\3put\0\0\3get\0\1\4grow\0\2"));
+  put_section(&b, 10, BYTES("\3\x08\0\x20\0\x20\1\x26\0\x0b\6\0\x20\0\x25\0\x0b\x09\0\x20\0\x41\1\xfc\x0f\0\x0b"));
+  struct gw_module *module = gw_module_create(engine, b.bytes, b.size, &err);
+  if (!module) fail_msg("%s", err.message);
+  buffer_clear(&b);
+  return module;
+}
+
+/* What only a table leads to lives, in whichever chunk it is, and so does what a table grew by. */
+static void test_exnref_lives_in_tables(void **state) {
+  (void)state;
+  static const int32_t places[] = {0, 64, 129, 130};
+  struct gw_store *store = open_store(engine);
+  struct gw_error err = {0};
+  struct gw_instance *maker = instantiate(store, exnref_module(), NULL, &err);
+  struct gw_instance *holder = instantiate(store, exnref_table_module(), NULL, &err);
+  if (!maker || !holder) fail_msg("%s", err.message);
+  for (int32_t i = 0; i < 4; i++) {
+    union gw_value values[2];
+    call(maker, "keep", 1, i);
+    assert_true(gw_call_export(maker, "give", values, 1, &err));
+    values[1] = values[0];
+    values[0].i32 = places[i];
+    bool is_grown = places[i] == 130;
+    assert_true(gw_call_export(holder, is_grown ? "grow" : "put", is_grown ? &values[1] : values, is_grown ? 1 : 2, &err));
+  }
+  call(maker, "keep", 1, 77);
+  for (int32_t i = 0; i < 4; i++) {
+    union gw_value value = {.i32 = places[i]};
+    assert_true(gw_call_export(holder, "get", &value, 1, &err));
+    assert_true(gw_call_export(maker, "take", &value, 1, &err));
+    assert_int_equal(value.i32, i);
+  }
+  assert_false(gw_instance_can_keep(holder));
+  uint64_t five = store->exceptions.bytes;
+  assert_true(gw_instance_reset(holder, &err));
+  assert_int_equal(store->exceptions.bytes, five / 5);
+  gw_store_destroy(store);
+}
+
 /* --- invocations under way ------------------------------------------------------------------------------------------ */
 
 static void test_no_module_joins_a_running_store(void **state) {
@@ -479,6 +527,7 @@ int main(void) {
       cmocka_unit_test(test_late_arrival),
       cmocka_unit_test(test_loops_are_bounded),
       cmocka_unit_test(test_exnref_lives_as_long_as_something_leads_to_it),
+      cmocka_unit_test(test_exnref_lives_in_tables),
       cmocka_unit_test(test_no_module_joins_a_running_store),
       cmocka_unit_test(test_clause_limit),
       cmocka_unit_test(test_costs_nothing_without),

@@ -245,9 +245,11 @@ static void test_host_work(void **state) {
       {"a host call", HOST, "(call $nothing)", call, GW_TRAP_NONE},
       {"an indirect host call", HOST "(table funcref (elem $nothing))", "(call_indirect (i32.const 0))",
        G(CALL_INDIRECT) + G(HOST_CALL), GW_TRAP_NONE},
-      {"a host function that charges", HOST, "(call $charge (i32.const 12345) (i32.const 0))", call + 12345, GW_TRAP_NONE},
-      {"and traps", HOST CELL, "(call $charge (i32.const 12345) (i32.const 1)) " ALU1, call + 12345 + alu1(), GW_TRAP_HOST},
-      {"and ends the program", HOST, "(call $charge (i32.const 12345) (i32.const 2))", call + 12345, GW_TRAP_NONE},
+      {"a host function that charges", HOST, "(call $charge (i32.const 12345) (i32.const 0))", call + 2 * G(MOVE) + 12345,
+       GW_TRAP_NONE},
+      {"and traps", HOST CELL, "(call $charge (i32.const 12345) (i32.const 1)) " ALU1, call + 2 * G(MOVE) + 12345 + alu1(),
+       GW_TRAP_HOST},
+      {"and ends the program", HOST, "(call $charge (i32.const 12345) (i32.const 2))", call + 2 * G(MOVE) + 12345, GW_TRAP_NONE},
   };
   RUN(rows);
 }
@@ -273,9 +275,9 @@ static void test_exact_traps(void **state) {
        GW_TRAP_UNDEFINED_ELEMENT},
       {"an uninitialized element", table, ALU1 "(call_indirect (type $t) (i32.const 2))", w + G(CALL_INDIRECT),
        GW_TRAP_UNINITIALIZED_ELEMENT},
-      {"a call of another type", table, ALU1 "(call_indirect (type $i) (i32.const 1) (i32.const 0))", w + G(CALL_INDIRECT),
-       GW_TRAP_INDIRECT_CALL_TYPE},
-      {"deep in calls", deep, "(call $g (global.get $n))", G(GLOBAL) + 6 * G(CALL) + 5 * G(ALU) + 6 * G(BRANCH),
+      {"a call of another type", table, ALU1 "(call_indirect (type $i) (i32.const 1) (i32.const 0))",
+       w + G(CALL_INDIRECT) + G(MOVE), GW_TRAP_INDIRECT_CALL_TYPE},
+      {"deep in calls", deep, "(call $g (global.get $n))", G(GLOBAL) + 6 * (G(CALL) + G(MOVE)) + 5 * G(ALU) + 6 * G(BRANCH),
        GW_TRAP_UNREACHABLE},
   };
   RUN(rows);
@@ -478,7 +480,7 @@ static void test_every_limit(void **state) {
     gw_store_destroy(store);
     gw_module_release(module);
     for (int level = 0; level < (IS_PRECISE ? 1 : LEVELS); level++) { /* which are one to the interpreter */
-      run_limits(p, level, 0, 1, &full);
+      run_limits(p, level, 0, 1 + full.gas / 3000, &full);
       run_limits(p, level, 33, 7, &full);
       run_limits(p, level, 1, 101, &full);
     }

@@ -1,4 +1,5 @@
 /* Instances: linking, initialisation, resets, sharing. */
+#include "runtime/object.h"
 #include "tests/short.h"
 #include "tests/wat.h"
 
@@ -257,7 +258,7 @@ static void test_start_trap(void **state) {
 static void test_limits(void **state) {
   (void)state;
   struct gw_error err = {0};
-  struct gw_store_options options = {.max_memory_bytes = 3 << 16, .max_table_entries = 100};
+  struct gw_store_options options = {.max_memory_bytes = (3 << 16) + 800, .max_table_entries = 100};
   struct gw_store *store = gw_store_create(engine, &options, &err);
   struct gw_instance *a = must_make(store,
                                     "(module (memory 1) (table 10 externref)"
@@ -433,6 +434,37 @@ static void test_reset_tables(void **state) {
   gw_store_destroy(store);
 }
 
+/* A reset goes by what was noted as written: what is scribbled behind its back stays, however large the table. */
+static void test_reset_costs_what_was_written(void **state) {
+  (void)state;
+  /* (table (export "t") 10000000 funcref (ref.func 0)) (func (export "set") (param i32)
+   *   (table.set 0 (local.get 0) (ref.null func))) */
+  static const char bytes[] = "\0asm\1\0\0\0\1\5\1\x60\1\x7f\0\3\2\1\0\4\x0c\1\x40\0\x70\0\x80\xad\xe2\4\xd2\0\x0b"
+                              "\7\x0b\2\1t\1\0\3set\0\0\x0a\x0a\1\x08\0\x20\0\xd0\x70\x26\0\x0b";
+  static const int32_t written[] = {0, 63, 64, 4999999, 9999999, 5000001}; /* a chunk begins with 5,000,000 */
+  struct gw_error err = {0};
+  struct gw_module *module = gw_module_create(engine, bytes, sizeof bytes - 1, &err);
+  uint64_t before = gw_engine_memory_bytes(engine);
+  struct gw_store *store = open_store();
+  struct gw_instance *a = gw_instance_create(store, module, NULL, NULL, &err);
+  struct gw_extern out;
+  if (!a || !gw_instance_export(a, "t", 1, &out)) fail_msg("%s", err.message);
+  assert_int_equal(gw_engine_memory_bytes(engine) - before, 80000000); /* nothing but the entries */
+  void **entries = out.of.table->ctx.entries, *first = entries[0];
+  assert_non_null(first);
+  entries[5000000] = &err;
+  for (size_t i = 0; i < sizeof written / sizeof *written; i++) {
+    assert_ptr_equal(entries[5000000], &err);
+    call(a, "set", 1, written[i], 0);
+    assert_null(entries[written[i]]);
+    assert_true(gw_instance_reset(a, &err));
+    assert_ptr_equal(entries[written[i]], first);
+  }
+  assert_ptr_equal(entries[5000000], first);
+  gw_store_destroy(store);
+  gw_module_release(module);
+}
+
 static void test_reset_refused(void **state) {
   (void)state;
   struct gw_store *store = open_store();
@@ -548,6 +580,7 @@ int main(void) {
       cmocka_unit_test(test_reset_grown_memory_is_zero),
       cmocka_unit_test(test_reset_large),
       cmocka_unit_test(test_reset_tables),
+      cmocka_unit_test(test_reset_costs_what_was_written),
       cmocka_unit_test(test_reset_refused),
       cmocka_unit_test(test_reset_broken),
       cmocka_unit_test(test_threads),

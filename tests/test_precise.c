@@ -74,7 +74,7 @@ static void test_fault_is_exact(void **state) {
   assert_int_equal(f.err.trap, GW_TRAP_MEMORY_OUT_OF_BOUNDS);
   assert_int_equal(word(&f, 0), 1);
   /* Both blocks, whole: a block is paid when it is entered. The ends of functions cost what control costs. */
-  uint64_t outer = price(COST_LOCAL) + price(COST_CALL) + price(COST_CTL);
+  uint64_t outer = price(COST_LOCAL) + price(COST_CALL) + price(COST_MOVE) + price(COST_CTL);
   uint64_t inner = 4 * price(COST_CONST) + 2 * price(COST_STORE) + price(COST_LOCAL) + price(COST_LOAD) + 2 * price(COST_CTL);
   assert_int_equal(gw_store_gas_used(f.store), outer + inner);
   gw_store_destroy(f.store);

@@ -23,7 +23,7 @@ static void test_print(void **state) {
   char text[TEXT], first[64], part[10];
   size_t size = schedule_print(s, text, sizeof text);
   assert_true(size < sizeof text && size == strlen(text));
-  snprintf(first, sizeof first, "gasworks-schedule %u\ncontrol %u\n", s->version, s->gas[COST_CTL]);
+  snprintf(first, sizeof first, "gasworks-schedule %u\ncontrol %u %u\n", s->version, s->gas[COST_CTL], s->latency[COST_CTL]);
   assert_memory_equal(text, first, strlen(first));
   assert_int_equal(schedule_print(s, part, sizeof part), size);
   assert_string_equal(part, "gasworks-");
@@ -39,6 +39,7 @@ static void test_round_trip(void **state) {
   struct gw_error err = {0};
   char text[TEXT];
   for (int c = 0; c < COST_COUNT; c++) s.gas[c] = 1000 + (uint32_t)c;
+  for (int c = 0; cost_is_instruction(c); c++) s.latency[c] = 2000 + (uint32_t)c;
   s.version = 4294967295u;
   schedule_seal(&s);
   assert_memory_not_equal(&s.digest, &schedule_default()->digest, sizeof s.digest);
@@ -54,7 +55,9 @@ static void test_free_form(void **state) {
   char text[TEXT];
   int at = snprintf(text, sizeof text, "# prices\n\n gasworks-schedule\t%u  # the version\r\n", s.version);
   for (int c = COST_COUNT; c-- > 0;)
-    at += snprintf(text + at, sizeof text - (size_t)at, "\t%s   00%u#\n\r\n", cost_name(c), s.gas[c]);
+    at += cost_is_instruction(c)
+              ? snprintf(text + at, sizeof text - (size_t)at, "\t%s   00%u\t%u#\n\r\n", cost_name(c), s.gas[c], s.latency[c])
+              : snprintf(text + at, sizeof text - (size_t)at, "\t%s   00%u#\n\r\n", cost_name(c), s.gas[c]);
   assert_true(schedule_read(text, (size_t)at - 3, &read, &err)); /* the last line has no end */
   assert_memory_equal(&read, &s, sizeof s);
 }
@@ -65,6 +68,7 @@ static void expect_refused(const char *from, const char *to, const char *message
   struct schedule s = *schedule_default(), read;
   struct gw_error err = {0};
   for (int c = 0; c < COST_COUNT; c++) s.gas[c] = 7;
+  for (int c = 0; cost_is_instruction(c); c++) s.latency[c] = 9;
   s.version = 3;
   schedule_print(&s, text, sizeof text);
   const char *found = strstr(text, from);
@@ -82,19 +86,25 @@ static void test_refused(void **state) {
                  "schedule, line 1: gasworks-schedule must be from 1 to 4294967295");
   expect_refused("gasworks-schedule 3", "gasworks-schedule 4294967296",
                  "schedule, line 1: gasworks-schedule must be from 1 to 4294967295");
-  expect_refused("gasworks-schedule 3", "gasworks-schedule", "schedule, line 1: not a name and a number");
-  expect_refused("const 7", "const", "schedule, line 3: not a name and a number");
-  expect_refused("const 7", "const 7 7", "schedule, line 3: not a name and a number");
+  expect_refused("gasworks-schedule 3", "gasworks-schedule", "schedule, line 1: not a name and one number or two");
+  expect_refused("gasworks-schedule 3", "gasworks-schedule 3 3",
+                 "schedule, line 1: the first line must be \"gasworks-schedule VERSION\"");
+  expect_refused("const 7 9", "const", "schedule, line 3: not a name and one number or two");
+  expect_refused("const 7", "const 7 7", "schedule, line 3: not a name and one number or two");
+  expect_refused("const 7 9", "const 7", "schedule, line 3: const takes a price and a latency");
+  expect_refused("const 7 9", "const 7 -9", "schedule, line 3: -9 is no number");
+  expect_refused("const 7 9", "const 7 1000000001", "schedule, line 3: const must be from 0 to 1000000000");
+  expect_refused("host_byte 7", "host_byte 7 9", "schedule, line 46: host_byte takes a price and nothing else");
   expect_refused("const 7", "const -7", "schedule, line 3: -7 is no number");
   expect_refused("const 7", "const 0x7", "schedule, line 3: 0x7 is no number");
   expect_refused("const 7", "const 1000000001", "schedule, line 3: const must be from 0 to 1000000000");
   expect_refused("const 7", "const 99999999999999999999999", "schedule, line 3: const must be from 0 to 1000000000");
   expect_refused("const 7", "constant 7", "schedule, line 3: unknown class constant");
   expect_refused("const 7", "control 7", "schedule, line 3: control stands here a second time");
-  expect_refused("const 7\n", "", "schedule: no price for const");
+  expect_refused("const 7 9\n", "", "schedule: no price for const");
   expect_refused("loop 7", "loop 0", "schedule, line 5: loop must be from 1 to 1000000000");
   expect_refused("call 7", "call 0", "schedule, line 8: call must be from 1 to 1000000000");
-  expect_refused("host_byte 7", "host_byte 0", "schedule, line 44: host_byte must be from 1 to 1000000000");
+  expect_refused("host_byte 7", "host_byte 0", "schedule, line 46: host_byte must be from 1 to 1000000000");
 }
 
 /* No text makes it read too far or take what it cannot print. */
@@ -154,10 +164,11 @@ static void test_everybody_charges(void **state) {
     enum cost class;
     unsigned times;
   } rows[] = {
-      {COST_BULK, 2},        {COST_MEMORY_GROW, 1},   {COST_MEMORY_BYTES_16, 3},  {COST_MEMORY_PAGE, 2},
-      {COST_TABLE_ENTRY, 5}, {COST_CALL, 1},          {COST_HOST_CALL, 1},        {COST_HOST_RANDOM_BYTE, 64},
-      {COST_REF, 1},         {COST_CONST, 7},         {COST_HOST_SYSTEM_CALL, 1}, {COST_HOST_BYTE, 0},
-      {COST_CTL, 3},         {COST_CALL_INDIRECT, 0},
+      {COST_BULK, 2},        {COST_MEMORY_GROW, 1},       {COST_MEMORY_BYTES_16, 3},
+      {COST_MEMORY_PAGE, 2}, {COST_TABLE_ENTRY, 5},       {COST_CALL, 1},
+      {COST_HOST_CALL, 1},   {COST_HOST_RANDOM_BYTE, 64}, {COST_REF, 1},
+      {COST_CONST, 7},       {COST_HOST_SYSTEM_CALL, 1},  {COST_HOST_BYTE, 0},
+      {COST_CTL, 3},         {COST_CALL_INDIRECT, 0},     {COST_MOVE, 3},
   };
   struct schedule s = *schedule_default();
   for (int c = 0; c < COST_COUNT; c++) s.gas[c] = cost_least(c);

@@ -223,13 +223,15 @@ static void test_start_runs_once(void **state) {
   f.module = engine ? gw_module_create(engine, bytes.bytes, bytes.size, &err) : NULL;
   struct slot *slot = f.module ? slot_create(engine, &f, GW_TIER_FAST, &limits, &err) : NULL;
   if (!slot) fail_msg("%s", err.message);
-  uint64_t gas = slot->start_gas;
-  assert_true(slot_reset(slot, &limits, &err));
-  assert_int_equal(slot->start_gas, gas);
+  for (int i = 0; i < 2; i++) {
+    assert_true(slot_reset(slot, &limits, &err));
+    assert_true(slot_try_start(slot, &limits, &err));
+  }
+  uint64_t gas = gw_store_gas_used(slot->store);
+  assert_int_equal(slot->start_gas, 0);
   assert_false(slot->is_kept);
-  assert_true(slot_keep_start(slot, &err));
+  assert_true(slot_keep_start(slot, gas, &err));
   assert_true(slot->is_kept);
-  limits.gas_limit = limits.slice = 1; /* it would fail */
   assert_true(slot_reset(slot, &limits, &err));
   assert_int_equal(slot->start_gas, gas);
   slot_destroy(slot);
@@ -270,10 +272,111 @@ static void test_instance_gas(void **state) {
   expect_instance_gas(EMPTY("17"), 1, 402, 1);
 }
 
+/* Replies what page 300 holds, and has written to it: 64 MiB, which worker threads make and reset. */
+#define HEAVY                                                                              \
+  "(module " REPLY "(memory (export \"memory\") 1024) (func (export \"handle\")"           \
+  "(i32.store8 (i32.const 8) (i32.add (i32.const 53) (i32.load8_u (i32.const 19660800))))" \
+  "(i32.store8 (i32.const 19660800) (i32.const 1)) (call $reply (i32.const 8) (i32.const 1))))"
+
+static void send_heavy(uint16_t port, int n) {
+  int fds[8];
+  for (int i = 0; i < n; i++) {
+    fds[i] = dial(port);
+    send_text(fds[i], "GET /f/heavy HTTP/1.1\r\nHost: t\r\n\r\n");
+  }
+  for (int i = 0; i < n; i++) {
+    struct reply r = receive(fds[i], true);
+    assert_int_equal(r.status, 200);
+    assert_string_equal(r.body, "5");
+    reply_clear(&r);
+    close(fds[i]);
+  }
+}
+
+/* Also where none is kept, and where the limit has room for one only: then they come one after another. */
+static void test_heavy(void **state) {
+  (void)state;
+  for (int i = 0; i < 3; i++) {
+    char *directory = make_data_dir();
+    struct server_options o = test_options(directory);
+    o.n_loops = 1;
+    o.max_memory = 64 << 20;
+    if (i == 1) o.max_idle = 0;
+    if (i == 2) o.memory_limit = 100 << 20;
+    struct server *server = start(&o);
+    uint16_t port = server_port(server);
+    assert_int_equal(deploy(port, "heavy", HEAVY), 201);
+    for (int k = 0; k < 4; k++) send_heavy(port, i == 2 ? 1 : 8);
+    int fd = dial(port); /* one that does not wait for its instance */
+    send_text(fd, "GET /f/heavy HTTP/1.1\r\nHost: t\r\n\r\n");
+    close(fd);
+    server_destroy(server);
+    remove_data_dir(directory);
+  }
+}
+
+/* Clients leave while worker threads read where their invocations trapped. */
+static void test_leave_trap(void **state) {
+  (void)state;
+  char *directory = make_data_dir();
+  struct server_options o = test_options(directory);
+  struct server *server = start(&o);
+  uint16_t port = server_port(server);
+  assert_int_equal(deploy(port, "trap", "(module (func (export \"handle\") unreachable))"), 201);
+  for (int i = 0; i < 100; i++) {
+    int fd = dial(port);
+    send_text(fd, "GET /f/trap HTTP/1.1\r\nHost: t\r\n\r\n");
+    usleep((unsigned)i * 10);
+    close(fd);
+  }
+  assert_int_equal(status_of(port, "GET", "/f/trap"), 500);
+  for (int i = 0; i < 20; i++) {
+    int fd = dial(port);
+    send_text(fd, "GET /f/trap HTTP/1.1\r\nHost: t\r\n\r\n");
+    close(fd);
+  }
+  server_destroy(server);
+  remove_data_dir(directory);
+}
+
+/* Each time that somebody asks for the time is a millisecond later. */
+static uint64_t slow_clock(void) {
+  static _Atomic uint64_t now;
+  return now += 1000000;
+}
+
+/* CPU time ends it as cancelled, whose run it is: the function's own, or the judge's. */
+static void test_cpu_limit(void **state) {
+  (void)state;
+  char *directory = make_data_dir();
+  struct server_options o = test_options(directory);
+  o.n_loops = 1;
+  o.clock = slow_clock;
+  o.max_memory = 4 << 20;
+  o.cpu_limit_ms = 20;
+  struct server *server = start(&o);
+  uint16_t port = server_port(server);
+  assert_int_equal(deploy(port, "loop", LOOP), 201);
+  assert_int_equal(deploy(port, "hi", INITIALIZED), 201);
+  struct reply r = call(port, "/f/loop");
+  assert_int_equal(r.status, 503);
+  assert_non_null(strstr(r.body, "it used more than 20 ms of CPU time"));
+  reply_clear(&r);
+  r = call(port, "/f/hi");
+  assert_int_equal(r.status, 200);
+  reply_clear(&r);
+  r = call(port, "/metrics");
+  assert_non_null(strstr(r.body, "\ngasworks_tier_disagreements_total 0\n"));
+  reply_clear(&r);
+  server_destroy(server);
+  remove_data_dir(directory);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory_limit),    cmocka_unit_test(test_initialized),
-                                     cmocka_unit_test(test_started),         cmocka_unit_test(test_no_more_addresses),
-                                     cmocka_unit_test(test_pressure),        cmocka_unit_test(test_pressure_file),
-                                     cmocka_unit_test(test_start_runs_once), cmocka_unit_test(test_instance_gas)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_memory_limit),      cmocka_unit_test(test_heavy),       cmocka_unit_test(test_cpu_limit),
+      cmocka_unit_test(test_leave_trap),        cmocka_unit_test(test_initialized), cmocka_unit_test(test_started),
+      cmocka_unit_test(test_no_more_addresses), cmocka_unit_test(test_pressure),    cmocka_unit_test(test_pressure_file),
+      cmocka_unit_test(test_start_runs_once),   cmocka_unit_test(test_instance_gas)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

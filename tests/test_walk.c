@@ -176,7 +176,10 @@ static void collect(const struct module *m, struct gas_blocks *blocks) {
     walk_begin(&w, m, i);
     while (walk_next(&w)) {
       n_instructions++;
-      if (w.begins_block) block = gas_blocks_add(blocks, i);
+      if (w.begins_block) {
+        block = gas_blocks_add(blocks, i);
+        blocks->items[block].offset = w.in.offset;
+      }
       if (!w.is_dead) blocks->items[block].instructions[op_table[w.in.op].cost]++;
     }
     walk_end(&w);
@@ -232,33 +235,56 @@ static bool has_handlers(const struct module *m, uint32_t func) {
   return has;
 }
 
+/* Every block of the walk has a price, of the same instructions. */
+static void compare_prices(const struct block_prices *prices, uint32_t func, const struct gas_blocks *walked) {
+  uint32_t i = 0, n;
+  while (i < walked->n && walked->items[i].func < func) i++;
+  for (uint32_t k = 0; k < prices->n; k++, i++) {
+    const struct block_price *price = &prices->items[k];
+    const struct gas_block_info *block = &walked->items[i];
+    bool is_same = i < walked->n && block->func == func && block->offset == price->offset && gas_of(block, &n) == price->sum &&
+                   n == price->n_instructions && price->gas >= price->sum;
+    if (is_same) continue;
+    if (n_failed++ < 10) fprintf(stderr, "function %u: another block %u is priced\n", func, k);
+    return;
+  }
+  if (i < walked->n && walked->items[i].func == func && n_failed++ < 10)
+    fprintf(stderr, "function %u: blocks without price\n", func);
+}
+
+static uint64_t next_price(const struct block_prices *prices, uint32_t *i) {
+  while (*i < prices->n && prices->items[*i].gas == 0) ++*i;
+  return *i < prices->n ? prices->items[(*i)++].gas : 0;
+}
+
 /* Charges of the function's translation; clauses are charged apart, and those that nothing can throw to are not translated. */
-static void compare_charges(struct precise_module *precise, uint32_t func, const struct gas_blocks *walked) {
+static void compare_charges(struct precise_module *precise, uint32_t func, const struct block_prices *prices) {
   struct precise_func *f = &precise->funcs[func];
-  uint32_t i = 0, unused;
+  uint32_t i = 0;
   if (has_handlers(gw_module_decoded(precise->module), func)) return;
   precise_translate(f, NULL);
-  while (i < walked->n && walked->items[i].func < func) i++;
   for (uint32_t k = 0; k < f->n_insns; k++) {
     uint64_t gas = f->code[k].imm;
-    if (f->code[k].run != do_charge || gas == 0) continue;
-    while (i < walked->n && gas_of(&walked->items[i], &unused) == 0) i++;
-    bool is_same = i < walked->n && walked->items[i].func == func && gas_of(&walked->items[i], &unused) == gas;
-    if (!is_same && n_failed++ < 10)
-      fprintf(stderr, "function %u: another charge when translated: %llu\n", func, (unsigned long long)gas);
-    if (!is_same) break;
-    i++;
+    if (f->code[k].run != do_charge || gas == 0 || next_price(prices, &i) == gas) continue;
+    if (n_failed++ < 10) fprintf(stderr, "function %u: another charge when translated: %llu\n", func, (unsigned long long)gas);
+    return;
   }
-  while (i < walked->n && gas_of(&walked->items[i], &unused) == 0) i++;
-  if (i < walked->n && walked->items[i].func == func && n_failed++ < 10) fprintf(stderr, "function %u: charges are left\n", func);
+  if (next_price(prices, &i) && n_failed++ < 10) fprintf(stderr, "function %u: charges are left\n", func);
 }
 
 static void check_translation(struct gw_module *module) {
   const struct module *m = gw_module_decoded(module);
   struct precise_module *precise = precise_module_create(module);
+  struct price_rates rates = schedule_rates(&engine->schedule);
   struct gas_blocks walked = {0};
   collect(m, &walked);
-  for (uint32_t i = m->n_imported_funcs; i < m->n_funcs; i++) compare_charges(precise, i, &walked);
+  for (uint32_t i = m->n_imported_funcs; i < m->n_funcs; i++) {
+    struct block_prices prices;
+    price_blocks(m, i, &rates, &prices);
+    compare_prices(&prices, i, &walked);
+    compare_charges(precise, i, &prices);
+    prices_clear(&prices);
+  }
   precise_module_destroy(precise);
   gas_blocks_clear(&walked);
 }

@@ -80,16 +80,36 @@ LLVMValueRef lower_clamp(const struct lower *l, LLVMValueRef index, LLVMValueRef
   return LLVMBuildCall2(l->ir.builder, type, code, args, 2, "");
 }
 
-/* Address of an entry, after the bounds check. */
-static LLVMValueRef table_entry(struct lower_func *f, uint32_t index, LLVMValueRef at, enum gw_trap trap) {
+struct spot {
+  LLVMValueRef table, i;
+};
+
+/* An entry's place, after the bounds check. */
+static struct spot table_spot(struct lower_func *f, uint32_t index, LLVMValueRef at, enum gw_trap trap) {
   const struct lower *l = f->l;
   LLVMValueRef table = vmctx_pointer(f, l->layout.tables, index), i = wide(f, at);
   LLVMValueRef size = table_size(f, table);
   lower_trap_if(f, LLVMBuildICmp(l->ir.builder, LLVMIntUGE, i, size, ""), trap);
-  if (!LLVMIsConstant(i)) i = lower_clamp(l, i, size);
+  return (struct spot){table, LLVMIsConstant(i) ? i : lower_clamp(l, i, size)};
+}
+
+static LLVMValueRef spot_entry(const struct lower *l, struct spot spot) {
   LLVMValueRef entries =
-      ir_load(&l->ir, ALIAS_TABLE, l->ir.ptr, ir_offset(&l->ir, table, offsetof(struct table_ctx, entries)), "");
-  return LLVMBuildInBoundsGEP2(l->ir.builder, l->ir.ptr, entries, &i, 1, "");
+      ir_load(&l->ir, ALIAS_TABLE, l->ir.ptr, ir_offset(&l->ir, spot.table, offsetof(struct table_ctx, entries)), "");
+  return LLVMBuildInBoundsGEP2(l->ir.builder, l->ir.ptr, entries, &spot.i, 1, "");
+}
+
+static void note_write(const struct lower *l, struct spot spot) {
+  LLVMBuilderRef b = l->ir.builder;
+  LLVMTypeRef byte = LLVMIntTypeInContext(l->ir.context, 8);
+  LLVMValueRef written =
+      ir_load(&l->ir, ALIAS_TABLE, l->ir.ptr, ir_offset(&l->ir, spot.table, offsetof(struct table_ctx, written)), "");
+  LLVMValueRef chunk = LLVMBuildUDiv(b, spot.i, LLVMConstInt(l->ir.i64, TABLE_CHUNK, false), "");
+  ir_store(&l->ir, ALIAS_ENTRY, LLVMConstInt(byte, 1, false), LLVMBuildInBoundsGEP2(b, byte, written, &chunk, 1, ""));
+}
+
+static LLVMValueRef table_entry(struct lower_func *f, uint32_t index, LLVMValueRef at, enum gw_trap trap) {
+  return spot_entry(f->l, table_spot(f, index, at, trap));
 }
 
 static void table_get(struct lower_func *f, uint32_t index) {
@@ -99,8 +119,9 @@ static void table_get(struct lower_func *f, uint32_t index) {
 
 static void table_set(struct lower_func *f, uint32_t index) {
   LLVMValueRef ref = lower_pop(f);
-  LLVMValueRef entry = table_entry(f, index, lower_pop(f), GW_TRAP_TABLE_OUT_OF_BOUNDS);
-  ir_store(&f->l->ir, ALIAS_ENTRY, ref, entry);
+  struct spot spot = table_spot(f, index, lower_pop(f), GW_TRAP_TABLE_OUT_OF_BOUNDS);
+  ir_store(&f->l->ir, ALIAS_ENTRY, ref, spot_entry(f->l, spot));
+  note_write(f->l, spot);
 }
 
 /* --- calls ------------------------------------------------------------------------------------------------------ */

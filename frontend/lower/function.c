@@ -111,12 +111,14 @@ enum { LONG_LEAF = 2000 /* bytes */ };
 
 bool lower_checks_gas_at_entry(const struct func *func) { return func->n_calls > 0 || func->end - func->body > LONG_LEAF; }
 
-static void count_gas(struct lower_func *f, enum op op) {
-  enum cost class = op_table[op].cost;
+static void count_gas(struct lower_func *f, const struct instruction *in) {
+  enum cost class = op_table[in->op].cost;
   if (!f->marker) return;
-  f->marker_instructions++;
-  f->marker_gas += f->l->options->schedule->gas[class];
-  if (f->l->options->blocks) f->l->options->blocks->items[f->block].instructions[class]++;
+  if (f->marker_instructions++ == 0) f->marker_gas = price_at(&f->prices, in->offset);
+  if (!f->l->options->blocks) return;
+  struct gas_block_info *block = &f->l->options->blocks->items[f->block];
+  if (!block->offset) block->offset = in->offset;
+  block->instructions[class]++;
 }
 
 /* --- branches --------------------------------------------------------------------------------------------------- */
@@ -247,7 +249,7 @@ static void lower_block(struct lower_func *f, const struct instruction *in) {
     LLVMPositionBuilderAtEnd(builder, c->target);
     if (n) memcpy(f->stack + c->height, c->phis, n * sizeof *c->phis);
     open_gas_block(f, true);
-    count_gas(f, OP_LOOP);
+    count_gas(f, in);
   } else if (in->op == OP_IF) {
     LLVMBasicBlockRef then = lower_new_block(f, "then");
     c->otherwise = lower_new_block(f, "else");
@@ -371,7 +373,9 @@ void lower_body(struct lower_func *f, bool checks_gas) {
   struct gw_error ignored = {0}; /* validated: reading cannot fail */
   struct reader r;
   struct instruction in;
+  struct price_rates rates = schedule_rates(f->l->options->schedule);
   begin_body(f);
+  if (f->l->options->gas) price_blocks(f->l->m, f->index, &rates, &f->prices);
   profile_enter(f);
   open_gas_block(f, checks_gas);
   reader_init(&r, f->l->m->bytes, f->func->body, f->func->end, &ignored);
@@ -380,13 +384,14 @@ void lower_body(struct lower_func *f, bool checks_gas) {
     lower_locals_split(f);
     if (in.op != OP_LOOP) { /* its own cost is part of every iteration */
       if (f->marker && f->marker_instructions == GAS_BLOCK_MOST) open_gas_block(f, false);
-      count_gas(f, in.op);
+      count_gas(f, &in);
     }
     if (lower_control(f, &in)) continue;
     if (!lower_numeric(f, &in) && !lower_simd(f, &in)) lower_access(f, &in);
     if (op_does(in.op, FLOW_DEAD_BEHIND)) begin_dead_code(f); /* a tail call */
   }
   assert(!r.failed);
+  prices_clear(&f->prices);
 }
 
 void lower_function(struct lower *l, uint32_t index) {

@@ -89,7 +89,8 @@ struct lower_func {
   LLVMBasicBlockRef unwind; /* returns with the exception pending, or NULL */
   LLVMValueRef marker;      /* charge of the open gas block, or NULL */
   uint64_t marker_gas;
-  uint32_t marker_instructions;         /* of the block so far */
+  uint32_t marker_instructions; /* of the block so far */
+  struct block_prices prices;
   uint32_t block;                       /* the open gas block's number in options->blocks */
   uint32_t n_inlined;                   /* bytes of bodies that calls were replaced by */
   struct inlined *inlined;              /* where this is a body in the place of a call (frontend/lower/inline.c), or NULL */

@@ -3,7 +3,7 @@
  * A check in every iteration costs a little, and keeps LLVM from vectorising, which costs a lot. But most inner loops count: when
  * they start it is known how often they will go round. Such a loop becomes
  *
- *   chunk:   k = how often it will surely go round, but at most what CHUNK_GAS pays for
+ *   chunk:   k = how often it will surely go round, but at most what the counter pays for, and CHUNK_GAS
  *            limit = its own bound, or what makes it stop after k iterations
  *   header:  the body, k times, compares with the limit and does not check the counter
  *   settle:  counter -= k * price of an iteration; look; then what the loop's own condition says: leave, or chunk
@@ -82,12 +82,23 @@ static LLVMValueRef split_phi(struct gas_pass *p, const struct gas_loop *loop, L
 
 /* --- the parts ------------------------------------------------------------------------------------------------------ */
 
+/* What the counter pays for, and one more, so that the check behind finds it used up; but at most what CHUNK_GAS pays for. */
+static LLVMValueRef build_most(struct gas_pass *p, const struct gas_loop *loop) {
+  LLVMBuilderRef builder = p->ir.builder;
+  LLVMValueRef left = LLVMBuildLoad2(builder, p->ir.i64, p->counter, ""), zero = ir_i64(&p->ir, 0);
+  left = LLVMBuildSelect(builder, LLVMBuildICmp(builder, LLVMIntSGT, left, zero, ""), left, zero, "");
+  LLVMValueRef most = ir_i64(&p->ir, loop->most),
+               paid = LLVMBuildUDiv(builder, left, ir_i64(&p->ir, gas_iteration_work(loop)), "");
+  LLVMValueRef is_less = LLVMBuildICmp(builder, LLVMIntULT, paid, most, "");
+  return LLVMBuildSelect(builder, is_less, LLVMBuildAdd(builder, paid, ir_i64(&p->ir, 1), ""), most, "most");
+}
+
 /* The end of `chunk`: chooses *k, and returns what the loop compares its counter with for so many iterations. */
 static LLVMValueRef build_chunk(struct gas_pass *p, struct gas_loop *loop, LLVMValueRef start, LLVMValueRef *k) {
   struct ir *ir = &p->ir;
   struct count *c = &loop->count;
   LLVMBuilderRef builder = ir->builder;
-  LLVMValueRef exact, all = gas_build_iterations(p, c, start, &exact), most = ir_i64(ir, loop->most);
+  LLVMValueRef exact, all = gas_build_iterations(p, c, start, &exact), most = build_most(p, loop);
   LLVMValueRef is_short = LLVMBuildICmp(builder, LLVMIntULE, all, most, "");
   *k = LLVMBuildSelect(builder, exact, all, ir_i64(ir, 1), "");
   *k = LLVMBuildSelect(builder, is_short, *k, most, "k");

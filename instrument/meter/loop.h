@@ -8,6 +8,7 @@ enum {
   MAX_BODY = 16,              /* blocks of a loop that is converted */
   MAX_INSTRUCTIONS = 400,     /* of its body */
   CHUNK_GAS = 1 << 20,        /* of iterations that run without a gas check */
+  WHOLE_GAS = 1 << 18,        /* of a loop that runs without one because its iterations are constant, whatever the counter has */
   MAX_PRICE = CHUNK_GAS / 16, /* of an iteration */
   MAX_OFFSET_STEPS = 64,      /* additions of constants followed back to the phi */
 };

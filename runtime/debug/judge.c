@@ -1,7 +1,6 @@
 #include "runtime/debug/judge.h"
 
 #include "base/error.h"
-#include "frontend/module.h"
 #include "runtime/trap.h"
 
 #include <string.h>
@@ -10,8 +9,13 @@ bool judge_wants(const struct judged *run, const struct gw_error *err) {
   if (run->tier != GW_TIER_FAST || err->code != GW_ERROR_TRAP || run->record->is_full) return false;
   bool is_answered = err->trap == GW_TRAP_HOST && run->record->scope == RECORD_ALL;
   if (!trap_is_guests(err->trap) && !is_answered) return false;
-  if (run->most_seconds > 0 && run->seconds >= run->most_seconds) return false;
-  return !run->is_sliced || gw_module_decoded(run->module)->start == NO_INDEX;
+  return run->most_seconds <= 0 || run->seconds < run->most_seconds;
+}
+
+double judge_most_seconds(uint64_t cpu_limit_ns) {
+  static const double most = 2, slowness = 16;
+  double limit = (double)cpu_limit_ns * 1e-9 / slowness;
+  return limit > 0 && limit < most ? limit : most;
 }
 
 void judge_begin(struct judge *judge, struct record *record, const struct gw_error *err) {
@@ -59,6 +63,7 @@ static void disagree(struct gw_error *out, const char *whom, const struct gw_err
 enum judge_verdict judge_end(struct judge *judge, const char *whom, struct gw_error *err) {
   bool is_confirmed = judge_confirms(&judge->first, err) && !judge->record->has_parted;
   judge_drop(judge);
+  if (err->code == GW_ERROR_TRAP && err->trap == GW_TRAP_CANCELLED) return JUDGE_CANCELLED;
   if (is_confirmed) return JUDGE_CONFIRMED;
   disagree(err, whom, &judge->first, err);
   return JUDGE_DISAGREED;

@@ -10,12 +10,15 @@
 #include "gasworks.h"
 #include "runtime/debug/record.h"
 
+/* CPU time of compiled code beyond which nobody waits for the interpreter, which takes some fifteen times that: the second run
+ * would hardly end within the limit of CPU time, 0 for none. */
+double judge_most_seconds(uint64_t cpu_limit_ns);
+
 /* A run that is over. */
 struct judged {
   enum gw_tier tier;
   const struct gw_module *module;
   const struct record *record;  /* what the host answered it */
-  bool is_sliced;               /* the second run must give way to others: a start function would run in one go */
   double seconds, most_seconds; /* what it took; more is not judged, 0: however long it took */
 };
 
@@ -27,6 +30,7 @@ struct judge {
 
 enum judge_verdict {
   JUDGE_CONFIRMED, /* the precise tier's end is the answer */
+  JUDGE_CANCELLED, /* the second run was ended, and so is the whole: no verdict */
   JUDGE_DISAGREED  /* one of the tiers is wrong: the answer has both ends */
 };
 
@@ -34,7 +38,7 @@ enum judge_verdict {
  *   the run was one of compiled code, and trapped;
  *   the trap is one that the guest made by itself; or one of a host function, where the record answers for all of them;
  *   the record is whole;
- *   what runs in slices has no start function, and what has a limit of time kept it. */
+ *   what has a limit of time kept it. */
 bool judge_wants(const struct judged *run, const struct gw_error *err);
 
 /* The second run may begin, on `record`, which now replays. */

@@ -94,10 +94,8 @@ void profile_attach(struct gw_instance *instance) {
   instance->vmctx->block_counts = arena_alloc_array(&instance->store->arena, (size_t)blocks->n + 1, sizeof(uint64_t));
 }
 
-void profile_count_instructions(const struct gw_instance *instance, uint64_t *out) {
-  memset(out, 0, COST_COUNT * sizeof *out);
-  if (!is_on(instance->store)) return;
-  const struct gas_blocks *blocks = blocks_of(instance);
-  for (uint32_t i = 0; i < blocks->n; i++)
-    for (int c = 0; c < COST_COUNT; c++) out[c] += instance->vmctx->block_counts[i] * blocks->items[i].instructions[c];
+const struct gas_blocks *profile_blocks(const struct gw_instance *instance, const uint64_t **counts) {
+  if (!is_on(instance->store)) return NULL;
+  *counts = instance->vmctx->block_counts;
+  return blocks_of(instance);
 }

@@ -30,8 +30,10 @@ struct profile {
 /* The last invocation's nodes; the sum of their gas is gw_store_gas_used. Valid until the next one starts. */
 const struct profile *profile_of_store(const struct gw_store *store);
 
-/* How many instructions of each class the instance has run: out[COST_COUNT]. */
-void profile_count_instructions(const struct gw_instance *instance, uint64_t *out);
+/* The gas blocks of its code and in `counts` how often it has entered each; a block whose function was inlined stands in several
+ * rows. Both live as long as the instance. NULL without a profile. */
+struct gas_blocks;
+const struct gas_blocks *profile_blocks(const struct gw_instance *instance, const uint64_t **counts);
 
 /* --- for the runtime --- */
 void profile_begin(struct gw_store *store);

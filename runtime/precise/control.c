@@ -329,6 +329,7 @@ HANDLER(do_table_set) {
   if (i >= t->size) precise_trap(pc, store, GW_TRAP_TABLE_OUT_OF_BOUNDS);
   i = clamp_index(i, t->size);
   t->entries[i] = SLOT(pc->b).ref;
+  t->written[i / TABLE_CHUNK] = 1;
   NEXT;
 }
 

@@ -69,8 +69,8 @@ struct translator {
   struct control *controls;
   uint32_t n_controls, controls_capacity;
   bool is_dead;
-  uint32_t charge; /* the open gas block's instruction, or NONE */
-  uint64_t charge_gas;
+  uint32_t charge;              /* the open gas block's instruction, or NONE */
+  uint64_t charge_gas;          /* of its instructions so far, each by itself */
   uint32_t charge_instructions; /* of that block so far */
   uint32_t block_start;         /* first instruction of the gas block, where watched */
   uint32_t last;                /* whose result, in a, is the operand on top; NONE where control may arrive in between */
@@ -78,6 +78,7 @@ struct translator {
   uint32_t n_holds;             /* slots for what legacy catch bodies hold, below the operands */
   uint32_t n_tables;            /* br_tables so far */
   bool keeps_offsets, watches;
+  struct block_prices prices;
   const struct instruction *in;
 };
 
@@ -238,16 +239,15 @@ static void push_types(struct translator *t, const val_type *types, uint32_t n) 
 
 /* --- gas ------------------------------------------------------------------------------------------------------------ */
 
-/* Watches know what of their block is still ahead of them. */
+/* Watches know what of their block is still ahead of them. Instructions count by their own prices, the rest comes at the end. */
 static void settle_watches(struct translator *t) {
   for (uint32_t i = t->charge; i < t->n; i++)
-    if (t->insns[i].run == do_watch) t->insns[i].b = (uint32_t)(t->charge_gas - t->insns[i].b);
+    if (t->insns[i].run == do_watch) t->insns[i].b = (uint32_t)(t->insns[t->charge].imm - t->insns[i].b);
 }
 
 static void close_gas_block(struct translator *t) {
   if (t->charge == NONE) return;
   if (t->watches) settle_watches(t);
-  t->insns[t->charge].imm = t->charge_gas;
   t->charge = NONE;
 }
 
@@ -260,10 +260,10 @@ static void open_gas_block(struct translator *t) {
   t->charge = EMIT(charge, .imm = 0);
 }
 
-static void count_gas(struct translator *t, enum op op) {
+static void count_gas(struct translator *t) {
   if (t->charge == NONE) return;
-  t->charge_gas += t->schedule->gas[op_table[op].cost];
-  t->charge_instructions++;
+  if (t->charge_instructions++ == 0) t->insns[t->charge].imm = price_at(&t->prices, t->in->offset);
+  t->charge_gas += t->schedule->gas[op_table[t->in->op].cost];
 }
 
 /* Before each instruction: all operands are where they belong, so that they can be looked at. */
@@ -541,7 +541,7 @@ static void translate_block(struct translator *t) {
     t->last = NONE;
     c->start = t->n;
     open_gas_block(t);
-    count_gas(t, OP_LOOP);
+    count_gas(t);
   } else if (in->op == OP_IF) {
     condition.insn.run = condition.branch_unless;
     c->otherwise = emit(t, condition.insn);
@@ -1035,7 +1035,7 @@ static void translate_body(struct translator *t) {
     t->in = &in;
     if (in.op != OP_LOOP && t->charge != NONE && t->charge_instructions == GAS_BLOCK_MOST) open_gas_block(t);
     if (t->watches && !t->is_dead) emit_watch(t);
-    if (in.op != OP_LOOP) count_gas(t, in.op);
+    if (in.op != OP_LOOP) count_gas(t);
     if (!translate_control(t) && !translate_described(t)) translate_other(t);
   }
   assert(!r.failed);
@@ -1074,7 +1074,11 @@ void precise_translate(struct precise_func *func, uint64_t **offsets) {
   const struct gw_module *module = func->module->module;
   const struct module *m = &module->decoded;
   struct translator t = {.func = func, .m = m, .body = &m->funcs[func->index], .charge = NONE, .last = NONE, .last_op = OP_COUNT};
-  if (module->engine->options.gas) t.schedule = &module->engine->schedule;
+  struct price_rates rates = schedule_rates(&module->engine->schedule);
+  if (module->engine->options.gas) {
+    t.schedule = &module->engine->schedule;
+    price_blocks(m, func->index, &rates, &t.prices);
+  }
   t.keeps_offsets = offsets;
   t.watches = module->engine->options.watch;
   lay_out_locals(&t);
@@ -1084,6 +1088,7 @@ void precise_translate(struct precise_func *func, uint64_t **offsets) {
   free(t.waiting);
   free(t.local_types);
   free(t.controls);
+  prices_clear(&t.prices);
   if (offsets) {
     *offsets = t.offsets;
     free(t.insns);

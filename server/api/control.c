@@ -44,6 +44,19 @@ static cJSON *quarantine_json(const struct function *f) {
   return json;
 }
 
+/* Of slices since the function was loaded, in both tiers. */
+static void add_usage(cJSON *json, const struct function *f) {
+  static const char *const bands[] = {[BAND_INSIDE] = "inside", [BAND_SLOW] = "slow", [BAND_FAST] = "fast"};
+  double gas = 0, ns = 0;
+  for (size_t i = 0; i < 2; i++) {
+    gas += (double)atomic_load_explicit(&f->usage[i].gas, memory_order_relaxed);
+    ns += (double)atomic_load_explicit(&f->usage[i].cpu_ns, memory_order_relaxed);
+  }
+  cJSON_AddNumberToObject(json, "gas", gas);
+  cJSON_AddNumberToObject(json, "cpu_ms", (double)(uint64_t)(ns * 1e-5) / 10);
+  cJSON_AddStringToObject(json, "band", bands[function_band(f)]);
+}
+
 static cJSON *function_json(const struct function *f) {
   char created[TIME_SIZE];
   cJSON *json = cJSON_CreateObject();
@@ -74,6 +87,7 @@ void control_get(struct exchange *x, const char *name) {
     return;
   }
   cJSON *json = function_json(f);
+  add_usage(json, f);
   function_release(f);
   reply_json(x, 200, json);
 }

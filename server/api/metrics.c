@@ -4,6 +4,7 @@
 #include "server/function/registry.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 static void begin(struct buffer *out, const char *name, const char *type, const char *help) {
   buffer_format(out, "# HELP gasworks_%s %s\n# TYPE gasworks_%s %s\n", name, help, name, type);
@@ -20,7 +21,7 @@ static void put_labelled(struct buffer *out, const char *name, const char *label
 }
 
 struct census {
-  uint64_t fast, precise, waiting, failed, quarantine;
+  uint64_t fast, precise, waiting, failed, quarantine, slow, hasty;
 };
 
 static void count_function(void *arg, const struct function *f) {
@@ -29,6 +30,8 @@ static void count_function(void *arg, const struct function *f) {
   *(function_next_tier(f) == GW_TIER_FAST ? &census->fast : &census->precise) += 1;
   census->waiting += state == CODE_WAITING;
   census->failed += state == CODE_FAILED;
+  census->slow += function_band(f) == BAND_SLOW;
+  census->hasty += function_band(f) == BAND_FAST;
   census->quarantine += function_quarantine(f) != 0;
 }
 
@@ -42,6 +45,10 @@ static void print_functions(struct registry *registry, struct buffer *out) {
   put_one(out, "functions_waiting_for_code", "gauge", "Functions that are being compiled or wait for it.", census.waiting);
   put_one(out, "functions_without_code", "gauge", "Functions that could not be compiled.", census.failed);
   put_one(out, "functions_in_quarantine", "gauge", "Functions that ran when the process died of a fault.", census.quarantine);
+  begin(out, "functions_out_of_band", "gauge",
+        "Functions whose time per gas is more than 20 times what gas stands for, or less.");
+  put_labelled(out, "functions_out_of_band", "side", "slow", census.slow);
+  put_labelled(out, "functions_out_of_band", "side", "fast", census.hasty);
   begin(out, "compilations_total", "counter", "Compilations in the background.");
   put_labelled(out, "compilations_total", "result", "done", totals.n_done);
   put_labelled(out, "compilations_total", "result", "failed", totals.n_failed);
@@ -59,6 +66,13 @@ static const char *word_status(int digit) {
 static const char *word_tier(int tier) { return tier == GW_TIER_FAST ? "fast" : "precise"; }
 
 static const char *word_trap(int trap) { return trap == GW_TRAP_NONE ? NULL : gw_trap_message((enum gw_trap)trap); }
+
+static const char *word_turn(int kind) {
+  static _Thread_local char word[16];
+  if (kind == TURN_KINDS - 1) return "more";
+  snprintf(word, sizeof word, "%d", 1 << kind);
+  return word;
+}
 
 static void print_kinds(struct buffer *out, const char *name, const char *label, const char *(*word)(int),
                         const _Atomic uint64_t *counters, int n) {

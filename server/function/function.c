@@ -89,6 +89,14 @@ static bool open_bundle(struct function *f, struct gw_error *err) {
 
 bool function_classify(struct function *f, struct gw_error *err) { return classify(f, err) && open_bundle(f, err); }
 
+enum band function_band(const struct function *f) {
+  enum { GAS_PER_NS = 10, WIDTH = 20, ENOUGH_NS = 100000000 };
+  uint64_t nominal = atomic_load_explicit(&f->usage[GW_TIER_FAST].gas, memory_order_relaxed) / GAS_PER_NS;
+  uint64_t ns = atomic_load_explicit(&f->usage[GW_TIER_FAST].cpu_ns, memory_order_relaxed);
+  if (ns >= ENOUGH_NS && ns / WIDTH > nominal) return BAND_SLOW;
+  return nominal >= ENOUGH_NS && nominal / WIDTH > ns ? BAND_FAST : BAND_INSIDE;
+}
+
 enum gw_tier function_next_tier(const struct function *f) {
   if (function_load_state(f) != LOAD_PENDING) return function_tier(f);
   return f->limits->tier == TIER_FAST ? GW_TIER_FAST : GW_TIER_PRECISE;

@@ -16,10 +16,17 @@ enum { FUNCTION_MAX_NAME = 63 };
 
 enum interface { INTERFACE_HANDLE, INTERFACE_CGI };
 
+/* What slices have used. */
+struct usage {
+  _Atomic uint64_t gas, cpu_ns;
+};
+
 /* What every instance gets; the same for all functions today. */
 struct function_limits {
-  uint64_t gas_limit, slice;    /* per invocation */
-  uint64_t max_memory;          /* bytes per linear memory */
+  uint64_t gas_limit, slice; /* per invocation */
+  uint64_t slice_ns, cpu_limit_ns;
+  uint64_t (*clock)(void);
+  uint64_t max_memory;          /* bytes of all memories and tables of an invocation */
   uint64_t memory_limit;        /* bytes of all memories and tables of the server; 0: none */
   size_t max_reply;             /* bytes a CGI program may print */
   enum tier_choice tier;        /* of functions */
@@ -50,6 +57,8 @@ struct function {
   struct gw_error error;
   bool uses_state, uses_wasi, has_initialize;
   struct wasi_preopen bundle; /* its files, or host_fd -1 */
+
+  struct usage usage[2]; /* by enum gw_tier, since it was loaded */
 
   _Atomic uint32_t quarantine; /* the signal that ended the process while it ran, 0: callable */
   uint64_t quarantine_ms;      /* since 1970; constant */
@@ -89,6 +98,17 @@ static inline enum gw_tier function_tier(const struct function *f) {
 
 /* The same for any function, loaded or not. Any thread. */
 enum gw_tier function_next_tier(const struct function *f);
+
+/* A slice has run. Any thread. */
+static inline void function_count(struct function *f, enum gw_tier tier, uint64_t gas, uint64_t ns) {
+  atomic_fetch_add_explicit(&f->usage[tier].gas, gas, memory_order_relaxed);
+  atomic_fetch_add_explicit(&f->usage[tier].cpu_ns, ns, memory_order_relaxed);
+}
+
+/* Whether its gas and its time go together: not where compiled code takes more than 20 times the time that gas stands for, or
+ * less than a 20th, over 100 ms and more of either. */
+enum band { BAND_INSIDE, BAND_SLOW, BAND_FAST };
+enum band function_band(const struct function *f);
 
 /* 0: it can be called; else the signal that it is in quarantine for. */
 static inline int function_quarantine(const struct function *f) {

@@ -1,8 +1,15 @@
+/* What takes long is a worker thread's, not the loop's: making, resetting and destroying slots whose memories and tables are
+ * large. A slot on its way there and back belongs to that thread alone, and counts as out. Small ones stay on the loop: their
+ * reset takes less than the way.
+ *
+ * Invocations wait for a slot that is being made or reset. Where the memory limit is near, nothing of this is done elsewhere:
+ * what is idle must give way at once, and nobody is refused because a worker thread is late. */
 #include "server/function/pool.h"
 
 #include "base/error.h"
 #include "base/heap.h"
 #include "frontend/module.h"
+#include "server/function/crash.h"
 #include "server/function/registry.h"
 #include "server/server.h"
 
@@ -15,11 +22,42 @@ static struct pool **bucket_of(struct loop *loop, const char *name) {
   return &loop->pools[hash % POOL_BUCKETS];
 }
 
+enum { HEAVY_BYTES = 16 << 20 };
+
+/* --- worker threads ---------------------------------------------------------------------------------------------- */
+
+static bool is_heavy(const struct slot *slot) { return gw_store_memory_bytes(slot->store) > HEAVY_BYTES; }
+
+static void destroy_work(uv_work_t *work) { slot_destroy(work->data); }
+
+static void destroy_done(uv_work_t *work, int status) {
+  (void)status;
+  free(work);
+}
+
+static bool has_room(const struct loop *loop, uint64_t bytes) {
+  uint64_t limit = loop->limits->memory_limit, taken = gw_engine_memory_bytes(loop->engine);
+  return !limit || (taken <= limit && bytes <= limit - taken);
+}
+
+static bool has_ample_room(const struct loop *loop) { return has_room(loop, loop->limits->memory_limit / 8); }
+
+/* When a loop ends, nobody waits any more. */
+void pool_destroy(struct loop *loop, struct slot *slot) {
+  if (loop->is_stopping || !is_heavy(slot) || !has_ample_room(loop)) {
+    slot_destroy(slot);
+    return;
+  }
+  uv_work_t *work = heap_new(1, sizeof *work);
+  work->data = slot;
+  uv_queue_work(&loop->uv, work, destroy_work, destroy_done);
+}
+
 static void drop_idle(struct pool *pool) {
   while (pool->idle) {
     struct slot *slot = pool->idle;
     pool->idle = slot->next;
-    slot_destroy(slot);
+    pool_destroy(pool->loop, slot);
     pool->n_idle--;
     pool->loop->n_idle--;
   }
@@ -51,6 +89,7 @@ struct pool *pool_find(struct loop *loop, const char *name) {
     drop_idle(pool);
     function_release(pool->function);
     pool->function = f;
+    memset(pool->pace, 0, sizeof pool->pace); /* new code */
   }
   return f ? pool : NULL;
 }
@@ -60,18 +99,19 @@ static void load_work(uv_work_t *work) {
   registry_load(pool->loop->registry, pool->loading);
 }
 
+/* Who is called may wait again, or be cancelled before: the queue is the pool's all the time. */
+static void wake_waiters(struct pool *pool) {
+  size_t n = 0;
+  for (struct waiter *w = pool->waiting.first; w; w = w->next) n++;
+  while (n-- && pool->waiting.first) pool->on_loaded(fair_queue_pop(&pool->waiting));
+}
+
 static void load_done(uv_work_t *work, int status) {
   struct pool *pool = work->data;
   (void)status;
   function_release(pool->loading);
   pool->loading = NULL;
-  struct waiter_queue waiting = pool->waiting;
-  pool->waiting = (struct waiter_queue){0};
-  while (waiting.first) {
-    struct waiter *waiter = waiting.first;
-    waiting.first = waiter->next;
-    pool->on_loaded(waiter);
-  }
+  wake_waiters(pool);
 }
 
 void pool_load(struct pool *pool, struct waiter *waiter, void (*on_loaded)(struct waiter *waiter)) {
@@ -84,21 +124,26 @@ void pool_load(struct pool *pool, struct waiter *waiter, void (*on_loaded)(struc
 
 /* --- slots ------------------------------------------------------------------------------------------------------- */
 
+static void give_up(struct slot *slot) {
+  if (slot->is_kept) slot->pool->never_keeps = true;
+  slot->pool->n_out--;
+  pool_destroy(slot->pool->loop, slot);
+}
+
 /* Fresh, or destroyed. */
 static bool freshen(struct slot *slot) {
   struct gw_error err = {0};
-  if (slot_reset(slot, slot->pool->loop->limits, &err)) return true;
-  if (slot->is_kept) slot->pool->never_keeps = true;
-  slot->pool->n_out--;
-  slot_destroy(slot);
-  return false;
+  bool ok = slot_reset(slot, slot->pool->loop->limits, &err);
+  if (!ok) give_up(slot);
+  return ok;
 }
 
 /* A slot of the pool that was used in this turn and waits for its reset. */
 static struct slot *take_used(struct pool *pool) {
   for (struct slot **at = &pool->loop->used_slots; *at; at = &(*at)->next) {
     struct slot *slot = *at;
-    if (slot->pool != pool || slot->function != pool->function || slot->tier != function_tier(pool->function)) continue;
+    if (slot->pool != pool || is_heavy(slot) || slot->function != pool->function || slot->tier != function_tier(pool->function))
+      continue;
     *at = slot->next;
     return freshen(slot) ? slot : NULL;
   }
@@ -121,11 +166,6 @@ static uint64_t initial_memory(const struct function *f) {
   return bytes;
 }
 
-static bool has_room(const struct loop *loop, uint64_t bytes) {
-  uint64_t limit = loop->limits->memory_limit, taken = gw_engine_memory_bytes(loop->engine);
-  return !limit || (taken <= limit && bytes <= limit - taken);
-}
-
 static void drop_all_idle(struct loop *loop) {
   for (uint32_t i = 0; i < POOL_BUCKETS; i++)
     for (struct pool *p = loop->pools[i]; p; p = p->next) drop_idle(p);
@@ -142,6 +182,13 @@ static bool make_room(struct pool *pool, struct gw_error *err) {
                                             (unsigned long long)loop->limits->memory_limit);
 }
 
+/* It is out, for whoever made it. */
+static void adopt(struct pool *pool, struct slot *slot) {
+  if (!pool->never_keeps && pool->loop->options->checkpoints) slot_want_checkpoint(slot);
+  slot->pool = pool;
+  pool->n_out++;
+}
+
 /* When the system gives no more addresses or mappings, idle instances may have them. */
 static struct slot *create_slot(struct pool *pool, enum gw_tier tier, struct gw_error *err) {
   struct loop *loop = pool->loop;
@@ -155,31 +202,32 @@ static struct slot *create_slot(struct pool *pool, enum gw_tier tier, struct gw_
     *err = first;
   }
   if (!slot) return NULL;
-  if (!pool->never_keeps && !slot_keep_start(slot, err)) {
-    slot_destroy(slot);
-    return NULL;
-  }
-  if (!pool->never_keeps && loop->options->checkpoints) slot_want_checkpoint(slot);
-  slot->pool = pool;
-  pool->n_out++;
+  adopt(pool, slot);
   return slot;
 }
 
+static struct slot *pop_idle(struct pool *pool) {
+  struct slot *slot = pool->idle;
+  pool->idle = slot->next;
+  pool->n_idle--;
+  pool->loop->n_idle--;
+  return slot;
+}
+
+/* The function may have been compiled since they were made. */
+static bool has_idle(struct pool *pool) {
+  while (pool->idle && pool->idle->tier != function_tier(pool->function)) pool_destroy(pool->loop, pop_idle(pool));
+  return pool->idle != NULL;
+}
+
 struct slot *pool_take(struct pool *pool, struct gw_error *err) {
-  enum gw_tier tier = function_tier(pool->function);
-  while (pool->idle) {
-    struct slot *slot = pool->idle;
-    pool->idle = slot->next;
-    pool->n_idle--;
-    pool->loop->n_idle--;
-    if (slot->tier == tier) {
-      pool->n_out++;
-      return slot;
-    }
-    slot_destroy(slot); /* the function has been compiled since */
+  pool->makes_here = false;
+  if (has_idle(pool)) {
+    pool->n_out++;
+    return pop_idle(pool);
   }
   struct slot *used = take_used(pool);
-  return used ? used : create_slot(pool, tier, err);
+  return used ? used : create_slot(pool, function_tier(pool->function), err);
 }
 
 struct slot *pool_take_precise(struct pool *pool, struct gw_error *err) {
@@ -192,25 +240,141 @@ void pool_return(struct slot *slot) {
   loop->used_slots = slot;
 }
 
+static void add_idle(struct slot *slot) {
+  struct pool *pool = slot->pool;
+  slot->used_at = loop_now(pool->loop);
+  slot->next = pool->idle;
+  pool->idle = slot;
+  pool->n_idle++;
+  pool->n_out--;
+  pool->loop->n_idle++;
+}
+
+static bool is_current(const struct slot *slot) {
+  return slot->tier == function_tier(slot->function) && slot->function == slot->pool->function;
+}
+
+static bool is_wanted(const struct slot *slot) {
+  const struct pool *pool = slot->pool;
+  return is_current(slot) && pool->n_idle < pool->loop->options->max_idle && pool->loop->n_idle < LOOP_MAX_IDLE;
+}
+
+/* A reset on a worker thread. */
+struct reset {
+  uv_work_t work;
+  struct slot *slot;
+  bool ok;
+};
+
+static void reset_work(uv_work_t *work) {
+  struct reset *reset = work->data;
+  struct gw_error err = {0};
+  reset->ok = slot_reset(reset->slot, reset->slot->pool->loop->limits, &err);
+}
+
+/* Who waits for it gets it, however many are idle. */
+static void put_back(struct slot *slot) {
+  if (is_wanted(slot) || (slot->pool->waiting.first && is_current(slot))) {
+    add_idle(slot);
+  } else {
+    slot->pool->n_out--;
+    pool_destroy(slot->pool->loop, slot);
+  }
+}
+
+static void reset_done(uv_work_t *work, int status) {
+  struct reset *reset = work->data;
+  struct pool *pool = reset->slot->pool;
+  (void)status;
+  pool->n_resetting--;
+  if (reset->ok)
+    put_back(reset->slot);
+  else
+    give_up(reset->slot);
+  free(reset);
+  wake_waiters(pool);
+}
+
+static void reset_elsewhere(struct slot *slot) {
+  struct reset *reset = heap_new(1, sizeof *reset);
+  reset->slot = slot;
+  reset->work.data = reset;
+  slot->pool->n_resetting++;
+  uv_queue_work(&slot->pool->loop->uv, &reset->work, reset_work, reset_done);
+}
+
+static void clean(struct slot *slot) {
+  struct loop *loop = slot->pool->loop;
+  if (!is_wanted(slot)) {
+    slot->pool->n_out--;
+    pool_destroy(loop, slot);
+  } else if (is_heavy(slot) && !loop->is_stopping && has_ample_room(loop)) {
+    reset_elsewhere(slot);
+  } else if (freshen(slot)) {
+    add_idle(slot);
+  }
+}
+
 void pools_clean(struct loop *loop) {
   while (loop->used_slots) {
     struct slot *slot = loop->used_slots;
-    struct pool *pool = slot->pool;
     loop->used_slots = slot->next;
-    bool is_wanted = slot->tier == function_tier(slot->function) && slot->function == pool->function &&
-                     pool->n_idle < loop->options->max_idle && loop->n_idle < LOOP_MAX_IDLE;
-    if (!is_wanted) {
-      pool->n_out--;
-      slot_destroy(slot);
-    } else if (freshen(slot)) {
-      slot->used_at = loop_now(loop);
-      slot->next = pool->idle;
-      pool->idle = slot;
-      pool->n_idle++;
-      pool->n_out--;
-      loop->n_idle++;
-    }
+    clean(slot);
   }
+}
+
+/* A slot that a worker thread makes. */
+struct making {
+  uv_work_t work;
+  struct pool *pool;
+  struct function *function;
+  enum gw_tier tier;
+  struct slot *slot; /* NULL: it failed */
+};
+
+static void make_work(uv_work_t *work) {
+  struct making *making = work->data;
+  const struct loop *loop = making->pool->loop;
+  struct gw_error err = {0};
+  const struct function *before = crash_enter(making->function);
+  making->slot = slot_create(loop->engine, making->function, making->tier, loop->limits, &err);
+  crash_enter(before);
+}
+
+static void make_done(uv_work_t *work, int status) {
+  struct making *making = work->data;
+  struct pool *pool = making->pool;
+  (void)status;
+  pool->making = NULL;
+  pool->makes_here = !making->slot;
+  if (making->slot) {
+    adopt(pool, making->slot);
+    put_back(making->slot);
+  }
+  function_release(making->function);
+  free(making);
+  wake_waiters(pool);
+}
+
+static bool is_long_to_make(const struct pool *pool) {
+  return initial_memory(pool->function) > HEAVY_BYTES && !pool->makes_here && !pool->loop->is_stopping &&
+         has_ample_room(pool->loop);
+}
+
+static void make_elsewhere(struct pool *pool) {
+  struct making *making = heap_new(1, sizeof *making);
+  *making = (struct making){.pool = pool, .function = function_retain(pool->function), .tier = function_tier(pool->function)};
+  making->work.data = making;
+  pool->making = making;
+  uv_queue_work(&pool->loop->uv, &making->work, make_work, make_done);
+}
+
+bool pool_wait(struct pool *pool, struct waiter *waiter, void (*on_loaded)(struct waiter *waiter)) {
+  if (has_idle(pool) || !is_long_to_make(pool)) return false;
+  fair_queue_push(&pool->waiting, waiter);
+  pool->on_loaded = on_loaded;
+  if (!pool->making && !pool->n_resetting) make_elsewhere(pool);
+  return true;
 }
 
 /* The oldest are at the end of the list. */
@@ -220,7 +384,7 @@ static void trim_idle(struct pool *pool, uint64_t now, uint64_t idle_ms) {
   while (*at) {
     struct slot *slot = *at;
     *at = slot->next;
-    slot_destroy(slot);
+    pool_destroy(pool->loop, slot);
     pool->n_idle--;
     pool->loop->n_idle--;
   }
@@ -240,7 +404,8 @@ void pools_trim(struct loop *loop, uint64_t idle_ms) {
       else
         trim_idle(pool, now, idle_ms);
       bool is_listed = pool->flow.is_listed && !everything; /* when all is over, one that owes is still in the ring */
-      bool is_used = pool->n_running || pool->n_idle || pool->n_out || pool->loading || pool->waiting.first || is_listed;
+      bool is_used =
+          pool->n_running || pool->n_idle || pool->n_out || pool->loading || pool->making || pool->waiting.first || is_listed;
       if (is_used || (!everything && now - pool->used_at < IDLE_MS)) {
         at = &pool->next;
         continue;

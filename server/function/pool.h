@@ -16,11 +16,15 @@ struct pool {
   uint32_t n_idle, n_out;                   /* n_out: with invocations or waiting to be reset */
   uint32_t n_running;                       /* invocations between begin and end */
   struct log_share lines, failures;         /* what it may log, and what is said of it */
+  struct gw_pace pace[2];                   /* of its slots, by enum gw_tier */
   struct flow flow;                         /* its invocations that wait for a slice */
-  struct waiter_queue waiting;              /* for the module */
+  struct waiter_queue waiting;              /* for the module or a slot */
   void (*on_loaded)(struct waiter *waiter); /* called for each of them */
   uv_work_t work;
   struct function *loading; /* NULL: no load is under way */
+  struct making *making;    /* NULL: no instance is being made elsewhere */
+  uint32_t n_resetting;     /* elsewhere; they count in n_out, too */
+  bool makes_here;          /* making one elsewhere has failed: who wants one next hears why */
   uint64_t used_at;
 };
 
@@ -29,12 +33,17 @@ struct pool *pool_find(struct loop *loop, const char *name);
 /* Puts the waiter to those that wait for the module, which a worker thread loads; `on_loaded` is called when that is done or has
  * failed. */
 void pool_load(struct pool *pool, struct waiter *waiter, void (*on_loaded)(struct waiter *waiter));
+/* Where none is idle and one takes long to make: puts the waiter to those that wait, and a worker thread makes or resets one.
+ * Then `on_loaded` is called, which looks again. False: pool_take is to be called. */
+bool pool_wait(struct pool *pool, struct waiter *waiter, void (*on_loaded)(struct waiter *waiter));
 /* A fresh slot; it comes back with pool_return or is destroyed by who takes n_out down. */
 struct slot *pool_take(struct pool *pool, struct gw_error *err);
 /* A fresh one of the precise tier, which does not go back into the pool. */
 struct slot *pool_take_precise(struct pool *pool, struct gw_error *err);
 /* After use; pools_clean makes it fresh. */
 void pool_return(struct slot *slot);
+/* Destroys a slot, on a worker thread where that takes long. */
+void pool_destroy(struct loop *loop, struct slot *slot);
 
 /* Makes used slots fresh again: work for after the replies. */
 void pools_clean(struct loop *loop);

@@ -48,15 +48,17 @@ struct registry {
 
 /* --- loading ----------------------------------------------------------------------------------------------------- */
 
-/* Decode, validate, compile if calls are to wait for it, and one trial instance, which finds unknown imports. */
+/* Decode, validate, compile if calls are to wait for it, and one trial instance, which finds unknown imports and
+ * start functions that trap. */
 static bool prepare(struct registry *r, struct function *f, const void *bytes, size_t size, struct gw_error *err) {
   f->module = gw_module_create(r->engine, bytes, size, err);
   if (!f->module || !function_classify(f, err)) return false;
   if (r->limits.tier == TIER_FAST && !gw_module_compile(f->module, err)) return false;
   if (r->limits.tier != TIER_PRECISE && module_is_compiled(f->module)) atomic_store(&f->code_state, CODE_READY);
   struct slot *trial = slot_create(r->engine, f, function_tier(f), &r->limits, err);
+  bool ok = trial && slot_try_start(trial, &r->limits, err);
   slot_destroy(trial);
-  return trial != NULL;
+  return ok;
 }
 
 static bool prepare_watched(struct registry *r, struct function *f, const void *bytes, size_t size, struct gw_error *err) {

@@ -1,17 +1,14 @@
 #include "server/function/slot.h"
 
 #include "base/error.h"
-#include "frontend/module.h"
 #include "runtime/host/abort.h"
 #include "server/function/crash.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A module's start function runs inside gw_instance_create and gw_instance_reset, on the event loop and without yielding: it
- * gets this many slices. Programs in C and Rust have none; their initialisers run as sliced invocations. */
 enum {
-  START_SLICES = 40,
+  START_SLICES = 40, /* of a start function, where a deployment tries it */
   KEEP_CAPACITY = 1 << 20,
   CHECKPOINT_GAS = 20000, /* 2 us and more: making one takes some 50 once (docs/bench.md) */
   PRECISE_SLOWNESS = 16,  /* a slice of the interpreter takes as long as one of compiled code, about */
@@ -63,17 +60,21 @@ struct slot *slot_create(struct gw_engine *engine, struct function *function, en
   slot->tier = tier;
   handler_reset(&slot->handler);
   slot->handler.clock = limits->has_fine_clocks ? NULL : &slot->clock;
-  struct gw_store_options options = {
-      .gas_limit = start_gas(limits), .slice = limits->slice, .max_memory_bytes = limits->max_memory, .tier = tier};
+  struct gw_store_options options = {.slice = limits->slice,
+                                     .max_memory_bytes = limits->max_memory,
+                                     .tier = tier,
+                                     .defers_start = true,
+                                     .slice_ns = limits->slice_ns,
+                                     .cpu_limit_ns = limits->cpu_limit_ns,
+                                     .clock = limits->clock};
   if (tier == GW_TIER_PRECISE) options.slice = (limits->slice + PRECISE_SLOWNESS - 1) / PRECISE_SLOWNESS;
   slot->store = gw_store_create(engine, &options, err);
   if (!slot->store) goto fail;
   if (function->uses_wasi && !slot_wasi(slot, limits, err)) goto fail;
   slot->instance = gw_instance_create(slot->store, function->module, slot_resolve, slot, err);
   if (!slot->instance) goto fail;
+  slot->start = gw_instance_start(slot->instance);
   slot->instance_gas = gw_instance_gas(slot->instance);
-  slot->has_start = gw_module_decoded(function->module)->start != NO_INDEX;
-  if (slot->has_start) slot->start_gas = gw_store_gas_used(slot->store);
   slot->entry = find_func(slot->instance, function->interface == INTERFACE_HANDLE ? "handle" : "_start");
   if (function->has_initialize) slot->initialize = find_func(slot->instance, "_initialize");
   if (slot->entry) return slot;
@@ -100,11 +101,8 @@ static bool reset(struct slot *slot, const struct function_limits *limits, struc
   h->body = NULL;
   h->n_headers = h->body_size = 0;
   if (slot->wasi && !slot_wasi(slot, limits, err)) return false;
-  gw_store_set_gas_limit(slot->store, start_gas(limits));
   if (checkpoint_is_kept(slot->store)) slot->is_kept = true;
-  if (!gw_instance_reset(slot->instance, err)) return false;
-  if (slot->has_start && !slot->is_kept) slot->start_gas = gw_store_gas_used(slot->store);
-  return true;
+  return gw_instance_reset(slot->instance, err);
 }
 
 bool slot_reset(struct slot *slot, const struct function_limits *limits, struct gw_error *err) {
@@ -119,8 +117,18 @@ static bool keep(struct slot *slot, struct gw_error *err) {
   return gw_instance_keep(slot->instance, err);
 }
 
-bool slot_keep_start(struct slot *slot, struct gw_error *err) {
-  return !slot->has_start || !gw_instance_can_keep(slot->instance) || keep(slot, err);
+bool slot_try_start(struct slot *slot, const struct function_limits *limits, struct gw_error *err) {
+  const struct function *before = crash_enter(slot->function);
+  gw_store_set_gas_limit(slot->store, start_gas(limits));
+  bool ok = !slot->start || gw_call(slot->store, slot->start, slot->values, err);
+  crash_enter(before);
+  return ok;
+}
+
+bool slot_keep_start(struct slot *slot, uint64_t gas, struct gw_error *err) {
+  if (!gw_instance_can_keep(slot->instance)) return true;
+  slot->start_gas = gas;
+  return keep(slot, err);
 }
 
 bool slot_keep(struct slot *slot, uint64_t gas, struct gw_error *err) {
@@ -131,7 +139,7 @@ bool slot_keep(struct slot *slot, uint64_t gas, struct gw_error *err) {
 }
 
 void slot_want_checkpoint(struct slot *slot) {
-  bool is_behind_start = !slot->has_start || slot->is_kept;
+  bool is_behind_start = !slot->start || slot->is_kept;
   if (slot->function->interface == INTERFACE_CGI && slot->wasi && is_behind_start)
     checkpoint_want(slot->instance, wasi_is_same, CHECKPOINT_GAS);
 }

@@ -18,9 +18,10 @@ struct slot {
   struct handler handler;
   struct guest_clock clock;    /* what both of them tell, unless limits say fine clocks */
   struct func_ref *initialize; /* _initialize of a handler, or NULL */
-  bool has_start, is_kept;     /* is_kept: resets go back to an image behind the start function, _initialize or a checkpoint */
+  struct func_ref *start;      /* the module's start function, or NULL */
+  bool is_kept;                /* resets go back to an image behind the start function, _initialize or a checkpoint */
   uint64_t instance_gas;       /* of a fresh instance, for every request */
-  uint64_t start_gas;          /* of the start function, for the next request */
+  uint64_t start_gas;          /* of the start function, where the image is one behind it; else 0 */
   bool is_initialized;         /* the image is one behind _initialize, which used initialize_gas */
   uint64_t initialize_gas;
   struct func_ref *entry;   /* handle or _start */
@@ -35,13 +36,15 @@ struct slot *slot_create(struct gw_engine *engine, struct function *function, en
 bool slot_reset(struct slot *slot, const struct function_limits *limits, struct gw_error *err);
 /* How many times longer than compiled code it takes for the same gas, about. */
 uint64_t slot_slowness(const struct slot *slot);
-/* Before the first request: from now on the slot is fresh behind its start function, where that is the same every time. False:
- * the slot can only be destroyed. */
-bool slot_keep_start(struct slot *slot, struct gw_error *err);
+/* Runs the start function, on the present thread until it ends: for slots that get no request. */
+bool slot_try_start(struct slot *slot, const struct function_limits *limits, struct gw_error *err);
+/* After the start function, with its gas: from now on the slot is fresh behind it, where that is the same every time. False: the
+ * slot can only be destroyed. */
+bool slot_keep_start(struct slot *slot, uint64_t gas, struct gw_error *err);
 /* After _initialize, with its gas: from now on the slot is fresh behind it, where that is the same every time. False: the slot
  * can only be destroyed. */
 bool slot_keep(struct slot *slot, uint64_t gas, struct gw_error *err);
-/* Before the first request: from now on a command's slot looks for a checkpoint, and is fresh behind it once it has one. */
+/* Behind the start function: from now on a command's slot looks for a checkpoint, and is fresh behind it once it has one. */
 void slot_want_checkpoint(struct slot *slot);
 /* Gas of what a fresh slot is behind. */
 uint64_t slot_gas_before(const struct slot *slot);

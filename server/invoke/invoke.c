@@ -35,7 +35,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ATTEMPTS = 16, MAX_RECORD = 1 << 20 };
+enum { MAX_ATTEMPTS = 16, MAX_RECORD = 1 << 20, GAS_PER_NS = 10, SHORT_NS = 100000 };
 
 static void attempt(struct invocation *inv);
 static void start_run(struct invocation *inv);
@@ -44,6 +44,7 @@ static void on_retry(uv_timer_t *timer);
 static void on_run(uv_idle_t *idle);
 static void wait_for_slice(struct invocation *inv);
 static void on_wake(void *arg);
+static void on_loaded(struct waiter *waiter);
 
 /* --- ends -------------------------------------------------------------------------------------------------------- */
 
@@ -65,7 +66,7 @@ static void drop_slot(struct invocation *inv) {
   inv->slot = NULL;
   if (!slot) return;
   slot->pool->n_out--;
-  slot_destroy(slot);
+  pool_destroy(loop_of(inv), slot);
 }
 
 static void abort_txn(struct invocation *inv) {
@@ -99,12 +100,15 @@ static void uncount(struct invocation *inv) {
   inv->home = NULL;
 }
 
+static bool has_backtrace(const struct invocation *inv, const struct gw_error *err) {
+  return err->code == GW_ERROR_TRAP && inv->slot && inv->slot->tier == GW_TIER_PRECISE;
+}
+
 /* The calls that led to a trap, where the precise tier met it, NUL-terminated; and a word of it in the log. */
 static void report_trap(struct invocation *inv, const struct gw_error *err, struct buffer *backtrace) {
   struct loop *loop = loop_of(inv);
   struct buffer text = {0};
-  if (err->code != GW_ERROR_TRAP || !inv->slot || inv->slot->tier != GW_TIER_PRECISE) return;
-  backtrace_append(inv->slot->store, backtrace);
+  if (!has_backtrace(inv, err)) return;
   buffer_format(&text, "trap: %s\n", err->message);
   buffer_append(&text, backtrace->bytes, backtrace->size);
   log_function(loop->log, &inv->pool->lines, loop_now(loop), inv->slot->function->name, text.bytes, text.size);
@@ -155,8 +159,9 @@ static void answer(struct exchange *x, const struct ending *ending, const struct
 static void finish(struct invocation *inv, struct ending ending) {
   static const struct gw_error cancelled = {.code = GW_ERROR_TRAP, .trap = GW_TRAP_CANCELLED};
   struct exchange *x = inv->exchange;
-  struct buffer backtrace = {0};
+  struct buffer backtrace = inv->backtrace;
   uint64_t gas = gas_used(inv);
+  inv->backtrace = (struct buffer){0};
   bool is_cancelled = ending.kind == ENDING_CANCELLED, has_gas = inv->slot && !is_cancelled;
   if (is_cancelled && inv->slot) gw_store_cancel(inv->slot->store);
   abort_txn(inv);
@@ -172,6 +177,31 @@ static void finish(struct invocation *inv, struct ending ending) {
 
 static void end_with_error(struct invocation *inv, const struct gw_error *err) {
   finish(inv, (struct ending){.kind = ENDING_FAILED, .err = err});
+}
+
+/* Debug information may be long to read, so a worker thread does it. Nobody resumes the store meanwhile. */
+static void backtrace_work(uv_work_t *work) {
+  struct invocation *inv = work->data;
+  const struct function *before = crash_enter(inv->slot->function);
+  backtrace_append(inv->slot->store, &inv->backtrace);
+  crash_enter(before);
+}
+
+static void backtrace_done(uv_work_t *work, int status) {
+  struct invocation *inv = work->data;
+  (void)status;
+  end_with_error(inv, &inv->error);
+}
+
+static void end_with_trap(struct invocation *inv, const struct gw_error *err) {
+  if (!has_backtrace(inv, err)) {
+    end_with_error(inv, err);
+    return;
+  }
+  inv->error = *err;
+  inv->state = INVOCATION_REPORTING;
+  inv->work.data = inv;
+  uv_queue_work(&loop_of(inv)->uv, &inv->work, backtrace_work, backtrace_done);
 }
 
 static void refuse(struct invocation *inv, const struct problem *problem) {
@@ -203,6 +233,7 @@ static void conflicted(struct invocation *inv) {
     end_with_error(inv, &err);
     return;
   }
+  inv->cpu_before = gw_store_cpu_ns(inv->slot->store);
   release_slot(inv);
   uint32_t spread = 1u << (inv->attempt < 6 ? inv->attempt : 6);
   inv->retry_at = loop_now(loop) + loop_random(loop) % spread;
@@ -281,15 +312,17 @@ static bool take_reply(struct invocation *inv, struct gw_error *err) {
   return true;
 }
 
-/* What ran before is done, now or once: `func`, or what it does behind a checkpoint, gets what gas is left. */
-static void start_behind(struct invocation *inv, uint64_t gas_before, struct func_ref *func) {
+/* What ran before is done, now or once: this phase, or what it does behind a checkpoint, gets what gas and CPU time are left. */
+static void start_behind(struct invocation *inv, uint64_t gas_before, enum phase phase) {
   struct slot *slot = inv->slot;
   uint64_t limit = loop_of(inv)->limits->gas_limit;
   if (!limit) limit = INT64_MAX;
-  inv->is_initializing = func == slot->initialize;
+  struct func_ref *funcs[] = {slot->start, slot->initialize, slot->entry}, *func = funcs[phase];
+  inv->phase = phase;
   inv->gas_before = gas_before < limit ? gas_before : limit - 1;
   gw_store_set_gas_limit(slot->store, limit - inv->gas_before);
   gw_store_owe(slot->store, gas_before - inv->gas_before);
+  gw_store_owe_cpu(slot->store, inv->cpu_before);
   if (!checkpoint_is_kept(slot->store)) {
     gw_store_start(slot->store, func, slot->values);
     return;
@@ -298,10 +331,31 @@ static void start_behind(struct invocation *inv, uint64_t gas_before, struct fun
   checkpoint_start(slot->store);
 }
 
-static bool end_initializing(struct invocation *inv, struct gw_error *err) {
+/* What a fresh slot begins with, or what comes behind `phase`. */
+static enum phase first_phase(const struct slot *slot) {
+  if (slot->start && !slot->is_kept) return PHASE_START;
+  return slot->initialize && !slot->is_initialized ? PHASE_INITIALIZE : PHASE_ENTRY;
+}
+
+static enum phase next_phase(const struct slot *slot, enum phase phase) {
+  return phase == PHASE_START && slot->initialize ? PHASE_INITIALIZE : PHASE_ENTRY;
+}
+
+static bool keep_phase(struct invocation *inv, uint64_t gas, struct gw_error *err) {
+  struct slot *slot = inv->slot;
+  if (inv->pool->never_keeps) return true;
+  if (inv->phase == PHASE_INITIALIZE) return slot_keep(slot, gas, err);
+  if (!slot_keep_start(slot, gas, err)) return false;
+  if (loop_of(inv)->options->checkpoints) slot_want_checkpoint(slot);
+  return true;
+}
+
+/* The start function or _initialize has ended. */
+static bool end_phase(struct invocation *inv, struct gw_error *err) {
   uint64_t gas = gw_store_gas_used(inv->slot->store);
-  if (!inv->pool->never_keeps && !slot_keep(inv->slot, gas, err)) return false;
-  start_behind(inv, inv->gas_before + gas, inv->slot->entry);
+  inv->cpu_before = gw_store_cpu_ns(inv->slot->store);
+  if (!keep_phase(inv, gas, err)) return false;
+  start_behind(inv, inv->gas_before + gas, next_phase(inv->slot, inv->phase));
   return true;
 }
 
@@ -310,7 +364,9 @@ static bool end_initializing(struct invocation *inv, struct gw_error *err) {
 /* Compiled code trapped: once more, in the precise tier. False: that is not to be done, or cannot be. */
 static bool judge(struct invocation *inv, const struct gw_error *err) {
   struct slot *slot = inv->slot;
-  struct judged run = {.tier = slot->tier, .module = slot->function->module, .record = &inv->record, .is_sliced = true};
+  struct judged run = {.tier = slot->tier, .module = slot->function->module, .record = &inv->record};
+  run.seconds = (double)gw_store_cpu_ns(slot->store) * 1e-9;
+  run.most_seconds = judge_most_seconds(loop_of(inv)->limits->cpu_limit_ns);
   struct gw_error ignored = {0};
   if (!judge_wants(&run, err)) return false;
   struct slot *precise = pool_take_precise(inv->pool, &ignored);
@@ -320,6 +376,7 @@ static bool judge(struct invocation *inv, const struct gw_error *err) {
   inv->slot = precise;
   metrics_add(&loop_of(inv)->metrics.judgements, 1);
   judge_begin(&inv->judge, &inv->record, err);
+  inv->cpu_before = 0;
   start_run(inv);
   return true;
 }
@@ -367,14 +424,17 @@ static bool cancel_parked(struct invocation *inv, bool with_reply) {
 
 /* --- slices -------------------------------------------------------------------------------------------------------- */
 
-/* A slice, paid by the function's flow. */
+/* A slice, paid by the function's flow: by its gas, or by its time where that is more. */
 static enum gw_status resume(struct invocation *inv, struct gw_error *err) {
   struct slot *slot = inv->slot;
-  uint64_t before = gw_store_gas_used(slot->store);
+  uint64_t before = gw_store_gas_used(slot->store), ns_before = gw_store_cpu_ns(slot->store);
   guest_clock_turn(&slot->clock);
   enum gw_status status = gw_store_resume(slot->store, err);
-  uint64_t used = gw_store_gas_used(slot->store) - before;
-  fair_charge(&loop_of(inv)->fair, &inv->pool->flow, used * slot_slowness(slot));
+  uint64_t used = gw_store_gas_used(slot->store) - before, ns = gw_store_cpu_ns(slot->store) - ns_before;
+  uint64_t by_gas = used * slot_slowness(slot), by_time = ns * GAS_PER_NS;
+  fair_charge(&loop_of(inv)->fair, &inv->pool->flow, by_gas > by_time ? by_gas : by_time);
+  function_count(slot->function, slot->tier, used, ns);
+  metrics_add(&loop_of(inv)->metrics.cpu_ns, ns);
   return status;
 }
 
@@ -382,8 +442,12 @@ static void run_slice(struct invocation *inv) {
   struct gw_error err = {0};
   crash_enter(inv->slot->function);
   enum gw_status status = resume(inv, &err);
-  if (status == GW_STATUS_DONE && inv->is_initializing) {
-    status = end_initializing(inv, &err) ? resume(inv, &err) : GW_STATUS_FAILED;
+  while (status == GW_STATUS_DONE && inv->phase != PHASE_ENTRY) {
+    bool was_short = gw_store_cpu_ns(inv->slot->store) < SHORT_NS;
+    if (!end_phase(inv, &err))
+      status = GW_STATUS_FAILED;
+    else
+      status = was_short ? resume(inv, &err) : GW_STATUS_YIELDED;
   }
   if (status == GW_STATUS_YIELDED) {
     if (inv->txn) state_txn_refresh(inv->txn);
@@ -395,9 +459,9 @@ static void run_slice(struct invocation *inv) {
     conflicted(inv);
   } else if (judge_is_under_way(&inv->judge)) {
     conclude(inv, &err);
-    end_with_error(inv, &err);
+    end_with_trap(inv, &err);
   } else if (status == GW_STATUS_FAILED || !take_reply(inv, &err)) {
-    if (!judge(inv, &err)) end_with_error(inv, &err);
+    if (!judge(inv, &err)) end_with_trap(inv, &err);
   } else if (inv->txn) {
     commit(inv);
   } else {
@@ -453,9 +517,9 @@ static void start_run(struct invocation *inv) {
   }
   fair_charge(&loop->fair, &inv->pool->flow, slot->instance_gas);
   gw_store_set_record(slot->store, &inv->record);
+  gw_store_set_pace(slot->store, &inv->pool->pace[slot->tier]);
   gw_store_set_wake(slot->store, on_wake, inv);
-  bool must_initialize = slot->initialize && !slot->is_initialized;
-  start_behind(inv, slot_gas_before(slot), must_initialize ? slot->initialize : slot->entry);
+  start_behind(inv, slot_gas_before(slot), first_phase(slot));
   if (fair_may_begin(&loop->fair, &inv->pool->flow))
     run_slice(inv);
   else
@@ -466,6 +530,10 @@ static void start_run(struct invocation *inv) {
 static void attempt(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
   struct gw_error err = {0};
+  if (pool_wait(inv->pool, &inv->waiter, on_loaded)) {
+    inv->state = INVOCATION_LOADING;
+    return;
+  }
   inv->state = INVOCATION_RUNNING;
   judge_drop(&inv->judge);
   record_begin(&inv->record, RECORD_UNREPEATABLE, MAX_RECORD);
@@ -584,6 +652,7 @@ void invoke_begin(struct exchange *x) {
   inv->is_cancelled = inv->is_counted = inv->is_woken = false;
   judge_drop(&inv->judge);
   inv->attempt = 0;
+  inv->cpu_before = 0;
   inv->number = ++loop->n_requests;
   inv->pool = pool_find(loop, x->request.name);
   loop->last_begin = loop_now(loop);
@@ -609,6 +678,7 @@ void invoke_cancel(struct exchange *x, bool with_reply) {
   if (!inv) return;
   switch (inv->state) {
   case INVOCATION_NONE: return; /* a request that runs no function */
+  case INVOCATION_REPORTING:
   case INVOCATION_COMMITTING: inv->is_cancelled = true; return;
   case INVOCATION_PARKED:
     if (!cancel_parked(inv, with_reply)) return;

@@ -11,12 +11,16 @@ struct exchange;
 
 enum invocation_state {
   INVOCATION_NONE,
-  INVOCATION_LOADING,    /* waits for its module in pool.waiting */
+  INVOCATION_LOADING,    /* waits for its module or an instance, in pool.waiting */
   INVOCATION_RUNNING,    /* waits for a slice in its pool's flow, or on the stack */
   INVOCATION_PARKED,     /* a host function of it waits for an answer */
+  INVOCATION_REPORTING,  /* it trapped, and a worker thread reads where */
   INVOCATION_COMMITTING, /* with the state store */
   INVOCATION_DELAYED,    /* will run again after a conflict */
 };
+
+/* What of the module runs, in this order. */
+enum phase { PHASE_START, PHASE_INITIALIZE, PHASE_ENTRY };
 
 struct invocation {
   struct waiter waiter;   /* first; in a flow, delayed or pool.waiting */
@@ -32,16 +36,20 @@ struct invocation {
   struct record record; /* what the first run read of clocks and random numbers */
   struct judge judge;   /* under way: it runs again in the precise tier, because compiled code trapped */
   bool is_counted;      /* in n_running of loop and home */
-  bool is_initializing; /* _initialize runs, the handler follows */
-  bool is_cancelled;    /* the client has gone */
-  bool wants_reply;     /* when it was cancelled while it was parked */
-  bool is_woken;        /* `woken` was posted. Another thread sets it, not behind gw_store_cancel */
+  enum phase phase;
+  bool is_cancelled; /* the client has gone */
+  bool wants_reply;  /* when it was cancelled while it was parked */
+  bool is_woken;     /* `woken` was posted. Another thread sets it, not behind gw_store_cancel */
   bool has_outcome;
   uint32_t attempt;
   uint64_t gas_before; /* what the start function and _initialize used */
+  uint64_t
+      cpu_before; /* in nanoseconds: what they used, and attempts that met conflicts; not what the judge's run is limited by */
   uint64_t retry_at;
   enum state_outcome outcome;
-  struct gw_error error; /* of the commit */
+  struct gw_error error; /* of the commit, or the trap that is being reported */
+  uv_work_t work;        /* while it is */
+  struct buffer backtrace;
 };
 
 /* A request's name in the log: its loop and number. */

@@ -67,6 +67,7 @@ static void end_if_done(struct loop *loop) {
   close_handle(&loop->retry);
   close_handle(&loop->run);
   close_handle(&loop->more);
+  close_handle(&loop->turn);
 }
 
 static void begin_stop(struct loop *loop) {
@@ -121,6 +122,24 @@ static void on_connection(uv_stream_t *listener, int status) {
   if (status == 0) loop->ops->accept(loop);
 }
 
+/* --- turns ------------------------------------------------------------------------------------------------------- */
+
+/* Between two polls nobody new is heard, so how long that takes is what a neighbour may have to wait. */
+static void count_turn(struct metrics *metrics, uint64_t ns) {
+  uint64_t us = (ns + 999) / 1000;
+  int kind = us <= 1 ? 0 : 64 - __builtin_clzll(us - 1);
+  metrics_add(&metrics->turns[kind < TURN_KINDS ? kind : TURN_KINDS - 1], 1);
+}
+
+/* What a poll waited is nobody's turn. */
+static void on_turn(uv_prepare_t *handle) {
+  struct loop *loop = handle->data;
+  uint64_t now = uv_hrtime(), idle = uv_metrics_idle_time(&loop->uv);
+  if (loop->turn_began) count_turn(&loop->metrics, now - loop->turn_began - (idle - loop->idle_before));
+  loop->turn_began = now;
+  loop->idle_before = idle;
+}
+
 /* --- life -------------------------------------------------------------------------------------------------------- */
 
 static void *loop_main(void *arg) {
@@ -139,9 +158,12 @@ static void init_handles(struct loop *loop) {
   uv_timer_init(&loop->uv, &loop->retry);
   uv_idle_init(&loop->uv, &loop->run);
   uv_idle_init(&loop->uv, &loop->more);
+  uv_prepare_init(&loop->uv, &loop->turn);
   uv_tcp_init(&loop->uv, &loop->listener);
-  loop->wake.data = loop->tick.data = loop->retry.data = loop->run.data = loop->more.data = loop->listener.data = loop;
+  loop->turn.data = loop->wake.data = loop->tick.data = loop->retry.data = loop->run.data = loop->more.data =
+      loop->listener.data = loop;
   uv_timer_start(&loop->tick, on_tick, TICK_MS, TICK_MS);
+  uv_prepare_start(&loop->turn, on_turn);
 }
 
 /* Signals are for the thread in server_run, except those that traps raise; a client that has gone must not end the process. */
@@ -164,6 +186,7 @@ bool loop_start(struct loop *loop, int listen_fd, struct gw_error *err) {
   int failed = uv_loop_init(&loop->uv);
   if (failed) return error_set(err, GW_ERROR_IO, "cannot make an event loop: %s", uv_strerror(failed));
   loop->has_loop = true;
+  uv_loop_configure(&loop->uv, UV_METRICS_IDLE_TIME);
   init_handles(loop);
   pressure_open(&loop->pressure, loop->options->pressure_file);
   failed = uv_tcp_open(&loop->listener, listen_fd);

@@ -71,9 +71,11 @@ struct loop {
   uv_loop_t uv;
   uv_tcp_t listener;
   uv_async_t wake;
-  uv_timer_t tick, retry; /* deadlines; delayed invocations */
-  uv_idle_t run;          /* active while an invocation waits for a slice */
-  uv_idle_t more;         /* active while a connection waits for its turn */
+  uv_timer_t tick, retry;           /* deadlines; delayed invocations */
+  uv_idle_t run;                    /* active while an invocation waits for a slice */
+  uv_prepare_t turn;                /* before each poll */
+  uint64_t turn_began, idle_before; /* in nanoseconds: the last one, and how long polls had waited until then */
+  uv_idle_t more;                   /* active while a connection waits for its turn */
   uint64_t ticks;
   bool is_stopping;
   uint64_t stop_at; /* loop time in ms when running requests are cancelled */

@@ -6,6 +6,8 @@
 
 #include <stdatomic.h>
 
+enum { TURN_KINDS = 22 }; /* 1, 2, 4 ... 2^20 microseconds, and longer ones */
+
 /* Written by its loop's thread only. */
 struct metrics {
 #define COUNTER(name, text, help) _Atomic uint64_t name;
