@@ -88,8 +88,9 @@ static LLVMValueRef split_phi(struct gas_pass *p, const struct gas_loop *loop, L
 
 /* --- the parts ------------------------------------------------------------------------------------------------------ */
 
-/* What the counter pays for, and one more, so that the check behind finds it used up; but at least what FREE_GAS pays for, or small
- * slices would make loops slow, and at most CHUNK_GAS. It is a minimum that LLVM sees to be one: it must know that a chunk's iterations are few to count them in a vector loop. */
+/* What the counter pays for, and one more, so that the check behind finds it used up; but at least what FREE_GAS pays for, or
+ * small slices would make loops slow, and at most CHUNK_GAS. It is a minimum that LLVM sees to be one: it must know that a
+ * chunk's iterations are few to count them in a vector loop. */
 static LLVMValueRef build_most(struct gas_pass *p, const struct gas_loop *loop) {
   LLVMBuilderRef builder = p->ir.builder;
   LLVMValueRef left = LLVMBuildLoad2(builder, p->ir.i64, p->counter, ""), least = ir_i64(&p->ir, FREE_GAS);
