@@ -168,9 +168,9 @@ static void test_loops(void **state) {
        "(local $i i32) (local.set $i (global.get $n)) (loop (br_if 0 (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))",
        G(GLOBAL) + 1000 * (G(LOOP) + G(ALU) + G(BRANCH)), GW_TRAP_NONE},
       {"a loop with a result that nobody uses", "",
-       "(local $i i32) (local.set $i (i32.const 100000)) "
+       "(local $i i32) (local.set $i (i32.const 10000)) "
        "(loop (drop (i32.mul (local.get $i) (i32.const 3))) (br_if 0 (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))",
-       100000 * (G(LOOP) + G(MUL) + G(ALU) + G(BRANCH)), GW_TRAP_NONE},
+       10000 * (G(LOOP) + G(MUL) + G(ALU) + G(BRANCH)), GW_TRAP_NONE},
   };
   RUN(rows);
 }
@@ -511,14 +511,14 @@ static void test_many_slices(void **state) {
     uint32_t first, last;
     uint64_t gas;
   } rows[] = {
-      {"f", INT32_MAX - 20000, (uint32_t)INT32_MAX + 20000, 40000 * f},
-      {"f", UINT32_MAX - 20000, 20000, 40001 * f},
-      {"f", 0, 200003, 200003 * f},
-      {"s", INT32_MAX - 50000, INT32_MAX, 50000 * s},
-      {"s", (uint32_t)INT32_MIN, (uint32_t)INT32_MIN + 50000, 50000 * s},
-      {"s", (uint32_t)-30000, 30000, 60000 * s},
-      {"u", UINT32_MAX - 50000, UINT32_MAX - 1, 50000 * u},
-      {"u", INT32_MAX - 100, (uint32_t)INT32_MAX + 50000, 50101 * u},
+      {"f", INT32_MAX - 2000, (uint32_t)INT32_MAX + 2000, 4000 * f},
+      {"f", UINT32_MAX - 2000, 2000, 4001 * f},
+      {"f", 0, 20003, 20003 * f},
+      {"s", INT32_MAX - 5000, INT32_MAX, 5000 * s},
+      {"s", (uint32_t)INT32_MIN, (uint32_t)INT32_MIN + 5000, 5000 * s},
+      {"s", (uint32_t)-3000, 3000, 6000 * s},
+      {"u", UINT32_MAX - 5000, UINT32_MAX - 1, 5000 * u},
+      {"u", INT32_MAX - 100, (uint32_t)INT32_MAX + 5000, 5101 * u},
       {"s", INT32_MAX - 1, INT32_MAX, s},
       {"u", UINT32_MAX, 3, 5 * u},
   };
