@@ -23,6 +23,8 @@
 
 enum {
   FREE_LOCALS = 16, /* that go round in a loop and are free to be set: about what registers hold */
+  FAR_LOCALS = 256, /* for so many more each of them is moved once more: the code that does it leaves the caches */
+  THROWN_MOVES = 8, /* of a value that is thrown: into the exception, which is kept, and out of it */
   MOST_REGIONS = 8, /* loops around an instruction that have places of their own, from the outermost on */
 };
 
@@ -382,7 +384,7 @@ static void flow(struct pricer *p) {
   else if (op_does(in->op, FLOW_CALLS))
     price_call(p);
   else if (in->op == OP_THROW)
-    move(p, tag_type(p, in->index)->n_params);
+    move(p, THROWN_MOVES * tag_type(p, in->index)->n_params);
   else if (!op_does(in->op, FLOW_BRANCHES))
     price_plain(p);
 }
@@ -519,8 +521,8 @@ static void count_sets(struct pricer *p) {
   }
   for (uint32_t i = 0; i < p->n_sets; i++) {
     const struct place *place = place_numbered(p, sets[i].place);
-    bool is_full = region_numbered(p, place->region)->n_places > FREE_LOCALS;
-    p->out->items[sets[i].block].moves += is_full && goes_round(p, place);
+    uint32_t n = region_numbered(p, place->region)->n_places;
+    if (n > FREE_LOCALS && goes_round(p, place)) p->out->items[sets[i].block].moves += (n + FAR_LOCALS - 1) / FAR_LOCALS;
   }
 }
 

@@ -7,6 +7,8 @@ const path = require('node:path');
 const root = path.dirname(__dirname);
 const MOST_INSTRUCTIONS = 4096;
 const FREE_LOCALS = 16;
+const FAR_LOCALS = 256;
+const THROWN_MOVES = 8;
 const MOST_REGIONS = 8;
 
 // How many operands and results, by name: what the table says by letters, and the rest.
@@ -246,7 +248,7 @@ class Pricer {
     else if (name === 'global.set') this.set(this.globals, this.stack.pop());
     else if (/call/.test(name)) this.call(name, line);
     else if (/^br/.test(name)) this.branches(name, line);
-    else if (name === 'throw') this.move(this.module.tags[index()][0]);
+    else if (name === 'throw') this.move(THROWN_MOVES * this.module.tags[index()][0]);
     else if (effects[name]) this.apply(this.schedule.latencyOfText[name], ...effects[name]);
     else throw new Error(`what does ${name} take and give?`);
   }
@@ -283,9 +285,12 @@ class Pricer {
       node.block.waiting = Math.max(node.block.waiting, node.depth);
     }
     const isCarried = (place) => nodes[place].cycle > 0;
-    for (const r of this.allRegions) r.isFull = [...r.places].filter(([local, place]) => local !== this.globals && isCarried(place)).length > FREE_LOCALS;
+    for (const r of this.allRegions) {
+      const n = [...r.places].filter(([local, place]) => local !== this.globals && isCarried(place)).length;
+      r.moves = n > FREE_LOCALS ? Math.ceil(n / FAR_LOCALS) : 0;
+    }
     for (const b of this.blocks) {
-      for (const { place, region } of b.sets.values()) b.moves += Number(region.isFull && isCarried(place));
+      for (const { place, region } of b.sets.values()) if (isCarried(place)) b.moves += region.moves;
       const waiting = BigInt(b.waiting);
       prices.set(b.first, { price: (waiting > b.work ? waiting : b.work) + BigInt(b.moves) * this.schedule.ofClass.move, work: b.work });
     }

@@ -22,7 +22,7 @@ static const struct price_rates rates = {gas, latency};
 
 /* Prices of the last function's blocks; 0 ends the list. Work costs nothing here but where a row says so. */
 static void expect(const char *what, const char *items, const char *body, const uint64_t *prices) {
-  char text[8192];
+  char text[20000];
   struct block_prices got;
   snprintf(text, sizeof text, "(module %s (func $it %s))", items, body);
   struct gw_module *module = wat_module(engine, text);
@@ -115,12 +115,13 @@ static void test_moves(void **state) {
   EXPECT("at an end", items, "(block (result i32 i32) (i32.const 1) (i32.const 2)) (drop) (drop)", 2 * MOVE);
   EXPECT("none at a loop's", items, "(loop (result i32 i32) (i32.const 1) (i32.const 2)) (drop) (drop)", 0);
   EXPECT("none at an end that is not reached", items, "(block (result i32) (unreachable)) (drop)", 0);
-  EXPECT("what is thrown", "(tag $e (param i32 i32 i32))", "(throw $e (i32.const 1) (i32.const 2) (i32.const 3))", 3 * MOVE);
+  EXPECT("what is thrown", "(tag $e (param i32 i32 i32))", "(throw $e (i32.const 1) (i32.const 2) (i32.const 3))",
+         3 * THROWN_MOVES * MOVE);
 }
 
 /* A loop that rotates `n` locals. */
 static void expect_rotation(uint32_t n, uint64_t price) {
-  char body[4096];
+  char body[16384];
   int at = snprintf(body, sizeof body, "(local %s", "");
   for (uint32_t i = 0; i < n; i++) at += snprintf(body + at, sizeof body - (size_t)at, " i32");
   at += snprintf(body + at, sizeof body - (size_t)at, ") (loop $l (local.get 0)");
@@ -134,6 +135,8 @@ static void test_many_locals(void **state) {
   (void)state;
   expect_rotation(FREE_LOCALS, 0);
   expect_rotation(FREE_LOCALS + 1, (FREE_LOCALS + 1) * (uint64_t)MOVE);
+  expect_rotation(FAR_LOCALS, FAR_LOCALS * (uint64_t)MOVE);
+  expect_rotation(FAR_LOCALS + 1, (FAR_LOCALS + 1) * 2 * (uint64_t)MOVE);
 }
 
 static void test_work(void **state) {
