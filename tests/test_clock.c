@@ -19,7 +19,7 @@ static const char clocks[] = "(module " REPLY IMPORT("clock_ms", "(result i64)")
                                                      WASI_CLOCK(1, 48)
                                                          WASI_CLOCK(3, 56) "  (drop (call $res (i32.const 0) (i32.const 64)))"
                                                                            "  (call $reply (i32.const 0) (i32.const 72))))";
-enum { MS, REALTIME, MONOTONIC, CPU, N_CLOCKS, SHORT = 0, LONG = 400 };
+enum { MS, REALTIME, MONOTONIC, CPU, N_CLOCKS, SHORT = 0, LONG = 200 };
 
 struct times {
   uint64_t before[N_CLOCKS], behind[N_CLOCKS], step;
