@@ -22,10 +22,12 @@
 #define NONE UINT32_MAX
 
 enum {
-  FREE_LOCALS = 16, /* that go round in a loop and are free to be set: about what registers hold */
-  FAR_LOCALS = 256, /* for so many more each of them is moved once more: the code that does it leaves the caches */
-  THROWN_MOVES = 8, /* of a value that is thrown: into the exception, which is kept, and out of it */
-  MOST_REGIONS = 8, /* loops around an instruction that have places of their own, from the outermost on */
+  FREE_LOCALS = 16,   /* that go round in a loop and are free to be set: about what registers hold */
+  FAR_LOCALS = 256,   /* for so many more each of them is moved once more: the code that does it leaves the caches */
+  THROWN_MOVES = 8,   /* of a value that is thrown: into the exception, which is kept, and out of it */
+  WINDOW = 512,       /* instructions that the processor looks ahead, about: what is behind runs beside nothing before */
+  LOCALS_OF_MOVE = 8, /* declared locals that are set to zero for the price of a move */
+  MOST_REGIONS = 8,   /* loops around an instruction that have places of their own, from the outermost on */
 };
 
 struct node {
@@ -34,6 +36,7 @@ struct node {
   uint32_t latency;   /* of that instruction */
   uint32_t component; /* 0: on no cycle */
   uint64_t depth;     /* longest chain up to it, in its block */
+  uint64_t any_depth; /* the same of whatever it hangs on, on cycles or not */
 };
 
 struct edge {
@@ -54,12 +57,13 @@ struct construct {
 /* What a place was last set to, in the order of the body. */
 struct last_set {
   uint32_t node;
-  uint32_t block;         /* NONE: never set */
+  uint32_t block; /* NONE: never set */
+  uint32_t place;
   uint32_t depth, serial; /* the construct or arm around */
   uint32_t time;          /* serials given before */
 };
 
-/* A block sets a local: for the first time. */
+/* A block sets a local, for the first time in that region. */
 struct set_local {
   uint32_t block, place;
 };
@@ -67,7 +71,8 @@ struct set_local {
 /* Where a local keeps one value after another: in a loop, or outside of all. */
 struct place {
   uint32_t local, node, region;
-  uint32_t outer; /* number of the same local's place in the region around, or NONE */
+  bool is_set, is_read; /* in the region; read where only the place is known */
+  uint32_t outer;       /* number of the same local's place in the region around, or NONE */
 };
 
 /* A loop that has places of its own, or the function. */
@@ -216,20 +221,23 @@ static uint32_t place_of(struct pricer *p, uint32_t local) {
 
 static uint32_t value_of(struct pricer *p, uint32_t local) {
   if (is_certain(p, local, construct_at(p, 0)->loop)) return p->last[local].node;
-  return place_numbered(p, place_of(p, local))->node;
+  struct place *place = place_numbered(p, place_of(p, local));
+  place->is_read = true;
+  return place->node;
 }
 
 static uint32_t set(struct pricer *p, uint32_t local, uint32_t node) {
   uint32_t place = place_of(p, local);
-  p->last[local] = (struct last_set){node, this_block(p), depth(p), construct_at(p, 0)->serial, p->n_serials};
+  p->last[local] = (struct last_set){node, this_block(p), place, depth(p), construct_at(p, 0)->serial, p->n_serials};
+  place_numbered(p, place)->is_set = true;
   add_edge(p, node, place_numbered(p, place)->node);
   return place;
 }
 
 static void set_local(struct pricer *p, uint32_t local, uint32_t node) {
-  bool is_first = p->last[local].block != this_block(p);
+  struct last_set before = p->last[local];
   struct set_local one = {this_block(p), set(p, local, node)};
-  if (!is_first) return;
+  if (before.block == one.block && before.place == one.place) return;
   buffer_append(&p->sets, &one, sizeof one);
   p->n_sets++;
 }
@@ -486,30 +494,40 @@ static void find_components(struct pricer *p) {
 
 /* --- prices ----------------------------------------------------------------------------------------------------------- */
 
-/* Longest chain of the block that ends with the value. */
-static uint64_t chain_to(struct pricer *p, const struct node *node) {
+/* Longest chains of the block that end with the value: on its cycle, and of all. */
+static void chain_to(struct pricer *p, struct node *node) {
   const struct edge *all = (const struct edge *)(const void *)p->edges.bytes;
-  uint64_t most = 0;
   for (uint32_t e = node->edges; e != NONE; e = all[e].next) {
     const struct node *from = node_at(p, all[e].from);
-    bool is_chain = from->block == node->block && from->component == node->component;
-    if (is_chain && from->depth > most) most = from->depth;
+    if (from->block != node->block) continue;
+    if (from->any_depth > node->any_depth) node->any_depth = from->any_depth;
+    if (from->component == node->component && from->depth > node->depth) node->depth = from->depth;
   }
-  return most + node->latency;
+  node->any_depth += node->latency;
+  node->depth = node->component ? node->depth + node->latency : 0;
+}
+
+/* What of a chain the next round cannot run beside: it is too far behind. */
+static uint64_t beyond_window(const struct block_price *block, uint64_t chain) {
+  return block->n_instructions > WINDOW ? chain * (block->n_instructions - WINDOW) / block->n_instructions : 0;
 }
 
 /* Into `chains`, by block. */
 static void find_chains(struct pricer *p, uint64_t *chains) {
   for (uint32_t i = 0; i < p->n_nodes; i++) {
     struct node *node = node_at(p, i);
-    if (node->block == NONE || !node->component) continue;
-    node->depth = chain_to(p, node);
-    if (node->depth > chains[node->block]) chains[node->block] = node->depth;
+    if (node->block == NONE) continue;
+    chain_to(p, node);
+    uint64_t far = beyond_window(&p->out->items[node->block], node->any_depth), most = node->depth > far ? node->depth : far;
+    if (most > chains[node->block]) chains[node->block] = most;
   }
 }
 
+/* A local that takes a value from round to round: its own, or another's. */
 static bool goes_round(struct pricer *p, const struct place *place) {
-  return place->local < p->n_locals && node_at(p, place->node)->component != 0;
+  if (place->local >= p->n_locals) return false;
+  bool is_kept = place->region != 0 && place->is_set && place->is_read;
+  return is_kept || node_at(p, place->node)->component != 0;
 }
 
 /* Where more locals go round than registers hold, each that a block sets is moved. */
@@ -530,9 +548,12 @@ static void sum_up(struct pricer *p) {
   uint64_t *chains = heap_new((size_t)p->out->n + 1, sizeof *chains);
   find_chains(p, chains);
   count_sets(p);
+  p->out->items[0].moves += p->func->n_locals / LOCALS_OF_MOVE;
   for (uint32_t i = 0; i < p->out->n; i++) {
     struct block_price *b = &p->out->items[i];
-    b->gas = (b->sum > chains[i] ? b->sum : chains[i]) + (uint64_t)b->moves * p->rates->gas[COST_MOVE];
+    uint64_t least = (uint64_t)(b->n_instructions / 4) * p->rates->gas[COST_FOUR];
+    uint64_t work = b->sum > least ? b->sum : least;
+    b->gas = (work > chains[i] ? work : chains[i]) + (uint64_t)b->moves * p->rates->gas[COST_MOVE];
   }
   free(chains);
 }

@@ -9,6 +9,8 @@ const MOST_INSTRUCTIONS = 4096;
 const FREE_LOCALS = 16;
 const FAR_LOCALS = 256;
 const THROWN_MOVES = 8;
+const WINDOW = 512;
+const LOCALS_OF_MOVE = 8;
 const MOST_REGIONS = 8;
 
 // How many operands and results, by name: what the table says by letters, and the rest.
@@ -53,7 +55,7 @@ function readTypes(text) {
 class Graph {
   constructor() { this.nodes = []; }
 
-  add(block, latency) { return this.nodes.push({ from: [], block, latency, cycle: 0, depth: 0 }) - 1; }
+  add(block, latency) { return this.nodes.push({ from: [], block, latency, cycle: 0, depth: 0, anyDepth: 0 }) - 1; }
   place() { return this.add(null, 0); }
   edge(from, to) { if (from !== null && to !== null) this.nodes[to].from.push(from); }
 
@@ -96,6 +98,9 @@ class Pricer {
     this.last = new Map(); // what a place was set to last: { value, around, opened }
     this.opened = 0;       // constructs and arms so far
     this.stack = [];
+    this.read = new Set(); // places
+    this.isSet = new Set();
+    this.declared = nLocals;
     this.constructs = [{ name: 'body', params: 0, results: 0, height: 0, isReached: false, number: 0, loop: 0 }];
     this.blocks = [];
     this.isDead = false;
@@ -139,18 +144,22 @@ class Pricer {
 
   value(local) {
     const last = this.lastOf(local);
-    return last ? last.value : this.placeOf(local);
+    if (last) return last.value;
+    const place = this.placeOf(local);
+    this.read.add(place);
+    return place;
   }
 
   set(local, value) {
     const before = this.lastOf(local), place = this.placeOf(local);
+    this.isSet.add(place);
     if (local === this.globals && before) {
       const both = this.graph.add(this.block, 0);
       this.graph.edge(before.value, both);
       this.graph.edge(value, both);
       value = both;
-    } else if (local !== this.globals && !this.block.sets.has(local)) {
-      this.block.sets.set(local, { place, region: this.regions.at(-1) });
+    } else if (local !== this.globals) {
+      this.block.sets.set(place, { place, region: this.regions.at(-1) });
     }
     this.last.set(local, { value, around: this.constructs.at(-1).number, opened: this.opened });
     this.graph.edge(value, place);
@@ -279,20 +288,26 @@ class Pricer {
     const { nodes } = this.graph, prices = new Map();
     this.graph.findCycles();
     for (const node of nodes) {
-      if (!node.block || !node.cycle) continue;
-      const before = node.from.map((f) => nodes[f]).filter((f) => f.block === node.block && f.cycle === node.cycle);
-      node.depth = node.latency + Math.max(0, ...before.map((f) => f.depth));
-      node.block.waiting = Math.max(node.block.waiting, node.depth);
+      if (!node.block) continue;
+      const { block } = node, before = node.from.map((f) => nodes[f]).filter((f) => f.block === block);
+      node.anyDepth = node.latency + Math.max(0, ...before.map((f) => f.anyDepth));
+      if (node.cycle) node.depth = node.latency + Math.max(0, ...before.filter((f) => f.cycle === node.cycle).map((f) => f.depth));
+      const far = block.instructions > WINDOW ? Math.floor(node.anyDepth * (block.instructions - WINDOW) / block.instructions) : 0;
+      block.waiting = Math.max(block.waiting, node.depth, far);
     }
-    const isCarried = (place) => nodes[place].cycle > 0;
+    const outermost = new Set(this.allRegions[0].places.values());
+    const isCarried = (place) => nodes[place].cycle > 0 || (!outermost.has(place) && this.isSet.has(place) && this.read.has(place));
+    this.blocks[0].moves += Math.floor(this.declared / LOCALS_OF_MOVE);
     for (const r of this.allRegions) {
       const n = [...r.places].filter(([local, place]) => local !== this.globals && isCarried(place)).length;
       r.moves = n > FREE_LOCALS ? Math.ceil(n / FAR_LOCALS) : 0;
     }
     for (const b of this.blocks) {
       for (const { place, region } of b.sets.values()) if (isCarried(place)) b.moves += region.moves;
-      const waiting = BigInt(b.waiting);
-      prices.set(b.first, { price: (waiting > b.work ? waiting : b.work) + BigInt(b.moves) * this.schedule.ofClass.move, work: b.work });
+      const waiting = BigInt(b.waiting), least = BigInt(Math.floor(b.instructions / 4)) * this.schedule.ofClass.four_instructions;
+      const own = b.work; // what the instructions count one by one
+      if (b.work < least) b.work = least;
+      prices.set(b.first, { price: (waiting > b.work ? waiting : b.work) + BigInt(b.moves) * this.schedule.ofClass.move, work: own });
     }
     return prices;
   }
@@ -301,7 +316,7 @@ class Pricer {
 // `lines`: the body's instructions; `func`: its index; `locals`: how many it declares.
 function blockPrices(schedule, module, lines, func, locals) {
   const pricer = new Pricer(schedule, module, module.funcs[func], locals);
-  lines.forEach((line, i) => pricer.add(line, i));
+  [...lines, 'end'].forEach((line, i) => pricer.add(line, i)); // the text leaves out the body's own
   return pricer.finish();
 }
 

@@ -110,6 +110,7 @@ class Body {
   }
 
   lines() {
+    if (this.block?.instructions === 0) this.begin(); // of nothing but the body's end
     this.closeBlock();
     return this.out.filter((line) => line);
   }

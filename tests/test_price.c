@@ -122,7 +122,7 @@ static void test_moves(void **state) {
 /* A loop that rotates `n` locals. */
 static void expect_rotation(uint32_t n, uint64_t price) {
   char body[16384];
-  int at = snprintf(body, sizeof body, "(local %s", "");
+  int at = snprintf(body, sizeof body, "(param");
   for (uint32_t i = 0; i < n; i++) at += snprintf(body + at, sizeof body - (size_t)at, " i32");
   at += snprintf(body + at, sizeof body - (size_t)at, ") (loop $l (local.get 0)");
   for (uint32_t i = 0; i + 1 < n; i++)
@@ -137,6 +137,46 @@ static void test_many_locals(void **state) {
   expect_rotation(FREE_LOCALS + 1, (FREE_LOCALS + 1) * (uint64_t)MOVE);
   expect_rotation(FAR_LOCALS, FAR_LOCALS * (uint64_t)MOVE);
   expect_rotation(FAR_LOCALS + 1, (FAR_LOCALS + 1) * 2 * (uint64_t)MOVE);
+}
+
+/* Shifted ones are on no cycle, and moved all the same. A set in a loop inside does not hide the one behind it. */
+static void test_shifted_locals(void **state) {
+  (void)state;
+  char body[4096];
+  int at = snprintf(body, sizeof body, "(param");
+  for (int i = 0; i < 20; i++) at += snprintf(body + at, sizeof body - (size_t)at, " i32");
+  at += snprintf(body + at, sizeof body - (size_t)at, ") (loop $l ");
+  for (int i = 19; i > 0; i--) at += snprintf(body + at, sizeof body - (size_t)at, "(local.set %d (local.get %d))", i, i - 1);
+  snprintf(body + at, sizeof body - (size_t)at, "(br $l))");
+  EXPECT("shifted locals", "", body, 19 * (uint64_t)MOVE);
+}
+
+static void test_declared_locals(void **state) {
+  (void)state;
+  EXPECT("few", "", "(local i32 i32 i32 i32 i32 i32 i32)", 0);
+  EXPECT("many", "", "(local i32 i32 i32 i32 i32 i32 i32 i64) (local f32 f32 f32 f32 f32 f32 f32 i64)", 2 * MOVE);
+}
+
+static void test_free_instructions(void **state) {
+  (void)state;
+  gas[COST_FOUR] = 3;
+  EXPECT("three and the end", "", "nop nop nop", 3);
+  EXPECT("two and the end", "", "nop nop", 0);
+  gas[COST_FOUR] = 0;
+}
+
+/* A chain that starts anew each round: what of it lies beyond the window waits. Instructions: the first, the loads,
+ * two, and the end. */
+static void test_far_chain(void **state) {
+  (void)state;
+  enum { LOADS = 600, ALL = 2 + LOADS + 1 + 1 };
+  struct buffer body = {0};
+  buffer_append_string(&body, "(param i32) local.get 0 ");
+  for (int i = 0; i < LOADS; i++) buffer_append_string(&body, "i32.load ");
+  buffer_append_string(&body, "drop nop");
+  buffer_append(&body, "", 1);
+  EXPECT("a long chain", "(memory 1)", (const char *)body.bytes, (uint64_t)LOADS * LOAD * (ALL - WINDOW) / ALL);
+  buffer_clear(&body);
 }
 
 static void test_work(void **state) {
@@ -213,8 +253,11 @@ static int tear_down(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_waiting),  cmocka_unit_test(test_globals),     cmocka_unit_test(test_constructs),
-      cmocka_unit_test(test_moves),    cmocka_unit_test(test_many_locals), cmocka_unit_test(test_work),
+      cmocka_unit_test(test_waiting),         cmocka_unit_test(test_globals),
+      cmocka_unit_test(test_constructs),      cmocka_unit_test(test_moves),
+      cmocka_unit_test(test_many_locals),     cmocka_unit_test(test_shifted_locals),
+      cmocka_unit_test(test_declared_locals), cmocka_unit_test(test_free_instructions),
+      cmocka_unit_test(test_far_chain),       cmocka_unit_test(test_work),
       cmocka_unit_test(test_operands),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);

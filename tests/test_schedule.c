@@ -94,7 +94,7 @@ static void test_refused(void **state) {
   expect_refused("const 7 9", "const 7", "schedule, line 3: const takes a price and a latency");
   expect_refused("const 7 9", "const 7 -9", "schedule, line 3: -9 is no number");
   expect_refused("const 7 9", "const 7 1000000001", "schedule, line 3: const must be from 0 to 1000000000");
-  expect_refused("host_byte 7", "host_byte 7 9", "schedule, line 47: host_byte takes a price and nothing else");
+  expect_refused("host_byte 7", "host_byte 7 9", "schedule, line 48: host_byte takes a price and nothing else");
   expect_refused("const 7", "const -7", "schedule, line 3: -7 is no number");
   expect_refused("const 7", "const 0x7", "schedule, line 3: 0x7 is no number");
   expect_refused("const 7", "const 1000000001", "schedule, line 3: const must be from 0 to 1000000000");
@@ -104,7 +104,7 @@ static void test_refused(void **state) {
   expect_refused("const 7 9\n", "", "schedule: no price for const");
   expect_refused("loop 7", "loop 0", "schedule, line 5: loop must be from 1 to 1000000000");
   expect_refused("call 7", "call 0", "schedule, line 8: call must be from 1 to 1000000000");
-  expect_refused("host_byte 7", "host_byte 0", "schedule, line 47: host_byte must be from 1 to 1000000000");
+  expect_refused("host_byte 7", "host_byte 0", "schedule, line 48: host_byte must be from 1 to 1000000000");
 }
 
 /* No text makes it read too far or take what it cannot print. */
