@@ -1,12 +1,12 @@
 /* Prices of gas blocks: the function's data flow as one graph, and paths in it.
  *
  * A node is a value: what an instruction makes, or a place that holds one value after another (a local in each loop, the globals,
- * the operands that a construct takes or gives; of the last two all together). Operands lead to results, what is set to the local,
- * what a branch passes to its construct. Where one instruction stands behind another in the program does not matter, so the graph
- * has a cycle wherever a value may depend on its own predecessor. Only what lies on a cycle (in a strongly connected component of
- * more than one node) can make the rounds of a loop wait for each other; all else runs beside it, as far as the processor looks. Within a block the instructions
- * of a component form chains, and the longest by latency is what the block takes at least. Values of earlier blocks are there
- * already.
+ * the operands that a construct takes or gives; of the last two all together). Operands lead to results, what is set to the
+ * local, what a branch passes to its construct. Where one instruction stands behind another in the program does not matter, so
+ * the graph has a cycle wherever a value may depend on its own predecessor. Only what lies on a cycle (in a strongly connected
+ * component of more than one node) can make the rounds of a loop wait for each other; all else runs beside it, as far as the
+ * processor looks. Within a block the instructions of a component form chains, and the longest by latency is what the block takes
+ * at least. Values of earlier blocks are there already.
  *
  * Both are one pass each over nodes and edges: components by Tarjan (1972), chains in the order in which values were made. */
 #include "frontend/price.h"

@@ -1,18 +1,15 @@
 /* Prices of gas blocks, sentence by sentence of docs/gas.md, section 2. Whole programs and random modules are the oracle's
  * (gas_price.js); here each rule has the smallest body that shows it, by prices that no two of them share. */
-#define _GNU_SOURCE /* nftw */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 
 #include <cmocka.h>
-#include <ftw.h>
 
 #include "runtime/engine.h"
 #include "tests/wat.h"
 
 #include "frontend/price.c"
-#include "frontend/validate_body.c" /* check_instruction */
 
 enum { MOST = 8, MOVE = 10000, LOAD = 500, ALU = 20, MUL = 70 };
 
@@ -189,51 +186,6 @@ static void test_work(void **state) {
   gas[COST_ALU] = 0;
 }
 
-/* --- against the validator -------------------------------------------------------------------------------------------- */
-
-/* The operands that the pricer knows of are those of the specification, wherever code can be reached. */
-static void follow_validator(const struct module *m, uint32_t func) {
-  struct gw_error err = {0};
-  struct validator v = {.m = (struct module *)m, .err = &err};
-  struct block_prices prices = {0};
-  struct pricer p = {.m = m, .rates = &rates, .out = &prices};
-  p.n_locals = m->types[m->funcs[func].type].func.n_params + m->funcs[func].n_locals;
-  begin(&p);
-  walk_begin(&p.walk, m, func);
-  begin_body(&v, func);
-  while (walk_next(&p.walk)) {
-    step(&p);
-    assert_true(check_instruction(&v));
-    if (!p.walk.is_dead && !p.walk.next_is_dead && v.n_frames && height(&p) != v.n_stack)
-      fail_msg("function %u, %s at 0x%x: %u operands, not %u", func, op_table[p.walk.in.op].text, (unsigned)p.walk.in.offset,
-               height(&p), v.n_stack);
-  }
-  end(&p);
-  prices_clear(&prices);
-  validator_clear(&v);
-}
-
-static int check_file(const char *path, const struct stat *info, int type, struct FTW *place) {
-  (void)place;
-  size_t length = strlen(path);
-  struct buffer bytes = {0};
-  struct gw_error err = {0};
-  bool is_module = type == FTW_F && info->st_size < 100000 && length > 5 && strcmp(path + length - 5, ".wasm") == 0;
-  struct gw_module *module = NULL;
-  if (is_module && buffer_read_file(&bytes, path, 100000, &err)) module = gw_module_create(engine, bytes.bytes, bytes.size, &err);
-  const struct module *m = module ? gw_module_decoded(module) : NULL;
-  for (uint32_t i = m ? m->n_imported_funcs : 0; m && i < m->n_funcs; i++) follow_validator(m, i);
-  gw_module_release(module);
-  buffer_clear(&bytes);
-  return 0;
-}
-
-static void test_operands(void **state) {
-  (void)state;
-  nftw(SOURCE_DIR "/tests/corpus", check_file, 8, FTW_PHYS);
-  nftw(SOURCE_DIR "/../shared/spec", check_file, 8, FTW_PHYS); /* where it is */
-}
-
 static int set_up(void **state) {
   (void)state;
   struct gw_error err = {0};
@@ -258,7 +210,6 @@ int main(void) {
       cmocka_unit_test(test_many_locals),     cmocka_unit_test(test_shifted_locals),
       cmocka_unit_test(test_declared_locals), cmocka_unit_test(test_free_instructions),
       cmocka_unit_test(test_far_chain),       cmocka_unit_test(test_work),
-      cmocka_unit_test(test_operands),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,5 +1,5 @@
 /* The FLOW column and the walk that follows from it, against those who know better: the validator's control stack, and the gas
- * blocks that lowering and the interpreter's translation charge for. */
+ * blocks that lowering and the interpreter's translation charge for. Prices know the operands that the validator does. */
 #define _GNU_SOURCE /* nftw */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +13,7 @@
 #include "runtime/precise/private.h"
 #include "tests/wat.h"
 
+#include "frontend/price.c"
 #include "frontend/validate_body.c" /* check_instruction */
 
 /* --- the column ------------------------------------------------------------------------------------------------------- */
@@ -63,7 +64,7 @@ static const uint8_t clauses[] = {0, 'a', 's', 'm', 1,    0, 0,    0,    1,    4
                                   2, 0,   2,   1,   0x10, 0, 0x0b, 0x0f, 0x0b, 0x0f, 0x0b, 0x01, 0x01, 0x01, 0x0b};
 
 static struct gw_engine *engine;
-static uint32_t n_modules, n_funcs, n_instructions, n_failed, n_files, step;
+static uint32_t n_modules, n_funcs, n_instructions, n_failed, n_files, every;
 static void (*check)(struct gw_module *module);
 
 static void check_bytes(const void *bytes, size_t size) {
@@ -81,7 +82,7 @@ static int check_file(const char *path, const struct stat *info, int type, struc
   struct buffer bytes = {0};
   struct gw_error err = {0};
   bool is_module = type == FTW_F && info->st_size < 100000 && length > 5 && strcmp(path + length - 5, ".wasm") == 0;
-  if (is_module && n_files++ % step == 0 && buffer_read_file(&bytes, path, 100000, &err)) check_bytes(bytes.bytes, bytes.size);
+  if (is_module && n_files++ % every == 0 && buffer_read_file(&bytes, path, 100000, &err)) check_bytes(bytes.bytes, bytes.size);
   buffer_clear(&bytes);
   return 0;
 }
@@ -89,7 +90,7 @@ static int check_file(const char *path, const struct stat *info, int type, struc
 /* Of the official suite each `sample`th module. */
 static void check_all(void (*checks)(struct gw_module *module), uint32_t sample) {
   check = checks;
-  step = 1;
+  every = 1;
   n_files = n_modules = n_funcs = n_instructions = n_failed = 0;
   struct gw_module *module = wat_module(engine, rare);
   check(module);
@@ -97,7 +98,7 @@ static void check_all(void (*checks)(struct gw_module *module), uint32_t sample)
   check_bytes(clauses, sizeof clauses);
   assert_int_equal(n_modules, 1);
   nftw(SOURCE_DIR "/tests/corpus", check_file, 8, FTW_PHYS);
-  step = sample;
+  every = sample;
   nftw(SOURCE_DIR "/../shared/spec", check_file, 8, FTW_PHYS); /* where it is */
   printf("%u modules, %u functions, %u instructions\n", n_modules, n_funcs, n_instructions);
   assert_true(n_modules >= 5);
@@ -294,6 +295,43 @@ static void test_translation(void **state) {
   check_all(check_translation, 1);
 }
 
+/* --- operands ---------------------------------------------------------------------------------------------------------- */
+
+/* The operands that the pricer knows of are those of the specification, wherever code can be reached. */
+static void follow_operands(const struct module *m, uint32_t func) {
+  struct gw_error err = {0};
+  struct validator v = {.m = (struct module *)m, .err = &err};
+  struct block_prices prices = {0};
+  struct price_rates rates = schedule_rates(&engine->schedule);
+  struct pricer p = {.m = m, .rates = &rates, .out = &prices};
+  p.n_locals = m->types[m->funcs[func].type].func.n_params + m->funcs[func].n_locals;
+  n_funcs++;
+  begin(&p);
+  walk_begin(&p.walk, m, func);
+  begin_body(&v, func);
+  while (walk_next(&p.walk)) {
+    n_instructions++;
+    step(&p);
+    assert_true(check_instruction(&v));
+    if (!p.walk.is_dead && !p.walk.next_is_dead && v.n_frames && height(&p) != v.n_stack)
+      fail_msg("function %u, %s at 0x%x: %u operands, not %u", func, op_table[p.walk.in.op].text, (unsigned)p.walk.in.offset,
+               height(&p), v.n_stack);
+  }
+  end(&p);
+  prices_clear(&prices);
+  validator_clear(&v);
+}
+
+static void check_operands(struct gw_module *module) {
+  const struct module *m = gw_module_decoded(module);
+  for (uint32_t i = m->n_imported_funcs; i < m->n_funcs; i++) follow_operands(m, i);
+}
+
+static void test_operands(void **state) {
+  (void)state;
+  check_all(check_operands, 1);
+}
+
 static int set_up(void **state) {
   (void)state;
   struct gw_error err = {0};
@@ -309,6 +347,7 @@ static int tear_down(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_columns), cmocka_unit_test(test_validator),
-                                     cmocka_unit_test(test_lowering), cmocka_unit_test(test_translation)};
+                                     cmocka_unit_test(test_lowering), cmocka_unit_test(test_translation),
+                                     cmocka_unit_test(test_operands)};
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }
