@@ -144,7 +144,11 @@ def measure_share(program, seconds):
 # --- attackers -------------------------------------------------------------------------------------------------------
 
 def attack_module(attack, folder):
-    """Its `run` with a count that never ends, as a handler."""
+    """A handler as it is, or `run` with a count that never ends, as one."""
+    if isinstance(attack.text, bytes):
+        return attack.text
+    if attack.how == "serve":
+        return assemble(attack.text, folder)
     text = attack.text.replace('(func (export "run")', '(func $run (export "run")', 1)
     end = text.rindex(")")
     return assemble(text[:end] + ' (func (export "handle") (drop (call $run (i64.const -1)))))', folder)
@@ -201,7 +205,7 @@ def show_attack(name, measured):
 
 def measure_attackers(program, seconds, patterns):
     chosen = [a for module in (arithmetic, host, memory, resources) for a in module.attacks()
-              if a.how == "run" and isinstance(a.text, str) and not a.files
+              if not a.files and not a.headers
               and any(fnmatch.fnmatch(a.name, p) or fnmatch.fnmatch(a.group, p) for p in patterns)]
     show_attack("alone", measure_attack(program, None, seconds))
     results = []

@@ -31,8 +31,8 @@
 enum {
   HOST_PAGE = 4096,
   BLOCK = 2 << 20,                       /* of addresses that a huge page backs */
-  SCAN_LIMIT = (16 << 20) / HOST_PAGE,   /* pages; larger memories are given back unseen */
-  RESIDENT_LIMIT = 4 * BLOCK / HOST_PAGE /* pages worth wiping */
+  SCAN_BATCH = (16 << 20) / HOST_PAGE,   /* pages asked for at once; memories of more are large */
+  RESIDENT_LIMIT = 4 * BLOCK / HOST_PAGE /* pages worth wiping, of others */
 };
 
 #define PAGEMAP_PRESENT_OR_SWAPPED (UINT64_C(3) << 62)
@@ -192,16 +192,21 @@ bool memory_grow(struct gw_memory *memory, uint64_t pages) {
   return false;
 }
 
-/* Wipes the resident pages of [from, bytes), whole host pages. False: more than is worth it, or the kernel does not tell. */
+/* Wipes the resident pages of [from, bytes), whole host pages. False: more than is worth it, or the kernel does not tell. Large
+ * memories are wiped in any case: a server's threads do that beside the loop, which would have to wait for the faults. */
 static bool wipe_resident(struct gw_memory *memory, uint64_t from, uint64_t bytes) {
-  uint64_t entries[SCAN_LIMIT], n = (bytes - from) / HOST_PAGE, n_resident = 0;
-  if (pagemap_fd < 0 || n > SCAN_LIMIT) return false;
-  off_t where = (off_t)(((uintptr_t)memory->ctx.base + from) / HOST_PAGE * sizeof *entries);
-  if (pread(pagemap_fd, entries, n * sizeof *entries, where) != (ssize_t)(n * sizeof *entries)) return false;
-  for (uint64_t i = 0; i < n; i++) n_resident += (entries[i] & PAGEMAP_PRESENT_OR_SWAPPED) != 0;
-  if (n_resident > RESIDENT_LIMIT) return false;
-  for (uint64_t i = 0; i < n; i++)
-    if (entries[i] & PAGEMAP_PRESENT_OR_SWAPPED) memset(memory->ctx.base + from + i * HOST_PAGE, 0, HOST_PAGE);
+  uint64_t entries[SCAN_BATCH];
+  bool is_large = bytes - from > (uint64_t)SCAN_BATCH * HOST_PAGE;
+  if (pagemap_fd < 0) return false;
+  for (uint64_t at = from; at < bytes; at += (uint64_t)SCAN_BATCH * HOST_PAGE) {
+    uint64_t n = smaller((bytes - at) / HOST_PAGE, SCAN_BATCH), n_resident = 0;
+    off_t where = (off_t)(((uintptr_t)memory->ctx.base + at) / HOST_PAGE * sizeof *entries);
+    if (pread(pagemap_fd, entries, n * sizeof *entries, where) != (ssize_t)(n * sizeof *entries)) return false;
+    for (uint64_t i = 0; i < n; i++) n_resident += (entries[i] & PAGEMAP_PRESENT_OR_SWAPPED) != 0;
+    if (n_resident > RESIDENT_LIMIT && !is_large) return false;
+    for (uint64_t i = 0; i < n; i++)
+      if (entries[i] & PAGEMAP_PRESENT_OR_SWAPPED) memset(memory->ctx.base + at + i * HOST_PAGE, 0, HOST_PAGE);
+  }
   return true;
 }
 

@@ -387,5 +387,5 @@ uint64_t gas_constant_iterations(struct gas_pass *p, const struct gas_loop *loop
   LLVMValueRef exact, k = gas_build_iterations(p, &loop->count, start, &exact);
   if (!LLVMIsAConstantInt(k) || !LLVMIsAConstantInt(exact) || !LLVMConstIntGetZExtValue(exact)) return 0;
   uint64_t n = LLVMConstIntGetZExtValue(k);
-  return n <= WHOLE_GAS / gas_iteration_work(loop) ? n : 0;
+  return n <= FREE_GAS / gas_iteration_work(loop) ? n : 0;
 }

@@ -8,8 +8,7 @@ enum {
   MAX_BODY = 16,              /* blocks of a loop that is converted */
   MAX_INSTRUCTIONS = 400,     /* of its body */
   CHUNK_GAS = 1 << 20,        /* of iterations that run without a gas check */
-  FREE_GAS = 1 << 14,         /* of one that needs no look at what the counter has */
-  WHOLE_GAS = 1 << 18,        /* of a loop that runs without one because its iterations are constant, whatever the counter has */
+  FREE_GAS = 1 << 14,         /* of those that run whatever the counter has */
   MAX_PRICE = CHUNK_GAS / 16, /* of an iteration */
   MAX_OFFSET_STEPS = 64,      /* additions of constants followed back to the phi */
 };

@@ -305,10 +305,11 @@ static void reset_elsewhere(struct slot *slot) {
 
 static void clean(struct slot *slot) {
   struct loop *loop = slot->pool->loop;
-  if (!is_wanted(slot)) {
+  bool is_elsewhere = is_heavy(slot) && !loop->is_stopping;
+  if (!is_wanted(slot) || (is_elsewhere && !has_ample_room(loop))) {
     slot->pool->n_out--;
     pool_destroy(loop, slot);
-  } else if (is_heavy(slot) && !loop->is_stopping && has_ample_room(loop)) {
+  } else if (is_elsewhere) {
     reset_elsewhere(slot);
   } else if (freshen(slot)) {
     add_idle(slot);
