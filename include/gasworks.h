@@ -265,8 +265,7 @@ enum gw_status {
   GW_STATUS_DONE,
   GW_STATUS_FAILED,
   GW_STATUS_YIELDED,
-  GW_STATUS_PARKED, /* a host function waits for an answer from elsewhere: resume when `wake` was called. Embedders' own never do
-                     */
+  GW_STATUS_PARKED, /* a host function waits for an answer from elsewhere: resume when `wake` was called */
 };
 
 /* The same in steps, for event loops: start, then resume until it is done or failed. `values` must live until then. One that is
@@ -279,7 +278,37 @@ enum gw_status gw_store_resume(struct gw_store *store, struct gw_error *err);
 void gw_store_set_wake(struct gw_store *store, void (*wake)(void *arg), void *arg);
 /* Blocks until a parked invocation can be resumed. gw_call does so by itself. */
 void gw_store_wait(struct gw_store *store);
-/* Ends a suspended invocation; its fiber is dropped, host functions on it do not return. */
+/* Ends a suspended invocation; its fiber is dropped. Of the host functions on it, gw_park_here returns, nothing else does. */
 void gw_store_cancel(struct gw_store *store);
+
+/* --- cancelling from another thread ------------------------------------------------------------------------------ */
+
+/* From any thread, while the store exists: the invocation under way, or else the next one, ends with GW_TRAP_CANCELLED. With gas
+ * compiled code notices within about a millisecond of its own time; without gas only where it calls host functions. One that is
+ * parked is woken, as its answer would. A host function that is under way ends first. */
+void gw_store_interrupt(struct gw_store *store);
+/* Takes it back, unless an invocation has ended by it; returns whether there was something to take back. Thread-safe. */
+bool gw_store_clear_interrupt(struct gw_store *store);
+
+/* --- host functions that wait ------------------------------------------------------------------------------------ */
+
+/* A host function whose answer comes from elsewhere, later, leaves its thread to others:
+ *
+ *   struct gw_park *park = gw_park_begin(caller);
+ *   ask somebody, who calls gw_park_wake(park) once when the answer is there, on any thread;
+ *   enum gw_trap trap = gw_park_here(caller);   // gw_store_resume says GW_STATUS_PARKED meanwhile; gw_call waits
+ *   if (trap) let go of the question, and return trap;
+ *   take the answer
+ *
+ * While it is parked nothing of the guest happens, so gas is that of an answer at once. When the invocation is cancelled or
+ * interrupted, gw_park_here returns before the answer, so the question must belong to two: the last one frees it. It must not use
+ * the stack of the host function. The store may be resumed on another thread: hold no lock and no thread-local address. */
+struct gw_park;
+/* Within a host function; exactly one gw_park_here and exactly one gw_park_wake must follow. */
+struct gw_park *gw_park_begin(struct gw_instance *caller);
+/* GW_TRAP_NONE: woken. GW_TRAP_CANCELLED: the invocation ends, and the host function must return this. */
+enum gw_trap gw_park_here(struct gw_instance *caller);
+/* From any thread, also within gw_park_begin and gw_park_here, also after the store is gone. The park is gone then. */
+void gw_park_wake(struct gw_park *park);
 
 #endif

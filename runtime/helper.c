@@ -95,8 +95,10 @@ static void helper_host_call(struct vmctx *vmctx, uint32_t func, union gw_value 
   store->n_host_calls++;
   profile_enter(store, instance, func);
   invocation_charge(store, store->schedule->gas[COST_HOST_CALL], pc);
+  if (invocation_is_to_end(store)) trap_raise(store, GW_TRAP_CANCELLED, pc);
   enum gw_trap trap = store->record ? record_call(store->record, instance, func, values) : host->fn(instance, host->env, values);
   profile_leave(store);
+  if (trap == GW_TRAP_NONE && store->is_cancelled) trap = GW_TRAP_CANCELLED; /* it went on behind its end */
   if (trap == GW_TRAP_NONE) {
     store->trap.message[0] = 0; /* of a failure that the host function got over */
     return;

@@ -150,10 +150,18 @@ enum gw_status gw_store_resume(struct gw_store *store, struct gw_error *err) {
   return ok ? GW_STATUS_DONE : GW_STATUS_FAILED;
 }
 
+bool invocation_is_to_end(struct gw_store *store) {
+  if (atomic_load_explicit(&store->is_interrupted, memory_order_relaxed) && gw_store_clear_interrupt(store))
+    store->is_cancelled = true;
+  return store->is_cancelled;
+}
+
 void invocation_yield(struct gw_store *store) {
-  store->state = RUN_YIELDED;
-  fiber_suspend(&store->fiber);
-  if (store->is_cancelled) trap_raise(store, GW_TRAP_CANCELLED, 0);
+  if (!store->is_cancelled) {
+    store->state = RUN_YIELDED;
+    fiber_suspend(&store->fiber);
+  }
+  if (invocation_is_to_end(store)) trap_raise(store, GW_TRAP_CANCELLED, 0);
 }
 
 /* Nobody can say after how much gas, so it is no verdict about the function. */
@@ -168,6 +176,7 @@ void invocation_charge(struct gw_store *store, uint64_t gas, uintptr_t pc) {
   enum gas_take taken = slice_take(store, gas);
   if (taken == GAS_OUT) trap_raise(store, GW_TRAP_OUT_OF_GAS, pc);
   if (taken == GAS_TAKEN) return;
+  if (invocation_is_to_end(store)) trap_raise(store, GW_TRAP_CANCELLED, pc);
   if (slice_is_beyond_cpu_limit(store)) end_beyond_cpu_limit(store, pc);
   if (slice_is_over(store)) invocation_yield(store);
 }

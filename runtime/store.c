@@ -23,6 +23,7 @@ struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store
     error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a store");
     return NULL;
   }
+  pthread_mutex_init(&store->park_mutex, NULL);
   store->engine = engine;
   store->schedule = &engine->schedule;
   store->exec.self = &store->exec;
@@ -79,6 +80,7 @@ void gw_store_destroy(struct gw_store *store) {
   invocation_close_stack(store);
   arena_clear(&store->arena);
   store_count_instances(store);
+  pthread_mutex_destroy(&store->park_mutex);
   free(store);
 }
 

@@ -14,6 +14,9 @@
 #include "runtime/slice.h"
 #include "runtime/trap.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 enum run_state {
   RUN_NONE,
   RUN_READY, /* started, not yet resumed */
@@ -45,10 +48,12 @@ struct gw_store {
   struct precise_stack precise; /* used only by stores of the precise tier */
   struct fiber fiber;           /* opened by the first invocation and used again */
   enum run_state state;
-  uint64_t n_host_calls; /* since the last reset of an instance */
-  bool was_refused;      /* since then, too: the system had no memory for what the guest may have, and the guest was told */
-  bool is_cancelled;     /* the next step of the fiber is its end */
-  struct park *park;     /* while it is parked: see runtime/park.h */
+  uint64_t n_host_calls;       /* since the last reset of an instance */
+  bool was_refused;            /* since then, too: the system had no memory for what the guest may have, and the guest was told */
+  bool is_cancelled;           /* the next step of the fiber is its end */
+  _Atomic bool is_interrupted; /* another thread wants the invocation to end: gw_store_interrupt */
+  pthread_mutex_t park_mutex;  /* other threads look at `park` under it */
+  struct park *park;           /* while it is parked: see runtime/park.h */
   void (*wake)(void *arg);
   void *wake_arg;
   struct checkpoint checkpoint;
