@@ -423,11 +423,13 @@ struct gw_wasi_options {
   size_t n_directories;
   const void *stdin_bytes; /* must outlive the invocation */
   size_t stdin_size;
-  bool inherits_stdio; /* the process's own streams instead of stdin_bytes and buffers */
+  /* NULL, or the descriptors of standard input, output and error, which stay the caller's; -1: stdin_bytes, or a buffer. */
+  const int *streams;
+  bool inherits_stdio; /* as streams {0, 1, 2} */
   size_t output_limit; /* bytes of each buffer; 0: 16 MiB */
   bool deterministic;  /* clock and random numbers follow from the seed (docs/wasi.md) */
   uint64_t seed;
-  uint64_t reserved[8]; /* zero */
+  uint64_t reserved[7]; /* zero */
 };
 
 /* WASI preview 1 for one instance; strings are copied. One thread at a time. */

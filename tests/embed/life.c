@@ -25,10 +25,10 @@
 static const char module_bytes[] =
     "\0asm\1\0\0\0\1\6\1\x60\1\x7f\1\x7f\3\2\1\0\5\3\1\0\1\7\10\1\4load\0\0\12\11\1\7\0\40\0\50\2\0\13";
 
-#define NAMES(X)                                                                                                             \
-  X(gw_engine_create)                                                                                                        \
-  X(gw_engine_destroy) X(gw_module_create) X(gw_module_release) X(gw_store_create) X(gw_store_destroy) X(gw_instance_create) \
-      X(gw_call_export)
+#define NAMES(X)       \
+  X(gw_engine_create)  \
+  X(gw_engine_destroy) \
+  X(gw_module_create) X(gw_module_release) X(gw_store_create) X(gw_store_destroy) X(gw_instance_create) X(gw_call_export)
 
 #define POINTER(name) static __typeof__(name) *p_##name;
 NAMES(POINTER)
