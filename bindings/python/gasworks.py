@@ -12,6 +12,7 @@ Numbers come and go as int and float. What goes wrong raises gasworks.Error, wit
 may be used by many threads; an instance by one at a time.
 """
 import ctypes as c
+import threading
 
 _lib = c.CDLL("libgasworks.so.0")
 _TRAP_HOST, _EXTERN_HOST_FUNC = 18, 4
@@ -90,21 +91,47 @@ def _check(result, err):
     return result
 
 
-class Engine:
+class _Owner:
+    """Something of the library's, which goes behind all that was made of it, in whatever order Python collects them."""
+    _lock = threading.Lock()
+
+    def __init__(self, p, destroy, parent=None):
+        self.p, self._destroy, self._parent, self._users = p, destroy, parent, 1
+        if parent:
+            with self._lock:
+                parent._users += 1
+
+    def drop(self):
+        with self._lock:
+            self._users -= 1
+            is_last = self._users == 0
+        if is_last:
+            self._destroy(self.p)
+            if self._parent:
+                self._parent.drop()
+
+
+class _Owning:
+    _owner = None
+
+    def __del__(self):
+        if self._owner:
+            self._owner.drop()
+
+
+class Engine(_Owning):
     def __init__(self, opt_level=2, gas=True):
         err = _Error()
         self._p = _check(_lib.gw_engine_create(c.byref(_EngineOptions(opt_level, gas)), c.byref(err)), err)
-
-    def __del__(self):
-        if getattr(self, "_p", None):
-            _lib.gw_engine_destroy(self._p)
+        self._owner = _Owner(self._p, _lib.gw_engine_destroy)
 
 
-class Module:
+class Module(_Owning):
     def __init__(self, engine, wasm):
         err = _Error()
         self._engine = engine
         self._p = _check(_lib.gw_module_create(engine._p, wasm, len(wasm), c.byref(err)), err)
+        self._owner = _Owner(self._p, _lib.gw_module_release, engine._owner)
         self.exports = dict(self._signatures(_lib.gw_module_export))
 
     def _signatures(self, ask):
@@ -118,18 +145,15 @@ class Module:
                             [_lib.gw_func_result(t.type.func, k) for k in range(t.type.n_results)])
             i += 1
 
-    def __del__(self):
-        if getattr(self, "_p", None):
-            _lib.gw_module_release(self._p)
 
-
-class Instance:
+class Instance(_Owning):
     def __init__(self, module, imports={}, gas_limit=0):
         err = _Error()
         self._module, self._raised = module, None
         self._hosts = {key: self._host(imports[key], *types) for key, types in module._signatures(_lib.gw_module_import)
                        if key in imports}
         self._store = _check(_lib.gw_store_create(module._engine._p, c.byref(_StoreOptions(gas_limit)), c.byref(err)), err)
+        self._owner = _Owner(self._store, _lib.gw_store_destroy, module._owner)
         self._p = self._run(_lib.gw_instance_create(self._store, module._p, _ResolveFn(self._resolve), None, c.byref(err)), err)
 
     def _host(self, function, params, results):
@@ -180,7 +204,3 @@ class Instance:
     @property
     def gas_used(self):
         return _lib.gw_store_gas_used(self._store)
-
-    def __del__(self):
-        if getattr(self, "_store", None):
-            _lib.gw_store_destroy(self._store)
