@@ -9,7 +9,7 @@
 
 /* What programs were built with stays: a structure that changes here breaks them. */
 _Static_assert(sizeof(struct gw_error) == 344 && sizeof(union gw_value) == 16 && sizeof(struct gw_typed_value) == 32, "");
-_Static_assert(sizeof(struct gw_engine_options) == 144 && offsetof(struct gw_engine_options, schedule) == 24, "");
+_Static_assert(sizeof(struct gw_engine_options) == 144 && offsetof(struct gw_engine_options, schedule) == 16, "");
 _Static_assert(sizeof(struct gw_store_options) == 144 && offsetof(struct gw_store_options, slice_ns) == 48, "");
 _Static_assert(sizeof(struct gw_extern) == 24 && sizeof(struct gw_import) == 24 && sizeof(struct gw_host_func) == 32, "");
 _Static_assert(sizeof(struct gw_extern_type) == 48 && sizeof(struct gw_named_type) == 80 && sizeof(struct gw_frame) == 424, "");
