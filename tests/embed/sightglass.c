@@ -22,14 +22,14 @@ struct config {
     size_t size;
   } working_dir, out, err, in;
   struct {
-    int *of;
-    void (*start)(int *of), (*end)(int *of);
+    void *of;
+    void (*start)(void *of), (*end)(void *of);
   } compilation, instantiation, execution;
   const char *flags;
   size_t flags_size;
 };
 
-static void count(int *of) { ++*of; }
+static void count(void *of) { ++*(int *)of; }
 
 /* Copies five bytes of standard input to standard output between bench.start and bench.end. */
 static const char text[] =
