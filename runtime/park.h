@@ -14,13 +14,16 @@
 
 struct park; /* one wait */
 
-/* On the fiber. Must be followed by park_here, and park_wake must be called exactly once. */
+/* On the fiber. Must be followed by park_here or park_return, and park_wake must be called exactly once. */
 struct park *park_begin(struct gw_store *store);
 void park_here(struct gw_store *store);
+/* The same, but it returns in every case: false when the invocation is to end. */
+bool park_return(struct gw_store *store);
 /* From any thread; struct park *. The caller lets go of it. */
 void park_wake(void *park);
 
 /* --- for the runtime --- */
+/* Woken or interrupted: the fiber may go on. */
 bool park_is_woken(struct park *park);
 /* Nobody runs the fiber any more: whoever wakes it tells, unless that has happened already (false). */
 bool park_leave(struct park *park);

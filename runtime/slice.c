@@ -5,10 +5,12 @@
  * is short by more than the reserve. Compiled code may check late, so every end of an invocation settles first (invocation.c):
  * one that overdrew its limit was out of gas, whatever else it did after.
  *
- * Where slices are bounded by time, too, the counter holds less than a slice: gas for one *look* at the clock. When it is used up
- * the clock says whether the slice is over; if not, the counter gets gas for another look, and nobody else runs. Compiled code
- * keeps the counter in a register, so no other thread and no signal could make it stop earlier: all that bounds the time is how
- * much gas there is to the next look, which is what pace.c is about. Neither gas nor results depend on any of that. */
+ * The counter never holds more than a millisecond's worth, as another thread may want to end the invocation: it looks for that
+ * when it is used up. Where slices are bounded by time, too, the counter holds less than a slice: gas for one *look* at the
+ * clock. When it is used up the clock says whether the slice is over; if not, the counter gets gas for another look, and nobody
+ * else runs. Compiled code keeps the counter in a register, so no other thread and no signal could make it stop earlier: all that
+ * bounds the time is how much gas there is to the next look, which is what pace.c is about. Neither gas nor results depend on any
+ * of that. */
 #include "runtime/slice.h"
 
 #include "runtime/engine.h"
@@ -21,8 +23,8 @@ void gw_store_owe(struct gw_store *store, uint64_t gas) { store->owed = gas; }
 
 void gw_store_owe_cpu(struct gw_store *store, uint64_t ns) { store->slice.owed_ns = ns; }
 
-/* Compiled code may add to the counter what it will subtract a little later (instrument/meter/sink.c). */
-#define MAX_SLICE ((uint64_t)INT64_MAX / 2)
+/* About a millisecond: how late an interrupt may be noticed. */
+#define MAX_SLICE ((uint64_t)10000000)
 
 static bool is_timed(const struct gw_store *store) { return store->options.slice_ns || store->options.cpu_limit_ns; }
 
@@ -53,11 +55,14 @@ void slice_begin(struct gw_store *store) {
   if (store->engine->options.gas) pay_owed(store);
 }
 
+/* Looking at a clock takes longer than a short call. */
+static bool has_clock(const struct gw_store *store) { return is_timed(store) || store->options.measures_cpu; }
+
 void slice_enter(struct gw_store *store, bool is_long) {
   struct slice *s = &store->slice;
   s->gas = store->exec.gas > 0 ? (uint64_t)store->exec.gas : 0;
   s->ns = 0;
-  cpu_clock_begin(&s->clock, is_long);
+  if (has_clock(store)) cpu_clock_begin(&s->clock, is_long);
 }
 
 static void look(struct gw_store *store) {
@@ -69,7 +74,9 @@ static void look(struct gw_store *store) {
   s->seen_gas = used;
 }
 
-void slice_leave(struct gw_store *store) { look(store); }
+void slice_leave(struct gw_store *store) {
+  if (has_clock(store)) look(store);
+}
 
 bool slice_is_over(const struct gw_store *store) {
   const struct gw_store_options *o = &store->options;

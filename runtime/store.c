@@ -23,6 +23,7 @@ struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store
     error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a store");
     return NULL;
   }
+  pthread_mutex_init(&store->park_mutex, NULL);
   store->engine = engine;
   store->schedule = &engine->schedule;
   store->exec.self = &store->exec;
@@ -66,6 +67,7 @@ void store_count_instances(struct gw_store *store) {
 
 void gw_store_destroy(struct gw_store *store) {
   if (!store) return;
+  host_funcs_finish(store);
   for (struct gw_memory *m = store->memories, *next; m; m = next) {
     next = m->next;
     memory_destroy(m);
@@ -79,6 +81,7 @@ void gw_store_destroy(struct gw_store *store) {
   invocation_close_stack(store);
   arena_clear(&store->arena);
   store_count_instances(store);
+  pthread_mutex_destroy(&store->park_mutex);
   free(store);
 }
 

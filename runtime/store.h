@@ -14,6 +14,9 @@
 #include "runtime/slice.h"
 #include "runtime/trap.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 enum run_state {
   RUN_NONE,
   RUN_READY, /* started, not yet resumed */
@@ -45,10 +48,12 @@ struct gw_store {
   struct precise_stack precise; /* used only by stores of the precise tier */
   struct fiber fiber;           /* opened by the first invocation and used again */
   enum run_state state;
-  uint64_t n_host_calls; /* since the last reset of an instance */
-  bool was_refused;      /* since then, too: the system had no memory for what the guest may have, and the guest was told */
-  bool is_cancelled;     /* the next step of the fiber is its end */
-  struct park *park;     /* while it is parked: see runtime/park.h */
+  uint64_t n_host_calls;       /* since the last reset of an instance */
+  bool was_refused;            /* since then, too: the system had no memory for what the guest may have, and the guest was told */
+  bool is_cancelled;           /* the next step of the fiber is its end */
+  _Atomic bool is_interrupted; /* another thread wants the invocation to end: gw_store_interrupt */
+  pthread_mutex_t park_mutex;  /* other threads look at `park` under it */
+  struct park *park;           /* while it is parked: see runtime/park.h */
   void (*wake)(void *arg);
   void *wake_arg;
   struct checkpoint checkpoint;
@@ -60,7 +65,9 @@ struct gw_store {
   uint64_t reserve;       /* gas that is not yet in a slice; limit = used + exec.gas + reserve */
   struct slice slice;
   struct trap trap;
-  struct record *record; /* the embedder's, or NULL: see runtime/debug/record.h */
+  struct host_finish *finishes; /* of the host functions that it owns: runtime/host_func.c */
+  uint32_t n_nested;            /* invocations that host functions of others have begun */
+  struct record *record;        /* the embedder's, or NULL: see runtime/debug/record.h */
 };
 
 /* Between two steps of its invocation. */
@@ -75,6 +82,9 @@ bool store_may_hold(const struct gw_store *store, uint64_t more);
 void store_hold(struct gw_store *store, uint64_t change);
 /* False, with the error: nothing may begin with so much more. */
 bool store_check_held(const struct gw_store *store, uint64_t more, struct gw_error *err);
+
+/* runtime/host_func.c: tells the owners of its host functions. */
+void host_funcs_finish(struct gw_store *store);
 
 /* When instances were made: what they are made of, beyond what is usual, counts as the guest's memory. */
 void store_count_instances(struct gw_store *store);

@@ -37,8 +37,9 @@ words = {
     "runtime/arch/x86_64": "gas fiber gs",
     "runtime/precise": "precise do",
     "runtime/debug": "gw",
+    "runtime/capi": "wasm gw",
     "runtime/host": "",
-    "runtime/host/wasi": "wasi",
+    "runtime/host/wasi": "wasi gw",
     "runtime/state": "state snapshot",
     "server": "server walls",
 }
