@@ -33,6 +33,9 @@ static int serve(const struct server_options *options) {
   struct gw_error err = {0};
   struct server *server = server_start(options, &err);
   if (!server) return cli_fail(&err);
+  if (options->is_insecure)
+    fputs("gasworks: --insecure: no tokens are asked for: whoever reaches the server may deploy, delete and call all functions\n",
+          stderr);
   if (options->has_walls && walls_missing()) fprintf(stderr, "gasworks: %s\n", walls_missing());
   bool is_ipv6 = strchr(options->address, ':') != NULL;
   if (!options->quiet)
@@ -56,7 +59,7 @@ int cli_serve(int argc, char **argv) {
   struct server_options o;
   const char *listen = NULL, *schedule_path = NULL;
   struct schedule schedule;
-  struct cli_list trusted = {0};
+  struct cli_list trusted = {0}, hosts = {0};
   uint8_t(*keys)[32] = NULL;
   struct gw_error err = {0};
   uint64_t max_body, max_module, max_reply, map_size;
@@ -67,7 +70,7 @@ int cli_serve(int argc, char **argv) {
       {"listen", 'l', CLI_TEXT, &listen, "ADDRESS:PORT", "where to listen; 127.0.0.1:8080 unless told, port 0 is any free one"},
       {"data", 'd', CLI_TEXT, &o.data_dir, "DIR", "where functions and state are kept; gasworks-data unless told"},
       {"bundles", 0, CLI_TEXT, &o.bundles, "DIR",
-       "let function NAME read the files in DIR/NAME, as its directory /; none unless told"},
+       "let function NAME read the files in DIR/NAME (another tenant's: DIR/@TENANT/NAME), as its directory /; none unless told"},
       {"workers", 'w', CLI_U32, &o.n_loops, "N", "event loops; one per core unless told"},
       {"optimize", 'O', CLI_LEVEL, &o.opt_level, "0..3", "optimisation level; 2 unless told"},
       {"tier", 0, CLI_TIER, &o.tier, "fast|precise|auto",
@@ -114,6 +117,9 @@ int cli_serve(int argc, char **argv) {
        "let functions see time in nanoseconds; off unless told: it goes in milliseconds, and not within a slice"},
       {"walls", 0, CLI_ON_OFF, &o.has_walls, "on|off",
        "give up files, system calls and privileges that a server does not need (Landlock, seccomp); on unless told"},
+      {"insecure", 0, CLI_FLAG, &o.is_insecure, NULL,
+       "ask nobody for a token: whoever reaches the server may deploy, delete and call all functions"},
+      {"host", 0, CLI_LIST, &hosts, "NAME", "a name that the server is managed by, besides addresses and localhost"},
       {"quiet", 'q', CLI_FLAG, &o.quiet, NULL, "nothing on standard error but errors and what functions log"},
   };
   const struct cli_command command = {
@@ -129,6 +135,8 @@ int cli_serve(int argc, char **argv) {
   char *address = strdup(listen ? listen : "127.0.0.1:8080");
   o.max_body = max_body, o.max_module = max_module, o.max_reply = max_reply, o.map_size = map_size;
   o.schedule = &schedule;
+  o.hosts = hosts.items;
+  o.n_hosts = hosts.n;
   o.compiler_program = "/proc/self/exe";
   if (!cli_read_schedule(schedule_path, &schedule, &err) || !read_keys(&trusted, &keys, &o, &err))
     exit_code = cli_fail(&err);
@@ -139,5 +147,6 @@ int cli_serve(int argc, char **argv) {
   free(address);
   free(keys);
   cli_list_clear(&trusted);
+  cli_list_clear(&hosts);
   return exit_code;
 }

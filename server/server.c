@@ -4,7 +4,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/heap.h"
-#include "server/api/metrics.h"
+#include "server/access/access.h"
 #include "server/api/route.h"
 #include "server/function/pool.h"
 #include "server/function/registry.h"
@@ -36,6 +36,7 @@ struct server {
   int lock_fd, stop_fd; /* -1: not open */
   uint16_t port;
   struct state_store *state;
+  struct access *access;
   struct registry *registry;
   struct log_writer *log;
   struct loop **loops;
@@ -164,6 +165,8 @@ static bool open_data(struct server *server, struct gw_error *err) {
     server->state = state_store_open(state, server->options.map_size, server->options.sync, err);
   arena_clear(&arena);
   if (!server->state) return false;
+  server->access = access_open(directory, server->state, err);
+  if (!server->access) return false;
   server->registry = registry_open(directory, server->engine, server->state, &server->limits, err);
   return server->registry != NULL;
 }
@@ -228,6 +231,7 @@ static bool start_loop(struct server *server, int fd, struct gw_error *err) {
   loop->options = &server->options;
   loop->limits = &server->limits;
   fair_init(&loop->fair, server->limits.slice);
+  loop->access = server->access;
   loop->registry = server->registry;
   loop->log = server->log;
   loop->state = server->state;
@@ -343,6 +347,7 @@ void server_destroy(struct server *server) {
   free(server->loops);
   log_writer_destroy(server->log);
   registry_close(server->registry);
+  access_close(server->access);
   if (server->state != server->options.state) state_store_close(server->state);
   if (server->owns_engine) gw_engine_destroy(server->engine);
   gw_cache_close(server->cache);

@@ -1,7 +1,9 @@
-#include "server/api/metrics.h"
-
+/* GET /metrics: what the loops have counted, and what there is, in Prometheus' text format, version 0.0.4. */
 #include "server/function/background.h"
+#include "server/api/route.h"
 #include "server/function/registry.h"
+#include "server/http/reply.h"
+#include "server/loop/loop.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -90,7 +92,13 @@ static void print_counters(const struct metrics *sum, struct buffer *out) {
 #undef COUNTERS
 }
 
-void metrics_print(const struct metrics *sum, struct registry *registry, struct buffer *out) {
-  print_counters(sum, out);
-  print_functions(registry, out);
+void route_metrics(struct exchange *x, const struct place *place) {
+  struct metrics sum = {0};
+  struct buffer text = {0};
+  (void)place;
+  x->loop->ops->sum(x->loop, &sum);
+  print_counters(&sum, &text);
+  print_functions(x->loop->registry, &text);
+  reply_text(x, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
+  buffer_clear(&text);
 }

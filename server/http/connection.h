@@ -45,6 +45,7 @@ struct connection {
   bool is_writing; /* `write` is under way */
   bool is_read_stopped, has_eof, is_closed;
   bool is_rejected;       /* the request was not read to its end */
+  bool is_refused;        /* likewise: the service did not want its body, and answers */
   bool is_complete;       /* the parser has just seen a request's end */
   bool has_empty_cr;      /* of an empty line before a request, whose LF has not come */
   bool has_request;       /* the request is with a handler: the connection must stay allocated */

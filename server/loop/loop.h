@@ -30,6 +30,7 @@ enum {
 /* How long an instance is kept that nobody uses. */
 enum { IDLE_MS = 30000, IDLE_UNDER_PRESSURE_MS = 1000 };
 
+struct access;
 struct connection;
 struct exchange_service;
 struct function_limits;
@@ -60,6 +61,7 @@ struct loop {
   uint16_t port;
   const struct server_options *options;
   const struct function_limits *limits;
+  struct access *access; /* the server's */
   struct registry *registry;
   struct state_store *state;
   struct gw_engine *engine;
