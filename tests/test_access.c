@@ -162,7 +162,7 @@ static const struct route {
   enum who who;
   enum scope scope;
 } routes[] = {
-#define ROUTE(name, methods, path, who, scope, body) {#name, #methods, path, WHO_##who, SCOPE_##scope},
+#define ROUTE(name, methods, path, who, scope, body, at) {#name, #methods, path, WHO_##who, SCOPE_##scope},
 #include "server/api/routes.def"
 #undef ROUTE
 };

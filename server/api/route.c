@@ -5,6 +5,7 @@
 #include "server/http/head.h"
 #include "server/http/reply.h"
 #include "server/invoke/invoke.h"
+#include "server/isolate/upstream.h"
 #include "server/loop/loop.h"
 #include "server/server.h"
 
@@ -17,6 +18,7 @@ _Static_assert((int)ACCESS_MAX_NAME == (int)FUNCTION_MAX_NAME, "tenants and func
 enum who { WHO_ALL, WHO_CALLERS, WHO_TENANT, WHO_SERVER };
 enum methods { METHODS_ANY, METHODS_GET, METHODS_PUT, METHODS_POST, METHODS_DELETE };
 enum body { BODY_SMALL, BODY_CALL, BODY_MODULE };
+enum at { AT_FRONT, AT_WORKER };
 
 enum { SMALL_BODY = 64 << 10 };
 
@@ -26,10 +28,11 @@ static const struct route {
   enum who who;
   enum scope scope;
   enum body body;
+  enum at at;
   void (*answer)(struct exchange *x, const struct place *place);
 } routes[] = {
-#define ROUTE(name, methods, path, who, scope, body) \
-  {METHODS_##methods, path, WHO_##who, SCOPE_##scope, BODY_##body, route_##name},
+#define ROUTE(name, methods, path, who, scope, body, at) \
+  {METHODS_##methods, path, WHO_##who, SCOPE_##scope, BODY_##body, AT_##at, route_##name},
 #include "server/api/routes.def"
 #undef ROUTE
 };
@@ -246,6 +249,19 @@ static void answer_no_name(struct exchange *x, const struct match *m) {
                                                    "or digit"));
 }
 
+/* To the tenant's process: under its own path, and with what who sent it may do there. */
+static void forward(struct exchange *x, const struct match *m, const char *tenant) {
+  struct buffer target = {0};
+  uint32_t scopes = 0, bit;
+  bool is_known = (x->request.token || x->loop->options->is_insecure) && credentials_check(x);
+  for (unsigned i = 0; is_known && access_scope_text(i, &bit); i++)
+    if (access_allows(&x->pass.who, tenant, strlen(tenant), bit)) scopes |= bit;
+  if (!m->has_tenant && strcmp(tenant, DEFAULT_TENANT) != 0) buffer_format(&target, "/t/%s", tenant);
+  buffer_append(&target, x->request.target, strlen(x->request.target) + 1);
+  upstream_forward(x, tenant, (const char *)target.bytes, scopes);
+  buffer_clear(&target);
+}
+
 static void begin(struct exchange *x) {
   if (x->request.is_asterisk) {
     answer_server(x);
@@ -268,14 +284,24 @@ static void begin(struct exchange *x) {
       place.tenant = tenant;
     else if (m.route->who == WHO_TENANT && !place.is_server)
       place.tenant = x->pass.who.tenant;
-    m.route->answer(x, &place);
+    if (x->loop->supervisor && m.route->at == AT_WORKER)
+      forward(x, &m, place.tenant);
+    else
+      m.route->answer(x, &place);
   }
+}
+
+static void cancel(struct exchange *x, bool with_reply) {
+  if (x->upstream)
+    upstream_cancel(x, with_reply);
+  else
+    invoke_cancel(x, with_reply);
 }
 
 const struct exchange_service route_service = {.body_limit = body_limit,
                                                .admit = admit,
                                                .begin = begin,
-                                               .cancel = invoke_cancel,
+                                               .cancel = cancel,
                                                .forget = invoke_forget,
                                                .note = invoke_note};
 

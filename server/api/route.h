@@ -16,7 +16,7 @@ struct place {
 };
 
 /* Each answers the exchange, now or later. */
-#define ROUTE(name, methods, path, who, scope, body) void route_##name(struct exchange *x, const struct place *place);
+#define ROUTE(name, methods, path, who, scope, body, at) void route_##name(struct exchange *x, const struct place *place);
 #include "server/api/routes.def"
 #undef ROUTE
 

@@ -6,6 +6,7 @@
 #include "server/api/text.h"
 #include "server/function/registry.h"
 #include "server/http/reply.h"
+#include "server/isolate/supervisor.h"
 #include "server/loop/loop.h"
 
 #include <stdio.h>
@@ -20,6 +21,7 @@ struct change {
   struct exchange *exchange;
   struct access *access;
   struct registry *registry;
+  struct supervisor *supervisor;
   char tenant[ACCESS_MAX_NAME + 1]; /* whose tokens; "": the server's */
   char name[ACCESS_MAX_NAME + 1];   /* the path's segment */
   struct token token;
@@ -35,6 +37,7 @@ static struct change *change_create(struct exchange *x, const struct place *plac
   change->exchange = x;
   change->access = x->loop->access;
   change->registry = x->loop->registry;
+  change->supervisor = x->loop->supervisor;
   snprintf(change->tenant, sizeof change->tenant, "%s", place->is_server ? "" : place->tenant);
   snprintf(change->name, sizeof change->name, "%s", place->name);
   return change;
@@ -259,7 +262,8 @@ void route_list_tenants(struct exchange *x, const struct place *place) {
 
 static void create_tenant_work(uv_work_t *work) {
   struct change *change = work->data;
-  change->ok = access_create_tenant(change->access, change->name, &change->is_new, &change->error);
+  change->ok = access_create_tenant(change->access, change->name, &change->is_new, &change->error) &&
+               (!change->supervisor || supervisor_start(change->supervisor, change->name, &change->error));
 }
 
 static void create_tenant_done(uv_work_t *work, int status) {
@@ -296,9 +300,32 @@ static bool find_all(struct change *change, struct found *found) {
   return registry_each_kept(change->registry, find_kept, found, &change->error);
 }
 
+/* Where the tenant has a process of its own, that knows. */
+static void delete_isolated(struct change *change) {
+  char path[ACCESS_MAX_NAME + 32];
+  struct buffer list = {0};
+  bool is_there = access_has_tenant(change->access, change->name);
+  snprintf(path, sizeof path, "/t/%s/v1/functions", change->name);
+  if (is_there && !supervisor_ask(change->supervisor, change->name, path, &list)) {
+    error_set(&change->error, GW_ERROR_UNAVAILABLE, "the process of this tenant does not answer");
+  } else {
+    cJSON *json = is_there ? cJSON_Parse((const char *)list.bytes) : NULL;
+    change->is_used = cJSON_GetArraySize(cJSON_GetObjectItem(json, "functions")) ||
+                      cJSON_GetArraySize(cJSON_GetObjectItem(json, "kept_state"));
+    cJSON_Delete(json);
+    change->ok = !change->is_used && access_delete_tenant(change->access, change->name, &change->error);
+    if (change->ok) supervisor_remove(change->supervisor, change->name);
+  }
+  buffer_clear(&list);
+}
+
 static void delete_tenant_work(uv_work_t *work) {
   struct change *change = work->data;
   struct found found, late = {0};
+  if (change->supervisor) {
+    delete_isolated(change);
+    return;
+  }
   change->ok = find_all(change, &found);
   change->is_used = change->ok && found.n && access_has_tenant(change->access, change->name);
   change->ok = change->ok && !change->is_used && access_delete_tenant(change->access, change->name, &change->error);

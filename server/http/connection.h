@@ -71,6 +71,8 @@ struct connection {
 
 /* Accepts from the loop's listener. */
 void connection_accept(struct loop *loop);
+/* The same of a socket that is connected; takes it over. */
+void connection_adopt(struct loop *loop, int fd);
 /* The exchange is over, and its reply, if there is one, is in `out`: go on with the next one. */
 void connection_replied(struct connection *c);
 /* Drops the client; a running invocation is cancelled. */

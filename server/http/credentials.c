@@ -5,6 +5,7 @@
 #include "server/server.h"
 
 #include <arpa/inet.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -18,12 +19,25 @@ static const char *bearer(const char *value) {
   return strncmp(value, PREFIX, sizeof PREFIX - 1) == 0 ? value : NULL;
 }
 
-void credentials_take(struct request *r) {
+/* What the front says: "SCOPES PORT ADDRESS". Whoever else could say it does not reach a worker. */
+static void take_identity(struct request *r, const char *value) {
+  char *end;
+  r->scopes = (uint32_t)strtoul(value, &end, 10);
+  r->port = (uint16_t)strtoul(end, &end, 10);
+  r->peer = end + (*end == ' ');
+}
+
+void credentials_take(struct request *r, bool is_worker) {
   uint32_t kept = 0;
-  r->token = NULL;
+  r->token = r->peer = NULL;
+  r->scopes = 0;
   for (uint32_t i = 0; i < r->n_headers; i++) {
     const char *name = r->headers[i].name;
     bool is_own = (*name | 32) == 'g' && strcasecmp(name, "gasworks-authorization") == 0;
+    if (is_worker && (*name | 32) == 'g' && strcasecmp(name, "gasworks-identity") == 0) {
+      take_identity(r, r->headers[i].value);
+      continue;
+    }
     bool may_be = is_own || ((*name | 32) == 'a' && strcasecmp(name, "authorization") == 0);
     const char *token = may_be ? bearer(r->headers[i].value) : NULL;
     if (token && (is_own || !r->token)) r->token = token;
@@ -34,6 +48,10 @@ void credentials_take(struct request *r) {
 
 bool credentials_check(struct exchange *x) {
   struct loop *loop = x->loop;
+  if (loop->options->worker_of) {
+    x->pass = (struct pass){.who = {.scopes = x->request.scopes}};
+    return x->request.scopes != 0;
+  }
   if (loop->options->is_insecure) {
     x->pass = (struct pass){.who = {.scopes = SCOPE_ADMIN}};
     return true;

@@ -13,6 +13,7 @@
 struct exchange;
 struct invocation;
 struct loop;
+struct upstream;
 
 enum { MAX_HEADERS = 100, EXCHANGE_MAX_NAME = 127 };
 
@@ -27,6 +28,9 @@ struct request {
   struct handler_header headers[MAX_HEADERS];
   struct buffer body;
   const char *token;                /* of ours, in the head; NULL: none */
+  uint32_t scopes;                  /* of a worker: what the front says that who sent it has in the tenant */
+  uint16_t port;                    /* likewise: where the client came to */
+  const char *peer;                 /* likewise: its address; NULL: not a worker */
   char name[EXCHANGE_MAX_NAME + 1]; /* full, of the function called */
   const char *rest;                 /* of the path behind it, decoded */
   struct arena arena;               /* empty for most requests */
@@ -59,6 +63,7 @@ struct exchange {
   struct loop *loop;
   struct request request;
   struct pass pass;              /* of the token that the connection showed last */
+  struct upstream *upstream;     /* where a worker answers it; NULL: nowhere */
   struct invocation *invocation; /* invoke's, kept from request to request; NULL: there was none */
 };
 

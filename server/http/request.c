@@ -239,7 +239,7 @@ static int on_headers_complete(llhttp_t *parser) {
   r->is_http10 = parser->http_minor == 0;
   parser->upgrade = 0; /* no upgrades */
   if (check_head(c) != 0) return -1;
-  credentials_take(r);
+  credentials_take(r, c->loop->options->worker_of != NULL);
   bool has_body = (parser->flags & F_CHUNKED) || parser->content_length > 0;
   if (has_body && !c->loop->service->admit(&c->exchange)) {
     c->is_refused = true;

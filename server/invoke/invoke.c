@@ -497,8 +497,8 @@ static bool fill_slot(struct invocation *inv, struct gw_error *err) {
   h->txn = inv->txn;
   if (slot->function->interface != INTERFACE_CGI) return true;
   const char **env;
-  h->port = loop_of(inv)->port;
-  h->remote_address = inv->exchange->ops->peer(inv->exchange);
+  h->port = r->peer ? r->port : loop_of(inv)->port;
+  h->remote_address = r->peer ? r->peer : inv->exchange->ops->peer(inv->exchange);
   char script[FUNCTION_PATH_SIZE];
   if (!cgi_build_env(&r->arena, h, function_path(r->name, script), &env))
     return error_set(err, GW_ERROR_TOO_LARGE, "the request's headers do not fit an environment");
