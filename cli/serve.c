@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "cli/gas.h"
 #include "cli/key.h"
+#include "server/isolate/supervisor.h"
 #include "server/server.h"
 #include "server/walls.h"
 
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 
 /* ADDRESS:PORT, [IPv6]:PORT, or a port alone. Cuts `text` in place. */
 static bool parse_listen(char *text, struct server_options *options) {
@@ -33,6 +35,10 @@ static bool parse_listen(char *text, struct server_options *options) {
 
 /* It ends when the front does, whatever ended that. Its connections are the front's, which has limits of its own. */
 static bool become_worker(struct server_options *o, struct gw_error *err) {
+  int type;
+  socklen_t size = sizeof type;
+  if (getsockopt(WORKER_CHANNEL, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_SEQPACKET)
+    return error_set(err, GW_ERROR_USAGE, "there is no front: workers are started by --isolate tenant");
   o->is_insecure = false;
   o->drain_ms = 0;
   o->idle_timeout_ms = INT32_MAX;

@@ -140,7 +140,7 @@ static bool bind_all(struct server *server, int *fds, uint32_t n, struct gw_erro
 static bool copy_channel(int *fds, uint32_t n, struct gw_error *err) {
   for (uint32_t i = 0; i < n; i++) {
     fds[i] = fcntl(WORKER_CHANNEL, F_DUPFD_CLOEXEC, WORKER_CHANNEL + 1);
-    if (fds[i] < 0) return error_set(err, GW_ERROR_USAGE, "there is no front: workers are started by --isolate tenant");
+    if (fds[i] < 0) return error_set(err, GW_ERROR_IO, "cannot copy the socket of the front: %s", strerror(errno));
   }
   close(WORKER_CHANNEL);
   return true;
@@ -178,7 +178,7 @@ static bool open_data(struct server *server, struct gw_error *err) {
     server->state = state_store_open(state, server->options.map_size, server->options.sync, err);
   arena_clear(&arena);
   if (!server->state) return false;
-  server->access = access_open(directory, server->state, err);
+  server->access = access_open(server->options.worker_of ? NULL : directory, server->state, err);
   if (!server->access) return false;
   server->registry = registry_open(directory, server->engine, server->state, &server->limits, err);
   return server->registry != NULL;
@@ -259,9 +259,9 @@ static bool start_workers(struct server *server, struct gw_error *err) {
 
 static void orphaned(struct loop *loop) { server_stop((struct server *)loop->owner); }
 
-static void trim(struct loop *loop, uint64_t idle_ms) {
-  if (idle_ms == 0) upstream_close_idle(loop);
-  pools_trim(loop, idle_ms);
+static void stop(struct loop *loop) {
+  connections_stop(loop);
+  upstream_close_idle(loop);
 }
 
 static void sum_metrics(const struct loop *loop, struct metrics *sum) {
@@ -280,10 +280,10 @@ static const struct loop_ops loop_ops = {.accept = connection_accept,
                                          .orphaned = orphaned,
                                          .tick = connections_tick,
                                          .shed = connections_shed,
-                                         .stop = connections_stop,
+                                         .stop = stop,
                                          .cancel = connections_cancel,
                                          .clean = pools_clean,
-                                         .trim = trim,
+                                         .trim = pools_trim,
                                          .sum = sum_metrics};
 
 static bool start_loop(struct server *server, int fd, struct gw_error *err) {

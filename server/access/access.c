@@ -397,7 +397,7 @@ static bool make_admin_token(struct access *a, struct gw_error *err) {
                                      .name = "made by the server, in its data directory",
                                      .who = {.scopes = SCOPE_ADMIN},
                                      .created_ms = now_ms()}};
-  if (file_is_good(a)) return true;
+  if (!a->file || file_is_good(a)) return true;
   make_text(ADMIN_TOKEN_ID, text);
   r.digest = digest_of(text, TOKEN_SIZE);
   bool ok = keep_token(a, &r, err) && write_file(a, text, err);
@@ -410,7 +410,7 @@ struct access *access_open(const char *data_dir, struct state_store *state, stru
   struct arena arena = {0};
   struct table *table = heap_new(1, sizeof *table);
   a->state = state;
-  a->file = strdup(arena_format(&arena, "%s/" ADMIN_TOKEN_FILE, data_dir));
+  a->file = data_dir ? strdup(arena_format(&arena, "%s/" ADMIN_TOKEN_FILE, data_dir)) : NULL;
   arena_clear(&arena);
   pthread_mutex_init(&a->changing, NULL);
   pthread_rwlock_init(&a->lock, NULL);

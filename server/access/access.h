@@ -60,8 +60,8 @@ struct pass {
   struct identity who;
 };
 
-/* Reads tenants and tokens. Where the file of the admin token in `data_dir` is missing or no longer good, makes both. `state`
- * must outlive it. NULL on failure. */
+/* Reads tenants and tokens. Where the file of the admin token in `data_dir` is missing or no longer good, makes both; NULL:
+ * there is to be none. `state` must outlive it. NULL on failure. */
 struct access *access_open(const char *data_dir, struct state_store *state, struct gw_error *err);
 void access_close(struct access *access);
 

@@ -298,12 +298,8 @@ static void cancel(struct exchange *x, bool with_reply) {
     invoke_cancel(x, with_reply);
 }
 
-const struct exchange_service route_service = {.body_limit = body_limit,
-                                               .admit = admit,
-                                               .begin = begin,
-                                               .cancel = cancel,
-                                               .forget = invoke_forget,
-                                               .note = invoke_note};
+const struct exchange_service route_service = {
+    .body_limit = body_limit, .admit = admit, .begin = begin, .cancel = cancel, .forget = invoke_forget, .note = invoke_note};
 
 /* --- what needs no more than a line ------------------------------------------------------------------------------ */
 

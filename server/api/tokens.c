@@ -310,8 +310,8 @@ static void delete_isolated(struct change *change) {
     error_set(&change->error, GW_ERROR_UNAVAILABLE, "the process of this tenant does not answer");
   } else {
     cJSON *json = is_there ? cJSON_Parse((const char *)list.bytes) : NULL;
-    change->is_used = cJSON_GetArraySize(cJSON_GetObjectItem(json, "functions")) ||
-                      cJSON_GetArraySize(cJSON_GetObjectItem(json, "kept_state"));
+    change->is_used =
+        cJSON_GetArraySize(cJSON_GetObjectItem(json, "functions")) || cJSON_GetArraySize(cJSON_GetObjectItem(json, "kept_state"));
     cJSON_Delete(json);
     change->ok = !change->is_used && access_delete_tenant(change->access, change->name, &change->error);
     if (change->ok) supervisor_remove(change->supervisor, change->name);

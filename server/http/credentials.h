@@ -5,8 +5,8 @@
 
 #include "server/http/exchange.h"
 
-/* Takes the token out of the head, so that no function sees it, and notes it in request.token; of a worker, what the front says of
- * who sent it. Once, before the others. */
+/* Takes the token out of the head, so that no function sees it, and notes it in request.token; of a worker, what the front says
+ * of who sent it. Once, before the others. */
 void credentials_take(struct request *request, bool is_worker);
 
 /* Whether the token is good now; then exchange.pass.who is whom it speaks for. With `serve --insecure` everybody is an admin. */

@@ -24,18 +24,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* One that dies young again and again is started ten times a second at most. */
-enum { MAX_ARGUMENTS = 256, MAX_PATH = 4096, PAUSE_MS = 100, LONG_ENOUGH_MS = 1000, ASK_SECONDS = 5 };
+/* One that dies young again and again waits longer and longer before it is started. */
+enum { MAX_ARGUMENTS = 256, MAX_PATH = 4096, PAUSE_MS = 50, MAX_PAUSE_MS = 5000, LONG_ENOUGH_MS = 1000, ASK_SECONDS = 5 };
 
 struct worker {
   struct worker *next;
-  char tenant[64];
+  char tenant[SUPERVISOR_NAME_SIZE];
   char directory[MAX_PATH];
-  pid_t pid;      /* 0: not running */
-  int pidfd;      /* -1 likewise */
-  int channel;    /* our end; -1 likewise */
+  pid_t pid;   /* 0: not running */
+  int pidfd;   /* -1 likewise */
+  int channel; /* our end; -1 likewise */
   bool is_leaving;
-  uint64_t started_ms, start_at_ms;
+  uint64_t started_ms, start_at_ms, pause_ms;
 };
 
 struct supervisor {
@@ -159,7 +159,9 @@ static void ended(struct supervisor *s, struct worker *w) {
   close(w->channel);
   w->pidfd = w->channel = -1;
   w->pid = 0;
-  w->start_at_ms = now_ms() - w->started_ms > LONG_ENOUGH_MS ? 0 : now_ms() + PAUSE_MS;
+  bool was_young = now_ms() - w->started_ms < LONG_ENOUGH_MS;
+  w->pause_ms = !was_young ? 0 : !w->pause_ms ? PAUSE_MS : 2 * w->pause_ms < MAX_PAUSE_MS ? 2 * w->pause_ms : MAX_PAUSE_MS;
+  w->start_at_ms = now_ms() + w->pause_ms;
   pthread_cond_broadcast(&s->changed);
   if (w->is_leaving || s->is_ending) return;
   fprintf(stderr, "gasworks: the worker of tenant %s ended with %s %d; it is started again\n", w->tenant,
@@ -262,6 +264,18 @@ bool supervisor_ask(struct supervisor *s, const char *tenant, const char *path, 
   buffer_clear(&reply);
   buffer_clear(&request);
   return ok;
+}
+
+size_t supervisor_tenants(struct supervisor *s, char (**names)[SUPERVISOR_NAME_SIZE]) {
+  size_t n = 0;
+  *names = NULL;
+  pthread_mutex_lock(&s->lock);
+  for (const struct worker *w = s->workers; w; w = w->next) {
+    *names = heap_resize(*names, n + 1, sizeof **names);
+    memcpy((*names)[n++], w->tenant, sizeof w->tenant);
+  }
+  pthread_mutex_unlock(&s->lock);
+  return n;
 }
 
 /* --- ending ------------------------------------------------------------------------------------------------------- */

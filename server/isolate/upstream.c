@@ -1,5 +1,5 @@
-/* A connection to a worker belongs to a loop. Between requests it is in the loop's list, and who needs one of the same tenant takes
- * it; a worker that ended has closed its side, which the loop hears, so none that is there is dead for long. */
+/* A connection to a worker belongs to a loop. Between requests it is in the loop's list, and who needs one of the same tenant
+ * takes it; a worker that ended has closed its side, which the loop hears, so none that is there is dead for long. */
 #include "server/isolate/upstream.h"
 
 #include "base/heap.h"
@@ -19,7 +19,7 @@
 enum { MAX_REPLY_HEAD = 128 << 10, MAX_IDLE_UPSTREAMS = 256, KEEP_BYTES = 256 << 10 };
 
 struct upstream {
-  uv_pipe_t pipe; /* first */
+  uv_pipe_t pipe;        /* first */
   struct upstream *next; /* idle ones */
   struct loop *loop;
   struct exchange *exchange; /* NULL: idle, or closing */
@@ -174,7 +174,6 @@ static void deliver(struct upstream *u) {
   u->exchange = NULL;
   x->upstream = NULL;
   make_idle(u);
-  if (status >= 500) x->loop->service->note(x, status, NULL, "is what the tenant's process answered");
   buffer_append(x->ops->begin(x, status), head.bytes, head.size);
   x->ops->end(x, status, body.bytes, size, has_length);
   buffer_clear(&head);
@@ -205,7 +204,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf) {
 
 /* What is about the connection, and what only we may say. */
 static bool is_passed(const char *name) {
-  static const char *const kept[] = {"connection", "keep-alive", "proxy-connection", "te", "upgrade", "expect",
+  static const char *const kept[] = {"connection",     "keep-alive",        "proxy-connection",      "te", "upgrade", "expect",
                                      "content-length", "gasworks-identity", "gasworks-authorization"};
   for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
     if (strcasecmp(name, kept[i]) == 0) return false;
@@ -217,7 +216,8 @@ static void write_request(struct exchange *x, const char *target, uint32_t scope
   buffer_format(out, "%s %s HTTP/1.%d\r\n", r->method_name, target, !r->is_http10);
   for (uint32_t i = 0; i < r->n_headers; i++)
     if (is_passed(r->headers[i].name)) buffer_format(out, "%s: %s\r\n", r->headers[i].name, r->headers[i].value);
-  buffer_format(out, "Gasworks-Identity: %u %u %s\r\nConnection: keep-alive\r\n", scopes, x->loop->port, x->ops->peer(x));
+  buffer_format(out, "Gasworks-Identity: %u %u %s\r\n", scopes, x->loop->port, x->ops->peer(x));
+  if (r->is_http10) APPEND_LITERAL(out, "Connection: keep-alive\r\n");
   bool has_length = false;
   for (uint32_t i = 0; i < r->n_headers; i++) has_length |= strcasecmp(r->headers[i].name, "content-length") == 0;
   if (r->body.size || has_length) buffer_format(out, "Content-Length: %zu\r\n", r->body.size);

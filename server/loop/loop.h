@@ -123,8 +123,8 @@ struct loop {
   bool stop_requested;   /* under inbox_lock */
 };
 
-/* Takes over the descriptor: a listening socket, or a socket over which connections come (server/isolate/supervisor.h). What points out
- * of the loop is set. */
+/* Takes over the descriptor: a listening socket, or a socket over which connections come (server/isolate/supervisor.h). What
+ * points out of the loop is set. */
 bool loop_start(struct loop *loop, int fd, bool is_channel, struct gw_error *err);
 /* From any thread. */
 void loop_post(struct loop *loop, struct message *message);
