@@ -27,6 +27,7 @@ enum {
   THROWN_MOVES = 8,   /* of a value that is thrown: into the exception, which is kept, and out of it */
   WINDOW = 512,       /* instructions that the processor looks ahead, about: what is behind runs beside nothing before */
   LOCALS_OF_MOVE = 8, /* declared locals that are set to zero for the price of a move */
+  NO_PLACE = 0,       /* the number that none has, so that new memory says it */
   MOST_REGIONS = 8,   /* loops around an instruction that have places of their own, from the outermost on */
 };
 
@@ -57,9 +58,8 @@ struct construct {
 /* What a place was last set to, in the order of the body. */
 struct last_set {
   uint32_t node;
-  uint32_t block; /* NONE: never set */
-  uint32_t place;
-  uint32_t depth, serial; /* the construct or arm around */
+  uint32_t block, place;
+  uint32_t depth, serial; /* the construct or arm around; depth 0: never set */
   uint32_t time;          /* serials given before */
 };
 
@@ -72,7 +72,7 @@ struct set_local {
 struct place {
   uint32_t local, node, region;
   bool is_set, is_read; /* in the region; read where only the place is known */
-  uint32_t outer;       /* number of the same local's place in the region around, or NONE */
+  uint32_t outer;       /* number of the same local's place in the region around, or NO_PLACE */
 };
 
 /* A loop that has places of its own, or the function. */
@@ -92,7 +92,7 @@ struct pricer {
   struct buffer regions;           /* all of them: struct region; the first is the function */
   uint32_t open[MOST_REGIONS + 1]; /* those around the current instruction */
   uint32_t n_open;
-  uint32_t *innermost;             /* [n_locals + 1]: number of the place in the innermost region touched last, or NONE */
+  uint32_t *innermost;             /* [n_locals + 1]: number of the place in the innermost region touched last, or NO_PLACE */
   struct buffer stack, constructs; /* operands, as nodes or NONE; struct construct */
   struct last_set *last;           /* [n_locals + 1]: of the locals, and of the globals */
   uint32_t n_serials;
@@ -177,7 +177,7 @@ static struct construct *construct_at(struct pricer *p, uint32_t label) {
  * open, and `loop` has not begun since, which could bring a later one. */
 static bool is_certain(struct pricer *p, uint32_t local, uint32_t loop) {
   const struct last_set *last = &p->last[local];
-  if (last->block == NONE || last->depth > depth(p)) return false;
+  if (last->depth == 0 || last->depth > depth(p)) return false;
   return construct_at(p, depth(p) - last->depth)->serial == last->serial && loop <= last->time;
 }
 
@@ -185,16 +185,17 @@ static struct place *place_numbered(struct pricer *p, uint32_t i) { return (stru
 
 static struct region *region_numbered(struct pricer *p, uint32_t i) { return (struct region *)(void *)p->regions.bytes + i; }
 
-/* The place of the local in the innermost region around that has one for it, or NONE. Those of closed regions are forgotten. */
+/* The place of the local in the innermost region around that has one for it, or NO_PLACE. Those of closed regions are forgotten.
+ */
 static uint32_t known_place(struct pricer *p, uint32_t local, uint32_t *level) {
-  for (uint32_t i = p->innermost[local]; i != NONE; i = place_numbered(p, i)->outer) {
+  for (uint32_t i = p->innermost[local]; i != NO_PLACE; i = place_numbered(p, i)->outer) {
     for (*level = 0; *level < p->n_open; ++*level)
       if (p->open[*level] == place_numbered(p, i)->region) {
         p->innermost[local] = i;
         return i;
       }
   }
-  return p->innermost[local] = NONE;
+  return p->innermost[local] = NO_PLACE;
 }
 
 /* What the local holds when the region at this level begins; `outer` is its place in the one around. */
@@ -207,9 +208,9 @@ static uint32_t value_before(struct pricer *p, uint32_t local, uint32_t level, u
  * before, and leads to the one around. */
 static uint32_t place_of(struct pricer *p, uint32_t local) {
   uint32_t level = 0, i = known_place(p, local, &level);
-  for (level = i == NONE ? 0 : level + 1; level < p->n_open; level++) {
+  for (level = i == NO_PLACE ? 0 : level + 1; level < p->n_open; level++) {
     struct place place = {.local = local, .node = new_place(p), .region = p->open[level], .outer = i};
-    if (i != NONE) {
+    if (i != NO_PLACE) {
       add_edge(p, value_before(p, local, level, i), place.node);
       add_edge(p, place.node, place_numbered(p, i)->node);
     }
@@ -533,7 +534,7 @@ static bool goes_round(struct pricer *p, const struct place *place) {
 /* Where more locals go round than registers hold, each that a block sets is moved. */
 static void count_sets(struct pricer *p) {
   const struct set_local *sets = (const struct set_local *)(const void *)p->sets.bytes;
-  for (uint32_t i = 0; i < p->n_places; i++) {
+  for (uint32_t i = NO_PLACE + 1; i < p->n_places; i++) {
     const struct place *place = place_numbered(p, i);
     region_numbered(p, place->region)->n_places += goes_round(p, place);
   }
@@ -561,10 +562,10 @@ static void sum_up(struct pricer *p) {
 static void begin(struct pricer *p) {
   uint32_t n = p->n_locals + 1;
   p->innermost = heap_new(n, sizeof *p->innermost);
-  memset(p->innermost, 0xff, n * sizeof *p->innermost);
-  open_region(p, 0);
   p->last = heap_new(n, sizeof *p->last);
-  for (uint32_t i = 0; i < n; i++) p->last[i].block = NONE;
+  open_region(p, 0);
+  buffer_append(&p->places, &(struct place){0}, sizeof(struct place)); /* NO_PLACE */
+  p->n_places = 1;
   struct construct body = {.op = OP_BLOCK, .entry = NONE, .exit = NONE};
   buffer_append(&p->constructs, &body, sizeof body);
 }

@@ -30,10 +30,9 @@
 
 enum {
   HOST_PAGE = 4096,
-  BLOCK = 2 << 20,                   /* of addresses that a huge page backs */
-  SCAN_BATCH = 512,                  /* host pages per read of the pagemap */
-  SCAN_LIMIT = 16 << 20,             /* bytes; larger memories are given back unseen */
-  RESIDENT_LIMIT = BLOCK / HOST_PAGE /* pages worth wiping */
+  BLOCK = 2 << 20,                       /* of addresses that a huge page backs */
+  SCAN_LIMIT = (16 << 20) / HOST_PAGE,   /* pages; larger memories are given back unseen */
+  RESIDENT_LIMIT = 4 * BLOCK / HOST_PAGE /* pages worth wiping */
 };
 
 #define PAGEMAP_PRESENT_OR_SWAPPED (UINT64_C(3) << 62)
@@ -193,28 +192,23 @@ bool memory_grow(struct gw_memory *memory, uint64_t pages) {
   return false;
 }
 
-/* Wipes the resident pages of [from, bytes), whole host pages. False: more than `limit`, or the kernel does not tell. */
-static bool wipe_resident(struct gw_memory *memory, uint64_t from, uint64_t bytes, uint64_t limit) {
-  if (pagemap_fd < 0 || bytes - from > SCAN_LIMIT) return false;
-  uint64_t batch[SCAN_BATCH];
-  uint64_t resident = 0;
-  for (uint64_t at = from; at < bytes; at += (uint64_t)SCAN_BATCH * HOST_PAGE) {
-    uint64_t pages = (bytes - at) / HOST_PAGE < SCAN_BATCH ? (bytes - at) / HOST_PAGE : SCAN_BATCH;
-    off_t where = (off_t)(((uintptr_t)memory->ctx.base + at) / HOST_PAGE * sizeof batch[0]);
-    if (pread(pagemap_fd, batch, pages * sizeof batch[0], where) != (ssize_t)(pages * sizeof batch[0])) return false;
-    for (uint64_t i = 0; i < pages; i++) {
-      if (!(batch[i] & PAGEMAP_PRESENT_OR_SWAPPED)) continue;
-      if (++resident > limit) return false;
-      memset(memory->ctx.base + at + i * HOST_PAGE, 0, HOST_PAGE);
-    }
-  }
+/* Wipes the resident pages of [from, bytes), whole host pages. False: more than is worth it, or the kernel does not tell. */
+static bool wipe_resident(struct gw_memory *memory, uint64_t from, uint64_t bytes) {
+  uint64_t entries[SCAN_LIMIT], n = (bytes - from) / HOST_PAGE, n_resident = 0;
+  if (pagemap_fd < 0 || n > SCAN_LIMIT) return false;
+  off_t where = (off_t)(((uintptr_t)memory->ctx.base + from) / HOST_PAGE * sizeof *entries);
+  if (pread(pagemap_fd, entries, n * sizeof *entries, where) != (ssize_t)(n * sizeof *entries)) return false;
+  for (uint64_t i = 0; i < n; i++) n_resident += (entries[i] & PAGEMAP_PRESENT_OR_SWAPPED) != 0;
+  if (n_resident > RESIDENT_LIMIT) return false;
+  for (uint64_t i = 0; i < n; i++)
+    if (entries[i] & PAGEMAP_PRESENT_OR_SWAPPED) memset(memory->ctx.base + from + i * HOST_PAGE, 0, HOST_PAGE);
   return true;
 }
 
 /* Wipes what is resident up to `middle` and gives the rest back. */
 static bool empty(struct gw_memory *memory, uint64_t from, uint64_t middle, uint64_t to) {
   uint64_t rest = from;
-  if (from < middle && wipe_resident(memory, from, middle, RESIDENT_LIMIT)) rest = middle;
+  if (from < middle && wipe_resident(memory, from, middle)) rest = middle;
   return rest >= to || madvise(memory->ctx.base + rest, to - rest, MADV_DONTNEED) == 0;
 }
 
@@ -236,7 +230,7 @@ bool memory_reset(struct gw_memory *memory) {
     dirty_restore(&memory->dirty);
     return true;
   }
-  if (kept == 0 || wipe_resident(memory, 0, kept, RESIDENT_LIMIT)) return true;
+  if (kept == 0 || wipe_resident(memory, 0, kept)) return true;
   back_by_huge_pages(memory, next_block(memory, 0), kept);
   return empty(memory, 0, smaller(next_block(memory, 0), kept), kept);
 }

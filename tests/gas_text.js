@@ -91,8 +91,9 @@ class Body {
       this.count(name);
     }
     if (/^(return_)?call/.test(name) && this.isSure(line) && !this.isDead) this.out.push('global.get $charged global.set $floor');
+    if (name === 'end') this.missAll(this.controls.at(-1));
     this.out.push(this.isDead ? line : this.helpers.replace(name, line));
-    if (opens.has(name)) this.controls.push({ name, wasDead: this.isDead });
+    if (opens.has(name)) this.controls.push({ name, wasDead: this.isDead, clauses: 0 });
     const control = this.controls.at(-1);
     if (closes.has(name)) this.controls.pop();
     if (neverGoesOn.has(name)) { this.closeBlock(); this.isDead = true; }
@@ -106,7 +107,23 @@ class Body {
       this.openBlock();
     }
     if (name === 'loop') this.count('loop');
+    if (name === 'catch_all') control.hasAll = true;
+    if (name.startsWith('catch')) this.pass(++control.clauses);
     this.line++;
+  }
+
+  // An exception looked at so many clauses.
+  pass(clauses) {
+    if (!this.isDead) this.out.push(...['gas', 'charged'].map((g) => add(g, this.schedule.ofText.br_if * BigInt(clauses))));
+  }
+
+  // Before the end of a legacy try none of whose clauses may take an exception: that was looked at, too.
+  missAll(control) {
+    if (!control?.clauses || control.hasAll) return;
+    this.out.push('catch_all');
+    this.isDead = control.wasDead;
+    this.pass(control.clauses);
+    this.out.push('rethrow 0');
   }
 
   lines() {

@@ -9,10 +9,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
-enum { FUNCS = 400, CALLS = 60, N_MODULES = 12, N_THREADS = 3 };
+enum { FUNCS = 400, CALLS = 60, N_MODULES = 12, N_THREADS = 3, N_ROUNDS = 3 };
 
 /* Executable memory that is no file's. */
 struct maps {
@@ -72,14 +74,21 @@ static struct gw_module *make_module(struct gw_engine *engine, const char *text)
   return module;
 }
 
+/* What `run` gives for 5, or 0 with an error; on any thread, where cmocka's assertions are not to be used. */
+static uint32_t result_of(struct gw_engine *engine, struct gw_module *module, struct gw_error *err) {
+  union gw_value value = {.u32 = 5};
+  struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){.gas_limit = 100000, .tier = GW_TIER_FAST}, err);
+  struct gw_instance *instance = gw_instance_create(store, module, NULL, NULL, err);
+  bool is_done = instance && gw_call_export(instance, "run", &value, 1, err);
+  gw_store_destroy(store);
+  return is_done ? value.u32 : 0;
+}
+
 static void run_module(struct gw_engine *engine, struct gw_module *module) {
   struct gw_error err = {0};
-  union gw_value value = {.u32 = 5};
-  struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){.gas_limit = 100000, .tier = GW_TIER_FAST}, &err);
-  struct gw_instance *instance = gw_instance_create(store, module, NULL, NULL, &err);
-  if (!instance || !gw_call_export(instance, "run", &value, 1, &err)) fail_msg("%s", err.message);
-  assert_int_equal(value.u32, 5 + CALLS);
-  gw_store_destroy(store);
+  uint32_t result = result_of(engine, module, &err);
+  if (!result) fail_msg("%s", err.message);
+  assert_int_equal(result, 5 + CALLS);
 }
 
 static void test_code_goes_with_its_module(void **state) {
@@ -108,7 +117,7 @@ static void test_no_functions(void **state) {
   gw_engine_destroy(engine);
 }
 
-/* Takes what is free above, so that the next mappings lie below; to the process's end. */
+/* Takes what is free above, so that the next mappings lie below; to the process's end, so in one of its own. */
 static void fill_above(const char *at) {
   for (size_t size = (size_t)1 << 34; size >= 4096; size /= 2)
     for (;;) {
@@ -125,10 +134,9 @@ void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak)
 
 /* What is free of the address space at first are holes of one to three parts, farther apart than a call reaches. Where the parts
  * came to lie together nothing is tested: then it fails, or is skipped under a sanitizer. */
-static void test_far_apart(void **state) {
+static bool run_far_apart(void) {
   enum { N = 48, HOLE = 320 << 10 };
   const size_t stride = (size_t)3 << 30;
-  (void)state;
   struct gw_engine *engine = make_engine();
   char *text = write_text();
   gw_module_release(make_module(engine, text)); /* LLVM has its own memory now */
@@ -144,15 +152,36 @@ static void test_far_apart(void **state) {
   munmap(at, N * stride);
   free(text);
   gw_engine_destroy(engine);
-  if (!is_apart && __sanitizer_set_death_callback) skip();
-  if (!is_apart) fail_msg("the system put the parts elsewhere");
+  return is_apart;
 }
 
-static void *make_and_run(void *text) {
-  struct gw_engine *engine = make_engine();
-  for (uint32_t i = 0; i < 3; i++) {
-    struct gw_module *module = make_module(engine, text);
-    run_module(engine, module);
+static void test_far_apart(void **state) {
+  (void)state;
+  int status = -1;
+  pid_t child = fork();
+  if (child == 0) _exit(run_far_apart() ? 0 : 77);
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_true(WIFEXITED(status));
+  bool is_elsewhere = WEXITSTATUS(status) == 77;
+  if (is_elsewhere && __sanitizer_set_death_callback) skip();
+  if (is_elsewhere) fail_msg("the system put the parts elsewhere");
+  assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+struct worker {
+  pthread_t thread;
+  const void *bytes;
+  size_t size;
+  struct gw_error err;
+  uint32_t n_right;
+};
+
+static void *make_and_run(void *data) {
+  struct worker *w = data;
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.gas = true, .threads = 1}, &w->err);
+  for (uint32_t i = 0; engine && i < N_ROUNDS; i++) {
+    struct gw_module *module = gw_module_create(engine, w->bytes, w->size, &w->err);
+    if (module && gw_module_compile(module, &w->err)) w->n_right += result_of(engine, module, &w->err) == 5 + CALLS;
     gw_module_release(module);
   }
   gw_engine_destroy(engine);
@@ -161,10 +190,18 @@ static void *make_and_run(void *text) {
 
 static void test_threads(void **state) {
   (void)state;
-  pthread_t threads[N_THREADS];
+  struct worker workers[N_THREADS] = {0};
   char *text = write_text();
-  for (uint32_t i = 0; i < N_THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, make_and_run, text), 0);
-  for (uint32_t i = 0; i < N_THREADS; i++) pthread_join(threads[i], NULL);
+  struct buffer bytes = wat_bytes(text);
+  for (uint32_t i = 0; i < N_THREADS; i++) {
+    workers[i].bytes = bytes.bytes;
+    workers[i].size = bytes.size;
+    assert_int_equal(pthread_create(&workers[i].thread, NULL, make_and_run, &workers[i]), 0);
+  }
+  for (uint32_t i = 0; i < N_THREADS; i++) pthread_join(workers[i].thread, NULL);
+  for (uint32_t i = 0; i < N_THREADS; i++)
+    if (workers[i].n_right != N_ROUNDS) fail_msg("thread %u: %s", i, workers[i].err.message);
+  buffer_clear(&bytes);
   free(text);
 }
 

@@ -182,7 +182,7 @@ static void test_trace(void **state) {
   int exit_code;
   struct buffer out = shell(&exit_code, GASWORKS " run --trace=calls --invoke f %s 3", stepped_wasm);
   assert_int_equal(exit_code, 0);
-  assert_true(has(&out, "          4111  f(3)\n"));
+  assert_true(has(&out, "          7111  f(3)\n"));
   assert_true(has(&out, "  sum(3)\n"));
   assert_true(has(&out, "  = 6\n"));
   assert_true(has(&out, "  touch(1.5)\n"));
@@ -319,7 +319,7 @@ static void test_back(void **state) {
   assert_non_null(ended);
   const char *touch = strstr(ended, "breakpoint 2\n"), *sum = touch ? strstr(touch, "breakpoint 1\n") : NULL;
   assert_non_null(sum);
-  assert_non_null(strstr(sum, "[1, gas 4111] f at byte"));
+  assert_non_null(strstr(sum, "[1, gas 7111] f at byte"));
   buffer_clear(&out);
 }
 

@@ -19,8 +19,8 @@ static inline void wat_fail(const char *what, const char *why) {
   exit(1);
 }
 
-/* The module of `text`; the program ends when it does not assemble or validate. */
-static inline struct gw_module *wat_module(struct gw_engine *engine, const char *text) {
+/* The bytes of `text`'s module, clear them; the program ends when it does not assemble. */
+static inline struct buffer wat_bytes(const char *text) {
   char source[] = "/tmp/gasworks-wat-XXXXXX", binary[64], command[512];
   int fd = mkstemp(source);
   if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text)) wat_fail("wat", "cannot write a temporary file");
@@ -31,11 +31,18 @@ static inline struct gw_module *wat_module(struct gw_engine *engine, const char 
   struct buffer bytes = {0};
   struct gw_error err = {0};
   if (!buffer_read_file(&bytes, binary, 16 << 20, &err)) wat_fail("wat", err.message);
+  unlink(source);
+  unlink(binary);
+  return bytes;
+}
+
+/* The module of `text`; the program ends when it does not assemble or validate. */
+static inline struct gw_module *wat_module(struct gw_engine *engine, const char *text) {
+  struct buffer bytes = wat_bytes(text);
+  struct gw_error err = {0};
   struct gw_module *module = gw_module_create(engine, bytes.bytes, bytes.size, &err);
   if (!module) wat_fail(text, err.message);
   buffer_clear(&bytes);
-  unlink(source);
-  unlink(binary);
   return module;
 }
 

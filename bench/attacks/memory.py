@@ -81,19 +81,19 @@ def pipelines():
 
 
 def fresh():
-    """Each page once. The memory is as large as that allows; the count is bounded by it."""
+    """Each page once. The memory is as large as that allows; the count is bounded by it. It is paid for when it is made."""
     a = "(local $a i32) (local $x i64)"
     get = "(local.get $x)"
     step = "(local.set $a (i32.add (local.get $a) (i32.const 4096)))"
     for name, size in (("256 MB", 256 * MB), ("3.9 GB", 3900 * MB)):
         most = size // 4096 - 8
         for what, body in (("stores", "(i64.store (local.get $a) (i64.const 1))"), ("loads", "(local.set $x (i64.add (local.get $x) (i64.load (local.get $a))))")):
-            yield Attack(f"{what} to fresh pages, {name}", group(size), program(body + step, "", a, memory(size), get), most=most)
+            yield Attack(f"{what} to fresh pages, {name}", group(size), program(body + step, "", a, memory(size), get), most=most, is_whole=True)
     size = 256 * MB
     wide = "(local.set $a (i32.add (local.get $a) (i32.const 65536)))"
-    yield Attack("memory.fill of fresh pages", SMALL, program("(memory.fill (local.get $a) (i32.const 1) (i32.const 65536))" + wide, "", a, memory(size)), most=4090)
-    yield Attack("memory.fill of 1 byte of fresh pages", SMALL, program("(memory.fill (local.get $a) (i32.const 1) (i32.const 1))" + step, "", a, memory(size)), most=65500)
-    yield Attack("memory.copy from fresh to fresh pages", SMALL, program("(memory.copy (local.get $a) (i32.add (local.get $a) (i32.const 134217728)) (i32.const 65536))" + wide, "", a, memory(size)), most=2040)
+    yield Attack("memory.fill of fresh pages", SMALL, program("(memory.fill (local.get $a) (i32.const 1) (i32.const 65536))" + wide, "", a, memory(size)), most=4090, is_whole=True)
+    yield Attack("memory.fill of 1 byte of fresh pages", SMALL, program("(memory.fill (local.get $a) (i32.const 1) (i32.const 1))" + step, "", a, memory(size)), most=65500, is_whole=True)
+    yield Attack("memory.copy from fresh to fresh pages", SMALL, program("(memory.copy (local.get $a) (i32.add (local.get $a) (i32.const 134217728)) (i32.const 65536))" + wide, "", a, memory(size)), most=2040, is_whole=True)
     yield Attack("memory.grow by a page", SMALL, program("(drop (memory.grow (i32.const 1)))", "", a, "(memory 1 65535)"), most=65000)
     yield Attack("memory.grow by a page that is stored to", SMALL, program("(i64.store (i32.shl (memory.grow (i32.const 1)) (i32.const 16)) (i64.const 1))", "", a, "(memory 1 65535)"), most=16000)
     pages = "".join(f"(i64.store offset={i * 4096} (local.get $a) (i64.const 1))" for i in range(16))
@@ -102,7 +102,7 @@ def fresh():
     yield Attack("memory.grow fails", SMALL, program("(drop (memory.grow (i32.const -1)))" * 4, "", a, "(memory 1 65535)"))
     many = " ".join(memory(size, f"$m{i}") for i in range(16))
     stores = "".join(f"(i64.store $m{i} (local.get $a) (i64.const 1))" for i in range(16)) + step
-    yield Attack("stores to fresh pages of 16 memories", LARGE, program(stores, "", a, many), most=65500)
+    yield Attack("stores to fresh pages of 16 memories", LARGE, program(stores, "", a, many), most=65500, is_whole=True)
 
 
 def bulk():

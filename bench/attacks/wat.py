@@ -19,6 +19,7 @@ class Attack:
     files: str = ""  # what the directory holds: a key of host.FILES
     headers: int = 0
     floor: int = 1  # a count at which the time of starting is over
+    is_whole: bool = False  # what its instance costs and is billed counts as well
 
 
 def program(body, setup="", variables="", module="", result="(i64.const 0)"):

@@ -10,15 +10,17 @@
 #include <string.h>
 
 /* Small modules are tried for a moment each. One that takes longer goes to the slow lane, where large ones are: so nobody waits
- * behind a bomb for longer than that moment, however many there are, but those in the slow lane. There, what was found to be
- * slow comes last. */
+ * behind a bomb for longer than that moment, however many there are, but those in the slow lane.
+ *
+ * In a lane who is due first comes first: a module has as long as it may take by its size, and longer when it was found to be
+ * slow. So a large one keeps no small one waiting, and however many small ones come, it has its turn. */
 enum lane { QUICK, SLOW, LANES };
-enum { LARGEST_QUICK = 64 << 10 };
+enum { LARGEST_QUICK = 64 << 10, US_OF_BYTE = 61, US_OF_SLOW = 60000000 };
 
 struct job {
   struct job *next;
   struct function *function;
-  bool was_slow;
+  uint64_t due_us;
 };
 
 struct worker {
@@ -39,16 +41,11 @@ struct background {
 
 static uint64_t now_us(void) { return clock_ns(CLOCK_MONOTONIC) / 1000; }
 
-static bool is_before(const struct job *a, const struct job *b) {
-  if (a->was_slow != b->was_slow) return b->was_slow;
-  return a->function->size < b->function->size;
-}
-
-/* The smallest module first: a large one must not keep many small ones waiting. `lock` held. */
+/* `lock` held. */
 static struct job *take_first(struct worker *w) {
   struct job **first = &w->first;
   for (struct job **at = &w->first; *at; at = &(*at)->next)
-    if (is_before(*at, *first)) first = at;
+    if ((*at)->due_us < (*first)->due_us) first = at;
   struct job *job = *first;
   if (job) *first = job->next;
   return job;
@@ -109,11 +106,12 @@ static void *run(void *arg) {
   struct worker *w = arg;
   for (struct job *job; (job = take(w));) {
     bool is_wanted = atomic_load(&job->function->refs) > 1;
-    job->was_slow = is_wanted && !compile(w, job->function);
-    if (job->was_slow)
-      put(w->background, SLOW, job);
-    else
+    if (!is_wanted || compile(w, job->function)) {
       finish(job);
+    } else {
+      job->due_us += US_OF_SLOW;
+      put(w->background, SLOW, job);
+    }
   }
   return NULL;
 }
@@ -159,6 +157,7 @@ void background_destroy(struct background *b) {
 void background_compile(struct background *b, struct function *f) {
   struct job *job = heap_new(1, sizeof *job);
   job->function = function_retain(f);
+  job->due_us = now_us() + f->size * US_OF_BYTE;
   put(b, f->size <= LARGEST_QUICK ? QUICK : SLOW, job);
 }
 
