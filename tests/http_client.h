@@ -22,7 +22,9 @@
 /* libuv closes descriptors by a bare system call, which the thread sanitizer does not see: it takes a number's next use for a
  * race with the last one. */
 const char *__tsan_default_suppressions(void);
-__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void) { return "race:epoll_ctl\n"; }
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void) {
+  return "race:epoll_ctl\nrace:interceptor_close\n";
+}
 
 /* The module for a text, by wat2wasm. Sanity is the caller's: a bad text fails the test. */
 static inline struct buffer wat(const char *text) {
