@@ -14,7 +14,7 @@ trap 'exit 1' INT TERM
 start_gasworks() {
   local log=$1
   shift
-  taskset -c 0 "$program" serve --listen 127.0.0.1:0 --workers 1 "$@" 2>"$log" &
+  taskset -c 0 "$program" serve --listen 127.0.0.1:0 --insecure --workers 1 "$@" 2>"$log" &
   pid=$!
   pids+=("$pid")
   for _ in $(seq 100); do

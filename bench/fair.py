@@ -48,7 +48,8 @@ def request(port, method, path, body=None):
 
 class Server:
     def __init__(self, program, folder, *options):
-        command = ["taskset", "-c", "0", program, "serve", "--listen", "127.0.0.1:0", "--workers", "1", "--tier", "fast", "--data",
+        command = ["taskset", "-c", "0", program, "serve", "--insecure",
+                   "--listen", "127.0.0.1:0", "--workers", "1", "--tier", "fast", "--data",
                    os.path.join(folder, "data"), "--grace", "0", *options]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         for line in self.process.stderr:

@@ -26,7 +26,7 @@ def variant(module, i):
 
 class Server:
     def __init__(self, options, folder):
-        command = [options.gasworks, "serve", "--listen", "127.0.0.1:0", "--workers", "1", "--tier", options.tier, "--sync", "off", "--data",
+        command = [options.gasworks, "serve", "--insecure", "--listen", "127.0.0.1:0", "--workers", "1", "--tier", options.tier, "--sync", "off", "--data",
                    os.path.join(folder, "data"), "--grace", "0"]
         limit = options.address_space << 30
         limits = (lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))) if limit else None

@@ -44,7 +44,7 @@ PIPELINE = 'init = function() r = {} for i = 1, 256 do r[i] = wrk.format("GET", 
 class Server:
     def __init__(self, program, folder):
         self.folder, self.log = folder, os.path.join(folder, "log")
-        command = ["taskset", "-c", "0", program, "serve", "--listen", "127.0.0.1:0", "--workers", "1", "--tier", "fast", "--data",
+        command = ["taskset", "-c", "0", program, "serve", "--insecure", "--listen", "127.0.0.1:0", "--workers", "1", "--tier", "fast", "--data",
                    os.path.join(folder, "data"), "--grace", "0"]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(command, stderr=log)

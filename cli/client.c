@@ -5,14 +5,79 @@
 #include <curl/curl.h>
 #include <dlfcn.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-const char *client_default_server(void) {
-  const char *server = getenv("GASWORKS_SERVER");
-  return server && *server ? server : "http://127.0.0.1:8080";
+static const char *setting(const char *name, const char *otherwise) {
+  const char *value = getenv(name);
+  return value && *value ? value : otherwise;
 }
+
+struct client client_default(void) {
+  return (struct client){.server = setting("GASWORKS_SERVER", "http://127.0.0.1:8080"),
+                         .token = setting("GASWORKS_TOKEN", NULL),
+                         .tenant = setting("GASWORKS_TENANT", NULL)};
+}
+
+/* --- tokens ------------------------------------------------------------------------------------------------------- */
+
+enum { MAX_TOKEN_FILE = 4096 };
+
+/* The first line of a file. */
+static bool read_token(const char *path, struct buffer *out, struct gw_error *err) {
+  if (!buffer_read_file(out, path, MAX_TOKEN_FILE, err)) return false;
+  buffer_append(out, "", 1);
+  out->size = strcspn((char *)out->bytes, "\r\n");
+  return true;
+}
+
+/* The token of this machine's administrator leaves it for nobody. */
+static bool is_on_this_machine(const char *server) {
+  static const char *const hosts[] = {"127.0.0.1", "localhost", "[::1]"};
+  if (strncasecmp(server, "http://", 7) != 0) return false;
+  server += 7;
+  for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+    size_t size = strlen(hosts[i]);
+    if (strncasecmp(server, hosts[i], size) == 0 && (!server[size] || strchr(":/", server[size]))) return true;
+  }
+  return false;
+}
+
+/* Appends the one to use, or nothing where there is none: the server says then what it misses. */
+static bool find_token(const struct client *client, struct buffer *out, struct gw_error *err) {
+  if (client->token && *client->token == '@') return read_token(client->token + 1, out, err);
+  if (client->token) {
+    buffer_append_string(out, client->token);
+  } else if (is_on_this_machine(client->server)) {
+    struct buffer path = {0};
+    struct gw_error ignored = {0};
+    buffer_format(&path, "%s/admin-token", setting("GASWORKS_DATA", "gasworks-data"));
+    buffer_append(&path, "", 1);
+    read_token((const char *)path.bytes, out, &ignored);
+    buffer_clear(&path);
+  }
+  return true;
+}
+
+/* "Authorization: Bearer TOKEN", with a 0 behind; empty without a token. What would end the line early is no token. */
+static bool make_authorization(const struct client *client, struct buffer *out, struct gw_error *err) {
+  struct buffer token = {0};
+  bool ok = find_token(client, &token, err);
+  buffer_append(&token, "", 1);
+  for (const char *c = (const char *)token.bytes; ok && *c; c++)
+    if (*c <= ' ' || *c > '~') ok = error_set(err, GW_ERROR_USAGE, "the token holds characters that no token has");
+  if (ok && *token.bytes) {
+    buffer_format(out, "Authorization: Bearer %s", (const char *)token.bytes);
+    buffer_append(out, "", 1);
+  }
+  explicit_bzero(token.bytes, token.size);
+  buffer_clear(&token);
+  return ok;
+}
+
+/* --- replies ------------------------------------------------------------------------------------------------------ */
 
 /* The value of a header line when it is the one called `name` (with its colon), else NULL. */
 static const char *header_value(const char *line, const char *name) {
@@ -86,7 +151,7 @@ static void set_body(CURL *curl, const struct buffer *body) {
   lib.curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->size);
 }
 
-static struct curl_slist *request_headers(const struct client_request *request) {
+static struct curl_slist *request_headers(const struct client_request *request, const struct buffer *authorization) {
   struct curl_slist *list = lib.curl_slist_append(NULL, "Expect:"); /* no waiting for 100 Continue */
   list = lib.curl_slist_append(list, "Content-Type: application/octet-stream");
   for (const char *const *h = request->headers; h && *h; h++) {
@@ -95,17 +160,25 @@ static struct curl_slist *request_headers(const struct client_request *request) 
       list = lib.curl_slist_append(NULL, "Expect:");
     }
   }
-  for (const char *const *h = request->headers; h && *h; h++) list = lib.curl_slist_append(list, *h);
+  bool has_own = false;
+  for (const char *const *h = request->headers; h && *h; h++) {
+    has_own |= header_value(*h, "Authorization:") != NULL;
+    list = lib.curl_slist_append(list, *h);
+  }
+  if (authorization->size && !has_own) list = lib.curl_slist_append(list, (const char *)authorization->bytes);
   return list;
 }
 
-static CURLcode perform(CURL *curl, const struct client_request *request, struct receiver *receiver, char *message) {
+static CURLcode perform(CURL *curl, const struct client_request *request, const struct buffer *authorization,
+                        struct receiver *receiver, char *message) {
+  const struct client *client = request->client;
   struct buffer url = {0};
-  size_t base = strlen(request->server);
-  while (base && request->server[base - 1] == '/') base--;
-  buffer_append(&url, request->server, base);
+  size_t base = strlen(client->server);
+  while (base && client->server[base - 1] == '/') base--;
+  buffer_append(&url, client->server, base);
+  if (client->tenant && !request->is_of_server) buffer_format(&url, "/t/%s", client->tenant);
   buffer_append(&url, request->path, strlen(request->path) + 1);
-  struct curl_slist *headers = request_headers(request);
+  struct curl_slist *headers = request_headers(request, authorization);
   if (request->body) set_body(curl, request->body);
   if (strcmp(request->method, "HEAD") == 0) lib.curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
   lib.curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
@@ -129,16 +202,21 @@ bool client_send(const struct client_request *request, struct client_reply *repl
   char message[CURL_ERROR_SIZE] = "";
   struct receiver receiver = {reply, request->wants_headers};
   *reply = (struct client_reply){0};
-  if (!open_libcurl(err)) return false;
+  struct buffer authorization = {0};
+  if (!make_authorization(request->client, &authorization, err) || !open_libcurl(err)) {
+    buffer_clear(&authorization);
+    return false;
+  }
   lib.curl_global_init(CURL_GLOBAL_DEFAULT);
   CURL *curl = lib.curl_easy_init();
-  CURLcode code = curl ? perform(curl, request, &receiver, message) : CURLE_OUT_OF_MEMORY;
+  CURLcode code = curl ? perform(curl, request, &authorization, &receiver, message) : CURLE_OUT_OF_MEMORY;
   if (curl) lib.curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply->status);
   if (curl) lib.curl_easy_cleanup(curl);
   lib.curl_global_cleanup();
   *buffer_reserve(&reply->body, 1) = 0;
+  buffer_clear(&authorization);
   if (code == CURLE_OK) return true;
-  return error_set(err, GW_ERROR_UNAVAILABLE, "no answer from %s: %s", request->server,
+  return error_set(err, GW_ERROR_UNAVAILABLE, "no answer from %s: %s", request->client->server,
                    *message ? message : lib.curl_easy_strerror(code));
 }
 
@@ -174,7 +252,13 @@ bool client_problem(struct client_reply *reply, struct gw_error *err) {
   struct gw_error found = problem_code(json, reply->status);
   const char *detail = cJSON_GetStringValue(cJSON_GetObjectItem(json, "detail"));
   if (!detail) detail = cJSON_GetStringValue(cJSON_GetObjectItem(json, "title"));
-  if (detail)
+  const char *type = cJSON_GetStringValue(cJSON_GetObjectItem(json, "type"));
+  if (reply->status == 401 && type && strncmp(type, "urn:gasworks:", 13) == 0)
+    error_set(err, GW_ERROR_FORBIDDEN,
+              "%s (HTTP %ld); --token TOKEN or @FILE, or $GASWORKS_TOKEN, or $GASWORKS_DATA says where the "
+              "server's data are",
+              detail ? detail : "the server wants a token", reply->status);
+  else if (detail)
     error_set(err, found.code, "%s (HTTP %ld)", detail, reply->status);
   else
     error_set(err, found.code, "the answer was HTTP %ld", reply->status);
@@ -186,4 +270,27 @@ bool client_problem(struct client_reply *reply, struct gw_error *err) {
   }
   cJSON_Delete(json);
   return false;
+}
+
+/* --- what verbs make of replies ------------------------------------------------------------------------------------ */
+
+bool client_ask(const struct client_request *request, struct client_reply *reply, struct gw_error *err) {
+  return client_send(request, reply, err) && (reply->status < 400 || client_problem(reply, err));
+}
+
+const char *client_text(const cJSON *object, const char *name) {
+  const char *text = cJSON_GetStringValue(cJSON_GetObjectItem(object, name));
+  return text ? text : "-";
+}
+
+double client_number(const cJSON *object, const char *name) {
+  const cJSON *item = cJSON_GetObjectItem(object, name);
+  return cJSON_IsNumber(item) ? item->valuedouble : 0;
+}
+
+int client_finish(bool ok, struct client_reply *reply, const struct gw_error *err) {
+  int exit_code = ok ? 0 : cli_fail(err);
+  if (!ok) fwrite(reply->backtrace.bytes, 1, reply->backtrace.size, stderr);
+  client_reply_clear(reply);
+  return exit_code;
 }

@@ -9,8 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SERVER_OPTION(target) \
-  { "server", 's', CLI_TEXT, target, "URL", "the server; $GASWORKS_SERVER or http://127.0.0.1:8080 unless told" }
 #define JSON_OPTION(target) \
   { "json", 0, CLI_FLAG, target, NULL, "the server's answer as JSON" }
 
@@ -21,28 +19,6 @@ static bool check_name(const char *name, struct gw_error *err) {
   return error_set(err, GW_ERROR_USAGE, "%s is no name for a function", *name ? name : "the empty string");
 }
 
-/* Sends; a problem becomes the error. */
-static bool send_or_fail(const struct client_request *request, struct client_reply *reply, struct gw_error *err) {
-  return client_send(request, reply, err) && (reply->status < 400 || client_problem(reply, err));
-}
-
-static const char *text_of(const cJSON *object, const char *name) {
-  const char *text = cJSON_GetStringValue(cJSON_GetObjectItem(object, name));
-  return text ? text : "-";
-}
-
-static double number_of(const cJSON *object, const char *name) {
-  const cJSON *item = cJSON_GetObjectItem(object, name);
-  return cJSON_IsNumber(item) ? item->valuedouble : 0;
-}
-
-static int finish(bool ok, struct client_reply *reply, const struct gw_error *err) {
-  int exit_code = ok ? 0 : cli_fail(err);
-  if (!ok) fwrite(reply->backtrace.bytes, 1, reply->backtrace.size, stderr);
-  client_reply_clear(reply);
-  return exit_code;
-}
-
 /* --- deploy ------------------------------------------------------------------------------------------------------ */
 
 static void show_deployed(const struct client_reply *reply, const char *name, bool is_json) {
@@ -50,27 +26,43 @@ static void show_deployed(const struct client_reply *reply, const char *name, bo
   if (is_json)
     cli_print_json(json, false);
   else
-    printf("%s %s: version %.0f, %.0f bytes, %s, digest %.16s\n", reply->status == 201 ? "created" : "updated", name,
-           number_of(json, "version"), number_of(json, "size"), text_of(json, "interface"), text_of(json, "digest"));
+    printf("%s %s: version %.0f, %.0f bytes, %s, digest %.16s, %s at %s\n", reply->status == 201 ? "created" : "updated", name,
+           client_number(json, "version"), client_number(json, "size"), client_text(json, "interface"),
+           client_text(json, "digest"), client_text(json, "access"), client_text(json, "path"));
   if (!is_json) cJSON_Delete(json);
 }
 
-static bool deploy(const char *server, const char *name, const char *file, struct client_reply *reply, struct gw_error *err) {
-  char path[320];
+static bool deploy(const struct client *client, const char *name, const char *file, const char *query, struct client_reply *reply,
+                   struct gw_error *err) {
+  char path[400];
   struct buffer bytes = {0};
   static const char *const headers[] = {"Content-Type: application/wasm", NULL};
   if (!check_name(name, err) || !cli_read_file(&bytes, file, err)) return false;
-  snprintf(path, sizeof path, "/v1/functions/%.255s", name);
-  struct client_request request = {.server = server, .method = "PUT", .path = path, .headers = headers, .body = &bytes};
-  bool ok = send_or_fail(&request, reply, err);
+  snprintf(path, sizeof path, "/v1/functions/%.255s%s", name, query);
+  struct client_request request = {.client = client, .method = "PUT", .path = path, .headers = headers, .body = &bytes};
+  bool ok = client_ask(&request, reply, err);
   buffer_clear(&bytes);
   return ok;
 }
 
+static bool check_choice(const char *option, const char *word, const char *one, const char *other, int *exit_code) {
+  if (!word || strcmp(word, one) == 0 || strcmp(word, other) == 0) return true;
+  *exit_code = cli_usage("deploy", "--%s wants %s or %s, not %s", option, one, other, word);
+  return false;
+}
+
 int cli_deploy(int argc, char **argv) {
-  const char *server = client_default_server();
+  struct client client = client_default();
   bool is_json = false;
-  const struct cli_option options[] = {SERVER_OPTION(&server), JSON_OPTION(&is_json)};
+  const char *access = NULL, *backtraces = NULL;
+  const struct cli_option options[] = {
+      CLIENT_OPTIONS(&client),
+      {"access", 0, CLI_TEXT, &access, "public|private",
+       "whether everybody may call it, or who has a token with the scope invoke; public unless told, or as before"},
+      {"backtraces", 0, CLI_TEXT, &backtraces, "on|off",
+       "show everybody who calls it where it trapped, not only its owner; off unless told, or as before"},
+      JSON_OPTION(&is_json),
+  };
   const struct cli_command command = {
       .name = "deploy",
       .arguments = "NAME FILE.wasm",
@@ -84,15 +76,23 @@ int cli_deploy(int argc, char **argv) {
   struct client_reply reply = {0};
   struct gw_error err = {0};
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
-  bool ok = deploy(server, argv[0], argv[1], &reply, &err);
+  char query[128] = "";
+  if (!check_choice("access", access, "public", "private", &exit_code) ||
+      !check_choice("backtraces", backtraces, "on", "off", &exit_code))
+    return exit_code;
+  if (access) snprintf(query, sizeof query, "?access=%s", access);
+  if (backtraces)
+    snprintf(query + strlen(query), sizeof query - strlen(query), "%cbacktraces=%s", *query ? '&' : '?', backtraces);
+  bool ok = deploy(&client, argv[0], argv[1], query, &reply, &err);
   if (ok) show_deployed(&reply, argv[0], is_json);
-  return finish(ok, &reply, &err);
+  return client_finish(ok, &reply, &err);
 }
 
 /* --- invoke ------------------------------------------------------------------------------------------------------ */
 
 struct invocation {
-  const char *server, *data, *method, *path;
+  struct client client;
+  const char *data, *method, *path;
   struct cli_list headers;
   bool wants_headers, is_verbose;
   struct buffer body;
@@ -126,7 +126,7 @@ static bool invoke(struct invocation *v, const char *name, struct client_reply *
   append_path(&path, v->path);
   *buffer_reserve(&path, 1) = 0;
   struct client_request request = {
-      .server = v->server,
+      .client = &v->client,
       .method = v->method ? v->method
                 : v->data ? "POST"
                           : "GET",
@@ -151,9 +151,9 @@ static bool show_invoked(const struct invocation *v, struct client_reply *reply,
 }
 
 int cli_invoke(int argc, char **argv) {
-  struct invocation v = {.server = client_default_server(), .path = ""};
+  struct invocation v = {.client = client_default(), .path = ""};
   const struct cli_option options[] = {
-      SERVER_OPTION(&v.server),
+      CLIENT_OPTIONS(&v.client),
       {"data", 'd', CLI_TEXT, &v.data, "BODY", "the request's body; @FILE reads a file, - standard input"},
       {"method", 'X', CLI_TEXT, &v.method, "METHOD", "POST with a body, else GET, unless told"},
       {"path", 'p', CLI_TEXT, &v.path, "PATH", "what follows the function's name: /rest?query; what needs it is percent-encoded"},
@@ -175,7 +175,7 @@ int cli_invoke(int argc, char **argv) {
   struct gw_error err = {0};
   if (cli_parse(&command, &argc, &argv, &exit_code)) {
     bool ok = invoke(&v, argv[0], &reply, &err) && show_invoked(&v, &reply, &err);
-    exit_code = finish(ok, &reply, &err);
+    exit_code = client_finish(ok, &reply, &err);
   }
   cli_list_clear(&v.headers);
   buffer_clear(&v.body);
@@ -192,12 +192,13 @@ static void show_list(const struct client_reply *reply, bool is_json) {
     return;
   }
   if (cJSON_GetArraySize(functions))
-    printf("%-24s %7s %10s %-9s %-20s %s\n", "NAME", "VERSION", "BYTES", "INTERFACE", "CREATED", "DIGEST");
+    printf("%-24s %7s %10s %-9s %-7s %-20s %s\n", "NAME", "VERSION", "BYTES", "INTERFACE", "ACCESS", "CREATED", "DIGEST");
   cJSON_ArrayForEach(f, functions) {
-    printf("%-24s %7.0f %10.0f %-9s %-20s %.16s\n", text_of(f, "name"), number_of(f, "version"), number_of(f, "size"),
-           text_of(f, "interface"), text_of(f, "created"), text_of(f, "digest"));
+    printf("%-24s %7.0f %10.0f %-9s %-7s %-20s %.16s\n", client_text(f, "name"), client_number(f, "version"),
+           client_number(f, "size"), client_text(f, "interface"), client_text(f, "access"), client_text(f, "created"),
+           client_text(f, "digest"));
     const cJSON *quarantine = cJSON_GetObjectItem(f, "quarantine");
-    if (quarantine) printf("  in quarantine since %s: %s\n", text_of(quarantine, "since"), text_of(quarantine, "detail"));
+    if (quarantine) printf("  in quarantine since %s: %s\n", client_text(quarantine, "since"), client_text(quarantine, "detail"));
   }
   const cJSON *kept = cJSON_GetObjectItem(json, "kept_state");
   cJSON_ArrayForEach(f, kept)
@@ -206,9 +207,9 @@ static void show_list(const struct client_reply *reply, bool is_json) {
 }
 
 int cli_list(int argc, char **argv) {
-  const char *server = client_default_server();
+  struct client client = client_default();
   bool is_json = false;
-  const struct cli_option options[] = {SERVER_OPTION(&server), JSON_OPTION(&is_json)};
+  const struct cli_option options[] = {CLIENT_OPTIONS(&client), JSON_OPTION(&is_json)};
   const struct cli_command command = {
       .name = "list",
       .arguments = "",
@@ -220,30 +221,30 @@ int cli_list(int argc, char **argv) {
   struct client_reply reply = {0};
   struct gw_error err = {0};
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
-  struct client_request request = {.server = server, .method = "GET", .path = "/v1/functions"};
-  bool ok = send_or_fail(&request, &reply, &err);
+  struct client_request request = {.client = &client, .method = "GET", .path = "/v1/functions"};
+  bool ok = client_ask(&request, &reply, &err);
   if (ok) show_list(&reply, is_json);
-  return finish(ok, &reply, &err);
+  return client_finish(ok, &reply, &err);
 }
 
 /* --- delete ------------------------------------------------------------------------------------------------------ */
 
 /* `what`: of the function, behind its name. */
-static int delete_at(const char *server, const char *name, const char *what) {
+static int delete_at(const struct client *client, const char *name, const char *what) {
   char path[320];
   struct client_reply reply = {0};
   struct gw_error err = {0};
   snprintf(path, sizeof path, "/v1/functions/%.255s%s", name, what);
-  struct client_request request = {.server = server, .method = "DELETE", .path = path};
-  bool ok = check_name(name, &err) && send_or_fail(&request, &reply, &err);
-  return finish(ok, &reply, &err);
+  struct client_request request = {.client = client, .method = "DELETE", .path = path};
+  bool ok = check_name(name, &err) && client_ask(&request, &reply, &err);
+  return client_finish(ok, &reply, &err);
 }
 
 int cli_delete(int argc, char **argv) {
-  const char *server = client_default_server();
+  struct client client = client_default();
   bool with_state = false;
   const struct cli_option options[] = {
-      SERVER_OPTION(&server),
+      CLIENT_OPTIONS(&client),
       {"state", 0, CLI_FLAG, &with_state, NULL, "delete its state, too"},
   };
   const struct cli_command command = {
@@ -259,14 +260,14 @@ int cli_delete(int argc, char **argv) {
   };
   int exit_code;
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
-  return delete_at(server, argv[0], with_state ? "?state=delete" : "");
+  return delete_at(&client, argv[0], with_state ? "?state=delete" : "");
 }
 
 /* --- lift -------------------------------------------------------------------------------------------------------- */
 
 int cli_lift(int argc, char **argv) {
-  const char *server = client_default_server();
-  const struct cli_option options[] = {SERVER_OPTION(&server)};
+  struct client client = client_default();
+  const struct cli_option options[] = {CLIENT_OPTIONS(&client)};
   const struct cli_command command = {
       .name = "lift",
       .arguments = "NAME",
@@ -278,5 +279,5 @@ int cli_lift(int argc, char **argv) {
   };
   int exit_code;
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
-  return delete_at(server, argv[0], "/quarantine");
+  return delete_at(&client, argv[0], "/quarantine");
 }

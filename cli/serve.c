@@ -5,12 +5,16 @@
 #include "base/error.h"
 #include "cli/gas.h"
 #include "cli/key.h"
+#include "server/isolate/supervisor.h"
 #include "server/server.h"
 #include "server/walls.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 
 /* ADDRESS:PORT, [IPv6]:PORT, or a port alone. Cuts `text` in place. */
 static bool parse_listen(char *text, struct server_options *options) {
@@ -29,13 +33,28 @@ static bool parse_listen(char *text, struct server_options *options) {
   return true;
 }
 
+/* It ends when the front does, whatever ended that. Its connections are the front's, which has limits of its own. */
+static bool become_worker(struct server_options *o, struct gw_error *err) {
+  int type;
+  socklen_t size = sizeof type;
+  if (getsockopt(WORKER_CHANNEL, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_SEQPACKET)
+    return error_set(err, GW_ERROR_USAGE, "there is no front: workers are started by --isolate tenant");
+  o->is_insecure = false;
+  o->drain_ms = 0;
+  o->idle_timeout_ms = INT32_MAX;
+  return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 || error_set(err, GW_ERROR_IO, "a worker cannot be bound to its front's life");
+}
+
 static int serve(const struct server_options *options) {
   struct gw_error err = {0};
   struct server *server = server_start(options, &err);
   if (!server) return cli_fail(&err);
-  if (options->has_walls && walls_missing()) fprintf(stderr, "gasworks: %s\n", walls_missing());
+  if (options->is_insecure && !options->worker_of)
+    fputs("gasworks: --insecure: no tokens are asked for: whoever reaches the server may deploy, delete and call all functions\n",
+          stderr);
+  if (options->has_walls && !options->worker_of && walls_missing()) fprintf(stderr, "gasworks: %s\n", walls_missing());
   bool is_ipv6 = strchr(options->address, ':') != NULL;
-  if (!options->quiet)
+  if (!options->quiet && !options->worker_of)
     fprintf(stderr, "gasworks: serving on http://%s%s%s:%u\n", is_ipv6 ? "[" : "", options->address, is_ipv6 ? "]" : "",
             (unsigned)server_port(server));
   bool ok = server_run(server, &err);
@@ -54,9 +73,9 @@ static bool read_keys(const struct cli_list *files, uint8_t (**keys)[32], struct
 
 int cli_serve(int argc, char **argv) {
   struct server_options o;
-  const char *listen = NULL, *schedule_path = NULL;
+  const char *listen = NULL, *schedule_path = NULL, *isolate = "none";
   struct schedule schedule;
-  struct cli_list trusted = {0};
+  struct cli_list trusted = {0}, hosts = {0};
   uint8_t(*keys)[32] = NULL;
   struct gw_error err = {0};
   uint64_t max_body, max_module, max_reply, map_size;
@@ -67,7 +86,7 @@ int cli_serve(int argc, char **argv) {
       {"listen", 'l', CLI_TEXT, &listen, "ADDRESS:PORT", "where to listen; 127.0.0.1:8080 unless told, port 0 is any free one"},
       {"data", 'd', CLI_TEXT, &o.data_dir, "DIR", "where functions and state are kept; gasworks-data unless told"},
       {"bundles", 0, CLI_TEXT, &o.bundles, "DIR",
-       "let function NAME read the files in DIR/NAME, as its directory /; none unless told"},
+       "let function NAME read the files in DIR/NAME (another tenant's: DIR/@TENANT/NAME), as its directory /; none unless told"},
       {"workers", 'w', CLI_U32, &o.n_loops, "N", "event loops; one per core unless told"},
       {"optimize", 'O', CLI_LEVEL, &o.opt_level, "0..3", "optimisation level; 2 unless told"},
       {"tier", 0, CLI_TIER, &o.tier, "fast|precise|auto",
@@ -114,6 +133,12 @@ int cli_serve(int argc, char **argv) {
        "let functions see time in nanoseconds; off unless told: it goes in milliseconds, and not within a slice"},
       {"walls", 0, CLI_ON_OFF, &o.has_walls, "on|off",
        "give up files, system calls and privileges that a server does not need (Landlock, seccomp); on unless told"},
+      {"insecure", 0, CLI_FLAG, &o.is_insecure, NULL,
+       "ask nobody for a token: whoever reaches the server may deploy, delete and call all functions"},
+      {"host", 0, CLI_LIST, &hosts, "NAME", "a name that the server is managed by, besides addresses and localhost"},
+      {"isolate", 0, CLI_TEXT, &isolate, "none|tenant",
+       "tenant: run each tenant's functions in a process of its own, with its own data, walls and limits; none unless told"},
+      {"worker-of", 0, CLI_TEXT, &o.worker_of, "TENANT", "be such a process; for --isolate, which starts it"},
       {"quiet", 'q', CLI_FLAG, &o.quiet, NULL, "nothing on standard error but errors and what functions log"},
   };
   const struct cli_command command = {
@@ -125,12 +150,26 @@ int cli_serve(int argc, char **argv) {
       .n_options = sizeof options / sizeof *options,
   };
   int exit_code;
-  if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
+  struct cli_list arguments = {0};
+  cli_list_add(&arguments, "gasworks");
+  for (int i = 0; i < argc; i++) cli_list_add(&arguments, argv[i]); /* before parsing puts them in another order */
+  if (!cli_parse(&command, &argc, &argv, &exit_code)) {
+    cli_list_clear(&arguments);
+    return exit_code;
+  }
+  bool is_isolated = strcmp(isolate, "tenant") == 0 && !o.worker_of;
+  o.isolated = is_isolated ? arguments.items : NULL;
   char *address = strdup(listen ? listen : "127.0.0.1:8080");
   o.max_body = max_body, o.max_module = max_module, o.max_reply = max_reply, o.map_size = map_size;
   o.schedule = &schedule;
+  o.hosts = hosts.items;
+  o.n_hosts = hosts.n;
   o.compiler_program = "/proc/self/exe";
   if (!cli_read_schedule(schedule_path, &schedule, &err) || !read_keys(&trusted, &keys, &o, &err))
+    exit_code = cli_fail(&err);
+  else if (strcmp(isolate, "tenant") != 0 && strcmp(isolate, "none") != 0)
+    exit_code = cli_usage("serve", "--isolate wants none or tenant, not %s", isolate);
+  else if (o.worker_of && !become_worker(&o, &err))
     exit_code = cli_fail(&err);
   else if (address && parse_listen(address, &o))
     exit_code = serve(&o);
@@ -139,5 +178,7 @@ int cli_serve(int argc, char **argv) {
   free(address);
   free(keys);
   cli_list_clear(&trusted);
+  cli_list_clear(&hosts);
+  cli_list_clear(&arguments);
   return exit_code;
 }

@@ -51,7 +51,7 @@ paths = {
         ("server/http/reply.c", "reply_problem", "problem+json with the trap's status", "back"),
     ],
     "deploy": [
-        ("server/api/control.c", "control_put", "PUT /v1/functions/NAME", ""),
+        ("server/api/control.c", "route_put", "PUT /v1/functions/NAME", ""),
         ("server/function/registry.c", "registry_put", "on a thread of libuv's pool", ""),
         ("runtime/module.c", "gw_module_create", "the same bytes once more? from the cache", ""),
         ("frontend/decode.c", "module_decode", "bytes to a module", ""),

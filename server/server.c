@@ -4,11 +4,13 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/heap.h"
-#include "server/api/metrics.h"
+#include "server/access/access.h"
 #include "server/api/route.h"
 #include "server/function/pool.h"
 #include "server/function/registry.h"
 #include "server/http/connection.h"
+#include "server/isolate/supervisor.h"
+#include "server/isolate/upstream.h"
 #include "server/loop/loop.h"
 #include "server/walls.h"
 
@@ -36,6 +38,8 @@ struct server {
   int lock_fd, stop_fd; /* -1: not open */
   uint16_t port;
   struct state_store *state;
+  struct access *access;
+  struct supervisor *supervisor;
   struct registry *registry;
   struct log_writer *log;
   struct loop **loops;
@@ -132,6 +136,16 @@ static bool bind_all(struct server *server, int *fds, uint32_t n, struct gw_erro
   return true;
 }
 
+/* The front's socket, once for each loop of a worker. */
+static bool copy_channel(int *fds, uint32_t n, struct gw_error *err) {
+  for (uint32_t i = 0; i < n; i++) {
+    fds[i] = fcntl(WORKER_CHANNEL, F_DUPFD_CLOEXEC, WORKER_CHANNEL + 1);
+    if (fds[i] < 0) return error_set(err, GW_ERROR_IO, "cannot copy the socket of the front: %s", strerror(errno));
+  }
+  close(WORKER_CHANNEL);
+  return true;
+}
+
 /* --- start ------------------------------------------------------------------------------------------------------- */
 
 /* Before any thread, as each has its own Landlock. */
@@ -164,6 +178,8 @@ static bool open_data(struct server *server, struct gw_error *err) {
     server->state = state_store_open(state, server->options.map_size, server->options.sync, err);
   arena_clear(&arena);
   if (!server->state) return false;
+  server->access = access_open(server->options.worker_of ? NULL : directory, server->state, err);
+  if (!server->access) return false;
   server->registry = registry_open(directory, server->engine, server->state, &server->limits, err);
   return server->registry != NULL;
 }
@@ -199,6 +215,56 @@ static bool open_engine(struct server *server, struct gw_error *err) {
   return server->owns_engine;
 }
 
+/* A worker's tenant is there; its tokens are the front's. */
+static bool enter_worker(struct server *server, struct gw_error *err) {
+  const char *tenant = server->options.worker_of;
+  bool is_new;
+  return !tenant || access_create_tenant(server->access, tenant, &is_new, err);
+}
+
+struct starting {
+  struct supervisor *supervisor;
+  struct gw_error *err;
+  bool ok;
+};
+
+static void start_worker(void *arg, const char *tenant, uint64_t created_ms) {
+  struct starting *starting = arg;
+  (void)created_ms;
+  starting->ok = starting->ok && supervisor_start(starting->supervisor, tenant, starting->err);
+}
+
+static void count_function(void *n, const struct function *f) {
+  (void)f;
+  ++*(size_t *)n;
+}
+
+/* A process for each tenant. What was deployed into one process does not move into several, nor back. */
+static bool start_workers(struct server *server, struct gw_error *err) {
+  const struct server_options *o = &server->options;
+  struct arena arena = {0};
+  size_t n = 0;
+  registry_each(server->registry, count_function, &n);
+  bool was_isolated = faccessat(AT_FDCWD, arena_format(&arena, "%s/tenants", o->data_dir), F_OK, 0) == 0;
+  arena_clear(&arena);
+  if (!o->isolated)
+    return !was_isolated ||
+           error_set(err, GW_ERROR_USAGE, "the functions in %s have a process for each tenant: --isolate tenant", o->data_dir);
+  if (n) return error_set(err, GW_ERROR_USAGE, "the functions in %s share one process: --isolate none", o->data_dir);
+  server->supervisor = supervisor_create(o->data_dir, o->isolated, err);
+  struct starting starting = {server->supervisor, err, server->supervisor != NULL};
+  if (starting.ok) start_worker(&starting, DEFAULT_TENANT, 0);
+  if (starting.ok) access_each_tenant(server->access, start_worker, &starting);
+  return starting.ok;
+}
+
+static void orphaned(struct loop *loop) { server_stop((struct server *)loop->owner); }
+
+static void stop(struct loop *loop) {
+  connections_stop(loop);
+  upstream_close_idle(loop);
+}
+
 static void sum_metrics(const struct loop *loop, struct metrics *sum) {
   const struct server *server = loop->owner;
   _Atomic uint64_t *to = (_Atomic uint64_t *)sum;
@@ -211,9 +277,11 @@ static void sum_metrics(const struct loop *loop, struct metrics *sum) {
 }
 
 static const struct loop_ops loop_ops = {.accept = connection_accept,
+                                         .adopt = connection_adopt,
+                                         .orphaned = orphaned,
                                          .tick = connections_tick,
                                          .shed = connections_shed,
-                                         .stop = connections_stop,
+                                         .stop = stop,
                                          .cancel = connections_cancel,
                                          .clean = pools_clean,
                                          .trim = pools_trim,
@@ -229,6 +297,8 @@ static bool start_loop(struct server *server, int fd, struct gw_error *err) {
   loop->options = &server->options;
   loop->limits = &server->limits;
   fair_init(&loop->fair, server->limits.slice);
+  loop->access = server->access;
+  loop->supervisor = server->supervisor;
   loop->registry = server->registry;
   loop->log = server->log;
   loop->state = server->state;
@@ -236,7 +306,7 @@ static bool start_loop(struct server *server, int fd, struct gw_error *err) {
   loop->index = server->n_loops;
   server->loops[server->n_loops] = loop;
   server->n_loops++;
-  return loop_start(loop, fd, err);
+  return loop_start(loop, fd, server->options.worker_of != NULL, err);
 }
 
 static bool start_loops(struct server *server, struct gw_error *err) {
@@ -246,7 +316,7 @@ static bool start_loops(struct server *server, struct gw_error *err) {
   if (n > MAX_LOOPS) n = MAX_LOOPS;
   for (uint32_t i = 0; i < n; i++) fds[i] = -1;
   server->loops = heap_new(n, sizeof(void *));
-  bool ok = bind_all(server, fds, n, err);
+  bool ok = server->options.worker_of ? copy_channel(fds, n, err) : bind_all(server, fds, n, err);
   for (uint32_t i = 0; i < n; i++) {
     if (ok)
       ok = start_loop(server, fds[i], err); /* owns the socket now */
@@ -290,7 +360,9 @@ struct server *server_start(const struct server_options *options, struct gw_erro
   server->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   bool ok = server->stop_fd >= 0 || error_set(err, GW_ERROR_IO, "cannot make an eventfd: %s", strerror(errno));
   ok = ok && (server->log = log_writer_create(STDERR_FILENO, err));
-  if (ok && open_engine(server, err) && open_data(server, err) && start_loops(server, err)) return server;
+  if (ok && open_engine(server, err) && open_data(server, err) && enter_worker(server, err) && start_workers(server, err) &&
+      start_loops(server, err))
+    return server;
   server_destroy(server);
   return NULL;
 }
@@ -343,7 +415,9 @@ void server_destroy(struct server *server) {
   for (uint32_t i = 0; i < server->n_loops; i++) free(server->loops[i]);
   free(server->loops);
   log_writer_destroy(server->log);
+  supervisor_destroy(server->supervisor);
   registry_close(server->registry);
+  access_close(server->access);
   if (server->state != server->options.state) state_store_close(server->state);
   if (server->owns_engine) gw_engine_destroy(server->engine);
   gw_cache_close(server->cache);

@@ -25,7 +25,14 @@ struct server_options {
   const char
       *bundles;     /* its directory NAME holds the files of function NAME, as a read-only "/"; NULL: functions have no files */
   uint32_t n_loops; /* 0: one per core */
-  bool has_walls;   /* this process, all of it, loses what a server does not need, for ever (server/walls.h); false */
+  bool is_insecure; /* nobody needs a token; false */
+  const char *const
+      *hosts; /* names that it answers to for those who manage it, besides addresses and localhost; must outlive the server */
+  size_t n_hosts;
+  const char *const *isolated; /* a process for each tenant, started with these arguments, NULL-terminated; must outlive the
+                                  server; NULL: all in this one */
+  const char *worker_of;       /* this is such a process: the tenant; NULL: it is not */
+  bool has_walls;              /* this process, all of it, loses what a server does not need, for ever (server/walls.h); false */
 
   struct gw_engine *engine;        /* NULL: the server makes its own with opt_level */
   uint32_t opt_level;              /* 2 */

@@ -55,16 +55,24 @@ start_server() {
   local data=$1 tries
   shift
   : >"$work/server.log"
-  "$program" serve --listen 127.0.0.1:0 --data "$data" --workers 2 --drain 0 "$@" 2>"$work/server.log" &
+  "$program" serve --listen 127.0.0.1:0 --data "$data" --workers 2 --drain 0 --host gasworks.test "$@" 2>"$work/server.log" &
   server_pid=$!
   for ((tries = 0; tries < 200; tries++)); do
     base=$(sed -nE 's/.*serving on (http:[^ ]+).*/\1/p' "$work/server.log" | head -n 1)
-    [[ -n $base ]] && return 0
+    [[ -n $base ]] && { take_token "$data"; return 0; }
     kill -0 "$server_pid" 2>/dev/null || break
     sleep 0.05
   done
   echo "FAIL the server does not start: $(cat "$work/server.log")"
   exit 1
+}
+
+# The command line's, and that of `request`. The data may be on a disk that only the server sees.
+take_token() {
+  local file=$1/admin-token
+  [[ -e $file ]] || file=/proc/$server_pid/root$file
+  GASWORKS_TOKEN=$(<"$file")
+  export GASWORKS_TOKEN
 }
 
 # Sets stop_status. Sanitizers report leaks and errors through it.
@@ -79,12 +87,12 @@ stop_server() {
 is_running() { kill -0 "$server_pid" 2>/dev/null; }
 
 # request METHOD PATH [CURL OPTION...]: sets status; the body is in $work/body. The Host header is part of a function's input, and
-# must not depend on the port.
+# must not depend on the port; the token is no part of it.
 request() {
   local method=$1 path=$2
   shift 2
   : >"$work/body"
-  status=$(curl -s -m 60 -X "$method" -H 'Host: gasworks.test' -D "$work/headers" -o "$work/body" -w '%{http_code}' "$@" "$base$path")
+  status=$(curl -s -m 60 -X "$method" -H 'Host: gasworks.test' -H "Gasworks-Authorization: Bearer $GASWORKS_TOKEN" -D "$work/headers" -o "$work/body" -w '%{http_code}' "$@" "$base$path")
 }
 
 header() { sed -nE "s/^$1: (.*)\r$/\1/Ip" "$work/headers" | head -n 1; }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """HTTP sentence by sentence: raw bytes to a real server, its status, headers, body, and whether the connection goes on.
 
-  http_rows.py GASWORKS            test
+  http_rows.py GASWORKS [--isolate] test; with a process for each tenant
   http_rows.py GASWORKS --table    print what it answers, as docs/http_rows.md, beside nginx if that is there ($NGINX, or in PATH)
 """
 import os, re, shutil, subprocess, sys, tempfile, time
@@ -329,7 +329,8 @@ def print_table(port):
 
 
 def main():
-    server = Server(sys.argv[1], ["--max-body", "1M", "--gas-limit", "10M"])
+    isolation = ["--isolate", "tenant"] if "--isolate" in sys.argv else []
+    server = Server(sys.argv[1], ["--max-body", "1M", "--gas-limit", "10M", *isolation])
     failed = 0
     if "--table" in sys.argv:
         print_table(server.port)

@@ -85,7 +85,7 @@ class Server:
     def __init__(self, program, options=()):
         self.work = tempfile.mkdtemp(prefix="gasworks-http-")
         self.log = open(self.work + "/log", "wb+")
-        command = [program, "serve", "--listen", "127.0.0.1:0", "--data", self.work + "/data", "--sync", "off", *options]
+        command = [program, "serve", "--listen", "127.0.0.1:0", "--data", self.work + "/data", "--sync", "off", "--insecure", "--host", "x", *options]
         self.process = subprocess.Popen(command, stderr=self.log)
         self.port = self.find_port()
         for name, text in FUNCTIONS.items():

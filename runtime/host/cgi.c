@@ -66,15 +66,15 @@ static const char *server_name(struct arena *arena, const char *host) {
   return arena_format(arena, "SERVER_NAME=%.*s", (int)size, host);
 }
 
-static size_t request_size(const struct handler *h, const char *function_name) {
+static size_t request_size(const struct handler *h, const char *script) {
   size_t size =
-      strlen(text(h->path)) + strlen(text(h->target)) + strlen(text(h->query)) + strlen(text(h->method)) + strlen(function_name);
+      strlen(text(h->path)) + strlen(text(h->target)) + strlen(text(h->query)) + strlen(text(h->method)) + strlen(script);
   for (size_t i = 0; i < h->n_headers; i++) size += strlen(h->headers[i].name) + strlen(h->headers[i].value) + 16;
   return size;
 }
 
-bool cgi_build_env(struct arena *arena, const struct handler *h, const char *function_name, const char ***env_out) {
-  if (h->n_headers > MAX_HEADERS || request_size(h, function_name) > MAX_ENV) return false;
+bool cgi_build_env(struct arena *arena, const struct handler *h, const char *script, const char ***env_out) {
+  if (h->n_headers > MAX_HEADERS || request_size(h, script) > MAX_ENV) return false;
   const char **env = arena_alloc_array(arena, N_FIXED + h->n_headers + 1, sizeof *env);
   const char *type = header_value(h, "Content-Type");
   size_t n = 0;
@@ -86,7 +86,7 @@ bool cgi_build_env(struct arena *arena, const struct handler *h, const char *fun
   env[n++] = arena_format(arena, "REMOTE_ADDR=%s", text(h->remote_address));
   env[n++] = arena_format(arena, "REQUEST_METHOD=%s", text(h->method));
   env[n++] = arena_format(arena, "REQUEST_URI=%s", text(h->target));
-  env[n++] = arena_format(arena, "SCRIPT_NAME=/f/%s", function_name);
+  env[n++] = arena_format(arena, "SCRIPT_NAME=%s", script);
   env[n++] = arena_format(arena, "PATH_INFO=%s", text(h->path));
   env[n++] = arena_format(arena, "QUERY_STRING=%s", text(h->query));
   env[n++] = arena_format(arena, "CONTENT_LENGTH=%zu", h->body_size);

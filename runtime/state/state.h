@@ -55,6 +55,9 @@ void state_txn_rewind(struct state_txn *txn);
 /* Consumes txn, nothing happened. A get may be pending. */
 void state_txn_abort(struct state_txn *txn);
 
+/* state_txn_commit of a transaction that only wrote, for threads that may block. */
+bool state_txn_commit_wait(struct state_txn *txn, struct gw_error *err);
+
 /* Synchronous forms for the registry and tests: each one durable transaction. They block, so not on a loop. */
 bool state_put(struct state_store *store, const char *space, const void *key, size_t key_size, const void *value,
                size_t value_size, struct gw_error *err);

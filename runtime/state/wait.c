@@ -61,7 +61,7 @@ static void on_commit(void *arg, enum state_outcome outcome, const struct gw_err
 }
 
 /* Blind writes never conflict, so committed and failed are the only outcomes here. */
-static bool commit_and_wait(struct state_txn *txn, struct gw_error *err) {
+bool state_txn_commit_wait(struct state_txn *txn, struct gw_error *err) {
   struct writer w = {.waiter = WAITER};
   state_txn_commit(txn, on_commit, &w);
   waiter_wait(&w.waiter);
@@ -71,14 +71,14 @@ static bool commit_and_wait(struct state_txn *txn, struct gw_error *err) {
 bool state_put(struct state_store *store, const char *space, const void *key, size_t key_size, const void *value,
                size_t value_size, struct gw_error *err) {
   struct state_txn *txn = state_txn_begin(store, space);
-  if (state_txn_set(txn, key, key_size, value, value_size, err)) return commit_and_wait(txn, err);
+  if (state_txn_set(txn, key, key_size, value, value_size, err)) return state_txn_commit_wait(txn, err);
   state_txn_abort(txn);
   return false;
 }
 
 bool state_remove(struct state_store *store, const char *space, const void *key, size_t key_size, struct gw_error *err) {
   struct state_txn *txn = state_txn_begin(store, space);
-  if (state_txn_delete(txn, key, key_size, err)) return commit_and_wait(txn, err);
+  if (state_txn_delete(txn, key, key_size, err)) return state_txn_commit_wait(txn, err);
   state_txn_abort(txn);
   return false;
 }

@@ -1,10 +1,17 @@
-#include "server/api/metrics.h"
-
+/* GET /metrics: what the loops have counted, and what there is, in Prometheus' text format, version 0.0.4. */
+#define _GNU_SOURCE /* memrchr */
+#include "base/heap.h"
 #include "server/function/background.h"
+#include "server/api/route.h"
 #include "server/function/registry.h"
+#include "server/http/reply.h"
+#include "server/isolate/supervisor.h"
+#include "server/loop/loop.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static void begin(struct buffer *out, const char *name, const char *type, const char *help) {
   buffer_format(out, "# HELP gasworks_%s %s\n# TYPE gasworks_%s %s\n", name, help, name, type);
@@ -90,7 +97,92 @@ static void print_counters(const struct metrics *sum, struct buffer *out) {
 #undef COUNTERS
 }
 
-void metrics_print(const struct metrics *sum, struct registry *registry, struct buffer *out) {
-  print_counters(sum, out);
-  print_functions(registry, out);
+static void answer_text(struct exchange *x, struct buffer *text) {
+  reply_text(x, 200, "text/plain; version=0.0.4; charset=utf-8", text);
+  buffer_clear(text);
+}
+
+/* --- of a front and its workers --------------------------------------------------------------------------------------- */
+
+/* What is being gathered. */
+struct gathering {
+  uv_work_t work;
+  struct exchange *exchange;
+  struct supervisor *supervisor;
+  struct buffer own, sum; /* texts */
+};
+
+/* What each request is counted once for is counted in the front. */
+static bool is_fronts(const char *line) {
+  return strncmp(line, "gasworks_replies_total", 22) == 0 || strncmp(line, "gasworks_denied_total", 21) == 0;
+}
+
+/* The number behind the same name and labels in another text, or 0. */
+static double value_in(const struct buffer *text, const char *line, size_t key_size) {
+  const char *at = (const char *)text->bytes;
+  while (at && *at) {
+    if (strncmp(at, line, key_size) == 0 && at[key_size] == ' ') return strtod(at + key_size, NULL);
+    at = strchr(at, '\n');
+    at += at != NULL;
+  }
+  return 0;
+}
+
+/* A line of the front's text, with what the workers have. */
+static void add_line(const struct buffer *texts, size_t n, const char *line, size_t size, struct buffer *out) {
+  const char *space = memrchr(line, ' ', size);
+  if (*line == '#' || !space || is_fronts(line)) {
+    buffer_append(out, line, size);
+    return;
+  }
+  size_t key_size = (size_t)(space - line);
+  double value = strtod(space, NULL);
+  for (size_t i = 0; i < n; i++) value += value_in(&texts[i], line, key_size);
+  buffer_append(out, line, key_size);
+  if (memchr(space, '.', size - key_size))
+    buffer_format(out, " %.6f\n", value);
+  else
+    buffer_format(out, " %.0f\n", value);
+}
+
+static void gather_work(uv_work_t *work) {
+  struct gathering *g = work->data;
+  char(*names)[SUPERVISOR_NAME_SIZE];
+  size_t n = supervisor_tenants(g->supervisor, &names);
+  struct buffer *texts = heap_new(n + 1, sizeof *texts);
+  for (size_t i = 0; i < n; i++)
+    if (!supervisor_ask(g->supervisor, names[i], "/metrics", &texts[i])) buffer_append(&texts[i], "", 1);
+  buffer_append(&g->own, "", 1);
+  for (const char *line = (const char *)g->own.bytes, *end; (end = strchr(line, '\n')); line = end + 1)
+    add_line(texts, n, line, (size_t)(end + 1 - line), &g->sum);
+  for (size_t i = 0; i < n; i++) buffer_clear(&texts[i]);
+  free(texts);
+  free(names);
+}
+
+static void gather_done(uv_work_t *work, int status) {
+  struct gathering *g = work->data;
+  struct exchange *x = g->exchange;
+  struct buffer sum = g->sum;
+  (void)status;
+  buffer_clear(&g->own);
+  free(g);
+  answer_text(x, &sum);
+}
+
+void route_metrics(struct exchange *x, const struct place *place) {
+  struct metrics sum = {0};
+  struct buffer text = {0};
+  struct loop *loop = x->loop;
+  (void)place;
+  loop->ops->sum(loop, &sum);
+  print_counters(&sum, &text);
+  print_functions(loop->registry, &text);
+  if (!loop->supervisor) {
+    answer_text(x, &text);
+    return;
+  }
+  struct gathering *g = heap_new(1, sizeof *g);
+  *g = (struct gathering){.work.data = g, .exchange = x, .supervisor = loop->supervisor, .own = text};
+  uv_queue_work(&loop->uv, &g->work, gather_work, gather_done);
 }

@@ -23,7 +23,7 @@
 
 enum { MAX_NOTES = 16, MAX_PATH = 4096 };
 
-static const char MAGIC[] = "gwcras1";
+static const char MAGIC[] = "gwcras2";
 
 struct notes {
   char magic[8];

@@ -14,7 +14,7 @@
 struct function;
 struct crash_file;
 
-enum { CRASH_NAME_SIZE = 64 };
+enum { CRASH_NAME_SIZE = 128 };
 
 /* One dying thread. */
 struct crash_note {

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/heap.h"
 #include "frontend/module.h"
+#include "server/access/access.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +21,37 @@ bool function_name_is_valid(const char *name, size_t size) {
     if (!is_ok) return false;
   }
   return true;
+}
+
+bool function_full_name_is_valid(const char *name, size_t size) {
+  const char *slash = memchr(name, '/', size);
+  if (!slash) return function_name_is_valid(name, size);
+  size_t tenant = (size_t)(slash - name);
+  return function_name_is_valid(name, tenant) && function_name_is_valid(slash + 1, size - tenant - 1);
+}
+
+void function_full_name(const char *tenant, const char *name, char out[FUNCTION_MAX_FULL_NAME + 1]) {
+  bool is_default = strcmp(tenant, DEFAULT_TENANT) == 0;
+  snprintf(out, FUNCTION_MAX_FULL_NAME + 1, "%s%s%s", is_default ? "" : tenant, is_default ? "" : "/", name);
+}
+
+const char *function_short_name(const char *full_name) {
+  const char *slash = strchr(full_name, '/');
+  return slash ? slash + 1 : full_name;
+}
+
+bool function_is_of(const char *full_name, const char *tenant) {
+  const char *slash = strchr(full_name, '/');
+  if (!slash) return strcmp(tenant, DEFAULT_TENANT) == 0;
+  size_t size = strlen(tenant);
+  return size == (size_t)(slash - full_name) && memcmp(full_name, tenant, size) == 0;
+}
+
+const char *function_path(const char *full_name, char out[FUNCTION_PATH_SIZE]) {
+  const char *name = function_short_name(full_name);
+  int tenant = name > full_name ? (int)(name - 1 - full_name) : 0;
+  snprintf(out, FUNCTION_PATH_SIZE, "%s%.*s/f/%s", tenant ? "/t/" : "", tenant, full_name, name);
+  return out;
 }
 
 struct function *function_create(const char *name, const struct function_limits *limits, struct crash_file *crashes) {
@@ -78,11 +110,14 @@ static bool classify(struct function *f, struct gw_error *err) {
   return true;
 }
 
-/* A name of a function cannot lead out of the directory: it has no dots or slashes. No such directory: no files. */
+/* A name cannot lead out of the directory: it has no dots, and one slash at most, behind a tenant. Tenants have directories of
+ * their own, which no name of a function is. No such directory: no files. */
 static bool open_bundle(struct function *f, struct gw_error *err) {
   const struct function_limits *limits = f->limits;
   if (!limits->has_bundles || !f->uses_wasi) return true;
-  f->bundle.host_fd = openat(limits->bundles, f->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  char path[FUNCTION_MAX_FULL_NAME + 2];
+  snprintf(path, sizeof path, "%s%s", strchr(f->name, '/') ? "@" : "", f->name);
+  f->bundle.host_fd = openat(limits->bundles, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (f->bundle.host_fd >= 0) return wasi_can_confine(f->bundle.host_fd, f->name, err);
   return errno == ENOENT || error_set(err, GW_ERROR_IO, "cannot open the files of function %s: %s", f->name, strerror(errno));
 }
@@ -111,5 +146,5 @@ const char *function_quarantine_signal(const struct function *f, char *out, size
 void function_describe_quarantine(const struct function *f, char *out, size_t size) {
   char signal_name[16];
   snprintf(out, size, "function %s is in quarantine: it ran when the server died of %s; `gasworks lift %s` ends that", f->name,
-           function_quarantine_signal(f, signal_name, sizeof signal_name), f->name);
+           function_quarantine_signal(f, signal_name, sizeof signal_name), function_short_name(f->name));
 }

@@ -12,7 +12,8 @@
 
 struct crash_file;
 
-enum { FUNCTION_MAX_NAME = 63 };
+/* A full name is "NAME" for functions of the default tenant, "TENANT/NAME" for others'. */
+enum { FUNCTION_MAX_NAME = 63, FUNCTION_MAX_FULL_NAME = 2 * FUNCTION_MAX_NAME + 1, FUNCTION_PATH_SIZE = 160 };
 
 enum interface { INTERFACE_HANDLE, INTERFACE_CGI };
 
@@ -37,11 +38,24 @@ struct function_limits {
   int bundles;
 };
 
+/* How a function may be used, as its owner says. */
+struct function_config {
+  bool is_private;       /* only a token with the scope invoke may call it */
+  bool shows_backtraces; /* to whoever calls it */
+};
+
+/* A change of that: what is not given stays as it was, or is as below for a new function. */
+struct function_choice {
+  bool has_private, has_backtraces;
+  struct function_config config; /* public, and without backtraces */
+};
+
 /* One version of a function. Immutable and shared between threads once the registry has published it, except for the module,
  * which is loaded by the first registry_load. */
 struct function {
   _Atomic uint32_t refs;
-  char name[FUNCTION_MAX_NAME + 1];
+  char name[FUNCTION_MAX_FULL_NAME + 1]; /* full */
+  struct function_config config;
   char digest[DIGEST_HEX_SIZE]; /* of the module */
   uint64_t version;             /* counts deployments of the name from 1 */
   uint64_t size;                /* bytes of the module */
@@ -74,6 +88,16 @@ enum code_state { CODE_NONE, CODE_WAITING, CODE_READY, CODE_FAILED };
 
 /* Whether the name is one: [a-z0-9][a-z0-9_-]{0,62}. */
 bool function_name_is_valid(const char *name, size_t size);
+/* The same of a full name. */
+bool function_full_name_is_valid(const char *name, size_t size);
+/* `tenant` and `name` are valid. */
+void function_full_name(const char *tenant, const char *name, char out[FUNCTION_MAX_FULL_NAME + 1]);
+/* The name within its tenant, in the full name. */
+const char *function_short_name(const char *full_name);
+/* Whether the function is the tenant's. */
+bool function_is_of(const char *full_name, const char *tenant);
+/* Where it is called: "/f/NAME" or "/t/TENANT/f/NAME". */
+const char *function_path(const char *full_name, char out[FUNCTION_PATH_SIZE]);
 
 /* With one reference, for the caller, and no module. `limits` and `crashes` must outlive it. */
 struct function *function_create(const char *name, const struct function_limits *limits, struct crash_file *crashes);

@@ -8,7 +8,7 @@
 struct pool {
   struct pool *next; /* in its bucket */
   struct loop *loop;
-  char name[FUNCTION_MAX_NAME + 1];
+  char name[FUNCTION_MAX_FULL_NAME + 1];
   uint64_t epoch;                           /* of the registry when `function` was looked up */
   struct function *function;                /* NULL: deleted */
   struct slot *idle;                        /* fresh ones, the last returned first */

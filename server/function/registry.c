@@ -189,6 +189,8 @@ static bool record_write(struct registry *r, const struct function *f, struct gw
   cJSON_AddNumberToObject(json, "created_ms", (double)f->created_ms);
   cJSON_AddNumberToObject(json, "compile_ms", f->compile_ms);
   cJSON_AddStringToObject(json, "interface", interface_name(f->interface));
+  if (f->config.is_private) cJSON_AddTrueToObject(json, "private");
+  if (f->config.shows_backtraces) cJSON_AddTrueToObject(json, "backtraces");
   if (function_quarantine(f)) {
     cJSON_AddNumberToObject(json, "quarantine", function_quarantine(f));
     cJSON_AddNumberToObject(json, "quarantine_ms", (double)f->quarantine_ms);
@@ -209,8 +211,8 @@ static double record_number(const cJSON *json, const char *key) {
 /* One record at start. A record that cannot be understood gives a function that answers with the reason. */
 static bool record_read(void *arg, const void *key, size_t key_size, const void *value, size_t value_size) {
   struct registry *r = arg;
-  char name[FUNCTION_MAX_NAME + 1];
-  if (!function_name_is_valid(key, key_size)) return true;
+  char name[FUNCTION_MAX_FULL_NAME + 1];
+  if (!function_full_name_is_valid(key, key_size)) return true;
   memcpy(name, key, key_size);
   name[key_size] = 0;
   struct function *f = function_create(name, &r->limits, r->crashes);
@@ -224,6 +226,9 @@ static bool record_read(void *arg, const void *key, size_t key_size, const void 
     error_set(&f->error, GW_ERROR_IO, "the stored record of function %s is damaged", name);
     atomic_store(&f->load_state, LOAD_FAILED);
   }
+  f->config.is_private =
+      !digest || cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "private")); /* of a damaged one, nobody knows */
+  f->config.shows_backtraces = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "backtraces"));
   f->version = (uint64_t)record_number(json, "version");
   f->size = (uint64_t)record_number(json, "size");
   f->created_ms = (uint64_t)record_number(json, "created_ms");
@@ -266,11 +271,20 @@ static void drop_file(struct registry *r, const char *digest) {
 
 static bool is_kept(struct registry *r, const char *name);
 
+static struct function_config choose(const struct function_choice *choice, const struct function *old) {
+  struct function_config config = choice->config;
+  if (old && !choice->has_private) config.is_private = old->config.is_private;
+  if (old && !choice->has_backtraces) config.shows_backtraces = old->config.shows_backtraces;
+  return config;
+}
+
 /* Makes the prepared `f` durable and publishes it, consuming the caller's reference on success. `writing` held. */
-static bool publish(struct registry *r, struct function *f, const void *bytes, size_t size, bool *is_new, struct gw_error *err) {
+static bool publish(struct registry *r, struct function *f, const struct function_choice *choice, const void *bytes, size_t size,
+                    bool *is_new, struct gw_error *err) {
   struct function *old = registry_find(r, f->name);
   *is_new = !old;
   uint64_t last = old ? old->version : 0;
+  f->config = choose(choice, old);
   if (old && strcmp(old->digest, f->digest) == 0) { /* the same bytes do the same again */
     atomic_store(&f->quarantine, atomic_load(&old->quarantine));
     f->quarantine_ms = old->quarantine_ms;
@@ -315,8 +329,8 @@ static bool admit_artifact(struct registry *r, const void *bytes, size_t size, s
   return engine_accepts(r->engine, a, err) && cache_store(cache, a->key, bytes, size, err);
 }
 
-struct function *registry_put(struct registry *r, const char *name, const void *bytes, size_t size, bool *is_new,
-                              struct gw_error *err) {
+struct function *registry_put(struct registry *r, const char *name, const struct function_choice *choice, const void *bytes,
+                              size_t size, bool *is_new, struct gw_error *err) {
   struct artifact artifact;
   if (artifact_is(bytes, size)) {
     if (!admit_artifact(r, bytes, size, &artifact, err)) return NULL;
@@ -336,7 +350,7 @@ struct function *registry_put(struct registry *r, const char *name, const void *
     atomic_store(&f->load_state, LOAD_READY);
     function_retain(f); /* for the table */
     pthread_mutex_lock(&r->writing);
-    ok = publish(r, f, bytes, size, is_new, err);
+    ok = publish(r, f, choice, bytes, size, is_new, err);
     pthread_mutex_unlock(&r->writing);
     if (!ok) function_release(f);
   }
@@ -380,9 +394,9 @@ struct kept {
 
 static bool kept_one(void *arg, const void *key, size_t key_size, const void *value, size_t value_size) {
   const struct kept *kept = arg;
-  char name[FUNCTION_MAX_NAME + 1] = "";
+  char name[FUNCTION_MAX_FULL_NAME + 1] = "";
   (void)value, (void)value_size;
-  if (!function_name_is_valid(key, key_size)) return true;
+  if (!function_full_name_is_valid(key, key_size)) return true;
   memcpy(name, key, key_size);
   struct function *f = registry_find(kept->registry, name);
   if (!f) kept->each(kept->arg, name);
@@ -443,7 +457,7 @@ bool registry_lift(struct registry *r, const char *name, struct gw_error *err) {
 /* The function whose code this was, if it has that name still, and no other code. */
 static bool put_in_quarantine(struct registry *r, const struct crash_note *note, struct gw_error *err) {
   bool ok = true;
-  struct function *f = function_name_is_valid(note->name, strlen(note->name)) ? registry_find(r, note->name) : NULL;
+  struct function *f = function_full_name_is_valid(note->name, strlen(note->name)) ? registry_find(r, note->name) : NULL;
   if (f && note->is_complete && strcmp(f->digest, note->digest) == 0) {
     atomic_store(&f->quarantine, note->signal);
     f->quarantine_ms = note->time_ms;

@@ -31,9 +31,9 @@ bool registry_each_kept(struct registry *registry, void (*each)(void *arg, const
 
 /* `bytes` are a module, or an artifact that is signed by somebody trusted, or that this server made itself, whose code is then
  * used. Validates, compiles unless that has time (TIER_AUTO), tries an instance, stores durably and publishes. `*is_new`: the
- * name was free. */
-struct function *registry_put(struct registry *registry, const char *name, const void *bytes, size_t size, bool *is_new,
-                              struct gw_error *err);
+ * name was free. Names are full names. */
+struct function *registry_put(struct registry *registry, const char *name, const struct function_choice *choice,
+                              const void *bytes, size_t size, bool *is_new, struct gw_error *err);
 /* GW_ERROR_NOT_FOUND when there is no such function. Its state stays unless `with_state`, which also removes what a function that
  * was deleted earlier has left. */
 bool registry_delete(struct registry *registry, const char *name, bool with_state, struct gw_error *err);

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 enum {
   IN_LIMIT = 128 << 10,
@@ -128,9 +129,9 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
   *buf = uv_buf_init(c->loop->read_buffer, READ_BUFFER_SIZE);
 }
 
-void connection_accept(struct loop *loop) {
+static struct connection *connection_create(struct loop *loop) {
   struct connection *c = calloc(1, sizeof *c);
-  if (!c) return;
+  if (!c) return NULL;
   c->loop = loop;
   uv_tcp_init(&loop->uv, &c->tcp);
   c->tcp.data = c;
@@ -139,14 +140,30 @@ void connection_accept(struct loop *loop) {
   if (c->next) c->next->previous = c;
   loop->connections = c;
   loop->n_connections++;
-  if (uv_accept((uv_stream_t *)&loop->listener, (uv_stream_t *)&c->tcp) != 0 ||
-      loop->n_connections > loop->options->max_connections || loop->is_stopping) {
+  return c;
+}
+
+static void begin_connection(struct connection *c, bool is_open) {
+  struct loop *loop = c->loop;
+  if (!is_open || loop->n_connections > loop->options->max_connections || loop->is_stopping) {
     connection_close(c);
     return;
   }
-  uv_tcp_nodelay(&c->tcp, 1);
+  uv_tcp_nodelay(&c->tcp, 1); /* fails where it is no TCP, which has no delay */
   c->deadline = loop_now(loop) + loop->options->header_timeout_ms;
   uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+}
+
+void connection_accept(struct loop *loop) {
+  struct connection *c = connection_create(loop);
+  if (c) begin_connection(c, uv_accept((uv_stream_t *)&loop->listener, (uv_stream_t *)&c->tcp) == 0);
+}
+
+void connection_adopt(struct loop *loop, int fd) {
+  struct connection *c = connection_create(loop);
+  bool is_open = c && uv_tcp_open(&c->tcp, fd) == 0;
+  if (!is_open) close(fd);
+  if (c) begin_connection(c, is_open);
 }
 
 /* --- writing ----------------------------------------------------------------------------------------------------- */

@@ -45,6 +45,7 @@ struct connection {
   bool is_writing; /* `write` is under way */
   bool is_read_stopped, has_eof, is_closed;
   bool is_rejected;       /* the request was not read to its end */
+  bool is_refused;        /* likewise: the service did not want its body, and answers */
   bool is_complete;       /* the parser has just seen a request's end */
   bool has_empty_cr;      /* of an empty line before a request, whose LF has not come */
   bool has_request;       /* the request is with a handler: the connection must stay allocated */
@@ -70,6 +71,8 @@ struct connection {
 
 /* Accepts from the loop's listener. */
 void connection_accept(struct loop *loop);
+/* The same of a socket that is connected; takes it over. */
+void connection_adopt(struct loop *loop, int fd);
 /* The exchange is over, and its reply, if there is one, is in `out`: go on with the next one. */
 void connection_replied(struct connection *c);
 /* Drops the client; a running invocation is cancelled. */

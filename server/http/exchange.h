@@ -6,14 +6,16 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "runtime/host/handler.h"
+#include "server/access/access.h"
 
 #include <llhttp.h>
 
 struct exchange;
 struct invocation;
 struct loop;
+struct upstream;
 
-enum { MAX_HEADERS = 100, EXCHANGE_MAX_NAME = 63 };
+enum { MAX_HEADERS = 100, EXCHANGE_MAX_NAME = 127 };
 
 struct request {
   llhttp_method_t method;
@@ -25,7 +27,11 @@ struct request {
   uint32_t n_headers;
   struct handler_header headers[MAX_HEADERS];
   struct buffer body;
-  char name[EXCHANGE_MAX_NAME + 1]; /* of the function called */
+  const char *token;                /* of ours, in the head; NULL: none */
+  uint32_t scopes;                  /* of a worker: what the front says that who sent it has in the tenant */
+  uint16_t port;                    /* likewise: where the client came to */
+  const char *peer;                 /* likewise: its address; NULL: not a worker */
+  char name[EXCHANGE_MAX_NAME + 1]; /* full, of the function called */
   const char *rest;                 /* of the path behind it, decoded */
   struct arena arena;               /* empty for most requests */
 };
@@ -44,8 +50,9 @@ struct exchange_ops {
 
 /* The side of those who answer; of a loop. */
 struct exchange_service {
-  size_t (*body_limit)(const struct exchange *x);      /* bytes; the head is there */
-  void (*begin)(struct exchange *x);                   /* the request is complete: to be answered now or later */
+  size_t (*body_limit)(const struct exchange *x); /* bytes; the head is there */
+  bool (*admit)(struct exchange *x);              /* the head is there: whether its body is worth reading, else begin follows */
+  void (*begin)(struct exchange *x);              /* the request is complete: to be answered now or later */
   void (*cancel)(struct exchange *x, bool with_reply); /* ends it as soon as it can: the client has gone, or time is over */
   void (*forget)(struct exchange *x);                  /* no request will follow in this place */
   void (*note)(struct exchange *x, uint32_t status, const char *function, const char *text); /* it ends with this failure */
@@ -55,6 +62,8 @@ struct exchange {
   const struct exchange_ops *ops;
   struct loop *loop;
   struct request request;
+  struct pass pass;              /* of the token that the connection showed last */
+  struct upstream *upstream;     /* where a worker answers it; NULL: nowhere */
   struct invocation *invocation; /* invoke's, kept from request to request; NULL: there was none */
 };
 

@@ -106,7 +106,7 @@ static bool is_port(const char *port, size_t size) {
   return true;
 }
 
-static size_t host_without_port(const char *host, size_t size) {
+size_t head_host_without_port(const char *host, size_t size) {
   const char *bracket = size && *host == '[' ? memchr(host, ']', size) : NULL;
   if (bracket) return (size_t)(bracket + 1 - host);
   const char *colon = memchr(host, ':', size);
@@ -114,7 +114,7 @@ static size_t host_without_port(const char *host, size_t size) {
 }
 
 bool head_host_is_valid(const char *host, size_t size) {
-  size_t name = host_without_port(host, size);
+  size_t name = head_host_without_port(host, size);
   if (name && *host == '[' ? !is_literal(host, name) : !is_reg_name(host, name)) return false;
   if (memchr(host, ',', name)) return false; /* RFC 3986 allows it; it is more likely two hosts */
   return name == size || (host[name] == ':' && is_port(host + name + 1, size - name - 1));
@@ -136,7 +136,7 @@ static struct refusal split_absolute(const char *text, bool is_options, struct t
   t->host_size = strcspn(t->host, "/?");
   t->path = t->host + t->host_size;
   if (memchr(t->host, '@', t->host_size)) return refused(400, "the request target names a user");
-  if (!host_without_port(t->host, t->host_size) || !head_host_is_valid(t->host, t->host_size))
+  if (!head_host_without_port(t->host, t->host_size) || !head_host_is_valid(t->host, t->host_size))
     return refused(400, "the request target has no valid host");
   if (is_options && !*t->path) t->form = TARGET_ASTERISK;
   return fine;

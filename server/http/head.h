@@ -41,6 +41,8 @@ struct target {
 struct refusal head_split_target(const char *text, bool is_options, struct target *target);
 /* RFC 9110 section 7.2: "host" or "host:port". */
 bool head_host_is_valid(const char *host, size_t size);
+/* How long its host is. */
+size_t head_host_without_port(const char *host, size_t size);
 
 enum coding { CODING_CHUNKED, CODING_UNKNOWN, CODING_BAD };
 

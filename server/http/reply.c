@@ -113,23 +113,28 @@ static void hide_paths(struct problem *p) {
   p->detail = "the server's log says why";
 }
 
+static void note(struct exchange *x, const struct problem *p) {
+  const char *text = p->logged ? p->logged : p->detail ? p->detail : p->title;
+  x->loop->service->note(x, p->status, p->function, text);
+}
+
 void reply_problem(struct exchange *x, const struct problem *given) {
   char reason_title[64];
   struct problem copy = *given, *p = &copy;
-  if (p->status >= 500 || p->status == 402) x->loop->service->note(x, p->status, p->function, p->detail ? p->detail : p->title);
+  if (p->status >= 500 || p->status == 402) note(x, p);
   hide_paths(p);
   char *text = problem_text(p, p->title ? p->title : reply_title(p->status, reason_title, sizeof reason_title));
   struct buffer *out = x->ops->begin(x, p->status);
   APPEND_LITERAL(out, "Content-Type: application/problem+json\r\n");
   if (p->has_gas) append_gas(out, p->gas);
   if (p->allow) buffer_format(out, "Allow: %s\r\n", p->allow);
+  if (p->challenge) buffer_format(out, "WWW-Authenticate: %s\r\n", p->challenge);
   if (p->retry_after) buffer_format(out, "Retry-After: %u\r\n", p->retry_after);
   end_reply(x, p->status, text, text ? strlen(text) : 0);
   cJSON_free(text);
 }
 
-void reply_error(struct exchange *x, const struct gw_error *err, const char *function, const uint64_t *gas,
-                 const char *backtrace) {
+static struct problem problem_of(const struct gw_error *err, const char *function, const uint64_t *gas) {
   bool is_trap = err->code == GW_ERROR_TRAP;
   struct problem p = {
       .status = (uint32_t)gw_error_http_status(err),
@@ -137,12 +142,25 @@ void reply_error(struct exchange *x, const struct gw_error *err, const char *fun
       .detail = err->message,
       .function = function,
       .trap = is_trap ? gw_trap_message(err->trap) : NULL,
-      .backtrace = backtrace,
       .offset = err->code == GW_ERROR_MALFORMED || err->code == GW_ERROR_INVALID ? err->offset : GW_NO_OFFSET,
       .gas = gas ? *gas : 0,
       .has_gas = gas != NULL,
   };
   if (p.status == 503) p.retry_after = 1;
+  return p;
+}
+
+void reply_error(struct exchange *x, const struct gw_error *err, const char *function, const uint64_t *gas,
+                 const char *backtrace) {
+  struct problem p = problem_of(err, function, gas);
+  p.backtrace = backtrace;
+  reply_problem(x, &p);
+}
+
+void reply_trap(struct exchange *x, const struct gw_error *err, const char *function, const uint64_t *gas) {
+  struct problem p = problem_of(err, function, gas);
+  p.detail = p.trap;
+  p.logged = err->message;
   reply_problem(x, &p);
 }
 

@@ -12,10 +12,12 @@ struct problem {
   uint32_t status;
   const char *title;    /* NULL: the status's reason phrase */
   const char *detail;   /* NULL: none */
+  const char *logged;   /* what the log has in its place; NULL: the same */
   const char *function; /* and so on */
   const char *trap;
   const char *backtrace; /* lines, innermost call first; NULL or "": none */
   const char *allow;     /* Allow header of a 405 */
+  const char *challenge; /* WWW-Authenticate header */
   uint64_t offset;       /* GW_NO_OFFSET: none */
   uint64_t gas;
   bool has_gas;
@@ -29,6 +31,8 @@ void reply_problem(struct exchange *x, const struct problem *problem);
 /* A problem made from an error. `function`, `gas` and `backtrace` may be NULL. */
 void reply_error(struct exchange *x, const struct gw_error *err, const char *function, const uint64_t *gas,
                  const char *backtrace);
+/* The same of a trap, for who may not know where it was: that is for the log. */
+void reply_trap(struct exchange *x, const struct gw_error *err, const char *function, const uint64_t *gas);
 /* Consumes `json`. */
 void reply_json(struct exchange *x, uint32_t status, cJSON *json);
 /* Text of ours; `type` is its Content-Type. */

@@ -1,6 +1,7 @@
 #include "server/http/request.h"
 
 #include "runtime/host/header.h"
+#include "server/http/credentials.h"
 #include "server/http/reply.h"
 #include "server/server.h"
 
@@ -200,9 +201,8 @@ static int check_expectation(struct connection *c) {
   return 0;
 }
 
-static int check_framing(struct connection *c) {
+static int check_length(struct connection *c) {
   const llhttp_t *parser = &c->parser;
-  if (check_codings(c) != 0) return -1;
   if ((parser->flags & F_CONTENT_LENGTH) && parser->content_length > c->loop->service->body_limit(&c->exchange))
     return refuse(c, 413, "the request's body is larger than allowed");
   return 0;
@@ -228,7 +228,7 @@ static int check_head(struct connection *c) {
     if (!header_name_is_valid(r->headers[i].name, strlen(r->headers[i].name)))
       return refuse(c, 400, "a header name holds characters it may not, or is longer than 256 bytes");
   if (check_host(c, at.host ? (const char *)c->intake.head.bytes + at.host : NULL) != 0) return -1;
-  return check_expectation(c) != 0 || check_framing(c) != 0 ? -1 : 0;
+  return check_expectation(c) != 0 || check_codings(c) != 0 ? -1 : 0;
 }
 
 static int on_headers_complete(llhttp_t *parser) {
@@ -239,7 +239,13 @@ static int on_headers_complete(llhttp_t *parser) {
   r->is_http10 = parser->http_minor == 0;
   parser->upgrade = 0; /* no upgrades */
   if (check_head(c) != 0) return -1;
+  credentials_take(r, c->loop->options->worker_of != NULL);
   bool has_body = (parser->flags & F_CHUNKED) || parser->content_length > 0;
+  if (has_body && !c->loop->service->admit(&c->exchange)) {
+    c->is_refused = true;
+    return -1;
+  }
+  if (check_length(c) != 0) return -1;
   if (c->intake.expects_continue && has_body) http1_continue(c);
   c->phase = PHASE_BODY;
   c->came = 0;
@@ -324,9 +330,20 @@ void request_reject(struct connection *c, uint32_t status, const char *detail) {
   reply_problem(&c->exchange, PROBLEM(.status = status, .detail = detail, .retry_after = status == 503));
 }
 
+/* The service says why it does not want the rest. */
+static void begin_refused(struct connection *c) {
+  c->phase = PHASE_BUSY;
+  c->is_rejected = c->has_request = true;
+  c->is_keep_alive = false;
+  c->deadline = 0;
+  c->loop->service->begin(&c->exchange);
+}
+
 static void parse_failed(struct connection *c, llhttp_errno_t code) {
   char detail[200];
-  if (c->refusal.status) {
+  if (c->is_refused) {
+    begin_refused(c);
+  } else if (c->refusal.status) {
     request_reject(c, c->refusal.status, c->refusal.detail);
   } else if (!c->intake.has_line && code != HPE_INVALID_URL) { /* head_check_line has seen all the rest of the line */
     request_reject(c, 501, "the request's method is not known here");

@@ -26,6 +26,7 @@
 #include "server/function/crash.h"
 #include "server/function/pool.h"
 #include "server/function/registry.h"
+#include "server/http/credentials.h"
 #include "server/http/reply.h"
 #include "server/invoke/backtrace.h"
 #include "server/server.h"
@@ -135,6 +136,13 @@ struct ending {
   const struct problem *problem;
 };
 
+/* Where it trapped names functions and source files: to its owner, and to others only when the function says so. */
+static bool hides_place(const struct invocation *inv, const struct ending *ending) {
+  struct exchange *x = inv->exchange;
+  if (!ending->err || ending->err->code != GW_ERROR_TRAP || !inv->slot) return false;
+  return !inv->slot->function->config.shows_backtraces && !credentials_allow(x, x->request.name, SCOPE_READ);
+}
+
 /* A guest that is stopped in the middle has nothing that could be reset. */
 static struct slot *leave_slot(struct invocation *inv, const struct ending *ending) {
   if (ending->kind != ENDING_CANCELLED) return release_slot(inv);
@@ -143,11 +151,13 @@ static struct slot *leave_slot(struct invocation *inv, const struct ending *endi
 }
 
 static void answer(struct exchange *x, const struct ending *ending, const struct slot *slot, const uint64_t *gas,
-                   const char *backtrace) {
+                   const char *backtrace, bool is_hidden) {
   if (ending->kind == ENDING_REPLIED)
     reply_function(x, &slot->handler, *gas);
   else if (ending->problem)
     reply_problem(x, ending->problem);
+  else if (ending->err && is_hidden)
+    reply_trap(x, ending->err, x->request.name, gas);
   else if (ending->err)
     reply_error(x, ending->err, x->request.name, gas, backtrace);
   else
@@ -162,6 +172,7 @@ static void finish(struct invocation *inv, struct ending ending) {
   struct buffer backtrace = inv->backtrace;
   uint64_t gas = gas_used(inv);
   inv->backtrace = (struct buffer){0};
+  bool is_hidden = hides_place(inv, &ending);
   bool is_cancelled = ending.kind == ENDING_CANCELLED, has_gas = inv->slot && !is_cancelled;
   if (is_cancelled && inv->slot) gw_store_cancel(inv->slot->store);
   abort_txn(inv);
@@ -171,7 +182,7 @@ static void finish(struct invocation *inv, struct ending ending) {
   judge_drop(&inv->judge);
   struct slot *slot = leave_slot(inv, &ending);
   uncount(inv);
-  answer(x, &ending, slot, has_gas ? &gas : NULL, (const char *)backtrace.bytes);
+  answer(x, &ending, slot, has_gas ? &gas : NULL, is_hidden ? NULL : (const char *)backtrace.bytes, is_hidden);
   buffer_clear(&backtrace);
 }
 
@@ -486,11 +497,12 @@ static bool fill_slot(struct invocation *inv, struct gw_error *err) {
   h->txn = inv->txn;
   if (slot->function->interface != INTERFACE_CGI) return true;
   const char **env;
-  h->port = loop_of(inv)->port;
-  h->remote_address = inv->exchange->ops->peer(inv->exchange);
-  if (!cgi_build_env(&r->arena, h, r->name, &env))
+  h->port = r->peer ? r->port : loop_of(inv)->port;
+  h->remote_address = r->peer ? r->peer : inv->exchange->ops->peer(inv->exchange);
+  char script[FUNCTION_PATH_SIZE];
+  if (!cgi_build_env(&r->arena, h, function_path(r->name, script), &env))
     return error_set(err, GW_ERROR_TOO_LARGE, "the request's headers do not fit an environment");
-  const char *args[] = {slot->function->name, NULL};
+  const char *args[] = {function_short_name(slot->function->name), NULL};
   struct wasi_options options = {.args = args,
                                  .env = env,
                                  .preopens = &slot->function->bundle,
@@ -598,13 +610,26 @@ static void invoke_found(struct invocation *inv) {
       invoke_with_module(inv);
     return;
   }
-  char detail[128];
+  char detail[192];
   snprintf(detail, sizeof detail, "no function is called %s", name);
   refuse(inv, PROBLEM(.status = 404, .detail = detail, .function = name));
 }
 
+/* A private function is, to who may not call it, none: with the same work on the way to the same answer. */
+static void look_up(struct invocation *inv) {
+  struct exchange *x = inv->exchange;
+  struct loop *loop = loop_of(inv);
+  const char *name = x->request.name;
+  inv->pool = pool_find(loop, name);
+  bool is_private = inv->pool && inv->pool->function->config.is_private;
+  if (inv->pool && !is_private) return;
+  if (credentials_allow(x, name, SCOPE_INVOKE) || !inv->pool) return;
+  inv->pool = NULL;
+  function_release(registry_find(loop->registry, name)); /* where there is no function, pool_find has looked here */
+}
+
 static void find(struct invocation *inv) {
-  inv->pool = pool_find(loop_of(inv), inv->exchange->request.name);
+  look_up(inv);
   invoke_found(inv);
 }
 
@@ -654,7 +679,7 @@ void invoke_begin(struct exchange *x) {
   inv->attempt = 0;
   inv->cpu_before = 0;
   inv->number = ++loop->n_requests;
-  inv->pool = pool_find(loop, x->request.name);
+  look_up(inv);
   loop->last_begin = loop_now(loop);
   loop->is_trimmed = false;
   const char *why;

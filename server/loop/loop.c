@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 enum { TICK_MS = 100, TRIM_TICKS = 20, PRESSURE_TICKS = 5, BACKLOG = 1024, ABORT_MS = 1000, TRIM_AFTER_MS = 35000 };
 
@@ -75,6 +77,7 @@ static void begin_stop(struct loop *loop) {
   loop->is_stopping = true;
   loop->stop_at = loop_now(loop) + loop->options->grace_ms;
   close_handle(&loop->listener);
+  if (loop->has_channel) close_handle(&loop->channel);
   loop->ops->stop(loop);
 }
 
@@ -120,6 +123,25 @@ static void on_tick(uv_timer_t *handle) {
 static void on_connection(uv_stream_t *listener, int status) {
   struct loop *loop = listener->data;
   if (status == 0) loop->ops->accept(loop);
+}
+
+/* One connection of those that the front has sent; another loop may have been faster. */
+static void on_channel(uv_poll_t *handle, int status, int events) {
+  struct loop *loop = handle->data;
+  char byte, control[CMSG_SPACE(sizeof(int))];
+  struct iovec data = {&byte, 1};
+  struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  (void)status, (void)events;
+  ssize_t n = recvmsg(loop->channel_fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  const struct cmsghdr *header = n == 1 ? CMSG_FIRSTHDR(&message) : NULL;
+  int fd;
+  if (header && header->cmsg_type == SCM_RIGHTS && header->cmsg_len == CMSG_LEN(sizeof fd)) {
+    memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    loop->ops->adopt(loop, fd);
+  } else if (n == 0) {
+    uv_poll_stop(&loop->channel);
+    loop->ops->orphaned(loop);
+  }
 }
 
 /* --- turns ------------------------------------------------------------------------------------------------------- */
@@ -178,7 +200,20 @@ static int create_thread(struct loop *loop) {
   return failed;
 }
 
-bool loop_start(struct loop *loop, int listen_fd, struct gw_error *err) {
+static int open_channel(struct loop *loop, int fd) {
+  int failed = uv_poll_init(&loop->uv, &loop->channel, fd);
+  loop->channel_fd = fd;
+  loop->channel.data = loop;
+  loop->has_channel = !failed;
+  return failed ? failed : uv_poll_start(&loop->channel, UV_READABLE, on_channel);
+}
+
+static int open_listener(struct loop *loop, int fd) {
+  int failed = uv_tcp_open(&loop->listener, fd);
+  return failed ? failed : uv_listen((uv_stream_t *)&loop->listener, BACKLOG, on_connection);
+}
+
+bool loop_start(struct loop *loop, int fd, bool is_channel, struct gw_error *err) {
   /* The first use makes glibc's heap, which two loops must not do at once: under sanitizers it is nobody else's. */
   malloc_trim(0);
   pthread_mutex_init(&loop->inbox_lock, NULL);
@@ -189,8 +224,7 @@ bool loop_start(struct loop *loop, int listen_fd, struct gw_error *err) {
   uv_loop_configure(&loop->uv, UV_METRICS_IDLE_TIME);
   init_handles(loop);
   pressure_open(&loop->pressure, loop->options->pressure_file);
-  failed = uv_tcp_open(&loop->listener, listen_fd);
-  if (!failed) failed = uv_listen((uv_stream_t *)&loop->listener, BACKLOG, on_connection);
+  failed = is_channel ? open_channel(loop, fd) : open_listener(loop, fd);
   if (failed) return error_set(err, GW_ERROR_IO, "cannot listen: %s", uv_strerror(failed));
   failed = create_thread(loop);
   if (failed) return error_set(err, GW_ERROR_IO, "cannot start a thread: %s", strerror(failed));
@@ -210,6 +244,7 @@ void loop_join(struct loop *loop) {
   loop->has_loop = loop->has_thread = false;
   loop->ops->trim(loop, 0);
   pressure_close(&loop->pressure);
+  if (loop->has_channel) close(loop->channel_fd);
   uv_loop_close(&loop->uv);
   pthread_mutex_destroy(&loop->inbox_lock);
 }

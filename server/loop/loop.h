@@ -30,6 +30,7 @@ enum {
 /* How long an instance is kept that nobody uses. */
 enum { IDLE_MS = 30000, IDLE_UNDER_PRESSURE_MS = 1000 };
 
+struct access;
 struct connection;
 struct exchange_service;
 struct function_limits;
@@ -38,11 +39,15 @@ struct registry;
 struct server_options;
 struct slot;
 struct state_store;
+struct supervisor;
+struct upstream;
 struct loop;
 
 /* What a loop does not know and calls: the protocol, and who keeps instances. */
 struct loop_ops {
   void (*accept)(struct loop *loop);                         /* a client waits at the listener */
+  void (*adopt)(struct loop *loop, int fd);                  /* of a worker: here is one */
+  void (*orphaned)(struct loop *loop);                       /* likewise: the front is gone */
   void (*tick)(struct loop *loop);                           /* ten times a second: deadlines */
   void (*shed)(struct loop *loop);                           /* counts reply_bytes; brings them below options.max_waiting */
   void (*stop)(struct loop *loop);                           /* drops the clients that have no request under way */
@@ -60,6 +65,10 @@ struct loop {
   uint16_t port;
   const struct server_options *options;
   const struct function_limits *limits;
+  struct supervisor *supervisor; /* NULL: tenants have no processes of their own */
+  struct upstream *upstreams;    /* idle connections to workers */
+  uint32_t n_upstreams;
+  struct access *access; /* the server's */
   struct registry *registry;
   struct state_store *state;
   struct gw_engine *engine;
@@ -70,6 +79,9 @@ struct loop {
 
   uv_loop_t uv;
   uv_tcp_t listener;
+  uv_poll_t channel; /* of a worker, in its place */
+  int channel_fd;
+  bool has_channel;
   uv_async_t wake;
   uv_timer_t tick, retry;           /* deadlines; delayed invocations */
   uv_idle_t run;                    /* active while an invocation waits for a slice */
@@ -111,8 +123,9 @@ struct loop {
   bool stop_requested;   /* under inbox_lock */
 };
 
-/* Takes over the listening socket. What points out of the loop is set. */
-bool loop_start(struct loop *loop, int listen_fd, struct gw_error *err);
+/* Takes over the descriptor: a listening socket, or a socket over which connections come (server/isolate/supervisor.h). What
+ * points out of the loop is set. */
+bool loop_start(struct loop *loop, int fd, bool is_channel, struct gw_error *err);
 /* From any thread. */
 void loop_post(struct loop *loop, struct message *message);
 void loop_stop(struct loop *loop);

@@ -30,11 +30,16 @@ if unshare -m mount -t tmpfs none "$work/small" 2>/dev/null; then
   request GET /f/counter/a
   check 'full disk: reading goes on' answers 200
   check 'full disk: reading says what was written' body_has 1
-  for key in a b c; do request POST "/f/counter/$key"; done
+  # pages that the store has given up take the first ones
+  for ((n = 0; n < 500; n++)); do
+    request POST "/f/counter/more$n"
+    [[ $status == 200 ]] || break
+  done
   check 'full disk: writing fails' answers 500
   check 'full disk: and says what failed' body_has 'state store failed'
   check 'full disk: and not where' body_lacks "$work"
-  check 'full disk: the log says why' grep -q 'cannot write to the state store .*: No space left on device' "$work/server.log"
+  # LMDB calls it an error of input and output when the first of several pages still fit
+  check 'full disk: the log says why' grep -qE 'cannot write to the state store .*: (No space left on device|Input/output error)' "$work/server.log"
   deploy_example hello
   check 'full disk: deploying fails' answers 500
   check 'full disk: and says nothing of paths' body_lacks "$work"
@@ -46,7 +51,7 @@ if unshare -m mount -t tmpfs none "$work/small" 2>/dev/null; then
   rm "$small/fill"
   request POST /f/counter/a
   check 'room again: counts on' body_has 2
-  request GET /f/counter/b
+  request GET "/f/counter/more$n"
   check 'room again: what failed did not happen' body_has 0
   deploy_example hello
   check 'room again: deploys' answers 201
