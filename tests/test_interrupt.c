@@ -34,8 +34,6 @@ struct world {
   atomic_bool has_begun; /* the guest has called the host, and waits if it is to wait */
   atomic_bool is_held;   /* questions wait until it is false */
   bool goes_on;          /* the host function ignores that it was cancelled */
-  pthread_t threads[64];
-  int n_threads;
 };
 
 static struct world w;
@@ -68,7 +66,9 @@ static enum gw_trap ask(struct gw_instance *caller, void *env, union gw_value *v
   q->park = gw_park_begin(caller);
   w.n_asked++;
   w.has_begun = true;
-  pthread_create(&w.threads[w.n_threads++], NULL, answer, q);
+  pthread_t thread;
+  pthread_create(&thread, NULL, answer, q);
+  pthread_detach(thread);
   enum gw_trap trap = gw_park_here(caller);
   values[0].i32 = trap ? 0 : q->answer;
   let_go(q);
@@ -98,7 +98,7 @@ static void close_world(void) {
   gw_module_release(w.module);
   gw_engine_destroy(w.engine);
   w.is_held = false;
-  for (int i = 0; i < w.n_threads; i++) pthread_join(w.threads[i], NULL);
+  for (int i = 0; i < 5000 && w.n_freed < w.n_asked; i++) pause_ms(1); /* the last answers */
   assert_int_equal(w.n_freed, w.n_asked);
 }
 
