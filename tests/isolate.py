@@ -162,9 +162,15 @@ def test_one_connection(front):
     reader = Reader(connection)
     got = [(reply.status, reply.body) for reply in (reader.reply() for _ in paths)]
     first = got[1][1][0]
-    check("pipelined requests of several tenants are answered in their order", [status for status, _ in got] == [200, 200, 200, 503, 200, 200, 200]
+    check("pipelined requests of several tenants are answered in their order", [status for status, _ in got] == [200, 200, 200, 404, 200, 200, 200]
           and got[4][1][0] == first + 1 and got[0][1] == got[2][1] == got[6][1] == b"hello\n", got)
     connection.close()
+
+
+def test_no_tenant(front):
+    """One that is not there is as one without the function."""
+    there, absent = (front.ask("GET", f"/t/{tenant}/f/nothing", token=False) for tenant in ("a", "z"))
+    check("a tenant that is not there is as one without the function", there[0] == 404 and there[1].replace(b"a/nothing", b"z/nothing") == absent[1], there, absent)
 
 
 def test_apart(front):
@@ -300,6 +306,7 @@ def main():
         front.deploy(path, text)
     test_requests(front)
     test_one_connection(front)
+    test_no_tenant(front)
     test_apart(front)
     test_metrics(front)
     test_gone_client(front)

@@ -249,7 +249,8 @@ static void answer_no_name(struct exchange *x, const struct match *m) {
                                                    "or digit"));
 }
 
-/* To the tenant's process: under its own path, and with what who sent it may do there. */
+/* To the tenant's process: under its own path, and with what who sent it may do there. A tenant that is not there gets its answer
+ * from a process, too, that has none of its functions: nobody can tell it from one without that function. */
 static void forward(struct exchange *x, const struct match *m, const char *tenant) {
   struct buffer target = {0};
   uint32_t scopes = 0, bit;
@@ -258,7 +259,8 @@ static void forward(struct exchange *x, const struct match *m, const char *tenan
     if (access_allows(&x->pass.who, tenant, strlen(tenant), bit)) scopes |= bit;
   if (!m->has_tenant && strcmp(tenant, DEFAULT_TENANT) != 0) buffer_format(&target, "/t/%s", tenant);
   buffer_append(&target, x->request.target, strlen(x->request.target) + 1);
-  upstream_forward(x, tenant, (const char *)target.bytes, scopes);
+  bool is_there = access_has_tenant(x->loop->access, tenant);
+  upstream_forward(x, is_there ? tenant : DEFAULT_TENANT, (const char *)target.bytes, scopes);
   buffer_clear(&target);
 }
 

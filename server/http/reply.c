@@ -51,7 +51,7 @@ void reply_json(struct exchange *x, uint32_t status, cJSON *json) {
   char *text = cJSON_PrintUnformatted(json);
   cJSON_Delete(json);
   struct buffer *out = x->ops->begin(x, status);
-  APPEND_LITERAL(out, "Content-Type: application/json\r\n");
+  APPEND_LITERAL(out, "Content-Type: application/json\r\nCache-Control: no-store\r\n"); /* a token may be in it */
   end_reply(x, status, text, text ? strlen(text) : 0);
   cJSON_free(text);
 }
