@@ -4,6 +4,7 @@ const native = require('../build/gasworks.node');
 const { readSignatures, parseSignature, flatten } = require('./signature.js');
 
 const WANTS_GAS = 1, IS_FRESH = 2; // flags of native.call
+const MAX_VALUES = 32; // of a function, in and out
 
 /** What goes wrong in a module, a call or the engine. */
 class GasworksError extends Error {
@@ -83,7 +84,7 @@ class Module {
     this.imports = Object.freeze(imports.map(Object.freeze));
     this.exports = Object.freeze(exports.map(Object.freeze));
     exports.forEach((type, index) => {
-      if (type.kind === 'function') this.#plans.set(type.name, makePlan(type, index, signatures.exports.get(type.name)));
+      if (type.kind === 'function' && type.params.length <= MAX_VALUES && type.results.length <= MAX_VALUES) this.#plans.set(type.name, makePlan(type, index, signatures.exports.get(type.name)));
     });
     for (const name of signatures.exports.keys())
       if (!this.#plans.has(name)) throw usage(`the module exports no function ${name}, which a signature is for`);
@@ -93,6 +94,7 @@ class Module {
     return this.imports.filter((i) => i.kind === 'function').map((i) => {
       if (i.module === 'gasworks_abi' && i.name === 'take') return [i.module, i.name, i.params, i.results, (at) => memory.give(at)];
       const f = imports[i.module]?.[i.name];
+      if (i.params.length > MAX_VALUES || i.results.length > MAX_VALUES) throw usage(`${i.name} has more than ${MAX_VALUES} parameters or results`);
       if (typeof f !== 'function') return null; // libgasworks says that it is missing
       const signature = this.#signatures.imports.get(`${i.module}.${i.name}`);
       return [i.module, i.name, i.params, i.results, signature ? memory.wrap(f, signature) : f];
@@ -292,6 +294,7 @@ class Pool {
   #closed() { return new GasworksError('the pool is closed', 'ERR_GASWORKS_CLOSED'); }
 
   #start(plan, flags, args, options) {
+    if (this.#isClosed) return Promise.reject(this.#closed());
     const instance = this.#idle.pop();
     if (instance) return this.#use(instance, plan, flags, args, options);
     return this.#take(options.signal).then((taken) => this.#use(taken, plan, flags, args, options));
@@ -323,7 +326,6 @@ class Pool {
   }
 
   async #take(signal) {
-    if (this.#isClosed) throw this.#closed();
     signal?.throwIfAborted();
     if (this.#n < this.#max) return this.#make();
     return new Promise((resolve, reject) => {

@@ -5,7 +5,7 @@
 //   import MODULE.NAME SIGNATURE       of an import
 
 const KINDS = { i32: 'i', u32: 'u', bool: 'b', i64: 'I', u64: 'U', f32: 'f', f64: 'F', str: 's', bytes: 'y', json: 'j' };
-const FLAT = { i: 'i', u: 'i', b: 'i', I: 'I', U: 'I', f: 'f', F: 'F' };
+const FLAT = { i: 'i', u: 'i', b: 'i', I: 'I', U: 'I', f: 'f', F: 'F', x: 'x' }; // x: does not cross
 
 function fail(message) {
   const error = new TypeError(message);
