@@ -287,13 +287,12 @@ static void read_imports(napi_env env, struct instance *instance, napi_value lis
   instance->n_imports = n;
 }
 
+/* Slices are bounded by gas alone: a look at the clock of a thread takes longer than a small call. */
 static struct gw_store *create_store(const struct engine *engine, double gas_limit, double max_memory, struct gw_error *err) {
-  enum { SLICE_NS = 500000 };
   return gw_store_create(engine->gw,
                          &(struct gw_store_options){.gas_limit = gas_limit > 0 ? (uint64_t)gas_limit : 0,
                                                     .max_memory_bytes = max_memory > 0 ? (uint64_t)max_memory : 0,
                                                     .slice = engine->slice,
-                                                    .slice_ns = SLICE_NS,
                                                     .tier = engine->is_precise ? GW_TIER_PRECISE : GW_TIER_FAST,
                                                     .defers_start = true},
                          err);
