@@ -117,7 +117,8 @@ int main(int argc, char **argv) {
   struct gw_error err = {0};
   bool ok = true;
   read_arguments(&o, argc, argv);
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.opt_level = o.level, .gas = true}, &err);
+  struct gw_engine *engine =
+      gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = o.level, .gas = true}, &err);
   if (!engine) wat_fail("bench_gas_latency", err.message);
   printf("-O%" PRIu32 ", slices of %" PRIu64 " gas, straight-line code of %" PRIu32 " instructions; microseconds\n", o.level,
          o.slice, o.instructions);

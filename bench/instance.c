@@ -97,7 +97,8 @@ int main(int argc, char **argv) {
   if (!n_requests || !n_threads || n_threads > MAX_THREADS || pages > 256 || grow > 4096)
     wat_fail("bench_instance", "a number is out of range");
   struct gw_error err = {0};
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.opt_level = 2, .gas = true}, &err);
+  struct gw_engine *engine =
+      gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = 2, .gas = true}, &err);
   struct gw_module *module = engine ? wat_module(engine, program) : NULL;
   if (!module || !gw_module_compile(module, &err)) wat_fail("bench_instance", err.message);
   for (uint32_t i = 0; i < n_threads; i++) {

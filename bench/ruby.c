@@ -123,7 +123,8 @@ static int run(const char *path, const char *script, enum gw_tier tier, uint32_t
   struct wasi_preopen preopen = {.guest_path = "/", .host_path = directory};
   wasi.preopens = &preopen;
   wasi.n_preopens = directory != NULL;
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.opt_level = level, .gas = true}, &err);
+  struct gw_engine *engine =
+      gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = level, .gas = true}, &err);
   if (!engine || !buffer_read_file(&bytes, path, MAX_MODULE, &err)) fail(path, err.message);
   struct gw_module *module = gw_module_create(engine, bytes.bytes, bytes.size, &err);
   buffer_clear(&bytes);

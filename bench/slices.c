@@ -82,7 +82,8 @@ static void bench(struct gw_engine *engine, const char *path) {
 
 int main(int argc, char **argv) {
   struct gw_error err = {0};
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.opt_level = 2, .gas = true}, &err);
+  struct gw_engine *engine =
+      gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = 2, .gas = true}, &err);
   if (!engine) fail(err.message);
   times = heap_new(MOST, sizeof *times);
   printf("%-24s %-4s %8s %10s %10s %10s %12s %9s\n", "", "by", "slices", "median ms", "99.9 % ms", "most ms", "most gas",

@@ -134,8 +134,8 @@ static bool count(struct calibration *k, size_t i, struct gw_error *err) {
 }
 
 static bool prepare(struct calibration *k, char **paths, struct gw_error *err) {
-  struct gw_engine_options plain = {.opt_level = 2};
-  struct gw_engine_options profiling = {.opt_level = 2, .gas = true, .profile = true, .schedule = &k->base};
+  struct gw_engine_options plain = {.opt_level = 2, .loose_traps = true};
+  struct gw_engine_options profiling = {.opt_level = 2, .loose_traps = true, .gas = true, .profile = true, .schedule = &k->base};
   k->plain = gw_engine_create(&plain, err);
   k->profiling = k->plain ? gw_engine_create(&profiling, err) : NULL;
   if (!k->profiling) return false;

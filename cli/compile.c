@@ -24,7 +24,7 @@ struct compile {
   const char *input, *output, *schedule_path, *cpu, *sign_path, *keep_path;
   uint32_t opt_level, threads, max_seconds;
   uint64_t max_memory;
-  bool gas, is_nice, wants_stats, wants_json;
+  bool gas, exact, is_nice, wants_stats, wants_json;
   struct schedule schedule;
   struct gw_cache *cache; /* with keep_path */
   struct gw_engine *engine;
@@ -38,8 +38,12 @@ static bool set_limits(const struct compile *c, struct gw_error *err) {
 }
 
 static bool make_engine(struct compile *c, struct gw_error *err) {
-  struct gw_engine_options options = {
-      .opt_level = c->opt_level, .gas = c->gas, .threads = c->threads, .schedule = &c->schedule, .cache = c->cache};
+  struct gw_engine_options options = {.opt_level = c->opt_level,
+                                      .gas = c->gas,
+                                      .loose_traps = !c->exact,
+                                      .threads = c->threads,
+                                      .schedule = &c->schedule,
+                                      .cache = c->cache};
   if (!cli_read_schedule(c->schedule_path, &c->schedule, err)) return false;
   cli_show_progress(&options);
   c->engine = gw_engine_create(&options, err);
@@ -146,6 +150,8 @@ int cli_compile(int argc, char **argv) {
       {"output", 'o', CLI_TEXT, &c.output, "FILE", "the artifact; FILE.gwa beside FILE.wasm unless told, - is standard output"},
       {"optimize", 'O', CLI_LEVEL, &c.opt_level, "0..3", "optimisation level; 2 unless told"},
       {"gas", 0, CLI_ON_OFF, &c.gas, "on|off", "meter; on unless told"},
+      {"exact-traps", 0, CLI_FLAG, &c.exact, NULL,
+       "for embedders: memories are behind a trap as the specification says; slower code"},
       {"schedule", 0, CLI_TEXT, &c.schedule_path, "FILE",
        "prices, as `gasworks schedule --text` prints them; built in unless told"},
       {"cpu", 0, CLI_TEXT, &c.cpu, "NAME",

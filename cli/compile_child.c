@@ -79,7 +79,8 @@ static bool follow_parent(uint32_t parent, struct gw_error *err) {
 static bool make_engine(struct child *c, struct gw_error *err) {
   const struct compile_request *r = &c->first;
   c->engine = gw_engine_create(
-      &(struct gw_engine_options){.opt_level = r->opt_level, .gas = r->gas, .threads = r->threads, .schedule = &r->schedule},
+      &(struct gw_engine_options){
+          .opt_level = r->opt_level, .gas = r->gas, .loose_traps = !r->exact, .threads = r->threads, .schedule = &r->schedule},
       err);
   return c->engine != NULL;
 }

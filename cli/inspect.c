@@ -268,7 +268,7 @@ static bool load(struct inspection *v, struct gw_error *err) {
 }
 
 static bool inspect(struct inspection *v, const char *file, struct gw_error *err) {
-  struct gw_engine_options options = {.opt_level = v->opt_level, .gas = v->meter, .schedule = &v->schedule};
+  struct gw_engine_options options = {.opt_level = v->opt_level, .gas = v->meter, .loose_traps = true, .schedule = &v->schedule};
   if (!cli_read_schedule(v->schedule_path, &v->schedule, err) || !cli_read_file(&v->bytes, file, err)) return false;
   v->engine = gw_engine_create(&options, err);
   if (!v->engine) return false;

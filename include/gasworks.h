@@ -52,7 +52,10 @@ struct gw_engine_options {
   /* Compiled code comes with its source lines, from the module's DWARF, and gdb is told of it: break at a function by name. The
    * code is the same. It is always compiled in this process, and not kept. */
   bool debug_info;
-  bool perf;  /* leave /tmp/perf-PID.map for Linux's perf; with debug_info also a jitdump (docs/debugging.md) */
+  bool perf; /* leave /tmp/perf-PID.map for Linux's perf; with debug_info also a jitdump (docs/debugging.md) */
+  /* Compiled code may leave out, merge or reorder what a run that traps has written: faster (docs/embedding.md has numbers), for
+   * who throws a trapped instance away. Without it memories, tables and globals are behind a trap as the specification says. */
+  bool loose_traps;
   bool watch; /* the precise tier stops at every instruction (runtime/precise/precise.h); several times slower */
   const struct schedule *schedule; /* prices; copied; NULL: the built-in ones */
   struct gw_cache *cache;          /* where compiled modules are kept, must outlive the engine; NULL: nowhere */
@@ -67,6 +70,7 @@ struct gw_engine_options {
                                   * 0: GW_COMPILE_DEFAULT_SECONDS */
   uint32_t compile_wall_seconds; /* seconds by the clock; 0: four times compile_seconds */
   uint64_t compile_memory;       /* bytes of address space of a child; 0: GW_COMPILE_DEFAULT_MEMORY */
+  uint64_t reserved[8];          /* zero */
 };
 
 /* Process-wide set-up: trap signal handlers are installed by the first engine. The compiler is not loaded yet. */
@@ -100,6 +104,38 @@ const struct module *gw_module_decoded(const struct gw_module *module);
 /* BLAKE2b-256 of the module's bytes. */
 const uint8_t *gw_module_digest(const struct gw_module *module);
 
+/* --- types: what imports and exports are ---------------------------------------------------------------------------- */
+
+enum gw_extern_kind { GW_EXTERN_FUNC, GW_EXTERN_TABLE, GW_EXTERN_MEMORY, GW_EXTERN_GLOBAL, GW_EXTERN_HOST_FUNC, GW_EXTERN_TAG };
+
+struct func_type; /* frontend/module.h; opaque to embedders */
+
+/* Which fields count follows from the kind. */
+struct gw_extern_type {
+  enum gw_extern_kind kind;     /* never GW_EXTERN_HOST_FUNC */
+  const struct func_type *func; /* function and tag: see gw_func_param; valid as long as the module */
+  uint32_t n_params, n_results;
+  enum gw_type type;      /* of a global, and of a table's entries */
+  bool is_mutable;        /* global */
+  bool is_64, is_shared;  /* memory and table: 64-bit indices; memory: shared between threads */
+  uint8_t page_size_log2; /* memory: 16 unless it has another page size */
+  uint64_t min, max;      /* memory: pages, table: entries; max is UINT64_MAX where there is none */
+};
+
+enum gw_type gw_func_param(const struct func_type *type, uint32_t index);
+enum gw_type gw_func_result(const struct func_type *type, uint32_t index);
+
+/* Names are UTF-8 with their size, and belong to the module, as the types do. */
+struct gw_named_type {
+  const char *module, *name; /* module: of imports, NULL of exports */
+  size_t module_size, name_size;
+  struct gw_extern_type type;
+};
+
+/* In the module's order, from 0; false: there are no more. */
+bool gw_module_import(const struct gw_module *module, uint32_t index, struct gw_named_type *out);
+bool gw_module_export(const struct gw_module *module, uint32_t index, struct gw_named_type *out);
+
 enum gw_dump { GW_DUMP_IR_FRESH = 1, GW_DUMP_IR, GW_DUMP_ASM };
 /* Text of a compilation stage for `cpu`, by the name that LLVM gives it (NULL: this machine's); free() it. */
 char *gw_module_dump(struct gw_module *module, enum gw_dump kind, const char *cpu, struct gw_error *err);
@@ -129,6 +165,8 @@ struct gw_store_options {
   uint64_t slice_ns;       /* with `slice`: time between two yields, about; 0: gas alone bounds slices */
   uint64_t cpu_limit_ns;   /* CPU time of an invocation, about: beyond it ends with GW_TRAP_CANCELLED; 0: none */
   uint64_t (*clock)(void); /* tests have their own, in nanoseconds; NULL: the system's */
+  bool measures_cpu;       /* gw_store_cpu_ns without the two before: two looks at a clock for each step */
+  uint64_t reserved[8];    /* zero */
 };
 
 /* What stores learn about how long a function's gas takes. All zero at first. */
@@ -149,7 +187,7 @@ void gw_store_owe_cpu(struct gw_store *store, uint64_t ns);
 /* Gas of the last (or current) invocation, at most the limit. */
 uint64_t gw_store_gas_used(const struct gw_store *store);
 /* Its CPU time in nanoseconds, as far as it has been looked at: exact when it does not run. It is measured, so it is another one
- * each time. */
+ * each time. 0 in stores that need no clock (struct gw_store_options). */
 uint64_t gw_store_cpu_ns(const struct gw_store *store);
 /* Where slices are bounded by time: stores that run the same code one after another, on one thread, share what they learn. NULL:
  * this one learns for itself. */
@@ -169,14 +207,12 @@ void *gw_store_user(const struct gw_store *store);
  * invocation as a success; other values trap it (say why with gw_instance_fail first). */
 typedef enum gw_trap (*gw_host_fn)(struct gw_instance *caller, void *env, union gw_value *values);
 
-/* One row of a host module. `signature` is "results_params" of i I f F v r (i32 i64 f32 f64 v128 externref), like "i_iiI"; NULL:
- * whatever the module wants. */
+/* One row of a host module. `signature` is "results_params" of i I f F v r R (i32 i64 f32 f64 v128 externref funcref), like
+ * "i_iiI"; NULL: whatever the module wants. */
 struct gw_host_func {
   const char *module, *name, *signature;
   gw_host_fn fn;
 };
-
-enum gw_extern_kind { GW_EXTERN_FUNC, GW_EXTERN_TABLE, GW_EXTERN_MEMORY, GW_EXTERN_GLOBAL, GW_EXTERN_HOST_FUNC, GW_EXTERN_TAG };
 
 /* Something that satisfies an import. */
 struct gw_extern {
@@ -199,6 +235,15 @@ struct gw_import {
   const char *module, *field;
   uint32_t module_size, field_size;
 };
+
+/* What it is: sizes are those of this moment. Not for GW_EXTERN_HOST_FUNC, which has the type that its importer wants: false. */
+bool gw_extern_type(const struct gw_extern *it, struct gw_extern_type *out);
+
+/* A host function as a value, to be called, put into tables and imported. `signature` as in struct gw_host_func; `fn` gets `env`,
+ * and for `caller` an instance without memory where it is called from outside of a module. Belongs to the store, which calls
+ * `finish` with `env` when it goes, unless that is NULL. In the fast tier the first function of each type is compiled. */
+struct func_ref *gw_func_create(struct gw_store *store, const char *signature, gw_host_fn fn, void *env,
+                                void (*finish)(void *env), struct gw_error *err);
 
 /* Fills *out and returns true, or returns false when there is no such thing. Types are checked by the caller. */
 typedef bool (*gw_resolve_fn)(void *env, const struct gw_import *import, struct gw_extern *out);
@@ -224,11 +269,12 @@ struct func_ref *gw_instance_start(const struct gw_instance *instance);
 uint64_t gw_instance_gas(const struct gw_instance *instance);
 
 bool gw_instance_export(struct gw_instance *instance, const char *name, size_t size, struct gw_extern *out);
+/* The same in the module's order, from 0; false: there are no more. */
+bool gw_instance_export_at(struct gw_instance *instance, uint32_t index, struct gw_extern *out);
 struct gw_module *gw_instance_module(const struct gw_instance *instance);
 struct gw_store *gw_instance_store(const struct gw_instance *instance);
 
-/* Pointer to [offset, offset + size) of memory 0, or NULL when any of it is out of bounds. Valid until the memory
- * grows or the instance is reset. */
+/* Pointer to [offset, offset + size) of memory 0, or NULL when any of it is out of bounds. Valid until the instance is reset. */
 void *gw_instance_memory(struct gw_instance *instance, uint64_t offset, uint64_t size);
 uint64_t gw_instance_memory_size(const struct gw_instance *instance);
 /* Charges gas from within a host function; false: not enough left, return GW_TRAP_OUT_OF_GAS. */
@@ -251,15 +297,55 @@ struct gw_memory *gw_memory_create(struct gw_store *store, uint64_t min_pages, u
 struct gw_table *gw_table_create(struct gw_store *store, const char *type, uint64_t min, uint64_t max, struct gw_error *err);
 struct gw_global *gw_global_create(struct gw_store *store, const char *type, bool is_mutable, union gw_value value);
 union gw_value gw_global_get(const struct gw_global *global);
+/* False: it is immutable, or a reference that its type does not allow. */
+bool gw_global_set(struct gw_global *global, union gw_value value);
+
+/* As gw_instance_memory, for any memory. Its base never moves. */
+void *gw_memory_data(struct gw_memory *memory, uint64_t offset, uint64_t size);
+uint64_t gw_memory_size(const struct gw_memory *memory); /* bytes */
+uint64_t gw_memory_pages(const struct gw_memory *memory);
+/* False: beyond its maximum or the store's limit, or the system has no more. No gas is charged. */
+bool gw_memory_grow(struct gw_memory *memory, uint64_t pages);
+
+uint64_t gw_table_size(const struct gw_table *table); /* entries */
+/* False: out of bounds. In `ref`, as everywhere. */
+bool gw_table_get(const struct gw_table *table, uint64_t index, union gw_value *out);
+/* False: out of bounds, or a reference that its type does not allow. */
+bool gw_table_set(struct gw_table *table, uint64_t index, union gw_value value);
+/* False: as gw_memory_grow, or as gw_table_set. */
+bool gw_table_grow(struct gw_table *table, uint64_t n, union gw_value value);
 
 /* --- calling ----------------------------------------------------------------------------------------------------- */
 
-/* Runs to the end. `values` holds the parameters and gets the results: room for the greater number of both. The number of values
- * must fit the export's type for gw_call_export. On a trap err->code is GW_ERROR_TRAP and err->trap says which; GW_TRAP_EXIT
- * is a success. */
+/* Runs to the end. Within a host function it calls back into the store that called it, with the gas that is left there: up to
+ * GW_MOST_NESTED deep, not where a record or a profile is kept. There GW_TRAP_EXIT and GW_TRAP_CANCELLED are failures, which the
+ * host function should return. `values` holds the parameters and gets the results: room for the greater number of both. The
+ * number of values must fit the export's type for gw_call_export. On a trap err->code is GW_ERROR_TRAP and err->trap says which;
+ * GW_TRAP_EXIT is a success. */
 bool gw_call(struct gw_store *store, struct func_ref *func, union gw_value *values, struct gw_error *err);
 bool gw_call_export(struct gw_instance *instance, const char *name, union gw_value *values, size_t n_values,
                     struct gw_error *err);
+
+#define GW_MOST_NESTED 32
+
+/* The same with values that say their types, for callers who do not know the module: all must be as the function has them. Room
+ * for `n_results` results. */
+bool gw_call_typed(struct gw_instance *instance, const char *name, const struct gw_typed_value *args, size_t n_args,
+                   struct gw_typed_value *results, size_t n_results, struct gw_error *err);
+
+/* A call that was under way when an invocation trapped. */
+struct gw_frame {
+  const struct gw_instance *instance;
+  uint32_t func;         /* index in its module */
+  uint64_t offset;       /* of the instruction in the module's bytes; GW_NO_OFFSET: unknown */
+  char function[128];    /* its name, or one made of the index; cut to fit */
+  char file[256];        /* source file from the module's debug information, or "" */
+  uint32_t line, column; /* 0: unknown */
+};
+
+/* Behind a trap, before anything else runs in the store: the calls from the innermost outwards. Fills frames[0..most), returns
+ * how many there are. The precise tier knows all of them; compiled code only the innermost, without its place. */
+size_t gw_store_backtrace(const struct gw_store *store, struct gw_frame *frames, size_t most);
 
 enum gw_status {
   GW_STATUS_DONE,
@@ -310,5 +396,63 @@ struct gw_park *gw_park_begin(struct gw_instance *caller);
 enum gw_trap gw_park_here(struct gw_instance *caller);
 /* From any thread, also within gw_park_begin and gw_park_here, also after the store is gone. The park is gone then. */
 void gw_park_wake(struct gw_park *park);
+
+/* --- WASI -------------------------------------------------------------------------------------------------------------- */
+
+struct gw_wasi;
+
+/* A directory that the guest gets: all that it can reach is beneath. */
+struct gw_wasi_directory {
+  const char *guest_path, *host_path;
+  bool is_readonly;
+};
+
+/* All zero: no arguments, no environment, no files, empty input, output into buffers. */
+struct gw_wasi_options {
+  const char *const *args; /* NULL, or the program's name and its arguments, NULL-terminated */
+  const char *const *env;  /* NULL, or "NAME=VALUE", NULL-terminated */
+  const struct gw_wasi_directory *directories;
+  size_t n_directories;
+  const void *stdin_bytes; /* must outlive the invocation */
+  size_t stdin_size;
+  bool inherits_stdio; /* the process's own streams instead of stdin_bytes and buffers */
+  size_t output_limit; /* bytes of each buffer; 0: 16 MiB */
+  bool deterministic;  /* clock and random numbers follow from the seed (docs/wasi.md) */
+  uint64_t seed;
+  uint64_t reserved[8]; /* zero */
+};
+
+/* WASI preview 1 for one instance; strings are copied. One thread at a time. */
+struct gw_wasi *gw_wasi_create(const struct gw_wasi_options *options, struct gw_error *err);
+/* For the next invocation: forgets output, closes what the guest opened. */
+bool gw_wasi_reset(struct gw_wasi *wasi, const struct gw_wasi_options *options, struct gw_error *err);
+/* Instances that import from it must not run any more. */
+void gw_wasi_destroy(struct gw_wasi *wasi);
+/* A gw_resolve_fn; env is the struct gw_wasi. Call the export "_start". */
+bool gw_wasi_resolve(void *wasi, const struct gw_import *import, struct gw_extern *out);
+/* What was written; valid until the next invocation, reset or destroy. */
+const void *gw_wasi_stdout(const struct gw_wasi *wasi, size_t *size);
+const void *gw_wasi_stderr(const struct gw_wasi *wasi, size_t *size);
+/* Of proc_exit; 0 when the program just returned. */
+uint32_t gw_wasi_exit_code(const struct gw_wasi *wasi);
+
+/* --- records and replays ----------------------------------------------------------------------------------------------- */
+
+/* What host functions answered an invocation: results, traps, gas, and what they changed in memory 0. A second run, in any tier,
+ * gets the same answers, and no host function is called. */
+struct gw_record;
+
+/* `limit` bounds its bytes; NULL: no memory. */
+struct gw_record *gw_record_create(size_t limit);
+/* No store may have it attached. */
+void gw_record_destroy(struct gw_record *record);
+/* Attaches, or detaches with NULL; before the first instance is made, where start functions are to be recorded, too. */
+void gw_record_attach(struct gw_store *store, struct gw_record *record);
+/* Forgets what there is, and records. */
+void gw_record_begin(struct gw_record *record);
+/* Answers from the beginning. False: there is no whole record, as it would have been beyond its limit. */
+bool gw_record_replay(struct gw_record *record);
+/* Whether the second run asked for something else than the first one: it trapped there. */
+bool gw_record_has_parted(const struct gw_record *record);
 
 #endif

@@ -8,7 +8,7 @@
 #include "instrument/blocks.h"
 #include "instrument/schedule.h"
 
-enum { COMPILER_VERSION = 8 };
+enum { COMPILER_VERSION = 9 };
 
 enum dump_kind { DUMP_NONE, DUMP_IR_FRESH, DUMP_IR, DUMP_ASM };
 
@@ -18,6 +18,7 @@ typedef void (*compile_progress)(void *env, uint64_t done, uint64_t total);
 struct compile_options {
   uint32_t opt_level;               /* 0..3 */
   bool gas;                         /* charge gas */
+  bool exact;                       /* what a run that traps has written is all there, and nothing else */
   uint32_t dialect;                 /* DIALECT_*; at least the module's */
   bool verify;                      /* run LLVM's verifier on what lowering and instrumentation made */
   uint32_t threads;                 /* 0: one for each core that the process may use */

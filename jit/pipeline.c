@@ -58,6 +58,7 @@ static bool verify_tail_calls(struct pipeline *p, struct gw_error *err) {
 static void lower(struct pipeline *p, const struct module *m, const struct lower_part *part,
                   const struct compile_options *options) {
   struct lower_options lower_options = {.gas = options->gas,
+                                        .exact = options->exact,
                                         .inlining = options->opt_level > 0,
                                         .dialect = options->dialect,
                                         .schedule = options->schedule,
@@ -89,10 +90,10 @@ static bool charge(struct pipeline *p, const struct module *m, const struct comp
   lower_canonical_nans(p->module);
   bool is_joined = is_optimized && access_spares_last_page(m);
   if (is_optimized && !simplify(p, is_joined, options, err)) return false;
-  if (is_optimized) access_relax_loads(p->module);
+  if (is_optimized && !options->exact) access_relax_loads(p->module);
   access_pin_vectors(p->module);
   if (options->gas && !gas_instrument(p->module, options->verify, err)) return false;
-  if (is_joined) access_reroll_loops(p->module);
+  if (is_joined && !options->exact) access_reroll_loops(p->module);
   return !options->verify || verify(p, "the gas pass", err);
 }
 

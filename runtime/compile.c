@@ -14,6 +14,7 @@ static struct compile_options compile_options(const struct gw_engine *engine, ui
   return (struct compile_options){
       .opt_level = engine->options.opt_level,
       .gas = engine->options.gas,
+      .exact = !engine->options.loose_traps,
       .dialect = dialect,
       .verify = engine->options.verify,
       .threads = engine->options.threads,
@@ -25,8 +26,10 @@ static struct compile_options compile_options(const struct gw_engine *engine, ui
 }
 
 struct artifact_options module_artifact_options(const struct gw_engine *engine) {
-  return (struct artifact_options){
-      .opt_level = engine->options.opt_level, .gas = engine->options.gas, .schedule = &engine->schedule};
+  return (struct artifact_options){.opt_level = engine->options.opt_level,
+                                   .gas = engine->options.gas,
+                                   .exact = !engine->options.loose_traps,
+                                   .schedule = &engine->schedule};
 }
 
 struct gw_cache *engine_cache(const struct gw_engine *engine) {

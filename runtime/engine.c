@@ -45,12 +45,15 @@ struct gw_engine *gw_engine_create(const struct gw_engine_options *options, stru
   engine->options.schedule = &engine->schedule;
   engine->compilers = compilers(engine);
   child_pool_init(&engine->compilers);
+  pthread_mutex_init(&engine->host_lock, NULL);
   return engine;
 }
 
 void gw_engine_destroy(struct gw_engine *engine) {
   if (!engine) return;
   child_pool_clear(&engine->compilers);
+  host_modules_clear(engine);
+  pthread_mutex_destroy(&engine->host_lock);
   free(engine);
 }
 

@@ -15,7 +15,12 @@ struct gw_engine {
   struct schedule schedule;
   _Atomic uint64_t memory_bytes; /* gw_engine_memory_bytes */
   struct child_pool compilers;
+  pthread_mutex_t host_lock;        /* guards the next */
+  struct host_module *host_modules; /* runtime/host_func.c */
 };
+
+/* runtime/host_func.c: releases them. */
+void host_modules_clear(struct gw_engine *engine);
 
 struct gw_module {
   atomic_uint references;

@@ -274,9 +274,7 @@ bool gw_instance_keep(struct gw_instance *instance, struct gw_error *err) {
 
 bool instance_keep_grown(struct gw_instance *instance) { return keep(instance, memory_keep_grown); }
 
-bool gw_instance_export(struct gw_instance *instance, const char *name, size_t size, struct gw_extern *out) {
-  const struct export *e = module_find_export(&instance->module->decoded, name, size);
-  if (!e) return false;
+static bool export_of(struct gw_instance *instance, const struct export *e, struct gw_extern *out) {
   switch (e->kind) {
   case EXTERN_FUNC: *out = (struct gw_extern){.kind = GW_EXTERN_FUNC, .of.func = instance->funcs[e->index]}; return true;
   case EXTERN_TABLE: *out = (struct gw_extern){.kind = GW_EXTERN_TABLE, .of.table = instance->tables[e->index]}; return true;
@@ -285,6 +283,16 @@ bool gw_instance_export(struct gw_instance *instance, const char *name, size_t s
   case EXTERN_TAG: *out = (struct gw_extern){.kind = GW_EXTERN_TAG, .of.tag = instance->tags[e->index]}; return true;
   }
   return false;
+}
+
+bool gw_instance_export(struct gw_instance *instance, const char *name, size_t size, struct gw_extern *out) {
+  const struct export *e = module_find_export(&instance->module->decoded, name, size);
+  return e && export_of(instance, e, out);
+}
+
+bool gw_instance_export_at(struct gw_instance *instance, uint32_t index, struct gw_extern *out) {
+  const struct module *m = &instance->module->decoded;
+  return index < m->n_exports && export_of(instance, &m->exports[index], out);
 }
 
 uint64_t gw_instance_gas(const struct gw_instance *instance) {
@@ -301,15 +309,9 @@ struct gw_store *gw_instance_store(const struct gw_instance *instance) {
 
 void *gw_instance_memory(struct gw_instance *instance, uint64_t offset, uint64_t size) {
   if (!instance->module->decoded.n_memories) return NULL;
-  const struct memory_ctx *m = &instance->memories[0]->ctx;
-  if (!is_within(offset, size, m->bytes)) return NULL;
-  struct dirty_set *dirty = &instance->memories[0]->dirty;
-  if (dirty->n_pages && !dirty_join(dirty, offset, size)) {
-    instance->store->was_refused = true;
-    return NULL;
-  }
-  if (instance->store->record) record_note(instance->store->record, offset, m->base + offset, size);
-  return m->base + offset;
+  void *at = gw_memory_data(instance->memories[0], offset, size);
+  if (at && instance->store->record) record_note(instance->store->record, offset, at, size);
+  return at;
 }
 
 uint64_t gw_instance_memory_size(const struct gw_instance *instance) {

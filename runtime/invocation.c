@@ -191,7 +191,86 @@ void gw_store_cancel(struct gw_store *store) {
   if (store->state != RUN_RUNNING) store->state = RUN_NONE;
 }
 
+/* --- calls back -------------------------------------------------------------------------------------------------------
+ *
+ * A host function that calls back gets a fiber of its own for that. While it runs, the store's fields about the invocation are
+ * its, and the outer one's lie here, on the outer fiber. It shares counter, limit and slice with the outer one: when it yields or
+ * parks, the outer fiber does so on its behalf, and resumes it when it is resumed itself. */
+struct outer {
+  struct fiber fiber;
+  struct precise_stack precise;
+  struct func_ref *func;
+  union gw_value *values;
+  struct trap trap;
+};
+
+static void swap_fibers(struct fiber *a, struct fiber *b) {
+  struct fiber c = *a;
+  *a = *b;
+  *b = c;
+}
+
+/* The inner fiber is suspended: so is the outer one, in the same state. */
+static void suspend_both(struct gw_store *store, struct outer *outer) {
+  swap_fibers(&store->fiber, &outer->fiber);
+  fiber_suspend(&store->fiber);
+  swap_fibers(&store->fiber, &outer->fiber);
+}
+
+static bool run_inner(struct gw_store *store, struct outer *outer, struct gw_error *err) {
+  bool is_ready = (store->options.tier != GW_TIER_PRECISE || precise_stack_open(store, err)) && prepare_stack(store, err);
+  if (!is_ready) return false;
+  fiber_start(&store->fiber, run, store);
+  while (true) {
+    store->state = RUN_RUNNING;
+    fiber_resume(&store->fiber);
+    if (!store_is_suspended(store)) break;
+    suspend_both(store, outer);
+  }
+  settle(store);
+  if (store->state == RUN_FINISHED) return true;
+  if (store->trap.code == GW_TRAP_OUT_OF_GAS) store->exec.gas = -1; /* for the outer one, too */
+  report_error(store, err);
+  return false;
+}
+
+static bool check_nested(const struct gw_store *store, const struct func_ref *func, struct gw_error *err) {
+  if (func->vmctx->exec != &store->exec) return error_set(err, GW_ERROR_USAGE, "the function belongs to another store");
+  if (store->record || store->engine->options.profile)
+    return error_set(err, GW_ERROR_USAGE, "host functions cannot call back while a record or a profile is kept");
+  if (store->n_nested < GW_MOST_NESTED) return true;
+  error_set(err, GW_ERROR_TRAP, "call stack exhausted: host functions call back more than %d deep", GW_MOST_NESTED);
+  if (err && err->code == GW_ERROR_TRAP) err->trap = GW_TRAP_STACK_OVERFLOW;
+  return false;
+}
+
+static bool call_back(struct gw_store *store, struct func_ref *func, union gw_value *values, struct gw_error *err) {
+  if (!check_nested(store, func, err)) return false;
+  struct outer outer = {
+      .fiber = store->fiber, .precise = store->precise, .func = store->func, .values = store->values, .trap = store->trap};
+  store->fiber = (struct fiber){0};
+  store->precise = (struct precise_stack){0};
+  store->func = func;
+  store->values = values;
+  store->trap = (struct trap){.code = GW_TRAP_NONE};
+  store->checkpoint.is_wanted = false;
+  store->n_nested++;
+  bool ok = run_inner(store, &outer, err);
+  store->n_nested--;
+  precise_stack_close(&store->precise);
+  invocation_close_stack(store);
+  store->fiber = outer.fiber;
+  store->precise = outer.precise;
+  store->func = outer.func;
+  store->values = outer.values;
+  store->trap = outer.trap;
+  store->exec.exception = NULL;
+  store->state = RUN_RUNNING;
+  return ok;
+}
+
 bool gw_call(struct gw_store *store, struct func_ref *func, union gw_value *values, struct gw_error *err) {
+  if (store->state == RUN_RUNNING && trap_current() == store) return call_back(store, func, values, err);
   if (store->state != RUN_NONE) return error_set(err, GW_ERROR_USAGE, "the store has an invocation under way");
   gw_store_start(store, func, values);
   enum gw_status status;

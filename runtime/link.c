@@ -34,7 +34,8 @@ static bool matches_signature(const struct func_type *type, const char *signatur
   static const struct {
     char letter;
     val_type type;
-  } letters[] = {{'i', VAL_I32}, {'I', VAL_I64}, {'f', VAL_F32}, {'F', VAL_F64}, {'v', VAL_V128}, {'r', TYPE_EXTERNREF}};
+  } letters[] = {{'i', VAL_I32},  {'I', VAL_I64},        {'f', VAL_F32},     {'F', VAL_F64},
+                 {'v', VAL_V128}, {'r', TYPE_EXTERNREF}, {'R', TYPE_FUNCREF}};
   uint32_t at[2] = {0, 0}, part = 0;
   for (const char *c = signature; *c; c++) {
     if (*c == '_' && part == 0) {

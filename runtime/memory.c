@@ -270,6 +270,23 @@ bool memory_keep_grown(struct gw_memory *memory) {
   return dirty_watch(&memory->dirty, memory->ctx.base, round_up(memory->initial));
 }
 
+void *gw_memory_data(struct gw_memory *memory, uint64_t offset, uint64_t size) {
+  if (offset > memory->ctx.bytes || size > memory->ctx.bytes - offset) return NULL;
+  if (memory->dirty.n_pages && !dirty_join(&memory->dirty, offset, size)) {
+    memory->store->was_refused = true;
+    return NULL;
+  }
+  return memory->ctx.base + offset;
+}
+
+uint64_t gw_memory_size(const struct gw_memory *memory) { return memory->ctx.bytes; }
+
+uint64_t gw_memory_pages(const struct gw_memory *memory) { return memory_pages(memory); }
+
+bool gw_memory_grow(struct gw_memory *memory, uint64_t pages) {
+  return memory_can_grow(memory, pages) && memory_grow(memory, pages);
+}
+
 struct gw_memory *gw_memory_create(struct gw_store *store, uint64_t min_pages, uint64_t max_pages, struct gw_error *err) {
   struct memory_type type = {
       .limits = {.min = min_pages, .max = max_pages, .has_max = max_pages != UINT64_MAX, .page_size_log2 = 16}};

@@ -67,6 +67,7 @@ void store_count_instances(struct gw_store *store) {
 
 void gw_store_destroy(struct gw_store *store) {
   if (!store) return;
+  host_funcs_finish(store);
   for (struct gw_memory *m = store->memories, *next; m; m = next) {
     next = m->next;
     memory_destroy(m);

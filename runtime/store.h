@@ -65,7 +65,9 @@ struct gw_store {
   uint64_t reserve;       /* gas that is not yet in a slice; limit = used + exec.gas + reserve */
   struct slice slice;
   struct trap trap;
-  struct record *record; /* the embedder's, or NULL: see runtime/debug/record.h */
+  struct host_finish *finishes; /* of the host functions that it owns: runtime/host_func.c */
+  uint32_t n_nested;            /* invocations that host functions of others have begun */
+  struct record *record;        /* the embedder's, or NULL: see runtime/debug/record.h */
 };
 
 /* Between two steps of its invocation. */
@@ -80,6 +82,9 @@ bool store_may_hold(const struct gw_store *store, uint64_t more);
 void store_hold(struct gw_store *store, uint64_t change);
 /* False, with the error: nothing may begin with so much more. */
 bool store_check_held(const struct gw_store *store, uint64_t more, struct gw_error *err);
+
+/* runtime/host_func.c: tells the owners of its host functions. */
+void host_funcs_finish(struct gw_store *store);
 
 /* When instances were made: what they are made of, beyond what is usual, counts as the guest's memory. */
 void store_count_instances(struct gw_store *store);

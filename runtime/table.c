@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "frontend/types.h"
+#include "runtime/describe.h"
 #include "runtime/engine.h"
 #include "runtime/store.h"
 
@@ -187,6 +188,36 @@ struct gw_table *gw_table_create(struct gw_store *store, const char *type, uint6
     return NULL;
   }
   return table_create(store, &t, err);
+}
+
+uint64_t gw_table_size(const struct gw_table *table) { return table->ctx.size; }
+
+bool gw_table_get(const struct gw_table *table, uint64_t index, union gw_value *out) {
+  if (index >= table->ctx.size) return false;
+  *out = (union gw_value){.ref = table->ctx.entries[index]};
+  return true;
+}
+
+bool gw_table_set(struct gw_table *table, uint64_t index, union gw_value value) {
+  if (index >= table->ctx.size || !describe_allows(table->store, table->type.elem, table->module, value)) return false;
+  table_note(table, index, 1);
+  table->ctx.entries[index] = value.ref;
+  return true;
+}
+
+bool gw_table_grow(struct gw_table *table, uint64_t n, union gw_value value) {
+  uint64_t size = table->ctx.size;
+  if (!describe_allows(table->store, table->type.elem, table->module, value)) return false;
+  if (!table_can_grow(table, n) || !table_reserve(table, n)) return false;
+  for (uint64_t i = 0; i < n; i++) table->ctx.entries[size + i] = value.ref;
+  table_set_size(table, size + n);
+  return true;
+}
+
+bool gw_global_set(struct gw_global *global, union gw_value value) {
+  bool ok = global->type.is_mutable && describe_allows(global->store, global->type.type, global->module, value);
+  if (ok) *global->cell = value;
+  return ok;
 }
 
 struct gw_global *gw_global_create(struct gw_store *store, const char *type, bool is_mutable, union gw_value value) {

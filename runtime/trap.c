@@ -45,6 +45,10 @@ struct gw_store *trap_set_current(struct gw_store *store) {
   return before;
 }
 
+struct gw_store *trap_current(void) {
+  return current;
+}
+
 _Noreturn void trap_raise(struct gw_store *store, enum gw_trap code, uintptr_t pc) {
   store->trap.code = code;
   store->trap.pc = pc;

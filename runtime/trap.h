@@ -40,6 +40,8 @@ bool trap_thread_prepare(struct gw_error *err);
 /* The store whose guest runs on this thread, or NULL; returns the one before. Host side only. */
 struct gw_store *trap_set_current(struct gw_store *store);
 
+struct gw_store *trap_current(void);
+
 /* On the fiber: the invocation ends here. `pc`: return address into guest code, 0 when the place is in store->trap already. */
 _Noreturn void trap_raise(struct gw_store *store, enum gw_trap code, uintptr_t pc);
 

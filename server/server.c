@@ -185,6 +185,7 @@ static bool open_engine(struct server *server, struct gw_error *err) {
   if (server->engine) return true;
   if (!open_cache(server, err)) return false;
   struct gw_engine_options options = {.opt_level = o->opt_level,
+                                      .loose_traps = true, /* an instance that trapped serves nobody else */
                                       .gas = true,
                                       .schedule = o->schedule,
                                       .cache = server->cache,

@@ -141,7 +141,8 @@ static void run_config(const struct buffer *bytes, const struct config *c, bool 
     printf("precise\n");
   else
     printf("-O%u%s%s%s\n", c->level, c->cpu ? " " : "", c->cpu ? c->cpu : "", c->is_profile ? " profile" : "");
-  const struct gw_engine_options options = {.opt_level = c->level, .gas = gas, .verify = true, .profile = c->is_profile};
+  const struct gw_engine_options options = {
+      .loose_traps = true, .opt_level = c->level, .gas = gas, .verify = true, .profile = c->is_profile};
   *d = (struct driver){.tier = c->tier, .engine = gw_engine_create(&options, &err)};
   if (d->engine) d->module = gw_module_create(d->engine, bytes->bytes, bytes->size, &err);
   if (d->module && c->cpu) d->module = module_for_cpu(d->engine, d->module, c->cpu, &err);
@@ -196,7 +197,7 @@ static int run_file(const char *path, bool gas, const char *more) {
 static void warm_up(void) {
   static const uint8_t empty[] = {0, 'a', 's', 'm', 1, 0, 0, 0};
   struct gw_error err = {0};
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.opt_level = 2}, &err);
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = 2}, &err);
   struct gw_module *module = engine ? gw_module_create(engine, empty, sizeof empty, &err) : NULL;
   if (module) gw_module_compile(module, &err);
   if (err.code != GW_ERROR_NONE) fprintf(stderr, "against_v8: %s\n", err.message);

@@ -596,7 +596,7 @@ static bool run_case(void) {
   random_state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
   choose();
   struct buffer bytes = make_module();
-  struct gw_engine_options options = {.opt_level = below(4), .gas = true};
+  struct gw_engine_options options = {.loose_traps = true, .opt_level = below(4), .gas = true};
   struct guest guests[2] = {{0}};
   bool ok = open_guest(&guests[0], &bytes, &options, GW_TIER_FAST) && open_guest(&guests[1], &bytes, &options, GW_TIER_PRECISE);
   start_model(&model);

@@ -403,8 +403,12 @@ static bool try_seed(uint32_t seed) {
   const char *cpu = cpus[any(5)], *why = NULL;
   if (cpu && !cpu_runs(cpu)) cpu = NULL;
   bool is_profile = !cpu && !any(3);
-  struct gw_engine_options options = {
-      .opt_level = any(6) ? 1 + any(3) : 0, .gas = true, .verify = true, .profile = is_profile, .threads = 1};
+  struct gw_engine_options options = {.loose_traps = true,
+                                      .opt_level = any(6) ? 1 + any(3) : 0,
+                                      .gas = true,
+                                      .verify = true,
+                                      .profile = is_profile,
+                                      .threads = 1};
   uint64_t limit = any(3) ? ENOUGH : 1 + any(5000);
   struct gw_engine *engine = gw_engine_create(&options, &err);
   struct gw_module *module = engine ? gw_module_create(engine, p.bytes.bytes, p.bytes.size, &err) : NULL;

@@ -613,7 +613,8 @@ int main(int argc, char **argv) {
   static struct driver d;
   struct gw_error err = {0};
   for (uint32_t level = 0; level < 4; level++) {
-    d.engines[level] = gw_engine_create(&(struct gw_engine_options){.opt_level = level, .gas = true, .threads = 1}, &err);
+    d.engines[level] =
+        gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = level, .gas = true, .threads = 1}, &err);
     if (!d.engines[level]) return 2;
   }
   time_t end = time(NULL) + (time_t)(seconds < 100000000 ? seconds : 100000000);

@@ -856,7 +856,7 @@ int main(int argc, char **argv) {
   struct gw_error err = {0};
   for (int c = 0; c < N_CONFIGS; c++) {
     struct gw_engine_options options = {
-        .gas = true, .opt_level = configs[c].opt_level, .threads = 1, .profile = configs[c].profile};
+        .loose_traps = true, .gas = true, .opt_level = configs[c].opt_level, .threads = 1, .profile = configs[c].profile};
     configs[c].engine = gw_engine_create(&options, &err);
     if (!configs[c].engine) die("engine", &err);
   }

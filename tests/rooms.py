@@ -38,7 +38,7 @@ words = {
     "runtime/precise": "precise do",
     "runtime/debug": "gw",
     "runtime/host": "",
-    "runtime/host/wasi": "wasi",
+    "runtime/host/wasi": "wasi gw",
     "runtime/state": "state snapshot",
     "server": "server walls",
 }

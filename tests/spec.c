@@ -20,6 +20,7 @@ static const char help[] = "usage: spec [OPTION...] [SCRIPT...]\n"
                            "Runs the official test suite: every script whose features are on, or those named (i32, core/i32).\n"
                            "  -O LEVEL         optimisation level 0 to 3 (2)\n"
                            "  --gas on|off     meter the code (on)\n"
+                           "  --exact          compile so that traps leave everything as specified, as embedders do\n"
                            "  --tier TIER      fast or precise (fast)\n"
                            "  --suite DIR      the suite's directory\n"
                            "  --all            run scripts that need features which are off, too\n"
@@ -248,6 +249,7 @@ static bool read_option(struct session *s, char **argv, int *at) {
   if (strcmp(option, "--json") == 0) return s->as_json = true;
   if (strcmp(option, "--verbose") == 0) return s->settings.is_verbose = true;
   if (strcmp(option, "--list-skipped") == 0) return s->list_skipped = true;
+  if (strcmp(option, "--exact") == 0) return !(s->settings.engine.loose_traps = false);
   if (strcmp(option, "--all") == 0) return s->run_all = true;
   if (strcmp(option, "-O") == 0) return read_level(s, argv[++*at]);
   if (strncmp(option, "-O", 2) == 0) return read_level(s, option + 2);
@@ -302,7 +304,8 @@ static int run_session(struct session *s, const cJSON *manifest) {
 int main(int argc, char **argv) {
   static struct session session;
   struct session *s = &session;
-  s->settings = (struct spec_settings){.engine = {.opt_level = 2, .gas = true, .verify = true}, .suite = SPEC_DIR};
+  s->settings =
+      (struct spec_settings){.engine = {.loose_traps = true, .opt_level = 2, .gas = true, .verify = true}, .suite = SPEC_DIR};
   if (argc == 2 && strcmp(argv[1], "--help") == 0) {
     fputs(help, stdout);
     return 0;

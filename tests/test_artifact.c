@@ -53,7 +53,9 @@ static struct gw_engine *engine_with(const struct gw_engine_options *options) {
   return engine;
 }
 
-static struct gw_engine *plain_engine(void) { return engine_with(&(struct gw_engine_options){.opt_level = 2, .gas = true}); }
+static struct gw_engine *plain_engine(void) {
+  return engine_with(&(struct gw_engine_options){.loose_traps = true, .opt_level = 2, .gas = true});
+}
 
 /* f(7), which must be 21; the gas. */
 static uint64_t call_f(struct gw_engine *engine, struct gw_module *module) {
@@ -82,7 +84,7 @@ static struct buffer make_artifact(const struct gw_engine_options *options, cons
 }
 
 static struct buffer plain_artifact(void) {
-  return make_artifact(&(struct gw_engine_options){.opt_level = 2, .gas = true}, square, NULL);
+  return make_artifact(&(struct gw_engine_options){.loose_traps = true, .opt_level = 2, .gas = true}, square, NULL);
 }
 
 static const char *write_file(const char *name, const void *bytes, size_t size) {
@@ -103,7 +105,8 @@ static void test_runs_like_compiled_code(void **state) {
   uint64_t gas = call_f(engine, compiled);
   static const char *const cpus[] = {NULL, "x86-64-v2", "x86-64-v3"};
   for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++) {
-    struct buffer artifact = make_artifact(&(struct gw_engine_options){.opt_level = 2, .gas = true}, square, cpus[i]);
+    struct buffer artifact =
+        make_artifact(&(struct gw_engine_options){.loose_traps = true, .opt_level = 2, .gas = true}, square, cpus[i]);
     struct gw_module *module = open_bytes(engine, &artifact, &err);
     if (!module) fail_msg("%s", err.message);
     assert_memory_equal(gw_module_digest(module), gw_module_digest(compiled), 32);
@@ -118,7 +121,7 @@ static void test_runs_like_compiled_code(void **state) {
 static void test_same_for_any_number_of_threads(void **state) {
   (void)state;
   struct buffer text = make_large(12);
-  struct gw_engine_options options = {.opt_level = 1, .gas = true, .threads = 1};
+  struct gw_engine_options options = {.loose_traps = true, .opt_level = 1, .gas = true, .threads = 1};
   struct buffer one = make_artifact(&options, (const char *)text.bytes, NULL);
   for (options.threads = 2; options.threads <= 5; options.threads += 3) {
     struct buffer other = make_artifact(&options, (const char *)text.bytes, NULL);
@@ -379,7 +382,8 @@ static size_t count_leftovers(struct gw_cache *cache) {
 static void test_compiled_once(void **state) {
   (void)state;
   struct gw_cache *cache = open_cache("once", 0);
-  struct gw_engine *engine = engine_with(&(struct gw_engine_options){.opt_level = 1, .gas = true, .cache = cache});
+  struct gw_engine *engine =
+      engine_with(&(struct gw_engine_options){.loose_traps = true, .opt_level = 1, .gas = true, .cache = cache});
   uint64_t gas[3];
   for (int i = 0; i < 3; i++) {
     struct gw_module *module = wat_module(engine, square);
@@ -561,8 +565,8 @@ static void test_child_compiles_the_same(void **state) {
   struct gw_cache *caches[2] = {open_cache("here", 0), open_cache("apart", 0)};
   const char *programs[2] = {NULL, BUILD_DIR "/gasworks"};
   for (int i = 0; i < 2; i++) {
-    struct gw_engine *engine = engine_with(
-        &(struct gw_engine_options){.opt_level = 2, .gas = true, .cache = caches[i], .compiler_program = programs[i]});
+    struct gw_engine *engine = engine_with(&(struct gw_engine_options){
+        .loose_traps = true, .opt_level = 2, .gas = true, .cache = caches[i], .compiler_program = programs[i]});
     struct gw_module *module = wat_module(engine, square);
     call_f(engine, module);
     gw_module_release(module);
@@ -619,7 +623,7 @@ static void test_frames_are_known(void **state) {
   (void)state;
   struct buffer text = make_large_frames();
   struct gw_cache *cache = open_cache("frames", 0);
-  struct gw_engine_options options = {.gas = true};
+  struct gw_engine_options options = {.loose_traps = true, .gas = true};
   struct gw_engine *here = engine_with(&options);
   options.compiler_program = BUILD_DIR "/gasworks";
   struct gw_engine *apart = engine_with(&options);

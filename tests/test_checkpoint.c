@@ -152,7 +152,8 @@ static void expect_equal(struct outcome a, struct outcome b) {
 
 static struct gw_engine *make_engine(uint32_t level) {
   struct gw_error err = {0};
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.gas = true, .opt_level = level}, &err);
+  struct gw_engine *engine =
+      gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .gas = true, .opt_level = level}, &err);
   if (!engine) fail_msg("%s", err.message);
   return engine;
 }

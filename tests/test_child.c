@@ -153,7 +153,8 @@ static struct gw_engine *engine_with(const struct gw_engine_options *options) {
 
 /* Compiles `text` at -O2 with the program for a compiler. */
 static bool compile_by(const char *program, uint32_t seconds, uint32_t wall_seconds, const char *text, struct gw_error *err) {
-  struct gw_engine *engine = engine_with(&(struct gw_engine_options){.opt_level = 2,
+  struct gw_engine *engine = engine_with(&(struct gw_engine_options){.loose_traps = true,
+                                                                     .opt_level = 2,
                                                                      .gas = true,
                                                                      .compiler_program = program,
                                                                      .compile_seconds = seconds,
@@ -179,7 +180,7 @@ static void expect_levels(const char *what, const char *levels) {
 
 static void make_other_artifact(void) {
   struct gw_error err = {0};
-  struct gw_engine *engine = engine_with(&(struct gw_engine_options){.opt_level = 0, .gas = true});
+  struct gw_engine *engine = engine_with(&(struct gw_engine_options){.loose_traps = true, .opt_level = 0, .gas = true});
   struct gw_module *module = wat_module(engine, small);
   size_t size;
   void *bytes = gw_module_make_artifact(module, NULL, &size, &err);
@@ -325,8 +326,12 @@ static struct buffer make_hungry(void) {
 }
 
 static bool compile_within(uint64_t memory, const char *text, struct gw_error *err) {
-  struct gw_engine *engine = engine_with(&(struct gw_engine_options){
-      .opt_level = 2, .gas = true, .threads = 1, .compiler_program = fake_program("real", "0123"), .compile_memory = memory});
+  struct gw_engine *engine = engine_with(&(struct gw_engine_options){.loose_traps = true,
+                                                                     .opt_level = 2,
+                                                                     .gas = true,
+                                                                     .threads = 1,
+                                                                     .compiler_program = fake_program("real", "0123"),
+                                                                     .compile_memory = memory});
   struct gw_module *module = wat_module(engine, text);
   *err = (struct gw_error){0};
   bool ok = gw_module_compile(module, err);
@@ -565,8 +570,8 @@ static void test_small_ones_share_a_process(void **state) {
   (void)state;
   char line[128];
   struct buffer large = make_large(60);
-  struct gw_engine *engine =
-      engine_with(&(struct gw_engine_options){.opt_level = 0, .gas = true, .compiler_program = fake_program("real", "0")});
+  struct gw_engine *engine = engine_with(&(struct gw_engine_options){
+      .loose_traps = true, .opt_level = 0, .gas = true, .compiler_program = fake_program("real", "0")});
   for (int i = 0; i < 20; i++) {
     snprintf(line, sizeof line, "(module (func (export \"f\") (param i32) (result i32) (i32.const %d)))", i);
     struct gw_module *module = wat_module(engine, i == 10 ? (const char *)large.bytes : line);
@@ -613,7 +618,8 @@ static void test_ends_with_its_parent(void **state) {
   const char *program = script(text);
   pid_t pid = fork();
   if (pid == 0) {
-    struct gw_engine *engine = engine_with(&(struct gw_engine_options){.opt_level = 2, .gas = true, .compiler_program = program});
+    struct gw_engine *engine =
+        engine_with(&(struct gw_engine_options){.loose_traps = true, .opt_level = 2, .gas = true, .compiler_program = program});
     gw_module_compile(wat_module(engine, (const char *)slow.bytes), NULL);
     _exit(0);
   }
@@ -643,8 +649,8 @@ static void *compile_and_wait(void *arg) {
 static void test_stopping(void **state) {
   (void)state;
   pthread_t thread;
-  struct gw_engine *engine =
-      engine_with(&(struct gw_engine_options){.opt_level = 2, .gas = true, .compiler_program = fake_program("sleep", "")});
+  struct gw_engine *engine = engine_with(&(struct gw_engine_options){
+      .loose_traps = true, .opt_level = 2, .gas = true, .compiler_program = fake_program("sleep", "")});
   struct stopped s = {.module = wat_module(engine, small)};
   assert_int_equal(pthread_create(&thread, NULL, compile_and_wait, &s), 0);
   nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);

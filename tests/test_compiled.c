@@ -32,9 +32,9 @@ static uint32_t run(const char *text, struct gw_engine_options options, enum gw_
 /* On all levels, with and without a profile. */
 static void expect(const char *text, uint32_t n, uint32_t expected) {
   struct gw_error err = {0};
-  assert_int_equal(run(text, (struct gw_engine_options){0}, GW_TIER_PRECISE, 1000000, n, &err), expected);
+  assert_int_equal(run(text, (struct gw_engine_options){.loose_traps = true}, GW_TIER_PRECISE, 1000000, n, &err), expected);
   for (uint32_t i = 0; i < 8; i++) {
-    struct gw_engine_options options = {.opt_level = i % 4, .profile = i >= 4};
+    struct gw_engine_options options = {.loose_traps = true, .opt_level = i % 4, .profile = i >= 4};
     uint32_t result = run(text, options, GW_TIER_FAST, 1000000, n, &err);
     if (err.code) fail_msg("%s", err.message);
     assert_int_equal(result, expected);
@@ -100,7 +100,7 @@ static void test_nearly_unrolled(void **state) {
   struct gw_error err = {0};
   (void)state;
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-    expect(texts[i], 5, run(texts[i], (struct gw_engine_options){0}, GW_TIER_PRECISE, 1000000, 5, &err));
+    expect(texts[i], 5, run(texts[i], (struct gw_engine_options){.loose_traps = true}, GW_TIER_PRECISE, 1000000, 5, &err));
 }
 
 /* Gas runs out after 100 rounds, the trap of compiled code comes in round 16385. */
@@ -116,8 +116,8 @@ static void test_gas_before_trap(void **state) {
                "(module (memory 1) (func (export \"run\") " TYPE " (local i32) (loop %s (local.set 1 (i32.add (local.get 1)"
                " (i32.const 4))) (br_if 0 (i32.ne (local.get 1) (i32.const 0x100000)))) (local.get 1)))",
                traps[i]);
-      run(text, (struct gw_engine_options){.opt_level = level}, GW_TIER_FAST, 1000, 0, &fast);
-      run(text, (struct gw_engine_options){0}, GW_TIER_PRECISE, 1000, 0, &precise);
+      run(text, (struct gw_engine_options){.loose_traps = true, .opt_level = level}, GW_TIER_FAST, 1000, 0, &fast);
+      run(text, (struct gw_engine_options){.loose_traps = true}, GW_TIER_PRECISE, 1000, 0, &precise);
       assert_int_equal(precise.trap, GW_TRAP_OUT_OF_GAS);
       assert_true(judge_confirms(&fast, &precise));
     }

@@ -84,7 +84,7 @@ static int remove_programs(void **state) {
 
 static struct gw_engine *make_engine(void) {
   struct gw_error err = {0};
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .gas = true}, &err);
   if (!engine) fail_msg("%s", err.message);
   return engine;
 }

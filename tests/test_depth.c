@@ -427,7 +427,7 @@ static int setup(void **state) {
   text = (char *)b.bytes;
   for (int e = 0; e < N_ENGINES; e++) {
     uint32_t level = tier_of(e) == GW_TIER_PRECISE ? 0 : (uint32_t)e;
-    engines[e] = gw_engine_create(&(struct gw_engine_options){.opt_level = level, .gas = true}, &err);
+    engines[e] = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = level, .gas = true}, &err);
     if (!engines[e]) wat_fail("engine", err.message);
     modules[e] = wat_module(engines[e], text);
   }

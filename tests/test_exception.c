@@ -107,7 +107,8 @@ static void test_deep(void **state) {
   uint64_t gas[4];
   for (uint32_t level = 0; level < 4; level++) {
     struct gw_error err = {0};
-    struct gw_engine *of = gw_engine_create(&(struct gw_engine_options){.opt_level = level, .gas = true, .verify = true}, &err);
+    struct gw_engine *of =
+        gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = level, .gas = true, .verify = true}, &err);
     struct gw_store *store = open_store(of);
     struct gw_instance *instance = make(store, deep, NULL);
     assert_int_equal(call(instance, "deep", 1, 10000), 42);
@@ -291,8 +292,8 @@ static void test_loops_are_bounded(void **state) {
   (void)state;
   for (int level = 0; level <= 2; level += 2) {
     struct gw_error err = {0};
-    struct gw_engine *of =
-        gw_engine_create(&(struct gw_engine_options){.opt_level = (uint32_t)level, .gas = true, .verify = true}, &err);
+    struct gw_engine *of = gw_engine_create(
+        &(struct gw_engine_options){.loose_traps = true, .opt_level = (uint32_t)level, .gas = true, .verify = true}, &err);
     struct gw_store *store = open_store(of);
     struct gw_instance *instance = make(store, loops, NULL);
     assert_int_equal(call(instance, "plain", 1, MANY), MANY);
@@ -506,7 +507,7 @@ static void test_costs_nothing_without(void **state) {
 static int set_up(void **state) {
   (void)state;
   struct gw_error err = {0};
-  engine = gw_engine_create(&(struct gw_engine_options){.opt_level = 2, .gas = true, .verify = true}, &err);
+  engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = 2, .gas = true, .verify = true}, &err);
   return engine ? 0 : 1;
 }
 

@@ -87,7 +87,8 @@ static const char files_expected[] = "2 arguments, x y, KEY=value\n"
 /* Returns the gas it took. */
 static uint64_t run_files(uint32_t opt_level, bool gas) {
   struct gw_error err = {0};
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.opt_level = opt_level, .gas = gas}, &err);
+  struct gw_engine *engine =
+      gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = opt_level, .gas = gas}, &err);
   struct gw_module *module = build(engine, "wasi_files", "");
   struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){0}, &err);
   const char *const args[] = {"program", "x y", NULL}, *const env[] = {"KEY=value", NULL};
@@ -163,7 +164,8 @@ static void test_handle_program(void **state) {
   struct gw_error err = {0};
   struct state_store *states = state_store_open(path_of("state"), 1 << 20, false, &err);
   assert_non_null(states);
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.opt_level = 2, .gas = true}, &err);
+  struct gw_engine *engine =
+      gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = 2, .gas = true}, &err);
   struct gw_module *module = build(engine, "handle", "-mexec-model=reactor");
   struct gw_store *store = gw_store_create(engine, &(struct gw_store_options){.gas_limit = 1000000000}, &err);
   const struct handler_header headers[] = {{"accept", "text/html"}};
@@ -197,7 +199,7 @@ static void test_random_in_pieces(void **state) {
   (void)state;
   enum { SIZE = 4 << 20, PIECES = SIZE / (64 << 10) };
   struct gw_error err = {0};
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .gas = true}, &err);
   struct gw_module *module = wat_module(
       engine, "(module (import \"wasi_snapshot_preview1\" \"random_get\" (func $random (param i32 i32) (result i32))) (memory 65)"
               " (func (export \"f\") (result i32) (call $random (i32.const 16) (i32.const 0x400000))))");

@@ -68,7 +68,8 @@ struct outcome {
 
 static struct gw_engine *open_engine(uint32_t level, bool gas) {
   struct gw_error err = {0};
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.opt_level = level, .gas = gas, .verify = true}, &err);
+  struct gw_engine *engine =
+      gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = level, .gas = gas, .verify = true}, &err);
   if (!engine) wat_fail("engine", err.message);
   return engine;
 }

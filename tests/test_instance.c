@@ -564,7 +564,7 @@ static void test_cost(void **state) {
 
 int main(void) {
   struct gw_error err = {0};
-  engine = gw_engine_create(&(struct gw_engine_options){.opt_level = 2, .gas = true, .verify = true}, &err);
+  engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = 2, .gas = true, .verify = true}, &err);
   if (!engine) wat_fail("engine", err.message);
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_link_errors),

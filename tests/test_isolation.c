@@ -263,7 +263,7 @@ static void test_sentinel(void **state) {
 static void test_sentinel_unoptimized(void **state) {
   (void)state;
   struct gw_error err = {0};
-  struct gw_engine *plain = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  struct gw_engine *plain = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .gas = true}, &err);
   if (!plain) fail_msg("%s", err.message);
   expect_clean(plain, n_requests / 20);
   gw_engine_destroy(plain);
@@ -375,7 +375,7 @@ static void test_keep(void **state) {
 int main(int argc, char **argv) {
   struct gw_error err = {0};
   if (argc > 1) n_requests = (uint32_t)strtoul(argv[1], NULL, 10);
-  engine = gw_engine_create(&(struct gw_engine_options){.opt_level = 1, .gas = true}, &err);
+  engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = 1, .gas = true}, &err);
   if (!engine) wat_fail("engine", err.message);
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_sentinel), cmocka_unit_test(test_sentinel_unoptimized),
                                      cmocka_unit_test(test_payloads), cmocka_unit_test(test_more_and_more),

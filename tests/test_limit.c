@@ -531,7 +531,8 @@ static void test_straight_code(void **state) {
   PUT(&body, "\x20\1\x0b");
   put_body(&b, &body);
   buffer_clear(&body);
-  struct gw_engine *optimizing = gw_engine_create(&(struct gw_engine_options){.opt_level = 2, .gas = true}, &err);
+  struct gw_engine *optimizing =
+      gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = 2, .gas = true}, &err);
   if (!optimizing) fail_msg("%s", err.message);
   struct gw_module *module = gw_module_create(optimizing, b.bytes, b.size, &err);
   if (!module) fail_msg("%s", err.message);
@@ -562,7 +563,7 @@ static void test_straight_code(void **state) {
 static int setup(void **state) {
   (void)state;
   struct gw_error err = {0};
-  engine = gw_engine_create(&(struct gw_engine_options){.opt_level = 0, .gas = true}, &err);
+  engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = 0, .gas = true}, &err);
   return engine ? 0 : -1;
 }
 

@@ -405,7 +405,8 @@ struct opened {
 
 static struct opened open_text(const struct setting *s, const char *text) {
   struct gw_error err = {0};
-  struct opened o = {.engine = gw_engine_create(&(struct gw_engine_options){.opt_level = s->level, .gas = s->gas}, &err)};
+  struct opened o = {
+      .engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = s->level, .gas = s->gas}, &err)};
   o.module = wat_module(o.engine, text);
   if (s->cpu) o.module = module_for_cpu(o.engine, o.module, s->cpu, &err);
   if (!o.module) fail_msg("%s", err.message);

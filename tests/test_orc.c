@@ -60,7 +60,7 @@ static char *write_text(void) {
 
 static struct gw_engine *make_engine(void) {
   struct gw_error err = {0};
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.gas = true, .threads = 1}, &err);
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .gas = true, .threads = 1}, &err);
   if (!engine) fail_msg("%s", err.message);
   return engine;
 }

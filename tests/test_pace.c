@@ -28,7 +28,7 @@ struct end {
 
 static struct end run(enum gw_tier tier, uint64_t slice_ns, uint64_t limit_ns, uint64_t owed_ns) {
   struct gw_error err = {0};
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .gas = true}, &err);
   struct gw_module *module = wat_module(engine, loop);
   struct gw_store_options options = {
       .slice = 5000000, .slice_ns = slice_ns, .cpu_limit_ns = limit_ns, .clock = fake, .tier = tier};

@@ -141,7 +141,7 @@ struct runner {
 static void runner_open(struct runner *r, enum gw_tier tier, uint64_t slice, struct record *record) {
   struct gw_error err = {0};
   *r = (struct runner){0};
-  r->engine = gw_engine_create(&(struct gw_engine_options){.gas = true, .profile = true}, &err);
+  r->engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .gas = true, .profile = true}, &err);
   r->module = wat_module(r->engine, COUNTER);
   r->store = gw_store_create(r->engine, &(struct gw_store_options){.gas_limit = 100000000, .slice = slice, .tier = tier}, &err);
   if (record) gw_store_set_record(r->store, record);

@@ -193,7 +193,7 @@ static int set_up(void **state) {
   latency[COST_LOAD] = LOAD;
   latency[COST_ALU] = ALU;
   latency[COST_MUL] = MUL;
-  engine = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .gas = true}, &err);
   return engine ? 0 : -1;
 }
 

@@ -59,8 +59,9 @@ struct fixture {
 static struct fixture open_fixture(uint32_t level, bool profile, uint64_t limit, uint64_t slice) {
   struct fixture f;
   struct gw_error err = {0};
-  f.engine =
-      gw_engine_create(&(struct gw_engine_options){.opt_level = level, .gas = true, .verify = true, .profile = profile}, &err);
+  f.engine = gw_engine_create(
+      &(struct gw_engine_options){.loose_traps = true, .opt_level = level, .gas = true, .verify = true, .profile = profile},
+      &err);
   f.module = wat_module(f.engine, module_text);
   f.store = gw_store_create(f.engine, &(struct gw_store_options){.gas_limit = limit, .slice = slice}, &err);
   f.instance = gw_instance_create(f.store, f.module, resolve, NULL, &err);

@@ -101,7 +101,7 @@ static uint64_t rounds_that_happen(struct gw_engine *engine, struct gw_module *m
 static void test_rows(void **state) {
   (void)state;
   struct gw_error err = {0};
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .gas = true}, &err);
   for (int i = 0; i < N_ROWS; i++) {
     struct gw_module *module = module_of(engine, rows[i].body);
     size_t n;
@@ -122,7 +122,7 @@ static void test_rows(void **state) {
 static void test_nests(void **state) {
   (void)state;
   struct gw_error err = {0};
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .gas = true}, &err);
   struct gw_module *module =
       module_of(engine, "(local i32 i32) (loop $o (local.set 1 (i32.const 12)) (loop $i (call $round)"
                         " (br_if $i (local.tee 1 (i32.sub (local.get 1) (i32.const 1)))))"
@@ -144,7 +144,7 @@ static void test_limits(void **state) {
   (void)state;
   enum { DEPTH = 5000 };
   struct gw_error err = {0};
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .gas = true}, &err);
   struct buffer body = {0};
   size_t n;
   buffer_append_string(&body, "(local i32)");
@@ -173,7 +173,7 @@ static void test_exception(void **state) {
   (void)state;
   struct gw_error err = {0};
   size_t n;
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .gas = true}, &err);
   struct gw_module *module =
       wat_module(engine, "(module (tag $e) (func $throw (throw $e)) (global $n (mut i64) (i64.const 0))"
                          " (func $f (local i32) (loop $l (global.set $n (i64.add (global.get $n) (i64.const 1)))"
@@ -200,7 +200,7 @@ static void test_clause(void **state) {
                                   1,    0x6a, 0x22, 0,    0x41, 30, 0x48, 0x0d, 0,    0x01, 0x01, 0x0b, 0x0b};
   struct gw_error err = {0};
   size_t n;
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .gas = true}, &err);
   struct gw_module *module = gw_module_create(engine, bytes, sizeof bytes, &err);
   if (!module) fail_msg("%s", err.message);
   free(find_loop_rounds(gw_module_decoded(module), 1, &n));

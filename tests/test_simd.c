@@ -165,7 +165,8 @@ static void test_carriers(void **state) {
 
 static int run_at_level(uint32_t level, bool gas) {
   struct gw_error err = {0};
-  engine = gw_engine_create(&(struct gw_engine_options){.opt_level = level, .gas = gas, .verify = true}, &err);
+  engine =
+      gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = level, .gas = gas, .verify = true}, &err);
   if (!engine) wat_fail("engine", err.message);
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_relaxed),

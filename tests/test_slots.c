@@ -153,7 +153,7 @@ static void test_pressure(void **state) {
   struct server_options o = test_options(directory);
   o.n_loops = 1;
   o.pressure_file = path;
-  o.engine = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  o.engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .gas = true}, &err);
   if (!o.engine) fail_msg("%s", err.message);
   struct server *server = start(&o);
   assert_int_equal(deploy(server_port(server), "f", INITIALIZED), 201);
@@ -217,7 +217,7 @@ static void test_start_runs_once(void **state) {
   (void)state;
   struct gw_error err = {0};
   struct buffer bytes = wat(STARTED("1", ""));
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .gas = true}, &err);
   struct function f = {.name = "f", .refs = 2, .interface = INTERFACE_HANDLE, .bundle = {.host_fd = -1}};
   struct function_limits limits = {.gas_limit = 1000000, .slice = 1000000};
   f.module = engine ? gw_module_create(engine, bytes.bytes, bytes.size, &err) : NULL;

@@ -302,7 +302,7 @@ static void ask(void (*build)(struct sections *)) {
   struct gw_error err = {0};
   struct source_place places[8];
   struct buffer bytes = build_module(build);
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){0}, &err);
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true}, &err);
   struct gw_module *module = engine ? gw_module_create(engine, bytes.bytes, bytes.size, &err) : NULL;
   if (!module) _exit(100);
   double start = seconds_used();

@@ -13,7 +13,8 @@ enum { N_CPUS = sizeof cpus / sizeof *cpus };
 
 static char *assembly(const char *text, uint32_t level, const char *cpu) {
   struct gw_error err = {0};
-  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.opt_level = level, .verify = true}, &err);
+  struct gw_engine *engine =
+      gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = level, .verify = true}, &err);
   struct gw_module *module = wat_module(engine, text);
   char *out = gw_module_dump(module, GW_DUMP_ASM, cpu, &err);
   if (!out) fail_msg("%s", err.message);

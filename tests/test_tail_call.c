@@ -183,10 +183,10 @@ static int64_t greatest_depth(struct gw_instance *instance, const char *name) {
   return low;
 }
 
-static struct gw_engine_options variants[4] = {{.opt_level = 0, .gas = true, .verify = true},
-                                               {.opt_level = 2, .gas = true, .verify = true},
-                                               {.opt_level = 0, .verify = true},
-                                               {.opt_level = 2, .verify = true}};
+static struct gw_engine_options variants[4] = {{.loose_traps = true, .opt_level = 0, .gas = true, .verify = true},
+                                               {.loose_traps = true, .opt_level = 2, .gas = true, .verify = true},
+                                               {.loose_traps = true, .opt_level = 0, .verify = true},
+                                               {.loose_traps = true, .opt_level = 2, .verify = true}};
 
 static void test_no_stack(void **state) {
   (void)state;

@@ -465,7 +465,8 @@ static void test_gas_same_on_levels(void **state) {
 
 static int run_at_level(uint32_t level) {
   struct gw_error err = {0};
-  engine = gw_engine_create(&(struct gw_engine_options){.opt_level = level, .gas = true, .verify = true}, &err);
+  engine =
+      gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = level, .gas = true, .verify = true}, &err);
   if (!engine) wat_fail("engine", err.message);
   module = wat_module(engine, text);
   const struct CMUnitTest tests[] = {

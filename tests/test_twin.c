@@ -31,7 +31,7 @@ static void test_many(void **state) {
     buffer_append_string(&text, "(func (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))");
   buffer_append(&text, ")", 2);
   for (uint32_t level = 0; level < 4; level++)
-    assert_in_range(code_bytes((char *)text.bytes, (struct gw_engine_options){.opt_level = level}), 1, MANY);
+    assert_in_range(code_bytes((char *)text.bytes, (struct gw_engine_options){.loose_traps = true, .opt_level = level}), 1, MANY);
   buffer_clear(&text);
 }
 
@@ -84,9 +84,10 @@ static struct result run(struct gw_engine_options options, enum gw_tier tier, ui
 static void test_results(void **state) {
   (void)state;
   for (uint32_t func = 0; func < 8; func++) {
-    struct result expected = run((struct gw_engine_options){0}, GW_TIER_PRECISE, 8, func);
+    struct result expected = run((struct gw_engine_options){.loose_traps = true}, GW_TIER_PRECISE, 8, func);
     for (uint32_t i = 0; i < 8; i++) {
-      struct result r = run((struct gw_engine_options){.opt_level = i % 4, .profile = i >= 4}, GW_TIER_FAST, 8, func);
+      struct result r =
+          run((struct gw_engine_options){.loose_traps = true, .opt_level = i % 4, .profile = i >= 4}, GW_TIER_FAST, 8, func);
       if (r.err.code) fail_msg("%s", r.err.message);
       assert_int_equal(r.value, expected.value);
       assert_int_equal(r.gas, expected.gas);
@@ -98,7 +99,7 @@ static void test_trap_names_its_function(void **state) {
   (void)state;
   for (uint32_t level = 0; level < 4; level++)
     for (uint32_t func = 5; func < 7; func++) {
-      struct result r = run((struct gw_engine_options){.opt_level = level}, GW_TIER_FAST, 0x100000, func);
+      struct result r = run((struct gw_engine_options){.loose_traps = true, .opt_level = level}, GW_TIER_FAST, 0x100000, func);
       assert_int_equal(r.err.trap, GW_TRAP_MEMORY_OUT_OF_BOUNDS);
       assert_int_equal(r.err.func, func);
     }
@@ -127,7 +128,8 @@ static void test_parts(void **state) {
   buffer_append_string(&text, line);
   buffer_append(&text, "", 1);
   for (uint32_t level = 0; level < 3; level++) {
-    struct result r = run_text((char *)text.bytes, (struct gw_engine_options){.opt_level = level}, GW_TIER_FAST, 5, 0);
+    struct result r =
+        run_text((char *)text.bytes, (struct gw_engine_options){.loose_traps = true, .opt_level = level}, GW_TIER_FAST, 5, 0);
     if (r.err.code) fail_msg("%s", r.err.message);
     assert_int_equal(r.value, 5 + CALLS);
   }

@@ -335,7 +335,7 @@ static void test_operands(void **state) {
 static int set_up(void **state) {
   (void)state;
   struct gw_error err = {0};
-  engine = gw_engine_create(&(struct gw_engine_options){.gas = true}, &err);
+  engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .gas = true}, &err);
   return engine ? 0 : -1;
 }
 

@@ -43,6 +43,7 @@ LLVMValueRef ir_store(const struct ir *ir, enum alias alias, LLVMValueRef value,
   LLVMValueRef v = LLVMBuildStore(ir->builder, value, address);
   LLVMSetMetadata(v, ir->tbaa_kind, ir->alias_tags[alias]);
   if (alias == ALIAS_GUEST) LLVMSetAlignment(v, VALUE_GUEST_ALIGNMENT);
+  if (ir->is_exact && alias != ALIAS_EXEC) LLVMSetVolatile(v, true);
   return v;
 }
 

@@ -18,6 +18,9 @@ struct ir {
   LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, ptr, void_type;
   LLVMValueRef alias_tags[ALIAS_COUNT], empty_node;
   unsigned tbaa_kind, invariant_kind;
+  /* Whatever an access out of bounds ends comes behind all stores before it and ahead of all others: stores to what outlives the
+   * function are volatile, and loads of guest memory stay so. */
+  bool is_exact;
 };
 
 /* Fills in context, builder (the caller disposes of it), types and alias facts for work on `module`. */

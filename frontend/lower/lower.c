@@ -213,6 +213,7 @@ LLVMModuleRef lower_module(LLVMContextRef context, const struct module *m, const
   struct lower l = {.m = m, .options = options, .part = part, .layout = vmctx_layout(&counts)};
   struct arena arena = {0};
   ir_init(&l.ir, LLVMModuleCreateWithNameInContext("wasm", context));
+  l.ir.is_exact = options->exact;
   init_markers(&l);
   init_function_types(&l, &arena);
   lower_debug_begin(&l, &arena);

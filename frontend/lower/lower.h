@@ -16,6 +16,7 @@
 
 struct lower_options {
   bool gas;                         /* emit charge markers (instrument/marker.h) */
+  bool exact;                       /* stores and loads keep their order (struct ir) */
   uint32_t dialect;                 /* DIALECT_* */
   bool inlining;                    /* put small bodies in the place of some calls (frontend/lower/inline.c) */
   const struct schedule *schedule;  /* prices of the markers */

@@ -69,6 +69,7 @@ bool artifact_key(struct artifact_key *key, const struct digest *digest, const s
   key->build = gasworks_build_id;
   key->opt_level = options->opt_level;
   key->gas = options->gas;
+  key->exact = options->exact;
   key->dialect = (uint8_t)options->dialect;
   if (options->cpu && !cpu_is_known(options->cpu))
     return error_set(err, GW_ERROR_USAGE,
@@ -256,6 +257,8 @@ bool artifact_fits(const struct artifact *a, const struct artifact_options *opti
     return error_set(err, GW_ERROR_ARTIFACT, "the artifact was compiled with gas %s", a->key->gas ? "on" : "off");
   if (options->gas && !digest_is(&a->key->schedule, &options->schedule->digest))
     return error_set(err, GW_ERROR_ARTIFACT, "the artifact was compiled with another gas schedule");
+  if (options->exact && !a->key->exact)
+    return error_set(err, GW_ERROR_ARTIFACT, "the artifact was compiled with loose traps, and exact ones are wanted");
   return true;
 }
 

@@ -28,12 +28,13 @@ struct artifact_key {
   char cpu[ARTIFACT_CPU_SIZE]; /* LLVM's name of one, or "host-" and a digest of what this machine's can do */
   uint32_t opt_level;
   uint8_t gas, dialect; /* dialect: what it is in besides the module's own */
-  uint8_t reserved[2];
+  uint8_t exact;        /* 1: as struct compile_options has it */
+  uint8_t reserved;
 };
 
 struct artifact_options {
   uint32_t opt_level;
-  bool gas;
+  bool gas, exact;
   uint32_t dialect;
   const struct schedule *schedule;
   const char *cpu; /* NULL: this machine's */

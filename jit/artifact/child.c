@@ -124,6 +124,7 @@ static void fill_request(const struct job *job, struct compile_request *r) {
   child_request_init(r);
   r->opt_level = job->key.opt_level;
   r->gas = pool->gas;
+  r->exact = job->key.exact;
   r->threads = pool->threads;
   r->max_seconds = job->seconds;
   r->max_memory = pool->max_memory;

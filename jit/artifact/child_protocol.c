@@ -31,8 +31,8 @@ void child_request_init(struct compile_request *request) {
 
 bool child_request_check(const struct compile_request *r, size_t size, struct gw_error *err) {
   if (!check_head(&r->build, r->size, size, sizeof *r, "request", err)) return false;
-  bool is_sound = r->opt_level <= 3 && r->gas <= 1 && r->max_seconds && r->parent && r->max_memory && r->module_size &&
-                  r->module_size <= CHILD_LARGEST_MODULE && schedule_is_sound(&r->schedule);
+  bool is_sound = r->opt_level <= 3 && r->gas <= 1 && r->exact <= 1 && r->max_seconds && r->parent && r->max_memory &&
+                  r->module_size && r->module_size <= CHILD_LARGEST_MODULE && schedule_is_sound(&r->schedule);
   return is_sound || error_set(err, GW_ERROR_COMPILE, "the compiler's request has a field that cannot be");
 }
 

@@ -24,7 +24,7 @@ struct compile_request {
   struct digest build;      /* gasworks_build_id: who has another one has another layout */
   uint32_t size;            /* of this structure */
   uint32_t opt_level;       /* 0..3 */
-  uint32_t gas;             /* 0 or 1 */
+  uint32_t gas, exact;      /* 0 or 1 each */
   uint32_t threads;         /* 0: one for each core */
   uint32_t max_seconds;     /* CPU time of each module */
   uint32_t parent;          /* the number of the process that asks; when that one ends, so does the compiling one */

@@ -6,6 +6,7 @@
 
 #include "runtime/instance.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct entry {
@@ -46,6 +47,38 @@ void record_clear(struct record *r) {
 }
 
 void gw_store_set_record(struct gw_store *store, struct record *r) { store->record = r; }
+
+/* --- for embedders ------------------------------------------------------------------------------------------------------ */
+
+struct gw_record {
+  struct record record;
+  size_t limit;
+};
+
+struct gw_record *gw_record_create(size_t limit) {
+  struct gw_record *r = calloc(1, sizeof *r);
+  if (!r) return NULL;
+  r->limit = limit;
+  gw_record_begin(r);
+  return r;
+}
+
+void gw_record_destroy(struct gw_record *record) {
+  if (record) record_clear(&record->record);
+  free(record);
+}
+
+void gw_record_attach(struct gw_store *store, struct gw_record *record) { store->record = record ? &record->record : NULL; }
+
+void gw_record_begin(struct gw_record *record) { record_begin(&record->record, RECORD_ALL, record->limit); }
+
+bool gw_record_replay(struct gw_record *record) {
+  if (record->record.is_full) return false;
+  record_replay(&record->record, RECORD_ENDS);
+  return true;
+}
+
+bool gw_record_has_parted(const struct gw_record *record) { return record->record.has_parted; }
 
 void gw_instance_unrepeatable(struct gw_instance *instance) {
   struct record *r = instance->store->record;

@@ -61,6 +61,7 @@ struct slot *slot_create(struct gw_engine *engine, struct function *function, en
   handler_reset(&slot->handler);
   slot->handler.clock = limits->has_fine_clocks ? NULL : &slot->clock;
   struct gw_store_options options = {.slice = limits->slice,
+                                     .measures_cpu = true,
                                      .max_memory_bytes = limits->max_memory,
                                      .tier = tier,
                                      .defers_start = true,
