@@ -7,6 +7,19 @@ export class GasworksError extends Error {
   readonly trap?: string;
   /** Gas that the call had used. */
   readonly gas?: number;
+  /** Of traps: the calls that were under way, as far as they are known, the innermost first. */
+  readonly frames?: readonly Frame[];
+  /** What a WASI program had written. */
+  readonly stdout?: Buffer;
+  readonly stderr?: Buffer;
+}
+
+export interface Frame {
+  readonly function: string;
+  /** Byte of the module. */
+  readonly offset?: number;
+  readonly file?: string;
+  readonly line?: number;
 }
 
 export interface EngineOptions {
@@ -24,6 +37,8 @@ export interface EngineOptions {
   inline?: boolean;
   /** "precise" interprets, and needs no compiler; "fast" unless given. */
   tier?: 'fast' | 'precise';
+  /** Faster code for who throws a trapped instance away: what a trap leaves in memory may not be what the specification says. */
+  looseTraps?: boolean;
   /** Threads of one compilation; one for each core unless given. */
   compileThreads?: number;
   /** A directory for compiled modules, which many processes may share. */
@@ -60,6 +75,18 @@ export interface InstanceOptions {
   gasLimit?: number | bigint;
   /** Bytes of all memories and tables together. */
   maxMemory?: number;
+  /** Makes it a WASI program: run its "_start", or "_initialize" by itself. */
+  wasi?: WasiOptions;
+}
+
+export interface WasiOptions {
+  /** The program's name and its arguments. */
+  args?: readonly string[];
+  env?: Readonly<Record<string, string>>;
+  /** What the guest sees at a path: a directory here, or one that it may only read. */
+  directories?: Readonly<Record<string, string | { path: string; readonly?: boolean }>>;
+  /** Clock and random numbers follow from this number. */
+  seed?: number;
 }
 
 export interface PoolOptions extends InstanceOptions {
@@ -80,19 +107,30 @@ export interface CallOptions {
   gasLimit?: number | bigint;
   /** Ends the call: its promise is rejected with the signal's reason. */
   signal?: AbortSignal;
+  /** Standard input of a WASI program. */
+  stdin?: string | ArrayBufferView;
+}
+
+export interface Result<T> {
+  value: T;
+  gas: number;
+  /** Of WASI programs. */
+  stdout?: Buffer;
+  stderr?: Buffer;
+  exitCode?: number;
 }
 
 export interface Callable {
   readonly exports: Readonly<Record<string, Export>>;
   call<T = any>(name: string, args?: readonly Argument[], options?: CallOptions): Promise<T>;
-  run<T = any>(name: string, args?: readonly Argument[], options?: CallOptions): Promise<{ value: T; gas: number }>;
+  run<T = any>(name: string, args?: readonly Argument[], options?: CallOptions): Promise<Result<T>>;
   /** Cancels what is under way; takes no more calls. */
   close(): void;
 }
 
 export interface Instance extends Callable {
   /** On the caller's thread, which waits; wants a gas limit, here or of the instance. */
-  callSync<T = any>(name: string, args?: readonly Argument[], options?: Pick<CallOptions, 'gasLimit'>): T;
+  callSync<T = any>(name: string, args?: readonly Argument[], options?: Omit<CallOptions, 'signal'> & { signal?: never }): T;
   /** Gas of the last call that has ended. */
   readonly gasUsed: number;
   readonly memory: Memory;

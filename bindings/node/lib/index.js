@@ -1,6 +1,7 @@
 'use strict';
 const os = require('node:os');
 const native = require('../build/gasworks.node');
+const { readWorld, pollOneoff, WASI } = require('./wasi.js');
 const { readSignatures, parseSignature, flatten } = require('./signature.js');
 
 const WANTS_GAS = 1, IS_FRESH = 2; // flags of native.call
@@ -54,6 +55,7 @@ class Engine {
       threads: number(options, 'compileThreads', 0, 0, 1024),
       startsHere: options.inline ?? true,
       isPrecise: tier === 'precise',
+      looseTraps: options.looseTraps ?? false,
       cache: options.cache,
       compiler: options.compiler,
     });
@@ -90,10 +92,11 @@ class Module {
       if (!this.#plans.has(name)) throw usage(`the module exports no function ${name}, which a signature is for`);
   }
 
-  #links(imports, memory) {
+  #links(imports, memory, world) {
     return this.imports.filter((i) => i.kind === 'function').map((i) => {
       if (i.module === 'gasworks_abi' && i.name === 'take') return [i.module, i.name, i.params, i.results, (at) => memory.give(at)];
-      const f = imports[i.module]?.[i.name];
+      let f = imports[i.module]?.[i.name];
+      if (!f && world && world.seed === null && i.module === WASI && i.name === 'poll_oneoff') f = pollOneoff(memory);
       if (i.params.length > MAX_VALUES || i.results.length > MAX_VALUES) throw usage(`${i.name} has more than ${MAX_VALUES} parameters or results`);
       if (typeof f !== 'function') return null; // libgasworks says that it is missing
       const signature = this.#signatures.imports.get(`${i.module}.${i.name}`);
@@ -103,9 +106,9 @@ class Module {
 
   /** An instance: calls of its exports run one after another. */
   async instantiate(imports = {}, options = {}) {
-    const memory = new Memory();
-    const handle = await native.instantiate(this.#handle, this.#links(imports, memory), gasOf(options),
-      number(options, 'maxMemory', 0, 0, 2 ** 53));
+    const memory = new Memory(), world = readWorld(options.wasi);
+    const handle = await native.instantiate(this.#handle, this.#links(imports, memory, world), gasOf(options),
+      number(options, 'maxMemory', 0, 0, 2 ** 53), world);
     memory.open(handle);
     return new Instance(handle, memory, this.#plans);
   }
@@ -141,7 +144,7 @@ function lower(plan, args) {
 
 function lift(plan, flags, promise) {
   if (!plan.givesJson) return promise;
-  return promise.then(flags & WANTS_GAS ? ({ value, gas }) => ({ value: JSON.parse(value), gas }) : JSON.parse);
+  return promise.then(flags & WANTS_GAS ? (result) => ({ ...result, value: JSON.parse(result.value) }) : JSON.parse);
 }
 
 // --- instance ------------------------------------------------------------------------------------------------------
@@ -190,10 +193,10 @@ class Memory {
 let nextId = 0;
 
 // Starts a call that `signal` ends.
-function callWithSignal(handle, plan, gasLimit, flags, signal, args) {
+function callWithSignal(handle, plan, gasLimit, flags, signal, input, args) {
   if (signal.aborted) return Promise.reject(signal.reason);
   const id = (nextId = (nextId + 1) >>> 0 || 1);
-  const promise = native.call(handle, plan.handle, gasLimit, flags, id, ...args);
+  const promise = native.call(handle, plan.handle, gasLimit, flags, id, input, ...args);
   const abort = () => native.abort(handle, id);
   signal.addEventListener('abort', abort, { once: true });
   return promise.then(
@@ -201,10 +204,17 @@ function callWithSignal(handle, plan, gasLimit, flags, signal, args) {
     (error) => { signal.removeEventListener('abort', abort); throw error.trap === 'cancelled' && signal.aborted ? signal.reason : error; });
 }
 
+// Standard input of WASI programs.
+function inputOf({ stdin }) {
+  if (stdin === undefined) return null;
+  if (typeof stdin !== 'string' && !ArrayBuffer.isView(stdin)) throw usage('stdin is a string or bytes');
+  return typeof stdin === 'string' ? Buffer.from(stdin) : stdin;
+}
+
 function start(handle, plan, flags, args, options) {
-  const gasLimit = gasOf(options), flat = lower(plan, args);
-  const promise = options.signal ? callWithSignal(handle, plan, gasLimit, flags, options.signal, flat)
-    : native.call(handle, plan.handle, gasLimit, flags, 0, ...flat);
+  const gasLimit = gasOf(options), input = inputOf(options), flat = lower(plan, args);
+  const promise = options.signal ? callWithSignal(handle, plan, gasLimit, flags, options.signal, input, flat)
+    : native.call(handle, plan.handle, gasLimit, flags, 0, input, ...flat);
   return lift(plan, flags, promise);
 }
 
@@ -230,7 +240,7 @@ class Instance {
     const exports = Object.create(null);
     for (const [name, plan] of plans)
       exports[name] = plan.json || plan.givesJson ? (...args) => start(handle, plan, 0, args, NONE)
-        : (...args) => native.call(handle, plan.handle, 0, 0, 0, ...args);
+        : (...args) => native.call(handle, plan.handle, 0, 0, 0, null, ...args);
     this.exports = Object.freeze(exports);
   }
 
@@ -243,7 +253,7 @@ class Instance {
   /** Calls an export on this thread, which waits for it; wants a gas limit, here or of the instance. */
   callSync(name, args = [], options = NONE) {
     const plan = find(this.#plans, name);
-    const value = native.callSync(this.#handle, plan.handle, gasOf(options), 0, 0, ...lower(plan, args));
+    const value = native.callSync(this.#handle, plan.handle, gasOf(options), 0, 0, inputOf(options), ...lower(plan, args));
     return plan.givesJson ? JSON.parse(value) : value;
   }
 

@@ -27,17 +27,7 @@ static bool get_bool(napi_env env, napi_value object, const char *key) {
   return flag;
 }
 
-/* NULL where it is no string; free() it. */
-static char *get_text(napi_env env, napi_value object, const char *key) {
-  size_t size;
-  napi_value value = get(env, object, key);
-  if (napi_get_value_string_utf8(env, value, NULL, 0, &size)) return NULL;
-  char *text = allocate(size + 1);
-  napi_get_value_string_utf8(env, value, text, size + 1, &size);
-  return text;
-}
-
-/* {workers, optLevel, slice, niceness, hostCallGas, startsHere, isPrecise, threads, cache, compiler}, all given */
+/* {workers, optLevel, slice, niceness, hostCallGas, startsHere, isPrecise, looseTraps, threads, cache, compiler}, all given */
 static napi_value create(napi_env env, napi_callback_info info) {
   napi_value o, external = NULL;
   size_t n = 1;
@@ -46,15 +36,16 @@ static napi_value create(napi_env env, napi_callback_info info) {
   struct engine wanted = {
       .options = {.opt_level = (uint32_t)get_number(env, o, "optLevel"),
                   .gas = true,
+                  .loose_traps = get_bool(env, o, "looseTraps"),
                   .threads = (uint32_t)get_number(env, o, "threads")},
       .slice = (uint64_t)get_number(env, o, "slice"),
       .host_call_gas = (uint64_t)get_number(env, o, "hostCallGas"),
       .niceness = (int)get_number(env, o, "niceness"),
       .starts_here = get_bool(env, o, "startsHere"),
       .is_precise = get_bool(env, o, "isPrecise"),
-      .compiler = get_text(env, o, "compiler"),
+      .compiler = convert_string(env, get(env, o, "compiler")),
   };
-  char *cache = get_text(env, o, "cache");
+  char *cache = convert_string(env, get(env, o, "cache"));
   struct engine *engine = engine_create(env, &wanted, (size_t)get_number(env, o, "workers"), cache, &err);
   free(cache);
   if (!engine)

@@ -6,6 +6,7 @@
  *   call.c      one call as steps, each of which runs in slices on whatever thread has it
  *   host.c      JavaScript functions that guests call: the fiber parks, Node's thread answers
  *   module.c    modules and instances
+ *   wasi.c      what WASI programs see of the world
  *   convert.c   values between JavaScript and Wasm
  *
  * Unless it says otherwise, a function runs on Node's thread. What another thread may touch is a call that it holds: whoever took
@@ -115,6 +116,7 @@ struct instance {
   struct func_ref *alloc, *free, *start, *initialize;
   struct host_import *imports;
   size_t n_imports;
+  struct world *world; /* NULL: no WASI */
   uint64_t gas_limit;
   double gas_used; /* by the last call */
   bool has_started, is_used, is_broken, is_closed;
@@ -163,6 +165,9 @@ struct call {
   struct bytes block;
   uint32_t block_at;
   struct bytes result;
+  struct bytes input;      /* of WASI programs */
+  struct gw_frame *frames; /* where it trapped */
+  size_t n_frames;
   uint64_t packed;
   bool is_failure; /* the function gave an error's text */
   struct gw_error err;
@@ -200,6 +205,21 @@ enum gw_trap host_call(struct gw_instance *caller, void *import, union gw_value 
 bool host_answer(napi_env env, struct call *call);
 napi_value js_settle(napi_env env, napi_callback_info info);
 
+/* --- WASI --------------------------------------------------------------------------------------------------------- */
+
+struct world {
+  struct gw_wasi *wasi;
+  struct gw_wasi_options options; /* owns its strings */
+};
+
+/* {args: [text], env: [text], directories: [[guest path, host path, read only]], seed: number or null}; NULL for null. */
+struct world *world_create(napi_env env, napi_value value, struct gw_error *err);
+void world_destroy(struct world *world);
+/* Any thread that holds the call: for a new invocation. */
+bool world_begin(struct world *world, const struct bytes *input, struct gw_error *err);
+/* Adds stdout, stderr and exitCode. */
+void world_describe(napi_env env, const struct world *world, napi_value object);
+
 /* --- values ------------------------------------------------------------------------------------------------------- */
 
 /* What an environment has: classes and functions of lib/index.js. */
@@ -213,6 +233,8 @@ napi_value convert_results(napi_env env, struct call *call);
 bool convert_to_wasm(napi_env env, char kind, napi_value value, union gw_value *out);
 napi_value convert_to_js(napi_env env, char kind, union gw_value value);
 napi_value convert_error(napi_env env, const struct gw_error *err, double gas);
+napi_value convert_frames(napi_env env, const struct gw_frame *frames, size_t n);
+char *convert_string(napi_env env, napi_value value); /* NULL: it is none; free() it */
 /* The error whose text a function gave. */
 napi_value convert_failure(napi_env env, const struct bytes *text, double gas);
 /* The bytes of a typed array, DataView or ArrayBuffer; NULL with *size 0 for others, and then *ok is false. */

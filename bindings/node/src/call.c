@@ -38,6 +38,7 @@ static struct func_ref *begin(struct call *call, struct func_ref *func) {
 
 static bool reset(struct call *call) {
   struct instance *instance = call->instance;
+  if (instance->world && !world_begin(instance->world, &call->input, &call->err)) return false;
   if (!call->is_fresh || !instance->is_used) return true;
   instance->has_started = false;
   if (gw_instance_reset(instance->gw, &call->err)) return true;
@@ -135,6 +136,17 @@ static void end_step(struct call *call) {
   call->gas = gw_store_gas_used(call->instance->store);
 }
 
+enum { MOST_FRAMES = 32 };
+
+static void note_frames(struct call *call) {
+  if (call->err.code != GW_ERROR_TRAP) return;
+  struct gw_frame frames[MOST_FRAMES];
+  size_t n = gw_store_backtrace(call->instance->store, frames, MOST_FRAMES);
+  if (!n || !(call->frames = malloc(n * sizeof *frames))) return;
+  memcpy(call->frames, frames, n * sizeof *frames);
+  call->n_frames = n;
+}
+
 static void cancel(struct call *call) {
   if (call->is_begun) {
     gw_store_cancel(call->instance->store);
@@ -156,6 +168,7 @@ enum progress call_run(struct call *call) {
     if (status == GW_STATUS_YIELDED) return PROGRESS_YIELDED;
     if (status == GW_STATUS_PARKED) return PROGRESS_PARKED;
     end_step(call);
+    if (status == GW_STATUS_FAILED) note_frames(call);
     if (status == GW_STATUS_FAILED || !leave_step(call)) break;
     call->step++;
   }
@@ -167,6 +180,8 @@ enum progress call_run(struct call *call) {
 static void call_free(struct call *call) {
   free(call->block.data);
   free(call->result.data);
+  free(call->input.data);
+  free(call->frames);
   free(call);
 }
 
@@ -174,16 +189,21 @@ static void call_free(struct call *call) {
 static napi_value error_of(napi_env env, struct call *call) {
   napi_value error = NULL;
   if (call->thrown && call->err.trap == GW_TRAP_HOST) napi_get_reference_value(env, call->thrown, &error);
-  if (call->is_failure && !call->err.code) return convert_failure(env, &call->result, (double)call->gas);
-  return error ? error : convert_error(env, &call->err, (double)call->gas);
+  if (error) return error;
+  error =
+      call->err.code ? convert_error(env, &call->err, (double)call->gas) : convert_failure(env, &call->result, (double)call->gas);
+  if (call->n_frames) napi_set_named_property(env, error, "frames", convert_frames(env, call->frames, call->n_frames));
+  if (call->instance->world) world_describe(env, call->instance->world, error);
+  return error;
 }
 
-static napi_value with_gas(napi_env env, napi_value value, double gas) {
+static napi_value with_gas(napi_env env, const struct call *call, napi_value value) {
   napi_value object, number;
   napi_create_object(env, &object);
-  napi_create_double(env, gas, &number);
+  napi_create_double(env, (double)call->gas, &number);
   napi_set_named_property(env, object, "value", value);
   napi_set_named_property(env, object, "gas", number);
+  if (call->instance->world) world_describe(env, call->instance->world, object);
   return object;
 }
 
@@ -194,7 +214,7 @@ static napi_value outcome(napi_env env, struct call *call, napi_value *error) {
     return NULL;
   }
   napi_value value = convert_results(env, call);
-  if (value) return call->wants_gas ? with_gas(env, value, (double)call->gas) : value;
+  if (value) return call->wants_gas ? with_gas(env, call, value) : value;
   napi_get_and_clear_last_exception(env, error);
   return NULL;
 }
@@ -319,9 +339,18 @@ void call_drop(struct call *call) {
 
 enum { WANTS_GAS = 1, IS_FRESH = 2 };
 
-/* instance, plan, gas limit (0: the instance's), flags, id, arguments... */
+static bool read_input(napi_env env, napi_value value, struct bytes *out) {
+  bool ok;
+  const void *from = convert_view(env, value, &out->size, &ok);
+  if (!ok || !out->size) return true; /* none */
+  if (!(out->data = malloc(out->size))) return throw_type_error(env, "no memory for the input");
+  memcpy(out->data, from, out->size);
+  return true;
+}
+
+/* instance, plan, gas limit (0: the instance's), flags, id, input or null, arguments... */
 static struct call *read_call(napi_env env, napi_callback_info info, napi_value *this_instance) {
-  enum { FIXED = 5 };
+  enum { FIXED = 6 };
   napi_value v[FIXED + MAX_PARAMS];
   size_t n = FIXED + MAX_PARAMS;
   void *instance = NULL, *plan = NULL;
@@ -342,7 +371,8 @@ static struct call *read_call(napi_env env, napi_callback_info info, napi_value 
   call->wants_gas = flags & WANTS_GAS;
   call->is_fresh = flags & IS_FRESH;
   call->id = id;
-  if (convert_arguments(env, call, v + FIXED, n - FIXED > MAX_PARAMS ? MAX_PARAMS : n - FIXED)) return call;
+  if ((!call->instance->world || read_input(env, v[5], &call->input)) && convert_arguments(env, call, v + FIXED, n - FIXED))
+    return call;
   call_free(call);
   return NULL;
 }

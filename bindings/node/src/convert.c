@@ -30,6 +30,14 @@ static const char *wanted(char kind) {
   }
 }
 
+char *convert_string(napi_env env, napi_value value) {
+  size_t size;
+  if (napi_get_value_string_utf8(env, value, NULL, 0, &size)) return NULL;
+  char *text = allocate(size + 1);
+  napi_get_value_string_utf8(env, value, text, size + 1, &size);
+  return text;
+}
+
 bool convert_to_wasm(napi_env env, char kind, napi_value value, union gw_value *out) {
   napi_status status = napi_generic_failure;
   double number;
@@ -213,4 +221,30 @@ napi_value convert_error(napi_env env, const struct gw_error *err, double gas) {
 
 napi_value convert_failure(napi_env env, const struct bytes *text, double gas) {
   return make_error(env, (const char *)text->data, text->size, "ERR_GASWORKS_FUNCTION", NULL, gas);
+}
+
+static void set(napi_env env, napi_value object, const char *key, const char *text) {
+  napi_value value;
+  napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &value);
+  napi_set_named_property(env, object, key, value);
+}
+
+static void set_number(napi_env env, napi_value object, const char *key, double number) {
+  napi_value value;
+  napi_create_double(env, number, &value);
+  napi_set_named_property(env, object, key, value);
+}
+
+napi_value convert_frames(napi_env env, const struct gw_frame *frames, size_t n) {
+  napi_value list, frame;
+  napi_create_array_with_length(env, n, &list);
+  for (uint32_t i = 0; i < n; i++) {
+    napi_create_object(env, &frame);
+    set(env, frame, "function", frames[i].function);
+    if (frames[i].offset != GW_NO_OFFSET) set_number(env, frame, "offset", (double)frames[i].offset);
+    if (frames[i].file[0]) set(env, frame, "file", frames[i].file);
+    if (frames[i].line) set_number(env, frame, "line", frames[i].line);
+    napi_set_element(env, list, i, frame);
+  }
+  return list;
 }

@@ -2,8 +2,6 @@
  * as start functions belong to the first call. */
 #include "addon.h"
 
-#include "types.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +30,7 @@ void instance_release(struct instance *instance) {
   *instance->link = instance->next;
   if (instance->next) instance->next->link = instance->link;
   gw_store_destroy(instance->store);
+  world_destroy(instance->world);
   for (size_t i = 0; i < instance->n_imports; i++) {
     struct host_import *import = &instance->imports[i];
     if (import->function) napi_delete_reference(module->engine->env, import->function);
@@ -156,46 +155,57 @@ static void set_text(napi_env env, napi_value object, const char *key, const cha
   napi_set_named_property(env, object, key, value);
 }
 
-static napi_value describe(napi_env env, const struct extern_type *type) {
+/* A letter for each parameter or result; x for what does not cross. */
+static char letter(enum gw_type type) {
+  static const char letters[] = {[GW_I32] = 'i', [GW_I64] = 'I', [GW_F32] = 'f', [GW_F64] = 'F'};
+  return type < sizeof letters ? letters[type] : 'x';
+}
+
+static void set_letters(napi_env env, napi_value object, const char *key, const struct gw_extern_type *type,
+                        enum gw_type (*get)(const struct func_type *, uint32_t), uint32_t n) {
+  char *text = allocate(n + 1);
+  for (uint32_t i = 0; i < n; i++) text[i] = letter(get(type->func, i));
+  set_text(env, object, key, text, n);
+  free(text);
+}
+
+static napi_value describe(napi_env env, const struct gw_named_type *it) {
+  static const char *const kinds[] = {
+      [GW_EXTERN_FUNC] = "function", [GW_EXTERN_TABLE] = "table",        [GW_EXTERN_MEMORY] = "memory",
+      [GW_EXTERN_GLOBAL] = "global", [GW_EXTERN_HOST_FUNC] = "function", [GW_EXTERN_TAG] = "tag"};
   napi_value object;
   napi_create_object(env, &object);
-  if (type->module) set_text(env, object, "module", type->module, type->module_size);
-  set_text(env, object, "name", type->name, type->name_size);
-  set_text(env, object, "kind", type->kind, NAPI_AUTO_LENGTH);
-  if (type->params) set_text(env, object, "params", type->params, NAPI_AUTO_LENGTH);
-  if (type->results) set_text(env, object, "results", type->results, NAPI_AUTO_LENGTH);
+  if (it->module) set_text(env, object, "module", it->module, it->module_size);
+  set_text(env, object, "name", it->name, it->name_size);
+  set_text(env, object, "kind", kinds[it->type.kind], NAPI_AUTO_LENGTH);
+  if (it->type.kind != GW_EXTERN_FUNC) return object;
+  set_letters(env, object, "params", &it->type, gw_func_param, it->type.n_params);
+  set_letters(env, object, "results", &it->type, gw_func_result, it->type.n_results);
   return object;
+}
+
+static napi_value list_types(napi_env env, const struct module *module,
+                             bool (*get)(const struct gw_module *, uint32_t, struct gw_named_type *), uint32_t *n) {
+  napi_value list;
+  struct gw_named_type it;
+  napi_create_array(env, &list);
+  for (*n = 0; get(module->gw, *n, &it); ++*n) napi_set_element(env, list, *n, describe(env, &it));
+  return list;
 }
 
 /* module: {imports: [{module, name, kind, params, results}], exports: [{name, kind, params, results}]} */
 napi_value js_types(napi_env env, napi_callback_info info) {
-  napi_value v[1], out, list;
+  napi_value v[1], out;
   size_t n = 1;
+  uint32_t n_imports;
   void *data;
   napi_get_cb_info(env, info, &n, v, NULL, NULL);
   if (napi_get_value_external(env, v[0], &data)) return NULL;
   struct module *module = data;
   napi_create_object(env, &out);
-  for (int is_export = 0; is_export < 2; is_export++) {
-    struct extern_type type;
-    uint32_t i = 0;
-    napi_create_array(env, &list);
-    for (; types_get(module->gw, is_export, i, &type); i++) {
-      napi_set_element(env, list, i, describe(env, &type));
-      types_clear(&type);
-    }
-    if (is_export) module->n_exports = i;
-    napi_set_named_property(env, out, is_export ? "exports" : "imports", list);
-  }
+  napi_set_named_property(env, out, "imports", list_types(env, module, gw_module_import, &n_imports));
+  napi_set_named_property(env, out, "exports", list_types(env, module, gw_module_export, &module->n_exports));
   return out;
-}
-
-static char *copy_text(napi_env env, napi_value value) {
-  size_t size = 0;
-  if (napi_get_value_string_utf8(env, value, NULL, 0, &size)) return NULL;
-  char *text = allocate(size + 1);
-  napi_get_value_string_utf8(env, value, text, size + 1, &size);
-  return text;
 }
 
 /* name, index of the export, kinds of parameters, kinds of results, whether it may fail */
@@ -204,7 +214,7 @@ napi_value js_plan(napi_env env, napi_callback_info info) {
   size_t n = 5, size;
   struct plan *plan = allocate(sizeof *plan);
   napi_get_cb_info(env, info, &n, v, NULL, NULL);
-  plan->name = copy_text(env, v[0]);
+  plan->name = convert_string(env, v[0]);
   napi_get_value_uint32(env, v[1], &plan->index);
   napi_get_value_string_utf8(env, v[2], plan->params, sizeof plan->params, &size);
   napi_get_value_string_utf8(env, v[3], plan->results, sizeof plan->results, &size);
@@ -226,7 +236,7 @@ static bool resolve(void *env, const struct gw_import *wanted, struct gw_extern 
     *out = (struct gw_extern){.kind = GW_EXTERN_HOST_FUNC, .of.host = {f, import}};
     return true;
   }
-  return false;
+  return instance->world && gw_wasi_resolve(instance->world->wasi, wanted, out);
 }
 
 static struct func_ref *export_func(struct instance *instance, const char *name) {
@@ -279,9 +289,9 @@ static void read_imports(napi_env env, struct instance *instance, napi_value lis
     struct host_import *import = &instance->imports[i];
     import->instance = instance;
     import->func = (struct gw_host_func){
-        .module = copy_text(env, element(env, row, 0)), .name = copy_text(env, element(env, row, 1)), .fn = host_call};
-    import->params = copy_text(env, element(env, row, 2));
-    import->results = copy_text(env, element(env, row, 3));
+        .module = convert_string(env, element(env, row, 0)), .name = convert_string(env, element(env, row, 1)), .fn = host_call};
+    import->params = convert_string(env, element(env, row, 2));
+    import->results = convert_string(env, element(env, row, 3));
     napi_create_reference(env, element(env, row, 4), 1, &import->function);
   }
   instance->n_imports = n;
@@ -298,10 +308,10 @@ static struct gw_store *create_store(const struct engine *engine, double gas_lim
                          err);
 }
 
-/* module, imports, gas limit (0: none), bytes of memory (0: the default limit) */
+/* module, imports, gas limit (0: none), bytes of memory (0: the default limit), world (wasi.c) or null */
 napi_value js_instantiate(napi_env env, napi_callback_info info) {
-  napi_value v[4];
-  size_t n = 4;
+  napi_value v[5];
+  size_t n = 5;
   void *data;
   double gas_limit = 0, max_memory = 0;
   napi_get_cb_info(env, info, &n, v, NULL, NULL);
@@ -321,5 +331,6 @@ napi_value js_instantiate(napi_env env, napi_callback_info info) {
   read_imports(env, instance, v[1]);
   engine_open(module->engine);
   instance->store = create_store(module->engine, gas_limit, max_memory, &job->err);
+  instance->world = world_create(env, v[4], &job->err);
   return start_job(env, job, run_instantiate, end_instantiate);
 }

@@ -14,9 +14,12 @@ function run(program, args, cwd) {
   if (result.status !== 0) throw new Error(`${program} ${args.join(' ')}: ${result.error ?? result.stderr}`);
 }
 
+const rust = (flags) => (source, target) => run(process.env.RUSTC ?? '/usr/bin/rustc',
+  [...flags, '-C', 'opt-level=3', '-C', 'panic=abort', '-C', 'strip=debuginfo', source, '-o', target]);
+
 const compilers = {
-  rust: (source, target) => run(process.env.RUSTC ?? '/usr/bin/rustc', ['--target', 'wasm32-unknown-unknown', '--crate-type', 'cdylib',
-    '-C', 'opt-level=3', '-C', 'panic=abort', '-C', 'strip=debuginfo', source, '-o', target]),
+  rust: rust(['--target', 'wasm32-unknown-unknown', '--crate-type', 'cdylib']),
+  wasi: rust(['--target', 'wasm32-wasi']),
   c: (source, target) => run(process.env.CLANG ?? 'clang-22', ['--target=wasm32-wasi', '--sysroot=/usr', '-Wno-deprecated', '-O3', '-Wall', '-Wextra',
     '-Werror', '--no-wasm-opt', '-Wl,--strip-debug', '-mexec-model=reactor', '-I', path.join(root, 'sdk/c'), source, '-o', target]),
   asc: (source, target) => run(path.join(root, 'build/tools/node_modules/.bin/asc'),
