@@ -20,6 +20,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
 struct gw_engine;
 struct gw_module;
 struct gw_store;
@@ -454,5 +459,10 @@ void gw_record_begin(struct gw_record *record);
 bool gw_record_replay(struct gw_record *record);
 /* Whether the second run asked for something else than the first one: it trapped there. */
 bool gw_record_has_parted(const struct gw_record *record);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
 
 #endif

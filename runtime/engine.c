@@ -1,11 +1,13 @@
 /* Engine options, and the compiler as a shared object that only the first compile opens: mapping libLLVM costs more than
  * everything else that starting a process does. */
+#define _GNU_SOURCE /* dladdr1 */
 #include "runtime/engine.h"
 
 #include "base/error.h"
 #include "runtime/trap.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,11 +65,20 @@ uint64_t gw_engine_memory_bytes(const struct gw_engine *engine) {
   return atomic_load_explicit(&engine->memory_bytes, memory_order_relaxed);
 }
 
-/* The directory of the running program, without a final slash. */
-static bool program_directory(char *out, size_t size) {
+/* The file that this code is part of: a shared library, or the program. */
+static bool own_file(char *out, size_t size) {
+  Dl_info info;
+  struct link_map *map = NULL;
+  if (dladdr1((void *)own_file, &info, (void **)&map, RTLD_DL_LINKMAP) && map && map->l_name[0])
+    return snprintf(out, size, "%s", map->l_name) < (int)size;
   ssize_t n = readlink("/proc/self/exe", out, size - 1);
-  if (n <= 0) return false;
-  out[n] = 0;
+  out[n > 0 ? n : 0] = 0;
+  return n > 0;
+}
+
+/* Its directory, without a final slash. */
+static bool own_directory(char *out, size_t size) {
+  if (!own_file(out, size)) return false;
   char *slash = strrchr(out, '/');
   if (!slash) return false;
   *slash = 0;
@@ -84,7 +95,7 @@ static void *open_compiler(const char *path, struct gw_error *err) {
 
 static void *find_compiler(struct gw_error *err) {
   char directory[2048], path[2200];
-  bool has_directory = program_directory(directory, sizeof directory);
+  bool has_directory = own_directory(directory, sizeof directory);
   const char *variable = getenv("GASWORKS_COMPILER");
   void *handle = NULL;
   if (has_directory) {
@@ -92,13 +103,15 @@ static void *find_compiler(struct gw_error *err) {
     handle = open_compiler(path, err);
   }
   if (!handle && variable) handle = open_compiler(variable, err);
-  if (!handle && has_directory) {
-    snprintf(path, sizeof path, "%s/../lib/gasworks/" COMPILER_FILE, directory);
+  static const char *const places[] = {"../lib/gasworks", "gasworks"};
+  for (int i = 0; i < 2 && !handle && has_directory; i++) {
+    snprintf(path, sizeof path, "%s/%s/" COMPILER_FILE, directory, places[i]);
     handle = open_compiler(path, err);
   }
   if (!handle)
     error_set(err, GW_ERROR_COMPILE,
-              "found no " COMPILER_FILE " beside the program, in ../lib/gasworks or at $GASWORKS_COMPILER");
+              "found no " COMPILER_FILE
+              " beside the program or libgasworks, in its ../lib/gasworks or gasworks, or at $GASWORKS_COMPILER");
   return handle;
 }
 

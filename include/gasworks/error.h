@@ -4,6 +4,11 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
 enum gw_error_code {
 #define ERROR(id, exit, http, title) GW_ERROR_##id,
 #include "gasworks/error.def"
@@ -36,5 +41,10 @@ const char *gw_error_title(enum gw_error_code code);
 int gw_error_exit_code(const struct gw_error *err);
 int gw_error_http_status(const struct gw_error *err);
 const char *gw_trap_message(enum gw_trap trap);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
 
 #endif
