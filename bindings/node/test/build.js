@@ -10,7 +10,7 @@ const out = fs.mkdtempSync(path.join(os.tmpdir(), 'gasworks-node-'));
 process.on('exit', () => fs.rmSync(out, { recursive: true, force: true }));
 
 function run(program, args, cwd) {
-  const result = spawnSync(program, args, { encoding: 'utf8', cwd });
+  const result = spawnSync(program, args, { encoding: 'utf8', cwd, env: { ...process.env, LD_PRELOAD: '' } }); // a sanitizer's runtime
   if (result.status !== 0) throw new Error(`${program} ${args.join(' ')}: ${result.error ?? result.stderr}`);
 }
 
@@ -40,4 +40,8 @@ function build(language, source) {
 
 const functions = (name) => path.join(root, 'bindings/node/test/functions', name);
 
-module.exports = { build, functions, root, out };
+/** Environment in which a program anywhere finds the package that is tested. */
+const environment = { ...process.env, NODE_TEST_CONTEXT: '',
+  NODE_PATH: [path.dirname(path.dirname(require.resolve('gasworks/package.json'))), process.env.NODE_PATH].filter(Boolean).join(':') };
+
+module.exports = { build, functions, environment, root, out };

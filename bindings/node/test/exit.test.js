@@ -5,7 +5,7 @@ const assert = require('node:assert/strict');
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
-const { build, out } = require('./build.js');
+const { build, environment, out } = require('./build.js');
 
 const wasm = path.join(out, 'exit.wasm');
 fs.writeFileSync(wasm, build('wat', `(module (import "env" "wait" (func $wait)) (func (export "loop") (loop (br 0)))
@@ -23,7 +23,7 @@ function program(text) {
   const file = path.join(out, `program-${Math.random().toString(36).slice(2)}.js`);
   fs.writeFileSync(file, script);
   const result = spawnSync(process.execPath, [...process.execArgv.filter((a) => !a.startsWith('--test')), file],
-    { encoding: 'utf8', timeout: 60000, env: { ...process.env, NODE_PATH: process.env.NODE_PATH ?? path.join(__dirname, '../..'), NODE_TEST_CONTEXT: '' } });
+    { encoding: 'utf8', timeout: 60000, env: environment });
   return { status: result.status, signal: result.signal, stdout: result.stdout, stderr: result.stderr };
 }
 

@@ -5,16 +5,14 @@ const assert = require('node:assert/strict');
 const { spawn } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
-const { build, out, root } = require('./build.js');
+const { build, environment, out, root } = require('./build.js');
 
 const wasm = path.join(out, 'functions.wasm');
 fs.writeFileSync(wasm, build('rust', path.join(root, 'bindings/node/examples/functions.rs')));
 
 async function serve(t, name) {
-  // Resolved from here, where the packages are.
-  const script = path.join(root, 'bindings/node/examples', name);
-  const server = spawn(process.execPath, [script, wasm, '0'], { stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, NODE_PATH: process.env.NODE_PATH ?? path.join(__dirname, '../..') } });
+  const script = path.join(__dirname, '../examples', name);
+  const server = spawn(process.execPath, [script, wasm, '0'], { stdio: ['ignore', 'pipe', 'inherit'], env: environment });
   t.after(() => server.kill());
   const line = await new Promise((done, fail) => {
     server.stdout.once('data', (data) => done(String(data)));
