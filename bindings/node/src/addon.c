@@ -100,7 +100,7 @@ static napi_value is_broken(napi_env env, napi_callback_info info) {
 /* The place of [offset, offset + size) in memory 0 while no guest code of the instance can run, or NULL with an exception. */
 static uint8_t *memory_at(napi_env env, struct instance *instance, double offset, double size) {
   uint8_t *at = NULL;
-  if (instance->current && !instance->current->host.park)
+  if (instance->current && !instance->current->is_here)
     napi_throw_error(env, "ERR_GASWORKS_USAGE", "the memory belongs to the call that is under way");
   else if (instance->is_closed)
     napi_throw_error(env, "ERR_GASWORKS_CLOSED", "the instance is closed");

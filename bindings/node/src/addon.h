@@ -154,7 +154,8 @@ struct call {
   bool is_begun;  /* the store runs this step */
   bool is_fresh;  /* the instance is reset before */
   bool wants_gas; /* the result is {value, gas} */
-  bool is_open, is_sync;
+  bool is_open;   /* keeps the process alive */
+  bool is_here;   /* parked, and Node's thread holds it */
   atomic_bool is_cancelled;
   uint32_t id;
   uint64_t gas_limit, gas;

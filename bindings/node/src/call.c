@@ -264,6 +264,7 @@ static void give_up_answer(struct call *call) {
   call->host.answer = NULL;
   if (call->host.park) gw_park_wake(call->host.park);
   call->host.park = NULL;
+  call->is_here = false;
 }
 
 /* Node's thread holds a call that is parked. Whether it can be run. */

@@ -156,11 +156,10 @@ enum { SMALL = 4096 };
 static napi_value take_buffer(napi_env env, struct call *call) {
   napi_value out = NULL;
   struct bytes *r = &call->result;
-  if (r->size <= SMALL) {
-    napi_create_buffer_copy(env, r->size, r->data, NULL, &out);
-  } else if (napi_create_external_buffer(env, r->size, r->data, free_bytes, NULL, &out) == napi_ok) {
+  if (r->size > SMALL && napi_create_external_buffer(env, r->size, r->data, free_bytes, NULL, &out) == napi_ok)
     r->data = NULL;
-  }
+  else
+    napi_create_buffer_copy(env, r->size, r->data, NULL, &out);
   return out;
 }
 

@@ -10,6 +10,7 @@
 #define _GNU_SOURCE
 #include "addon.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -87,9 +88,20 @@ static void give_back(struct engine *engine, struct call *call) {
   napi_call_threadsafe_function(engine->to_node, NULL, napi_tsfn_nonblocking);
 }
 
+/* Signals are Node's thread's, but for what the guest's own faults are. */
+static void settle_in(int niceness) {
+  static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+  sigset_t blocked;
+  sigfillset(&blocked);
+  for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) sigdelset(&blocked, faults[i]);
+  pthread_sigmask(SIG_SETMASK, &blocked, NULL);
+  id_t thread = (id_t)gettid();
+  if (niceness) setpriority(PRIO_PROCESS, thread, getpriority(PRIO_PROCESS, thread) + niceness);
+}
+
 static void *work(void *arg) {
   struct engine *engine = arg;
-  if (engine->niceness) setpriority(PRIO_PROCESS, (id_t)gettid(), engine->niceness);
+  settle_in(engine->niceness);
   pthread_mutex_lock(&engine->mutex);
   while (!engine->is_stopping) {
     struct call *call = list_pop(&engine->ready);
@@ -131,11 +143,11 @@ static bool start_workers(struct engine *engine, size_t n, struct gw_error *err)
 /* --- Node's side -------------------------------------------------------------------------------------------------- */
 
 void engine_open(struct engine *engine) {
-  if (engine->n_open++ == 0) napi_ref_threadsafe_function(engine->env, engine->to_node);
+  if (engine->n_open++ == 0 && engine->to_node) napi_ref_threadsafe_function(engine->env, engine->to_node);
 }
 
 void engine_close(struct engine *engine) {
-  if (--engine->n_open == 0) napi_unref_threadsafe_function(engine->env, engine->to_node);
+  if (--engine->n_open == 0 && engine->to_node) napi_unref_threadsafe_function(engine->env, engine->to_node);
 }
 
 /* A few at a time, so that the event loop comes to other things, too. */

@@ -26,6 +26,7 @@ enum gw_trap host_call(struct gw_instance *caller, void *env, union gw_value *va
 static void wake(struct call *call) {
   struct gw_park *park = call->host.park;
   call->host.park = NULL;
+  call->is_here = false;
   gw_park_wake(park);
 }
 
@@ -101,6 +102,7 @@ bool host_answer(napi_env env, struct call *call) {
   napi_value function, undefined, argv[MAX_PARAMS], result;
   struct host_import *import = call->host.import;
   size_t n = strlen(import->params);
+  call->is_here = true;
   napi_handle_scope scope;
   napi_open_handle_scope(env, &scope);
   napi_get_undefined(env, &undefined);

@@ -117,9 +117,7 @@ static void end_compile(napi_env env, napi_status status, void *data) {
   napi_value external = NULL;
   napi_delete_reference(env, job->bytes);
   engine_close(module->engine);
-  if (status == napi_ok && !job->err.code)
-    napi_create_external(env, module, finalize_module, NULL, &external);
-  else
+  if (status != napi_ok || job->err.code || napi_create_external(env, module, finalize_module, NULL, &external))
     module_release(module);
   end_job(env, status, job, external);
 }
@@ -264,12 +262,10 @@ static void end_instantiate(napi_env env, napi_status status, void *data) {
   napi_value external = NULL;
   int64_t total;
   engine_close(instance->module->engine);
-  if (status == napi_ok && !job->err.code) {
-    napi_create_external(env, instance, finalize_instance, NULL, &external);
-    napi_adjust_external_memory(env, INSTANCE_BYTES, &total);
-  } else {
+  if (status != napi_ok || job->err.code || napi_create_external(env, instance, finalize_instance, NULL, &external))
     instance_release(instance);
-  }
+  else
+    napi_adjust_external_memory(env, INSTANCE_BYTES, &total);
   end_job(env, status, job, external);
 }
 

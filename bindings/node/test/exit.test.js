@@ -5,7 +5,7 @@ const assert = require('node:assert/strict');
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
-const { build, environment, out } = require('./build.js');
+const { build, environment, functions, out } = require('./build.js');
 
 const wasm = path.join(out, 'exit.wasm');
 fs.writeFileSync(wasm, build('wat', `(module (import "env" "wait" (func $wait)) (func (export "loop") (loop (br 0)))
@@ -45,6 +45,28 @@ test('process.exit with calls in flight', () => {
   assert.deepEqual(program(`
     for (let i = 0; i < 20; i++) (await module_.instantiate({ env: { wait: () => new Promise(() => {}) } })).exports[i % 2 ? 'loop' : 'wait']();
     setTimeout(() => process.exit(3), 50);`), ended(3, ''));
+});
+
+const large = path.join(out, 'large.wasm');
+fs.writeFileSync(large, build('rust', functions('text.rs')));
+
+test('while a large module is compiled: process.exit, and the end of a worker', () => {
+  assert.deepEqual(program(`
+    new Engine().compile(fs.readFileSync(${JSON.stringify(large)}));
+    setTimeout(() => process.exit(5), 100);`), ended(5, ''));
+  assert.deepEqual(program(`
+    const text = 'const { Engine } = require("gasworks"); new Engine().compile(require("fs").readFileSync(' + ${JSON.stringify(JSON.stringify(large))} + '))';
+    const worker = new Worker(text, { eval: true });
+    setTimeout(() => worker.terminate().then(() => console.log('ended')), 200);`), ended(0, 'ended\n'));
+});
+
+test('process.exit in a host function', () => {
+  for (const how of ['instance', 'later', 'worker'])
+    assert.equal(program(`
+      const own = await module_.instantiate({ env: { wait: () => { if ('${how}' === 'later') return new Promise(() => setTimeout(() => process.exit(6), 5)); process.exit(6); } } });
+      if ('${how}' === 'worker') for (let i = 0; i < 100; i++) own.exports.loop();
+      own.exports.wait();
+      if ('${how}' === 'worker') process.exit(6);`).status, 6);
 });
 
 test('process.exit while modules are compiled and instances made', () => {
