@@ -5,14 +5,16 @@
 //! mod call;
 //! call::export! {
 //!     pub fn greet(name: &str) -> String { format!("Hello, {name}!") }
-//!     pub fn parse(text: &str) -> Result<u32, std::num::ParseIntError> { ... }   // no: only strings, bytes and () may fail
+//!     pub fn first(text: &str) -> Result<String, &'static str> { text.split(' ').next().map(String::from).ok_or("no words") }
 //! }
 //! call::import! { "env" { fn fetch(url: &str) -> String; } }
 //! ```
-//! Parameters are numbers, `bool`, `&str`, `&[u8]`; results also `String`, `Vec<u8>`, `Json`, and `Result<T, E>` where T is one of
-//! these three or `()` and E has `Display`. In Wasm a string or bytes are an address and a size. The caller takes room for its
-//! own from `gasworks_alloc` and frees it. A result is one i64: address, then size, with the topmost bit for the text of an error; the caller
-//! frees it with `gasworks_free`. The custom section "gasworks.abi" has a line for each function, like `greet(str,)->str`.
+//! Parameters are numbers, `bool`, `&str`, `&[u8]` and `Json`. Results are numbers, `bool`, `String`, `Vec<u8>`, `Json`, and
+//! `Result<T, E>` where T is one of these last three or `()`, and E has `Display`.
+//!
+//! In Wasm a string or bytes are an address and a size. The caller takes room for its own from `gasworks_alloc` and frees it. A result is
+//! one i64: the size above the address, and the topmost bit where it is the text of an error. The caller frees it with
+//! `gasworks_free`. The custom section "gasworks.abi" has a line for each function, like `greet(str,)->str`.
 //!
 //! Build with `/usr/bin/rustc --target wasm32-unknown-unknown --crate-type cdylib -C opt-level=3 -C panic=abort FILE.rs -o FILE.wasm`.
 //! The path leads from FILE.rs to this file, or is absolute.
