@@ -49,7 +49,7 @@ export interface EngineOptions {
 
 /** Results of calls: no value, one, or an array of several. */
 export type Value = number | bigint | boolean | string | Buffer | null | undefined | object;
-export type Argument = number | bigint | boolean | string | ArrayBufferView | ArrayBufferLike | null | object;
+export type Argument = number | bigint | boolean | string | ArrayBufferView | ArrayBuffer | null | object;
 // Who knows the types of an export may say so: `instance.exports.fib as (n: number) => Promise<number>`.
 export type Export = (...args: any[]) => Promise<any>;
 export type HostFunction = (...args: any[]) => unknown;

@@ -20,7 +20,7 @@ Object.defineProperty(GasworksError.prototype, 'name', { value: 'GasworksError',
 
 native.prepare(GasworksError, (promise, answer) => {
   promise.then((value) => native.settle(answer, true, value), (reason) => native.settle(answer, false, reason));
-});
+}, () => { setImmediate(native.endTurn); });
 
 function usage(message) {
   const error = new TypeError(message);

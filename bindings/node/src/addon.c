@@ -60,14 +60,15 @@ static void free_shared(napi_env env, void *data, void *hint) {
   free(data);
 }
 
-/* class of errors, attach(promise, answer) */
+/* class of errors, attach(promise, answer), on_turn() */
 static napi_value prepare(napi_env env, napi_callback_info info) {
-  napi_value v[2];
-  size_t n = 2;
+  napi_value v[3];
+  size_t n = 3;
   struct shared *shared = allocate(sizeof *shared);
   napi_get_cb_info(env, info, &n, v, NULL, NULL);
   napi_create_reference(env, v[0], 1, &shared->error_class);
   napi_create_reference(env, v[1], 1, &shared->attach);
+  napi_create_reference(env, v[2], 1, &shared->on_turn);
   napi_set_instance_data(env, shared, free_shared, NULL);
   return NULL;
 }
@@ -154,11 +155,14 @@ NAPI_MODULE_INIT() {
     const char *name;
     napi_callback function;
   } functions[] = {
-      {"prepare", prepare},        {"create", create},          {"compile", js_compile},
-      {"types", js_types},         {"plan", js_plan},           {"instantiate", js_instantiate},
-      {"call", js_call},           {"callSync", js_call_sync},  {"abort", js_abort},
-      {"settle", js_settle},       {"gasUsed", gas_used},       {"close", js_close},
-      {"isBroken", is_broken},     {"readMemory", read_memory}, {"writeMemory", write_memory},
+      {"prepare", prepare},        {"create", create},
+      {"compile", js_compile},     {"types", js_types},
+      {"plan", js_plan},           {"instantiate", js_instantiate},
+      {"call", js_call},           {"callSync", js_call_sync},
+      {"abort", js_abort},         {"settle", js_settle},
+      {"endTurn", js_end_turn},    {"gasUsed", gas_used},
+      {"close", js_close},         {"isBroken", is_broken},
+      {"readMemory", read_memory}, {"writeMemory", write_memory},
       {"memorySize", memory_size},
   };
   for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {

@@ -33,6 +33,12 @@ void list_push(struct call_list *list, struct call *call);
 struct call *list_pop(struct call_list *list);
 bool list_remove(struct call_list *list, struct call *call);
 
+/* What an environment has: classes and functions of lib/index.js, and how long its loop has been in this turn. */
+struct shared {
+  napi_ref error_class, attach, on_turn;
+  uint64_t turn_began; /* 0: no call has run here yet */
+};
+
 /* --- engine ------------------------------------------------------------------------------------------------------- */
 
 /* Held by its JavaScript object, modules and calls; destroyed with the last of them. */
@@ -48,12 +54,12 @@ struct engine {
   bool is_precise;  /* everything is interpreted */
   bool starts_here; /* calls begin on Node's thread */
   bool has_hook;
-  int64_t credit_ns; /* what calls may still take of Node's thread right now */
-  uint64_t credit_at;
+  struct shared *shared;
 
   napi_threadsafe_function to_node;
   size_t n_open;              /* calls that keep the process alive */
   struct instance *instances; /* all, for the end of the environment */
+  struct call_list unused;    /* room for calls */
 
   pthread_mutex_t mutex; /* for what follows */
   pthread_cond_t has_work;
@@ -72,9 +78,9 @@ void engine_queue(struct engine *engine, struct call *call);
 /* While a call is open the process does not end by itself. */
 void engine_open(struct engine *engine);
 void engine_close(struct engine *engine);
-/* Whether a call may run for a moment on Node's thread; then the bill for it, which counts from then on. */
-bool engine_has_credit(struct engine *engine);
-void engine_bill(struct engine *engine);
+/* Until when calls may run on Node's thread in this turn of its loop; 0: no longer. */
+uint64_t engine_deadline(struct engine *engine);
+napi_value js_end_turn(napi_env env, napi_callback_info info);
 uint64_t clock_ns(void);
 
 /* --- modules and instances ---------------------------------------------------------------------------------------- */
@@ -119,7 +125,8 @@ struct instance {
   struct world *world; /* NULL: no WASI */
   uint64_t gas_limit;
   double gas_used; /* by the last call */
-  bool has_started, is_used, is_broken, is_closed;
+  bool has_started, is_used, is_closed;
+  atomic_bool is_broken;    /* it could not start, or not be reset */
   struct call *current;     /* has the store */
   struct call_list waiting; /* wait for it */
   struct instance *next, **link;
@@ -159,8 +166,6 @@ struct call {
   atomic_bool is_cancelled;
   uint32_t id;
   uint64_t gas_limit, gas;
-  union gw_value values[MAX_FLAT];
-  union gw_value arguments[MAX_FLAT];
   uint32_t n_flat;
   uint64_t pointers; /* bit i: arguments[i] is an offset in `block` until that has its place */
   struct bytes block;
@@ -183,6 +188,9 @@ struct call {
     char message[200];
   } host;
   napi_ref thrown; /* what JavaScript threw in a host function */
+  /* From here on nothing is cleared for a new call. */
+  union gw_value values[MAX_FLAT];
+  union gw_value arguments[MAX_FLAT];
 };
 
 napi_value js_call(napi_env env, napi_callback_info info);
@@ -222,11 +230,6 @@ bool world_begin(struct world *world, const struct bytes *input, struct gw_error
 void world_describe(napi_env env, const struct world *world, napi_value object);
 
 /* --- values ------------------------------------------------------------------------------------------------------- */
-
-/* What an environment has: classes and functions of lib/index.js. */
-struct shared {
-  napi_ref error_class, attach;
-};
 
 /* False: an exception is pending. */
 bool convert_arguments(napi_env env, struct call *call, const napi_value *values, size_t n);

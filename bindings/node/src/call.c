@@ -3,6 +3,7 @@
  * for all. The store runs slices; a call goes from thread to thread between them. */
 #include "addon.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,7 +105,7 @@ static bool take_bytes(struct call *call) {
 static bool leave_step(struct call *call) {
   if (call->step == STEP_ALLOC) return fill_block(call);
   if (call->step != STEP_CALL) return true;
-  memcpy(call->arguments, call->values, sizeof call->values);
+  memcpy(call->arguments, call->values, strlen(call->plan->results) * sizeof call->values[0]);
   return has_bytes(call->plan) || call->plan->may_fail ? take_bytes(call) : true;
 }
 
@@ -149,6 +150,7 @@ static void note_frames(struct call *call) {
 
 static void cancel(struct call *call) {
   if (call->is_begun) {
+    if (call->step < STEP_ALLOC) call->instance->is_broken = true;
     gw_store_cancel(call->instance->store);
     end_step(call);
   }
@@ -169,6 +171,7 @@ enum progress call_run(struct call *call) {
     if (status == GW_STATUS_PARKED) return PROGRESS_PARKED;
     end_step(call);
     if (status == GW_STATUS_FAILED) note_frames(call);
+    if (status == GW_STATUS_FAILED && call->step < STEP_ALLOC) call->instance->is_broken = true; /* it has not started */
     if (status == GW_STATUS_FAILED || !leave_step(call)) break;
     call->step++;
   }
@@ -177,12 +180,20 @@ enum progress call_run(struct call *call) {
 
 /* --- Node's thread ------------------------------------------------------------------------------------------------ */
 
+static struct call *take_call(struct instance *instance) {
+  struct call *call = list_pop(&instance->module->engine->unused);
+  if (!call) call = allocate(sizeof *call);
+  memset(call, 0, offsetof(struct call, values));
+  call->instance = instance;
+  return call;
+}
+
 static void call_free(struct call *call) {
   free(call->block.data);
   free(call->result.data);
   free(call->input.data);
   free(call->frames);
-  free(call);
+  list_push(&call->instance->module->engine->unused, call);
 }
 
 /* What a call that failed says: what JavaScript threw within it, the function's own error, or ours. */
@@ -278,7 +289,7 @@ static bool answer(napi_env env, struct call *call) {
   return true;
 }
 
-/* Until it ends, waits for a promise, or has used the engine's credit. */
+/* Until it ends, waits for a promise, or it is time. */
 static enum progress run_here(napi_env env, struct call *call, uint64_t deadline) {
   enum progress progress = call_run(call);
   while (progress == PROGRESS_PARKED) {
@@ -289,23 +300,19 @@ static enum progress run_here(napi_env env, struct call *call, uint64_t deadline
   return progress;
 }
 
-static bool may_run_here(struct call *call) {
+/* Until when; 0: not at all. */
+static uint64_t may_run_here(struct call *call) {
   struct instance *instance = call->instance;
   struct engine *engine = instance->module->engine;
-  return engine->starts_here && !engine->is_stopping && gw_store_memory_bytes(instance->store) <= MOST_BYTES_HERE &&
-         call->block.size <= MOST_BYTES_HERE && engine_has_credit(engine);
+  if (!engine->starts_here || engine->is_stopping || gw_store_memory_bytes(instance->store) > MOST_BYTES_HERE) return 0;
+  return call->block.size > MOST_BYTES_HERE ? 0 : engine_deadline(engine);
 }
 
 /* Runs the call that has its instance, and those that wait for it, here or by handing them over. */
 static void go_on(napi_env env, struct call *call) {
   while (call) {
-    struct engine *engine = call->instance->module->engine;
-    if (!may_run_here(call)) {
-      hand_over(call);
-      return;
-    }
-    enum progress progress = run_here(env, call, engine->credit_at + (uint64_t)engine->credit_ns);
-    engine_bill(engine);
+    uint64_t deadline = may_run_here(call);
+    enum progress progress = deadline ? run_here(env, call, deadline) : PROGRESS_YIELDED;
     if (progress == PROGRESS_YIELDED) hand_over(call);
     if (progress != PROGRESS_ENDED) return;
     call = finish(env, call);
@@ -365,8 +372,7 @@ static struct call *read_call(napi_env env, napi_callback_info info, napi_value 
     return NULL;
   }
   *this_instance = v[0];
-  struct call *call = allocate(sizeof *call);
-  call->instance = instance;
+  struct call *call = take_call(instance);
   call->plan = plan;
   call->gas_limit = gas_limit > 0 ? (uint64_t)gas_limit : call->instance->gas_limit;
   call->wants_gas = flags & WANTS_GAS;
@@ -380,8 +386,7 @@ static struct call *read_call(napi_env env, napi_callback_info info, napi_value 
 
 static bool is_usable(napi_env env, const struct instance *instance) {
   if (!instance->is_closed && !instance->is_broken && !instance->module->engine->is_stopping) return true;
-  napi_throw_error(env, "ERR_GASWORKS_CLOSED",
-                   instance->is_broken ? "the instance could not be reset" : "the instance is closed");
+  napi_throw_error(env, "ERR_GASWORKS_CLOSED", instance->is_broken ? "the instance did not start" : "the instance is closed");
   return false;
 }
 

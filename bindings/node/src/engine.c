@@ -5,8 +5,10 @@
  * goes to `returned`, and Node's thread is told once.
  *
  * A call may also begin on Node's thread, which saves two changes of threads: most are over in less time than one of these takes.
- * Such calls may use a credit that time refills, half a nanosecond for each that passes, so that they never hold the event loop
- * up for longer than CREDIT_NS and a slice. */
+ * From the first such call on, TURN_NS of each turn of the event loop may pass in this way; what comes then is the workers'. So a
+ * program that only makes calls holds the loop up for that long and a slice. An immediate of lib/index.js says when a turn is
+ * over.
+ */
 #define _GNU_SOURCE
 #include "addon.h"
 
@@ -17,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CREDIT_NS = 1000000, MOST_RETURNED = 64 };
+enum { TURN_NS = 1000000, MOST_RETURNED = 64 };
 
 void list_init(struct call_list *list) {
   list->first = NULL;
@@ -57,18 +59,26 @@ uint64_t clock_ns(void) {
   return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-bool engine_has_credit(struct engine *engine) {
-  uint64_t now = clock_ns();
-  engine->credit_ns += (int64_t)((now - engine->credit_at) / 2);
-  engine->credit_at = now;
-  if (engine->credit_ns > CREDIT_NS) engine->credit_ns = CREDIT_NS;
-  return engine->credit_ns > 0;
+/* Asks lib/index.js to call js_end_turn when the loop comes to it. */
+static bool begin_turn(napi_env env, struct shared *shared) {
+  napi_value function, undefined;
+  return napi_get_undefined(env, &undefined) == napi_ok && napi_get_reference_value(env, shared->on_turn, &function) == napi_ok &&
+         napi_call_function(env, undefined, function, 0, NULL, NULL) == napi_ok;
 }
 
-void engine_bill(struct engine *engine) {
+uint64_t engine_deadline(struct engine *engine) {
+  struct shared *shared = engine->shared;
   uint64_t now = clock_ns();
-  engine->credit_ns -= (int64_t)(now - engine->credit_at);
-  engine->credit_at = now;
+  if (!shared->turn_began && begin_turn(engine->env, shared)) shared->turn_began = now;
+  uint64_t deadline = shared->turn_began + TURN_NS;
+  return now < deadline ? deadline : 0;
+}
+
+napi_value js_end_turn(napi_env env, napi_callback_info info) {
+  struct shared *shared;
+  (void)info;
+  if (napi_get_instance_data(env, (void **)&shared) == napi_ok) shared->turn_began = 0;
+  return NULL;
 }
 
 /* --- workers ------------------------------------------------------------------------------------------------------ */
@@ -225,9 +235,10 @@ struct engine *engine_create(napi_env env, const struct engine *wanted, size_t n
   *engine = *wanted;
   engine->env = env;
   engine->n_owners = 1;
-  engine->credit_at = clock_ns();
+  napi_get_instance_data(env, (void **)&engine->shared);
   list_init(&engine->ready);
   list_init(&engine->returned);
+  list_init(&engine->unused);
   pthread_mutex_init(&engine->mutex, NULL);
   pthread_cond_init(&engine->has_work, NULL);
   if (prepare(engine, n_workers, cache, err)) return engine;
@@ -242,6 +253,7 @@ void engine_release(struct engine *engine) {
   stop_workers(engine);
   if (engine->has_hook) napi_remove_env_cleanup_hook(engine->env, on_end, engine);
   if (engine->to_node) napi_release_threadsafe_function(engine->to_node, napi_tsfn_abort);
+  for (struct call *call; (call = list_pop(&engine->unused));) free(call);
   gw_engine_destroy(engine->gw);
   gw_cache_close(engine->cache);
   pthread_mutex_destroy(&engine->mutex);

@@ -230,6 +230,9 @@ test('a start function runs in slices, before the first call', async () => {
   const endless = await engine.compile(build('wat', '(module (func $s (loop (br 0))) (start $s) (func (export "f")))'));
   const own = await endless.instantiate({}, { gasLimit: 1e7 });
   await assert.rejects(own.exports.f(), { trap: 'out of gas' });
+  assert.throws(() => own.exports.f(), { code: 'ERR_GASWORKS_CLOSED', message: 'the instance did not start' });
+  const others = endless.pool({}, { max: 1, gasLimit: 1e7 });
+  for (let i = 0; i < 3; i++) await assert.rejects(others.exports.f(), { trap: 'out of gas' });
   const once = await engine.compile(build('wat', `(module (global $g (mut i32) (i32.const 0))
     (func $s (global.set $g (i32.add (global.get $g) (i32.const 5)))) (start $s) (func (export "f") (result i32) (global.get $g)))`));
   const good = await once.instantiate();
