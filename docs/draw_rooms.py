@@ -14,7 +14,7 @@ rows = [
     ["cli"],
     ["server"],
     ["server/http", "server/api", "server/invoke", "server/function", "server/loop"],
-    ["runtime/host", "runtime/host/wasi", "runtime/debug", "runtime/state"],
+    ["runtime/capi", "runtime/host", "runtime/host/wasi", "runtime/debug", "runtime/state"],
     ["runtime", "runtime/precise", "runtime/arch/x86_64"],
     ["jit/artifact", "jit"],
     ["jit/access", "instrument/meter", "frontend/lower"],

@@ -99,6 +99,8 @@ bool gw_module_compile_quickly(struct gw_module *module, bool *is_slow, struct g
 /* A module with its machine code from a file that gw_module_make_artifact made, for this build, CPU, gas and schedule; code that
  * others made runs with all rights of this process. The compiler is not needed. */
 struct gw_module *gw_module_open_artifact(struct gw_engine *engine, const char *path, struct gw_error *err);
+/* The same from bytes, which are copied. */
+struct gw_module *gw_module_load_artifact(struct gw_engine *engine, const void *bytes, size_t size, struct gw_error *err);
 /* Compiles for `cpu` ("x86-64-v2" to "x86-64-v4", or NULL for this machine's): the artifact's bytes, which the caller frees, or
  * NULL. Thread-safe. */
 void *gw_module_make_artifact(struct gw_module *module, const char *cpu, size_t *size, struct gw_error *err);
@@ -343,6 +345,7 @@ struct gw_frame {
   const struct gw_instance *instance;
   uint32_t func;         /* index in its module */
   uint64_t offset;       /* of the instruction in the module's bytes; GW_NO_OFFSET: unknown */
+  uint64_t start;        /* of the function's first instruction, likewise */
   char function[128];    /* its name, or one made of the index; cut to fit */
   char file[256];        /* source file from the module's debug information, or "" */
   uint32_t line, column; /* 0: unknown */
@@ -420,11 +423,13 @@ struct gw_wasi_options {
   size_t n_directories;
   const void *stdin_bytes; /* must outlive the invocation */
   size_t stdin_size;
-  bool inherits_stdio; /* the process's own streams instead of stdin_bytes and buffers */
+  /* NULL, or the descriptors of standard input, output and error, which stay the caller's; -1: stdin_bytes, or a buffer. */
+  const int *streams;
+  bool inherits_stdio; /* as streams {0, 1, 2} */
   size_t output_limit; /* bytes of each buffer; 0: 16 MiB */
   bool deterministic;  /* clock and random numbers follow from the seed (docs/wasi.md) */
   uint64_t seed;
-  uint64_t reserved[8]; /* zero */
+  uint64_t reserved[7]; /* zero */
 };
 
 /* WASI preview 1 for one instance; strings are copied. One thread at a time. */

@@ -43,6 +43,8 @@ bool engine_accepts(const struct gw_engine *engine, const struct artifact *a, st
   if (a->key->opt_level != options.opt_level || a->key->dialect)
     return error_set(err, GW_ERROR_ARTIFACT, "the artifact was compiled at -O%u, this server's level is %u", a->key->opt_level,
                      options.opt_level);
+  if (a->key->exact != options.exact)
+    return error_set(err, GW_ERROR_ARTIFACT, "the artifact was compiled with exact traps, this server's code has loose ones");
   if (!artifact_key(&key, &a->key->module, &options, err)) return false;
   if (memcmp(&key, a->key, sizeof key) == 0) return true;
   return error_set(err, GW_ERROR_ARTIFACT, "the artifact was compiled for %.*s, this server wants code for its own CPU",

@@ -28,7 +28,8 @@ bool fiber_open(struct fiber *f, size_t stack_size, struct gw_error *err);
 /* The fiber must not be started. All zero is allowed. */
 void fiber_close(struct fiber *f);
 
-/* The next fiber_resume begins `main(arg)` on an empty stack. main must end with fiber_end. */
+/* The next fiber_resume begins `main(arg)` on an empty stack. It ends when main
+ * returns, or by fiber_end. */
 void fiber_start(struct fiber *f, void (*main)(void *arg), void *arg);
 /* Runs the fiber until it suspends or ends; f->is_started says which. A suspended fiber may be resumed on another thread. */
 void fiber_resume(struct fiber *f);

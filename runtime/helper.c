@@ -85,6 +85,15 @@ void gas_exhausted(struct exec_ctx *exec, uintptr_t pc) {
   invocation_charge(store_of(exec), 0, pc);
 }
 
+/* As invocation_charge, which it leaves all but the usual case to. */
+static inline void charge_host_call(struct gw_store *store, uintptr_t pc) {
+  int64_t gas = (int64_t)store->schedule->gas[COST_HOST_CALL];
+  if (store->engine->options.gas && store->exec.gas >= gas)
+    store->exec.gas -= gas;
+  else
+    invocation_charge(store, (uint64_t)gas, pc);
+}
+
 static void helper_host_call(struct vmctx *vmctx, uint32_t func, union gw_value *values) {
   struct gw_instance *instance = vmctx->instance;
   struct gw_store *store = instance->store;
@@ -93,11 +102,12 @@ static void helper_host_call(struct vmctx *vmctx, uint32_t func, union gw_value 
   const struct host_import *host = &instance->hosts[func];
   if (store->checkpoint.is_wanted && !host->is_same) checkpoint_reach(store);
   store->n_host_calls++;
-  profile_enter(store, instance, func);
-  invocation_charge(store, store->schedule->gas[COST_HOST_CALL], pc);
+  bool is_profiled = store->engine->options.profile;
+  if (is_profiled) profile_enter(store, instance, func);
+  charge_host_call(store, pc);
   if (invocation_is_to_end(store)) trap_raise(store, GW_TRAP_CANCELLED, pc);
   enum gw_trap trap = store->record ? record_call(store->record, instance, func, values) : host->fn(instance, host->env, values);
-  profile_leave(store);
+  if (is_profiled) profile_leave(store);
   if (trap == GW_TRAP_NONE && store->is_cancelled) trap = GW_TRAP_CANCELLED; /* it went on behind its end */
   if (trap == GW_TRAP_NONE) {
     store->trap.message[0] = 0; /* of a failure that the host function got over */

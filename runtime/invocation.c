@@ -33,7 +33,6 @@ __attribute__((no_sanitize("function"))) static void run(void *arg) {
   }
   if (store->exec.exception) trap_raise(store, GW_TRAP_EXCEPTION, exception_place(store->exec.exception));
   store->state = RUN_FINISHED;
-  fiber_end(&store->fiber);
 }
 
 void gw_store_start(struct gw_store *store, struct func_ref *func, union gw_value *values) {

@@ -1,7 +1,9 @@
 /* A loaded module: its bytes, its decoded form, and its code once somebody needs that. Shared by reference count. */
+#define _GNU_SOURCE /* memfd_create */
 #include "base/heap.h"
 #include "runtime/engine.h"
 
+#include "base/buffer.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "jit/artifact/cache.h"
@@ -13,6 +15,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -73,14 +76,9 @@ static struct gw_module *create_from_artifact(struct gw_engine *engine, struct a
   return NULL;
 }
 
-struct gw_module *gw_module_open_artifact(struct gw_engine *engine, const char *path, struct gw_error *err) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) {
-    error_set(err, GW_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
-    return NULL;
-  }
+/* `path` is for messages. */
+static struct gw_module *create_from_file(struct gw_engine *engine, int fd, const char *path, struct gw_error *err) {
   struct artifact *artifact = artifact_map(fd, err);
-  close(fd);
   if (!artifact) return NULL;
   struct artifact_options options = module_artifact_options(engine);
   bool is_natural = !artifact->key->dialect;
@@ -90,6 +88,29 @@ struct gw_module *gw_module_open_artifact(struct gw_engine *engine, const char *
     return NULL;
   }
   return create_from_artifact(engine, artifact, err);
+}
+
+struct gw_module *gw_module_open_artifact(struct gw_engine *engine, const char *path, struct gw_error *err) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    error_set(err, GW_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
+    return NULL;
+  }
+  struct gw_module *module = create_from_file(engine, fd, path, err);
+  close(fd);
+  return module;
+}
+
+/* Code is mapped from files only. */
+struct gw_module *gw_module_load_artifact(struct gw_engine *engine, const void *bytes, size_t size, struct gw_error *err) {
+  int fd = memfd_create("gasworks-artifact", MFD_CLOEXEC);
+  struct gw_module *module = NULL;
+  if (fd >= 0 && fd_write_all(fd, bytes, size))
+    module = create_from_file(engine, fd, "the artifact", err);
+  else
+    error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for an artifact of %zu bytes: %s", size, strerror(errno));
+  if (fd >= 0) close(fd);
+  return module;
 }
 
 /* What the cache holds saves validating and compiling. */

@@ -114,26 +114,34 @@ static void (*_Atomic crash_hook)(int number);
 
 void trap_on_crash(void (*hook)(int number)) { atomic_store(&crash_hook, hook); }
 
+/* The handler before ours may jump away, so that nobody hears of its end, and the next signal may lie at the same place of the
+ * signal stack. One that leads back here does so with the same signal, further down the stack. */
+__attribute__((always_inline)) static inline bool leads_back(const siginfo_t *passing, const void *frame, const siginfo_t *info) {
+  return passing == info && (const char *)__builtin_frame_address(0) < (const char *)frame;
+}
+
 static void pass_on(int number, siginfo_t *info, void *context) {
-  static _Thread_local bool is_passing __attribute__((tls_model("initial-exec")));
+  static _Thread_local const siginfo_t *passing __attribute__((tls_model("initial-exec")));
+  static _Thread_local const void *frame __attribute__((tls_model("initial-exec")));
   size_t i = 0;
   while (signals[i] != number) i++;
   const struct sigaction *p = &previous[i];
   void (*hook)(int) = atomic_load(&crash_hook);
   if (hook) hook(number);
   bool has_handler = (p->sa_flags & SA_SIGINFO) || (p->sa_handler != SIG_DFL && p->sa_handler != SIG_IGN);
-  if (is_passing || !has_handler) { /* or a handler behind ours leads back here */
+  if (leads_back(passing, frame, info) || !has_handler) { /* or a handler behind ours leads back here */
     /* The fault happens again when we return, and then has its default meaning. One that was sent must be sent again. */
     signal(number, SIG_DFL);
     if (info->si_code <= 0) raise(number);
     return;
   }
-  is_passing = true;
+  passing = info;
+  frame = __builtin_frame_address(0);
   if (p->sa_flags & SA_SIGINFO)
     p->sa_sigaction(number, info, context);
   else
     p->sa_handler(number);
-  is_passing = false;
+  passing = NULL;
 }
 
 static void handle_signal(int number, siginfo_t *info, void *context) {

@@ -45,6 +45,15 @@ check "a static hello runs" env GASWORKS_COMPILER="$lib/gasworks/gasworks-compil
 build lazy "$source/tests/embed/lazy.c" clang-22 -Wall -Wextra -Werror
 check "LLVM is loaded by the first compilation" "$dir/lazy"
 
+# Go's programs have no sanitizer, so that a library with one cannot be in them.
+if command -v go >/dev/null && [[ -z $flags ]]; then
+  check "the Go program builds" env GO111MODULE=off GOCACHE="$dir/go" CC=clang-22 CGO_CFLAGS="$(pkg-config --cflags gasworks)" \
+    CGO_LDFLAGS="$(pkg-config --libs gasworks)" go build -o "$dir/hello_go" "$source/examples/embed/hello.go"
+  check "it runs" bash -c "'$dir/hello_go' | grep -qx '20 + 22 = 42, gas 1'"
+else
+  echo "skipped: the Go program, which wants Go and a library without sanitizers"
+fi
+
 mkdir "$dir/cmake"
 cat >"$dir/cmake/CMakeLists.txt" <<END
 cmake_minimum_required(VERSION 3.25)

@@ -37,6 +37,7 @@ words = {
     "runtime/arch/x86_64": "gas fiber gs",
     "runtime/precise": "precise do",
     "runtime/debug": "gw",
+    "runtime/capi": "wasm gw",
     "runtime/host": "",
     "runtime/host/wasi": "wasi gw",
     "runtime/state": "state snapshot",

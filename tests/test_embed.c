@@ -7,6 +7,14 @@
 
 #include <cmocka.h>
 
+/* What programs were built with stays: a structure that changes here breaks them. */
+_Static_assert(sizeof(struct gw_error) == 344 && sizeof(union gw_value) == 16 && sizeof(struct gw_typed_value) == 32, "");
+_Static_assert(sizeof(struct gw_engine_options) == 144 && offsetof(struct gw_engine_options, schedule) == 16, "");
+_Static_assert(sizeof(struct gw_store_options) == 144 && offsetof(struct gw_store_options, slice_ns) == 48, "");
+_Static_assert(sizeof(struct gw_extern) == 24 && sizeof(struct gw_import) == 24 && sizeof(struct gw_host_func) == 32, "");
+_Static_assert(sizeof(struct gw_extern_type) == 48 && sizeof(struct gw_named_type) == 80 && sizeof(struct gw_frame) == 424, "");
+_Static_assert(sizeof(struct gw_wasi_options) == 144, "");
+
 struct guest {
   struct gw_engine *engine;
   struct gw_module *module;
@@ -261,6 +269,29 @@ static void test_host_func(void **state) {
   }
 }
 
+/* Code with loose traps is not for who wants exact ones; the other way round it is. */
+static void test_artifacts(void **state) {
+  (void)state;
+  for (int is_loose = 0; is_loose < 2; is_loose++) {
+    struct gw_error err = {0};
+    struct gw_engine *maker = gw_engine_create(&(struct gw_engine_options){.opt_level = 2, .loose_traps = is_loose}, &err);
+    struct gw_engine *user = gw_engine_create(&(struct gw_engine_options){.opt_level = 2, .loose_traps = !is_loose}, &err);
+    struct gw_module *module = wat_module(maker, "(module (func (export \"f\") (result i32) (i32.const 7)))");
+    size_t size;
+    void *bytes = gw_module_make_artifact(module, NULL, &size, &err);
+    assert_non_null(bytes);
+    struct gw_module *loaded = gw_module_load_artifact(user, bytes, size, &err);
+    assert_int_equal(loaded != NULL, !is_loose);
+    if (is_loose) assert_string_equal(err.message, "the artifact was compiled with loose traps, and exact ones are wanted");
+    assert_null(gw_module_load_artifact(maker, bytes, size / 2, &err));
+    gw_module_release(loaded);
+    gw_module_release(module);
+    free(bytes);
+    gw_engine_destroy(user);
+    gw_engine_destroy(maker);
+  }
+}
+
 /* --- traps, WASI, records ------------------------------------------------------------------------------------------------ */
 
 static void test_backtrace(void **state) {
@@ -373,7 +404,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_types),  cmocka_unit_test(test_objects),   cmocka_unit_test(test_calls_back),
       cmocka_unit_test(test_slices), cmocka_unit_test(test_host_func), cmocka_unit_test(test_backtrace),
-      cmocka_unit_test(test_wasi),   cmocka_unit_test(test_record),
+      cmocka_unit_test(test_wasi),   cmocka_unit_test(test_record),    cmocka_unit_test(test_artifacts),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,8 @@ static void fill(struct gw_frame *frame, const struct precise_place *place) {
   struct source_place source = {0};
   const struct gw_instance *instance = place->instance;
   *frame = (struct gw_frame){.instance = instance, .func = place->func, .offset = place->offset};
+  const struct func *func = &instance->module->decoded.funcs[place->func];
+  frame->start = func->body ? (uint64_t)(func->body - instance->module->decoded.bytes) : GW_NO_OFFSET;
   func_display_name(&instance->module->decoded, place->func, frame->function, sizeof frame->function);
   if (place->offset == GW_NO_OFFSET || !source_find(instance->module, place->offset, &source, 1)) return;
   if (source.file) snprintf(frame->file, sizeof frame->file, "%s", source.file);

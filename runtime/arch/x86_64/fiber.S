@@ -33,11 +33,17 @@ fiber_switch:
         .cfi_adjust_cfa_offset 8
         stmxcsr (%rsp)
         fnstcw  4(%rsp)
+        movl    (%rsp), %eax
+        movzwl  4(%rsp), %ecx
         movq    %rsp, (%rdi)
         movq    %rsi, %rsp              /* the same layout on the other stack: the rules above stay right */
+        cmpl    %eax, (%rsp)            /* loading the control words takes longer than looking */
+        je      1f
         ldmxcsr (%rsp)
+1:      cmpw    %cx, 4(%rsp)
+        je      2f
         fldcw   4(%rsp)
-        addq    $8, %rsp
+2:      addq    $8, %rsp
         .cfi_adjust_cfa_offset -8
         popq    %r15
         .cfi_adjust_cfa_offset -8
@@ -57,7 +63,10 @@ fiber_switch:
         popq    %rbp
         .cfi_adjust_cfa_offset -8
         .cfi_restore %rbp
-        ret
+        popq    %rcx                    /* no return: what the processor remembers of calls is of the other stack */
+        .cfi_adjust_cfa_offset -8
+        .cfi_register %rip, %rcx
+        jmpq    *%rcx
         .cfi_endproc
         .size   fiber_switch, .-fiber_switch
 
@@ -65,14 +74,26 @@ fiber_switch:
         .hidden fiber_begin
         .type   fiber_begin, @function
         .p2align 4
-/* First code on a fresh stack: calls rbx(r12), which does not return. Unwinders stop here. */
+/* First code on a fresh stack: calls rbx(r12). If that returns, it gives the resumer's stack pointer, and here is the return from
+ * the resumer's fiber_switch: a return that the processor expects, as calls and returns have been in pairs since. Unwinders stop
+ * here. */
 fiber_begin:
         .cfi_startproc
         .cfi_undefined %rip
         movq    %r12, %rdi
         xorl    %ebp, %ebp
         callq   *%rbx
-        ud2
+        movq    %rax, %rsp
+        ldmxcsr (%rsp)
+        fldcw   4(%rsp)
+        addq    $8, %rsp
+        popq    %r15
+        popq    %r14
+        popq    %r13
+        popq    %r12
+        popq    %rbx
+        popq    %rbp
+        ret
         .cfi_endproc
         .size   fiber_begin, .-fiber_begin
 

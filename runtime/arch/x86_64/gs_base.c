@@ -7,8 +7,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Linux allows RDGSBASE and WRGSBASE since 5.9, unless it was told not to. */
-static bool has_instructions(void) { return getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE; }
+/* Linux allows RDGSBASE and WRGSBASE since 5.9, unless it was told not to. Asked once: every call does it twice. */
+static bool may_use_instructions;
+
+__attribute__((constructor)) static void ask(void) { may_use_instructions = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE; }
 
 static uintptr_t set_by_kernel(uintptr_t base) {
   uintptr_t old = 0;
@@ -19,7 +21,7 @@ static uintptr_t set_by_kernel(uintptr_t base) {
 
 uintptr_t gs_base_set(uintptr_t base) {
   uintptr_t old;
-  if (!has_instructions()) return set_by_kernel(base);
+  if (!may_use_instructions) return set_by_kernel(base);
   __asm__ volatile("rdgsbase %0\n\twrgsbase %1" : "=&r"(old) : "r"(base) : "memory");
   return old;
 }

@@ -8,7 +8,8 @@
 /* The options in our words; the caller frees the preopens. */
 static struct wasi_options translate(const struct gw_wasi_options *o) {
   static const char *const none[] = {NULL};
-  int fd = o->inherits_stdio ? 0 : -1;
+  static const int own[] = {0, 1, 2}, buffers[] = {-1, -1, -1};
+  const int *streams = o->streams ? o->streams : o->inherits_stdio ? own : buffers;
   struct wasi_preopen *preopens = heap_new(o->n_directories + 1, sizeof *preopens);
   for (size_t i = 0; i < o->n_directories; i++)
     preopens[i] = (struct wasi_preopen){.guest_path = o->directories[i].guest_path,
@@ -19,9 +20,9 @@ static struct wasi_options translate(const struct gw_wasi_options *o) {
                                .env = o->env ? o->env : none,
                                .preopens = preopens,
                                .n_preopens = o->n_directories,
-                               .stdin_fd = fd,
-                               .stdout_fd = o->inherits_stdio ? 1 : -1,
-                               .stderr_fd = o->inherits_stdio ? 2 : -1,
+                               .stdin_fd = streams[0],
+                               .stdout_fd = streams[1],
+                               .stderr_fd = streams[2],
                                .stdin_bytes = o->stdin_bytes,
                                .stdin_size = o->stdin_size,
                                .output_limit = o->output_limit,
