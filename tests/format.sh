@@ -4,7 +4,7 @@
 set -u
 cd "${1:?usage: format.sh SOURCE_DIR [--fix]}" || exit 1
 command -v clang-format-14 >/dev/null || { echo "skipped: clang-format-14 is not installed"; exit 77; }
-mapfile -t files < <(find abi base bench cli examples frontend include instrument jit runtime sdk server tests -name '*.[ch]' -not -path '*/node_modules/*' | sort)
+mapfile -t files < <(find abi base bench bindings cli examples frontend include instrument jit runtime sdk server tests -name '*.[ch]' -not -path '*/node_modules/*' | sort)
 if [[ ${2-} == --fix ]]; then exec clang-format-14 -i "${files[@]}"; fi
 
 # A check that cannot fail is none.
