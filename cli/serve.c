@@ -125,6 +125,8 @@ int cli_serve(int argc, char **argv) {
       {"max-module", 0, CLI_SIZE, &max_module, "BYTES", "limit of a deployed module; 64M unless told"},
       {"max-reply", 0, CLI_SIZE, &max_reply, "BYTES", "limit of a function's reply; 64M unless told"},
       {"max-state", 0, CLI_SIZE, &map_size, "BYTES", "limit of the whole state store; 16G unless told"},
+      {"max-function-state", 0, CLI_SIZE, &o.max_function_state, "BYTES",
+       "limit of one function's state; 2G unless told, 0 is none"},
       {"sync", 0, CLI_ON_OFF, &o.sync, "on|off", "state survives power failures, not only kill -9; on unless told"},
       {"drain", 0, CLI_U32, &o.drain_ms, "MS",
        "how long /readyz says 503 after SIGTERM before no connections are taken; 1000 unless told"},

@@ -56,6 +56,7 @@ void server_options_init(struct server_options *options) {
       .tier = TIER_AUTO,
       .sync = true,
       .map_size = (size_t)16 << 30,
+      .max_function_state = (uint64_t)2 << 30,
       .gas_limit = 10000000000,
       .slice = 5000000,
       .slice_us = 500,

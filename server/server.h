@@ -45,10 +45,11 @@ struct server_options {
   uint64_t cache_size;             /* bytes; 4 GiB */
   const uint8_t (*trusted)[32];    /* public keys of those whose artifacts may be deployed */
   size_t n_trusted;
-  enum tier_choice tier;     /* of functions; TIER_AUTO */
-  bool sync;                 /* state survives a power failure, not only kill -9; true */
-  size_t map_size;           /* upper bound of the state store in bytes; 16 GiB */
-  struct state_store *state; /* instead of the own one, and the caller's to close; NULL */
+  enum tier_choice tier;       /* of functions; TIER_AUTO */
+  bool sync;                   /* state survives a power failure, not only kill -9; true */
+  size_t map_size;             /* upper bound of the state store in bytes; 16 GiB */
+  uint64_t max_function_state; /* likewise of one function's keys and values; 0: none; 2 GiB */
+  struct state_store *state;   /* instead of the own one, and the caller's to close; NULL */
 
   uint64_t gas_limit;    /* per invocation; 10^10, about one second */
   uint64_t slice;        /* gas an invocation runs before others of its loop get their turn; 5 * 10^6, about half a millisecond */

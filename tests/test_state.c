@@ -513,6 +513,59 @@ static void test_full_store_fails_one(void **state) {
   state_store_close(store);
 }
 
+enum { PAIR = 40 /* bytes that a pair takes beside key and value */ };
+
+static enum state_outcome commit_one(struct state_store *store, uint64_t limit, const char *key, const char *value) {
+  struct state_txn *txn = state_txn_begin(store, "f");
+  struct gw_error err = {0};
+  state_txn_limit(txn, limit);
+  if (value)
+    set(txn, key, value);
+  else
+    assert_true(state_txn_delete(txn, key, strlen(key), &err));
+  return commit(txn);
+}
+
+/* One more than the limit fails, and nothing of it happens; what makes less of a space that is over its limit does not. */
+static void test_space_has_a_limit(void **state) {
+  (void)state;
+  static const struct {
+    const char *key, *value;
+    uint64_t after;
+  } steps[] = {{"a", "12345", PAIR + 6},   {"bc", "1", 2 * PAIR + 9}, {"a", "123456789", 2 * PAIR + 13},
+               {"a", "1", 2 * PAIR + 5},   {"bc", NULL, PAIR + 2},    {"never there", NULL, PAIR + 2},
+               {"d", "", 2 * PAIR + 3},    {"d", NULL, PAIR + 2},     {"a", NULL, 0},
+               {"e", "12345678", PAIR + 9}};
+  struct state_store *store = open_store(MAP_SIZE);
+  struct gw_error err = {0};
+  uint64_t before = 0;
+  put(store, "g", "of another space", "1234567890");
+  for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+    bool grows = steps[i].after > before;
+    if (grows) assert_int_equal(commit_one(store, steps[i].after - 1, steps[i].key, steps[i].value), STATE_FAILED);
+    assert_int_equal(commit_one(store, grows ? steps[i].after : 1, steps[i].key, steps[i].value), STATE_COMMITTED);
+    before = steps[i].after;
+    if (i % 3 == 0) { /* kept in the store, not in the process */
+      state_store_close(store);
+      store = open_store(MAP_SIZE);
+    }
+  }
+  expect_all(store, "f", "e=12345678 ");
+  assert_true(state_clear(store, "f", &err));
+  assert_int_equal(commit_one(store, PAIR + 1, "k", "1"), STATE_FAILED);
+  assert_int_equal(commit_one(store, PAIR + 2, "k", "1"), STATE_COMMITTED);
+  expect_all(store, "g", "of another space=1234567890 ");
+
+  struct state_txn *txn = state_txn_begin(store, "f");
+  struct outcome o = OUTCOME;
+  state_txn_limit(txn, 77);
+  set(txn, "l", "123456789012345678901234567890");
+  state_txn_commit(txn, outcome_set, &o);
+  assert_int_equal(outcome_wait(&o), STATE_FAILED);
+  assert_string_equal(o.message, "its state would take more than 77 bytes, which is the limit");
+  state_store_close(store);
+}
+
 static void test_each_in_order(void **state) {
   (void)state;
   struct state_store *store = open_store(MAP_SIZE);
@@ -790,6 +843,7 @@ int main(void) {
       TEST(reopening),
       LMDB(directory_errors),
       LMDB(full_store_fails_one),
+      LMDB(space_has_a_limit),
       TEST(each_in_order),
       TEST(scans_a_range),
       TEST(close_finishes_commits),

@@ -33,7 +33,8 @@ void state_txn_commit(struct state_txn *txn, state_done_fn done, void *arg) {
   state_txn_return_snapshot(txn); /* the versions suffice from here on; old pages are free sooner */
   txn->done = done;
   txn->done_arg = arg;
-  txn->commit = (struct store_commit){.space = txn->space, .began = txn->began, .keys = txn->keys, .done = on_commit};
+  txn->commit =
+      (struct store_commit){.space = txn->space, .began = txn->began, .limit = txn->limit, .keys = txn->keys, .done = on_commit};
   pthread_mutex_lock(&store->mutex);
   *store->queue_end = &txn->commit;
   store->queue_end = &txn->commit.next;

@@ -1,7 +1,8 @@
 /* The store in LMDB: in this process, on this machine's file system. It answers at once, and knows LMDB alone.
  *
  * LMDB keys have at most 511 bytes, so the digest of a space's name stands before a key, and not the name. Before every value
- * stand a version, the id of the LMDB write transaction that put it there, and a checksum.
+ * stand a version, the id of the LMDB write transaction that put it there, and a checksum. The digest alone is the key of what a
+ * space takes: eight bytes, which every commit keeps, and which are counted anew where they are missing.
  *
  * Locks: lmdb.mutex guards the pool of snapshots, and is never held while LMDB runs. */
 #include "runtime/state/store_ops.h"
@@ -351,10 +352,11 @@ static bool is_before_end(const struct store_scan *scan, const MDB_val *key) {
 }
 
 static int scan_with(MDB_cursor *cursor, struct store_scan *scan) {
-  uint8_t first[SPACE_SIZE + STATE_MAX_KEY];
+  uint8_t first[SPACE_SIZE + STATE_MAX_KEY] = {0};
   size_t n = scan->first_size < STATE_MAX_KEY ? scan->first_size : STATE_MAX_KEY;
   memcpy(first, scan->space, SPACE_SIZE);
   if (n) memcpy(first + SPACE_SIZE, scan->first, n);
+  if (!n) n = 1; /* the least key that a space can have: what it takes is not one */
   MDB_val key = {SPACE_SIZE + n, first}, value;
   int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
   for (; !rc && key_is_in_space(&key, scan->space) && is_before_end(scan, &key);
@@ -396,12 +398,60 @@ static int remove_key(MDB_txn *write, MDB_dbi dbi, const struct store_key *k) {
   return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+/* --- what a space takes */
+
+static int count_space(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE], uint64_t *bytes) {
+  MDB_cursor *cursor;
+  uint8_t least[SPACE_SIZE + 1] = {0};
+  MDB_val key = {sizeof least, least}, value;
+  int rc = mdb_cursor_open(txn, dbi, &cursor);
+  if (rc) return rc;
+  memcpy(least, space, SPACE_SIZE);
+  *bytes = 0;
+  for (rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE); !rc && key_is_in_space(&key, space);
+       rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))
+    *bytes += key.mv_size + value.mv_size;
+  mdb_cursor_close(cursor);
+  return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int read_usage(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE], uint64_t *bytes) {
+  MDB_val value;
+  uint64_t version;
+  int rc;
+  if (!read_value(txn, dbi, space, SPACE_SIZE, &value, &version, &rc) && rc != VALUE_DAMAGED) return rc;
+  if (rc || !version || value.mv_size != sizeof *bytes) return count_space(txn, dbi, space, bytes);
+  memcpy(bytes, value.mv_data, sizeof *bytes);
+  return 0;
+}
+
+/* What the space will take, beside what it takes. */
+static int reckon(const struct lmdb *store, const struct store_commit *c, MDB_txn *write, uint64_t *before, uint64_t *after) {
+  int rc = read_usage(write, store->dbi, c->space, before);
+  *after = *before;
+  for (const struct store_key *k = c->keys; k && !rc; k = k->next) {
+    if (!k->is_written) continue;
+    MDB_val key = {k->size, (void *)k->bytes}, old;
+    rc = find(write, store->dbi, &key, &old);
+    if (!rc && old.mv_data) *after -= k->size + old.mv_size;
+    if (!k->is_delete) *after += k->size + HEADER_SIZE + k->value_size;
+  }
+  return rc;
+}
+
 static int apply(const struct lmdb *store, struct store_commit *c, MDB_txn *write) {
   bool is_valid;
+  uint64_t before, after;
   int rc = validate(store, c->keys, write, &is_valid);
   if (was_cleared(store, c->space, c->began)) is_valid = false;
   c->outcome = is_valid ? STATE_COMMITTED : STATE_CONFLICT;
-  if (!is_valid) return rc;
+  if (!is_valid || rc) return rc;
+  rc = reckon(store, c, write, &before, &after);
+  if (!rc && c->limit && after > before && after > c->limit) {
+    c->outcome = STATE_FAILED;
+    return 0;
+  }
+  if (!rc && after != before) rc = write_value(write, store->dbi, c->space, SPACE_SIZE, &after, sizeof after);
   for (const struct store_key *k = c->keys; k && !rc; k = k->next) {
     if (k->is_written && k->is_delete)
       rc = remove_key(write, store->dbi, k);
@@ -428,8 +478,12 @@ static int try_batch(const struct lmdb *store, struct store_commit *first, const
 
 static void answer(const struct lmdb *store, struct store_commit *c, int rc) {
   struct gw_error err = {0};
-  if (rc) fail(store, "write to", rc, &err);
-  c->done(c, rc ? STATE_FAILED : c->outcome, rc ? &err : NULL);
+  if (rc)
+    fail(store, "write to", rc, &err);
+  else if (c->outcome == STATE_FAILED)
+    error_set(&err, GW_ERROR_LIMIT, "its state would take more than %llu bytes, which is the limit",
+              (unsigned long long)c->limit);
+  c->done(c, rc ? STATE_FAILED : c->outcome, err.code ? &err : NULL);
 }
 
 /* One transaction may be too large for what is left of the map; that must not fail its neighbours. */
@@ -450,7 +504,9 @@ static void lmdb_commit(struct store *self, struct store_commit *first) {
 
 static int clear_space(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE]) {
   MDB_cursor *cursor;
-  int rc = mdb_cursor_open(txn, dbi, &cursor);
+  MDB_val usage = {SPACE_SIZE, (void *)space};
+  int rc = mdb_del(txn, dbi, &usage, NULL);
+  if (!rc || rc == MDB_NOTFOUND) rc = mdb_cursor_open(txn, dbi, &cursor);
   if (rc) return rc;
   while (!rc) {
     MDB_val key = {SPACE_SIZE, (void *)space}, value;

@@ -43,6 +43,7 @@ struct state_txn {
   size_t n_table, n_keys, n_writes;
   uint8_t space[SPACE_SIZE];
   uint64_t began;     /* the store's moment then */
+  uint64_t limit;     /* of the space's bytes; 0: none */
   uint64_t taken_ms;  /* when the snapshot was */
   bool must_validate; /* a snapshot was given up: what was read must be the same in the next one */
   bool is_stale;      /* and it was not */

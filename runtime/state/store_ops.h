@@ -62,10 +62,11 @@ struct store_commit {
   struct store_commit *next;
   const uint8_t *space;
   uint64_t began; /* what `moment` said then */
+  uint64_t limit; /* bytes that the space may come to take by it; 0: any number */
   const struct store_key *keys;
   /* Once for each, in any order. err is set when FAILED. The question is gone afterwards. */
   void (*done)(struct store_commit *commit, enum state_outcome outcome, const struct gw_error *err);
-  enum state_outcome outcome; /* the store's own, for its use until then */
+  enum state_outcome outcome; /* the store's own, for its use until then; FAILED: the limit */
 };
 
 struct store_clear {
@@ -93,8 +94,8 @@ struct store_ops {
   void (*get)(struct store *self, struct store_get *get);
   void (*scan)(struct store *self, struct store_scan *scan);
   /* For each transaction, in order: when its space was not cleared since it began and all that it read has the same version
-   * still, earlier ones of the batch included, what it wrote is stored, durably before `done`; else it conflicts. One that fails
-   * fails alone. */
+   * still, earlier ones of the batch included, what it wrote is stored, durably before `done`; else it conflicts. One that fails,
+   * for its limit or otherwise, fails alone. */
   void (*commit)(struct store *self, struct store_commit *first);
   /* Deletes all keys of the space. */
   void (*clear)(struct store *self, struct store_clear *clear);

@@ -23,6 +23,8 @@ struct state_txn *state_txn_begin(struct state_store *store, const char *space) 
   return txn;
 }
 
+void state_txn_limit(struct state_txn *txn, uint64_t bytes) { txn->limit = bytes; }
+
 void state_txn_destroy(struct state_txn *txn) {
   state_txn_return_snapshot(txn);
   arena_clear(&txn->arena);

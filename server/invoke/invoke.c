@@ -264,7 +264,8 @@ static void committed(struct invocation *inv) {
     return;
   }
   if (inv->outcome == STATE_FAILED) {
-    error_set(&inv->error, GW_ERROR_STATE, "the state of function %s cannot be stored", inv->exchange->request.name);
+    if (inv->error.code != GW_ERROR_LIMIT)
+      error_set(&inv->error, GW_ERROR_STATE, "the state of function %s cannot be stored", inv->exchange->request.name);
     end_with_error(inv, &inv->error);
     return;
   }
@@ -554,7 +555,10 @@ static void attempt(struct invocation *inv) {
     end_with_error(inv, &err);
     return;
   }
-  if (inv->slot->function->uses_state) inv->txn = state_txn_begin(loop->state, inv->slot->function->name);
+  if (inv->slot->function->uses_state) {
+    inv->txn = state_txn_begin(loop->state, inv->slot->function->name);
+    state_txn_limit(inv->txn, loop->options->max_function_state);
+  }
   if (inv->txn && registry_epoch(loop->registry) != inv->pool->epoch) {
     /* it may have been deleted with its state just before the transaction began, which then nobody would stop */
     abort_txn(inv);
