@@ -74,6 +74,7 @@ static bool add_dialect(struct gw_store *store, uint32_t added, struct gw_error 
   for (struct gw_instance *i = store->instances; i; i = i->next)
     if (i->code && !module_compile(i->module, dialect, err)) return false;
   store->dialect = dialect;
+  store->stack_is_for = NULL; /* other code has other frames */
   for (struct gw_instance *i = store->instances; i; i = i->next) {
     if (!i->code) continue; /* its linking failed */
     i->code = module_compile(i->module, dialect, err);
@@ -160,6 +161,7 @@ static struct gw_instance *create(struct gw_store *store, struct gw_module *modu
   struct gw_instance *instance = instance_alloc(store, module);
   if (!instance_link(instance, resolve, env, err)) return NULL;
   instance->code = code;
+  store->stack_is_for = NULL;
   make_funcs(instance);
   make_tags(instance);
   if (!make_memories_and_tables(instance, err)) return NULL;

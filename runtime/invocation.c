@@ -49,7 +49,7 @@ void gw_store_start(struct gw_store *store, struct func_ref *func, union gw_valu
   store->checkpoint.is_starting = false;
   store->checkpoint.is_wanted = store->checkpoint.instance && !store->checkpoint.is_decided;
   slice_begin(store);
-  profile_begin(store);
+  if (store->engine->options.profile) profile_begin(store);
 }
 
 /* So much that the logical limit comes first, whatever the code generator made of the functions. */
@@ -75,13 +75,16 @@ static void count_stack(struct gw_store *store, bool is_open) {
 
 void invocation_close_stack(struct gw_store *store) {
   if (store->fiber.guard) count_stack(store, false);
+  store->stack_is_for = NULL;
   fiber_close(&store->fiber);
 }
 
 /* The stack may have been opened for other instances. */
 static bool prepare_stack(struct gw_store *store, struct gw_error *err) {
   struct fiber *f = &store->fiber;
+  if (f->guard && store->stack_is_for == store->instances) return true;
   size_t size = stack_size(store);
+  store->stack_is_for = store->instances;
   if (f->guard && (size_t)(f->high - f->low) >= size) return true;
   invocation_close_stack(store);
   if (!fiber_open(f, size, err)) return false;
@@ -102,6 +105,15 @@ static bool prepare(struct gw_store *store, struct gw_error *err) {
   return true;
 }
 
+/* Whether somebody else uses the segment on this thread. What a store left there, nobody looks at, and the next run of that store
+ * need not set it again. */
+static bool is_foreign(uintptr_t base, const struct exec_ctx *exec) {
+  static _Thread_local uintptr_t left;
+  bool is_others = base && base != left;
+  if (!is_others) left = (uintptr_t)exec;
+  return is_others;
+}
+
 static void step(struct gw_store *store) {
   struct gw_store *outer = trap_set_current(store);
   uintptr_t outer_gs = gs_base_set((uintptr_t)&store->exec);
@@ -114,7 +126,7 @@ static void step(struct gw_store *store) {
     fiber_resume(&store->fiber);
   }
   slice_leave(store);
-  gs_base_set(outer_gs);
+  if (outer || is_foreign(outer_gs, &store->exec)) gs_base_set(outer_gs);
   trap_set_current(outer);
 }
 
@@ -143,7 +155,7 @@ enum gw_status gw_store_resume(struct gw_store *store, struct gw_error *err) {
   settle(store);
   bool ok = store->state == RUN_FINISHED || store->trap.code == GW_TRAP_EXIT;
   if (!ok) report_error(store, err);
-  profile_end(store);
+  if (store->engine->options.profile) profile_end(store);
   exceptions_collect(store, store->state == RUN_FINISHED);
   store->state = RUN_NONE;
   return ok ? GW_STATUS_DONE : GW_STATUS_FAILED;

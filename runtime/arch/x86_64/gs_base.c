@@ -8,20 +8,13 @@
 #include <unistd.h>
 
 /* Linux allows RDGSBASE and WRGSBASE since 5.9, unless it was told not to. Asked once: every call does it twice. */
-static bool may_use_instructions;
+bool gs_base_has_instructions;
 
-__attribute__((constructor)) static void ask(void) { may_use_instructions = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE; }
+__attribute__((constructor)) static void ask(void) { gs_base_has_instructions = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE; }
 
-static uintptr_t set_by_kernel(uintptr_t base) {
+uintptr_t gs_base_set_by_kernel(uintptr_t base) {
   uintptr_t old = 0;
   syscall(SYS_arch_prctl, ARCH_GET_GS, &old);
   syscall(SYS_arch_prctl, ARCH_SET_GS, base);
-  return old;
-}
-
-uintptr_t gs_base_set(uintptr_t base) {
-  uintptr_t old;
-  if (!may_use_instructions) return set_by_kernel(base);
-  __asm__ volatile("rdgsbase %0\n\twrgsbase %1" : "=&r"(old) : "r"(base) : "memory");
   return old;
 }
