@@ -72,7 +72,7 @@ static bool is_end(const char *pattern, const char *path) { return !*pattern && 
 static bool path_fits(const char *pattern, const char *path, struct match *m) {
   m->name = (struct span){0};
   while (*pattern) {
-    if (strcmp(pattern, "/...") == 0) {
+    if (pattern[0] == '/' && pattern[1] == '.') { /* ... */
       m->rest = path;
       return !*path || *path == '/';
     }
@@ -141,8 +141,10 @@ static bool take_name(const struct span *span, char out[ACCESS_MAX_NAME + 1]) {
   if (!span->size || span->size >= sizeof text) return false;
   memcpy(text, span->at, span->size);
   text[span->size] = 0;
-  if (!percent_decode(text) || !function_name_is_valid(text, strlen(text))) return false;
-  snprintf(out, ACCESS_MAX_NAME + 1, "%s", text);
+  if (!percent_decode(text)) return false;
+  size_t size = strlen(text);
+  if (!function_name_is_valid(text, size)) return false;
+  memcpy(out, text, size + 1);
   return true;
 }
 
@@ -206,7 +208,7 @@ static void answer_denied(struct exchange *x, const struct denial *d) {
 static bool admit(struct exchange *x) {
   struct match m = match(&x->request);
   char tenant[ACCESS_MAX_NAME + 1];
-  struct denial denial = {0};
+  struct denial denial;
   return x->request.is_asterisk || !m.route || check_access(x, &m, tenant, &denial);
 }
 
@@ -272,7 +274,7 @@ static void begin(struct exchange *x) {
   struct match m = match(&x->request);
   struct place place = {.tenant = DEFAULT_TENANT, .rest = m.rest ? x->request.path + (m.rest - x->request.path) : NULL};
   char tenant[ACCESS_MAX_NAME + 1] = "";
-  struct denial denial = {0};
+  struct denial denial;
   bool is_call = m.route && m.route->who == WHO_CALLERS;
   if (!m.route) {
     answer_unknown(x, &m);

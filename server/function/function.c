@@ -31,8 +31,12 @@ bool function_full_name_is_valid(const char *name, size_t size) {
 }
 
 void function_full_name(const char *tenant, const char *name, char out[FUNCTION_MAX_FULL_NAME + 1]) {
-  bool is_default = strcmp(tenant, DEFAULT_TENANT) == 0;
-  snprintf(out, FUNCTION_MAX_FULL_NAME + 1, "%s%s%s", is_default ? "" : tenant, is_default ? "" : "/", name);
+  size_t n = strcmp(tenant, DEFAULT_TENANT) == 0 ? 0 : strlen(tenant);
+  if (n) {
+    memcpy(out, tenant, n);
+    out[n++] = '/';
+  }
+  memcpy(out + n, name, strlen(name) + 1); /* not by printf: it is on every request's way */
 }
 
 const char *function_short_name(const char *full_name) {
