@@ -300,6 +300,11 @@ static bool find_all(struct change *change, struct found *found) {
   return registry_each_kept(change->registry, find_kept, found, &change->error);
 }
 
+static bool delete_access(void *arg) {
+  struct change *change = arg;
+  return access_delete_tenant(change->access, change->name, &change->error);
+}
+
 /* Where the tenant has a process of its own, that knows. */
 static void delete_isolated(struct change *change) {
   char path[ACCESS_MAX_NAME + 32];
@@ -313,8 +318,7 @@ static void delete_isolated(struct change *change) {
     change->is_used =
         cJSON_GetArraySize(cJSON_GetObjectItem(json, "functions")) || cJSON_GetArraySize(cJSON_GetObjectItem(json, "kept_state"));
     cJSON_Delete(json);
-    change->ok = !change->is_used && access_delete_tenant(change->access, change->name, &change->error);
-    if (change->ok) supervisor_remove(change->supervisor, change->name);
+    change->ok = !change->is_used && supervisor_remove(change->supervisor, change->name, delete_access, change);
   }
   buffer_clear(&list);
 }
