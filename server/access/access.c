@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char SPACE[] = "\x01"
@@ -320,13 +321,17 @@ bool access_rotate_token(struct access *a, const char *tenant, const char *id, u
   const struct token_record *before = find_of(a, tenant, id);
   bool ok = before || no_token(err, id);
   if (ok) {
-    struct token_record r = *before;
+    struct token_record old = *before, r = old;
     r.old_digest = r.digest;
     r.old_until_ms = grace_ms ? now_ms() + grace_ms : 0;
     make_text(id, text);
     r.digest = digest_of(text, TOKEN_SIZE);
     *token = r.token;
-    ok = keep_token(a, &r, err) && (strcmp(id, ADMIN_TOKEN_ID) != 0 || write_file(a, text, err));
+    ok = keep_token(a, &r, err);
+    if (ok && strcmp(id, ADMIN_TOKEN_ID) == 0 && !write_file(a, text, err)) {
+      keep_token(a, &old, &(struct gw_error){0}); /* nobody has heard of the new secret */
+      ok = false;
+    }
   }
   pthread_mutex_unlock(&a->changing);
   return ok;
@@ -380,7 +385,9 @@ static bool file_is_good(struct access *a) {
   struct buffer file = {0};
   struct pass pass = {0};
   struct gw_error ignored = {0};
-  bool ok = buffer_read_file(&file, a->file, 4096, &ignored);
+  struct stat s;
+  bool ok = stat(a->file, &s) == 0 && S_ISREG(s.st_mode) && !(s.st_mode & (S_IWGRP | S_IRWXO)) &&
+            buffer_read_file(&file, a->file, 4096, &ignored);
   buffer_append(&file, "", 1);
   file.bytes[strcspn((char *)file.bytes, "\r\n")] = 0;
   ok = ok && access_check(a, (const char *)file.bytes, &pass) && access_allows(&pass.who, "", 0, SCOPE_ADMIN) &&
