@@ -638,6 +638,20 @@ static void test_restart(void **state) {
   assert_int_equal(STATUS(.method = "GET", .path = "/v1/tokens", .token = admin), 200);
 }
 
+/* One tenant's tokens are not without end; those that have expired make room. */
+static void test_many_tokens(void **state) {
+  static const char good[] = "{\"scopes\":[\"read\"]}", brief[] = "{\"scopes\":[\"read\"],\"expires_in\":0.001}";
+  (void)state;
+  assert_int_equal(STATUS(.method = "PUT", .path = "/v1/tenants/many", .token = admin), 201);
+  for (int i = 0; i < ACCESS_MAX_TOKENS; i++)
+    assert_int_equal(STATUS(.method = "POST", .path = "/t/many/v1/tokens", .token = admin, .body = i % 100 ? good : brief), 201);
+  for (int i = 0; i < ACCESS_MAX_TOKENS / 100; i++)
+    assert_int_equal(STATUS(.method = "POST", .path = "/t/many/v1/tokens", .token = admin, .body = good), 201);
+  assert_int_equal(STATUS(.method = "POST", .path = "/t/many/v1/tokens", .token = admin, .body = good), 422);
+  assert_int_equal(STATUS(.method = "POST", .path = "/t/acme/v1/tokens", .token = admin, .body = good), 201);
+  assert_int_equal(STATUS(.method = "DELETE", .path = "/v1/tenants/many", .token = admin), 204);
+}
+
 /* What an invocation that is under way writes when its function and its tenant go is not the next tenant's. */
 static void test_state_of_the_deleted(void **state) {
   static const char slow[] =
@@ -685,19 +699,13 @@ static void test_insecure(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_same_answer),
-      cmocka_unit_test(test_tenant_of_others),
-      cmocka_unit_test(test_tenants_are_apart),
-      cmocka_unit_test(test_private),
-      cmocka_unit_test(test_token_is_hidden),
-      cmocka_unit_test(test_backtrace_is_the_owners),
-      cmocka_unit_test(test_revoked_at_once),
-      cmocka_unit_test(test_rotation),
-      cmocka_unit_test(test_bad_requests),
-      cmocka_unit_test(test_body_is_not_read),
-      cmocka_unit_test(test_restart),
-      cmocka_unit_test(test_routes),
-      cmocka_unit_test(test_state_of_the_deleted),
+      cmocka_unit_test(test_same_answer),       cmocka_unit_test(test_tenant_of_others),
+      cmocka_unit_test(test_tenants_are_apart), cmocka_unit_test(test_private),
+      cmocka_unit_test(test_token_is_hidden),   cmocka_unit_test(test_backtrace_is_the_owners),
+      cmocka_unit_test(test_revoked_at_once),   cmocka_unit_test(test_rotation),
+      cmocka_unit_test(test_bad_requests),      cmocka_unit_test(test_body_is_not_read),
+      cmocka_unit_test(test_restart),           cmocka_unit_test(test_routes),
+      cmocka_unit_test(test_many_tokens),       cmocka_unit_test(test_state_of_the_deleted),
       cmocka_unit_test(test_insecure),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
