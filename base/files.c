@@ -49,7 +49,8 @@ bool file_write_durably(const char *path, const void *bytes, size_t size, mode_t
   struct arena arena = {0};
   char *aside = arena_format(&arena, "%s.tmp", path);
   bool ok = false;
-  int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+  unlink(aside); /* what a crash has left, or somebody who would like to read what is written */
+  int fd = open(aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
   if (fd >= 0) {
     ok = fd_write_all(fd, bytes, size) && fsync(fd) == 0;
     int saved = errno;

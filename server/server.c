@@ -252,10 +252,11 @@ static bool start_workers(struct server *server, struct gw_error *err) {
     return !was_isolated ||
            error_set(err, GW_ERROR_USAGE, "the functions in %s have a process for each tenant: --isolate tenant", o->data_dir);
   if (n) return error_set(err, GW_ERROR_USAGE, "the functions in %s share one process: --isolate none", o->data_dir);
-  server->supervisor = supervisor_create(o->data_dir, o->isolated, err);
+  server->supervisor = supervisor_create(o->data_dir, o->isolated, o->grace_ms, server->log, err);
   struct starting starting = {server->supervisor, err, server->supervisor != NULL};
   if (starting.ok) start_worker(&starting, DEFAULT_TENANT, 0);
   if (starting.ok) access_each_tenant(server->access, start_worker, &starting);
+  if (starting.ok) supervisor_sweep(server->supervisor);
   return starting.ok;
 }
 
@@ -328,10 +329,14 @@ static bool start_loops(struct server *server, struct gw_error *err) {
 }
 
 static void block_shutdown_signals(sigset_t *set) {
+  sigset_t pipe;
   sigemptyset(set);
   sigaddset(set, SIGTERM);
   sigaddset(set, SIGINT);
   pthread_sigmask(SIG_BLOCK, set, NULL);
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE); /* who has gone must not end the server, whichever thread writes */
+  pthread_sigmask(SIG_BLOCK, &pipe, NULL);
 }
 
 struct server *server_start(const struct server_options *options, struct gw_error *err) {
@@ -415,8 +420,8 @@ void server_destroy(struct server *server) {
   join_loops(server);
   for (uint32_t i = 0; i < server->n_loops; i++) free(server->loops[i]);
   free(server->loops);
-  log_writer_destroy(server->log);
   supervisor_destroy(server->supervisor);
+  log_writer_destroy(server->log);
   registry_close(server->registry);
   access_close(server->access);
   if (server->state != server->options.state) state_store_close(server->state);

@@ -35,7 +35,7 @@ class Front:
         self.work, self.log = work, open(work + "/log", "ab+")
         start = self.log.seek(0, 2)
         command = [program, "serve", "--isolate", "tenant", "--listen", "127.0.0.1:0", "--data", work + "/data", "--sync", "off",
-                   "--workers", "2", "--tier", "fast", "--drain", "0", "--gas-limit", "1000T", *options]
+                   "--workers", "2", "--tier", "fast", "--drain", "0", "--grace", "1000", "--gas-limit", "1000T", *options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=self.log)
         atexit.register(self.process.kill)
         for _ in range(600):
@@ -187,6 +187,7 @@ def test_apart(front):
                 pass
         others = set(re.findall(r"/data/tenants/(\w+)/", seen)) - {tenant}
         check(f"the process of {tenant} holds no file of others", not others, others)
+        check("nor the front's, which has the tokens", tenant == "front" or "/data/state" not in seen)
         check(f"and its own", tenant == "front" or f"/data/tenants/{tenant}/state/" in seen)
     listing = json.loads(front.ask("GET", "/t/b/v1/functions")[1])
     check("a list has one tenant's functions", [f["name"] for f in listing["functions"]] == ["hello", "loop"], listing)
@@ -280,6 +281,79 @@ def test_tenants(front):
     check("it is not there any more", front.ask("DELETE", "/v1/tenants/brief")[0] == 404)
 
 
+def test_tenant_again(front):
+    """A tenant is made again while the process of its forerunner still ends, which an invocation holds up."""
+    answers = {}
+
+    def ask(name, *question):
+        answers[name] = front.ask(*question)
+
+    front.ask("PUT", "/v1/tenants/again")
+    front.deploy("/t/again/v1/functions/loop", LOOP)
+    pid = front.worker("again")
+    at = cpu_of(pid)
+    running = threading.Thread(target=ask, args=("loop", "GET", "/t/again/f/loop"))
+    running.start()
+    wait_until(lambda: cpu_of(pid) > at + 20)
+    front.ask("DELETE", "/t/again/v1/functions/loop")
+    threads = [threading.Thread(target=ask, args=("delete", "DELETE", "/v1/tenants/again"))]
+    threads[0].start()
+    check("a tenant is gone before its process is", wait_until(lambda: b"again" not in front.ask("GET", "/v1/tenants")[1]))
+    for name, *question in (("put", "PUT", "/v1/tenants/again"), ("other put", "PUT", "/v1/tenants/again")):
+        threads.append(threading.Thread(target=ask, args=(name, *question)))
+        threads[-1].start()
+    for thread in threads + [running]:
+        thread.join()
+    check("it can be made again meanwhile", answers["delete"][0] == 204 and {answers["put"][0], answers["other put"][0]} == {200, 201}, answers)
+    check("by a new process", front.worker("again") != pid)
+    front.deploy("/t/again/v1/functions/counter", COUNTER)
+    check("which serves it", front.ask("GET", "/t/again/f/counter", token=False) == (200, b"1"))
+    front.ask("DELETE", "/t/again/v1/functions/counter?state=delete")
+    check("and goes in its turn", front.ask("DELETE", "/v1/tenants/again")[0] == 204)
+
+
+def test_heads(front):
+    """What the front adds to a head is not the client's."""
+    for path in ("/f/hello", "/t/b/f/hello"):
+        largest = {f"X-{i}": "1" for i in range(97)} | {"X-Long": "x" * 63000}  # and Host, Accept-Encoding
+        check("the largest head comes through", front.ask("GET", path, headers=largest, token=False)[0] == 200)
+        check("one more header does not", front.ask("GET", path, headers={**largest, "X-97": "1"}, token=False)[0] == 431)
+
+
+def test_stalled_log(program, work):
+    """Nobody reads the log while a process dies: the others are served."""
+    os.mkdir(work)
+    read, write = os.pipe()
+    front = Front(program, work)
+    front.ask("PUT", "/v1/tenants/a")
+    front.deploy("/v1/functions/hello", HELLO)
+    front.process.send_signal(signal.SIGINT)
+    front.process.wait()
+    command = [program, "serve", "--isolate", "tenant", "--listen", f"127.0.0.1:{front.port}", "--data", work + "/data", "--sync", "off", "--drain", "0"]
+    front.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=write)
+    atexit.register(front.process.kill)
+    os.read(read, 4096)  # it serves
+    os.set_blocking(write, False)
+    try:
+        while True:
+            os.write(write, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(write, True)
+    for _ in range(3):
+        pid = front.worker("a")
+        os.kill(pid, signal.SIGKILL)
+        check("a process is started again, whoever reads the log", wait_until(lambda: front.worker("a") != pid))
+        connection = [front.ask("GET", path, token=False)[0] for path in ("/f/hello", "/healthz")]
+        check("and others are served", connection == [200, 200], connection)
+    os.kill(front.worker("a"), signal.SIGSTOP)
+    front.process.send_signal(signal.SIGTERM)
+    os.close(read)
+    try:
+        check("a process that hangs does not hold up the end", front.process.wait(60) == 0)
+    except subprocess.TimeoutExpired:
+        check("a process that hangs does not hold up the end", False)
+
+
 def test_modes(program, work):
     """What was deployed into one process does not move, nor back."""
     for data, isolate, why in ((work + "/data", "none", "have a process for each tenant"), (work + "/one", "tenant", "share one process")):
@@ -312,6 +386,8 @@ def main():
     test_gone_client(front)
     test_kill(front)
     test_tenants(front)
+    test_tenant_again(front)
+    test_heads(front)
     last = count(front)
     pids = list(workers(front.process.pid).values())
     front.process.send_signal(signal.SIGTERM)
@@ -323,10 +399,13 @@ def main():
     front.process.kill()
     front.process.wait()
     check("workers end with a front that is killed", len(pids) == 3 and wait_until(lambda: not any(map(is_alive, pids))))
+    os.makedirs(work + "/data/tenants/gone/cache")
     front = Front(program, work)
     check("and nothing is lost", count(front) == last + 2)
+    check("but what a tenant left that was being deleted then", not os.path.exists(work + "/data/tenants/gone"))
     front.process.send_signal(signal.SIGINT)
     check("Ctrl-C ends it", front.process.wait(60) == 0)
+    test_stalled_log(program, work + "/stalled")
     test_modes(program, work)
     bad = re.findall("ERROR: .*|.*runtime error.*", front.text())
     check("no sanitizer complains", not bad, front.text()[-4000:])

@@ -4,6 +4,7 @@
 
 #include "server/access/access.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -547,7 +548,12 @@ static void test_bad_requests(void **state) {
                                        "{\"scopes\":[\"root\"]}",
                                        "{\"scopes\":[1]}",
                                        "{\"scopes\":\"read\"}",
+                                       "{\"scopes\":{\"x\":\"read\"}}",
                                        "{\"scopes\":[\"read\"],\"expires_in\":-1}",
+                                       "{\"scopes\":[\"read\"],\"expires_in\":0}",
+                                       "{\"scopes\":[\"read\"],\"expires_in\":0.0001}",
+                                       "{\"scopes\":[\"read\"],\"name\":\"\\u001b]0;x\\u0007\"}",
+                                       "{\"scopes\":[\"read\"],\"name\":\"a\\u0085\"}",
                                        "{\"scopes\":[\"read\"],\"expires_in\":\"1d\"}",
                                        "{\"scopes\":[\"read\"],\"expires_in\":1e300}",
                                        "{\"scopes\":[\"read\"],\"name\":7}",
@@ -589,7 +595,7 @@ static bool is_on_disk(const char *text) {
 static void test_restart(void **state) {
   (void)state;
   struct made token = make("/t/acme", "{\"scopes\":[\"read\"],\"name\":\"after the restart\"}");
-  char before[TOKEN_SIZE], path[256];
+  char before[TOKEN_SIZE], path[256], aside[264];
   assert_true(is_on_disk("after the restart"));
   assert_false(is_on_disk(token.text));
   assert_false(is_on_disk(strrchr(token.text, '_') + 1));
@@ -601,24 +607,71 @@ static void test_restart(void **state) {
   assert_int_equal(STATUS(.method = "GET", .path = "/v1/functions", .token = token.text), 200);
   assert_int_equal(STATUS(.method = "GET", .path = "/t/acme/v1/functions", .token = admin), 200);
 
-  /* a file that is gone, or damaged, is made again, and its token is another */
+  /* a file that is gone, damaged, for everybody to read, or none, is made again, for its owner only, and its token is another */
   snprintf(path, sizeof path, "%s/" ADMIN_TOKEN_FILE, data_dir);
-  for (int i = 0; i < 2; i++) {
+  snprintf(aside, sizeof aside, "%s.tmp", path);
+  for (int i = 0; i < 4; i++) {
     server_destroy(server);
     memcpy(before, admin, sizeof before);
-    assert_int_equal(i ? truncate(path, 10) : unlink(path), 0);
+    if (i == 0 || i == 3) assert_int_equal(unlink(path), 0);
+    if (i == 1) assert_int_equal(truncate(path, 10), 0);
+    if (i == 2) assert_int_equal(chmod(path, 0644), 0);
+    if (i == 3) assert_int_equal(mkfifo(path, 0600), 0);
+    int planted = open(aside, O_CREAT | O_WRONLY, 0666); /* by whom it would be read */
+    assert_true(planted >= 0 && fchmod(planted, 0666) == 0);
+    close(planted);
     begin(false);
     assert_string_not_equal(admin, before);
     assert_int_equal(STATUS(.method = "GET", .path = "/v1/functions", .token = before), 401);
     assert_int_equal(STATUS(.method = "GET", .path = "/v1/functions", .token = admin), 200);
   }
 
-  /* its rotation writes the file */
+  /* its rotation writes the file, or does nothing */
+  assert_int_equal(mkdir(aside, 0700), 0);
+  assert_int_equal(STATUS(.method = "POST", .path = "/v1/tokens/" ADMIN_TOKEN_ID "/rotate", .token = admin), 500);
+  assert_int_equal(STATUS(.method = "GET", .path = "/v1/tokens", .token = admin), 200);
+  assert_int_equal(rmdir(aside), 0);
   memcpy(before, admin, sizeof before);
   assert_int_equal(STATUS(.method = "POST", .path = "/v1/tokens/" ADMIN_TOKEN_ID "/rotate", .token = admin), 200);
   read_admin_token();
   assert_string_not_equal(admin, before);
   assert_int_equal(STATUS(.method = "GET", .path = "/v1/tokens", .token = admin), 200);
+}
+
+/* One tenant's tokens are not without end; those that have expired make room. */
+static void test_many_tokens(void **state) {
+  static const char good[] = "{\"scopes\":[\"read\"]}", brief[] = "{\"scopes\":[\"read\"],\"expires_in\":0.001}";
+  (void)state;
+  assert_int_equal(STATUS(.method = "PUT", .path = "/v1/tenants/many", .token = admin), 201);
+  for (int i = 0; i < ACCESS_MAX_TOKENS; i++)
+    assert_int_equal(STATUS(.method = "POST", .path = "/t/many/v1/tokens", .token = admin, .body = i % 100 ? good : brief), 201);
+  for (int i = 0; i < ACCESS_MAX_TOKENS / 100; i++)
+    assert_int_equal(STATUS(.method = "POST", .path = "/t/many/v1/tokens", .token = admin, .body = good), 201);
+  assert_int_equal(STATUS(.method = "POST", .path = "/t/many/v1/tokens", .token = admin, .body = good), 422);
+  assert_int_equal(STATUS(.method = "POST", .path = "/t/acme/v1/tokens", .token = admin, .body = good), 201);
+  assert_int_equal(STATUS(.method = "DELETE", .path = "/v1/tenants/many", .token = admin), 204);
+}
+
+/* What an invocation that is under way writes when its function and its tenant go is not the next tenant's. */
+static void test_state_of_the_deleted(void **state) {
+  static const char slow[] =
+      "(module (import \"gasworks\" \"state_set\" (func $set (param i32 i32 i32 i32))) (memory (export \"memory\") 1)"
+      "(func (export \"handle\") (local $i i32) (loop $l (i32.store (i32.const 64) (i32.add (i32.load (i32.const 64)) (local.get "
+      "$i)))"
+      "(local.set $i (i32.add (local.get $i) (i32.const 1))) (br_if $l (i32.lt_u (local.get $i) (i32.const 20000000))))"
+      "(call $set (i32.const 0) (i32.const 1) (i32.const 1) (i32.const 6))))";
+  (void)state;
+  assert_int_equal(STATUS(.method = "PUT", .path = "/v1/tenants/brief", .token = admin), 201);
+  deploy_as(admin, "/t/brief/v1/functions/slow", slow, 201);
+  int fd = dial(port);
+  send_text(fd, "GET /t/brief/f/slow HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  assert_int_equal(STATUS(.method = "DELETE", .path = "/t/brief/v1/functions/slow", .token = admin), 204);
+  assert_int_equal(STATUS(.method = "DELETE", .path = "/v1/tenants/brief", .token = admin), 409);
+  struct reply r = receive(fd, true);
+  reply_clear(&r);
+  close(fd);
+  assert_int_equal(STATUS(.method = "DELETE", .path = "/t/brief/v1/functions/slow?state=delete", .token = admin), 204);
+  assert_int_equal(STATUS(.method = "DELETE", .path = "/v1/tenants/brief", .token = admin), 204);
 }
 
 /* Without tokens a web page of elsewhere still may do nothing. */
@@ -634,6 +687,12 @@ static void test_insecure(void **state) {
   assert_int_equal(STATUS(.method = "GET", .path = "/v1/functions", .origin = "http://evil.example"), 403);
   assert_int_equal(STATUS(.method = "GET", .path = "/v1/functions", .host = "localhost:1234", .origin = "http://localhost:1234"),
                    200);
+  deploy_as(NULL, "/v1/functions/closed?access=private", WAT_HELLO, 201);
+  assert_int_equal(STATUS(.method = "GET", .path = "/f/closed"), 200);
+  assert_int_equal(STATUS(.method = "GET", .path = "/f/closed", .host = "evil.example"), 404);
+  assert_int_equal(STATUS(.method = "GET", .path = "/f/closed", .origin = "http://evil.example"), 404);
+  assert_int_equal(STATUS(.method = "GET", .path = "/v1/functions", .origin = "http://localhost\r\nOrigin: http://evil.example"),
+                   403);
   assert_int_equal(STATUS(.method = "GET", .path = "/v1/functions", .host = "[::1]:80"), 200);
   assert_int_equal(STATUS(.method = "GET", .path = "/v1/functions", .host = "10.0.0.1:80"), 200);
 }
@@ -646,6 +705,7 @@ int main(void) {
       cmocka_unit_test(test_revoked_at_once),   cmocka_unit_test(test_rotation),
       cmocka_unit_test(test_bad_requests),      cmocka_unit_test(test_body_is_not_read),
       cmocka_unit_test(test_restart),           cmocka_unit_test(test_routes),
+      cmocka_unit_test(test_many_tokens),       cmocka_unit_test(test_state_of_the_deleted),
       cmocka_unit_test(test_insecure),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);

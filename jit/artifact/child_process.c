@@ -52,6 +52,7 @@ static pid_t spawn(const char *program, int *socket, int *said) {
   posix_spawnattr_setsigmask(&attributes, &none); /* the server's threads block signals */
   bool is_placed =
       place_file(&actions, socket, STDIN_FILENO, STDIN_FILENO) && place_file(&actions, said, STDOUT_FILENO, STDERR_FILENO);
+  is_placed = is_placed && posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1) == 0;
   int problem = is_placed ? posix_spawn(&pid, program, &actions, &attributes, argv, environment) : errno;
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);

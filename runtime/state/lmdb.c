@@ -15,6 +15,7 @@
 #include <xxhash.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -223,11 +224,14 @@ static bool store_is_whole(struct lmdb *store, struct gw_error *err) {
 /* NOTLS: a snapshot belongs to a transaction, which may move between threads. */
 static int store_open_env(struct lmdb *store, bool sync) {
   int rc = mdb_env_create(&store->env), dead = 0;
+  mdb_filehandle_t fd;
   if (!rc) rc = mdb_env_set_mapsize(store->env, store->map_size);
   if (!rc) rc = mdb_env_set_maxdbs(store->env, 4);
   if (!rc) rc = mdb_env_set_maxreaders(store->env, MAX_SNAPSHOTS);
   if (!rc) rc = mdb_env_open(store->env, store->directory, MDB_NOTLS | (sync ? 0 : MDB_NOSYNC), 0600);
-  if (!rc) rc = mdb_reader_check(store->env, &dead); /* slots of killed processes would hold back old pages for ever */
+  if (!rc) rc = mdb_env_get_fd(store->env, &fd);
+  if (!rc && fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) rc = errno; /* which LMDB leaves to whatever this process starts */
+  if (!rc) rc = mdb_reader_check(store->env, &dead);          /* slots of killed processes would hold back old pages for ever */
   return rc;
 }
 

@@ -22,13 +22,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char SPACE[] = "\x01"
                             "access";
 static const char TOKEN_KEY[] = "token/", TENANT_KEY[] = "tenant/";
 
-enum { SECRET_BYTES = 32, ID_BYTES = 6, MAX_TOKENS = 1 << 20, MAX_KEY = 96 };
+enum { SECRET_BYTES = 32, ID_BYTES = 6, MAX_KEY = 96 };
 
 struct tenant {
   char name[ACCESS_MAX_NAME + 1];
@@ -280,6 +281,48 @@ static bool keep_token(struct access *a, const struct token_record *r, struct gw
   return true;
 }
 
+static bool has_expired(const struct token_record *r) { return r->token.expires_ms && r->token.expires_ms <= now_ms(); }
+
+/* Those of the tenant that are good no more, in one transaction. `changing` held. */
+static bool drop_expired(struct access *a, const char *tenant, struct gw_error *err) {
+  char key[MAX_KEY];
+  struct table *next = table_copy(a->table);
+  struct state_txn *txn = state_txn_begin(a->state, SPACE);
+  size_t kept = 0;
+  bool ok = true;
+  for (size_t i = 0; i < next->n_tokens && ok; i++) {
+    const struct token_record *r = &next->tokens[i];
+    if (is_of(r, tenant) && has_expired(r))
+      ok = state_txn_delete(txn, key, key_of(key, TOKEN_KEY, r->token.id), err);
+    else
+      next->tokens[kept++] = *r;
+  }
+  next->n_tokens = kept;
+  if (ok) {
+    ok = state_txn_commit_wait(txn, err);
+  } else {
+    state_txn_abort(txn);
+  }
+  if (ok)
+    publish(a, next);
+  else
+    table_destroy(next);
+  return ok;
+}
+
+/* No tenant's administrator takes what others need. `changing` held. */
+static bool make_room(struct access *a, const char *tenant, struct gw_error *err) {
+  size_t n = 0, n_expired = 0;
+  for (size_t i = 0; i < a->table->n_tokens; i++) {
+    const struct token_record *r = &a->table->tokens[i];
+    n += is_of(r, tenant);
+    n_expired += is_of(r, tenant) && has_expired(r);
+  }
+  if (n < ACCESS_MAX_TOKENS) return true;
+  if (n_expired) return drop_expired(a, tenant, err);
+  return error_set(err, GW_ERROR_LIMIT, "a tenant has at most %d tokens: revoke some first", ACCESS_MAX_TOKENS);
+}
+
 bool access_create_token(struct access *a, struct token *token, char text[TOKEN_SIZE], struct gw_error *err) {
   uint8_t id[ID_BYTES];
   randombytes_buf(id, sizeof id);
@@ -289,8 +332,7 @@ bool access_create_token(struct access *a, struct token *token, char text[TOKEN_
   struct token_record r = {.token = *token, .digest = digest_of(text, TOKEN_SIZE)};
   pthread_mutex_lock(&a->changing);
   const char *tenant = token->who.tenant;
-  bool ok = a->table->n_tokens < MAX_TOKENS ||
-            error_set(err, GW_ERROR_LIMIT, "there are %d tokens, and no more are allowed", MAX_TOKENS);
+  bool ok = make_room(a, tenant, err);
   if (ok && *tenant && !access_has_tenant(a, tenant)) ok = error_set(err, GW_ERROR_NOT_FOUND, "no tenant is called %s", tenant);
   ok = ok && keep_token(a, &r, err);
   pthread_mutex_unlock(&a->changing);
@@ -320,13 +362,17 @@ bool access_rotate_token(struct access *a, const char *tenant, const char *id, u
   const struct token_record *before = find_of(a, tenant, id);
   bool ok = before || no_token(err, id);
   if (ok) {
-    struct token_record r = *before;
+    struct token_record old = *before, r = old;
     r.old_digest = r.digest;
     r.old_until_ms = grace_ms ? now_ms() + grace_ms : 0;
     make_text(id, text);
     r.digest = digest_of(text, TOKEN_SIZE);
     *token = r.token;
-    ok = keep_token(a, &r, err) && (strcmp(id, ADMIN_TOKEN_ID) != 0 || write_file(a, text, err));
+    ok = keep_token(a, &r, err);
+    if (ok && strcmp(id, ADMIN_TOKEN_ID) == 0 && !write_file(a, text, err)) {
+      keep_token(a, &old, &(struct gw_error){0}); /* nobody has heard of the new secret */
+      ok = false;
+    }
   }
   pthread_mutex_unlock(&a->changing);
   return ok;
@@ -380,7 +426,9 @@ static bool file_is_good(struct access *a) {
   struct buffer file = {0};
   struct pass pass = {0};
   struct gw_error ignored = {0};
-  bool ok = buffer_read_file(&file, a->file, 4096, &ignored);
+  struct stat s;
+  bool ok = stat(a->file, &s) == 0 && S_ISREG(s.st_mode) && !(s.st_mode & (S_IWGRP | S_IRWXO)) &&
+            buffer_read_file(&file, a->file, 4096, &ignored);
   buffer_append(&file, "", 1);
   file.bytes[strcspn((char *)file.bytes, "\r\n")] = 0;
   ok = ok && access_check(a, (const char *)file.bytes, &pass) && access_allows(&pass.who, "", 0, SCOPE_ADMIN) &&

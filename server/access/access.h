@@ -16,7 +16,8 @@
 struct access;
 struct state_store; /* runtime/state/state.h */
 
-enum { ACCESS_MAX_NAME = 63, TOKEN_SIZE = 64, TOKEN_ID_SIZE = 16 };
+/* ACCESS_MAX_TOKENS: of one tenant, or of the server. */
+enum { ACCESS_MAX_NAME = 63, ACCESS_MAX_TOKENS = 1000, TOKEN_SIZE = 64, TOKEN_ID_SIZE = 16 };
 
 /* Begins every token, so that people and programs that look for leaked ones know it. */
 #define TOKEN_PREFIX "gw_"

@@ -115,6 +115,8 @@ void route_list_tokens(struct exchange *x, const struct place *place) {
 
 static bool bad(struct gw_error *err, const char *why) { return error_set(err, GW_ERROR_REQUEST, "%s", why); }
 
+#define WHY_EXPIRES "expires_in is a number of seconds, from 0.001 to 1,000,000,000"
+
 static bool take_seconds(const cJSON *json, const char *key, const char *why, uint64_t *ms, struct gw_error *err) {
   const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, key);
   if (!item || cJSON_IsNull(item)) return true;
@@ -126,6 +128,7 @@ static bool take_seconds(const cJSON *json, const char *key, const char *why, ui
 static bool take_scopes(const cJSON *json, uint32_t *scopes, struct gw_error *err) {
   const cJSON *list = cJSON_GetObjectItemCaseSensitive(json, "scopes"), *item;
   *scopes = 0;
+  if (!cJSON_IsArray(list)) list = NULL;
   cJSON_ArrayForEach(item, list) {
     uint32_t bit = cJSON_IsString(item) ? access_scope_find(item->valuestring) : 0;
     if (!bit) return bad(err, "scopes are admin, deploy, invoke and read");
@@ -138,6 +141,8 @@ static bool take_name(const cJSON *json, struct token *token, struct gw_error *e
   const cJSON *name = cJSON_GetObjectItemCaseSensitive(json, "name");
   if (!name) return true;
   if (!cJSON_IsString(name) || strlen(name->valuestring) > ACCESS_MAX_NAME) return bad(err, "name has at most 63 bytes");
+  for (const char *c = name->valuestring; *c; c++) /* whose terminal it is shown on is another's */
+    if (*c < ' ' || *c > '~') return bad(err, "name holds visible ASCII characters and spaces");
   snprintf(token->name, sizeof token->name, "%s", name->valuestring);
   return true;
 }
@@ -170,7 +175,9 @@ static bool parse_creation(struct change *change) {
   uint64_t lifetime_ms = 0;
   cJSON *json = parse_body(&change->exchange->request, err);
   bool ok = json && check_keys(json, known, err) && take_name(json, token, err) && take_scopes(json, &token->who.scopes, err) &&
-            take_seconds(json, "expires_in", "expires_in is a number of seconds, at most 1,000,000,000", &lifetime_ms, err);
+            take_seconds(json, "expires_in", WHY_EXPIRES, &lifetime_ms, err);
+  const cJSON *given = cJSON_GetObjectItemCaseSensitive(json, "expires_in");
+  if (ok && cJSON_IsNumber(given) && !lifetime_ms) ok = bad(err, WHY_EXPIRES); /* 0 would be for ever */
   cJSON_Delete(json);
   snprintf(token->who.tenant, sizeof token->who.tenant, "%s", change->tenant);
   if (lifetime_ms) token->expires_ms = clock_ns(CLOCK_REALTIME) / 1000000 + lifetime_ms;
@@ -300,6 +307,11 @@ static bool find_all(struct change *change, struct found *found) {
   return registry_each_kept(change->registry, find_kept, found, &change->error);
 }
 
+static bool delete_access(void *arg) {
+  struct change *change = arg;
+  return access_delete_tenant(change->access, change->name, &change->error);
+}
+
 /* Where the tenant has a process of its own, that knows. */
 static void delete_isolated(struct change *change) {
   char path[ACCESS_MAX_NAME + 32];
@@ -313,8 +325,7 @@ static void delete_isolated(struct change *change) {
     change->is_used =
         cJSON_GetArraySize(cJSON_GetObjectItem(json, "functions")) || cJSON_GetArraySize(cJSON_GetObjectItem(json, "kept_state"));
     cJSON_Delete(json);
-    change->ok = !change->is_used && access_delete_tenant(change->access, change->name, &change->error);
-    if (change->ok) supervisor_remove(change->supervisor, change->name);
+    change->ok = !change->is_used && supervisor_remove(change->supervisor, change->name, delete_access, change);
   }
   buffer_clear(&list);
 }

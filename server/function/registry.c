@@ -278,6 +278,11 @@ static struct function_config choose(const struct function_choice *choice, const
   return config;
 }
 
+/* Whether invocations may write state of this name, after it is deleted, too: what they leave must be found. */
+static bool may_write(const struct function *f) {
+  return f->had_state || (function_load_state(f) == LOAD_READY && f->uses_state);
+}
+
 /* Makes the prepared `f` durable and publishes it, consuming the caller's reference on success. `writing` held. */
 static bool publish(struct registry *r, struct function *f, const struct function_choice *choice, const void *bytes, size_t size,
                     bool *is_new, struct gw_error *err) {
@@ -289,6 +294,8 @@ static bool publish(struct registry *r, struct function *f, const struct functio
     atomic_store(&f->quarantine, atomic_load(&old->quarantine));
     f->quarantine_ms = old->quarantine_ms;
   }
+  bool was_kept = is_kept(r, f->name);
+  f->had_state = was_kept || (old && may_write(old));
   function_release(old);
   struct arena arena = {0};
   bool ok = !*is_new || version_find(r, f->name, &last, err);
@@ -299,7 +306,7 @@ static bool publish(struct registry *r, struct function *f, const struct functio
     drop_file(r, f->digest);
     return false;
   }
-  if (is_kept(r, f->name)) state_remove(r->state, KEPT_SPACE, f->name, strlen(f->name), NULL); /* it has a function again */
+  if (was_kept) state_remove(r->state, KEPT_SPACE, f->name, strlen(f->name), NULL); /* it has a function again */
   old = table_replace(r, f->name, f);
   if (old) drop_file(r, old->digest);
   function_release(old);
@@ -412,7 +419,8 @@ bool registry_each_kept(struct registry *r, void (*each)(void *arg, const char *
 static bool delete_locked(struct registry *r, struct function *f, bool with_state, struct gw_error *err) {
   if (!version_keep(r, f, err)) return false;
   size_t size = strlen(f->name);
-  if (!with_state && has_state(r, f->name) && !state_put(r->state, KEPT_SPACE, f->name, size, "", 0, err)) return false;
+  if (!with_state && (may_write(f) || has_state(r, f->name)) && !state_put(r->state, KEPT_SPACE, f->name, size, "", 0, err))
+    return false;
   struct function *there = table_replace(r, f->name, NULL); /* before its state goes: nothing that begins later has its name */
   bool ok = with_state ? state_clear_and_remove(r->state, f->name, REGISTRY_SPACE, f->name, size, err)
                        : state_remove(r->state, REGISTRY_SPACE, f->name, size, err);

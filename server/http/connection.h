@@ -9,14 +9,15 @@
 #include <llhttp.h>
 #include <netinet/in.h>
 
-enum { MAX_URL = 8192, MAX_HEAD = 64 << 10, MAX_EXTENSIONS = 16 << 10, MAX_TRAILERS = 16 << 10 };
+enum { MAX_URL = 8192, MAX_HEAD = 64 << 10, FRONT_HEAD = 512, MAX_EXTENSIONS = 16 << 10, MAX_TRAILERS = 16 << 10 };
 
 /* How far the request being received is. */
 struct intake {
-  struct buffer line;                                   /* the beginning of the request line, while its end has not come */
-  struct buffer head;                                   /* url and header strings, each with NUL, then what was made of them */
-  uint32_t name_at[MAX_HEADERS], value_at[MAX_HEADERS]; /* offsets in head, which moves while it grows */
-  size_t head_bytes;                                    /* received so far, spaces and all */
+  struct buffer line; /* the beginning of the request line, while its end has not come */
+  struct buffer head; /* url and header strings, each with NUL, then what was made of them */
+  uint32_t name_at[MAX_HEADERS + FRONT_HEADERS],
+      value_at[MAX_HEADERS + FRONT_HEADERS]; /* offsets in head, which moves while it grows */
+  size_t head_bytes;                         /* received so far, spaces and all */
   size_t extension_bytes, trailer_bytes;
   bool has_line; /* the request line went to the parser */
   struct head_lines lines;

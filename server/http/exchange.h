@@ -15,7 +15,8 @@ struct invocation;
 struct loop;
 struct upstream;
 
-enum { MAX_HEADERS = 100, EXCHANGE_MAX_NAME = 127 };
+/* FRONT_HEADERS: what a front adds to a client's head on the way to a worker, or we where an absolute target names the host. */
+enum { MAX_HEADERS = 100, FRONT_HEADERS = 4, EXCHANGE_MAX_NAME = 127 };
 
 struct request {
   llhttp_method_t method;
@@ -25,7 +26,7 @@ struct request {
   bool is_asterisk;   /* the target is "*" */
   bool is_http10;
   uint32_t n_headers;
-  struct handler_header headers[MAX_HEADERS];
+  struct handler_header headers[MAX_HEADERS + FRONT_HEADERS];
   struct buffer body;
   const char *token;                /* of ours, in the head; NULL: none */
   uint32_t scopes;                  /* of a worker: what the front says that who sent it has in the tenant */

@@ -41,16 +41,21 @@ static void begin_request(struct connection *c) {
   c->deadline = loop_now(c->loop) + c->loop->options->header_timeout_ms;
 }
 
+/* A worker allows for what its front adds. */
+static size_t allowance(const struct connection *c, size_t more) { return c->loop->options->worker_of ? more : 0; }
+
 static int append_head(struct connection *c, const char *at, size_t size) {
   struct buffer *head = &c->intake.head;
-  if (head->size + size > MAX_HEAD) return refuse(c, 431, "the request's headers are larger than 64 KiB");
+  if (head->size + size > MAX_HEAD + allowance(c, FRONT_HEAD))
+    return refuse(c, 431, "the request's headers are larger than 64 KiB");
   buffer_append(head, at, size);
   return 0;
 }
 
 static int on_url(llhttp_t *parser, const char *at, size_t size) {
   struct connection *c = parser->data;
-  if (c->intake.head.size + size > MAX_URL) return refuse(c, 414, "the request target is longer than 8 KiB");
+  if (c->intake.head.size + size > MAX_URL + allowance(c, FRONT_HEAD))
+    return refuse(c, 414, "the request target is longer than 8 KiB");
   return append_head(c, at, size);
 }
 
@@ -75,7 +80,7 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t size) {
   if (c->intake.is_head_complete) return 0; /* trailers are not kept */
   if (!c->intake.is_in_name) {
     if (end_value(c) != 0) return -1;
-    if (r->n_headers == MAX_HEADERS) return refuse(c, 431, "the request has more than 100 headers");
+    if (r->n_headers >= MAX_HEADERS + allowance(c, FRONT_HEADERS)) return refuse(c, 431, "the request has more than 100 headers");
     c->intake.is_in_name = true;
     c->intake.name_at[r->n_headers] = (uint32_t)c->intake.head.size;
   }
@@ -164,7 +169,7 @@ static int check_host(struct connection *c, const char *target_host) {
   if (host && !head_host_is_valid(host->value, strlen(host->value)))
     return refuse(c, 400, "the Host header holds more or less than a host and a port");
   if (!target_host) return 0;
-  if (!host && r->n_headers < MAX_HEADERS) r->headers[r->n_headers++].name = "Host";
+  if (!host) r->headers[r->n_headers++].name = "Host";
   host = find_header(r, "host");
   if (host) host->value = target_host;
   return 0;
@@ -391,11 +396,12 @@ static void keep_line(struct connection *c, const char *data, size_t size) {
   struct buffer *line = &c->intake.line;
   buffer_append(line, data, size);
   const char *begin = (const char *)line->bytes;
+  size_t most = MAX_URL + 64 + allowance(c, FRONT_HEAD);
   if (!head_may_begin(begin, line->size))
     request_reject(c, 400, "the request does not begin with a method");
-  else if (line->size > MAX_URL + 64 && !memchr(begin, ' ', 64))
+  else if (line->size > most && !memchr(begin, ' ', 64))
     request_reject(c, 501, "the request's method is not known here");
-  else if (line->size > MAX_URL + 64)
+  else if (line->size > most)
     request_reject(c, 414, "the request target is longer than 8 KiB");
 }
 

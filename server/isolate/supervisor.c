@@ -6,7 +6,9 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/heap.h"
+#include "server/loop/log.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -25,7 +27,9 @@
 #include <unistd.h>
 
 /* One that dies young again and again waits longer and longer before it is started. */
-enum { MAX_ARGUMENTS = 256, MAX_PATH = 4096, PAUSE_MS = 50, MAX_PAUSE_MS = 5000, LONG_ENOUGH_MS = 1000, ASK_SECONDS = 5 };
+enum { MAX_ARGUMENTS = 256, MAX_PATH = 4096, PAUSE_MS = 50, MAX_PAUSE_MS = 5000, LONG_ENOUGH_MS = 1000 };
+/* A worker may be anybody's by now: how long it is listened to, how much it may say, and how late behind its grace it may end. */
+enum { ASK_MS = 5000, MAX_ANSWER = 64 << 20, LATE_MS = 3000 };
 
 struct worker {
   struct worker *next;
@@ -35,12 +39,15 @@ struct worker {
   int pidfd;   /* -1 likewise */
   int channel; /* our end; -1 likewise */
   bool is_leaving;
-  uint64_t started_ms, start_at_ms, pause_ms;
+  uint64_t started_ms, start_at_ms, pause_ms, kill_at_ms; /* 0: it was not asked to end */
 };
 
 struct supervisor {
   char *data_dir;
   const char *const *arguments;
+  struct log_writer *log;
+  struct log_share lines;
+  uint32_t grace_ms;
   pthread_t thread;
   pthread_mutex_t lock;
   pthread_cond_t changed; /* a worker is gone */
@@ -75,6 +82,7 @@ static int spawn(const struct supervisor *s, struct worker *w, int channel) {
   sigset_t none;
   posix_spawn_file_actions_init(&files);
   posix_spawn_file_actions_adddup2(&files, channel, WORKER_CHANNEL);
+  posix_spawn_file_actions_addclosefrom_np(&files, WORKER_CHANNEL + 1); /* whatever a library forgot to close at the exec */
   posix_spawnattr_init(&how);
   sigemptyset(&none);
   posix_spawnattr_setsigmask(&how, &none);
@@ -131,8 +139,10 @@ static bool make_directory(const struct supervisor *s, struct worker *w, struct 
 
 bool supervisor_start(struct supervisor *s, const char *tenant, struct gw_error *err) {
   bool ok = true;
+  struct worker *before;
   pthread_mutex_lock(&s->lock);
-  if (!find(s, tenant)) {
+  while ((before = find(s, tenant)) && before->is_leaving) pthread_cond_wait(&s->changed, &s->lock);
+  if (!before) {
     struct worker *w = heap_new(1, sizeof *w);
     w->pidfd = w->channel = -1;
     snprintf(w->tenant, sizeof w->tenant, "%s", tenant);
@@ -153,26 +163,41 @@ bool supervisor_start(struct supervisor *s, const char *tenant, struct gw_error 
 
 /* `lock` held. */
 static void ended(struct supervisor *s, struct worker *w) {
+  char text[SUPERVISOR_NAME_SIZE + 96];
   int status = 0;
   waitpid(w->pid, &status, 0);
   close(w->pidfd);
   close(w->channel);
   w->pidfd = w->channel = -1;
   w->pid = 0;
+  w->kill_at_ms = 0;
   bool was_young = now_ms() - w->started_ms < LONG_ENOUGH_MS;
   w->pause_ms = !was_young ? 0 : !w->pause_ms ? PAUSE_MS : 2 * w->pause_ms < MAX_PAUSE_MS ? 2 * w->pause_ms : MAX_PAUSE_MS;
   w->start_at_ms = now_ms() + w->pause_ms;
   pthread_cond_broadcast(&s->changed);
   if (w->is_leaving || s->is_ending) return;
-  fprintf(stderr, "gasworks: the worker of tenant %s ended with %s %d; it is started again\n", w->tenant,
-          WIFSIGNALED(status) ? "signal" : "code", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+  int size = snprintf(text, sizeof text, "the worker of tenant %s ended with %s %d; it is started again", w->tenant,
+                      WIFSIGNALED(status) ? "signal" : "code", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+  log_function(s->log, &s->lines, now_ms(), "server", text, (size_t)size);
 }
 
-/* Starts those again that have ended; returns when to look next, in milliseconds, -1: when something happens. `lock` held. */
+/* `lock` held. */
+static void end(const struct supervisor *s, struct worker *w) {
+  if (!w->pid) return;
+  w->kill_at_ms = now_ms() + s->grace_ms + LATE_MS;
+  kill(w->pid, SIGINT);
+}
+
+/* Starts those again that have ended, and kills those that should have; returns when to look next, in milliseconds, -1: when
+ * something happens. `lock` held. */
 static int start_again(struct supervisor *s) {
   int timeout = -1;
   for (struct worker *w = s->workers; w; w = w->next) {
     struct gw_error err = {0};
+    if (w->pid && w->kill_at_ms) {
+      if (w->kill_at_ms <= now_ms()) kill(w->pid, SIGKILL);
+      timeout = PAUSE_MS;
+    }
     if (w->pid || w->is_leaving || s->is_ending) continue;
     if (w->start_at_ms > now_ms() || !start(s, w, &err)) timeout = PAUSE_MS;
   }
@@ -239,7 +264,7 @@ int supervisor_connect(struct supervisor *s, const char *tenant) {
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return -1;
   pthread_mutex_lock(&s->lock);
   const struct worker *w = find(s, tenant);
-  bool ok = w && w->channel >= 0 && send_descriptor(w->channel, pair[1]);
+  bool ok = w && !w->is_leaving && w->channel >= 0 && send_descriptor(w->channel, pair[1]);
   pthread_mutex_unlock(&s->lock);
   close(pair[1]);
   if (ok) return pair[0];
@@ -247,15 +272,26 @@ int supervisor_connect(struct supervisor *s, const char *tenant) {
   return -1;
 }
 
+/* Until the other side ends. False where it says too much, or takes too long. */
+static bool receive_all(int fd, struct buffer *out) {
+  uint64_t end = now_ms() + ASK_MS;
+  for (;;) {
+    char bytes[16384];
+    struct pollfd one = {.fd = fd, .events = POLLIN};
+    uint64_t now = now_ms();
+    if (now >= end || out->size > MAX_ANSWER || poll(&one, 1, (int)(end - now)) <= 0) return false;
+    ssize_t n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+    if (n <= 0) return n == 0;
+    buffer_append(out, bytes, (size_t)n);
+  }
+}
+
 bool supervisor_ask(struct supervisor *s, const char *tenant, const char *path, struct buffer *body) {
   struct buffer reply = {0}, request = {0};
-  struct gw_error ignored = {0};
-  struct timeval limit = {.tv_sec = ASK_SECONDS};
   int fd = supervisor_connect(s, tenant);
   if (fd < 0) return false;
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   buffer_format(&request, "GET %s HTTP/1.1\r\nHost: localhost\r\nGasworks-Identity: 1\r\nConnection: close\r\n\r\n", path);
-  bool ok = fd_write_all(fd, request.bytes, request.size) && buffer_read_fd(&reply, fd, "a worker", 1 << 30, &ignored);
+  bool ok = send(fd, request.bytes, request.size, MSG_NOSIGNAL) == (ssize_t)request.size && receive_all(fd, &reply);
   close(fd);
   buffer_append(&reply, "", 1);
   const char *head_end = strstr((const char *)reply.bytes, "\r\n\r\n");
@@ -285,27 +321,66 @@ static int remove_one(const char *path, const struct stat *s, int kind, struct F
   return remove(path);
 }
 
-void supervisor_remove(struct supervisor *s, const char *tenant) {
+static void remove_tree(const char *path) { nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS); }
+
+/* Who is leaving stays in the list until its files are gone: so nobody starts another in its directory. */
+static void remove_worker(struct supervisor *s, struct worker *w) {
   pthread_mutex_lock(&s->lock);
-  struct worker *w = find(s, tenant);
-  if (w) {
-    w->is_leaving = true;
-    if (w->pid) kill(w->pid, SIGINT);
-    while (w->pid) pthread_cond_wait(&s->changed, &s->lock);
-    struct worker **at = &s->workers;
-    while (*at != w) at = &(*at)->next;
-    *at = w->next;
-  }
+  end(s, w);
+  wake(s);
+  while (w->pid) pthread_cond_wait(&s->changed, &s->lock);
   pthread_mutex_unlock(&s->lock);
-  if (w) nftw(w->directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+  remove_tree(w->directory);
+  pthread_mutex_lock(&s->lock);
+  struct worker **at = &s->workers;
+  while (*at != w) at = &(*at)->next;
+  *at = w->next;
+  pthread_cond_broadcast(&s->changed);
+  pthread_mutex_unlock(&s->lock);
   free(w);
 }
 
-struct supervisor *supervisor_create(const char *data_dir, const char *const *arguments, struct gw_error *err) {
+bool supervisor_remove(struct supervisor *s, const char *tenant, bool (*decide)(void *arg), void *arg) {
+  pthread_mutex_lock(&s->lock);
+  struct worker *w = find(s, tenant);
+  if (w && w->is_leaving) w = NULL; /* somebody else removes it */
+  if (w) w->is_leaving = true;
+  pthread_mutex_unlock(&s->lock);
+  bool ok = decide(arg);
+  if (w && ok) {
+    remove_worker(s, w);
+  } else if (w) {
+    pthread_mutex_lock(&s->lock);
+    w->is_leaving = false;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    wake(s); /* it may have ended meanwhile */
+  }
+  return ok;
+}
+
+void supervisor_sweep(struct supervisor *s) {
+  char path[MAX_PATH + SUPERVISOR_NAME_SIZE];
+  snprintf(path, sizeof path, "%s/tenants", s->data_dir);
+  DIR *directory = opendir(path);
+  for (struct dirent *entry; directory && (entry = readdir(directory));) {
+    pthread_mutex_lock(&s->lock);
+    bool is_wanted = *entry->d_name == '.' || find(s, entry->d_name);
+    pthread_mutex_unlock(&s->lock);
+    if (!is_wanted && (size_t)snprintf(path, sizeof path, "%s/tenants/%s", s->data_dir, entry->d_name) < sizeof path)
+      remove_tree(path);
+  }
+  if (directory) closedir(directory);
+}
+
+struct supervisor *supervisor_create(const char *data_dir, const char *const *arguments, uint32_t grace_ms,
+                                     struct log_writer *log, struct gw_error *err) {
   struct supervisor *s = heap_new(1, sizeof *s);
   char tenants[MAX_PATH];
   s->data_dir = strdup(data_dir);
   s->arguments = arguments;
+  s->grace_ms = grace_ms;
+  s->log = log;
   pthread_mutex_init(&s->lock, NULL);
   pthread_cond_init(&s->changed, NULL);
   snprintf(tenants, sizeof tenants, "%s/tenants", data_dir);
@@ -324,8 +399,7 @@ void supervisor_destroy(struct supervisor *s) {
   if (!s) return;
   pthread_mutex_lock(&s->lock);
   s->is_ending = true;
-  for (struct worker *w = s->workers; w; w = w->next)
-    if (w->pid) kill(w->pid, SIGINT);
+  for (struct worker *w = s->workers; w; w = w->next) end(s, w);
   pthread_mutex_unlock(&s->lock);
   if (s->has_thread) {
     wake(s);

@@ -9,21 +9,29 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct supervisor;
 
 /* The descriptor that a worker has its end of that socket at. */
 enum { WORKER_CHANNEL = 3, SUPERVISOR_NAME_SIZE = 64 };
 
-/* `arguments` (NULL-terminated, must outlive it) start a server; a worker gets more of them, which count. */
-struct supervisor *supervisor_create(const char *data_dir, const char *const *arguments, struct gw_error *err);
+struct log_writer;
+
+/* `arguments` (NULL-terminated, must outlive it) start a server; a worker gets more of them, which count. One that should end and
+ * has not, some time after `grace_ms`, is killed. `log` must outlive it. */
+struct supervisor *supervisor_create(const char *data_dir, const char *const *arguments, uint32_t grace_ms,
+                                     struct log_writer *log, struct gw_error *err);
 /* Ends all workers, as a server's end is, and waits for them. */
 void supervisor_destroy(struct supervisor *supervisor);
 
-/* Starts the tenant's worker unless it is there. Blocks on disk. */
+/* Starts the tenant's worker unless it is there; waits for one that is being removed. Blocks on disk. */
 bool supervisor_start(struct supervisor *supervisor, const char *tenant, struct gw_error *err);
-/* Ends it for good, waits for that, and removes its data. */
-void supervisor_remove(struct supervisor *supervisor, const char *tenant);
+/* No connections to it are made any more; then, when `decide` says so, it ends for good, which is waited for, and its data are
+ * removed. Returns what that said. Threads that may block only. */
+bool supervisor_remove(struct supervisor *supervisor, const char *tenant, bool (*decide)(void *arg), void *arg);
+/* Removes data of tenants without a worker: what a removal left that a crash cut short. */
+void supervisor_sweep(struct supervisor *supervisor);
 
 /* A connection to the tenant's worker, the caller's to close; -1: there is no such tenant, or its worker is being started. Any
  * thread. */

@@ -16,7 +16,8 @@
 #include <strings.h>
 #include <unistd.h>
 
-enum { MAX_REPLY_HEAD = 128 << 10, MAX_IDLE_UPSTREAMS = 256, KEEP_BYTES = 256 << 10 };
+/* A worker's own lists may be longer than a function's reply. */
+enum { MAX_REPLY_HEAD = 128 << 10, MAX_LIST = 64 << 20, MAX_IDLE_UPSTREAMS = 256, KEEP_BYTES = 256 << 10 };
 
 struct upstream {
   uv_pipe_t pipe;        /* first */
@@ -127,11 +128,14 @@ static int on_value_complete(llhttp_t *parser) {
 
 static int on_headers_complete(llhttp_t *parser) {
   const struct exchange *x = of(parser)->exchange;
-  return x && x->request.method == HTTP_HEAD; /* 1: no body follows */
+  if (parser->status_code < 200 || parser->status_code > 599) return -1; /* another reply would follow, to nobody's request */
+  return x && x->request.method == HTTP_HEAD;                            /* 1: no body follows */
 }
 
 static int on_body(llhttp_t *parser, const char *at, size_t size) {
-  buffer_append(&of(parser)->body, at, size);
+  struct upstream *u = of(parser);
+  if (u->body.size + size > u->loop->options->max_reply + MAX_LIST) return -1;
+  buffer_append(&u->body, at, size);
   return 0;
 }
 

@@ -22,6 +22,10 @@ as "$(printf 'gw_x\r\nX-Other: 1')" list
 check 'nor are header lines' answers 2
 GASWORKS_SERVER=http://gasworks.test:1 own list
 check 'the token of this machine is for this machine' body_has 'no answer from http://gasworks.test:1'
+GASWORKS_SERVER=http://localhost:x@127.0.0.1:${base##*:} own list
+check 'and not for whoever puts its name before his own' body_has 'this needs a token'
+http_proxy=http://127.0.0.1:1 own list
+check 'nor for a proxy' answers 0
 
 own tenants create acme
 check 'a tenant' body_has 'its functions are at /t/acme/f/'
