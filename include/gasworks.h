@@ -211,7 +211,8 @@ void *gw_store_user(const struct gw_store *store);
 
 /* A function given by the host: parameters in values[0..], results written to values[0..]. Runs on the guest's fiber: it must
  * not hold a lock, or memory that nobody else frees, when it returns a trap. GW_TRAP_NONE goes on; GW_TRAP_EXIT ends the
- * invocation as a success; other values trap it (say why with gw_instance_fail first). */
+ * invocation as a success; other values trap it (say why with gw_instance_fail first); numbers that are no trap's are
+ * GW_TRAP_HOST. */
 typedef enum gw_trap (*gw_host_fn)(struct gw_instance *caller, void *env, union gw_value *values);
 
 /* One row of a host module. `signature` is "results_params" of i I f F v r R (i32 i64 f32 f64 v128 externref funcref), like
@@ -255,8 +256,8 @@ struct func_ref *gw_func_create(struct gw_store *store, const char *signature, g
 /* Fills *out and returns true, or returns false when there is no such thing. Types are checked by the caller. */
 typedef bool (*gw_resolve_fn)(void *env, const struct gw_import *import, struct gw_extern *out);
 
-/* Links, initialises and runs the start function. `resolve` may be NULL for modules without imports. On failure the store
- * keeps what active segments wrote into shared memories and tables before. */
+/* Links, initialises and runs the start function, of a module of the store's engine. `resolve` may be NULL for modules without
+ * imports. On failure the store keeps what active segments wrote into shared memories and tables before. */
 struct gw_instance *gw_instance_create(struct gw_store *store, struct gw_module *module, gw_resolve_fn resolve, void *env,
                                        struct gw_error *err);
 /* Back to the state right after creation: own memories, tables, globals and segments; then the start function again. Only for
@@ -302,6 +303,7 @@ void gw_instance_fail(struct gw_instance *instance, const char *format, ...) __a
  * "i32", "funcref", ...; a table with 64-bit indices is "i64 funcref". */
 struct gw_memory *gw_memory_create(struct gw_store *store, uint64_t min_pages, uint64_t max_pages, struct gw_error *err);
 struct gw_table *gw_table_create(struct gw_store *store, const char *type, uint64_t min, uint64_t max, struct gw_error *err);
+/* NULL: no such type, or a reference that it does not allow. */
 struct gw_global *gw_global_create(struct gw_store *store, const char *type, bool is_mutable, union gw_value value);
 union gw_value gw_global_get(const struct gw_global *global);
 /* False: it is immutable, or a reference that its type does not allow. */

@@ -107,6 +107,7 @@ static void helper_host_call(struct vmctx *vmctx, uint32_t func, union gw_value 
   charge_host_call(store, pc);
   if (invocation_is_to_end(store)) trap_raise(store, GW_TRAP_CANCELLED, pc);
   enum gw_trap trap = store->record ? record_call(store->record, instance, func, values) : host->fn(instance, host->env, values);
+  if ((unsigned)trap >= GW_TRAP_COUNT) trap = GW_TRAP_HOST;
   if (is_profiled) profile_leave(store);
   if (trap == GW_TRAP_NONE && store->is_cancelled) trap = GW_TRAP_CANCELLED; /* it went on behind its end */
   if (trap == GW_TRAP_NONE) {

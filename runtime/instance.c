@@ -173,6 +173,10 @@ static struct gw_instance *create(struct gw_store *store, struct gw_module *modu
 
 struct gw_instance *gw_instance_create(struct gw_store *store, struct gw_module *module, gw_resolve_fn resolve, void *env,
                                        struct gw_error *err) {
+  if (module->engine != store->engine) {
+    error_set(err, GW_ERROR_USAGE, "the module belongs to another engine");
+    return NULL;
+  }
   if (checkpoint_is_kept(store)) { /* its frames would be put back on another stack, or call code that is no longer run */
     error_set(err, GW_ERROR_USAGE, "a module cannot join a store that has a checkpoint");
     return NULL;

@@ -23,6 +23,8 @@ enum {
 __attribute__((no_sanitize("function"))) static void run(void *arg) {
   struct gw_store *store = arg;
   struct func_ref *func = store->func;
+  if (atomic_load_explicit(&store->is_interrupted, memory_order_relaxed) && invocation_is_to_end(store))
+    trap_raise(store, GW_TRAP_CANCELLED, 0);
   if (store->options.tier == GW_TIER_PRECISE) {
     precise_call(store, func, store->values);
   } else {

@@ -221,9 +221,11 @@ bool gw_global_set(struct gw_global *global, union gw_value value) {
 }
 
 struct gw_global *gw_global_create(struct gw_store *store, const char *type, bool is_mutable, union gw_value value) {
+  struct global_type t = {.type = val_type_parse(type), .is_mutable = is_mutable};
+  if (t.type == VAL_BOT || !describe_allows(store, t.type, NULL, value)) return NULL;
   struct gw_global *global = arena_alloc(&store->arena, sizeof *global);
   global->store = store;
-  global->type = (struct global_type){.type = val_type_parse(type), .is_mutable = is_mutable};
+  global->type = t;
   global->cell = arena_copy(&store->arena, &value, sizeof value);
   return global;
 }

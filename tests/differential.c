@@ -1,6 +1,6 @@
 /* differential: runs every export of a module in a fixed order and prints what happened, for comparison with another engine.
  *
- *   differential [-O LEVEL] [--gas on|off] [--show-gas] [--slice N]... FILE.wasm...
+ *   differential [-O LEVEL] [--gas on|off] [--show-gas] [--exact] [--precise] [--slice N]... FILE.wasm...
  *
  * Every file is compiled once and run once for each --slice (one: not sliced). "@ FILE SLICE" stands before each run when there
  * are several. Then one line per exported function: name, results as bit patterns (any NaN is "nan") or the trap's name; then a
@@ -23,6 +23,7 @@ struct driver {
   struct gw_engine_options engine;
   struct gw_engine *compiler;
   bool show_gas;
+  enum gw_tier tier;
   uint64_t slices[MAX_SLICES];
   int n_slices;
   char **paths; /* the front of argv */
@@ -164,7 +165,7 @@ static int run_slices(struct driver *d, const char *path, struct gw_module *modu
   int status = 0;
   for (int i = 0; i < d->n_slices && !status; i++) {
     if (d->n_paths * d->n_slices > 1) printf("@ %s %" PRIu64 "\n", path, d->slices[i]);
-    struct gw_store_options options = {.gas_limit = GAS_LIMIT, .slice = d->slices[i]};
+    struct gw_store_options options = {.gas_limit = GAS_LIMIT, .slice = d->slices[i], .tier = d->tier};
     d->store = gw_store_create(d->compiler, &options, err);
     status = d->store ? run(d, module) : 1;
     gw_store_destroy(d->store);
@@ -196,6 +197,10 @@ static bool read_arguments(struct driver *d, int argc, char **argv) {
       d->engine.gas = strcmp(argv[++i], "off") != 0;
     else if (strcmp(argv[i], "--slice") == 0 && has_value && d->n_slices < MAX_SLICES)
       d->slices[d->n_slices++] = strtoull(argv[++i], NULL, 10);
+    else if (strcmp(argv[i], "--exact") == 0)
+      d->engine.loose_traps = false;
+    else if (strcmp(argv[i], "--precise") == 0)
+      d->tier = GW_TIER_PRECISE;
     else if (strcmp(argv[i], "--show-gas") == 0)
       d->show_gas = true;
     else

@@ -400,11 +400,56 @@ static void test_record(void **state) {
   gw_record_destroy(record);
 }
 
+static int wrong_trap;
+
+static enum gw_trap trap_wrongly(struct gw_instance *caller, void *env, union gw_value *values) {
+  (void)caller, (void)env, (void)values;
+  return (enum gw_trap)wrong_trap;
+}
+
+static bool resolve_wrongly(void *env, const struct gw_import *import, struct gw_extern *out) {
+  static const struct gw_host_func row = {.fn = trap_wrongly};
+  (void)env, (void)import;
+  *out = (struct gw_extern){.kind = GW_EXTERN_HOST_FUNC, .of.host.func = &row};
+  return true;
+}
+
+/* Numbers that are no trap's, types that are none, functions of another store, modules of another engine. */
+static void test_mismatches(void **state) {
+  (void)state;
+  static const int traps[] = {GW_TRAP_COUNT, 999, -1};
+  static const char text[] = "(module (import \"h\" \"f\" (func $f)) (func (export \"f\") (call $f)))";
+  for (int i = 0; i < 6; i++) {
+    struct guest g;
+    struct gw_error err = {0};
+    wrong_trap = traps[i % 3];
+    open_guest(&g, text, &(struct gw_store_options){.tier = (enum gw_tier)(i / 3)}, resolve_wrongly, NULL);
+    assert_false(gw_call_export(g.instance, "f", NULL, 0, &err));
+    assert_int_equal(err.trap, GW_TRAP_HOST);
+    assert_int_equal(gw_error_http_status(&err), 500);
+    close_guest(&g);
+  }
+  struct guest a, b;
+  struct gw_error err = {0};
+  open_guest(&a, text, NULL, resolve_wrongly, NULL);
+  open_guest(&b, text, NULL, resolve_wrongly, NULL);
+  assert_null(gw_instance_create(a.store, b.module, resolve_wrongly, NULL, &err));
+  assert_int_equal(err.code, GW_ERROR_USAGE);
+  union gw_value func = {.ref = find(&b, "f").of.func}, none = {.ref = NULL};
+  assert_null(gw_global_create(a.store, "funcref", true, func));
+  assert_null(gw_global_create(a.store, "number", true, none));
+  assert_null(gw_global_create(a.store, "", true, none));
+  assert_non_null(gw_global_create(b.store, "funcref", true, func));
+  close_guest(&a);
+  close_guest(&b);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_types),  cmocka_unit_test(test_objects),   cmocka_unit_test(test_calls_back),
-      cmocka_unit_test(test_slices), cmocka_unit_test(test_host_func), cmocka_unit_test(test_backtrace),
-      cmocka_unit_test(test_wasi),   cmocka_unit_test(test_record),    cmocka_unit_test(test_artifacts),
+      cmocka_unit_test(test_types),      cmocka_unit_test(test_objects),   cmocka_unit_test(test_calls_back),
+      cmocka_unit_test(test_slices),     cmocka_unit_test(test_host_func), cmocka_unit_test(test_backtrace),
+      cmocka_unit_test(test_wasi),       cmocka_unit_test(test_record),    cmocka_unit_test(test_artifacts),
+      cmocka_unit_test(test_mismatches),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

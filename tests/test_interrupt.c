@@ -16,7 +16,8 @@
   "(func (export \"spin\") (drop (call $ask (i32.const -1))) (loop $l (i32.store (i32.const 0) (i32.add (i32.load (i32.const " \
   "0)) (i32.const 1))) (br $l)))"                                                                                              \
   "(func (export \"spin_host\") (loop $l (drop (call $ask (i32.const -1))) (br $l)))"                                          \
-  "(func (export \"twice\") (param i32) (result i32) (i32.add (call $ask (local.get 0)) (call $ask (i32.const 5)))))"
+  "(func (export \"twice\") (param i32) (result i32) (i32.add (call $ask (local.get 0)) (call $ask (i32.const 5))))"           \
+  "(func (export \"same\") (param i32) (result i32) (local.get 0)))"
 
 /* Belongs to the host function and to the thread that answers. */
 struct question {
@@ -248,6 +249,22 @@ static void test_stays(void **state) {
   close_world();
 }
 
+/* Also one that is over at once. */
+static void test_ends_short_ones(void **state) {
+  (void)state;
+  for (int tier = 0; tier < 2; tier++) {
+    struct gw_error err = {0};
+    union gw_value values[1] = {{.i32 = 4}};
+    open_world((enum gw_tier)tier, true);
+    gw_store_interrupt(w.store);
+    assert_false(gw_call_export(w.instance, "same", values, 1, &err));
+    assert_int_equal(err.trap, GW_TRAP_CANCELLED);
+    assert_false(gw_store_clear_interrupt(w.store));
+    assert_true(gw_call_export(w.instance, "same", values, 1, NULL));
+    close_world();
+  }
+}
+
 /* Answers and interrupts at the same time. */
 static void test_race(void **state) {
   (void)state;
@@ -268,9 +285,9 @@ static void test_race(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_endless),         cmocka_unit_test(test_without_gas), cmocka_unit_test(test_parked_in_a_call),
-      cmocka_unit_test(test_steps),           cmocka_unit_test(test_cancel),      cmocka_unit_test(test_stays),
-      cmocka_unit_test(test_interrupt_wakes), cmocka_unit_test(test_race),
+      cmocka_unit_test(test_endless),         cmocka_unit_test(test_without_gas),     cmocka_unit_test(test_parked_in_a_call),
+      cmocka_unit_test(test_steps),           cmocka_unit_test(test_cancel),          cmocka_unit_test(test_stays),
+      cmocka_unit_test(test_ends_short_ones), cmocka_unit_test(test_interrupt_wakes), cmocka_unit_test(test_race),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -85,6 +85,18 @@ class Error(Exception):
         self.code, self.trap = err.code, err.trap
 
 
+def _member(type):
+    if type >= len(_MEMBERS):
+        raise TypeError("vectors and references do not cross between Python and Wasm")
+    return _MEMBERS[type]
+
+
+def _set(value, type, x):
+    if type < 2 and not -(1 << (32 << type) - 1) <= x < 1 << (32 << type):
+        raise OverflowError(f"{x} is no {_MEMBERS[type]}")
+    setattr(value, _member(type), x)
+
+
 def _check(result, err):
     if not result:
         raise Error(err)
@@ -159,9 +171,12 @@ class Instance(_Owning):
     def _host(self, function, params, results):
         def fn(caller, env, values):
             try:
-                got = function(*(getattr(values[i], _MEMBERS[t]) for i, t in enumerate(params)))
-                for i, (t, x) in enumerate(zip(results, got if len(results) > 1 else [got])):
-                    setattr(values[i], _MEMBERS[t], x)
+                got = function(*(getattr(values[i], _member(t)) for i, t in enumerate(params)))
+                got = got if len(results) > 1 else [got] * len(results)
+                if len(got) != len(results):
+                    raise TypeError(f"a host function gave {len(got)} results, {len(results)} are wanted")
+                for i, (t, x) in enumerate(zip(results, got)):
+                    _set(values[i], t, x)
                 return 0
             except BaseException as raised:  # goes on where the guest was called
                 self._raised = raised
@@ -183,19 +198,25 @@ class Instance(_Owning):
 
     def call(self, name, *args):
         """Calls an export: None, a number, or a tuple of them."""
+        if "\0" in name:
+            raise ValueError("a name with NUL cannot be called")
         params, results = self._module.exports.get(name, ([], []))
         given, got, err = (_Typed * (len(args) + 1))(), (_Typed * (len(results) + 1))(), _Error()
         for i, x in enumerate(args):
             given[i].type = params[i] if i < len(params) else 0
-            setattr(given[i].of, _MEMBERS[given[i].type], x)
+            _set(given[i].of, given[i].type, x)
         self._run(_lib.gw_call_typed(self._p, name.encode(), given, len(args), got, len(results), c.byref(err)), err)
-        values = tuple(getattr(got[i].of, _MEMBERS[t]) for i, t in enumerate(results))
+        values = tuple(getattr(got[i].of, _member(t)) for i, t in enumerate(results))
         return values if len(values) > 1 else values[0] if values else None
 
     def memory(self):
-        """Memory 0, until it grows or the instance goes."""
+        """Memory 0 as large as it is now, or nothing where there is none. The view keeps the instance."""
         size = _lib.gw_instance_memory_size(self._p)
-        return memoryview((c.c_char * size).from_address(_lib.gw_instance_memory(self._p, 0, size))).cast("B")
+        if not size:
+            return memoryview(b"")
+        bytes = (c.c_char * size).from_address(_lib.gw_instance_memory(self._p, 0, size))
+        bytes._instance = self
+        return memoryview(bytes).cast("B")
 
     def interrupt(self):
         """From another thread: ends the call under way."""

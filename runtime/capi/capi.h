@@ -161,10 +161,14 @@ wasm_externtype_t *capi_externtype(const struct gw_extern_type *type);
 wasm_functype_t *capi_functype(const struct gw_extern_type *type);
 
 /* value.c */
-union gw_value capi_from_val(const wasm_val_t *v);
+enum gw_type capi_type(wasm_valkind_t kind);
+/* Whether it is of that type, and if it is a reference, of this store. NULL is of every type of references. */
+bool capi_fits(const wasm_store_t *store, enum gw_type type, const wasm_val_t *v);
+/* False, with *out untouched: it does not fit, or is a callback that cannot be compiled. */
+bool capi_from_val(wasm_store_t *store, enum gw_type type, const wasm_val_t *v, union gw_value *out);
 void capi_to_val(wasm_store_t *store, enum gw_type type, union gw_value value, wasm_val_t *out);
 /* What a reference is in the guest: a function where one is wanted, or the object itself. */
-void *capi_from_ref(wasm_ref_t *ref, bool is_func);
+bool capi_from_ref(wasm_store_t *store, wasm_ref_t *ref, bool is_func, union gw_value *out);
 wasm_ref_t *capi_to_ref(wasm_store_t *store, bool is_func, void *ref);
 
 /* func.c */

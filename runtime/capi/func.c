@@ -23,19 +23,24 @@ static char *make_signature(const wasm_functype_t *type) {
   return text;
 }
 
-static enum gw_type type_of(wasm_valkind_t kind) {
-  if (kind <= WASM_F64) return (enum gw_type)kind;
-  return kind == WASM_FUNCREF ? GW_FUNCREF : GW_EXTERNREF;
-}
-
-_Static_assert(WASM_I32 == (int)GW_I32 && WASM_F64 == (int)GW_F64, "numbers are the same");
-
 static wasm_trap_t *call_callback(const wasm_func_t *func, const wasm_val_vec_t *args, wasm_val_vec_t *results) {
   return func->plain ? func->plain(args, results) : func->with_env(func->env, args, results);
 }
 
-static void set_results(wasm_val_vec_t *results, union gw_value *values) {
-  for (size_t i = 0; i < results->size; i++) values[i] = capi_from_val(&results->data[i]);
+static wasm_trap_t *refuse(wasm_store_t *store, const char *why) {
+  wasm_message_t message;
+  wasm_name_new_from_string_nt(&message, why);
+  wasm_trap_t *trap = wasm_trap_new(store, &message);
+  wasm_name_delete(&message);
+  return trap;
+}
+
+static wasm_trap_t *set_results(const wasm_func_t *func, const wasm_val_vec_t *results, union gw_value *values) {
+  const wasm_valtype_vec_t *types = &func->type->results;
+  for (size_t i = 0; i < types->size; i++)
+    if (!capi_from_val(func->ref.store, capi_type(types->data[i]->kind), &results->data[i], &values[i]))
+      return refuse(func->ref.store, "a callback gave a result of another type");
+  return NULL;
 }
 
 /* From the guest. Its trap waits in the store until whoever called the guest takes it. */
@@ -45,10 +50,10 @@ static enum gw_trap call_from_guest(struct gw_instance *caller, void *env, union
   wasm_val_vec_new_uninitialized(&args, func->type->params.size);
   wasm_val_vec_new_uninitialized(&results, func->type->results.size);
   for (size_t i = 0; i < args.size; i++)
-    capi_to_val(func->ref.store, type_of(func->type->params.data[i]->kind), values[i], &args.data[i]);
+    capi_to_val(func->ref.store, capi_type(func->type->params.data[i]->kind), values[i], &args.data[i]);
   for (size_t i = 0; i < results.size; i++) results.data[i].kind = func->type->results.data[i]->kind;
   wasm_trap_t *trap = call_callback(func, &args, &results);
-  if (!trap) set_results(&results, values);
+  if (!trap) trap = set_results(func, &results, values);
   wasm_val_vec_delete(&args);
   wasm_val_vec_delete(&results);
   if (!trap) return GW_TRAP_NONE;
@@ -124,28 +129,21 @@ size_t wasm_func_result_arity(const wasm_func_t *func) {
   return func->type ? func->type->results.size : describe(func).n_results;
 }
 
-static wasm_trap_t *refuse(wasm_store_t *store, const char *why) {
-  wasm_message_t message;
-  wasm_name_new_from_string_nt(&message, why);
-  wasm_trap_t *trap = wasm_trap_new(store, &message);
-  wasm_name_delete(&message);
-  return trap;
-}
+static wasm_trap_t *refuse_argument(wasm_store_t *store) { return refuse(store, "an argument is of another type"); }
 
-static bool fits(enum gw_type type, wasm_valkind_t kind) {
-  if (type == GW_FUNCREF || type == GW_EXTERNREF) return wasm_valkind_is_ref(kind);
-  return type <= GW_F64 && kind == (wasm_valkind_t)type;
-}
-
-/* Values in their places; NULL is a value of every type of references. */
-static bool take_args(const struct gw_extern_type *type, const wasm_val_vec_t *args, union gw_value *values) {
-  for (uint32_t i = 0; i < type->n_params; i++) {
-    enum gw_type wanted = gw_func_param(type->func, i);
-    if (!fits(wanted, args->data[i].kind)) return false;
-    values[i] = capi_from_val(&args->data[i]);
-    if (wanted == GW_FUNCREF) values[i].ref = capi_from_ref(args->data[i].of.ref, true);
-  }
+static bool take_args(const wasm_func_t *func, const struct gw_extern_type *type, const wasm_val_vec_t *args,
+                      union gw_value *values) {
+  for (uint32_t i = 0; i < type->n_params; i++)
+    if (!capi_from_val(func->ref.store, gw_func_param(type->func, i), &args->data[i], &values[i])) return false;
   return true;
+}
+
+/* A callback, without a detour through the guest. */
+static wasm_trap_t *call_directly(const wasm_func_t *func, const wasm_val_vec_t *args, wasm_val_vec_t *results) {
+  const wasm_valtype_vec_t *types = &func->type->params;
+  for (size_t i = 0; i < types->size; i++)
+    if (!capi_fits(func->ref.store, capi_type(types->data[i]->kind), &args->data[i])) return refuse_argument(func->ref.store);
+  return call_callback(func, args, results);
 }
 
 static wasm_trap_t *call_guest(const wasm_func_t *func, const struct gw_extern_type *type, union gw_value *values,
@@ -161,12 +159,12 @@ wasm_trap_t *wasm_func_call(const wasm_func_t *func, const wasm_val_vec_t *args,
   size_t n_params = wasm_func_param_arity(func), n_results = wasm_func_result_arity(func);
   if ((args ? args->size : 0) < n_params || (results ? results->size : 0) < n_results)
     return refuse(func->ref.store, "too few arguments, or too little room for results");
-  if (func->type) return call_callback(func, args, results);
+  if (func->type) return call_directly(func, args, results);
   struct gw_extern_type type = describe(func);
   size_t n = n_params > n_results ? n_params : n_results;
   if (n > FEW) values = heap_new(n, sizeof *values);
-  wasm_trap_t *trap = take_args(&type, args, values) ? call_guest(func, &type, values, results)
-                                                     : refuse(func->ref.store, "an argument is of another type");
+  wasm_trap_t *trap =
+      take_args(func, &type, args, values) ? call_guest(func, &type, values, results) : refuse_argument(func->ref.store);
   if (values != few) free(values);
   return trap;
 }

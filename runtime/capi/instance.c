@@ -1,4 +1,5 @@
 /* Modules, instances, and what they export. */
+#include "base/error.h"
 #include "base/heap.h"
 #include "runtime/capi/capi.h"
 
@@ -152,10 +153,24 @@ static bool resolve(void *env, const struct gw_import *import, struct gw_extern 
   return true;
 }
 
+/* The engine says so of all but callbacks. */
+static bool are_own(wasm_store_t *store, const wasm_extern_vec_t *imports) {
+  for (size_t i = 0; imports && i < imports->size; i++)
+    if (imports->data[i] && imports->data[i]->ref.store != store) return false;
+  return true;
+}
+
+static struct gw_instance *make(wasm_store_t *store, const wasm_module_t *module, const wasm_extern_vec_t *imports) {
+  struct supply supply = {.imports = imports};
+  struct gw_error *err = capi_error(store);
+  if (are_own(store, imports)) return gw_instance_create(store->store, module->module, resolve, &supply, err);
+  error_set(err, GW_ERROR_USAGE, "an import belongs to another store");
+  return NULL;
+}
+
 wasm_instance_t *wasm_instance_new(wasm_store_t *store, const wasm_module_t *module, const wasm_extern_vec_t *imports,
                                    wasm_trap_t **trap) {
-  struct supply supply = {.imports = imports};
-  struct gw_instance *made = gw_instance_create(store->store, module->module, resolve, &supply, capi_error(store));
+  struct gw_instance *made = make(store, module, imports);
   if (made) return capi_new(store, CAPI_INSTANCE, sizeof(wasm_instance_t), made);
   wasm_trap_t *why = capi_trap(store);
   if (trap)

@@ -30,8 +30,9 @@ static enum gw_type content(const wasm_global_t *global) {
 }
 
 wasm_global_t *wasm_global_new(wasm_store_t *store, const wasm_globaltype_t *type, const wasm_val_t *value) {
-  union gw_value v = capi_from_val(value);
+  union gw_value v;
   bool is_mutable = type->mutability == WASM_VAR;
+  if (!capi_from_val(store, capi_type(type->content->kind), value, &v)) return NULL;
   struct gw_global *made = gw_global_create(store->store, type_text(type->content->kind), is_mutable, v);
   return made ? capi_new(store, CAPI_GLOBAL, sizeof(wasm_global_t), made) : NULL;
 }
@@ -45,9 +46,8 @@ void wasm_global_get(const wasm_global_t *global, wasm_val_t *out) {
 }
 
 void wasm_global_set(wasm_global_t *global, const wasm_val_t *value) {
-  union gw_value v = capi_from_val(value);
-  if (content(global) == GW_FUNCREF) v.ref = capi_from_ref(value->of.ref, true);
-  gw_global_set(global_of(global), v);
+  union gw_value v;
+  if (capi_from_val(global->ref.store, content(global), value, &v)) gw_global_set(global_of(global), v);
 }
 
 /* --- tables
@@ -59,19 +59,17 @@ static bool holds_funcs(struct gw_table *table) {
   return describe((struct gw_extern){.kind = GW_EXTERN_TABLE, .of.table = table}).type != GW_EXTERNREF;
 }
 
-/* False: it is no function, and a function is wanted. */
-static bool to_entry(struct gw_table *table, wasm_ref_t *ref, union gw_value *out) {
-  *out = (union gw_value){.ref = capi_from_ref(ref, holds_funcs(table))};
-  return !ref || out->ref;
-}
-
 wasm_table_t *wasm_table_new(wasm_store_t *store, const wasm_tabletype_t *type, wasm_ref_t *init) {
   const wasm_limits_t *l = &type->limits;
   union gw_value entry;
   struct gw_table *made = gw_table_create(store->store, type_text(type->element->kind), l->min, most(l), capi_error(store));
-  if (!made || !to_entry(made, init, &entry)) return NULL;
+  if (!made || !capi_from_ref(store, init, holds_funcs(made), &entry)) return NULL;
   for (uint32_t i = 0; init && i < l->min; i++) gw_table_set(made, i, entry);
   return capi_new(store, CAPI_TABLE, sizeof(wasm_table_t), made);
+}
+
+static bool to_entry(const wasm_table_t *table, wasm_ref_t *ref, union gw_value *out) {
+  return capi_from_ref(table->ref.store, ref, holds_funcs(table_of(table)), out);
 }
 
 wasm_tabletype_t *wasm_table_type(const wasm_table_t *table) {
@@ -86,14 +84,14 @@ wasm_ref_t *wasm_table_get(const wasm_table_t *table, wasm_table_size_t index) {
 
 bool wasm_table_set(wasm_table_t *table, wasm_table_size_t index, wasm_ref_t *ref) {
   union gw_value entry;
-  return to_entry(table_of(table), ref, &entry) && gw_table_set(table_of(table), index, entry);
+  return to_entry(table, ref, &entry) && gw_table_set(table_of(table), index, entry);
 }
 
 wasm_table_size_t wasm_table_size(const wasm_table_t *table) { return (wasm_table_size_t)gw_table_size(table_of(table)); }
 
 bool wasm_table_grow(wasm_table_t *table, wasm_table_size_t delta, wasm_ref_t *init) {
   union gw_value entry;
-  return to_entry(table_of(table), init, &entry) && gw_table_grow(table_of(table), delta, entry);
+  return to_entry(table, init, &entry) && gw_table_grow(table_of(table), delta, entry);
 }
 
 /* --- memories

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The Python binding: calls, host functions, exceptions through the guest, gas, memory, interrupts.
    test_python.py SOURCE_DIR"""
+import gc
 import os
 import subprocess
 import sys
@@ -63,4 +64,26 @@ timer.start()
 assert raises(gasworks.Error, instance.call, "spin").trap == 17
 timer.join()
 assert instance.call("host", 3, 2.0) == 6.0
+
+# A view keeps what it shows; values that do not fit are told, not cut.
+view = gasworks.Instance(module, {("env", "twice"): twice}).memory()
+gc.collect()
+view[0] = 5
+assert bytes(view[8:13]) == b"hello" and view[0] == 5
+odd = gasworks.Module(engine, assemble("""(module (import "env" "f" (func $f (result i32))) (import "env" "g" (func $g (result i32 i32)))
+  (func (export "f") (result i32) (call $f)) (func (export "g") (result i32 i32) (call $g))
+  (func (export "v") (param v128)) (func (export "w") (param i32)))"""))
+
+
+def answer(x):
+    return gasworks.Instance(odd, {("env", "f"): lambda: x, ("env", "g"): lambda: x})
+
+
+assert len(answer(1).memory()) == 0
+assert answer(2**32 - 1).call("f") == -1 and answer((1, 2)).call("g") == (1, 2)
+raises(OverflowError, answer(2**40).call, "f")
+raises(TypeError, answer((1, 2, 3)).call, "g")
+raises(TypeError, answer(1).call, "v", 1)
+raises(OverflowError, answer(1).call, "w", 2**32)
+raises(ValueError, answer(1).call, "f\0more")
 print("all passed")

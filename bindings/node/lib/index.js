@@ -2,7 +2,7 @@
 const os = require('node:os');
 const native = require('../build/gasworks.node');
 const { readWorld, pollOneoff, WASI } = require('./wasi.js');
-const { readSignatures, parseSignature, flatten } = require('./signature.js');
+const { readSignatures, parseSignature, flatten, flattenImport } = require('./signature.js');
 
 const WANTS_GAS = 1, IS_FRESH = 2; // flags of native.call
 const MAX_VALUES = 32; // of a function, in and out
@@ -18,9 +18,32 @@ class GasworksError extends Error {
 }
 Object.defineProperty(GasworksError.prototype, 'name', { value: 'GasworksError', configurable: true, writable: true });
 
-native.prepare(GasworksError, (promise, answer) => {
-  promise.then((value) => native.settle(answer, true, value), (reason) => native.settle(answer, false, reason));
-}, () => { setImmediate(native.endTurn); });
+// Nothing of the promise is asked before the addon is done with the call: its `then` and `constructor` may be the user's.
+async function attach(promise, answer) {
+  await null;
+  let value;
+  try {
+    value = await promise;
+  } catch (reason) {
+    native.settle(answer, false, reason);
+    return;
+  }
+  native.settle(answer, true, value);
+}
+
+native.prepare(GasworksError, attach, () => { setImmediate(native.endTurn); });
+
+// Functions that instances import: held by their instance, to which they may lead in turn.
+const functions = new WeakMap();
+
+// What `object` or its class has under that name, which a module chose: not what every object or function has.
+function member(object, name) {
+  for (let o = object; o !== null && o !== undefined && o !== Function.prototype; o = Object.getPrototypeOf(o)) {
+    if (o !== object && Object.getPrototypeOf(o) === null) return undefined;
+    if (o !== Object.prototype && Object.hasOwn(o, name)) return object[name];
+  }
+  return undefined;
+}
 
 function usage(message) {
   const error = new TypeError(message);
@@ -33,6 +56,17 @@ function number(options, name, fallback, least, most) {
   const n = typeof value === 'bigint' ? Number(value) : value;
   if (typeof n !== 'number' || !(n >= least && n <= most)) throw usage(`${name} is a number from ${least} to ${most}`);
   return n;
+}
+
+function path(options, name) {
+  const value = options[name] ?? undefined;
+  if (value !== undefined && (typeof value !== 'string' || value.includes('\0'))) throw usage(`${name} is a path`);
+  return value;
+}
+
+function signalOf({ signal }) {
+  if (signal !== undefined && signal !== null && typeof signal.addEventListener !== 'function') throw usage('signal is an AbortSignal');
+  return signal;
 }
 
 const gasOf = (options) => (options.gasLimit === undefined ? 0 : number(options, 'gasLimit', 0, 1, 2 ** 63));
@@ -56,8 +90,8 @@ class Engine {
       startsHere: options.inline ?? true,
       isPrecise: tier === 'precise',
       looseTraps: options.looseTraps ?? false,
-      cache: options.cache,
-      compiler: options.compiler,
+      cache: path(options, 'cache'),
+      compiler: path(options, 'compiler'),
     });
   }
 
@@ -94,21 +128,22 @@ class Module {
 
   #links(imports, memory, world) {
     return this.imports.filter((i) => i.kind === 'function').map((i) => {
-      if (i.module === 'gasworks_abi' && i.name === 'take') return [i.module, i.name, i.params, i.results, (at) => memory.give(at)];
-      let f = imports[i.module]?.[i.name];
+      let f = member(member(imports, i.module), i.name);
+      if (i.module === 'gasworks_abi' && i.name === 'take') f = (at) => memory.give(at);
       if (!f && world && world.seed === null && i.module === WASI && i.name === 'poll_oneoff') f = pollOneoff(memory);
       if (i.params.length > MAX_VALUES || i.results.length > MAX_VALUES) throw usage(`${i.name} has more than ${MAX_VALUES} parameters or results`);
       if (typeof f !== 'function') return null; // libgasworks says that it is missing
       const signature = this.#signatures.imports.get(`${i.module}.${i.name}`);
-      return [i.module, i.name, i.params, i.results, signature ? memory.wrap(f, signature) : f];
+      return [i.module, i.name, i.params, i.results, signature ? memory.wrap(f, checkImport(i, signature)) : f];
     }).filter(Boolean);
   }
 
   /** An instance: calls of its exports run one after another. */
   async instantiate(imports = {}, options = {}) {
     const memory = new Memory(), world = readWorld(options.wasi);
-    const handle = await native.instantiate(this.#handle, this.#links(imports, memory, world), gasOf(options),
-      number(options, 'maxMemory', 0, 0, 2 ** 53), world);
+    const links = this.#links(imports, memory, world);
+    const handle = await native.instantiate(this.#handle, links, gasOf(options), number(options, 'maxMemory', 0, 0, 2 ** 53), world);
+    functions.set(handle, links);
     memory.open(handle);
     return new Instance(handle, memory, this.#plans);
   }
@@ -117,6 +152,13 @@ class Module {
   pool(imports = {}, options = {}) {
     return new Pool(() => this.instantiate(imports, options), this.#plans, options);
   }
+}
+
+function checkImport(type, signature) {
+  const flat = flattenImport(signature);
+  if (flat.params !== type.params || flat.results !== type.results)
+    throw usage(`${type.module}.${type.name} has the type ${type.params} -> ${type.results}, its signature says ${flat.params} -> ${flat.results}`);
+  return signature;
 }
 
 function makePlan(type, index, signature) {
@@ -149,6 +191,13 @@ function lift(plan, flags, promise) {
 
 // --- instance ------------------------------------------------------------------------------------------------------
 
+// An i32 of the guest's, or any offset or size.
+function place(value) {
+  const n = typeof value === 'bigint' ? Number(value) : value;
+  if (Number.isSafeInteger(n) && n >= -(2 ** 31)) return n < 0 ? n + 2 ** 32 : n;
+  throw usage('offsets and sizes are integers');
+}
+
 /** The instance's memory, as far as nobody runs: between its calls, and in host functions that it called. */
 class Memory {
   #handle;
@@ -158,8 +207,8 @@ class Memory {
 
   get size() { return native.memorySize(this.#handle); }
   /** A copy. */
-  read(offset, size) { return native.readMemory(this.#handle, offset >>> 0, size >>> 0); }
-  write(offset, bytes) { native.writeMemory(this.#handle, offset >>> 0, bytes); }
+  read(offset, size) { return native.readMemory(this.#handle, place(offset), place(size)); }
+  write(offset, bytes) { native.writeMemory(this.#handle, place(offset), bytes); }
   text(offset, size) { return this.read(offset, size).toString('utf8'); }
 
   // A host function with strings, bytes and JSON: these come as address and size; the guest fetches what it is given with `take`.
@@ -198,6 +247,7 @@ function callWithSignal(handle, plan, gasLimit, flags, signal, input, args) {
   const id = (nextId = (nextId + 1) >>> 0 || 1);
   const promise = native.call(handle, plan.handle, gasLimit, flags, id, input, ...args);
   const abort = () => native.abort(handle, id);
+  if (signal.aborted) abort(); // by a host function, meanwhile
   signal.addEventListener('abort', abort, { once: true });
   return promise.then(
     (value) => { signal.removeEventListener('abort', abort); return value; },
@@ -212,8 +262,8 @@ function inputOf({ stdin }) {
 }
 
 function start(handle, plan, flags, args, options) {
-  const gasLimit = gasOf(options), input = inputOf(options), flat = lower(plan, args);
-  const promise = options.signal ? callWithSignal(handle, plan, gasLimit, flags, options.signal, input, flat)
+  const gasLimit = gasOf(options), input = inputOf(options), signal = signalOf(options), flat = lower(plan, args);
+  const promise = signal ? callWithSignal(handle, plan, gasLimit, flags, signal, input, flat)
     : native.call(handle, plan.handle, gasLimit, flags, 0, input, ...flat);
   return lift(plan, flags, promise);
 }
@@ -307,7 +357,7 @@ class Pool {
     if (this.#isClosed) return Promise.reject(this.#closed());
     const instance = this.#idle.pop();
     if (instance) return this.#use(instance, plan, flags, args, options);
-    return this.#take(options.signal).then((taken) => this.#use(taken, plan, flags, args, options));
+    return this.#take(signalOf(options)).then((taken) => this.#use(taken, plan, flags, args, options));
   }
 
   #use(instance, plan, flags, args, options) {
@@ -331,31 +381,44 @@ class Pool {
       return instance;
     } catch (error) {
       this.#n--;
+      this.#makeNext();
       throw error;
     }
+  }
+
+  // There is room for one more.
+  #makeNext() {
+    const next = this.#waiting.shift();
+    if (next) this.#make().then(next.resolve, next.reject);
   }
 
   async #take(signal) {
     signal?.throwIfAborted();
     if (this.#n < this.#max) return this.#make();
-    return new Promise((resolve, reject) => {
+    let abort;
+    const taken = new Promise((resolve, reject) => {
       const waiting = { resolve, reject };
       this.#waiting.push(waiting);
-      signal?.addEventListener('abort', () => {
+      abort = () => {
         const at = this.#waiting.indexOf(waiting);
         if (at < 0) return;
         this.#waiting.splice(at, 1);
         reject(signal.reason);
-      }, { once: true });
+      };
     });
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      return await taken;
+    } finally {
+      signal?.removeEventListener('abort', abort);
+    }
   }
 
   #giveBack(instance, error) {
     if (error && isBroken(instance)) {
       this.#instances.delete(instance);
       this.#n--;
-      const next = this.#waiting.shift();
-      if (next) this.#make().then(next.resolve, next.reject);
+      this.#makeNext();
       return;
     }
     const next = this.#waiting.shift();

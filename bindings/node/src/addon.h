@@ -110,7 +110,7 @@ struct host_import {
   struct instance *instance;
   struct gw_host_func func;
   char *params, *results;
-  napi_ref function;
+  napi_ref function; /* weak: it may lead to the instance, whose JavaScript object holds it (lib/index.js) */
 };
 
 struct instance {
@@ -130,8 +130,12 @@ struct instance {
   struct call *current;     /* has the store */
   struct call_list waiting; /* wait for it */
   struct instance *next, **link;
+  napi_ref self; /* its JavaScript object, weak but while it has calls */
 };
 void instance_release(struct instance *instance);
+/* While it has calls its JavaScript object stays, and the functions that this holds. */
+void instance_busy(struct instance *instance);
+void instance_rest(struct instance *instance);
 
 napi_value js_compile(napi_env env, napi_callback_info info);
 napi_value js_types(napi_env env, napi_callback_info info);

@@ -19,21 +19,19 @@ static bool fail(struct call *call, enum gw_error_code code, const char *message
   return false;
 }
 
-static struct func_ref *find_func(struct instance *instance, const char *name) {
-  struct gw_extern found;
-  if (!gw_instance_export(instance->gw, name, strlen(name), &found) || found.kind != GW_EXTERN_FUNC) return NULL;
-  return found.of.func;
-}
-
+/* By index: names may hold NUL. */
 static struct func_ref *export_of(struct call *call) {
   struct func_ref **at = &call->instance->funcs[call->plan->index];
-  if (!*at) *at = find_func(call->instance, call->plan->name);
+  struct gw_extern found;
+  if (!*at && gw_instance_export_at(call->instance->gw, call->plan->index, &found) && found.kind == GW_EXTERN_FUNC)
+    *at = found.of.func;
   return *at;
 }
 
 static struct func_ref *begin(struct call *call, struct func_ref *func) {
   if (!func)
-    fail(call, GW_ERROR_NOT_FOUND, "the module exports no gasworks_alloc and gasworks_free, which strings and bytes need");
+    fail(call, GW_ERROR_NOT_FOUND,
+         "the module does not export gasworks_alloc (i32) -> i32 and gasworks_free (i32, i32), which strings and bytes need");
   return func;
 }
 
@@ -247,6 +245,7 @@ static struct call *leave_instance(napi_env env, struct call *call) {
   struct call *next = list_pop(&instance->waiting);
   instance->gas_used = (double)call->gas;
   instance->current = next;
+  if (!next) instance_rest(instance);
   if (call->thrown) napi_delete_reference(env, call->thrown);
   call_free(call);
   instance_release(instance); /* `next` owns it, too */
@@ -278,14 +277,16 @@ static void give_up_answer(struct call *call) {
   call->is_here = false;
 }
 
-/* Node's thread holds a call that is parked. Whether it can be run. */
+/* Node's thread holds a call that is parked. Whether it can be run. The host function itself may have cancelled it. */
 static bool answer(napi_env env, struct call *call) {
-  if (atomic_load(&call->is_cancelled))
-    give_up_answer(call);
-  else if (!host_answer(env, call)) {
-    close_call(call);
-    return false;
+  if (!atomic_load(&call->is_cancelled)) {
+    if (host_answer(env, call)) return true;
+    if (!atomic_load(&call->is_cancelled)) {
+      close_call(call);
+      return false;
+    }
   }
+  give_up_answer(call);
   return true;
 }
 
@@ -405,6 +406,7 @@ napi_value js_call(napi_env env, napi_callback_info info) {
     return promise;
   }
   instance->current = call;
+  instance_busy(instance);
   go_on(env, call);
   return promise;
 }
@@ -439,6 +441,7 @@ napi_value js_call_sync(napi_env env, napi_callback_info info) {
   }
   instance->n_owners++;
   instance->current = call;
+  instance_busy(instance);
   run_to_end(env, call);
   napi_value value = outcome(env, call, &error);
   go_on(env, leave_instance(env, call));

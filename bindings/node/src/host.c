@@ -32,16 +32,18 @@ static void wake(struct call *call) {
 
 /* What was thrown goes to whoever made the call. */
 static void note_thrown(napi_env env, struct call *call, napi_value thrown) {
-  napi_value text;
   call->host.has_failed = true;
   if (call->thrown) napi_delete_reference(env, call->thrown);
   call->thrown = NULL;
   strcpy(call->host.message, "a host function threw");
-  napi_value box; /* references to primitive values need an object around them */
-  napi_valuetype type;
+  napi_valuetype type; /* references to primitive values need an object around them, symbols have no text */
+  napi_value text, ignored;
   if (napi_typeof(env, thrown, &type) == napi_ok && type != napi_object && type != napi_function) {
-    napi_create_error(env, NULL, napi_coerce_to_string(env, thrown, &text) ? NULL : text, &box);
-    thrown = box;
+    if (napi_coerce_to_string(env, thrown, &text) != napi_ok) {
+      napi_get_and_clear_last_exception(env, &ignored);
+      napi_create_string_utf8(env, "a host function threw a symbol", NAPI_AUTO_LENGTH, &text);
+    }
+    if (napi_create_error(env, NULL, text, &thrown) != napi_ok) return;
   }
   napi_create_reference(env, thrown, 1, &call->thrown);
 }
@@ -54,7 +56,10 @@ static void note_exception(napi_env env, struct call *call) {
 static bool take_result(napi_env env, struct call *call, napi_value result) {
   const char *results = call->host.import->results;
   size_t n = strlen(results);
+  bool is_array = false;
   if (n <= 1) return !n || convert_to_wasm(env, results[0], result, call->host.values);
+  if (napi_is_array(env, result, &is_array) || !is_array)
+    return throw_type_error(env, "the value is not an array of %zu results", n);
   for (uint32_t i = 0; i < n; i++) {
     napi_value item;
     if (napi_get_element(env, result, i, &item) || !convert_to_wasm(env, results[i], item, call->host.values + i)) return false;
@@ -65,8 +70,14 @@ static bool take_result(napi_env env, struct call *call, napi_value result) {
 static void free_answer(napi_env env, void *data, void *hint) {
   (void)env, (void)hint;
   struct answer *answer = data;
-  if (answer->call) answer->call->host.answer = NULL;
+  struct call *call = answer->call;
   free(answer);
+  if (!call) return;
+  call->host.answer = NULL; /* the promise is gone, and nobody can settle it */
+  call->host.has_failed = true;
+  strcpy(call->host.message, "a host function gave a promise that can never be settled");
+  wake(call);
+  call_resume(call);
 }
 
 /* lib/index.js calls js_settle with the answer when the promise is settled. */

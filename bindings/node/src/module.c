@@ -45,6 +45,14 @@ void instance_release(struct instance *instance) {
   module_release(module);
 }
 
+void instance_busy(struct instance *instance) {
+  if (instance->n_imports && instance->self) napi_reference_ref(instance->module->engine->env, instance->self, NULL);
+}
+
+void instance_rest(struct instance *instance) {
+  if (instance->n_imports && instance->self) napi_reference_unref(instance->module->engine->env, instance->self, NULL);
+}
+
 static void finalize_module(napi_env env, void *data, void *hint) {
   (void)env, (void)hint;
   module_release(data);
@@ -58,6 +66,8 @@ static void finalize_instance(napi_env env, void *data, void *hint) {
   int64_t total;
   struct instance *instance = data;
   instance->is_closed = true;
+  napi_delete_reference(env, instance->self);
+  instance->self = NULL;
   napi_adjust_external_memory(env, -INSTANCE_BYTES, &total);
   instance_release(instance);
 }
@@ -237,9 +247,16 @@ static bool resolve(void *env, const struct gw_import *wanted, struct gw_extern 
   return instance->world && gw_wasi_resolve(instance->world->wasi, wanted, out);
 }
 
-static struct func_ref *export_func(struct instance *instance, const char *name) {
+/* The function of that name that takes so many i32 and gives so many, or NULL. */
+static struct func_ref *export_func(struct instance *instance, const char *name, uint32_t n_params, uint32_t n_results) {
   struct gw_extern found;
+  struct gw_extern_type type;
   if (!gw_instance_export(instance->gw, name, strlen(name), &found) || found.kind != GW_EXTERN_FUNC) return NULL;
+  if (!gw_extern_type(&found, &type) || type.n_params != n_params || type.n_results != n_results) return NULL;
+  for (uint32_t i = 0; i < n_params; i++)
+    if (gw_func_param(type.func, i) != GW_I32) return NULL;
+  for (uint32_t i = 0; i < n_results; i++)
+    if (gw_func_result(type.func, i) != GW_I32) return NULL;
   return found.of.func;
 }
 
@@ -251,9 +268,9 @@ static void run_instantiate(napi_env env, void *data) {
   instance->gw = gw_instance_create(instance->store, instance->module->gw, resolve, instance, &job->err);
   if (!instance->gw) return;
   instance->start = gw_instance_start(instance->gw);
-  instance->alloc = export_func(instance, "gasworks_alloc");
-  instance->free = export_func(instance, "gasworks_free");
-  instance->initialize = export_func(instance, "_initialize");
+  instance->alloc = export_func(instance, "gasworks_alloc", 1, 1);
+  instance->free = export_func(instance, "gasworks_free", 2, 0);
+  instance->initialize = export_func(instance, "_initialize", 0, 0);
 }
 
 static void end_instantiate(napi_env env, napi_status status, void *data) {
@@ -264,8 +281,10 @@ static void end_instantiate(napi_env env, napi_status status, void *data) {
   engine_close(instance->module->engine);
   if (status != napi_ok || job->err.code || napi_create_external(env, instance, finalize_instance, NULL, &external))
     instance_release(instance);
-  else
+  else {
+    napi_create_reference(env, external, 0, &instance->self);
     napi_adjust_external_memory(env, INSTANCE_BYTES, &total);
+  }
   end_job(env, status, job, external);
 }
 
@@ -288,7 +307,7 @@ static void read_imports(napi_env env, struct instance *instance, napi_value lis
         .module = convert_string(env, element(env, row, 0)), .name = convert_string(env, element(env, row, 1)), .fn = host_call};
     import->params = convert_string(env, element(env, row, 2));
     import->results = convert_string(env, element(env, row, 3));
-    napi_create_reference(env, element(env, row, 4), 1, &import->function);
+    napi_create_reference(env, element(env, row, 4), 0, &import->function);
   }
   instance->n_imports = n;
 }
