@@ -164,6 +164,7 @@ def attack_at_full_rate(port):
             except (OSError, http.client.HTTPException):
                 time.sleep(0.01)
 
+    os.nice(10)  # it shares its core with who measures
     threads = [threading.Thread(target=repeat) for _ in range(4)]
     for t in threads:
         t.start()
