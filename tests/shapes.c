@@ -415,11 +415,16 @@ static bool try_files(void) {
 int main(int argc, char **argv) {
   uint64_t seed = 1, count = UINT64_MAX, seconds = 100000000;
   bool has_files = argc == 2 && strcmp(argv[1], "--files") == 0, ok = true;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    uint64_t n = strtoull(argv[i + 1], NULL, 10);
-    if (!strcmp(argv[i], "--seed")) seed = n;
-    if (!strcmp(argv[i], "--count")) count = n;
-    if (!strcmp(argv[i], "--seconds")) seconds = n;
+  for (int i = 1; i < argc && !has_files; i += 2) {
+    uint64_t *option = !strcmp(argv[i], "--seed")      ? &seed
+                       : !strcmp(argv[i], "--count")   ? &count
+                       : !strcmp(argv[i], "--seconds") ? &seconds
+                                                       : NULL;
+    if (!option || !argv[i + 1]) {
+      fprintf(stderr, "shapes: %s is no option, or lacks its number\n", argv[i]);
+      return 2;
+    }
+    *option = strtoull(argv[i + 1], NULL, 10);
   }
   setvbuf(stdout, NULL, _IOLBF, 0);
   start_servers();

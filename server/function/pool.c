@@ -2,8 +2,9 @@
  * large. A slot on its way there and back belongs to that thread alone, and counts as out. Small ones stay on the loop: their
  * reset takes less than the way.
  *
- * Invocations wait for a slot that is being made or reset. Where the memory limit is near, nothing of this is done elsewhere:
- * what is idle must give way at once, and nobody is refused because a worker thread is late. */
+ * Invocations wait for a slot that is being made or reset. Where the memory limit is near, nothing of this is done elsewhere,
+ * and such slots are destroyed instead of reset: what is idle must give way at once, and nobody is refused because a worker
+ * thread is late. */
 #include "server/function/pool.h"
 
 #include "base/error.h"

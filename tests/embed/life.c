@@ -1,6 +1,8 @@
 /* A host's life with libgasworks opened by dlopen: handlers of its own, engines that come and go, forks, threads. One part for
  * each name on the command line. */
 #define _GNU_SOURCE
+#include "../check.h"
+
 #include <dlfcn.h>
 #include <gasworks.h>
 #include <pthread.h>
@@ -12,14 +14,6 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define CHECK(x)                                                    \
-  do {                                                              \
-    if (!(x)) {                                                     \
-      fprintf(stderr, "line %d: %s does not hold\n", __LINE__, #x); \
-      exit(1);                                                      \
-    }                                                               \
-  } while (0)
 
 /* (module (memory 1) (func (export "load") (param i32) (result i32) (i32.load (local.get 0)))) */
 static const char module_bytes[] =

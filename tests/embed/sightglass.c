@@ -1,19 +1,13 @@
 /* Drives the library for Sightglass as that tool does: compiles once, instantiates and executes twice, with files for the
  * streams. sightglass LIBRARY */
+#include "../check.h"
+
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define CHECK(x)                                                    \
-  do {                                                              \
-    if (!(x)) {                                                     \
-      fprintf(stderr, "line %d: %s does not hold\n", __LINE__, #x); \
-      exit(1);                                                      \
-    }                                                               \
-  } while (0)
 
 /* As the tool has it. */
 struct config {

@@ -2,19 +2,13 @@
 #ifndef TESTS_WASM_C_EXAMPLE_H
 #define TESTS_WASM_C_EXAMPLE_H
 
+#include "../check.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <wasm.h>
-
-#define CHECK(x)                                                            \
-  do {                                                                      \
-    if (!(x)) {                                                             \
-      fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #x); \
-      exit(1);                                                              \
-    }                                                                       \
-  } while (0)
 
 static inline FILE *open_file(const char *path, const char *mode) {
   FILE *f = fopen(path, mode);
