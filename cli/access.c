@@ -99,13 +99,19 @@ static cJSON *scopes_json(const char *text) {
   return array;
 }
 
-/* The token, alone on standard output so that a script can take it; or all of the answer. */
-static void show_token(const struct access_verb *v, const struct client_reply *reply) {
+/* The answer, for whoever shows it in words and deletes it. With --json it is shown as it is, and there is nothing left to do:
+ * NULL. */
+static cJSON *show_json(const struct access_verb *v, const struct client_reply *reply) {
   cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
-  if (v->is_json) {
-    cli_print_json(json, false);
-    return;
-  }
+  if (!v->is_json) return json;
+  cli_print_json(json, false);
+  return NULL;
+}
+
+/* The token, alone on standard output so that a script can take it. */
+static void show_token(const struct access_verb *v, const struct client_reply *reply) {
+  cJSON *json = show_json(v, reply);
+  if (v->is_json) return;
   printf("%s\n", client_text(json, "token"));
   fflush(stdout);
   fprintf(stderr, "gasworks: token %s; it is shown this once\n", client_text(json, "id"));
@@ -129,11 +135,8 @@ static bool list_tokens(const struct access_verb *v, const char *operand, struct
   const cJSON *token;
   (void)operand;
   if (!send(v, &call, reply, err)) return false;
-  cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
-  if (v->is_json) {
-    cli_print_json(json, false);
-    return true;
-  }
+  cJSON *json = show_json(v, reply);
+  if (v->is_json) return true;
   printf("%-13s %-16s %-26s %-20s %-20s %s\n", "ID", "TENANT", "SCOPES", "CREATED", "EXPIRES", "NAME");
   cJSON_ArrayForEach(token, cJSON_GetObjectItem(json, "tokens")) print_token(token);
   cJSON_Delete(json);
@@ -213,11 +216,8 @@ static bool list_tenants(const struct access_verb *v, const char *operand, struc
   const cJSON *tenant;
   (void)operand;
   if (!send(v, &call, reply, err)) return false;
-  cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
-  if (v->is_json) {
-    cli_print_json(json, false);
-    return true;
-  }
+  cJSON *json = show_json(v, reply);
+  if (v->is_json) return true;
   printf("%-24s %s\n", "NAME", "CREATED");
   cJSON_ArrayForEach(tenant, cJSON_GetObjectItem(json, "tenants"))
       printf("%-24s %s\n", client_text(tenant, "name"), client_text(tenant, "created"));
@@ -234,10 +234,9 @@ static bool change_tenant(const struct access_verb *v, const char *method, const
 
 static bool create_tenant(const struct access_verb *v, const char *name, struct client_reply *reply, struct gw_error *err) {
   if (!change_tenant(v, "PUT", name, reply, err)) return false;
-  if (v->is_json)
-    cli_print_json(cJSON_Parse((const char *)reply->body.bytes), false);
-  else
-    printf("%s %s; its functions are at /t/%s/f/\n", reply->status == 201 ? "created" : "is there:", name, name);
+  cJSON *json = show_json(v, reply);
+  if (!v->is_json) printf("%s %s; its functions are at /t/%s/f/\n", reply->status == 201 ? "created" : "is there:", name, name);
+  cJSON_Delete(json);
   return true;
 }
 
