@@ -31,6 +31,7 @@
 struct marks {
   struct value_set live, whole; /* what an effect depends on; what it needs in full */
   struct value_set anchored;    /* of the block at hand */
+  struct value_set exact;       /* those of which other values give others to an effect */
   struct value_set read;        /* values of the block at hand that are made of what it reads */
 };
 
@@ -98,52 +99,62 @@ static void mark_whole(const struct value_set *live, struct value_set *whole) {
 
 /* --- anchors ----------------------------------------------------------------------------------------------------------- */
 
-/* Whether the result may turn out not to depend on `v`, for what the other operands are. */
-static bool may_forget(const struct marks *m, LLVMValueRef user, LLVMValueRef v) {
-  bool is_sum = false;
+/* Whether other values of the operand `v` always give other results, whatever the other operands are. */
+static bool is_one_to_one(LLVMValueRef user, LLVMValueRef v) {
   switch (LLVMGetInstructionOpcode(user)) {
   case LLVMAdd:
   case LLVMSub:
-  case LLVMXor: is_sum = true; break;
-  case LLVMCall:
-    if (!LLVMIsAIntrinsicInst(user)) return false;
-    break;
-  case LLVMMul:
-  case LLVMOr:
-  case LLVMShl:
-  case LLVMLShr:
-  case LLVMAShr:
-  case LLVMUDiv:
-  case LLVMSDiv:
-  case LLVMURem:
-  case LLVMSRem:
-  case LLVMICmp:
-  case LLVMFCmp:
-  case LLVMSelect: break;
+  case LLVMXor: return LLVMGetOperand(user, 0) != LLVMGetOperand(user, 1);
+  case LLVMZExt:
+  case LLVMSExt:
+  case LLVMBitCast:
+  case LLVMFreeze: return true;
+  case LLVMGetElementPtr: return LLVMGetOperand(user, 0) != v;
   default: return false;
   }
+}
+
+/* Whether `user` has other operands that are not known yet. */
+static bool has_others(LLVMValueRef user, LLVMValueRef v) {
   int n = LLVMIsACallInst(user) ? (int)LLVMGetNumArgOperands(user) : LLVMGetNumOperands(user);
   for (int i = 0; i < n; i++) {
     LLVMValueRef w = LLVMGetOperand(user, (unsigned)i);
-    if (w == v || LLVMIsConstant(w)) continue;
-    if (!is_sum || (LLVMIsAInstruction(w) && value_set_has(&m->read, w))) return true;
+    if (w != v && !LLVMIsConstant(w)) return true;
   }
   return false;
 }
 
-/* Whether an effect in the value's own block depends on it; `anchored` holds the answer for all later instructions of the block.
- * A load whose address depends on it stays: it is volatile or anchored itself, and ranges.c takes no address from its own block.
- */
-static bool is_anchored(LLVMValueRef v, const struct marks *m) {
-  if (value_has_effect(v)) return !LLVMIsAStoreInst(v);
-  LLVMBasicBlockRef block = LLVMGetInstructionParent(v);
-  for (LLVMUseRef use = LLVMGetFirstUse(v); use; use = LLVMGetNextUse(use)) {
-    LLVMValueRef user = LLVMGetUser(use);
-    if (value_is_guest_load(user) && LLVMGetInstructionParent(user) == block) return true;
-    bool is_needed = value_set_has(&m->anchored, user) && keeps_operands(user) && value_needs(user, v);
-    if (is_needed && !may_forget(m, user, v)) return true;
+/* Whether `user` has another operand that is made of what its block reads, which may turn out to be the same. */
+static bool has_other_read(const struct marks *m, LLVMValueRef user, LLVMValueRef v) {
+  for (int i = 0, n = LLVMGetNumOperands(user); i < n; i++) {
+    LLVMValueRef w = LLVMGetOperand(user, (unsigned)i);
+    if (w != v && LLVMIsAInstruction(w) && value_set_has(&m->read, w)) return true;
   }
   return false;
+}
+
+static bool ends_there(LLVMValueRef user) { return value_has_effect(user) && !LLVMIsAStoreInst(user) && keeps_operands(user); }
+
+/* Whether an effect of its own block depends on `v` by `user`, and adds to `exact` what does by sums alone; the two sets hold the
+ * answer for all later instructions of the block. Behind a sum with what is not known yet nothing else may follow: of a byte and
+ * what turns out to be 0 it is known how it compares with 256. A load whose address depends on it stays: it is volatile or
+ * anchored itself, and ranges.c takes no address from its own block. */
+static bool is_anchored_by(struct marks *m, LLVMValueRef v, LLVMValueRef user, LLVMBasicBlockRef block) {
+  if (LLVMIsAPHINode(user) || LLVMGetInstructionParent(user) != block) return false;
+  bool is_end = ends_there(user) || value_is_guest_load(user);
+  if (is_end || (value_set_has(&m->exact, user) && is_one_to_one(user, v) && !has_other_read(m, user, v))) {
+    value_set_add(&m->exact, v);
+    return true;
+  }
+  return value_set_has(&m->anchored, user) && value_needs(user, v) && !has_others(user, v);
+}
+
+static bool is_anchored(struct marks *m, LLVMValueRef v) {
+  LLVMBasicBlockRef block = LLVMGetInstructionParent(v);
+  bool is = false;
+  for (LLVMUseRef use = LLVMGetFirstUse(v); use && !value_set_has(&m->exact, v); use = LLVMGetNextUse(use))
+    is |= is_anchored_by(m, v, LLVMGetUser(use), block);
+  return is;
 }
 
 static bool is_byte(LLVMValueRef v) {
@@ -213,10 +224,11 @@ static void mark_read(struct marks *m, LLVMBasicBlockRef block) {
 
 static void relax_in_block(LLVMBuilderRef builder, LLVMBasicBlockRef block, struct marks *m) {
   value_set_empty(&m->anchored);
+  value_set_empty(&m->exact);
   mark_read(m, block);
   for (LLVMValueRef v = LLVMGetLastInstruction(block); v; v = LLVMGetPreviousInstruction(v)) {
     if (value_is_guest_load(v) && !LLVMGetVolatile(v)) continue; /* its range is looked at */
-    if (!value_set_has(&m->read, v) || !is_anchored(v, m)) continue;
+    if (!value_set_has(&m->read, v) || !is_anchored(m, v)) continue;
     value_set_add(&m->anchored, v);
     if (!value_is_guest_load(v)) continue;
     bool is_whole = value_set_has(&m->whole, v) || is_byte(v);
@@ -253,6 +265,7 @@ void access_relax_loads(LLVMModuleRef llvm_module) {
   value_set_free(&m.live);
   value_set_free(&m.whole);
   value_set_free(&m.anchored);
+  value_set_free(&m.exact);
   value_set_free(&m.read);
   LLVMDisposeBuilder(builder);
 }
