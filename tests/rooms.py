@@ -34,7 +34,7 @@ words = {
     "jit/access": "access hidden nest",
     "jit/artifact": "artifact cache code cpu gw gasworks file",
     "runtime": "gw runtime module compiler gas",
-    "runtime/arch/x86_64": "gas fiber gs",
+    "runtime/arch/x86_64": "gas memory_touched fiber gs",
     "runtime/precise": "precise do",
     "runtime/debug": "gw",
     "runtime/capi": "wasm gw",

@@ -130,4 +130,27 @@
         make    avx
         make    avx512
 
+        .macro  overwrite name, instruction, kind, registers:vararg
+        .globl  overwrite_\name
+        .type   overwrite_\name, @function
+overwrite_\name:
+        .irp    i, \registers
+        .ifc    \kind, xmm
+        \instruction %xmm\i, %xmm\i
+        .else
+        \instruction %\kind\i, %\kind\i, %\kind\i
+        .endif
+        .endr
+        .ifc    \kind, zmm
+        kxorq   %k1, %k1, %k1
+        kxorq   %k7, %k7, %k7
+        .endif
+        ret
+        .size   overwrite_\name, .-overwrite_\name
+        .endm
+
+        overwrite sse, pxor, xmm, LOW
+        overwrite avx, vxorps, ymm, LOW
+        overwrite avx512, vpxorq, zmm, LOW, HIGH
+
         .section .note.GNU-stack, "", @progbits

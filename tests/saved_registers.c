@@ -30,28 +30,25 @@ DECLARE(avx512)
 static unsigned n_calls;
 static struct exec_ctx *seen;
 
-#define FIFTEEN(CLEAR)                                                                                                       \
-  CLEAR("0")                                                                                                                 \
-  CLEAR("1") CLEAR("2") CLEAR("3") CLEAR("4") CLEAR("5") CLEAR("6") CLEAR("7") CLEAR("8") CLEAR("9") CLEAR("10") CLEAR("11") \
-      CLEAR("12") CLEAR("13") CLEAR("14") CLEAR("15")
-#define SSE(i) "pcmpeqd %%xmm" i ", %%xmm" i "\n"
-#define AVX(i) "vpcmpeqd %%ymm" i ", %%ymm" i ", %%ymm" i "\n"
-#define AVX512(i) "vpternlogd $255, %%zmm" i ", %%zmm" i ", %%zmm" i "\n"
+/* All vector registers and some masks. */
+void overwrite_sse(void);
+void overwrite_avx(void);
+void overwrite_avx512(void);
 
 static void overwrite(struct exec_ctx *exec) {
   n_calls++;
   seen = exec;
   if (__builtin_cpu_supports("avx512bw"))
-    __asm__ volatile(FIFTEEN(AVX512) "vpternlogd $255, %%zmm16, %%zmm16, %%zmm16\n vpternlogd $255, %%zmm31, %%zmm31, %%zmm31\n"
-                                     "kxorq %%k1, %%k1, %%k1\n kxorq %%k7, %%k7, %%k7\n" ::
-                                         : "memory");
+    overwrite_avx512();
   else if (__builtin_cpu_supports("avx"))
-    __asm__ volatile(FIFTEEN(AVX)::: "memory");
+    overwrite_avx();
   else
-    __asm__ volatile(FIFTEEN(SSE)::: "memory");
-  __asm__ volatile("xorl %%eax, %%eax\n movl $1, %%ecx\n movl $2, %%edx\n movl $3, %%esi\n movl $4, %%edi\n movl $5, %%r8d\n"
-                   "movl $6, %%r9d\n movl $7, %%r10d\n movl $8, %%r11d\n" ::
-                       : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "cc", "memory");
+    overwrite_sse();
+  __asm__ volatile("xorl %%eax, %%eax\n movl $1, %%ecx\n movl $2, %%edx\n movl $3, %%esi\n movl $4, %%edi\n"
+                   "movl $5, %%r8d\n movl $6, %%r9d\n movl $7, %%r10d\n movl $8, %%r11d\n"
+                   :
+                   :
+                   : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "cc", "memory");
 }
 
 void memory_touched(struct exec_ctx *exec) { overwrite(exec); }
