@@ -23,7 +23,8 @@ static struct pool **bucket_of(struct loop *loop, const char *name) {
   return &loop->pools[hash % POOL_BUCKETS];
 }
 
-enum { HEAVY_BYTES = 16 << 20 };
+/* Of memories and tables; of segments, which touch fresh pages: both take some milliseconds. */
+enum { HEAVY_BYTES = 16 << 20, HEAVY_DATA = 2 << 20 };
 
 /* --- worker threads ---------------------------------------------------------------------------------------------- */
 
@@ -151,22 +152,6 @@ static struct slot *take_used(struct pool *pool) {
   return NULL;
 }
 
-/* Modules say any number: beyond what can be counted it is the greatest. */
-static void add_product(uint64_t *sum, uint64_t n, uint64_t size) {
-  uint64_t bytes;
-  if (__builtin_mul_overflow(n, size, &bytes) || __builtin_add_overflow(*sum, bytes, sum)) *sum = UINT64_MAX;
-}
-
-/* The least that an instance's own memories and tables take, in bytes. */
-static uint64_t initial_memory(const struct function *f) {
-  const struct module *m = gw_module_decoded(f->module);
-  uint64_t bytes = 0;
-  for (uint32_t i = m->n_imported_memories; i < m->n_memories; i++)
-    add_product(&bytes, m->memories[i].type.limits.min, UINT64_C(1) << m->memories[i].type.limits.page_size_log2);
-  for (uint32_t i = m->n_imported_tables; i < m->n_tables; i++) add_product(&bytes, m->tables[i].type.limits.min, sizeof(void *));
-  return bytes;
-}
-
 static void drop_all_idle(struct loop *loop) {
   for (uint32_t i = 0; i < POOL_BUCKETS; i++)
     for (struct pool *p = loop->pools[i]; p; p = p->next) drop_idle(p);
@@ -174,7 +159,7 @@ static void drop_all_idle(struct loop *loop) {
 
 /* Idle instances give way. What runs may have grown since it began, so the limit is one for beginning more. */
 static bool make_room(struct loop *loop, const struct function *f, struct gw_error *err) {
-  uint64_t bytes = initial_memory(f);
+  uint64_t bytes = f->initial_memory;
   if (has_room(loop, bytes)) return true;
   for (uint32_t i = 0; i < POOL_BUCKETS && !has_room(loop, bytes); i++)
     for (struct pool *p = loop->pools[i]; p; p = p->next) drop_idle(p);
@@ -361,7 +346,8 @@ static void make_done(uv_work_t *work, int status) {
 }
 
 bool pool_is_long_to_make(const struct loop *loop, const struct function *function) {
-  return initial_memory(function) > HEAVY_BYTES && !loop->is_stopping && has_ample_room(loop);
+  if (loop->is_stopping || !has_ample_room(loop)) return false;
+  return function->initial_memory > HEAVY_BYTES || function->initial_data > HEAVY_DATA;
 }
 
 static void make_elsewhere(struct pool *pool) {
