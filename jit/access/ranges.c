@@ -228,7 +228,7 @@ static bool find_stride(struct ranges *r, LLVMValueRef v, int64_t *stride, int d
     break;
   case LLVMShl:
     if (!LLVMIsAConstantInt(by) || times < 0 || times > 14) return !of[0] && !of[1];
-    *stride = of[0] << times;
+    *stride = of[0] * (INT64_C(1) << times);
     break;
   case LLVMAnd:
   case LLVMXor:
