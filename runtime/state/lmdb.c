@@ -1,10 +1,11 @@
-/* The store in LMDB: in this process, on this machine's file system. It answers at once, and knows LMDB alone.
+/* The store in LMDB: in this process, on this machine's file system. It knows LMDB alone. It answers at once, unless that would
+ * take long: then a thread of its own looks, be it that a large value is not in memory or that much has to be compared.
  *
  * LMDB keys have at most 511 bytes, so the digest of a space's name stands before a key, and not the name. Before every value
  * stand a version, the id of the LMDB write transaction that put it there, and a checksum. The digest alone is the key of what a
  * space takes: eight bytes, which every commit keeps, and which are counted anew where they are missing.
  *
- * Locks: lmdb.mutex guards the pool of snapshots, and is never held while LMDB runs. */
+ * Locks: lmdb.mutex guards the pool of snapshots and the questions of the reading thread, and is never held while LMDB runs. */
 #include "runtime/state/store_ops.h"
 
 #include "base/error.h"
@@ -20,13 +21,18 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum {
-  VERSION_SIZE = 8,       /* before each stored value, */
-  HEADER_SIZE = 16,       /* with a checksum of key, version and value behind it */
-  VALUE_DAMAGED = -20000, /* beside LMDB's errors: the checksum is wrong */
-  MAX_SNAPSHOTS = 1024,   /* that are out at one time */
+  VERSION_SIZE = 8,                 /* before each stored value, */
+  HEADER_SIZE = 16,                 /* with a checksum of key, version and value behind it */
+  VALUE_DAMAGED = -20000,           /* beside LMDB's errors: the checksum is wrong */
+  MAX_SNAPSHOTS = 1024,             /* that are out at one time */
+  MAX_CHECKS_AT_ONCE = 512,         /* keys to compare on the asker's thread: about 0.3 ms */
+  LARGE_VALUE = 64 << 10,           /* from here on it is asked whether its pages are in memory, */
+  MAX_PAGES = (2 << 20) / 4096 + 1, /* which are so many at most */
 };
 
 _Static_assert(SPACE_SIZE + STATE_MAX_KEY <= 511, "LMDB's longest key");
@@ -59,6 +65,11 @@ struct lmdb {
 
   pthread_mutex_t mutex;
   struct snapshot *free_snapshots;
+
+  pthread_t reader; /* if has_reader */
+  pthread_cond_t asked;
+  struct store_ask *asks, **asks_end; /* what it has to look for */
+  bool has_reader, is_closing;
 };
 
 /* Every store open in this process, by directory. */
@@ -243,11 +254,29 @@ static void store_free(struct lmdb *store) {
   if (store->env) mdb_env_close(store->env);
   store_unregister(store);
   pthread_mutex_destroy(&store->mutex);
+  pthread_cond_destroy(&store->asked);
   free(store->directory);
   free(store);
 }
 
 static const struct store_ops store_lmdb;
+static void *run_reader(void *arg);
+
+static int start_reader(struct lmdb *store) {
+  int rc = pthread_create(&store->reader, NULL, run_reader, store);
+  store->has_reader = !rc;
+  return rc;
+}
+
+/* Behind all that it was asked. */
+static void stop_reader(struct lmdb *store) {
+  if (!store->has_reader) return;
+  pthread_mutex_lock(&store->mutex);
+  store->is_closing = true;
+  pthread_cond_signal(&store->asked);
+  pthread_mutex_unlock(&store->mutex);
+  pthread_join(store->reader, NULL);
+}
 
 static struct lmdb *lmdb_open(const char *directory, size_t map_size, bool sync, struct gw_error *err) {
   struct lmdb *store = calloc(1, sizeof *store);
@@ -258,11 +287,14 @@ static struct lmdb *lmdb_open(const char *directory, size_t map_size, bool sync,
   }
   store->store.ops = &store_lmdb;
   pthread_mutex_init(&store->mutex, NULL);
+  pthread_cond_init(&store->asked, NULL);
+  store->asks_end = &store->asks;
   store->map_size = (map_size + 65535) & ~(size_t)65535;
   if (!store_make_directory(store, err) || !store_register(store, err)) goto fail;
   int rc = store_open_env(store, sync);
   if (!rc && !store_is_whole(store, err)) goto fail;
   if (!rc) rc = store_open_database(store);
+  if (!rc) rc = start_reader(store);
   if (!rc) return store;
   fail(store, "open", rc, err);
 fail:
@@ -277,6 +309,7 @@ struct state_store *state_store_open(const char *directory, size_t map_size, boo
 
 static void lmdb_close(struct store *self) {
   struct lmdb *store = lmdb_of(self);
+  stop_reader(store);
   for (struct snapshot *s = store->free_snapshots, *next; s; s = next) {
     next = s->next;
     mdb_txn_abort(s->txn);
@@ -316,71 +349,210 @@ static void lmdb_give_back(struct store *self, struct snapshot *snapshot) {
   pthread_mutex_unlock(&store->mutex);
 }
 
-/* Whether every key read still has the version it was read with, as another LMDB transaction sees it. An error of LMDB, or 0. */
-static int validate(const struct lmdb *store, const struct store_key *keys, MDB_txn *now, bool *is_valid) {
+static bool key_is_in_space(const MDB_val *key, const uint8_t space[SPACE_SIZE]) {
+  return key->mv_size > SPACE_SIZE && !memcmp(key->mv_data, space, SPACE_SIZE);
+}
+
+/* As LMDB orders keys. */
+static bool key_is_before(const MDB_val *key, const void *other, size_t size) {
+  size_t both = key->mv_size < size ? key->mv_size : size;
+  int order = both ? memcmp(key->mv_data, other, both) : 0;
+  return order < 0 || (order == 0 && key->mv_size < size);
+}
+
+/* Whether a range still has the keys and versions it was read with. */
+static int validate_range(const struct lmdb *store, const struct store_range *range, MDB_txn *now, bool *is_valid) {
+  MDB_cursor *cursor;
+  MDB_val key = {range->first_size, range->first}, value;
+  uint64_t n = 0, sum = 0, version;
+  int rc = mdb_cursor_open(now, store->dbi, &cursor);
+  if (rc) return rc;
+  for (rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE); !rc && key_is_before(&key, range->end, range->end_size);
+       rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+    if (++n > range->n) break;
+    if (value.mv_size < HEADER_SIZE) rc = VALUE_DAMAGED;
+    if (rc) break;
+    memcpy(&version, value.mv_data, VERSION_SIZE);
+    sum += store_range_digest(key.mv_data, key.mv_size, version);
+  }
+  mdb_cursor_close(cursor);
+  *is_valid = n == range->n && sum == range->sum;
+  return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* Whether all that was read is the same, as another LMDB transaction sees it. An error of LMDB, or 0. */
+static int validate(const struct lmdb *store, const struct store_key *keys, const struct store_range *ranges, MDB_txn *now,
+                    bool *is_valid) {
   *is_valid = true;
   int rc = 0;
   for (const struct store_key *k = keys; k && *is_valid && !rc; k = k->next) {
     uint64_t version;
     if (k->is_read && read_version(now, store->dbi, k->bytes, k->size, &version, &rc)) *is_valid = version == k->version;
   }
+  for (const struct store_range *r = ranges; r && *is_valid && !rc; r = r->next) rc = validate_range(store, r, now, is_valid);
   return rc;
 }
 
-static void lmdb_get(struct store *self, struct store_get *get) {
-  const struct lmdb *store = lmdb_of(self);
-  const struct store_key *k = get->key;
-  MDB_txn *txn = get->snapshot->txn;
-  MDB_val stored = {0};
+static int check(const struct lmdb *store, const struct store_reads *reads, MDB_txn *txn, bool *is_stale) {
   bool is_valid = true;
-  int rc = get->check ? validate(store, get->check, txn, &is_valid) : 0;
+  int rc = reads ? validate(store, reads->keys, reads->ranges, txn, &is_valid) : 0;
+  *is_stale = !is_valid;
+  return rc;
+}
+
+/* Whether a value can be read without waiting for the disk. Where nobody can say, it can. */
+static bool is_in_memory(const MDB_val *value) {
+  unsigned char pages[MAX_PAGES];
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  uintptr_t first = (uintptr_t)value->mv_data & ~(page - 1), end = (uintptr_t)value->mv_data + value->mv_size;
+  size_t n = (end - first + page - 1) / page;
+  if (value->mv_size < LARGE_VALUE || n > MAX_PAGES || mincore((void *)first, end - first, pages)) return true;
+  for (size_t i = 0; i < n; i++)
+    if (!(pages[i] & 1)) return false;
+  return true;
+}
+
+/* False: the value is not in memory, and this thread must not wait for it. */
+static bool get_value(const struct lmdb *store, struct store_get *get, bool may_wait) {
+  MDB_val key = {get->key->size, (void *)get->key->bytes}, stored = {0};
+  int rc = check(store, get->check, get->snapshot->txn, &get->is_stale);
   get->version = 0;
-  get->is_stale = !is_valid;
-  if (!rc && is_valid) read_value(txn, store->dbi, k->bytes, k->size, &stored, &get->version, &rc);
+  if (!rc && !get->is_stale) rc = find(get->snapshot->txn, store->dbi, &key, &stored);
+  if (!rc && stored.mv_data && stored.mv_size < HEADER_SIZE) rc = VALUE_DAMAGED;
+  if (!rc && stored.mv_data && get->is_for_version) {
+    memcpy(&get->version, stored.mv_data, VERSION_SIZE);
+    stored = (MDB_val){0};
+  } else if (!rc && stored.mv_data) {
+    if (!may_wait && !is_in_memory(&stored)) return false;
+    if (!open_value(&key, &stored, &get->version)) rc = VALUE_DAMAGED;
+  }
   if (rc) fail(store, "read", rc, &get->err);
   get->value = stored.mv_data;
   get->value_size = stored.mv_size;
-  get->done(get);
-}
-
-static bool key_is_in_space(const MDB_val *key, const uint8_t space[SPACE_SIZE]) {
-  return key->mv_size > SPACE_SIZE && !memcmp(key->mv_data, space, SPACE_SIZE);
+  return true;
 }
 
 /* Of a key in the scan's space. */
-static bool is_before_end(const struct store_scan *scan, const MDB_val *key) {
-  if (!scan->end) return true;
-  size_t size = key->mv_size - SPACE_SIZE, both = size < scan->end_size ? size : scan->end_size;
-  int order = both ? memcmp((uint8_t *)key->mv_data + SPACE_SIZE, scan->end, both) : 0;
-  return order < 0 || (order == 0 && size < scan->end_size);
+static bool is_in_scan(const struct store_scan *scan, const MDB_val *key) {
+  MDB_val rest = {key->mv_size - SPACE_SIZE, (uint8_t *)key->mv_data + SPACE_SIZE};
+  if (scan->is_backward) return !key_is_before(&rest, scan->first ? scan->first : "", scan->first ? scan->first_size : 0);
+  return !scan->end || key_is_before(&rest, scan->end, scan->end_size);
+}
+
+/* Where a scan begins: at the first key not before `bound`, or at the last one before it. */
+static int scan_seek(MDB_cursor *cursor, const struct store_scan *scan, MDB_val *key, MDB_val *value) {
+  uint8_t bytes[SPACE_SIZE + STATE_MAX_KEY + 1] = {0};
+  const void *bound = scan->is_backward ? scan->end : scan->first;
+  size_t n = scan->is_backward ? scan->end_size : scan->first_size;
+  if (n > STATE_MAX_KEY + 1) n = STATE_MAX_KEY + 1;
+  memcpy(bytes, scan->space, SPACE_SIZE);
+  if (bound && n) memcpy(bytes + SPACE_SIZE, bound, n);
+  *key = (MDB_val){SPACE_SIZE + n, bytes};
+  if (!bound || !n) key->mv_size = SPACE_SIZE + 1; /* the least key that a space can have: what it takes is not one */
+  if (scan->is_backward && !bound) {
+    key->mv_size = SPACE_SIZE;
+    for (int i = SPACE_SIZE; i-- > 0 && !++bytes[i];) { /* the next space */
+    }
+  }
+  int rc = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
+  if (!scan->is_backward) return rc;
+  if (rc == MDB_NOTFOUND) return mdb_cursor_get(cursor, key, value, MDB_LAST);
+  return rc ? rc : mdb_cursor_get(cursor, key, value, MDB_PREV);
+}
+
+static int scan_one(struct store_scan *scan, MDB_val key, MDB_val value, bool *goes_on) {
+  if (value.mv_size < HEADER_SIZE) return VALUE_DAMAGED;
+  memcpy(&scan->version, value.mv_data, VERSION_SIZE);
+  if (scan->is_for_keys)
+    value = (MDB_val){value.mv_size - HEADER_SIZE, NULL};
+  else if (!open_value(&key, &value, &scan->version))
+    value = (MDB_val){0};
+  *goes_on = scan->each(scan, (uint8_t *)key.mv_data + SPACE_SIZE, key.mv_size - SPACE_SIZE, value.mv_data, value.mv_size);
+  return 0;
 }
 
 static int scan_with(MDB_cursor *cursor, struct store_scan *scan) {
-  uint8_t first[SPACE_SIZE + STATE_MAX_KEY] = {0};
-  size_t n = scan->first_size < STATE_MAX_KEY ? scan->first_size : STATE_MAX_KEY;
-  memcpy(first, scan->space, SPACE_SIZE);
-  if (n) memcpy(first + SPACE_SIZE, scan->first, n);
-  if (!n) n = 1; /* the least key that a space can have: what it takes is not one */
-  MDB_val key = {SPACE_SIZE + n, first}, value;
-  int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-  for (; !rc && key_is_in_space(&key, scan->space) && is_before_end(scan, &key);
-       rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-    uint64_t version;
-    if (!open_value(&key, &value, &version)) value = (MDB_val){0};
-    if (!scan->each(scan, (uint8_t *)key.mv_data + SPACE_SIZE, key.mv_size - SPACE_SIZE, value.mv_data, value.mv_size)) break;
+  MDB_val key, value;
+  bool goes_on = true;
+  MDB_cursor_op next = scan->is_backward ? MDB_PREV : MDB_NEXT;
+  int rc = scan_seek(cursor, scan, &key, &value);
+  while (!rc && key_is_in_space(&key, scan->space) && is_in_scan(scan, &key)) {
+    rc = scan_one(scan, key, value, &goes_on);
+    if (rc || !goes_on) break;
+    rc = mdb_cursor_get(cursor, &key, &value, next);
   }
   return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-static void lmdb_scan(struct store *self, struct store_scan *scan) {
-  const struct lmdb *store = lmdb_of(self);
+static void scan_range(const struct lmdb *store, struct store_scan *scan) {
+  MDB_txn *txn = scan->snapshot->txn;
   MDB_cursor *cursor;
-  int rc = mdb_cursor_open(scan->snapshot->txn, store->dbi, &cursor);
-  if (!rc) {
+  int rc = check(store, scan->check, txn, &scan->is_stale);
+  if (!rc && !scan->is_stale) rc = mdb_cursor_open(txn, store->dbi, &cursor);
+  if (!rc && !scan->is_stale) {
     rc = scan_with(cursor, scan);
     mdb_cursor_close(cursor);
   }
   if (rc) fail(store, "read", rc, &scan->err);
+}
+
+/* --- what takes long */
+
+static void answer_ask(const struct lmdb *store, struct store_ask *ask) {
+  if (ask->is_scan) {
+    struct store_scan *scan = (struct store_scan *)ask;
+    scan_range(store, scan);
+    scan->done(scan);
+  } else {
+    struct store_get *get = (struct store_get *)ask;
+    get_value(store, get, true);
+    get->done(get);
+  }
+}
+
+static void *run_reader(void *arg) {
+  struct lmdb *store = arg;
+  pthread_mutex_lock(&store->mutex);
+  for (;;) {
+    while (!store->asks && !store->is_closing) pthread_cond_wait(&store->asked, &store->mutex);
+    struct store_ask *ask = store->asks;
+    if (!ask) break;
+    store->asks = ask->next;
+    if (!ask->next) store->asks_end = &store->asks;
+    pthread_mutex_unlock(&store->mutex);
+    answer_ask(store, ask);
+    pthread_mutex_lock(&store->mutex);
+  }
+  pthread_mutex_unlock(&store->mutex);
+  return NULL;
+}
+
+static void ask_reader(struct lmdb *store, struct store_ask *ask, bool is_scan) {
+  *ask = (struct store_ask){.is_scan = is_scan};
+  pthread_mutex_lock(&store->mutex);
+  *store->asks_end = ask;
+  store->asks_end = &ask->next;
+  pthread_cond_signal(&store->asked);
+  pthread_mutex_unlock(&store->mutex);
+}
+
+static bool takes_long(const struct store_reads *reads) { return reads && reads->n > MAX_CHECKS_AT_ONCE; }
+
+static void lmdb_get(struct store *self, struct store_get *get) {
+  struct lmdb *store = lmdb_of(self);
+  if (takes_long(get->check) || !get_value(store, get, false))
+    ask_reader(store, &get->ask, false);
+  else
+    get->done(get);
+}
+
+static void lmdb_scan(struct store *self, struct store_scan *scan) {
+  struct lmdb *store = lmdb_of(self);
+  if (takes_long(scan->check)) {
+    ask_reader(store, &scan->ask, true);
+    return;
+  }
+  scan_range(store, scan);
   scan->done(scan);
 }
 
@@ -429,8 +601,10 @@ static int read_usage(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE]
   return 0;
 }
 
-/* What the space will take, beside what it takes. */
-static int reckon(const struct lmdb *store, const struct store_commit *c, MDB_txn *write, uint64_t *before, uint64_t *after) {
+/* What the space will take, beside what it takes. *can_add: where it adds to something, that has the right size. */
+static int reckon(const struct lmdb *store, const struct store_commit *c, MDB_txn *write, uint64_t *before, uint64_t *after,
+                  bool *can_add) {
+  *can_add = true;
   int rc = read_usage(write, store->dbi, c->space, before);
   *after = *before;
   for (const struct store_key *k = c->keys; k && !rc; k = k->next) {
@@ -438,19 +612,30 @@ static int reckon(const struct lmdb *store, const struct store_commit *c, MDB_tx
     MDB_val key = {k->size, (void *)k->bytes}, old;
     rc = find(write, store->dbi, &key, &old);
     if (!rc && old.mv_data) *after -= k->size + old.mv_size;
-    if (!k->is_delete) *after += k->size + HEADER_SIZE + k->value_size;
+    if (!k->is_delete) *after += k->size + HEADER_SIZE + (k->is_add ? sizeof k->delta : k->value_size);
+    if (k->is_add && old.mv_data && old.mv_size != HEADER_SIZE + sizeof k->delta) *can_add = false;
   }
   return rc;
 }
 
+static int add_to_key(MDB_txn *write, MDB_dbi dbi, const struct store_key *k) {
+  MDB_val value;
+  uint64_t version, number = 0;
+  int rc;
+  if (!read_value(write, dbi, k->bytes, k->size, &value, &version, &rc)) return rc;
+  if (version) memcpy(&number, value.mv_data, sizeof number);
+  number += (uint64_t)k->delta;
+  return write_value(write, dbi, k->bytes, k->size, &number, sizeof number);
+}
+
 static int apply(const struct lmdb *store, struct store_commit *c, MDB_txn *write) {
-  bool is_valid;
+  bool is_valid, can_add = true;
   uint64_t before, after;
-  int rc = validate(store, c->keys, write, &is_valid);
+  int rc = validate(store, c->keys, c->ranges, write, &is_valid);
   if (was_cleared(store, c->space, c->began)) is_valid = false;
-  c->outcome = is_valid ? STATE_COMMITTED : STATE_CONFLICT;
-  if (!is_valid || rc) return rc;
-  rc = reckon(store, c, write, &before, &after);
+  if (!rc && is_valid) rc = reckon(store, c, write, &before, &after, &can_add);
+  c->outcome = is_valid && can_add ? STATE_COMMITTED : STATE_CONFLICT;
+  if (c->outcome == STATE_CONFLICT || rc) return rc;
   if (!rc && c->limit && after > before && after > c->limit) {
     c->outcome = STATE_FAILED;
     return 0;
@@ -459,6 +644,8 @@ static int apply(const struct lmdb *store, struct store_commit *c, MDB_txn *writ
   for (const struct store_key *k = c->keys; k && !rc; k = k->next) {
     if (k->is_written && k->is_delete)
       rc = remove_key(write, store->dbi, k);
+    else if (k->is_written && k->is_add)
+      rc = add_to_key(write, store->dbi, k);
     else if (k->is_written)
       rc = write_value(write, store->dbi, k->bytes, k->size, k->value, k->value_size);
   }

@@ -15,17 +15,26 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { TXN_MAX_BYTES = 64 << 20 /* what a transaction may hold in memory */ };
+enum {
+  TXN_MAX_BYTES = 64 << 20, /* what a transaction may hold in memory */
+  /* Beyond these a transaction is large: it is committed by itself. */
+  SMALL_KEYS = 1024,
+  SMALL_BYTES = 256 << 10,
+  /* A batch of small ones ends with these. */
+  BATCH_KEYS = 4096,
+  BATCH_BYTES = 4 << 20,
+};
 
 /* What a transaction knows about one key. */
 struct txn_key {
   struct store_key key; /* first; in order of first use */
   uint64_t hash;
   size_t value_capacity;
+  uint64_t sum;    /* of a number that was added to, for whoever gets it */
   uint8_t bytes[]; /* of the key */
 };
 
-/* Of a get, so that asker and answerer know who is last. */
+/* Of a get or scan, so that asker and answerer know who is last. */
 enum get_state {
   GET_NONE,
   GET_ASKED,    /* the store has it */
@@ -41,6 +50,11 @@ struct state_txn {
   struct store_key *keys, **keys_end;
   struct txn_key **table; /* open addressing, n_table is a power of two or 0 */
   size_t n_table, n_keys, n_writes;
+  struct store_reads reads; /* for the store; `keys` are all keys */
+  struct txn_scan *scan;    /* the last one; NULL before the first */
+  struct txn_key **sorted;  /* what is written, in order, from the first scan on */
+  size_t n_sorted, n_sorted_max;
+  bool is_sorted;
   uint8_t space[SPACE_SIZE];
   uint64_t began;     /* the store's moment then */
   uint64_t limit;     /* of the space's bytes; 0: none */
@@ -51,6 +65,7 @@ struct state_txn {
   struct store_get get;
   _Atomic(enum get_state) get_state;
   struct txn_key *asked; /* for this key */
+  int64_t delta;         /* that is to be added to it */
   state_wake_fn wake;    /* NULL unless awaited */
   void *wake_arg;
 
@@ -68,7 +83,10 @@ struct state_store {
   pthread_mutex_t mutex;
   pthread_cond_t wake;     /* there is something to commit, or nothing ever more */
   pthread_cond_t answered; /* a batch is through */
-  struct store_commit *queue, **queue_end;
+  struct commit_queue {
+    struct store_commit *first, **end;
+  } small, large;
+  bool was_large; /* the last batch */
   bool is_closing, is_answered;
   _Atomic size_t n_unanswered; /* of the batch that the store has */
 };
@@ -77,5 +95,18 @@ struct state_store {
 void state_txn_destroy(struct state_txn *txn);
 void state_txn_return_snapshot(struct state_txn *txn);
 void state_space_digest(uint8_t out[SPACE_SIZE], const char *space);
+bool state_txn_has_room(const struct state_txn *txn, size_t size, struct gw_error *err);
+bool state_txn_take_snapshot(struct state_txn *txn, struct gw_error *err);
+/* More keys to compare; false: too many. */
+bool state_txn_count_reads(struct state_txn *txn, size_t n, struct gw_error *err);
+/* Of a question that the store will answer by state_txn_on_answer. */
+void state_txn_begin_ask(struct state_txn *txn);
+void state_txn_on_answer(struct state_txn *txn);
+bool state_txn_is_answered(const struct state_txn *txn);
+
+/* runtime/state/scan.c */
+/* A key is written for the first time since the transaction began or was rewound. */
+bool state_sorted_insert(struct state_txn *txn, struct txn_key *k, struct gw_error *err);
+void state_scan_free(struct state_txn *txn);
 
 #endif
