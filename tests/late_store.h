@@ -113,7 +113,7 @@ static bool late_range_is_same(struct late_value *newest, const struct store_ran
   for (const struct late_value *v = newest; v; v = v->older) {
     if (late_order(v, &first) < 0 || late_order(v, &end) >= 0 || late_find(newest, v->bytes, v->key_size) != v) continue;
     n++;
-    sum += store_range_digest(v->bytes, v->key_size, v->version);
+    sum += state_range_digest(v->bytes, v->key_size, v->version);
   }
   return n == range->n && sum == range->sum;
 }

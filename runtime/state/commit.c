@@ -15,11 +15,21 @@ static struct state_txn *txn_of(struct store_commit *commit) {
   return (struct state_txn *)((char *)commit - offsetof(struct state_txn, commit));
 }
 
+/* Others will likely conflict on the same. */
+static void heat(const struct state_txn *txn) {
+  const struct store_commit *c = &txn->commit;
+  if (c->changed_key)
+    state_lane_heat(txn->store, ((const struct txn_key *)c->changed_key)->hash);
+  else if (c->changed_range)
+    state_lane_heat(txn->store, c->changed_range->hash);
+}
+
 /* On the store's thread: tells the owner and forgets the transaction. */
 static void on_commit(struct store_commit *commit, enum state_outcome outcome, const struct gw_error *err) {
   struct state_txn *txn = txn_of(commit);
   struct state_store *store = txn->store;
   state_done_fn done = txn->done;
+  if (outcome == STATE_CONFLICT) heat(txn);
   void *arg = txn->done_arg;
   state_txn_destroy(txn);
   done(arg, outcome, err);
@@ -128,6 +138,7 @@ static void *run_committer(void *arg) {
 
 static void store_free(struct state_store *store) {
   store->store->ops->close(store->store);
+  state_lanes_clear(&store->lanes);
   pthread_mutex_destroy(&store->mutex);
   pthread_cond_destroy(&store->wake);
   pthread_cond_destroy(&store->answered);
@@ -146,6 +157,7 @@ struct state_store *state_store_create(struct store *of, struct gw_error *err) {
   pthread_cond_init(&store->wake, NULL);
   pthread_cond_init(&store->answered, NULL);
   store->store = of;
+  state_lanes_init(&store->lanes);
   queue_init(&store->small);
   queue_init(&store->large);
   randombytes_buf(store->hash_key, sizeof store->hash_key);

@@ -373,30 +373,35 @@ static int validate_range(const struct lmdb *store, const struct store_range *ra
     if (value.mv_size < HEADER_SIZE) rc = VALUE_DAMAGED;
     if (rc) break;
     memcpy(&version, value.mv_data, VERSION_SIZE);
-    sum += store_range_digest(key.mv_data, key.mv_size, version);
+    sum += state_range_digest(key.mv_data, key.mv_size, version);
   }
   mdb_cursor_close(cursor);
   *is_valid = n == range->n && sum == range->sum;
   return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-/* Whether all that was read is the same, as another LMDB transaction sees it. An error of LMDB, or 0. */
-static int validate(const struct lmdb *store, const struct store_key *keys, const struct store_range *ranges, MDB_txn *now,
-                    bool *is_valid) {
-  *is_valid = true;
+/* Whether all that was read is the same, as another LMDB transaction sees it: else the key or range is given that is not. An
+ * error of LMDB, or 0. */
+static int validate(const struct lmdb *store, const struct store_key **keys, const struct store_range **ranges, MDB_txn *now) {
   int rc = 0;
-  for (const struct store_key *k = keys; k && *is_valid && !rc; k = k->next) {
+  bool is_valid = true;
+  for (; *keys && !rc; *keys = (*keys)->next) {
     uint64_t version;
-    if (k->is_read && read_version(now, store->dbi, k->bytes, k->size, &version, &rc)) *is_valid = version == k->version;
+    const struct store_key *k = *keys;
+    if (k->is_read && read_version(now, store->dbi, k->bytes, k->size, &version, &rc) && version != k->version) return 0;
   }
-  for (const struct store_range *r = ranges; r && *is_valid && !rc; r = r->next) rc = validate_range(store, r, now, is_valid);
+  for (; *ranges && !rc; *ranges = (*ranges)->next) {
+    rc = validate_range(store, *ranges, now, &is_valid);
+    if (!is_valid) break;
+  }
   return rc;
 }
 
 static int check(const struct lmdb *store, const struct store_reads *reads, MDB_txn *txn, bool *is_stale) {
-  bool is_valid = true;
-  int rc = reads ? validate(store, reads->keys, reads->ranges, txn, &is_valid) : 0;
-  *is_stale = !is_valid;
+  const struct store_key *keys = reads ? reads->keys : NULL;
+  const struct store_range *ranges = reads ? reads->ranges : NULL;
+  int rc = validate(store, &keys, &ranges, txn);
+  *is_stale = keys || ranges;
   return rc;
 }
 
@@ -629,9 +634,12 @@ static int add_to_key(MDB_txn *write, MDB_dbi dbi, const struct store_key *k) {
 }
 
 static int apply(const struct lmdb *store, struct store_commit *c, MDB_txn *write) {
-  bool is_valid, can_add = true;
+  bool can_add = true;
   uint64_t before, after;
-  int rc = validate(store, c->keys, c->ranges, write, &is_valid);
+  c->changed_key = c->keys;
+  c->changed_range = c->ranges;
+  int rc = validate(store, &c->changed_key, &c->changed_range, write);
+  bool is_valid = !c->changed_key && !c->changed_range;
   if (was_cleared(store, c->space, c->began)) is_valid = false;
   if (!rc && is_valid) rc = reckon(store, c, write, &before, &after, &can_add);
   c->outcome = is_valid && can_add ? STATE_COMMITTED : STATE_CONFLICT;

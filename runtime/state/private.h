@@ -34,6 +34,25 @@ struct txn_key {
   uint8_t bytes[]; /* of the key */
 };
 
+/* Lanes of hot keys (lane.c). */
+enum { LANE_TABLE = 4096, MAX_LANES = 4 /* that a transaction is in at one time */ };
+struct lane;
+struct lanes {
+  pthread_mutex_t mutex;
+  struct lane *table[LANE_TABLE];
+  atomic_uint n_open[LANE_TABLE]; /* lanes with waiting, by place in the table */
+  size_t n;
+  uint64_t swept_ms;
+};
+
+enum lane_entry {
+  LANE_NONE,    /* no lane, or none that is to be entered */
+  LANE_ENTERED, /* the snapshot may be older than what the last one there wrote */
+  LANE_WAITS,   /* the transaction's question is asked when its turn comes */
+};
+/* On the thread of whoever left the lane. */
+typedef void (*state_resume_fn)(struct state_txn *txn);
+
 /* Of a get or scan, so that asker and answerer know who is last. */
 enum get_state {
   GET_NONE,
@@ -65,9 +84,17 @@ struct state_txn {
   struct store_get get;
   _Atomic(enum get_state) get_state;
   struct txn_key *asked; /* for this key */
-  int64_t delta;         /* that is to be added to it */
-  state_wake_fn wake;    /* NULL unless awaited */
+  bool asks_for_version;
+  int64_t delta;      /* that is to be added to it */
+  state_wake_fn wake; /* NULL unless awaited */
   void *wake_arg;
+
+  bool skips_lanes;
+  int n_lanes;
+  struct lane *lanes[MAX_LANES]; /* that it is in */
+  struct lane *waits_for;        /* guarded by the lanes' mutex, as is the next */
+  struct state_txn *next_in_lane;
+  state_resume_fn resume;
 
   /* for the committer */
   struct store_commit commit;
@@ -88,6 +115,7 @@ struct state_store {
   } small, large;
   bool was_large; /* the last batch */
   bool is_closing, is_answered;
+  struct lanes lanes;
   _Atomic size_t n_unanswered; /* of the batch that the store has */
 };
 
@@ -103,6 +131,20 @@ bool state_txn_count_reads(struct state_txn *txn, size_t n, struct gw_error *err
 void state_txn_begin_ask(struct state_txn *txn);
 void state_txn_on_answer(struct state_txn *txn);
 bool state_txn_is_answered(const struct state_txn *txn);
+
+/* A newer snapshot for the next read. */
+void state_txn_renew(struct state_txn *txn);
+
+/* runtime/state/lane.c */
+void state_lanes_init(struct lanes *lanes);
+void state_lanes_clear(struct lanes *lanes);
+/* A commit conflicted. */
+void state_lane_heat(struct state_store *store, uint64_t hash);
+/* The transaction is about to read; hash is the key's, or that of a scan's bounds. */
+enum lane_entry state_lane_enter(struct state_txn *txn, uint64_t hash, state_resume_fn resume);
+/* It waits no longer; false: its turn has come already. */
+bool state_lane_unqueue(struct state_txn *txn);
+void state_lane_leave(struct state_txn *txn);
 
 /* runtime/state/scan.c */
 /* A key is written for the first time since the transaction began or was rewound. */

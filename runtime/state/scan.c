@@ -27,7 +27,8 @@ struct txn_scan {
   struct state_page answer;
   uint32_t most;
   size_t room;
-  size_t own; /* forward: the next of txn->sorted; backward: behind it */
+  size_t own;     /* forward: the next of txn->sorted; backward: behind it */
+  bool has_begun; /* a page was asked for */
   bool is_full, is_over, is_damaged, is_stale;
   size_t n_new;     /* keys of the snapshot that this page met, for the range */
   uint64_t new_sum; /* of their digests */
@@ -36,7 +37,7 @@ struct txn_scan {
   size_t first_size, end_size, at_size;
 };
 
-uint64_t store_range_digest(const void *key, size_t size, uint64_t version) { return XXH3_64bits_withSeed(key, size, version); }
+uint64_t state_range_digest(const void *key, size_t size, uint64_t version) { return XXH3_64bits_withSeed(key, size, version); }
 
 void state_scan_free(struct state_txn *txn) {
   if (txn->scan) buffer_clear(&txn->scan->page);
@@ -187,7 +188,7 @@ static bool on_key(struct store_scan *scan, const void *key, size_t key_size, co
   memcpy(whole, s->txn->space, SPACE_SIZE);
   memcpy(whole + SPACE_SIZE, key, key_size);
   s->n_new++;
-  s->new_sum += store_range_digest(whole, SPACE_SIZE + key_size, scan->version);
+  s->new_sum += state_range_digest(whole, SPACE_SIZE + key_size, scan->version);
   if (!value && !scan->is_for_keys) {
     s->is_damaged = true;
     return false;
@@ -233,6 +234,20 @@ static size_t whole_bound(const struct state_txn *txn, uint8_t *out, const uint8
   return SPACE_SIZE;
 }
 
+/* Scans of the same bounds have the same lane. */
+static uint64_t range_hash(const struct txn_scan *s) {
+  uint8_t bytes[SPACE_SIZE + 2 * sizeof s->first + 2] = {0};
+  size_t n = SPACE_SIZE;
+  uint64_t hash;
+  memcpy(bytes, s->txn->space, SPACE_SIZE);
+  memcpy(bytes + n, &s->first_size, 2);
+  memcpy(bytes + n + 2, s->first, s->first_size);
+  n += 2 + s->first_size;
+  memcpy(bytes + n, s->end, s->end_size);
+  crypto_shorthash((uint8_t *)&hash, bytes, n + s->end_size, s->txn->store->hash_key);
+  return hash;
+}
+
 /* A range that has seen nothing yet, where the scan begins. */
 static bool begin_range(struct txn_scan *s, struct gw_error *err) {
   struct state_txn *txn = s->txn;
@@ -248,6 +263,7 @@ static bool begin_range(struct txn_scan *s, struct gw_error *err) {
     r->first_size = whole_bound(txn, r->first, s->first, s->first_size, false);
     memcpy(r->end, r->first, r->end_size = r->first_size);
   }
+  r->hash = range_hash(s);
   r->next = (struct store_range *)txn->reads.ranges;
   txn->reads.ranges = s->range = r;
   return true;
@@ -283,10 +299,30 @@ static int no_more(struct state_page *page) {
   return 1;
 }
 
+/* From where the last page ended. */
+static void send_scan(struct txn_scan *s) {
+  struct state_txn *txn = s->txn;
+  s->scan.snapshot = txn->snapshot;
+  s->scan.first = s->first_size ? s->first : NULL;
+  s->scan.end = s->end_size ? s->end : NULL;
+  s->scan.first_size = s->first_size;
+  s->scan.end_size = s->end_size;
+  s->scan.check = txn->must_validate ? &txn->reads : NULL;
+  txn->store->store->ops->scan(txn->store->store, &s->scan);
+}
+
+/* Its turn has come in the lane of these bounds. */
+static void resume_scan(struct state_txn *txn) {
+  state_txn_renew(txn);
+  if (state_txn_take_snapshot(txn, &txn->scan->scan.err))
+    send_scan(txn->scan);
+  else
+    state_txn_on_answer(txn);
+}
+
 int state_txn_scan_next(struct state_txn *txn, uint32_t most, size_t room, struct state_page *page, struct gw_error *err) {
   struct txn_scan *s = txn->scan;
   if (s->is_over) return no_more(page);
-  if (!state_txn_take_snapshot(txn, err)) return -1;
   s->most = most;
   s->room = room;
   s->page.size = 0;
@@ -296,14 +332,13 @@ int state_txn_scan_next(struct state_txn *txn, uint32_t most, size_t room, struc
   s->new_sum = 0;
   s->at_size = 0;
   s->own = first_own(s);
-  s->scan.snapshot = txn->snapshot;
-  s->scan.first = s->first_size ? s->first : NULL;
-  s->scan.end = s->end_size ? s->end : NULL;
-  s->scan.first_size = s->first_size;
-  s->scan.end_size = s->end_size;
-  s->scan.check = txn->must_validate ? &txn->reads : NULL;
+  enum lane_entry entry = s->has_begun ? LANE_NONE : state_lane_enter(txn, s->range->hash, resume_scan);
+  s->has_begun = true;
+  if (entry == LANE_WAITS) return STATE_PENDING;
+  if (entry == LANE_ENTERED) state_txn_renew(txn);
+  if (!state_txn_take_snapshot(txn, err)) return -1;
   state_txn_begin_ask(txn);
-  txn->store->store->ops->scan(txn->store->store, &s->scan);
+  send_scan(s);
   return state_txn_is_answered(txn) ? state_txn_scan_answer(txn, page, err) : STATE_PENDING;
 }
 

@@ -34,6 +34,8 @@ struct state_txn *state_txn_begin(struct state_store *store, const char *space);
 /* Its commit fails with GW_ERROR_LIMIT when the space grows by it and then takes more than so many bytes; 0: any number. Counted
  * are keys and values, with 40 bytes for each pair. */
 void state_txn_limit(struct state_txn *txn, uint64_t bytes);
+/* It will likely write nothing: it need not wait where others queue for a key (lane.c). If it does write, it may conflict. */
+void state_txn_expect_no_writes(struct state_txn *txn);
 /* 1 found (`*value` valid until the next call on txn), 0 not found, -1 failed. Sees the transaction's own writes. STATE_PENDING:
  * the store answers later; until then only state_txn_await and state_txn_abort may be called on txn. */
 int state_txn_get(struct state_txn *txn, const void *key, size_t key_size, const void **value, size_t *value_size,

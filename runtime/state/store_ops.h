@@ -40,10 +40,11 @@ struct store_range {
   uint8_t *first, *end; /* with the space in front; `end` itself is behind it */
   size_t first_size, end_size;
   uint64_t n, sum;
+  uint64_t hash; /* the transactions': of the bounds that it began with */
 };
 
 /* What `sum` is a sum of. The key has its space in front. */
-uint64_t store_range_digest(const void *key, size_t size, uint64_t version);
+uint64_t state_range_digest(const void *key, size_t size, uint64_t version);
 
 /* All that a transaction has read. */
 struct store_reads {
@@ -102,6 +103,9 @@ struct store_commit {
   const struct store_range *ranges;
   /* Once for each, in any order. err is set when FAILED. The question is gone afterwards. */
   void (*done)(struct store_commit *commit, enum state_outcome outcome, const struct gw_error *err);
+  /* When it conflicted: what had changed first, if the store can tell. */
+  const struct store_key *changed_key;
+  const struct store_range *changed_range;
   enum state_outcome outcome; /* the store's own, for its use until then; FAILED: the limit */
 };
 

@@ -23,10 +23,13 @@ struct state_txn *state_txn_begin(struct state_store *store, const char *space) 
   return txn;
 }
 
+void state_txn_expect_no_writes(struct state_txn *txn) { txn->skips_lanes = true; }
+
 void state_txn_limit(struct state_txn *txn, uint64_t bytes) { txn->limit = bytes; }
 
 void state_txn_destroy(struct state_txn *txn) {
   state_txn_return_snapshot(txn);
+  state_lane_leave(txn);
   state_scan_free(txn);
   arena_clear(&txn->arena);
   free(txn);
@@ -35,6 +38,13 @@ void state_txn_destroy(struct state_txn *txn) {
 void state_txn_abort(struct state_txn *txn) {
   if (!txn) return;
   enum get_state state = atomic_load_explicit(&txn->get_state, memory_order_acquire);
+  if ((state == GET_ASKED || state == GET_AWAITED) && state_lane_unqueue(txn)) { /* nobody was asked yet */
+    state_wake_fn wake = state == GET_AWAITED ? txn->wake : NULL;
+    void *arg = txn->wake_arg;
+    state_txn_destroy(txn);
+    if (wake) wake(arg);
+    return;
+  }
   while (state == GET_ASKED || state == GET_AWAITED)
     if (atomic_compare_exchange_strong(&txn->get_state, &state, GET_FORSAKEN)) return;
   state_txn_destroy(txn);
@@ -124,10 +134,14 @@ void state_txn_return_snapshot(struct state_txn *txn) {
   txn->snapshot = NULL;
 }
 
-void state_txn_refresh(struct state_txn *txn) {
-  if (!txn->snapshot || now_ms() - txn->taken_ms < MAX_SNAPSHOT_AGE_MS) return;
+void state_txn_renew(struct state_txn *txn) {
+  if (!txn->snapshot) return;
   state_txn_return_snapshot(txn);
-  txn->must_validate = true;
+  txn->must_validate |= txn->reads.n > 0;
+}
+
+void state_txn_refresh(struct state_txn *txn) {
+  if (txn->snapshot && now_ms() - txn->taken_ms >= MAX_SNAPSHOT_AGE_MS) state_txn_renew(txn);
 }
 
 bool state_txn_is_stale(const struct state_txn *txn) { return txn->is_stale; }
@@ -170,20 +184,44 @@ static void on_get(struct store_get *get) {
   state_txn_on_answer((struct state_txn *)((char *)get - offsetof(struct state_txn, get)));
 }
 
-/* Hands the question over: 1 answered, -1 failed, or STATE_PENDING. A snapshot that replaces another is good only if what was
- * read is the same there, which the store finds out with the first read. */
-static int ask(struct state_txn *txn, struct txn_key *k, bool is_for_version, struct gw_error *err) {
-  struct store *store = txn->store->store;
-  if (!state_txn_take_snapshot(txn, err)) return -1;
-  txn->asked = k;
+static void send_get(struct state_txn *txn) {
   txn->get.done = on_get;
   txn->get.snapshot = txn->snapshot;
-  txn->get.key = &k->key;
-  txn->get.is_for_version = is_for_version;
+  txn->get.key = &txn->asked->key;
+  txn->get.is_for_version = txn->asks_for_version;
   txn->get.check = txn->must_validate ? &txn->reads : NULL;
+  txn->store->store->ops->get(txn->store->store, &txn->get);
+}
+
+/* Hands the question over: 1 answered, -1 failed, or STATE_PENDING. A snapshot that replaces another is good only if what was
+ * read is the same there, which the store finds out with the first read. */
+static int ask_store(struct state_txn *txn, struct gw_error *err) {
+  if (!state_txn_take_snapshot(txn, err)) return -1;
   state_txn_begin_ask(txn);
-  store->ops->get(store, &txn->get);
+  send_get(txn);
   return state_txn_is_answered(txn) ? 1 : STATE_PENDING;
+}
+
+/* Its turn has come in the key's lane. The state of the question stays what it is: the owner may wait for the answer already. */
+static void resume_get(struct state_txn *txn) {
+  state_txn_renew(txn);
+  if (state_txn_take_snapshot(txn, &txn->get.err))
+    send_get(txn);
+  else
+    state_txn_on_answer(txn);
+}
+
+enum question { ASK_VALUE, ASK_VERSION, ASK_TO_ADD };
+
+/* ask_store, when it is the transaction's turn. To add is no reading. */
+static int ask(struct state_txn *txn, struct txn_key *k, enum question question, struct gw_error *err) {
+  txn->asked = k;
+  txn->asks_for_version = question == ASK_VERSION;
+  enum lane_entry entry = LANE_NONE;
+  if (question != ASK_TO_ADD && !k->key.is_read) entry = state_lane_enter(txn, k->hash, resume_get);
+  if (entry == LANE_WAITS) return STATE_PENDING;
+  if (entry == LANE_ENTERED) state_txn_renew(txn);
+  return ask_store(txn, err);
 }
 
 static int fail_get(struct state_txn *txn, struct gw_error *err) {
@@ -251,7 +289,7 @@ int state_txn_get(struct state_txn *txn, const void *key, size_t key_size, const
     *value_size = k->key.value_size;
     return 1;
   }
-  int answered = ask(txn, k, false, err);
+  int answered = ask(txn, k, ASK_VALUE, err);
   return answered == 1 ? state_txn_answer(txn, value, value_size, err) : answered;
 }
 
@@ -261,7 +299,7 @@ int state_txn_exists(struct state_txn *txn, const void *key, size_t key_size, st
   struct txn_key *k = txn_key(txn, key, key_size, err);
   if (!k) return -1;
   if (k->key.is_written) return !k->key.is_delete;
-  int answered = ask(txn, k, true, err);
+  int answered = ask(txn, k, ASK_VERSION, err);
   return answered == 1 ? state_txn_answer(txn, &value, &value_size, err) : answered;
 }
 
@@ -346,7 +384,7 @@ int state_txn_add(struct state_txn *txn, const void *key, size_t key_size, int64
   if (!k) return -1;
   if (k->key.is_written) return add_to_own(txn, k, delta, err);
   txn->delta = delta;
-  int answered = ask(txn, k, false, err);
+  int answered = ask(txn, k, ASK_TO_ADD, err);
   return answered == 1 ? state_txn_add_answer(txn, err) : answered;
 }
 

@@ -539,6 +539,11 @@ static void start_run(struct invocation *inv) {
     wait_for_slice(inv);
 }
 
+/* Requests that are not meant to change anything (RFC 9110 section 9.2.1). */
+static bool is_safe(const struct request *r) {
+  return !strcmp(r->method_name, "GET") || !strcmp(r->method_name, "HEAD") || !strcmp(r->method_name, "OPTIONS");
+}
+
 /* The module is there: one run. */
 static void attempt(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
@@ -558,6 +563,7 @@ static void attempt(struct invocation *inv) {
   if (inv->slot->function->uses_state) {
     inv->txn = state_txn_begin(loop->state, inv->slot->function->name);
     state_txn_limit(inv->txn, loop->options->max_function_state);
+    if (!inv->attempt && is_safe(&inv->exchange->request)) state_txn_expect_no_writes(inv->txn);
   }
   if (inv->txn && registry_epoch(loop->registry) != inv->pool->epoch) {
     /* it may have been deleted with its state just before the transaction began, which then nobody would stop */
