@@ -679,6 +679,38 @@ static void test_truncated_file_is_found(void **state) {
   assert_null(state_store_open(directory, MAP_SIZE, false, &err));
 }
 
+/* The last pages may be free before they were ever written; a file without them lacks nothing. */
+static void test_free_pages_at_the_end(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  for (int i = 0; i < 8; i++) put(store, "f", "a", "1"); /* so that there are free pages, which LMDB looks at first */
+  state_store_close(store);
+  MDB_env *env;
+  MDB_txn *txn;
+  MDB_dbi dbi;
+  MDB_envinfo info;
+  struct stat st;
+  char path[128];
+  MDB_val key = {3, "big"}, value = {100000, NULL};
+  assert_int_equal(mdb_env_create(&env), 0);
+  assert_int_equal(mdb_env_set_maxdbs(env, 4), 0);
+  assert_int_equal(mdb_env_open(env, directory, 0, 0600), 0);
+  assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+  assert_int_equal(mdb_dbi_open(txn, "state.2", 0, &dbi), 0);
+  assert_int_equal(mdb_put(txn, dbi, &key, &value, MDB_RESERVE), 0);
+  assert_int_equal(mdb_del(txn, dbi, &key, NULL), 0);
+  assert_int_equal(mdb_txn_commit(txn), 0);
+  assert_int_equal(mdb_env_info(env, &info), 0);
+  mdb_env_close(env);
+  snprintf(path, sizeof path, "%s/data.mdb", directory);
+  assert_int_equal(stat(path, &st), 0);
+  assert_true((size_t)st.st_size < (info.me_last_pgno + 1) * 4096);
+  store = open_store(MAP_SIZE);
+  expect(store, "f", "a", "1");
+  put(store, "f", "b", "2");
+  state_store_close(store);
+}
+
 static void not_here(void **state) {
   (void)state;
   skip();
@@ -712,6 +744,7 @@ int main(void) {
       LMDB(flipped_byte_is_found),
       LMDB(layout_1_is_converted),
       LMDB(truncated_file_is_found),
+      LMDB(free_pages_at_the_end),
   };
   return cmocka_run_group_tests_name("state", tests, NULL, NULL);
 }

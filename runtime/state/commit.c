@@ -85,7 +85,7 @@ void state_txn_commit(struct state_txn *txn, state_done_fn done, void *arg) {
   state_txn_return_snapshot(txn); /* the versions suffice from here on; old pages are free sooner */
   txn->done = done;
   txn->done_arg = arg;
-  txn->commit = (struct store_commit){.space = txn->space,
+  txn->commit = (struct store_commit){.space = txn->own_space,
                                       .began = txn->began,
                                       .limit = txn->limit,
                                       .keys = txn->keys,

@@ -215,6 +215,38 @@ static int store_open_database(struct lmdb *store) {
   return mdb_txn_commit(txn);
 }
 
+/* How many of the pages from `first` to before `end` LMDB knows to be free. */
+static int count_free_pages(struct lmdb *store, uint64_t first, uint64_t end, uint64_t *n) {
+  MDB_txn *txn;
+  MDB_cursor *cursor;
+  MDB_val key, value;
+  *n = 0;
+  int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
+  if (rc) return rc;
+  rc = mdb_cursor_open(txn, 0, &cursor); /* LMDB's own: lists of page numbers, their length in front */
+  if (!rc) {
+    while (!(rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)))
+      for (size_t i = 1; i < value.mv_size / sizeof(size_t); i++) {
+        size_t page = ((const size_t *)value.mv_data)[i];
+        *n += page >= first && page < end;
+      }
+    mdb_cursor_close(cursor);
+  }
+  mdb_txn_abort(txn);
+  return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* Whether a file that is too short lacks nothing: the last pages of a transaction may be free again before they were ever
+ * written. Then it gets its length. */
+static bool lacks_free_pages(struct lmdb *store, int fd, uint64_t have, uint64_t needed, size_t page_size) {
+  uint64_t n;
+  if (ftruncate(fd, (off_t)needed)) return false;
+  if (!count_free_pages(store, have / page_size, needed / page_size, &n) && n == needed / page_size - have / page_size)
+    return true;
+  if (ftruncate(fd, (off_t)have)) return false; /* as it was found */
+  return false;
+}
+
 /* Pages that LMDB's header counts must be there: a read behind the file's end would be a SIGBUS. */
 static bool store_is_whole(struct lmdb *store, struct gw_error *err) {
   MDB_envinfo info;
@@ -227,7 +259,8 @@ static bool store_is_whole(struct lmdb *store, struct gw_error *err) {
   if (rc) return fail(store, "open", rc, err);
   if (fstat(fd, &st)) return fail(store, "open", errno, err);
   uint64_t needed = ((uint64_t)info.me_last_pgno + 1) * stat_of_env.ms_psize;
-  if ((uint64_t)st.st_size >= needed) return true;
+  if ((uint64_t)st.st_size >= needed || lacks_free_pages(store, fd, (uint64_t)st.st_size, needed, stat_of_env.ms_psize))
+    return true;
   return error_set(err, GW_ERROR_STATE, "the state store %s is damaged: data.mdb has %llu bytes, its header tells of %llu",
                    store->directory, (unsigned long long)st.st_size, (unsigned long long)needed);
 }
@@ -613,7 +646,7 @@ static int reckon(const struct lmdb *store, const struct store_commit *c, MDB_tx
   int rc = read_usage(write, store->dbi, c->space, before);
   *after = *before;
   for (const struct store_key *k = c->keys; k && !rc; k = k->next) {
-    if (!k->is_written) continue;
+    if (!k->is_written || memcmp(k->bytes, c->space, SPACE_SIZE) != 0) continue;
     MDB_val key = {k->size, (void *)k->bytes}, old;
     rc = find(write, store->dbi, &key, &old);
     if (!rc && old.mv_data) *after -= k->size + old.mv_size;

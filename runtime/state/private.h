@@ -74,12 +74,13 @@ struct state_txn {
   struct txn_key **sorted;  /* what is written, in order, from the first scan on */
   size_t n_sorted, n_sorted_max;
   bool is_sorted;
-  uint8_t space[SPACE_SIZE];
-  uint64_t began;     /* the store's moment then */
-  uint64_t limit;     /* of the space's bytes; 0: none */
-  uint64_t taken_ms;  /* when the snapshot was */
-  bool must_validate; /* a snapshot was given up: what was read must be the same in the next one */
-  bool is_stale;      /* and it was not */
+  uint8_t sorted_space[SPACE_SIZE];                 /* of what is sorted */
+  uint8_t space[SPACE_SIZE], own_space[SPACE_SIZE]; /* where keys are; whose transaction it is */
+  uint64_t began;                                   /* the store's moment then */
+  uint64_t limit;                                   /* of the space's bytes; 0: none */
+  uint64_t taken_ms;                                /* when the snapshot was */
+  bool must_validate;                               /* a snapshot was given up: what was read must be the same in the next one */
+  bool is_stale;                                    /* and it was not */
 
   struct store_get get;
   _Atomic(enum get_state) get_state;

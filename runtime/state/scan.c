@@ -81,7 +81,7 @@ static bool sorted_reserve(struct state_txn *txn, size_t n, struct gw_error *err
 }
 
 bool state_sorted_insert(struct state_txn *txn, struct txn_key *k, struct gw_error *err) {
-  if (!txn->is_sorted) return true;
+  if (!txn->is_sorted || memcmp(k->bytes, txn->sorted_space, SPACE_SIZE) != 0) return true;
   if (!sorted_reserve(txn, txn->n_sorted + 1, err)) return false;
   size_t at = sorted_find(txn, k->bytes + SPACE_SIZE, k->key.size - SPACE_SIZE);
   memmove(txn->sorted + at + 1, txn->sorted + at, (txn->n_sorted - at) * sizeof *txn->sorted);
@@ -91,10 +91,12 @@ bool state_sorted_insert(struct state_txn *txn, struct txn_key *k, struct gw_err
 }
 
 static bool sort_writes(struct state_txn *txn, struct gw_error *err) {
-  if (txn->is_sorted) return true;
+  if (txn->is_sorted && !memcmp(txn->space, txn->sorted_space, SPACE_SIZE)) return true;
+  txn->n_sorted = 0;
+  memcpy(txn->sorted_space, txn->space, SPACE_SIZE);
   if (!sorted_reserve(txn, txn->n_writes, err)) return false;
   for (struct store_key *k = txn->keys; k; k = k->next)
-    if (k->is_written) txn->sorted[txn->n_sorted++] = (struct txn_key *)k;
+    if (k->is_written && !memcmp(k->bytes, txn->space, SPACE_SIZE)) txn->sorted[txn->n_sorted++] = (struct txn_key *)k;
   if (txn->n_sorted) qsort(txn->sorted, txn->n_sorted, sizeof *txn->sorted, by_key);
   txn->is_sorted = true;
   return true;

@@ -34,6 +34,9 @@ struct state_txn *state_txn_begin(struct state_store *store, const char *space);
 /* Its commit fails with GW_ERROR_LIMIT when the space grows by it and then takes more than so many bytes; 0: any number. Counted
  * are keys and values, with 40 bytes for each pair. */
 void state_txn_limit(struct state_txn *txn, uint64_t bytes);
+/* Keys are those of another space from here on, of the same tenant's; NULL: of its own again. They do not count towards the
+ * limit. */
+void state_txn_in(struct state_txn *txn, const char *space);
 /* It will likely write nothing: it need not wait where others queue for a key (lane.c). If it does write, it may conflict. */
 void state_txn_expect_no_writes(struct state_txn *txn);
 /* 1 found (`*value` valid until the next call on txn), 0 not found, -1 failed. Sees the transaction's own writes. STATE_PENDING:
@@ -84,6 +87,8 @@ bool state_txn_scan(struct state_txn *txn, const struct state_range *range, stru
 /* The next pairs, at most `most` and no more than `room` bytes: 1, -1 failed, or STATE_PENDING, and then
  * state_txn_scan_answer says it. A page has about 64 KiB and one pair at most. Writes between pages are seen or not. */
 int state_txn_scan_next(struct state_txn *txn, uint32_t most, size_t room, struct state_page *page, struct gw_error *err);
+/* For threads that may block. */
+int state_txn_scan_next_wait(struct state_txn *txn, uint32_t most, size_t room, struct state_page *page, struct gw_error *err);
 int state_txn_scan_answer(struct state_txn *txn, struct state_page *page, struct gw_error *err);
 bool state_txn_is_read_only(const struct state_txn *txn);
 /* Between two slices of an invocation: a snapshot that is old is given up, so that the file need not keep what others overwrite.

@@ -19,8 +19,16 @@ struct state_txn *state_txn_begin(struct state_store *store, const char *space) 
   txn->store = store;
   txn->keys_end = &txn->keys;
   txn->began = store->store->ops->moment(store->store);
-  state_space_digest(txn->space, space);
+  state_space_digest(txn->own_space, space);
+  memcpy(txn->space, txn->own_space, SPACE_SIZE);
   return txn;
+}
+
+void state_txn_in(struct state_txn *txn, const char *space) {
+  if (space)
+    state_space_digest(txn->space, space);
+  else
+    memcpy(txn->space, txn->own_space, SPACE_SIZE);
 }
 
 void state_txn_expect_no_writes(struct state_txn *txn) { txn->skips_lanes = true; }
