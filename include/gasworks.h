@@ -282,7 +282,8 @@ bool gw_instance_export_at(struct gw_instance *instance, uint32_t index, struct 
 struct gw_module *gw_instance_module(const struct gw_instance *instance);
 struct gw_store *gw_instance_store(const struct gw_instance *instance);
 
-/* Pointer to [offset, offset + size) of memory 0, or NULL when any of it is out of bounds. Valid until the instance is reset. */
+/* Pointer to [offset, offset + size) of memory 0, or NULL when any of it is out of bounds. Valid until the instance is reset. Of
+ * a store whose slices are bounded by time, other bytes may be inaccessible until they are asked for. */
 void *gw_instance_memory(struct gw_instance *instance, uint64_t offset, uint64_t size);
 uint64_t gw_instance_memory_size(const struct gw_instance *instance);
 /* Charges gas from within a host function; false: not enough left, return GW_TRAP_OUT_OF_GAS. */

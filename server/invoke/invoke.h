@@ -16,7 +16,7 @@ enum invocation_state {
   INVOCATION_RUNNING,    /* waits for a slice in its pool's flow, or on the stack */
   INVOCATION_LOOKING,    /* the store looks for the answer of a repeated request */
   INVOCATION_PARKED,     /* a host function of it waits for an answer */
-  INVOCATION_REPORTING,  /* it trapped, and a worker thread reads where */
+  INVOCATION_REPORTING,  /* it trapped, and a worker thread reads where, or makes the instance that judges it */
   INVOCATION_COMMITTING, /* with the state store */
   INVOCATION_DELAYED,    /* will run again after a conflict */
 };
@@ -53,6 +53,7 @@ struct invocation {
   enum state_outcome outcome;
   struct gw_error error; /* of the commit, or the trap that is being reported */
   uv_work_t work;        /* while it is */
+  struct slot *precise;  /* made for the judge */
   struct buffer backtrace;
 };
 
