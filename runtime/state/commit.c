@@ -168,6 +168,10 @@ struct state_store *state_store_create(struct store *of, struct gw_error *err) {
   return NULL;
 }
 
+bool state_store_copy(struct state_store *store, int fd, struct gw_error *err) {
+  return store->store->ops->copy(store->store, fd, err);
+}
+
 void state_store_close(struct state_store *store) {
   if (!store) return;
   pthread_mutex_lock(&store->mutex);

@@ -266,13 +266,13 @@ static bool store_is_whole(struct lmdb *store, struct gw_error *err) {
 }
 
 /* NOTLS: a snapshot belongs to a transaction, which may move between threads. */
-static int store_open_env(struct lmdb *store, bool sync) {
+static int store_open_env(struct lmdb *store, unsigned flags) {
   int rc = mdb_env_create(&store->env), dead = 0;
   mdb_filehandle_t fd;
-  if (!rc) rc = mdb_env_set_mapsize(store->env, store->map_size);
+  if (!rc && store->map_size) rc = mdb_env_set_mapsize(store->env, store->map_size); /* else what the file says */
   if (!rc) rc = mdb_env_set_maxdbs(store->env, 4);
   if (!rc) rc = mdb_env_set_maxreaders(store->env, MAX_SNAPSHOTS);
-  if (!rc) rc = mdb_env_open(store->env, store->directory, MDB_NOTLS | (sync ? 0 : MDB_NOSYNC), 0600);
+  if (!rc) rc = mdb_env_open(store->env, store->directory, MDB_NOTLS | flags, 0600);
   if (!rc) rc = mdb_env_get_fd(store->env, &fd);
   if (!rc && fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) rc = errno; /* which LMDB leaves to whatever this process starts */
   if (!rc) rc = mdb_reader_check(store->env, &dead);          /* slots of killed processes would hold back old pages for ever */
@@ -311,7 +311,19 @@ static void stop_reader(struct lmdb *store) {
   pthread_join(store->reader, NULL);
 }
 
-static struct lmdb *lmdb_open(const char *directory, size_t map_size, bool sync, struct gw_error *err) {
+static int open_to_read(struct lmdb *store) {
+  MDB_txn *txn;
+  int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
+  if (rc) return rc;
+  rc = mdb_dbi_open(txn, "state.2", 0, &store->dbi);
+  if (!rc) return mdb_txn_commit(txn); /* which keeps the handle */
+  mdb_txn_abort(txn);
+  return rc;
+}
+
+/* flags: MDB_NOSYNC, MDB_RDONLY. */
+static struct lmdb *lmdb_open(const char *directory, size_t map_size, unsigned flags, struct gw_error *err) {
+  bool is_to_read = flags & MDB_RDONLY;
   struct lmdb *store = calloc(1, sizeof *store);
   if (!store || !(store->directory = strdup(directory))) {
     free(store);
@@ -324,9 +336,9 @@ static struct lmdb *lmdb_open(const char *directory, size_t map_size, bool sync,
   store->asks_end = &store->asks;
   store->map_size = (map_size + 65535) & ~(size_t)65535;
   if (!store_make_directory(store, err) || !store_register(store, err)) goto fail;
-  int rc = store_open_env(store, sync);
-  if (!rc && !store_is_whole(store, err)) goto fail;
-  if (!rc) rc = store_open_database(store);
+  int rc = store_open_env(store, flags);
+  if (!rc && !is_to_read && !store_is_whole(store, err)) goto fail;
+  if (!rc) rc = is_to_read ? open_to_read(store) : store_open_database(store);
   if (!rc) rc = start_reader(store);
   if (!rc) return store;
   fail(store, "open", rc, err);
@@ -336,7 +348,17 @@ fail:
 }
 
 struct state_store *state_store_open(const char *directory, size_t map_size, bool sync, struct gw_error *err) {
-  struct lmdb *store = lmdb_open(directory, map_size, sync, err);
+  struct lmdb *store = lmdb_open(directory, map_size, sync ? 0 : MDB_NOSYNC, err);
+  return store ? state_store_create(&store->store, err) : NULL;
+}
+
+struct state_store *state_store_open_to_read(const char *directory, struct gw_error *err) {
+  struct stat st;
+  if (stat(directory, &st)) {
+    error_set(err, GW_ERROR_NOT_FOUND, "there is no state in %s: %s", directory, strerror(errno));
+    return NULL;
+  }
+  struct lmdb *store = lmdb_open(directory, 0, MDB_RDONLY, err);
   return store ? state_store_create(&store->store, err) : NULL;
 }
 
@@ -777,6 +799,12 @@ static int clear_and_remove(struct lmdb *store, const struct store_clear *clear)
   return rc;
 }
 
+static bool lmdb_copy(struct store *self, int fd, struct gw_error *err) {
+  const struct lmdb *store = lmdb_of(self);
+  int rc = mdb_env_copyfd2(store->env, fd, MDB_CP_COMPACT);
+  return rc ? fail(store, "copy", rc, err) : true;
+}
+
 /* On the caller's thread: LMDB itself lets one writer in at a time. */
 static void lmdb_clear(struct store *self, struct store_clear *clear) {
   struct lmdb *store = lmdb_of(self);
@@ -792,4 +820,5 @@ static const struct store_ops store_lmdb = {.close = lmdb_close,
                                             .get = lmdb_get,
                                             .scan = lmdb_scan,
                                             .commit = lmdb_commit,
+                                            .copy = lmdb_copy,
                                             .clear = lmdb_clear};

@@ -26,6 +26,12 @@ typedef void (*state_done_fn)(void *arg, enum state_outcome outcome, const struc
 
 /* An LMDB environment in `directory` (made if missing). `sync`: commits survive a power failure, not only kill -9. */
 struct state_store *state_store_open(const char *directory, size_t map_size, bool sync, struct gw_error *err);
+/* To read only, beside a server that has the directory open: another process must have made it. What is committed meanwhile is
+ * seen by transactions that begin later. */
+struct state_store *state_store_open_to_read(const char *directory, struct gw_error *err);
+/* The file of a store as it is at one moment, without what is free in it, to a descriptor: it becomes data.mdb of another
+ * directory. Writers go on meanwhile. */
+bool state_store_copy(struct state_store *store, int fd, struct gw_error *err);
 /* Waits for all that the store was asked. Every transaction must be over: committed or aborted. */
 void state_store_close(struct state_store *store);
 

@@ -137,6 +137,8 @@ struct store_ops {
    * still, and its ranges are the same, earlier ones of the batch included, and where it adds there is nothing or 8 bytes, what
    * it wrote is stored, durably before `done`; else it conflicts. One that fails, for its limit or otherwise, fails alone. */
   void (*commit)(struct store *self, struct store_commit *first);
+  /* All of it to a descriptor, of one moment. Blocks. */
+  bool (*copy)(struct store *self, int fd, struct gw_error *err);
   /* Deletes all keys of the space. */
   void (*clear)(struct store *self, struct store_clear *clear);
 };
