@@ -85,7 +85,7 @@ void gas_exhausted(struct exec_ctx *exec, uintptr_t pc) {
   invocation_charge(store_of(exec), 0, pc);
 }
 
-void memory_touched(struct exec_ctx *exec) {
+void helper_touched(struct exec_ctx *exec) {
   struct gw_store *store = store_of(exec);
   slice_touch(store);
   if (slice_is_over(store)) invocation_yield(store);

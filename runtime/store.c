@@ -15,7 +15,7 @@ enum { DEFAULT_DEPTH = 1 << 20, MAX_DEPTH = 256 << 20 };
 static void choose_for_cpu(struct gw_store *store) {
   bool has_512 = __builtin_cpu_supports("avx512bw"), has_avx = __builtin_cpu_supports("avx");
   store->exec.exhausted = has_512 ? gas_exhausted_avx512 : has_avx ? gas_exhausted_avx : gas_exhausted_sse;
-  store->touched = has_512 ? memory_touched_avx512 : has_avx ? memory_touched_avx : memory_touched_sse;
+  store->touched = has_512 ? touched_avx512 : has_avx ? touched_avx : touched_sse;
 }
 
 struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store_options *options, struct gw_error *err) {

@@ -51,7 +51,7 @@ static void overwrite(struct exec_ctx *exec) {
                    : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "cc", "memory");
 }
 
-void memory_touched(struct exec_ctx *exec) { overwrite(exec); }
+void helper_touched(struct exec_ctx *exec) { overwrite(exec); }
 
 void gas_exhausted(struct exec_ctx *exec, uintptr_t pc) {
   (void)pc;
@@ -92,21 +92,21 @@ static void check(void (*call)(const struct registers *, struct registers *, voi
 
 static void test_sse(void **state) {
   (void)state;
-  check(call_touched_sse, memory_touched_sse, 16, 16, true);
+  check(call_touched_sse, touched_sse, 16, 16, true);
   check(call_exhausted_sse, gas_exhausted_sse, 16, 16, false);
 }
 
 static void test_avx(void **state) {
   (void)state;
   if (!__builtin_cpu_supports("avx")) return; /* nobody calls it then */
-  check(call_touched_avx, memory_touched_avx, 16, 32, true);
+  check(call_touched_avx, touched_avx, 16, 32, true);
   check(call_exhausted_avx, gas_exhausted_avx, 16, 32, false);
 }
 
 static void test_avx512(void **state) {
   (void)state;
   if (!__builtin_cpu_supports("avx512bw")) return;
-  check(call_touched_avx512, memory_touched_avx512, 32, 64, true);
+  check(call_touched_avx512, touched_avx512, 32, 64, true);
   check(call_exhausted_avx512, gas_exhausted_avx512, 32, 64, false);
 }
 

@@ -15,12 +15,12 @@ void gas_exhausted(struct exec_ctx *exec, uintptr_t pc);
 
 /* Where code that touched a closed block is led by the signal handler, also by vector registers (runtime/arch/x86_64/touched.S).
  */
-void memory_touched_sse(void);
-void memory_touched_avx(void);
-void memory_touched_avx512(void);
+void touched_sse(void);
+void touched_avx(void);
+void touched_avx512(void);
 
 /* By those: the slice may end here. */
-void memory_touched(struct exec_ctx *exec);
+void helper_touched(struct exec_ctx *exec);
 
 /* For exec_ctx.trap: ends the invocation that runs, in the function that calls. */
 _Noreturn void helper_trap(uint32_t trap);

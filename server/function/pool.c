@@ -28,7 +28,10 @@ enum { HEAVY_BYTES = 16 << 20, HEAVY_DATA = 2 << 20 };
 
 /* --- worker threads ---------------------------------------------------------------------------------------------- */
 
-static bool is_heavy(const struct slot *slot) { return gw_store_memory_bytes(slot->store) > HEAVY_BYTES; }
+static bool is_heavy(const struct slot *slot) {
+  if (gw_store_memory_bytes(slot->store) > HEAVY_BYTES) return true;
+  return slot->function->initial_data > HEAVY_DATA && !gw_instance_resets_pages(slot->instance);
+}
 
 static void destroy_work(uv_work_t *work) { slot_destroy(work->data); }
 

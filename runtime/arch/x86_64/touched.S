@@ -35,12 +35,12 @@
 
         .macro  look
         movq    %gs:EXEC_SELF, %rdi
-        call    memory_touched
+        call    helper_touched
         .endm
 
         .text
-        touched memory_touched_sse, with_sse
-        touched memory_touched_avx, with_avx
-        touched memory_touched_avx512, with_avx512
+        touched touched_sse, with_sse
+        touched touched_avx, with_avx
+        touched touched_avx512, with_avx512
 
         .section .note.GNU-stack, "", @progbits
