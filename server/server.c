@@ -57,6 +57,8 @@ void server_options_init(struct server_options *options) {
       .sync = true,
       .map_size = (size_t)16 << 30,
       .max_function_state = (uint64_t)2 << 30,
+      .idempotency_keep = 86400,
+      .idempotency_size = 64 << 20,
       .gas_limit = 10000000000,
       .slice = 5000000,
       .slice_us = 500,

@@ -49,7 +49,10 @@ struct server_options {
   bool sync;                   /* state survives a power failure, not only kill -9; true */
   size_t map_size;             /* upper bound of the state store in bytes; 16 GiB */
   uint64_t max_function_state; /* likewise of one function's keys and values; 0: none; 2 GiB */
-  struct state_store *state;   /* instead of the own one, and the caller's to close; NULL */
+  uint32_t
+      idempotency_keep; /* seconds that answers to requests with an Idempotency-Key are kept; 0: the header is ignored; 86,400 */
+  uint64_t idempotency_size; /* bytes of them for each function, beyond which the oldest go; 64 MiB */
+  struct state_store *state; /* instead of the own one, and the caller's to close; NULL */
 
   uint64_t gas_limit;    /* per invocation; 10^10, about one second */
   uint64_t slice;        /* gas an invocation runs before others of its loop get their turn; 5 * 10^6, about half a millisecond */

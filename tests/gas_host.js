@@ -125,6 +125,9 @@ const handler = {
   state_get: noState,
   state_set: noState,
   state_delete: noState,
+  state_exists: noState,
+  state_add: noState,
+  state_scan: noState,
 };
 
 module.exports = { Host, Exit };

@@ -100,29 +100,54 @@ static void late_put(struct late_data *data, const uint8_t *key, size_t key_size
   data->newest = v;
 }
 
-static bool late_is_same(struct late_value *newest, const struct store_key *keys) {
-  for (const struct store_key *k = keys; k; k = k->next) {
-    const struct late_value *v = k->is_read ? late_find(newest, k->bytes, k->size) : NULL;
-    if (k->is_read && (v ? v->version : 0) != k->version) return false;
-  }
-  return true;
-}
-
 static int late_order(const struct late_value *a, const struct late_value *b) {
   int order = memcmp(a->bytes, b->bytes, a->key_size < b->key_size ? a->key_size : b->key_size);
   return order ? order : (a->key_size > b->key_size) - (a->key_size < b->key_size);
 }
 
-/* The next key of a space behind `last`, NULL: the first. */
-static struct late_value *late_next(struct late_value *newest, const uint8_t *space, const struct late_value *last) {
+/* Counts what is there now, key by key. */
+static bool late_range_is_same(struct late_value *newest, const struct store_range *range) {
+  struct late_value first = {.bytes = range->first, .key_size = range->first_size};
+  struct late_value end = {.bytes = range->end, .key_size = range->end_size};
+  uint64_t n = 0, sum = 0;
+  for (const struct late_value *v = newest; v; v = v->older) {
+    if (late_order(v, &first) < 0 || late_order(v, &end) >= 0 || late_find(newest, v->bytes, v->key_size) != v) continue;
+    n++;
+    sum += state_range_digest(v->bytes, v->key_size, v->version);
+  }
+  return n == range->n && sum == range->sum;
+}
+
+static bool late_is_same(struct late_value *newest, const struct store_key *keys, const struct store_range *ranges) {
+  for (const struct store_key *k = keys; k; k = k->next) {
+    const struct late_value *v = k->is_read ? late_find(newest, k->bytes, k->size) : NULL;
+    if (k->is_read && (v ? v->version : 0) != k->version) return false;
+  }
+  for (const struct store_range *r = ranges; r; r = r->next)
+    if (!late_range_is_same(newest, r)) return false;
+  return true;
+}
+
+static bool late_check(const struct late_value *newest, const struct store_reads *check) {
+  return !check || late_is_same((struct late_value *)newest, check->keys, check->ranges);
+}
+
+/* The next key of a space behind `last`, NULL: the first; or the one before it, NULL: the last. */
+static struct late_value *late_step(struct late_value *newest, const uint8_t *space, const struct late_value *last,
+                                    bool is_backward) {
+  int sign = is_backward ? -1 : 1;
   struct late_value *best = NULL;
   for (struct late_value *v = newest; v; v = v->older) {
     if (v->key_size <= SPACE_SIZE || memcmp(v->bytes, space, SPACE_SIZE) != 0) continue;
-    if (last && late_order(v, last) <= 0) continue;
-    if (best && late_order(v, best) >= 0) continue;
+    if (last && sign * late_order(v, last) <= 0) continue;
+    if (best && sign * late_order(v, best) >= 0) continue;
     best = v; /* of versions of one key, the first met: the newest */
   }
   return best;
+}
+
+static struct late_value *late_next(struct late_value *newest, const uint8_t *space, const struct late_value *last) {
+  return late_step(newest, space, last, false);
 }
 
 /* --- answers -------------------------------------------------------------------------------------------------------- */
@@ -134,7 +159,7 @@ static void late_answer_get(struct late_store *s, struct store_get *get) {
   get->version = 0;
   get->value = NULL;
   get->value_size = 0;
-  get->is_stale = !late_is_same(get->snapshot->newest, get->check);
+  get->is_stale = !late_check(get->snapshot->newest, get->check);
   const struct late_value *v = late_find(get->snapshot->newest, get->key->bytes, get->key->size);
   if (every && n % every == 0) {
     error_set(&get->err, GW_ERROR_STATE, "the store is far away");
@@ -155,22 +180,37 @@ static bool late_is_before(const struct late_value *v, const void *bound, size_t
 }
 
 static void late_answer_scan(struct store_scan *scan) {
-  for (struct late_value *v = NULL; (v = late_next(scan->snapshot->newest, scan->space, v));) {
+  scan->is_stale = !late_check(scan->snapshot->newest, scan->check);
+  if (scan->is_stale) return;
+  for (struct late_value *v = NULL; (v = late_step(scan->snapshot->newest, scan->space, v, scan->is_backward));) {
     if (v->is_delete || (scan->first && late_is_before(v, scan->first, scan->first_size))) continue;
-    if (scan->end && !late_is_before(v, scan->end, scan->end_size)) break;
+    if (scan->end && !late_is_before(v, scan->end, scan->end_size)) continue;
+    scan->version = v->version;
     if (!scan->each(scan, v->bytes + SPACE_SIZE, v->key_size - SPACE_SIZE, v->bytes + v->key_size, v->size)) break;
   }
 }
 
 static void late_apply(struct late_store *s, struct store_commit *c) {
-  bool is_valid = late_is_same(s->data->newest, c->keys);
+  bool is_valid = late_is_same(s->data->newest, c->keys, c->ranges);
   for (const struct late_cleared *i = s->cleared; i; i = i->next)
     if (!memcmp(i->space, c->space, SPACE_SIZE) && i->at > c->began) is_valid = false;
+  for (const struct store_key *k = c->keys; k; k = k->next) {
+    const struct late_value *v = k->is_add ? late_find(s->data->newest, k->bytes, k->size) : NULL;
+    if (v && v->size != sizeof k->delta) is_valid = false;
+  }
   c->outcome = is_valid ? STATE_COMMITTED : STATE_CONFLICT;
   if (!is_valid) return;
   s->data->version++;
-  for (const struct store_key *k = c->keys; k; k = k->next)
-    if (k->is_written) late_put(s->data, k->bytes, k->size, k->is_delete, k->value, k->is_delete ? 0 : k->value_size);
+  for (const struct store_key *k = c->keys; k; k = k->next) {
+    const struct late_value *v = k->is_add ? late_find(s->data->newest, k->bytes, k->size) : NULL;
+    uint64_t number = 0;
+    if (v) memcpy(&number, v->bytes + v->key_size, sizeof number);
+    number += (uint64_t)k->delta;
+    if (k->is_add)
+      late_put(s->data, k->bytes, k->size, false, &number, sizeof number);
+    else if (k->is_written)
+      late_put(s->data, k->bytes, k->size, k->is_delete, k->value, k->is_delete ? 0 : k->value_size);
+  }
 }
 
 static void late_apply_clear(struct late_store *s, const struct store_clear *clear) {

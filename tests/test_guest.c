@@ -175,9 +175,9 @@ static void test_handle_program(void **state) {
   struct both both = {&h, wasi_create(&options, &err)};
   struct gw_instance *instance = gw_instance_create(store, module, resolve_both, &both, &err);
   if (!instance) fail_msg("%s", err.message);
-  run_handle(instance, &h, states, "PUT /x?a=b text/html 1 3/4 ody 1 1 1\n");
+  run_handle(instance, &h, states, "PUT /x?a=b text/html 1 3/4 ody 1 1 87187836108905 1\n");
   assert_true(gw_instance_reset(instance, &err));
-  run_handle(instance, &h, states, "PUT /x?a=b text/html 1 3/4 ody 0 2 1\n");
+  run_handle(instance, &h, states, "PUT /x?a=b text/html 1 3/4 ody 0 2 173087182029005 1\n");
 
   /* without a transaction the first state call traps, and says so */
   handler_reset(&h);

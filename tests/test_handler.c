@@ -30,7 +30,7 @@ static const struct handler_header headers[] = {
 };
 
 static enum gw_trap call_values(const char *name, union gw_value *result, const uint64_t *parameters, size_t n) {
-  union gw_value values[6] = {0};
+  union gw_value values[8] = {0};
   for (size_t i = 0; i < n; i++) values[i].u64 = parameters[i];
   enum gw_trap trap = guest_call(handler_resolve, &handler, "gasworks", name, values);
   *result = values[0];
@@ -272,6 +272,50 @@ static void on_commit(void *arg, enum state_outcome outcome, const struct gw_err
   *(int *)arg = (int)outcome;
 }
 
+/* In test_state: keyvalue at 100, "key" is "value". */
+static void test_numbers(const uint32_t *gas) {
+  uint64_t before = guest_gas_used();
+  assert_int_equal(CALL("state_exists", 100, 3), 1);
+  assert_int_equal(guest_gas_used() - before, gas[COST_STATE_READ] + 3 * gas[COST_STATE_BYTE]);
+  assert_int_equal(CALL("state_exists", 100, 4), 0);
+  TRAPS(HOST, "1 to 480 bytes, this one has 0", "state_exists", 0, 0);
+  TRAPS(MEMORY_OUT_OF_BOUNDS, "argument key", "state_exists", 65535, 2);
+  before = guest_gas_used();
+  CALL("state_add", 100, 4, 1000);
+  assert_int_equal(guest_gas_used() - before, gas[COST_STATE_READ] + gas[COST_STATE_WRITE] + 12 * gas[COST_STATE_BYTE]);
+  assert_int_equal(CALL("state_get", 100, 4, 200, 8), 8);
+  assert_int_equal(guest_u64(200), 1000);
+  TRAPS(HOST, "only a value of 8 bytes is a number, this one has 5", "state_add", 100, 3, 1);
+  TRAPS(MEMORY_OUT_OF_BOUNDS, "argument key", "state_add", 65535, 2, 1);
+}
+
+/* There are "key", with 5 bytes, and "keyv", with 8. */
+static void test_scans(const uint32_t *gas) {
+  const uint64_t read = gas[COST_STATE_READ], byte = gas[COST_STATE_BYTE], met = gas[COST_HOST_ENTRY],
+                 unit = gas[COST_MEMORY_BYTES_16];
+  uint64_t before = guest_gas_used();
+  assert_int_equal(CALL("state_scan", 0, 0, 0, 0, 0, 0, 200, 100), 16 + 20);
+  assert_int_equal(guest_gas_used() - before, read + 36 * byte + 2 * met + 2 * unit);
+  assert_memory_equal(guest.memory + 200, "\3\0\0\0\5\0\0\0keyvalue\4\0\0\0\10\0\0\0keyv\350\3", 30);
+  before = guest_gas_used();
+  assert_int_equal(CALL("state_scan", 100, 3, 100, 4, 3, 1, 200, 100), 11);
+  assert_int_equal(guest_gas_used() - before, read + (7 + 11) * byte + met);
+  assert_memory_equal(guest.memory + 200, "\3\0\0\0\5\0\0\0key", 11);
+  before = guest_gas_used();
+  assert_int_equal((int32_t)CALL("state_scan", 0, 0, 0, 0, 0, 0, 200, 15), -16);
+  assert_int_equal(guest_gas_used() - before, read + met + unit);
+  assert_int_equal(CALL("state_scan", 0, 0, 0, 0, 1, 0, 0, 0), (uint32_t)-20);
+  assert_int_equal(CALL("state_scan", 100, 8, 0, 0, 0, 0, 200, 100), 0);
+  TRAPS(HOST, "flags are 1 (backwards) and 2 (keys alone)", "state_scan", 0, 0, 0, 0, 4, 0, 200, 100);
+  TRAPS(HOST, "at most 481 bytes, this one has 482", "state_scan", 0, 482, 0, 0, 0, 0, 200, 100);
+  TRAPS(MEMORY_OUT_OF_BOUNDS, "argument first", "state_scan", 65535, 2, 0, 0, 0, 0, 200, 100);
+  TRAPS(MEMORY_OUT_OF_BOUNDS, "argument end", "state_scan", 0, 0, 65535, 2, 0, 0, 200, 100);
+  TRAPS(MEMORY_OUT_OF_BOUNDS, "argument out", "state_scan", 0, 0, 0, 0, 0, 0, 200, UINT32_MAX);
+  guest.gas = read + met;
+  TRAPS(OUT_OF_GAS, "", "state_scan", 0, 0, 0, 0, 0, 0, 200, 100);
+  guest.gas = guest.limit;
+}
+
 static void test_state(void **state) {
   (void)state;
   TRAPS(HOST, "gasworks.state_get: this invocation has no state", "state_get", 0, 1, 0, 0);
@@ -298,6 +342,8 @@ static void test_state(void **state) {
   TRAPS(HOST, "1 to 480 bytes, this one has 481", "state_delete", 100, 481);
   TRAPS(MEMORY_OUT_OF_BOUNDS, "argument value", "state_set", 100, 3, 65535, 2);
   TRAPS(MEMORY_OUT_OF_BOUNDS, "argument key", "state_delete", 65535, 2);
+  test_numbers(gas);
+  test_scans(gas);
   guest.gas = gas[COST_STATE_WRITE];
   TRAPS(OUT_OF_GAS, "", "state_delete", 100, 3);
   guest.gas = guest.limit;

@@ -1,7 +1,7 @@
 /* State: transactions are serializable, durable, bounded, and fail alone. Built a second time on a store that answers late
  * (TEST_LATE), without what is LMDB's own. */
 #define _GNU_SOURCE /* memmem */
-#include "runtime/state/private.h"
+#include "tests/state_kit.h"
 
 #include <lmdb.h>
 #include <sodium.h>
@@ -23,147 +23,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-enum { MAP_SIZE = 64 << 20 };
-
-/* --- helpers ------------------------------------------------------------------------------------------------------ */
-
-static char directory[64];
-
-static int make_directory(void **state) {
-  (void)state;
-  snprintf(directory, sizeof directory, "/tmp/gasworks-state-XXXXXX");
-  return mkdtemp(directory) ? 0 : -1;
-}
-
-static int remove_directory(void **state) {
-  (void)state;
-  static const char *const files[] = {"data.mdb", "lock.mdb"};
-  char path[128];
-  for (size_t i = 0; i < 2; i++) {
-    snprintf(path, sizeof path, "%s/%s", directory, files[i]);
-    unlink(path);
-  }
-  return rmdir(directory);
-}
-
-#ifdef TEST_LATE
-#include "tests/late_store.h"
-
-static struct late_data disk;
-
-static int remove_directory_late(void **state) {
-  late_data_clear(&disk);
-  return remove_directory(state);
-}
-#define remove_directory remove_directory_late
-enum { IS_LATE = 1 };
-
-static struct state_store *open_late(size_t map_size, struct gw_error *err) {
-  (void)map_size;
-  return state_store_create(&late_store_open(&disk)->store, err);
-}
-#else
-enum { IS_LATE = 0 };
-#endif
-
-static struct state_store *open_store(size_t map_size) {
-  struct gw_error err = {0};
-#ifdef TEST_LATE
-  struct state_store *store = open_late(map_size, &err);
-#else
-  struct state_store *store = state_store_open(directory, map_size, false, &err);
-#endif
-  if (!store) print_error("%s\n", err.message);
-  assert_non_null(store);
-  return store;
-}
-
-/* Waits for a commit. */
-struct outcome {
-  pthread_mutex_t mutex;
-  pthread_cond_t cond;
-  int calls;
-  enum state_outcome outcome;
-  char message[320];
-};
-
-static void outcome_set(void *arg, enum state_outcome result, const struct gw_error *err) {
-  struct outcome *o = arg;
-  pthread_mutex_lock(&o->mutex);
-  o->outcome = result;
-  o->calls++;
-  if (err) snprintf(o->message, sizeof o->message, "%s", err->message);
-  pthread_cond_signal(&o->cond);
-  pthread_mutex_unlock(&o->mutex);
-}
-
-#define OUTCOME \
-  { .mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER }
-
-static enum state_outcome outcome_wait(struct outcome *o) {
-  pthread_mutex_lock(&o->mutex);
-  while (!o->calls) pthread_cond_wait(&o->cond, &o->mutex);
-  assert_int_equal(o->calls, 1);
-  pthread_mutex_unlock(&o->mutex);
-  return o->outcome;
-}
-
-static enum state_outcome commit(struct state_txn *txn) {
-  struct outcome o = OUTCOME;
-  state_txn_commit(txn, outcome_set, &o);
-  return outcome_wait(&o);
-}
-
-static void set(struct state_txn *txn, const char *key, const char *value) {
-  struct gw_error err = {0};
-  assert_true(state_txn_set(txn, key, strlen(key), value, strlen(value), &err));
-}
-
-/* The value as a string, or "-". */
-static const char *get(struct state_txn *txn, const char *key) {
-  static char text[256];
-  struct gw_error err = {0};
-  const void *value;
-  size_t size;
-  int found = state_txn_get_wait(txn, key, strlen(key), &value, &size, &err);
-  assert_int_not_equal(found, -1);
-  if (!found) return "-";
-  assert_true(size < sizeof text);
-  memcpy(text, value, size);
-  text[size] = 0;
-  return text;
-}
-
-static void remove_key(struct state_txn *txn, const char *key) {
-  struct gw_error err = {0};
-  assert_true(state_txn_delete(txn, key, strlen(key), &err));
-}
-
-static void put(struct state_store *store, const char *space, const char *key, const char *value) {
-  struct gw_error err = {0};
-  assert_true(state_put(store, space, key, strlen(key), value, strlen(value), &err));
-}
-
-static void expect(struct state_store *store, const char *space, const char *key, const char *value) {
-  struct state_txn *txn = state_txn_begin(store, space);
-  assert_string_equal(get(txn, key), value);
-  state_txn_abort(txn);
-}
-
-static bool collect(void *arg, const void *key, size_t key_size, const void *value, size_t value_size) {
-  char *text = arg;
-  size_t n = strlen(text);
-  snprintf(text + n, 256 - n, "%.*s=%.*s ", (int)key_size, (const char *)key, (int)value_size, (const char *)value);
-  return true;
-}
-
-static void expect_all(struct state_store *store, const char *space, const char *expected) {
-  char text[256] = "";
-  struct gw_error err = {0};
-  assert_true(state_each(store, space, collect, text, &err));
-  assert_string_equal(text, expected);
-}
 
 /* --- one transaction ---------------------------------------------------------------------------------------------- */
 
@@ -820,6 +679,38 @@ static void test_truncated_file_is_found(void **state) {
   assert_null(state_store_open(directory, MAP_SIZE, false, &err));
 }
 
+/* The last pages may be free before they were ever written; a file without them lacks nothing. */
+static void test_free_pages_at_the_end(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  for (int i = 0; i < 8; i++) put(store, "f", "a", "1"); /* so that there are free pages, which LMDB looks at first */
+  state_store_close(store);
+  MDB_env *env;
+  MDB_txn *txn;
+  MDB_dbi dbi;
+  MDB_envinfo info;
+  struct stat st;
+  char path[128];
+  MDB_val key = {3, "big"}, value = {100000, NULL};
+  assert_int_equal(mdb_env_create(&env), 0);
+  assert_int_equal(mdb_env_set_maxdbs(env, 4), 0);
+  assert_int_equal(mdb_env_open(env, directory, 0, 0600), 0);
+  assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+  assert_int_equal(mdb_dbi_open(txn, "state.2", 0, &dbi), 0);
+  assert_int_equal(mdb_put(txn, dbi, &key, &value, MDB_RESERVE), 0);
+  assert_int_equal(mdb_del(txn, dbi, &key, NULL), 0);
+  assert_int_equal(mdb_txn_commit(txn), 0);
+  assert_int_equal(mdb_env_info(env, &info), 0);
+  mdb_env_close(env);
+  snprintf(path, sizeof path, "%s/data.mdb", directory);
+  assert_int_equal(stat(path, &st), 0);
+  assert_true((size_t)st.st_size < (info.me_last_pgno + 1) * 4096);
+  store = open_store(MAP_SIZE);
+  expect(store, "f", "a", "1");
+  put(store, "f", "b", "2");
+  state_store_close(store);
+}
+
 static void not_here(void **state) {
   (void)state;
   skip();
@@ -853,6 +744,7 @@ int main(void) {
       LMDB(flipped_byte_is_found),
       LMDB(layout_1_is_converted),
       LMDB(truncated_file_is_found),
+      LMDB(free_pages_at_the_end),
   };
   return cmocka_run_group_tests_name("state", tests, NULL, NULL);
 }

@@ -175,13 +175,18 @@ static bool has_state(struct call *c) {
   return false;
 }
 
+/* Until the store has answered. */
+static void park(struct call *c) {
+  struct gw_store *store = gw_instance_store(c->caller);
+  state_txn_await(c->h->txn, park_wake, park_begin(store));
+  park_here(store);
+}
+
 /* The store answers at once, or the invocation parks until it does. */
 static int get_value(struct call *c, const struct span *key, const void **value, size_t *size, struct gw_error *err) {
   int found = state_txn_get(c->h->txn, key->bytes, key->size, value, size, err);
   if (found != STATE_PENDING) return found;
-  struct gw_store *store = gw_instance_store(c->caller);
-  state_txn_await(c->h->txn, park_wake, park_begin(store));
-  park_here(store);
+  park(c);
   return state_txn_answer(c->h->txn, value, size, err);
 }
 
@@ -206,6 +211,22 @@ static void state_get(struct call *c) {
     fail(c, err.message);
 }
 
+static void state_exists(struct call *c) {
+  struct span key;
+  const void *value;
+  size_t size;
+  struct gw_error err = {0};
+  if (!get_span(c, 0, "key", &key) || !has_state(c)) return;
+  if (!charge(c, COST_STATE_READ, 1) || !charge(c, COST_STATE_BYTE, key.size)) return;
+  int found = state_txn_exists(c->h->txn, key.bytes, key.size, &err);
+  if (found == STATE_PENDING) {
+    park(c);
+    found = state_txn_answer(c->h->txn, &value, &size, &err);
+  }
+  c->v[0].u64 = found > 0;
+  if (found < 0) fail(c, err.message);
+}
+
 /* The first write makes a transaction one that is committed. */
 static bool charge_write(struct call *c, uint64_t bytes) {
   if (state_txn_is_read_only(c->h->txn) && !charge(c, COST_STATE_COMMIT, 1)) return false;
@@ -226,6 +247,63 @@ static void state_delete(struct call *c) {
   if (!charge_write(c, key.size)) return;
   struct gw_error err = {0};
   if (!state_txn_delete(c->h->txn, key.bytes, key.size, &err)) fail(c, err.message);
+}
+
+/* It looks at what is there, though nothing depends on it. */
+static void state_add(struct call *c) {
+  struct span key;
+  struct gw_error err = {0};
+  int64_t delta = (int64_t)c->v[2].u64;
+  if (!get_span(c, 0, "key", &key) || !has_state(c)) return;
+  if (!charge(c, COST_STATE_READ, 1) || !charge_write(c, (uint64_t)key.size + sizeof delta)) return;
+  int done = state_txn_add(c->h->txn, key.bytes, key.size, delta, &err);
+  if (done == STATE_PENDING) {
+    park(c);
+    done = state_txn_add_answer(c->h->txn, &err);
+  }
+  if (done < 0) fail(c, err.message);
+}
+
+/* --- scans */
+
+enum { SCAN_BACKWARD = 1, SCAN_KEYS = 2 };
+
+/* The next page; false: trapped. A page is bounded, and paid for when its size is known. */
+static bool scan_page(struct call *c, uint32_t most, size_t room, struct state_page *page) {
+  struct gw_error err = {0};
+  int done = state_txn_scan_next(c->h->txn, most, room, page, &err);
+  if (done == STATE_PENDING) {
+    park(c);
+    done = state_txn_scan_answer(c->h->txn, page, &err);
+  }
+  if (done < 0) fail(c, err.message);
+  return done > 0 && charge(c, COST_HOST_ENTRY, page->n_met) && charge(c, COST_MEMORY_BYTES_16, page->n_units) &&
+         charge(c, COST_STATE_BYTE, page->size);
+}
+
+static void state_scan(struct call *c) {
+  struct span first, end, out;
+  uint32_t flags = c->v[4].u32, limit = c->v[5].u32, n = 0, used = 0;
+  struct gw_error err = {0};
+  if (!get_span(c, 0, "first", &first) || !get_span(c, 2, "end", &end) || !get_span(c, 6, "out", &out) || !has_state(c)) return;
+  if (!charge(c, COST_STATE_READ, 1) || !charge(c, COST_STATE_BYTE, (uint64_t)first.size + end.size)) return;
+  if (flags & ~(uint32_t)(SCAN_BACKWARD | SCAN_KEYS)) {
+    fail(c, "flags are 1 (backwards) and 2 (keys alone)");
+    return;
+  }
+  struct state_range range = {first.bytes, end.bytes, first.size, end.size, flags & SCAN_BACKWARD, flags & SCAN_KEYS};
+  if (!state_txn_scan(c->h->txn, &range, &err)) {
+    fail(c, err.message);
+    return;
+  }
+  struct state_page page = {0};
+  while (!page.is_last && (!limit || n < limit)) {
+    if (!scan_page(c, limit ? limit - n : UINT32_MAX, out.size - used, &page)) return;
+    if (page.size) memcpy(out.bytes + used, page.bytes, page.size);
+    used += (uint32_t)page.size;
+    n += page.n_pairs;
+  }
+  c->v[0].u64 = !n && page.needed ? (uint32_t) - (int32_t)page.needed : used;
 }
 
 /* --- the rest ----------------------------------------------------------------------------------------------------- */

@@ -1,5 +1,8 @@
-/* Committing: one thread hands the store every transaction that is waiting, which validates and applies them in order and pays
- * for one sync. While it does, the next batch gathers. */
+/* Committing: one thread hands the store transactions that are waiting, which validates and applies them in order and pays
+ * for one sync. While it does, the next batch gathers.
+ *
+ * A batch is small ones, as many as take some ten milliseconds, or a large one by itself. Where both wait they take turns. So a
+ * small one waits for what is under way, and perhaps for one large one, however many of those there are. */
 #include "runtime/state/private.h"
 
 #include "base/error.h"
@@ -8,11 +11,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+static struct state_txn *txn_of(struct store_commit *commit) {
+  return (struct state_txn *)((char *)commit - offsetof(struct state_txn, commit));
+}
+
+/* Others will likely conflict on the same. */
+static void heat(const struct state_txn *txn) {
+  const struct store_commit *c = &txn->commit;
+  if (c->changed_key)
+    state_lane_heat(txn->store, ((const struct txn_key *)c->changed_key)->hash);
+  else if (c->changed_range)
+    state_lane_heat(txn->store, c->changed_range->hash);
+}
+
 /* On the store's thread: tells the owner and forgets the transaction. */
 static void on_commit(struct store_commit *commit, enum state_outcome outcome, const struct gw_error *err) {
-  struct state_txn *txn = (struct state_txn *)((char *)commit - offsetof(struct state_txn, commit));
+  struct state_txn *txn = txn_of(commit);
   struct state_store *store = txn->store;
   state_done_fn done = txn->done;
+  if (outcome == STATE_CONFLICT) heat(txn);
   void *arg = txn->done_arg;
   state_txn_destroy(txn);
   done(arg, outcome, err);
@@ -21,6 +38,41 @@ static void on_commit(struct store_commit *commit, enum state_outcome outcome, c
   store->is_answered = true;
   pthread_cond_signal(&store->answered);
   pthread_mutex_unlock(&store->mutex);
+}
+
+/* --- the queues --------------------------------------------------------------------------------------------------- */
+
+static size_t n_keys(const struct state_txn *txn) { return txn->reads.n + txn->n_writes; }
+
+static bool is_large(const struct state_txn *txn) { return n_keys(txn) > SMALL_KEYS || txn->arena.used > SMALL_BYTES; }
+
+static void queue_init(struct commit_queue *queue) {
+  queue->first = NULL;
+  queue->end = &queue->first;
+}
+
+static void queue_push(struct commit_queue *queue, struct store_commit *commit) {
+  *queue->end = commit;
+  queue->end = &commit->next;
+}
+
+/* From the front up to so much, but one at least. */
+static struct store_commit *queue_pop(struct commit_queue *queue, size_t most_keys, size_t most_bytes, size_t *n) {
+  struct store_commit *first = queue->first, *last = first;
+  size_t keys = n_keys(txn_of(first)), bytes = txn_of(first)->arena.used;
+  *n = 1;
+  while (last->next) {
+    const struct state_txn *next = txn_of(last->next);
+    keys += n_keys(next);
+    bytes += next->arena.used;
+    if (keys > most_keys || bytes > most_bytes) break;
+    last = last->next;
+    ++*n;
+  }
+  queue->first = last->next;
+  if (!queue->first) queue->end = &queue->first;
+  last->next = NULL;
+  return first;
 }
 
 void state_txn_commit(struct state_txn *txn, state_done_fn done, void *arg) {
@@ -33,24 +85,32 @@ void state_txn_commit(struct state_txn *txn, state_done_fn done, void *arg) {
   state_txn_return_snapshot(txn); /* the versions suffice from here on; old pages are free sooner */
   txn->done = done;
   txn->done_arg = arg;
-  txn->commit =
-      (struct store_commit){.space = txn->space, .began = txn->began, .limit = txn->limit, .keys = txn->keys, .done = on_commit};
+  txn->commit = (struct store_commit){.space = txn->own_space,
+                                      .began = txn->began,
+                                      .limit = txn->limit,
+                                      .keys = txn->keys,
+                                      .ranges = txn->reads.ranges,
+                                      .done = on_commit};
   pthread_mutex_lock(&store->mutex);
-  *store->queue_end = &txn->commit;
-  store->queue_end = &txn->commit.next;
+  queue_push(is_large(txn) ? &store->large : &store->small, &txn->commit);
   pthread_cond_signal(&store->wake);
   pthread_mutex_unlock(&store->mutex);
 }
 
 /* --- the committer ------------------------------------------------------------------------------------------------ */
 
-/* All that waits, or NULL: nothing ever will. */
-static struct store_commit *next_batch(struct state_store *store) {
+/* What comes next, or NULL: nothing ever will. */
+static struct store_commit *next_batch(struct state_store *store, size_t *n) {
+  struct commit_queue *small = &store->small, *large = &store->large;
+  struct store_commit *batch = NULL;
   pthread_mutex_lock(&store->mutex);
-  while (!store->queue && !store->is_closing) pthread_cond_wait(&store->wake, &store->mutex);
-  struct store_commit *batch = store->queue;
-  store->queue = NULL;
-  store->queue_end = &store->queue;
+  while (!small->first && !large->first && !store->is_closing) pthread_cond_wait(&store->wake, &store->mutex);
+  bool is_large_next = large->first && (!small->first || !store->was_large);
+  if (is_large_next)
+    batch = queue_pop(large, 0, 0, n);
+  else if (small->first)
+    batch = queue_pop(small, BATCH_KEYS, BATCH_BYTES, n);
+  store->was_large = is_large_next;
   store->is_answered = false;
   pthread_mutex_unlock(&store->mutex);
   return batch;
@@ -65,9 +125,8 @@ static void wait_for_answers(struct state_store *store) {
 static void *run_committer(void *arg) {
   struct state_store *store = arg;
   struct store_commit *batch;
-  while ((batch = next_batch(store))) {
-    size_t n = 0;
-    for (const struct store_commit *c = batch; c; c = c->next) n++;
+  size_t n;
+  while ((batch = next_batch(store, &n))) {
     atomic_store(&store->n_unanswered, n);
     store->store->ops->commit(store->store, batch);
     wait_for_answers(store);
@@ -79,6 +138,7 @@ static void *run_committer(void *arg) {
 
 static void store_free(struct state_store *store) {
   store->store->ops->close(store->store);
+  state_lanes_clear(&store->lanes);
   pthread_mutex_destroy(&store->mutex);
   pthread_cond_destroy(&store->wake);
   pthread_cond_destroy(&store->answered);
@@ -97,13 +157,19 @@ struct state_store *state_store_create(struct store *of, struct gw_error *err) {
   pthread_cond_init(&store->wake, NULL);
   pthread_cond_init(&store->answered, NULL);
   store->store = of;
-  store->queue_end = &store->queue;
+  state_lanes_init(&store->lanes);
+  queue_init(&store->small);
+  queue_init(&store->large);
   randombytes_buf(store->hash_key, sizeof store->hash_key);
   int rc = pthread_create(&store->committer, NULL, run_committer, store);
   if (!rc) return store;
   error_set(err, GW_ERROR_STATE, "cannot start the state committer: %s", strerror(rc));
   store_free(store);
   return NULL;
+}
+
+bool state_store_copy(struct state_store *store, int fd, struct gw_error *err) {
+  return store->store->ops->copy(store->store, fd, err);
 }
 
 void state_store_close(struct state_store *store) {

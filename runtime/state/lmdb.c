@@ -1,10 +1,11 @@
-/* The store in LMDB: in this process, on this machine's file system. It answers at once, and knows LMDB alone.
+/* The store in LMDB: in this process, on this machine's file system. It knows LMDB alone. It answers at once, unless that would
+ * take long: then a thread of its own looks, be it that a large value is not in memory or that much has to be compared.
  *
  * LMDB keys have at most 511 bytes, so the digest of a space's name stands before a key, and not the name. Before every value
  * stand a version, the id of the LMDB write transaction that put it there, and a checksum. The digest alone is the key of what a
  * space takes: eight bytes, which every commit keeps, and which are counted anew where they are missing.
  *
- * Locks: lmdb.mutex guards the pool of snapshots, and is never held while LMDB runs. */
+ * Locks: lmdb.mutex guards the pool of snapshots and the questions of the reading thread, and is never held while LMDB runs. */
 #include "runtime/state/store_ops.h"
 
 #include "base/error.h"
@@ -20,13 +21,18 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum {
-  VERSION_SIZE = 8,       /* before each stored value, */
-  HEADER_SIZE = 16,       /* with a checksum of key, version and value behind it */
-  VALUE_DAMAGED = -20000, /* beside LMDB's errors: the checksum is wrong */
-  MAX_SNAPSHOTS = 1024,   /* that are out at one time */
+  VERSION_SIZE = 8,                 /* before each stored value, */
+  HEADER_SIZE = 16,                 /* with a checksum of key, version and value behind it */
+  VALUE_DAMAGED = -20000,           /* beside LMDB's errors: the checksum is wrong */
+  MAX_SNAPSHOTS = 1024,             /* that are out at one time */
+  MAX_CHECKS_AT_ONCE = 512,         /* keys to compare on the asker's thread: about 0.3 ms */
+  LARGE_VALUE = 64 << 10,           /* from here on it is asked whether its pages are in memory, */
+  MAX_PAGES = (2 << 20) / 4096 + 1, /* which are so many at most */
 };
 
 _Static_assert(SPACE_SIZE + STATE_MAX_KEY <= 511, "LMDB's longest key");
@@ -59,6 +65,11 @@ struct lmdb {
 
   pthread_mutex_t mutex;
   struct snapshot *free_snapshots;
+
+  pthread_t reader; /* if has_reader */
+  pthread_cond_t asked;
+  struct store_ask *asks, **asks_end; /* what it has to look for */
+  bool has_reader, is_closing;
 };
 
 /* Every store open in this process, by directory. */
@@ -204,6 +215,38 @@ static int store_open_database(struct lmdb *store) {
   return mdb_txn_commit(txn);
 }
 
+/* How many of the pages from `first` to before `end` LMDB knows to be free. */
+static int count_free_pages(struct lmdb *store, uint64_t first, uint64_t end, uint64_t *n) {
+  MDB_txn *txn;
+  MDB_cursor *cursor;
+  MDB_val key, value;
+  *n = 0;
+  int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
+  if (rc) return rc;
+  rc = mdb_cursor_open(txn, 0, &cursor); /* LMDB's own: lists of page numbers, their length in front */
+  if (!rc) {
+    while (!(rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)))
+      for (size_t i = 1; i < value.mv_size / sizeof(size_t); i++) {
+        size_t page = ((const size_t *)value.mv_data)[i];
+        *n += page >= first && page < end;
+      }
+    mdb_cursor_close(cursor);
+  }
+  mdb_txn_abort(txn);
+  return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* Whether a file that is too short lacks nothing: the last pages of a transaction may be free again before they were ever
+ * written. Then it gets its length. */
+static bool lacks_free_pages(struct lmdb *store, int fd, uint64_t have, uint64_t needed, size_t page_size) {
+  uint64_t n;
+  if (ftruncate(fd, (off_t)needed)) return false;
+  if (!count_free_pages(store, have / page_size, needed / page_size, &n) && n == needed / page_size - have / page_size)
+    return true;
+  if (ftruncate(fd, (off_t)have)) return false; /* as it was found */
+  return false;
+}
+
 /* Pages that LMDB's header counts must be there: a read behind the file's end would be a SIGBUS. */
 static bool store_is_whole(struct lmdb *store, struct gw_error *err) {
   MDB_envinfo info;
@@ -216,19 +259,20 @@ static bool store_is_whole(struct lmdb *store, struct gw_error *err) {
   if (rc) return fail(store, "open", rc, err);
   if (fstat(fd, &st)) return fail(store, "open", errno, err);
   uint64_t needed = ((uint64_t)info.me_last_pgno + 1) * stat_of_env.ms_psize;
-  if ((uint64_t)st.st_size >= needed) return true;
+  if ((uint64_t)st.st_size >= needed || lacks_free_pages(store, fd, (uint64_t)st.st_size, needed, stat_of_env.ms_psize))
+    return true;
   return error_set(err, GW_ERROR_STATE, "the state store %s is damaged: data.mdb has %llu bytes, its header tells of %llu",
                    store->directory, (unsigned long long)st.st_size, (unsigned long long)needed);
 }
 
 /* NOTLS: a snapshot belongs to a transaction, which may move between threads. */
-static int store_open_env(struct lmdb *store, bool sync) {
+static int store_open_env(struct lmdb *store, unsigned flags) {
   int rc = mdb_env_create(&store->env), dead = 0;
   mdb_filehandle_t fd;
-  if (!rc) rc = mdb_env_set_mapsize(store->env, store->map_size);
+  if (!rc && store->map_size) rc = mdb_env_set_mapsize(store->env, store->map_size); /* else what the file says */
   if (!rc) rc = mdb_env_set_maxdbs(store->env, 4);
   if (!rc) rc = mdb_env_set_maxreaders(store->env, MAX_SNAPSHOTS);
-  if (!rc) rc = mdb_env_open(store->env, store->directory, MDB_NOTLS | (sync ? 0 : MDB_NOSYNC), 0600);
+  if (!rc) rc = mdb_env_open(store->env, store->directory, MDB_NOTLS | flags, 0600);
   if (!rc) rc = mdb_env_get_fd(store->env, &fd);
   if (!rc && fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) rc = errno; /* which LMDB leaves to whatever this process starts */
   if (!rc) rc = mdb_reader_check(store->env, &dead);          /* slots of killed processes would hold back old pages for ever */
@@ -243,13 +287,43 @@ static void store_free(struct lmdb *store) {
   if (store->env) mdb_env_close(store->env);
   store_unregister(store);
   pthread_mutex_destroy(&store->mutex);
+  pthread_cond_destroy(&store->asked);
   free(store->directory);
   free(store);
 }
 
 static const struct store_ops store_lmdb;
+static void *run_reader(void *arg);
 
-static struct lmdb *lmdb_open(const char *directory, size_t map_size, bool sync, struct gw_error *err) {
+static int start_reader(struct lmdb *store) {
+  int rc = pthread_create(&store->reader, NULL, run_reader, store);
+  store->has_reader = !rc;
+  return rc;
+}
+
+/* Behind all that it was asked. */
+static void stop_reader(struct lmdb *store) {
+  if (!store->has_reader) return;
+  pthread_mutex_lock(&store->mutex);
+  store->is_closing = true;
+  pthread_cond_signal(&store->asked);
+  pthread_mutex_unlock(&store->mutex);
+  pthread_join(store->reader, NULL);
+}
+
+static int open_to_read(struct lmdb *store) {
+  MDB_txn *txn;
+  int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
+  if (rc) return rc;
+  rc = mdb_dbi_open(txn, "state.2", 0, &store->dbi);
+  if (!rc) return mdb_txn_commit(txn); /* which keeps the handle */
+  mdb_txn_abort(txn);
+  return rc;
+}
+
+/* flags: MDB_NOSYNC, MDB_RDONLY. */
+static struct lmdb *lmdb_open(const char *directory, size_t map_size, unsigned flags, struct gw_error *err) {
+  bool is_to_read = flags & MDB_RDONLY;
   struct lmdb *store = calloc(1, sizeof *store);
   if (!store || !(store->directory = strdup(directory))) {
     free(store);
@@ -258,11 +332,14 @@ static struct lmdb *lmdb_open(const char *directory, size_t map_size, bool sync,
   }
   store->store.ops = &store_lmdb;
   pthread_mutex_init(&store->mutex, NULL);
+  pthread_cond_init(&store->asked, NULL);
+  store->asks_end = &store->asks;
   store->map_size = (map_size + 65535) & ~(size_t)65535;
   if (!store_make_directory(store, err) || !store_register(store, err)) goto fail;
-  int rc = store_open_env(store, sync);
-  if (!rc && !store_is_whole(store, err)) goto fail;
-  if (!rc) rc = store_open_database(store);
+  int rc = store_open_env(store, flags);
+  if (!rc && !is_to_read && !store_is_whole(store, err)) goto fail;
+  if (!rc) rc = is_to_read ? open_to_read(store) : store_open_database(store);
+  if (!rc) rc = start_reader(store);
   if (!rc) return store;
   fail(store, "open", rc, err);
 fail:
@@ -271,12 +348,23 @@ fail:
 }
 
 struct state_store *state_store_open(const char *directory, size_t map_size, bool sync, struct gw_error *err) {
-  struct lmdb *store = lmdb_open(directory, map_size, sync, err);
+  struct lmdb *store = lmdb_open(directory, map_size, sync ? 0 : MDB_NOSYNC, err);
+  return store ? state_store_create(&store->store, err) : NULL;
+}
+
+struct state_store *state_store_open_to_read(const char *directory, struct gw_error *err) {
+  struct stat st;
+  if (stat(directory, &st)) {
+    error_set(err, GW_ERROR_NOT_FOUND, "there is no state in %s: %s", directory, strerror(errno));
+    return NULL;
+  }
+  struct lmdb *store = lmdb_open(directory, 0, MDB_RDONLY, err);
   return store ? state_store_create(&store->store, err) : NULL;
 }
 
 static void lmdb_close(struct store *self) {
   struct lmdb *store = lmdb_of(self);
+  stop_reader(store);
   for (struct snapshot *s = store->free_snapshots, *next; s; s = next) {
     next = s->next;
     mdb_txn_abort(s->txn);
@@ -316,71 +404,215 @@ static void lmdb_give_back(struct store *self, struct snapshot *snapshot) {
   pthread_mutex_unlock(&store->mutex);
 }
 
-/* Whether every key read still has the version it was read with, as another LMDB transaction sees it. An error of LMDB, or 0. */
-static int validate(const struct lmdb *store, const struct store_key *keys, MDB_txn *now, bool *is_valid) {
-  *is_valid = true;
-  int rc = 0;
-  for (const struct store_key *k = keys; k && *is_valid && !rc; k = k->next) {
-    uint64_t version;
-    if (k->is_read && read_version(now, store->dbi, k->bytes, k->size, &version, &rc)) *is_valid = version == k->version;
-  }
-  return rc;
-}
-
-static void lmdb_get(struct store *self, struct store_get *get) {
-  const struct lmdb *store = lmdb_of(self);
-  const struct store_key *k = get->key;
-  MDB_txn *txn = get->snapshot->txn;
-  MDB_val stored = {0};
-  bool is_valid = true;
-  int rc = get->check ? validate(store, get->check, txn, &is_valid) : 0;
-  get->version = 0;
-  get->is_stale = !is_valid;
-  if (!rc && is_valid) read_value(txn, store->dbi, k->bytes, k->size, &stored, &get->version, &rc);
-  if (rc) fail(store, "read", rc, &get->err);
-  get->value = stored.mv_data;
-  get->value_size = stored.mv_size;
-  get->done(get);
-}
-
 static bool key_is_in_space(const MDB_val *key, const uint8_t space[SPACE_SIZE]) {
   return key->mv_size > SPACE_SIZE && !memcmp(key->mv_data, space, SPACE_SIZE);
 }
 
+/* As LMDB orders keys. */
+static bool key_is_before(const MDB_val *key, const void *other, size_t size) {
+  size_t both = key->mv_size < size ? key->mv_size : size;
+  int order = both ? memcmp(key->mv_data, other, both) : 0;
+  return order < 0 || (order == 0 && key->mv_size < size);
+}
+
+/* Whether a range still has the keys and versions it was read with. */
+static int validate_range(const struct lmdb *store, const struct store_range *range, MDB_txn *now, bool *is_valid) {
+  MDB_cursor *cursor;
+  MDB_val key = {range->first_size, range->first}, value;
+  uint64_t n = 0, sum = 0, version;
+  int rc = mdb_cursor_open(now, store->dbi, &cursor);
+  if (rc) return rc;
+  for (rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE); !rc && key_is_before(&key, range->end, range->end_size);
+       rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+    if (++n > range->n) break;
+    if (value.mv_size < HEADER_SIZE) rc = VALUE_DAMAGED;
+    if (rc) break;
+    memcpy(&version, value.mv_data, VERSION_SIZE);
+    sum += state_range_digest(key.mv_data, key.mv_size, version);
+  }
+  mdb_cursor_close(cursor);
+  *is_valid = n == range->n && sum == range->sum;
+  return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* Whether all that was read is the same, as another LMDB transaction sees it: else the key or range is given that is not. An
+ * error of LMDB, or 0. */
+static int validate(const struct lmdb *store, const struct store_key **keys, const struct store_range **ranges, MDB_txn *now) {
+  int rc = 0;
+  bool is_valid = true;
+  for (; *keys && !rc; *keys = (*keys)->next) {
+    uint64_t version;
+    const struct store_key *k = *keys;
+    if (k->is_read && read_version(now, store->dbi, k->bytes, k->size, &version, &rc) && version != k->version) return 0;
+  }
+  for (; *ranges && !rc; *ranges = (*ranges)->next) {
+    rc = validate_range(store, *ranges, now, &is_valid);
+    if (!is_valid) break;
+  }
+  return rc;
+}
+
+static int check(const struct lmdb *store, const struct store_reads *reads, MDB_txn *txn, bool *is_stale) {
+  const struct store_key *keys = reads ? reads->keys : NULL;
+  const struct store_range *ranges = reads ? reads->ranges : NULL;
+  int rc = validate(store, &keys, &ranges, txn);
+  *is_stale = keys || ranges;
+  return rc;
+}
+
+/* Whether a value can be read without waiting for the disk. Where nobody can say, it can. */
+static bool is_in_memory(const MDB_val *value) {
+  unsigned char pages[MAX_PAGES];
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  uintptr_t first = (uintptr_t)value->mv_data & ~(page - 1), end = (uintptr_t)value->mv_data + value->mv_size;
+  size_t n = (end - first + page - 1) / page;
+  if (value->mv_size < LARGE_VALUE || n > MAX_PAGES || mincore((void *)first, end - first, pages)) return true;
+  for (size_t i = 0; i < n; i++)
+    if (!(pages[i] & 1)) return false;
+  return true;
+}
+
+/* False: the value is not in memory, and this thread must not wait for it. */
+static bool get_value(const struct lmdb *store, struct store_get *get, bool may_wait) {
+  MDB_val key = {get->key->size, (void *)get->key->bytes}, stored = {0};
+  int rc = check(store, get->check, get->snapshot->txn, &get->is_stale);
+  get->version = 0;
+  if (!rc && !get->is_stale) rc = find(get->snapshot->txn, store->dbi, &key, &stored);
+  if (!rc && stored.mv_data && stored.mv_size < HEADER_SIZE) rc = VALUE_DAMAGED;
+  if (!rc && stored.mv_data && get->is_for_version) {
+    memcpy(&get->version, stored.mv_data, VERSION_SIZE);
+    stored = (MDB_val){0};
+  } else if (!rc && stored.mv_data) {
+    if (!may_wait && !is_in_memory(&stored)) return false;
+    if (!open_value(&key, &stored, &get->version)) rc = VALUE_DAMAGED;
+  }
+  if (rc) fail(store, "read", rc, &get->err);
+  get->value = stored.mv_data;
+  get->value_size = stored.mv_size;
+  return true;
+}
+
 /* Of a key in the scan's space. */
-static bool is_before_end(const struct store_scan *scan, const MDB_val *key) {
-  if (!scan->end) return true;
-  size_t size = key->mv_size - SPACE_SIZE, both = size < scan->end_size ? size : scan->end_size;
-  int order = both ? memcmp((uint8_t *)key->mv_data + SPACE_SIZE, scan->end, both) : 0;
-  return order < 0 || (order == 0 && size < scan->end_size);
+static bool is_in_scan(const struct store_scan *scan, const MDB_val *key) {
+  MDB_val rest = {key->mv_size - SPACE_SIZE, (uint8_t *)key->mv_data + SPACE_SIZE};
+  if (scan->is_backward) return !key_is_before(&rest, scan->first ? scan->first : "", scan->first ? scan->first_size : 0);
+  return !scan->end || key_is_before(&rest, scan->end, scan->end_size);
+}
+
+/* Where a scan begins: at the first key not before `bound`, or at the last one before it. */
+static int scan_seek(MDB_cursor *cursor, const struct store_scan *scan, MDB_val *key, MDB_val *value) {
+  uint8_t bytes[SPACE_SIZE + STATE_MAX_KEY + 1] = {0};
+  const void *bound = scan->is_backward ? scan->end : scan->first;
+  size_t n = scan->is_backward ? scan->end_size : scan->first_size;
+  if (n > STATE_MAX_KEY + 1) n = STATE_MAX_KEY + 1;
+  memcpy(bytes, scan->space, SPACE_SIZE);
+  if (bound && n) memcpy(bytes + SPACE_SIZE, bound, n);
+  *key = (MDB_val){SPACE_SIZE + n, bytes};
+  if (!bound || !n) key->mv_size = SPACE_SIZE + 1; /* the least key that a space can have: what it takes is not one */
+  if (scan->is_backward && !bound) {
+    key->mv_size = SPACE_SIZE;
+    for (int i = SPACE_SIZE; i-- > 0 && !++bytes[i];) { /* the next space */
+    }
+  }
+  int rc = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
+  if (!scan->is_backward) return rc;
+  if (rc == MDB_NOTFOUND) return mdb_cursor_get(cursor, key, value, MDB_LAST);
+  return rc ? rc : mdb_cursor_get(cursor, key, value, MDB_PREV);
+}
+
+static int scan_one(struct store_scan *scan, MDB_val key, MDB_val value, bool *goes_on) {
+  if (value.mv_size < HEADER_SIZE) return VALUE_DAMAGED;
+  memcpy(&scan->version, value.mv_data, VERSION_SIZE);
+  if (scan->is_for_keys)
+    value = (MDB_val){value.mv_size - HEADER_SIZE, NULL};
+  else if (!open_value(&key, &value, &scan->version))
+    value = (MDB_val){0};
+  *goes_on = scan->each(scan, (uint8_t *)key.mv_data + SPACE_SIZE, key.mv_size - SPACE_SIZE, value.mv_data, value.mv_size);
+  return 0;
 }
 
 static int scan_with(MDB_cursor *cursor, struct store_scan *scan) {
-  uint8_t first[SPACE_SIZE + STATE_MAX_KEY] = {0};
-  size_t n = scan->first_size < STATE_MAX_KEY ? scan->first_size : STATE_MAX_KEY;
-  memcpy(first, scan->space, SPACE_SIZE);
-  if (n) memcpy(first + SPACE_SIZE, scan->first, n);
-  if (!n) n = 1; /* the least key that a space can have: what it takes is not one */
-  MDB_val key = {SPACE_SIZE + n, first}, value;
-  int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-  for (; !rc && key_is_in_space(&key, scan->space) && is_before_end(scan, &key);
-       rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-    uint64_t version;
-    if (!open_value(&key, &value, &version)) value = (MDB_val){0};
-    if (!scan->each(scan, (uint8_t *)key.mv_data + SPACE_SIZE, key.mv_size - SPACE_SIZE, value.mv_data, value.mv_size)) break;
+  MDB_val key, value;
+  bool goes_on = true;
+  MDB_cursor_op next = scan->is_backward ? MDB_PREV : MDB_NEXT;
+  int rc = scan_seek(cursor, scan, &key, &value);
+  while (!rc && key_is_in_space(&key, scan->space) && is_in_scan(scan, &key)) {
+    rc = scan_one(scan, key, value, &goes_on);
+    if (rc || !goes_on) break;
+    rc = mdb_cursor_get(cursor, &key, &value, next);
   }
   return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-static void lmdb_scan(struct store *self, struct store_scan *scan) {
-  const struct lmdb *store = lmdb_of(self);
+static void scan_range(const struct lmdb *store, struct store_scan *scan) {
+  MDB_txn *txn = scan->snapshot->txn;
   MDB_cursor *cursor;
-  int rc = mdb_cursor_open(scan->snapshot->txn, store->dbi, &cursor);
-  if (!rc) {
+  int rc = check(store, scan->check, txn, &scan->is_stale);
+  if (!rc && !scan->is_stale) rc = mdb_cursor_open(txn, store->dbi, &cursor);
+  if (!rc && !scan->is_stale) {
     rc = scan_with(cursor, scan);
     mdb_cursor_close(cursor);
   }
   if (rc) fail(store, "read", rc, &scan->err);
+}
+
+/* --- what takes long */
+
+static void answer_ask(const struct lmdb *store, struct store_ask *ask) {
+  if (ask->is_scan) {
+    struct store_scan *scan = (struct store_scan *)ask;
+    scan_range(store, scan);
+    scan->done(scan);
+  } else {
+    struct store_get *get = (struct store_get *)ask;
+    get_value(store, get, true);
+    get->done(get);
+  }
+}
+
+static void *run_reader(void *arg) {
+  struct lmdb *store = arg;
+  pthread_mutex_lock(&store->mutex);
+  for (;;) {
+    while (!store->asks && !store->is_closing) pthread_cond_wait(&store->asked, &store->mutex);
+    struct store_ask *ask = store->asks;
+    if (!ask) break;
+    store->asks = ask->next;
+    if (!ask->next) store->asks_end = &store->asks;
+    pthread_mutex_unlock(&store->mutex);
+    answer_ask(store, ask);
+    pthread_mutex_lock(&store->mutex);
+  }
+  pthread_mutex_unlock(&store->mutex);
+  return NULL;
+}
+
+static void ask_reader(struct lmdb *store, struct store_ask *ask, bool is_scan) {
+  *ask = (struct store_ask){.is_scan = is_scan};
+  pthread_mutex_lock(&store->mutex);
+  *store->asks_end = ask;
+  store->asks_end = &ask->next;
+  pthread_cond_signal(&store->asked);
+  pthread_mutex_unlock(&store->mutex);
+}
+
+static bool takes_long(const struct store_reads *reads) { return reads && reads->n > MAX_CHECKS_AT_ONCE; }
+
+static void lmdb_get(struct store *self, struct store_get *get) {
+  struct lmdb *store = lmdb_of(self);
+  if (takes_long(get->check) || !get_value(store, get, false))
+    ask_reader(store, &get->ask, false);
+  else
+    get->done(get);
+}
+
+static void lmdb_scan(struct store *self, struct store_scan *scan) {
+  struct lmdb *store = lmdb_of(self);
+  if (takes_long(scan->check)) {
+    ask_reader(store, &scan->ask, true);
+    return;
+  }
+  scan_range(store, scan);
   scan->done(scan);
 }
 
@@ -429,28 +661,44 @@ static int read_usage(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE]
   return 0;
 }
 
-/* What the space will take, beside what it takes. */
-static int reckon(const struct lmdb *store, const struct store_commit *c, MDB_txn *write, uint64_t *before, uint64_t *after) {
+/* What the space will take, beside what it takes. *can_add: where it adds to something, that has the right size. */
+static int reckon(const struct lmdb *store, const struct store_commit *c, MDB_txn *write, uint64_t *before, uint64_t *after,
+                  bool *can_add) {
+  *can_add = true;
   int rc = read_usage(write, store->dbi, c->space, before);
   *after = *before;
   for (const struct store_key *k = c->keys; k && !rc; k = k->next) {
-    if (!k->is_written) continue;
+    if (!k->is_written || memcmp(k->bytes, c->space, SPACE_SIZE) != 0) continue;
     MDB_val key = {k->size, (void *)k->bytes}, old;
     rc = find(write, store->dbi, &key, &old);
     if (!rc && old.mv_data) *after -= k->size + old.mv_size;
-    if (!k->is_delete) *after += k->size + HEADER_SIZE + k->value_size;
+    if (!k->is_delete) *after += k->size + HEADER_SIZE + (k->is_add ? sizeof k->delta : k->value_size);
+    if (k->is_add && old.mv_data && old.mv_size != HEADER_SIZE + sizeof k->delta) *can_add = false;
   }
   return rc;
 }
 
+static int add_to_key(MDB_txn *write, MDB_dbi dbi, const struct store_key *k) {
+  MDB_val value;
+  uint64_t version, number = 0;
+  int rc;
+  if (!read_value(write, dbi, k->bytes, k->size, &value, &version, &rc)) return rc;
+  if (version) memcpy(&number, value.mv_data, sizeof number);
+  number += (uint64_t)k->delta;
+  return write_value(write, dbi, k->bytes, k->size, &number, sizeof number);
+}
+
 static int apply(const struct lmdb *store, struct store_commit *c, MDB_txn *write) {
-  bool is_valid;
+  bool can_add = true;
   uint64_t before, after;
-  int rc = validate(store, c->keys, write, &is_valid);
+  c->changed_key = c->keys;
+  c->changed_range = c->ranges;
+  int rc = validate(store, &c->changed_key, &c->changed_range, write);
+  bool is_valid = !c->changed_key && !c->changed_range;
   if (was_cleared(store, c->space, c->began)) is_valid = false;
-  c->outcome = is_valid ? STATE_COMMITTED : STATE_CONFLICT;
-  if (!is_valid || rc) return rc;
-  rc = reckon(store, c, write, &before, &after);
+  if (!rc && is_valid) rc = reckon(store, c, write, &before, &after, &can_add);
+  c->outcome = is_valid && can_add ? STATE_COMMITTED : STATE_CONFLICT;
+  if (c->outcome == STATE_CONFLICT || rc) return rc;
   if (!rc && c->limit && after > before && after > c->limit) {
     c->outcome = STATE_FAILED;
     return 0;
@@ -459,6 +707,8 @@ static int apply(const struct lmdb *store, struct store_commit *c, MDB_txn *writ
   for (const struct store_key *k = c->keys; k && !rc; k = k->next) {
     if (k->is_written && k->is_delete)
       rc = remove_key(write, store->dbi, k);
+    else if (k->is_written && k->is_add)
+      rc = add_to_key(write, store->dbi, k);
     else if (k->is_written)
       rc = write_value(write, store->dbi, k->bytes, k->size, k->value, k->value_size);
   }
@@ -549,6 +799,12 @@ static int clear_and_remove(struct lmdb *store, const struct store_clear *clear)
   return rc;
 }
 
+static bool lmdb_copy(struct store *self, int fd, struct gw_error *err) {
+  const struct lmdb *store = lmdb_of(self);
+  int rc = mdb_env_copyfd2(store->env, fd, MDB_CP_COMPACT);
+  return rc ? fail(store, "copy", rc, err) : true;
+}
+
 /* On the caller's thread: LMDB itself lets one writer in at a time. */
 static void lmdb_clear(struct store *self, struct store_clear *clear) {
   struct lmdb *store = lmdb_of(self);
@@ -564,4 +820,5 @@ static const struct store_ops store_lmdb = {.close = lmdb_close,
                                             .get = lmdb_get,
                                             .scan = lmdb_scan,
                                             .commit = lmdb_commit,
+                                            .copy = lmdb_copy,
                                             .clear = lmdb_clear};

@@ -15,17 +15,45 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { TXN_MAX_BYTES = 64 << 20 /* what a transaction may hold in memory */ };
+enum {
+  TXN_MAX_BYTES = 64 << 20, /* what a transaction may hold in memory */
+  /* Beyond these a transaction is large: it is committed by itself. */
+  SMALL_KEYS = 1024,
+  SMALL_BYTES = 256 << 10,
+  /* A batch of small ones ends with these. */
+  BATCH_KEYS = 4096,
+  BATCH_BYTES = 4 << 20,
+};
 
 /* What a transaction knows about one key. */
 struct txn_key {
   struct store_key key; /* first; in order of first use */
   uint64_t hash;
   size_t value_capacity;
+  uint64_t sum;    /* of a number that was added to, for whoever gets it */
   uint8_t bytes[]; /* of the key */
 };
 
-/* Of a get, so that asker and answerer know who is last. */
+/* Lanes of hot keys (lane.c). */
+enum { LANE_TABLE = 4096, MAX_LANES = 4 /* that a transaction is in at one time */ };
+struct lane;
+struct lanes {
+  pthread_mutex_t mutex;
+  struct lane *table[LANE_TABLE];
+  atomic_uint n_open[LANE_TABLE]; /* lanes with waiting, by place in the table */
+  size_t n;
+  uint64_t swept_ms;
+};
+
+enum lane_entry {
+  LANE_NONE,    /* no lane, or none that is to be entered */
+  LANE_ENTERED, /* the snapshot may be older than what the last one there wrote */
+  LANE_WAITS,   /* the transaction's question is asked when its turn comes */
+};
+/* On the thread of whoever left the lane. */
+typedef void (*state_resume_fn)(struct state_txn *txn);
+
+/* Of a get or scan, so that asker and answerer know who is last. */
 enum get_state {
   GET_NONE,
   GET_ASKED,    /* the store has it */
@@ -41,18 +69,33 @@ struct state_txn {
   struct store_key *keys, **keys_end;
   struct txn_key **table; /* open addressing, n_table is a power of two or 0 */
   size_t n_table, n_keys, n_writes;
-  uint8_t space[SPACE_SIZE];
-  uint64_t began;     /* the store's moment then */
-  uint64_t limit;     /* of the space's bytes; 0: none */
-  uint64_t taken_ms;  /* when the snapshot was */
-  bool must_validate; /* a snapshot was given up: what was read must be the same in the next one */
-  bool is_stale;      /* and it was not */
+  struct store_reads reads; /* for the store; `keys` are all keys */
+  struct txn_scan *scan;    /* the last one; NULL before the first */
+  struct txn_key **sorted;  /* what is written, in order, from the first scan on */
+  size_t n_sorted, n_sorted_max;
+  bool is_sorted;
+  uint8_t sorted_space[SPACE_SIZE];                 /* of what is sorted */
+  uint8_t space[SPACE_SIZE], own_space[SPACE_SIZE]; /* where keys are; whose transaction it is */
+  uint64_t began;                                   /* the store's moment then */
+  uint64_t limit;                                   /* of the space's bytes; 0: none */
+  uint64_t taken_ms;                                /* when the snapshot was */
+  bool must_validate;                               /* a snapshot was given up: what was read must be the same in the next one */
+  bool is_stale;                                    /* and it was not */
 
   struct store_get get;
   _Atomic(enum get_state) get_state;
   struct txn_key *asked; /* for this key */
-  state_wake_fn wake;    /* NULL unless awaited */
+  bool asks_for_version;
+  int64_t delta;      /* that is to be added to it */
+  state_wake_fn wake; /* NULL unless awaited */
   void *wake_arg;
+
+  bool skips_lanes;
+  int n_lanes;
+  struct lane *lanes[MAX_LANES]; /* that it is in */
+  struct lane *waits_for;        /* guarded by the lanes' mutex, as is the next */
+  struct state_txn *next_in_lane;
+  state_resume_fn resume;
 
   /* for the committer */
   struct store_commit commit;
@@ -68,8 +111,12 @@ struct state_store {
   pthread_mutex_t mutex;
   pthread_cond_t wake;     /* there is something to commit, or nothing ever more */
   pthread_cond_t answered; /* a batch is through */
-  struct store_commit *queue, **queue_end;
+  struct commit_queue {
+    struct store_commit *first, **end;
+  } small, large;
+  bool was_large; /* the last batch */
   bool is_closing, is_answered;
+  struct lanes lanes;
   _Atomic size_t n_unanswered; /* of the batch that the store has */
 };
 
@@ -77,5 +124,32 @@ struct state_store {
 void state_txn_destroy(struct state_txn *txn);
 void state_txn_return_snapshot(struct state_txn *txn);
 void state_space_digest(uint8_t out[SPACE_SIZE], const char *space);
+bool state_txn_has_room(const struct state_txn *txn, size_t size, struct gw_error *err);
+bool state_txn_take_snapshot(struct state_txn *txn, struct gw_error *err);
+/* More keys to compare; false: too many. */
+bool state_txn_count_reads(struct state_txn *txn, size_t n, struct gw_error *err);
+/* Of a question that the store will answer by state_txn_on_answer. */
+void state_txn_begin_ask(struct state_txn *txn);
+void state_txn_on_answer(struct state_txn *txn);
+bool state_txn_is_answered(const struct state_txn *txn);
+
+/* A newer snapshot for the next read. */
+void state_txn_renew(struct state_txn *txn);
+
+/* runtime/state/lane.c */
+void state_lanes_init(struct lanes *lanes);
+void state_lanes_clear(struct lanes *lanes);
+/* A commit conflicted. */
+void state_lane_heat(struct state_store *store, uint64_t hash);
+/* The transaction is about to read; hash is the key's, or that of a scan's bounds. */
+enum lane_entry state_lane_enter(struct state_txn *txn, uint64_t hash, state_resume_fn resume);
+/* It waits no longer; false: its turn has come already. */
+bool state_lane_unqueue(struct state_txn *txn);
+void state_lane_leave(struct state_txn *txn);
+
+/* runtime/state/scan.c */
+/* A key is written for the first time since the transaction began or was rewound. */
+bool state_sorted_insert(struct state_txn *txn, struct txn_key *k, struct gw_error *err);
+void state_scan_free(struct state_txn *txn);
 
 #endif

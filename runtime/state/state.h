@@ -8,7 +8,13 @@
 #include "base/buffer.h"
 #include "gasworks.h"
 
-enum { STATE_MAX_KEY = 480, STATE_MAX_VALUE = 1 << 20, STATE_PENDING = 2 };
+enum {
+  STATE_MAX_KEY = 480,
+  STATE_MAX_VALUE = 1 << 20,
+  STATE_MAX_WRITES = 16384, /* keys that a transaction may write, */
+  STATE_MAX_READS = 100000, /* and read, each time that a scan meets one included */
+  STATE_PENDING = 2,
+};
 
 struct state_store; /* one per process, thread-safe */
 struct state_txn;   /* one per invocation, one thread at a time */
@@ -20,6 +26,12 @@ typedef void (*state_done_fn)(void *arg, enum state_outcome outcome, const struc
 
 /* An LMDB environment in `directory` (made if missing). `sync`: commits survive a power failure, not only kill -9. */
 struct state_store *state_store_open(const char *directory, size_t map_size, bool sync, struct gw_error *err);
+/* To read only, beside a server that has the directory open: another process must have made it. What is committed meanwhile is
+ * seen by transactions that begin later. */
+struct state_store *state_store_open_to_read(const char *directory, struct gw_error *err);
+/* The file of a store as it is at one moment, without what is free in it, to a descriptor: it becomes data.mdb of another
+ * directory. Writers go on meanwhile. */
+bool state_store_copy(struct state_store *store, int fd, struct gw_error *err);
 /* Waits for all that the store was asked. Every transaction must be over: committed or aborted. */
 void state_store_close(struct state_store *store);
 
@@ -28,6 +40,11 @@ struct state_txn *state_txn_begin(struct state_store *store, const char *space);
 /* Its commit fails with GW_ERROR_LIMIT when the space grows by it and then takes more than so many bytes; 0: any number. Counted
  * are keys and values, with 40 bytes for each pair. */
 void state_txn_limit(struct state_txn *txn, uint64_t bytes);
+/* Keys are those of another space from here on, of the same tenant's; NULL: of its own again. They do not count towards the
+ * limit. */
+void state_txn_in(struct state_txn *txn, const char *space);
+/* It will likely write nothing: it need not wait where others queue for a key (lane.c). If it does write, it may conflict. */
+void state_txn_expect_no_writes(struct state_txn *txn);
 /* 1 found (`*value` valid until the next call on txn), 0 not found, -1 failed. Sees the transaction's own writes. STATE_PENDING:
  * the store answers later; until then only state_txn_await and state_txn_abort may be called on txn. */
 int state_txn_get(struct state_txn *txn, const void *key, size_t key_size, const void **value, size_t *value_size,
@@ -44,6 +61,41 @@ int state_txn_get_wait(struct state_txn *txn, const void *key, size_t key_size, 
 bool state_txn_set(struct state_txn *txn, const void *key, size_t key_size, const void *value, size_t value_size,
                    struct gw_error *err);
 bool state_txn_delete(struct state_txn *txn, const void *key, size_t key_size, struct gw_error *err);
+/* Whether the key has a value: 1, 0, -1 failed or STATE_PENDING, and then state_txn_answer says it. */
+int state_txn_exists(struct state_txn *txn, const void *key, size_t key_size, struct gw_error *err);
+/* Adds to the number that the key's 8 bytes are, least first, modulo 2^64; no value is 0. That reads nothing, so it conflicts
+ * with no other write: what is there at the commit is added to. 1 done, -1 failed (the value has another size), or STATE_PENDING,
+ * and then state_txn_add_answer says it. */
+int state_txn_add(struct state_txn *txn, const void *key, size_t key_size, int64_t delta, struct gw_error *err);
+int state_txn_add_answer(struct state_txn *txn, struct gw_error *err);
+
+/* Keys from `first` to before `end` in order, or backwards. A bound of 0 bytes is none. */
+struct state_range {
+  const void *first, *end;
+  size_t first_size, end_size;
+  bool is_backward, is_for_keys; /* without the values, but with their sizes */
+};
+
+/* Some of a scan's pairs: for each the sizes of key and value as 32-bit numbers, least byte first, then key and value. */
+struct state_page {
+  const uint8_t *bytes; /* until the next call on the transaction */
+  size_t size;
+  uint32_t n_pairs;
+  uint32_t n_met;   /* keys that were met, those that are not in `bytes` included: deleted ones, and what had no room */
+  uint64_t n_units; /* of 16 bytes, or part of them, of their values, unless it is for keys */
+  size_t needed;    /* by the next pair, which has no room; else 0 */
+  bool is_last;     /* the scan has ended */
+};
+
+/* Begins a scan, which sees the transaction's own writes. What lies between its bounds, or between the first and the last key met
+ * where it goes no further, must be the same at the commit: keys that appear there conflict, too. */
+bool state_txn_scan(struct state_txn *txn, const struct state_range *range, struct gw_error *err);
+/* The next pairs, at most `most` and no more than `room` bytes: 1, -1 failed, or STATE_PENDING, and then
+ * state_txn_scan_answer says it. A page has about 64 KiB and one pair at most. Writes between pages are seen or not. */
+int state_txn_scan_next(struct state_txn *txn, uint32_t most, size_t room, struct state_page *page, struct gw_error *err);
+/* For threads that may block. */
+int state_txn_scan_next_wait(struct state_txn *txn, uint32_t most, size_t room, struct state_page *page, struct gw_error *err);
+int state_txn_scan_answer(struct state_txn *txn, struct state_page *page, struct gw_error *err);
 bool state_txn_is_read_only(const struct state_txn *txn);
 /* Between two slices of an invocation: a snapshot that is old is given up, so that the file need not keep what others overwrite.
  * The next read takes a newer one, if nothing that was read has changed; else it fails, and the transaction is stale: only

@@ -5,8 +5,8 @@
  * commit.c); checksums, the pool of snapshots, validating and making durable are the store's.
  *
  * A question is a struct that the asker keeps in place until it is answered; so asking allocates nothing. `get`, `scan`, `commit`
- * and `clear` answer by calling `done` exactly once: before they return (LMDB does), or later and on another thread. Nothing is
- * locked while `done` runs, and within it other operations may be called. `get` must not block: a loop calls it. The others may.
+ * and `clear` answer by calling `done` exactly once: before they return, or later and on another thread. Nothing is locked while
+ * `done` runs, and within it other operations may be called. `get` and `scan` must not block: a loop calls them. The others may.
  *
  * Every question is answered: a store that may wait for ever gives up by itself, with an error.
  *
@@ -26,34 +26,70 @@ struct store_key {
   struct store_key *next;
   const uint8_t *bytes;
   size_t size;
-  bool is_read, is_written, is_delete;
-  uint64_t version; /* when is_read: the one that was there, 0: none */
-  uint8_t *value;   /* when is_written and not is_delete */
+  bool is_read, is_written;
+  bool is_delete, is_add; /* when is_written; neither: `value` is set */
+  uint64_t version;       /* when is_read: the one that was there, 0: none */
+  int64_t delta;          /* when is_add: for the number of 8 bytes, least first, that is there then; none is 0 */
+  uint8_t *value;
   size_t value_size;
 };
 
+/* A piece of a space that was read in order. It is the same as long as it has as many keys with the same sum of digests. */
+struct store_range {
+  struct store_range *next;
+  uint8_t *first, *end; /* with the space in front; `end` itself is behind it */
+  size_t first_size, end_size;
+  uint64_t n, sum;
+  uint64_t hash; /* the transactions': of the bounds that it began with */
+};
+
+/* What `sum` is a sum of. The key has its space in front. */
+uint64_t state_range_digest(const void *key, size_t size, uint64_t version);
+
+/* All that a transaction has read. */
+struct store_reads {
+  const struct store_key *keys; /* those with is_read */
+  const struct store_range *ranges;
+  size_t n; /* keys to look at, in ranges too */
+};
+
+/* The store's own in a question, until it is answered. */
+struct store_ask {
+  struct store_ask *next;
+  bool is_scan;
+};
+
 struct store_get {
+  struct store_ask ask; /* first, as in a scan */
   void (*done)(struct store_get *get);
   struct snapshot *snapshot;
   const struct store_key *key;
-  const struct store_key *check; /* what was read must have the same versions in this snapshot; NULL: no need to look */
+  const struct store_reads *check; /* must be the same in this snapshot; NULL: no need to look */
+  bool is_for_version;             /* the value itself need not be looked at */
   /* the answer */
-  const void *value; /* lives until the next get on the snapshot, or its return; NULL: none */
+  const void *value; /* lives until the next get on the snapshot, or its return; NULL: none, or not asked for */
   size_t value_size;
   uint64_t version;    /* 0: no value */
   bool is_stale;       /* `check` was not met, there is no value */
   struct gw_error err; /* zero, unless the store failed */
 };
 
-/* The keys of a space from `first` to before `end`, in order. Keys here have no space in front. */
+/* The keys of a space from `first` to before `end`, in order or in the opposite one. Keys here have no space in front. */
 struct store_scan {
+  struct store_ask ask;
   void (*done)(struct store_scan *scan);
   struct snapshot *snapshot;
   const uint8_t *space;
   const void *first, *end; /* NULL: from the first, to the last */
   size_t first_size, end_size;
+  bool is_backward;
+  bool is_for_keys;                /* values are NULL, but have their sizes */
+  const struct store_reads *check; /* as of a get */
   /* False: enough. On any thread, one call at a time. A damaged value is NULL. */
   bool (*each)(struct store_scan *scan, const void *key, size_t key_size, const void *value, size_t value_size);
+  uint64_t version; /* of what `each` is called with */
+  /* the answer */
+  bool is_stale; /* `check` was not met, nothing was scanned */
   struct gw_error err;
 };
 
@@ -64,8 +100,12 @@ struct store_commit {
   uint64_t began; /* what `moment` said then */
   uint64_t limit; /* bytes that the space may come to take by it; 0: any number */
   const struct store_key *keys;
+  const struct store_range *ranges;
   /* Once for each, in any order. err is set when FAILED. The question is gone afterwards. */
   void (*done)(struct store_commit *commit, enum state_outcome outcome, const struct gw_error *err);
+  /* When it conflicted: what had changed first, if the store can tell. */
+  const struct store_key *changed_key;
+  const struct store_range *changed_range;
   enum state_outcome outcome; /* the store's own, for its use until then; FAILED: the limit */
 };
 
@@ -94,9 +134,11 @@ struct store_ops {
   void (*get)(struct store *self, struct store_get *get);
   void (*scan)(struct store *self, struct store_scan *scan);
   /* For each transaction, in order: when its space was not cleared since it began and all that it read has the same version
-   * still, earlier ones of the batch included, what it wrote is stored, durably before `done`; else it conflicts. One that fails,
-   * for its limit or otherwise, fails alone. */
+   * still, and its ranges are the same, earlier ones of the batch included, and where it adds there is nothing or 8 bytes, what
+   * it wrote is stored, durably before `done`; else it conflicts. One that fails, for its limit or otherwise, fails alone. */
   void (*commit)(struct store *self, struct store_commit *first);
+  /* All of it to a descriptor, of one moment. Blocks. */
+  bool (*copy)(struct store *self, int fd, struct gw_error *err);
   /* Deletes all keys of the space. */
   void (*clear)(struct store *self, struct store_clear *clear);
 };

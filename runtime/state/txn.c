@@ -1,4 +1,4 @@
-/* Transactions: reads on a snapshot, buffered writes, one table of keys. */
+/* Transactions: reads on a snapshot, buffered writes, one table of keys. Scans are in scan.c. */
 #include "runtime/state/private.h"
 
 #include "base/clock.h"
@@ -19,14 +19,26 @@ struct state_txn *state_txn_begin(struct state_store *store, const char *space) 
   txn->store = store;
   txn->keys_end = &txn->keys;
   txn->began = store->store->ops->moment(store->store);
-  state_space_digest(txn->space, space);
+  state_space_digest(txn->own_space, space);
+  memcpy(txn->space, txn->own_space, SPACE_SIZE);
   return txn;
 }
+
+void state_txn_in(struct state_txn *txn, const char *space) {
+  if (space)
+    state_space_digest(txn->space, space);
+  else
+    memcpy(txn->space, txn->own_space, SPACE_SIZE);
+}
+
+void state_txn_expect_no_writes(struct state_txn *txn) { txn->skips_lanes = true; }
 
 void state_txn_limit(struct state_txn *txn, uint64_t bytes) { txn->limit = bytes; }
 
 void state_txn_destroy(struct state_txn *txn) {
   state_txn_return_snapshot(txn);
+  state_lane_leave(txn);
+  state_scan_free(txn);
   arena_clear(&txn->arena);
   free(txn);
 }
@@ -34,23 +46,39 @@ void state_txn_destroy(struct state_txn *txn) {
 void state_txn_abort(struct state_txn *txn) {
   if (!txn) return;
   enum get_state state = atomic_load_explicit(&txn->get_state, memory_order_acquire);
+  if ((state == GET_ASKED || state == GET_AWAITED) && state_lane_unqueue(txn)) { /* nobody was asked yet */
+    state_wake_fn wake = state == GET_AWAITED ? txn->wake : NULL;
+    void *arg = txn->wake_arg;
+    state_txn_destroy(txn);
+    if (wake) wake(arg);
+    return;
+  }
   while (state == GET_ASKED || state == GET_AWAITED)
     if (atomic_compare_exchange_strong(&txn->get_state, &state, GET_FORSAKEN)) return;
   state_txn_destroy(txn);
 }
 
 void state_txn_rewind(struct state_txn *txn) {
-  for (struct store_key *k = txn->keys; k; k = k->next) k->is_written = k->is_delete = false;
-  txn->n_writes = 0;
+  for (struct store_key *k = txn->keys; k; k = k->next) k->is_written = k->is_delete = k->is_add = false;
+  txn->n_writes = txn->n_sorted = 0;
+  txn->is_sorted = false;
 }
 
 bool state_txn_is_read_only(const struct state_txn *txn) { return txn->n_writes == 0; }
 
 /* --- the table of keys -------------------------------------------------------------------------------------------- */
 
-static bool txn_has_room(const struct state_txn *txn, size_t size, struct gw_error *err) {
+bool state_txn_has_room(const struct state_txn *txn, size_t size, struct gw_error *err) {
   if (txn->arena.used + size <= TXN_MAX_BYTES) return true;
   return error_set(err, GW_ERROR_LIMIT, "one invocation's state exceeds the limit of %d bytes", TXN_MAX_BYTES);
+}
+
+bool state_txn_count_reads(struct state_txn *txn, size_t n, struct gw_error *err) {
+  if (n <= STATE_MAX_READS - txn->reads.n) {
+    txn->reads.n += n;
+    return true;
+  }
+  return error_set(err, GW_ERROR_LIMIT, "one invocation reads at most %d keys", STATE_MAX_READS);
 }
 
 static struct txn_key **table_place(struct txn_key **table, size_t n_table, uint64_t hash, const uint8_t *bytes, size_t size) {
@@ -78,7 +106,7 @@ static struct txn_key *txn_key(struct state_txn *txn, const void *key, size_t ke
     return NULL;
   }
   if (2 * (txn->n_keys + 1) > txn->n_table) {
-    if (!txn_has_room(txn, 2 * txn->n_table * sizeof *txn->table, err)) return NULL;
+    if (!state_txn_has_room(txn, 2 * txn->n_table * sizeof *txn->table, err)) return NULL;
     table_grow(txn);
   }
   uint8_t bytes[SPACE_SIZE + STATE_MAX_KEY];
@@ -89,12 +117,13 @@ static struct txn_key *txn_key(struct state_txn *txn, const void *key, size_t ke
   crypto_shorthash((uint8_t *)&hash, bytes, size, txn->store->hash_key);
   struct txn_key **place = table_place(txn->table, txn->n_table, hash, bytes, size);
   if (*place) return *place;
-  if (!txn_has_room(txn, sizeof **place + size, err)) return NULL;
+  if (!state_txn_has_room(txn, sizeof **place + size, err)) return NULL;
   struct txn_key *k = arena_alloc(&txn->arena, sizeof *k + size);
   k->hash = hash;
   k->key.size = size;
   k->key.bytes = memcpy(k->bytes, bytes, size);
   *txn->keys_end = &k->key;
+  txn->reads.keys = txn->keys;
   txn->keys_end = &k->key.next;
   txn->n_keys++;
   *place = k;
@@ -113,16 +142,21 @@ void state_txn_return_snapshot(struct state_txn *txn) {
   txn->snapshot = NULL;
 }
 
-void state_txn_refresh(struct state_txn *txn) {
-  if (!txn->snapshot || now_ms() - txn->taken_ms < MAX_SNAPSHOT_AGE_MS) return;
+void state_txn_renew(struct state_txn *txn) {
+  if (!txn->snapshot) return;
   state_txn_return_snapshot(txn);
-  txn->must_validate = true;
+  txn->must_validate |= txn->reads.n > 0;
+}
+
+void state_txn_refresh(struct state_txn *txn) {
+  if (txn->snapshot && now_ms() - txn->taken_ms >= MAX_SNAPSHOT_AGE_MS) state_txn_renew(txn);
 }
 
 bool state_txn_is_stale(const struct state_txn *txn) { return txn->is_stale; }
 
-static bool take_snapshot(struct state_txn *txn, struct gw_error *err) {
+bool state_txn_take_snapshot(struct state_txn *txn, struct gw_error *err) {
   struct store *store = txn->store->store;
+  if (txn->snapshot) return true;
   if (!(txn->snapshot = store->ops->take(store, err))) return false;
   txn->taken_ms = now_ms();
   return true;
@@ -132,8 +166,7 @@ static bool take_snapshot(struct state_txn *txn, struct gw_error *err) {
 
 /* Where the store answers, on any thread. Whoever comes last of it and an abort frees the transaction; and once the state says
  * that it is answered, the transaction may be gone. */
-static void on_get(struct store_get *get) {
-  struct state_txn *txn = (struct state_txn *)((char *)get - offsetof(struct state_txn, get));
+void state_txn_on_answer(struct state_txn *txn) {
   enum get_state state = atomic_load_explicit(&txn->get_state, memory_order_acquire);
   state_wake_fn wake;
   void *arg;
@@ -146,18 +179,57 @@ static void on_get(struct store_get *get) {
   if (wake) wake(arg);
 }
 
-/* Hands the question over. A snapshot that replaces another is good only if what was read is the same there, which the store
- * finds out with the first read. */
-static void ask(struct state_txn *txn, struct txn_key *k) {
-  struct store *store = txn->store->store;
-  txn->asked = k;
+void state_txn_begin_ask(struct state_txn *txn) {
   txn->wake = NULL;
+  atomic_store_explicit(&txn->get_state, GET_ASKED, memory_order_relaxed);
+}
+
+bool state_txn_is_answered(const struct state_txn *txn) {
+  return atomic_load_explicit(&txn->get_state, memory_order_acquire) == GET_ANSWERED;
+}
+
+static void on_get(struct store_get *get) {
+  state_txn_on_answer((struct state_txn *)((char *)get - offsetof(struct state_txn, get)));
+}
+
+static void send_get(struct state_txn *txn) {
   txn->get.done = on_get;
   txn->get.snapshot = txn->snapshot;
-  txn->get.key = &k->key;
-  txn->get.check = txn->must_validate ? txn->keys : NULL;
-  atomic_store_explicit(&txn->get_state, GET_ASKED, memory_order_relaxed);
-  store->ops->get(store, &txn->get);
+  txn->get.key = &txn->asked->key;
+  txn->get.is_for_version = txn->asks_for_version;
+  txn->get.check = txn->must_validate ? &txn->reads : NULL;
+  txn->store->store->ops->get(txn->store->store, &txn->get);
+}
+
+/* Hands the question over: 1 answered, -1 failed, or STATE_PENDING. A snapshot that replaces another is good only if what was
+ * read is the same there, which the store finds out with the first read. */
+static int ask_store(struct state_txn *txn, struct gw_error *err) {
+  if (!state_txn_take_snapshot(txn, err)) return -1;
+  state_txn_begin_ask(txn);
+  send_get(txn);
+  return state_txn_is_answered(txn) ? 1 : STATE_PENDING;
+}
+
+/* Its turn has come in the key's lane. The state of the question stays what it is: the owner may wait for the answer already. */
+static void resume_get(struct state_txn *txn) {
+  state_txn_renew(txn);
+  if (state_txn_take_snapshot(txn, &txn->get.err))
+    send_get(txn);
+  else
+    state_txn_on_answer(txn);
+}
+
+enum question { ASK_VALUE, ASK_VERSION, ASK_TO_ADD };
+
+/* ask_store, when it is the transaction's turn. To add is no reading. */
+static int ask(struct state_txn *txn, struct txn_key *k, enum question question, struct gw_error *err) {
+  txn->asked = k;
+  txn->asks_for_version = question == ASK_VERSION;
+  enum lane_entry entry = LANE_NONE;
+  if (question != ASK_TO_ADD && !k->key.is_read) entry = state_lane_enter(txn, k->hash, resume_get);
+  if (entry == LANE_WAITS) return STATE_PENDING;
+  if (entry == LANE_ENTERED) state_txn_renew(txn);
+  return ask_store(txn, err);
 }
 
 static int fail_get(struct state_txn *txn, struct gw_error *err) {
@@ -167,20 +239,46 @@ static int fail_get(struct state_txn *txn, struct gw_error *err) {
   return -1;
 }
 
+/* Whether the store could answer the last get, on the same state as those before. */
+static bool take_answer(struct state_txn *txn, struct gw_error *err) {
+  const struct store_get *get = &txn->get;
+  if (get->err.code) return fail_get(txn, err) >= 0;
+  if (get->is_stale) {
+    txn->is_stale = true;
+    return error_set(err, GW_ERROR_CONFLICT, "what was read has changed since");
+  }
+  txn->must_validate = false;
+  return true;
+}
+
+static bool is_number(const struct store_get *get) { return !get->version || get->value_size == sizeof(int64_t); }
+
+/* What was added, together with what is there. */
+static int answer_sum(struct state_txn *txn, const void **value, size_t *value_size, struct gw_error *err) {
+  const struct store_get *get = &txn->get;
+  struct txn_key *k = txn->asked;
+  k->sum = 0;
+  if (!get->is_for_version && !is_number(get)) { /* since it was added to */
+    txn->is_stale = true;
+    error_set(err, GW_ERROR_CONFLICT, "what was added to has changed since");
+    return -1;
+  }
+  if (get->version && !get->is_for_version) memcpy(&k->sum, get->value, sizeof k->sum);
+  k->sum += (uint64_t)k->key.delta;
+  *value = &k->sum;
+  *value_size = sizeof k->sum;
+  return 1;
+}
+
 int state_txn_answer(struct state_txn *txn, const void **value, size_t *value_size, struct gw_error *err) {
-  struct store_get *get = &txn->get;
+  const struct store_get *get = &txn->get;
   struct store_key *k = &txn->asked->key;
   *value = NULL;
   *value_size = 0;
-  if (get->err.code) return fail_get(txn, err);
-  if (get->is_stale) {
-    txn->is_stale = true;
-    error_set(err, GW_ERROR_CONFLICT, "what was read has changed since");
-    return -1;
-  }
-  txn->must_validate = false;
+  if (!take_answer(txn, err) || (!k->is_read && !state_txn_count_reads(txn, 1, err))) return -1;
   k->is_read = true;
   k->version = get->version;
+  if (k->is_add) return answer_sum(txn, value, value_size, err);
   if (!get->version) return 0;
   *value = get->value;
   *value_size = get->value_size;
@@ -193,16 +291,24 @@ int state_txn_get(struct state_txn *txn, const void *key, size_t key_size, const
   *value_size = 0;
   struct txn_key *k = txn_key(txn, key, key_size, err);
   if (!k) return -1;
-  if (k->key.is_written) {
+  if (k->key.is_written && !k->key.is_add) {
     if (k->key.is_delete) return 0;
     *value = k->key.value;
     *value_size = k->key.value_size;
     return 1;
   }
-  if (!txn->snapshot && !take_snapshot(txn, err)) return -1;
-  ask(txn, k);
-  if (atomic_load_explicit(&txn->get_state, memory_order_acquire) != GET_ANSWERED) return STATE_PENDING;
-  return state_txn_answer(txn, value, value_size, err);
+  int answered = ask(txn, k, ASK_VALUE, err);
+  return answered == 1 ? state_txn_answer(txn, value, value_size, err) : answered;
+}
+
+int state_txn_exists(struct state_txn *txn, const void *key, size_t key_size, struct gw_error *err) {
+  const void *value;
+  size_t value_size;
+  struct txn_key *k = txn_key(txn, key, key_size, err);
+  if (!k) return -1;
+  if (k->key.is_written) return !k->key.is_delete;
+  int answered = ask(txn, k, ASK_VERSION, err);
+  return answered == 1 ? state_txn_answer(txn, &value, &value_size, err) : answered;
 }
 
 void state_txn_await(struct state_txn *txn, state_wake_fn wake, void *arg) {
@@ -214,10 +320,18 @@ void state_txn_await(struct state_txn *txn, state_wake_fn wake, void *arg) {
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
 
+static bool key_may_be_written(struct state_txn *txn, struct txn_key *k, struct gw_error *err) {
+  if (k->key.is_written) return true;
+  if (txn->n_writes == STATE_MAX_WRITES)
+    return error_set(err, GW_ERROR_LIMIT, "one invocation writes at most %d keys", STATE_MAX_WRITES);
+  return state_sorted_insert(txn, k, err);
+}
+
 static void key_mark_written(struct state_txn *txn, struct txn_key *k, bool is_delete) {
   if (!k->key.is_written) txn->n_writes++;
   k->key.is_written = true;
   k->key.is_delete = is_delete;
+  k->key.is_add = false;
 }
 
 /* A key written again and again reuses its room, so that only what a transaction really holds counts. */
@@ -226,7 +340,7 @@ static bool key_reserve(struct state_txn *txn, struct txn_key *k, size_t size, s
   size_t capacity = k->key.value ? 2 * k->value_capacity : size;
   if (capacity < size) capacity = size;
   if (capacity < 16) capacity = 16;
-  if (!txn_has_room(txn, capacity, err)) return false;
+  if (!state_txn_has_room(txn, capacity, err)) return false;
   k->key.value = arena_alloc(&txn->arena, capacity);
   k->value_capacity = capacity;
   return true;
@@ -237,7 +351,7 @@ bool state_txn_set(struct state_txn *txn, const void *key, size_t key_size, cons
   if (value_size > STATE_MAX_VALUE)
     return error_set(err, GW_ERROR_LIMIT, "a state value has at most %d bytes, this one has %zu", STATE_MAX_VALUE, value_size);
   struct txn_key *k = txn_key(txn, key, key_size, err);
-  if (!k || !key_reserve(txn, k, value_size, err)) return false;
+  if (!k || !key_reserve(txn, k, value_size, err) || !key_may_be_written(txn, k, err)) return false;
   if (value_size) memmove(k->key.value, value, value_size); /* it may come from a get of this key */
   k->key.value_size = value_size;
   key_mark_written(txn, k, false);
@@ -246,7 +360,50 @@ bool state_txn_set(struct state_txn *txn, const void *key, size_t key_size, cons
 
 bool state_txn_delete(struct state_txn *txn, const void *key, size_t key_size, struct gw_error *err) {
   struct txn_key *k = txn_key(txn, key, key_size, err);
-  if (!k) return false;
+  if (!k || !key_may_be_written(txn, k, err)) return false;
   key_mark_written(txn, k, true);
   return true;
+}
+
+static int fail_add(size_t size, struct gw_error *err) {
+  error_set(err, GW_ERROR_LIMIT, "only a value of 8 bytes is a number, this one has %zu", size);
+  return -1;
+}
+
+/* To what the transaction itself has written. */
+static int add_to_own(struct state_txn *txn, struct txn_key *k, int64_t delta, struct gw_error *err) {
+  uint64_t number = 0;
+  if (k->key.is_add) {
+    k->key.delta = (int64_t)((uint64_t)k->key.delta + (uint64_t)delta);
+    return 1;
+  }
+  if (!k->key.is_delete && k->key.value_size != sizeof number) return fail_add(k->key.value_size, err);
+  if (!k->key.is_delete) memcpy(&number, k->key.value, sizeof number);
+  number += (uint64_t)delta;
+  if (!key_reserve(txn, k, sizeof number, err)) return -1;
+  memcpy(k->key.value, &number, sizeof number);
+  k->key.value_size = sizeof number;
+  key_mark_written(txn, k, false);
+  return 1;
+}
+
+int state_txn_add(struct state_txn *txn, const void *key, size_t key_size, int64_t delta, struct gw_error *err) {
+  struct txn_key *k = txn_key(txn, key, key_size, err);
+  if (!k) return -1;
+  if (k->key.is_written) return add_to_own(txn, k, delta, err);
+  txn->delta = delta;
+  int answered = ask(txn, k, ASK_TO_ADD, err);
+  return answered == 1 ? state_txn_add_answer(txn, err) : answered;
+}
+
+/* Nothing depends on what is there but its size, which is looked at again at the commit; so it was not read. */
+int state_txn_add_answer(struct state_txn *txn, struct gw_error *err) {
+  struct txn_key *k = txn->asked;
+  if (!take_answer(txn, err)) return -1;
+  if (!is_number(&txn->get)) return fail_add(txn->get.value_size, err);
+  if (!key_may_be_written(txn, k, err)) return -1;
+  key_mark_written(txn, k, false);
+  k->key.is_add = true;
+  k->key.delta = txn->delta;
+  return 1;
 }

@@ -45,6 +45,15 @@ int state_txn_get_wait(struct state_txn *txn, const void *key, size_t key_size, 
   return state_txn_answer(txn, value, value_size, err);
 }
 
+int state_txn_scan_next_wait(struct state_txn *txn, uint32_t most, size_t room, struct state_page *page, struct gw_error *err) {
+  struct waiter w = WAITER;
+  int done = state_txn_scan_next(txn, most, room, page, err);
+  if (done != STATE_PENDING) return done;
+  state_txn_await(txn, waiter_wake, &w);
+  waiter_wait(&w);
+  return state_txn_scan_answer(txn, page, err);
+}
+
 /* --- writing ------------------------------------------------------------------------------------------------------ */
 
 struct writer {

@@ -27,6 +27,11 @@ declare function hostStateGet(key: usize, keySize: usize, out: usize, capacity: 
 @external("gasworks", "state_set")
 declare function hostStateSet(key: usize, keySize: usize, value: usize, valueSize: usize): void;
 @external("gasworks", "state_delete") declare function hostStateDelete(key: usize, keySize: usize): void;
+@external("gasworks", "state_exists") declare function hostStateExists(key: usize, keySize: usize): i32;
+@external("gasworks", "state_add") declare function hostStateAdd(key: usize, keySize: usize, delta: i64): void;
+@external("gasworks", "state_scan")
+declare function hostStateScan(first: usize, firstSize: usize, end: usize, endSize: usize, flags: u32, limit: u32,
+  out: usize, capacity: usize): i32;
 @external("gasworks", "log") declare function hostLog(text: usize, size: usize): void;
 @external("gasworks", "gas_left") declare function hostGasLeft(): u64;
 @external("gasworks", "clock_ms") declare function hostClock(): u64;
@@ -155,6 +160,40 @@ export function stateSet(key: string, value: Uint8Array): void {
 export function stateDelete(key: string): void {
   const k = encode(key);
   hostStateDelete(pointer(k), k.length);
+}
+
+export function stateExists(key: string): bool {
+  const k = encode(key);
+  return hostStateExists(pointer(k), k.length) != 0;
+}
+
+/** Adds to the number that the value's 8 bytes are, least first, modulo 2^64; no value is 0. Never conflicts with other adds. */
+export function stateAdd(key: string, delta: i64): void {
+  const k = encode(key);
+  hostStateAdd(pointer(k), k.length, delta);
+}
+
+export class Pair {
+  constructor(public key: string, public value: Uint8Array) {}
+}
+
+/** The first pairs with keys from `first` to before `end` in order, or backwards; an empty bound is none. As many as fit in 64 KiB,
+ * but one at least and `limit` at most; 0: any number. An empty array: there are none. */
+export function stateScan(first: string, end: string, isBackward: bool = false, limit: u32 = 0): Pair[] {
+  const a = encode(first), b = encode(end), flags: u32 = isBackward ? 1 : 0;
+  let page = new Uint8Array(65536);
+  let size = hostStateScan(pointer(a), a.length, pointer(b), b.length, flags, limit, pointer(page), page.length);
+  if (size < 0) {
+    page = new Uint8Array(-size);
+    size = hostStateScan(pointer(a), a.length, pointer(b), b.length, flags, limit, pointer(page), page.length);
+  }
+  const pairs: Pair[] = [];
+  for (let at = 0; at < size;) {
+    const key = at + 8 + load<u32>(pointer(page) + at), value = key + load<u32>(pointer(page) + at + 4);
+    pairs.push(new Pair(decode(page.slice(at + 8, key)), page.slice(key, value)));
+    at = value;
+  }
+  return pairs;
 }
 
 /** A line for the function's log. */

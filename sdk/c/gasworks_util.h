@@ -30,6 +30,24 @@ static inline char *gw_decimal(uint64_t value, char out[21]) {
   return at;
 }
 
+/* A pair of what gw_state_scan wrote. */
+struct gw_pair {
+  const uint8_t *key, *value;
+  uint32_t key_size, value_size;
+};
+
+/* Takes the next pair from `*at`, which begins as the buffer; false at its end. `flags` are those of the scan: with GW_SCAN_KEYS
+ * value is NULL. */
+static inline bool gw_next_pair(const uint8_t **at, const uint8_t *end, uint32_t flags, struct gw_pair *pair) {
+  if (*at >= end) return false;
+  memcpy(&pair->key_size, *at, 4);
+  memcpy(&pair->value_size, *at + 4, 4);
+  pair->key = *at + 8;
+  pair->value = flags & GW_SCAN_KEYS ? NULL : pair->key + pair->key_size;
+  *at = pair->key + pair->key_size + (pair->value ? pair->value_size : 0);
+  return true;
+}
+
 /* Finds NAME=VALUE in the query string, as it was sent (percent escapes are left alone). Cuts the value to `capacity` - 1. */
 static inline bool gw_query(const char *name, char *out, size_t capacity) {
   char query[1024];

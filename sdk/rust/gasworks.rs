@@ -28,6 +28,9 @@ mod host {
         pub fn state_get(key: *const u8, key_size: usize, out: *mut u8, capacity: usize) -> usize;
         pub fn state_set(key: *const u8, key_size: usize, value: *const u8, value_size: usize);
         pub fn state_delete(key: *const u8, key_size: usize);
+        pub fn state_exists(key: *const u8, key_size: usize) -> i32;
+        pub fn state_add(key: *const u8, key_size: usize, delta: i64);
+        pub fn state_scan(first: *const u8, first_size: usize, end: *const u8, end_size: usize, flags: u32, limit: u32, out: *mut u8, capacity: usize) -> i32;
         pub fn log(text: *const u8, size: usize);
         pub fn gas_left() -> u64;
         pub fn clock_ms() -> u64;
@@ -131,6 +134,56 @@ pub fn state_set(key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
 pub fn state_delete(key: impl AsRef<[u8]>) {
     let key = key.as_ref();
     unsafe { host::state_delete(key.as_ptr(), key.len()) }
+}
+
+pub fn state_exists(key: impl AsRef<[u8]>) -> bool {
+    let key = key.as_ref();
+    unsafe { host::state_exists(key.as_ptr(), key.len()) != 0 }
+}
+
+/// Adds to the number that the value's 8 bytes are, least first, modulo 2^64; no value is 0. Never conflicts with other adds.
+pub fn state_add(key: impl AsRef<[u8]>, delta: i64) {
+    let key = key.as_ref();
+    unsafe { host::state_add(key.as_ptr(), key.len(), delta) }
+}
+
+fn scan(first: &[u8], end: &[u8], flags: u32, limit: u32, out: &mut Vec<u8>) {
+    loop {
+        let size = unsafe {
+            host::state_scan(first.as_ptr(), first.len(), end.as_ptr(), end.len(), flags, limit, out.as_mut_ptr(), out.len())
+        };
+        if size >= 0 {
+            return out.truncate(size as usize);
+        }
+        out.resize(-size as usize, 0); // the first pair alone needs that
+    }
+}
+
+/// Pairs with keys from `first` to before `end` in order, or backwards; an empty bound is none. At most `limit`.
+pub fn state_scan(first: impl AsRef<[u8]>, end: impl AsRef<[u8]>, is_backward: bool, limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let (mut first, mut end) = (first.as_ref().to_vec(), end.as_ref().to_vec());
+    let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    while pairs.len() < limit {
+        let mut page = vec![0u8; 16384];
+        scan(&first, &end, is_backward as u32, (limit - pairs.len()).min(u32::MAX as usize) as u32, &mut page);
+        if page.is_empty() {
+            break;
+        }
+        let number = |at: usize| u32::from_le_bytes([page[at], page[at + 1], page[at + 2], page[at + 3]]) as usize;
+        let mut at = 0;
+        while at < page.len() {
+            let (key, value) = (at + 8 + number(at), at + 8 + number(at) + number(at + 4));
+            pairs.push((page[at + 8..key].to_vec(), page[key..value].to_vec()));
+            at = value;
+        }
+        let last = &pairs[pairs.len() - 1].0;
+        if is_backward {
+            end = last.clone();
+        } else {
+            first = [last.as_slice(), &[0]].concat(); // the least key behind it
+        }
+    }
+    pairs
 }
 
 /// A line for the function's log.

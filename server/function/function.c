@@ -51,6 +51,11 @@ bool function_is_of(const char *full_name, const char *tenant) {
   return size == (size_t)(slash - full_name) && memcmp(full_name, tenant, size) == 0;
 }
 
+const char *function_answers(const char *full_name, char out[FUNCTION_ANSWERS_SIZE]) {
+  snprintf(out, FUNCTION_ANSWERS_SIZE, "%s#answers", full_name);
+  return out;
+}
+
 const char *function_path(const char *full_name, char out[FUNCTION_PATH_SIZE]) {
   const char *name = function_short_name(full_name);
   int tenant = name > full_name ? (int)(name - 1 - full_name) : 0;

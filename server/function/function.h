@@ -99,6 +99,9 @@ void function_full_name(const char *tenant, const char *name, char out[FUNCTION_
 const char *function_short_name(const char *full_name);
 /* Whether the function is the tenant's. */
 bool function_is_of(const char *full_name, const char *tenant);
+/* The space of state where answers to requests with an Idempotency-Key are; no function is called so. */
+enum { FUNCTION_ANSWERS_SIZE = FUNCTION_MAX_FULL_NAME + 16 };
+const char *function_answers(const char *full_name, char out[FUNCTION_ANSWERS_SIZE]);
 /* Where it is called: "/f/NAME" or "/t/TENANT/f/NAME". */
 const char *function_path(const char *full_name, char out[FUNCTION_PATH_SIZE]);
 

@@ -26,6 +26,7 @@ struct pool {
   uint32_t n_resetting;     /* elsewhere; they count in n_out, too */
   bool makes_here;          /* making one elsewhere has failed: who wants one next hears why */
   uint64_t used_at;
+  uint64_t answers_swept_at; /* loop time in ms, when recorded answers that are old were deleted last */
 };
 
 /* The pool with the name's current function, or NULL when there is none. */

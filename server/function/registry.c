@@ -374,8 +374,11 @@ static bool note_first(void *arg, const void *key, size_t key_size, const void *
 }
 
 static bool has_state(struct registry *r, const char *name) {
+  char answers[FUNCTION_ANSWERS_SIZE];
   bool is_any = false;
-  return state_each(r->state, name, note_first, &is_any, NULL) && is_any;
+  if (!state_each(r->state, name, note_first, &is_any, NULL)) return false;
+  if (!is_any) state_each(r->state, function_answers(name, answers), note_first, &is_any, NULL);
+  return is_any;
 }
 
 static bool is_kept(struct registry *r, const char *name) {
@@ -387,10 +390,17 @@ static bool is_kept(struct registry *r, const char *name) {
   return is_there;
 }
 
+/* And what it answered. */
+static bool clear_state(struct registry *r, const char *name, const char *record_space, struct gw_error *err) {
+  char answers[FUNCTION_ANSWERS_SIZE];
+  return state_clear(r->state, function_answers(name, answers), err) &&
+         state_clear_and_remove(r->state, name, record_space, name, strlen(name), err);
+}
+
 /* State without a function. */
 static bool delete_kept(struct registry *r, const char *name, struct gw_error *err) {
   if (!has_state(r, name) && !is_kept(r, name)) return error_set(err, GW_ERROR_NOT_FOUND, "no function is called %s", name);
-  return state_clear_and_remove(r->state, name, KEPT_SPACE, name, strlen(name), err);
+  return clear_state(r, name, KEPT_SPACE, err);
 }
 
 struct kept {
@@ -422,8 +432,8 @@ static bool delete_locked(struct registry *r, struct function *f, bool with_stat
   if (!with_state && (may_write(f) || has_state(r, f->name)) && !state_put(r->state, KEPT_SPACE, f->name, size, "", 0, err))
     return false;
   struct function *there = table_replace(r, f->name, NULL); /* before its state goes: nothing that begins later has its name */
-  bool ok = with_state ? state_clear_and_remove(r->state, f->name, REGISTRY_SPACE, f->name, size, err)
-                       : state_remove(r->state, REGISTRY_SPACE, f->name, size, err);
+  bool ok =
+      with_state ? clear_state(r, f->name, REGISTRY_SPACE, err) : state_remove(r->state, REGISTRY_SPACE, f->name, size, err);
   if (!ok) {
     table_replace(r, f->name, there);
     return false;

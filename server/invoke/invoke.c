@@ -1,6 +1,6 @@
 /* An invocation, from request to reply:
  *
- *   begin ─► (LOADING) ─► attempt: slot, transaction ─► RUNNING: slices ─► COMMITTING ─► reply
+ *   begin ─► (LOADING) ─► attempt: slot, transaction, (LOOKING) ─► RUNNING: slices ─► COMMITTING ─► reply
  *                            ▲                                                 │ conflict
  *                            └───────────────── DELAYED ◄──────────────────────┘
  *
@@ -20,6 +20,7 @@
  * last in each path here, because the exchange may be gone or be the next one when that returns. */
 #include "server/invoke/invoke.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/heap.h"
 #include "runtime/host/cgi.h"
@@ -36,10 +37,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ATTEMPTS = 16, MAX_RECORD = 1 << 20, GAS_PER_NS = 10, SHORT_NS = 100000 };
+enum { SWEEP_MS = 10000, MAX_ATTEMPTS = 16, MAX_RECORD = 1 << 20, GAS_PER_NS = 10, SHORT_NS = 100000 };
 
 static void attempt(struct invocation *inv);
 static void start_run(struct invocation *inv);
+static void run(struct invocation *inv);
+static void conflicted(struct invocation *inv);
 static void find(struct invocation *inv);
 static void on_retry(uv_timer_t *timer);
 static void on_run(uv_idle_t *idle);
@@ -124,6 +127,7 @@ static void count_end(struct invocation *inv, const struct gw_error *err) {
 }
 
 enum ending_kind {
+  ENDING_REPEATED,  /* the answer of the same request before is the answer */
   ENDING_REPLIED,   /* the function's reply is the answer, and what it wrote is durable */
   ENDING_FAILED,    /* `err` is: a trap, or why there was no run, no commit, no reply that could be sent */
   ENDING_REFUSED,   /* `problem` is: it never began */
@@ -154,6 +158,8 @@ static void answer(struct exchange *x, const struct ending *ending, const struct
                    const char *backtrace, bool is_hidden) {
   if (ending->kind == ENDING_REPLIED)
     reply_function(x, &slot->handler, *gas);
+  else if (ending->kind == ENDING_REPEATED)
+    reply_function(x, &((struct invocation *)x->invocation)->repeated, 0);
   else if (ending->problem)
     reply_problem(x, ending->problem);
   else if (ending->err && is_hidden)
@@ -234,6 +240,97 @@ static void end_cancelled(struct invocation *inv, bool with_reply) {
 
 /* --- commit ------------------------------------------------------------------------------------------------------ */
 
+/* --- repeated requests ------------------------------------------------------------------------------------------- */
+
+static uint64_t since_1970_ms(void) { return clock_ns(CLOCK_REALTIME) / 1000000; }
+
+static struct repeat_limits repeat_limits(const struct loop *loop) {
+  return (struct repeat_limits){loop->options->idempotency_keep * (uint64_t)1000, loop->options->idempotency_size};
+}
+
+struct sweep {
+  uv_work_t work; /* first */
+  struct state_store *store;
+  struct repeat_limits limits;
+  char function[FUNCTION_MAX_FULL_NAME + 1];
+};
+
+static void sweep_work(uv_work_t *work) {
+  struct sweep *s = (struct sweep *)work;
+  repeat_sweep(s->store, s->function, since_1970_ms(), &s->limits);
+}
+
+static void sweep_done(uv_work_t *work, int status) {
+  (void)status;
+  free(work);
+}
+
+/* An answer was recorded: now and then old ones go. */
+static void sweep_answers(struct invocation *inv) {
+  struct loop *loop = loop_of(inv);
+  if (inv->pool->answers_swept_at && loop_now(loop) - inv->pool->answers_swept_at < SWEEP_MS) return;
+  inv->pool->answers_swept_at = loop_now(loop);
+  struct sweep *s = heap_new(1, sizeof *s);
+  s->store = loop->state;
+  s->limits = repeat_limits(loop);
+  snprintf(s->function, sizeof s->function, "%s", inv->exchange->request.name);
+  uv_queue_work(&loop->uv, &s->work, sweep_work, sweep_done);
+}
+
+/* With what it wrote. The function has replied. */
+static bool record_answer(struct invocation *inv, struct gw_error *err) {
+  if (!inv->repeat.has_key || !inv->txn) return true;
+  return repeat_record(&inv->repeat, inv->txn, inv->slot->function->name, &inv->slot->handler, since_1970_ms(), err);
+}
+
+/* The store has looked for an answer: 1 found, 0 not found, -1 failed. */
+static void looked(struct invocation *inv, int found, const void *value, size_t size, const struct gw_error *err) {
+  struct repeat_limits limits = repeat_limits(loop_of(inv));
+  enum repeat_outcome outcome = REPEAT_NEW;
+  if (found > 0) outcome = repeat_read(&inv->repeat, value, size, since_1970_ms(), &limits, &inv->repeated);
+  if (found < 0 && state_txn_is_stale(inv->txn)) {
+    abort_txn(inv);
+    conflicted(inv);
+  } else if (found < 0) {
+    end_with_error(inv, err);
+  } else if (outcome == REPEAT_SAME) {
+    finish(inv, (struct ending){.kind = ENDING_REPEATED});
+  } else if (outcome == REPEAT_OTHER) {
+    refuse(inv, PROBLEM(.status = 422, .title = "Idempotency-Key was used already",
+                        .detail = "another request had this Idempotency-Key", .function = inv->exchange->request.name));
+  } else {
+    run(inv);
+  }
+}
+
+/* Before anything runs: whether the request was answered before. */
+static void look_for_answer(struct invocation *inv) {
+  struct gw_error err = {0};
+  const void *value = NULL;
+  size_t size = 0;
+  int found = repeat_look(&inv->repeat, inv->txn, inv->slot->function->name, &value, &size, &err);
+  if (found == STATE_PENDING) {
+    inv->state = INVOCATION_LOOKING;
+    state_txn_await(inv->txn, on_wake, inv);
+  } else {
+    looked(inv, found, value, size, &err);
+  }
+}
+
+/* The answer to that has come. */
+static void look_again(struct invocation *inv) {
+  struct gw_error err = {0};
+  const void *value;
+  size_t size;
+  int found = state_txn_answer(inv->txn, &value, &size, &err);
+  inv->state = INVOCATION_RUNNING;
+  crash_enter(inv->slot->function);
+  looked(inv, found, value, size, &err);
+  crash_enter(NULL);
+}
+
+/* --- conflicts ---------------------------------------------------------------------------------------------------- */
+
 /* What it read has changed: once more, a little later. */
 static void conflicted(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
@@ -255,6 +352,7 @@ static void conflicted(struct invocation *inv) {
 
 static void committed(struct invocation *inv) {
   if (inv->outcome == STATE_COMMITTED) {
+    if (inv->repeat.has_key) sweep_answers(inv);
     end_with_reply(inv);
     return;
   }
@@ -443,8 +541,14 @@ static void wait_for_slice(struct invocation *inv) {
 static void deliver_wake(struct message *message) {
   struct invocation *inv = (struct invocation *)((char *)message - offsetof(struct invocation, woken));
   inv->is_woken = false;
+  bool was_looking = inv->state == INVOCATION_LOOKING;
   if (inv->is_cancelled) {
+    if (was_looking) release_slot(inv); /* nothing ran in it */
     end_cancelled(inv, inv->wants_reply);
+    return;
+  }
+  if (was_looking) {
+    look_again(inv);
     return;
   }
   inv->state = INVOCATION_RUNNING;
@@ -506,6 +610,8 @@ static void run_slice(struct invocation *inv) {
     end_with_trap(inv, &err);
   } else if (status == GW_STATUS_FAILED || !take_reply(inv, &err)) {
     if (!judge(inv, &err)) end_with_trap(inv, &err);
+  } else if (!record_answer(inv, &err)) {
+    end_with_error(inv, &err);
   } else if (inv->txn) {
     commit(inv);
   } else {
@@ -571,6 +677,16 @@ static void start_run(struct invocation *inv) {
     wait_for_slice(inv);
 }
 
+/* Requests that are not meant to change anything (RFC 9110 section 9.2.1). */
+static bool is_safe(const struct request *r) {
+  return !strcmp(r->method_name, "GET") || !strcmp(r->method_name, "HEAD") || !strcmp(r->method_name, "OPTIONS");
+}
+
+static void run(struct invocation *inv) {
+  metrics_add(&loop_of(inv)->metrics.invocations[inv->slot->tier], 1);
+  start_run(inv);
+}
+
 /* The module is there: one run. */
 static void attempt(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
@@ -587,9 +703,10 @@ static void attempt(struct invocation *inv) {
     end_with_error(inv, &err);
     return;
   }
-  if (inv->slot->function->uses_state) {
+  if (inv->slot->function->uses_state || inv->repeat.has_key) {
     inv->txn = state_txn_begin(loop->state, inv->slot->function->name);
     state_txn_limit(inv->txn, loop->options->max_function_state);
+    if (!inv->attempt && is_safe(&inv->exchange->request)) state_txn_expect_no_writes(inv->txn);
   }
   if (inv->txn && registry_epoch(loop->registry) != inv->pool->epoch) {
     /* it may have been deleted with its state just before the transaction began, which then nobody would stop */
@@ -598,8 +715,10 @@ static void attempt(struct invocation *inv) {
     find(inv);
     return;
   }
-  metrics_add(&loop->metrics.invocations[inv->slot->tier], 1);
-  start_run(inv);
+  if (inv->repeat.has_key)
+    look_for_answer(inv);
+  else
+    run(inv);
 }
 
 /* A stored module that cannot be loaded is the server's fault, whatever was wrong with it. */
@@ -719,6 +838,11 @@ void invoke_begin(struct exchange *x) {
   loop->last_begin = loop_now(loop);
   loop->is_trimmed = false;
   const char *why;
+  inv->repeat.has_key = false;
+  if (loop->options->idempotency_keep && !repeat_begin(&inv->repeat, &x->request, &why)) {
+    refuse(inv, PROBLEM(.status = 400, .detail = why, .function = x->request.name));
+    return;
+  }
   if (!may_run(inv, &why)) {
     refuse(inv, PROBLEM(.status = 503, .detail = why, .function = x->request.name, .retry_after = 1));
     return;
@@ -729,6 +853,7 @@ void invoke_begin(struct exchange *x) {
 void invoke_forget(struct exchange *x) {
   if (!x->invocation) return;
   record_clear(&x->invocation->record);
+  handler_clear(&x->invocation->repeated);
   free(x->invocation);
   x->invocation = NULL;
 }
@@ -739,6 +864,10 @@ void invoke_cancel(struct exchange *x, bool with_reply) {
   if (!inv) return;
   switch (inv->state) {
   case INVOCATION_NONE: return; /* a request that runs no function */
+  case INVOCATION_LOOKING:
+    inv->is_cancelled = true;
+    inv->wants_reply = with_reply;
+    return;
   case INVOCATION_REPORTING:
   case INVOCATION_COMMITTING: inv->is_cancelled = true; return;
   case INVOCATION_PARKED:

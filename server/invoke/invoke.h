@@ -5,6 +5,7 @@
 #include "runtime/debug/judge.h"
 #include "runtime/state/state.h"
 #include "server/function/slot.h"
+#include "server/invoke/repeat.h"
 #include "server/loop/loop.h"
 
 struct exchange;
@@ -13,6 +14,7 @@ enum invocation_state {
   INVOCATION_NONE,
   INVOCATION_LOADING,    /* waits for its module or an instance, in pool.waiting */
   INVOCATION_RUNNING,    /* waits for a slice in its pool's flow, or on the stack */
+  INVOCATION_LOOKING,    /* the store looks for the answer of a repeated request */
   INVOCATION_PARKED,     /* a host function of it waits for an answer */
   INVOCATION_REPORTING,  /* it trapped, and a worker thread reads where, or makes the instance that judges it */
   INVOCATION_COMMITTING, /* with the state store */
@@ -33,9 +35,11 @@ struct invocation {
   uint64_t number;   /* of the loop's requests, for the log */
   struct slot *slot;
   struct state_txn *txn;
-  struct record record; /* what the first run read of clocks and random numbers */
-  struct judge judge;   /* under way: it runs again in the precise tier, because compiled code trapped */
-  bool is_counted;      /* in n_running of loop and home */
+  struct repeat repeat;
+  struct handler repeated; /* the answer of a repeated request; until the next request */
+  struct record record;    /* what the first run read of clocks and random numbers */
+  struct judge judge;      /* under way: it runs again in the precise tier, because compiled code trapped */
+  bool is_counted;         /* in n_running of loop and home */
   enum phase phase;
   bool is_cancelled; /* the client has gone */
   bool wants_reply;  /* when it was cancelled while it was parked */

@@ -1,0 +1,190 @@
+/* Lanes: transactions that would conflict on a key run one behind the other instead.
+ *
+ * When commits conflict on a key twice within a second, the key has a lane: who is about to read it enters, and waits there while
+ * another transaction is in it. A transaction stays in its lanes until it is over, committed or not, and the first that waits
+ * comes next, with a snapshot of then. So a counter that everybody adds to by a get and a set loses no request. A lane where
+ * nobody has met anybody for a second is given up. What a range has lanes for are its bounds, as somebody scanned it.
+ *
+ * No circle of waiting: a transaction waits only for a lane behind all those that it is in, in the order of their hashes. Others
+ * it enters if they are free; if not it goes on without, and may conflict. So it does where it is in MAX_LANES already.
+ *
+ * Lanes are the store's, for all threads. state_store.lanes.mutex guards them and is held for a few instructions; nothing is
+ * called under it. Whoever leaves a lane hands it on: on its thread the store is asked what the next one wants to know. */
+#include "runtime/state/private.h"
+
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+enum { COLD_MS = 1000, HOT = 2, MOST_LANES = 4096 };
+
+/* A key on which commits have conflicted. */
+struct lane {
+  struct lane *next;
+  uint64_t hash;
+  uint64_t met_ms; /* when somebody last met somebody */
+  uint32_t heat;   /* conflicts, up to HOT: from then on it is open */
+  struct state_txn *inside, *first, **end;
+};
+
+static uint64_t now_ms(void) { return clock_ns(CLOCK_MONOTONIC_COARSE) / 1000000; }
+
+static struct lane **lane_place(struct lanes *lanes, uint64_t hash) {
+  struct lane **place = &lanes->table[hash % LANE_TABLE];
+  while (*place && (*place)->hash != hash) place = &(*place)->next;
+  return place;
+}
+
+static void lane_remove(struct lanes *lanes, struct lane **place) {
+  struct lane *lane = *place;
+  *place = lane->next;
+  if (lane->heat == HOT) atomic_fetch_sub(&lanes->n_open[lane->hash % LANE_TABLE], 1);
+  lanes->n--;
+  free(lane);
+}
+
+static bool lane_is_cold(const struct lane *lane, uint64_t now) { return !lane->inside && now - lane->met_ms > COLD_MS; }
+
+static void sweep(struct lanes *lanes, uint64_t now) {
+  for (size_t i = 0; i < LANE_TABLE; i++)
+    for (struct lane **place = &lanes->table[i]; *place;)
+      if (lane_is_cold(*place, now))
+        lane_remove(lanes, place);
+      else
+        place = &(*place)->next;
+}
+
+static struct lane *lane_make(struct lanes *lanes, struct lane **place, uint64_t hash, uint64_t now) {
+  if (lanes->n == MOST_LANES && now - lanes->swept_ms > COLD_MS) {
+    lanes->swept_ms = now;
+    sweep(lanes, now);
+    place = lane_place(lanes, hash);
+  }
+  if (lanes->n == MOST_LANES) return NULL;
+  struct lane *lane = calloc(1, sizeof *lane);
+  if (!lane) return NULL;
+  *lane = (struct lane){.next = *place, .hash = hash, .end = &lane->first};
+  *place = lane;
+  lanes->n++;
+  return lane;
+}
+
+void state_lane_heat(struct state_store *store, uint64_t hash) {
+  struct lanes *lanes = &store->lanes;
+  uint64_t now = now_ms();
+  pthread_mutex_lock(&lanes->mutex);
+  struct lane **place = lane_place(lanes, hash), *lane = *place ? *place : lane_make(lanes, place, hash, now);
+  if (lane && lane->heat < HOT) {
+    if (now - lane->met_ms > COLD_MS) lane->heat = 0;
+    if (++lane->heat == HOT) atomic_fetch_add(&lanes->n_open[hash % LANE_TABLE], 1);
+  }
+  if (lane) lane->met_ms = now;
+  pthread_mutex_unlock(&lanes->mutex);
+}
+
+/* --- transactions ------------------------------------------------------------------------------------------------- */
+
+static bool is_in(const struct state_txn *txn, const struct lane *lane) {
+  for (int i = 0; i < txn->n_lanes; i++)
+    if (txn->lanes[i] == lane) return true;
+  return false;
+}
+
+static bool may_wait(const struct state_txn *txn, const struct lane *lane) {
+  for (int i = 0; i < txn->n_lanes; i++)
+    if (txn->lanes[i]->hash > lane->hash) return false;
+  return true;
+}
+
+static void take_lane(struct state_txn *txn, struct lane *lane) {
+  lane->inside = txn;
+  txn->lanes[txn->n_lanes++] = lane;
+}
+
+static void queue(struct state_txn *txn, struct lane *lane, state_resume_fn resume) {
+  txn->resume = resume;
+  txn->waits_for = lane;
+  txn->next_in_lane = NULL;
+  *lane->end = txn;
+  lane->end = &txn->next_in_lane;
+}
+
+/* Under the mutex: what becomes of a transaction that is about to read what the open lane is for. */
+static enum lane_entry enter(struct lanes *lanes, struct lane **place, struct state_txn *txn, state_resume_fn resume) {
+  struct lane *lane = *place;
+  uint64_t now = now_ms();
+  if (!lane || lane->heat < HOT || is_in(txn, lane)) return LANE_NONE;
+  if (lane_is_cold(lane, now)) {
+    lane_remove(lanes, place);
+    return LANE_NONE;
+  }
+  if (txn->n_lanes == MAX_LANES) return LANE_NONE;
+  if (!lane->inside) {
+    take_lane(txn, lane);
+    return LANE_ENTERED;
+  }
+  lane->met_ms = now;
+  if (!may_wait(txn, lane)) return LANE_NONE;
+  queue(txn, lane, resume);
+  return LANE_WAITS;
+}
+
+enum lane_entry state_lane_enter(struct state_txn *txn, uint64_t hash, state_resume_fn resume) {
+  struct lanes *lanes = &txn->store->lanes;
+  if (txn->skips_lanes || !atomic_load_explicit(&lanes->n_open[hash % LANE_TABLE], memory_order_relaxed)) return LANE_NONE;
+  state_txn_begin_ask(txn); /* before others can see it */
+  pthread_mutex_lock(&lanes->mutex);
+  enum lane_entry entry = enter(lanes, lane_place(lanes, hash), txn, resume);
+  pthread_mutex_unlock(&lanes->mutex);
+  if (entry != LANE_WAITS) atomic_store_explicit(&txn->get_state, GET_NONE, memory_order_relaxed);
+  return entry;
+}
+
+bool state_lane_unqueue(struct state_txn *txn) {
+  struct lanes *lanes = &txn->store->lanes;
+  pthread_mutex_lock(&lanes->mutex);
+  struct lane *lane = txn->waits_for;
+  txn->waits_for = NULL;
+  if (lane) {
+    struct state_txn **at = &lane->first;
+    while (*at != txn) at = &(*at)->next_in_lane;
+    *at = txn->next_in_lane;
+    if (!*at) lane->end = at;
+  }
+  pthread_mutex_unlock(&lanes->mutex);
+  return lane != NULL;
+}
+
+/* Who comes next in the lane, or NULL. */
+static struct state_txn *hand_on(struct lanes *lanes, struct lane *lane) {
+  pthread_mutex_lock(&lanes->mutex);
+  struct state_txn *next = lane->first;
+  lane->inside = NULL;
+  if (next) {
+    lane->first = next->next_in_lane;
+    if (!lane->first) lane->end = &lane->first;
+    next->waits_for = NULL;
+    lane->met_ms = now_ms();
+    take_lane(next, lane);
+  }
+  pthread_mutex_unlock(&lanes->mutex);
+  return next;
+}
+
+void state_lane_leave(struct state_txn *txn) {
+  while (txn->n_lanes) {
+    struct state_txn *next = hand_on(&txn->store->lanes, txn->lanes[--txn->n_lanes]);
+    if (next) next->resume(next);
+  }
+}
+
+/* --- the store's -------------------------------------------------------------------------------------------------- */
+
+void state_lanes_init(struct lanes *lanes) { pthread_mutex_init(&lanes->mutex, NULL); }
+
+void state_lanes_clear(struct lanes *lanes) {
+  for (size_t i = 0; i < LANE_TABLE; i++)
+    while (lanes->table[i]) lane_remove(lanes, &lanes->table[i]);
+  pthread_mutex_destroy(&lanes->mutex);
+}

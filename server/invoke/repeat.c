@@ -1,0 +1,235 @@
+/* Records of answers. A record is a head, the reply's header lines and its body. */
+#include "server/invoke/repeat.h"
+
+#include "base/digest.h"
+#include "base/error.h"
+#include "server/function/function.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+_Static_assert((int)REPEAT_DIGEST == (int)DIGEST_SIZE, "digests of base/digest.h");
+
+enum { MAX_KEY = 255, TIME_KEY = 1 + 8 + REPEAT_DIGEST, MOST_DELETED = 2000 };
+
+struct head {
+  uint8_t request[REPEAT_DIGEST];
+  uint64_t created_ms;
+  uint32_t status, headers_size;
+};
+
+static void record_key(const struct repeat *r, uint8_t out[1 + REPEAT_DIGEST]) {
+  out[0] = 'a';
+  memcpy(out + 1, r->key, REPEAT_DIGEST);
+}
+
+/* In the order of time. */
+static void time_key(uint64_t created_ms, const uint8_t digest[REPEAT_DIGEST], uint8_t out[TIME_KEY]) {
+  out[0] = 't';
+  for (int i = 0; i < 8; i++) out[1 + i] = (uint8_t)(created_ms >> (56 - 8 * i));
+  memcpy(out + 9, digest, REPEAT_DIGEST);
+}
+
+static uint64_t time_of(const uint8_t *key) {
+  uint64_t ms = 0;
+  for (int i = 0; i < 8; i++) ms = ms << 8 | key[1 + i];
+  return ms;
+}
+
+/* --- requests ----------------------------------------------------------------------------------------------------- */
+
+static const char *header(const struct request *r, const char *name, int *n) {
+  const char *value = NULL;
+  *n = 0;
+  for (uint32_t i = 0; i < r->n_headers; i++) {
+    if (strcasecmp(r->headers[i].name, name) != 0) continue;
+    value = r->headers[i].value;
+    ++*n;
+  }
+  return value;
+}
+
+/* A piece of what is digested: its own digest, so that none runs into the next. */
+static void add_piece(struct buffer *pieces, const void *bytes, size_t size) {
+  struct digest digest = digest_of(size ? bytes : "", size);
+  buffer_append(pieces, digest.bytes, sizeof digest.bytes);
+}
+
+static void add_text(struct buffer *pieces, const char *text) { add_piece(pieces, text, text ? strlen(text) : 0); }
+
+static void finish_digest(struct buffer *pieces, uint8_t out[REPEAT_DIGEST]) {
+  struct digest digest = digest_of(pieces->bytes, pieces->size);
+  memcpy(out, digest.bytes, REPEAT_DIGEST);
+  buffer_clear(pieces);
+}
+
+/* Requests that change nothing are not repeated, but made again. */
+static bool is_safe(const struct request *r) {
+  return r->method == HTTP_GET || r->method == HTTP_HEAD || r->method == HTTP_OPTIONS;
+}
+
+/* Others' keys are others: what an Authorization header says, and our token, belongs to the key. */
+bool repeat_begin(struct repeat *r, const struct request *request, const char **why) {
+  int n, n_credentials;
+  const char *key = header(request, "Idempotency-Key", &n);
+  r->has_key = false;
+  *why = NULL;
+  if (!key || is_safe(request)) return true;
+  const char *credentials = header(request, "Authorization", &n_credentials);
+  size_t size = strlen(key);
+  if (n > 1) *why = "a request has one Idempotency-Key at most";
+  bool is_string = size >= 2 && key[0] == '"' && key[size - 1] == '"';
+  if (is_string) key++, size -= 2;
+  if (!size || size > MAX_KEY) *why = "an Idempotency-Key has 1 to 255 characters";
+  if (*why) return false;
+  struct buffer of_key = {0}, of_request = {0};
+  add_piece(&of_key, key, size);
+  add_text(&of_key, credentials);
+  add_text(&of_key, request->token);
+  finish_digest(&of_key, r->key);
+  add_text(&of_request, request->method_name);
+  add_text(&of_request, request->target);
+  add_piece(&of_request, request->body.bytes, request->body.size);
+  finish_digest(&of_request, r->request);
+  r->has_key = true;
+  return true;
+}
+
+/* --- records ------------------------------------------------------------------------------------------------------ */
+
+static void enter_answers(struct state_txn *txn, const char *function) {
+  char space[FUNCTION_ANSWERS_SIZE];
+  state_txn_in(txn, function_answers(function, space));
+}
+
+int repeat_look(const struct repeat *r, struct state_txn *txn, const char *function, const void **value, size_t *size,
+                struct gw_error *err) {
+  uint8_t key[1 + REPEAT_DIGEST];
+  record_key(r, key);
+  enter_answers(txn, function);
+  int found = state_txn_get(txn, key, sizeof key, value, size, err);
+  state_txn_in(txn, NULL);
+  return found;
+}
+
+enum repeat_outcome repeat_read(const struct repeat *r, const void *value, size_t size, uint64_t now_ms,
+                                const struct repeat_limits *limits, struct handler *reply) {
+  static const char note[] = "Idempotency-Replayed: true\r\n";
+  struct head head;
+  if (size < sizeof head) return REPEAT_NEW;
+  memcpy(&head, value, sizeof head);
+  if (now_ms > head.created_ms && now_ms - head.created_ms > limits->keep_ms) return REPEAT_NEW;
+  if (memcmp(head.request, r->request, REPEAT_DIGEST) != 0) return REPEAT_OTHER;
+  if (head.headers_size > size - sizeof head) return REPEAT_NEW;
+  const uint8_t *headers = (const uint8_t *)value + sizeof head;
+  handler_reset(reply);
+  reply->status = head.status;
+  buffer_append(&reply->reply_headers, headers, head.headers_size);
+  buffer_append(&reply->reply_headers, note, sizeof note - 1);
+  buffer_append(&reply->reply, headers + head.headers_size, size - sizeof head - head.headers_size);
+  return REPEAT_SAME;
+}
+
+bool repeat_record(const struct repeat *r, struct state_txn *txn, const char *function, const struct handler *reply,
+                   uint64_t now_ms, struct gw_error *err) {
+  struct head head = {.created_ms = now_ms, .status = reply->status, .headers_size = (uint32_t)reply->reply_headers.size};
+  struct buffer record = {0};
+  uint8_t key[1 + REPEAT_DIGEST], time[TIME_KEY];
+  uint64_t size = sizeof head + reply->reply_headers.size + reply->reply.size;
+  if (size > STATE_MAX_VALUE)
+    return error_set(err, GW_ERROR_BAD_REPLY,
+                     "the reply to a request with an Idempotency-Key has %llu bytes with its headers, %d can be kept",
+                     (unsigned long long)size, STATE_MAX_VALUE);
+  memcpy(head.request, r->request, REPEAT_DIGEST);
+  buffer_append(&record, &head, sizeof head);
+  buffer_append(&record, reply->reply_headers.bytes, reply->reply_headers.size);
+  buffer_append(&record, reply->reply.bytes, reply->reply.size);
+  record_key(r, key);
+  time_key(now_ms, r->key, time);
+  enter_answers(txn, function);
+  bool ok = state_txn_set(txn, key, sizeof key, record.bytes, record.size, err) &&
+            state_txn_set(txn, time, sizeof time, &size, sizeof size, err);
+  state_txn_in(txn, NULL);
+  buffer_clear(&record);
+  return ok;
+}
+
+/* --- sweeping ----------------------------------------------------------------------------------------------------- */
+
+/* Answers by time, the oldest first: as many as a scan gives. */
+struct index {
+  size_t n;
+  uint64_t size;
+  struct buffer keys, sizes;
+};
+
+static void read_page(struct index *index, const struct state_page *page) {
+  for (const uint8_t *at = page->bytes; at < page->bytes + page->size;) {
+    uint32_t sizes[2];
+    uint64_t size = 0;
+    memcpy(sizes, at, sizeof sizes);
+    at += sizeof sizes;
+    if (sizes[0] == TIME_KEY && sizes[1] == sizeof size) {
+      memcpy(&size, at + sizes[0], sizeof size);
+      buffer_append(&index->keys, at, TIME_KEY);
+      buffer_append(&index->sizes, &size, sizeof size);
+      index->n++;
+      index->size += size;
+    }
+    at += sizes[0] + sizes[1];
+  }
+}
+
+static void read_index(struct state_store *store, const char *function, struct index *index) {
+  struct state_txn *txn = state_txn_begin(store, function);
+  struct gw_error err = {0};
+  struct state_page page = {0};
+  state_txn_expect_no_writes(txn);
+  enter_answers(txn, function);
+  bool ok = state_txn_scan(txn, &(struct state_range){.first = "t", .end = "u", .first_size = 1, .end_size = 1}, &err);
+  while (ok && !page.is_last && state_txn_scan_next_wait(txn, UINT32_MAX, SIZE_MAX, &page, &err) == 1) read_page(index, &page);
+  state_txn_abort(txn);
+}
+
+/* A record that was written again since belongs to a later time. */
+static bool delete_one(struct state_txn *txn, const uint8_t *time) {
+  uint8_t key[1 + REPEAT_DIGEST] = {'a'};
+  struct gw_error err = {0};
+  struct head head;
+  const void *value;
+  size_t size;
+  memcpy(key + 1, time + 9, REPEAT_DIGEST);
+  int found = state_txn_get_wait(txn, key, sizeof key, &value, &size, &err);
+  if (found < 0) return false;
+  if (found && size >= sizeof head) memcpy(&head, value, sizeof head);
+  if (found && size >= sizeof head && head.created_ms == time_of(time) && !state_txn_delete(txn, key, sizeof key, &err))
+    return false;
+  return state_txn_delete(txn, time, TIME_KEY, &err);
+}
+
+void repeat_sweep(struct state_store *store, const char *function, uint64_t now_ms, const struct repeat_limits *limits) {
+  struct index index = {0};
+  struct gw_error err = {0};
+  read_index(store, function, &index);
+  struct state_txn *txn = state_txn_begin(store, function);
+  state_txn_expect_no_writes(txn);
+  enter_answers(txn, function);
+  bool ok = true;
+  size_t i = 0;
+  for (; ok && i < index.n && i < MOST_DELETED; i++) {
+    const uint8_t *key = index.keys.bytes + i * TIME_KEY;
+    uint64_t created = time_of(key), size;
+    if (index.size <= limits->size && (created > now_ms || now_ms - created <= limits->keep_ms)) break;
+    memcpy(&size, index.sizes.bytes + i * sizeof size, sizeof size);
+    index.size -= size;
+    ok = delete_one(txn, key);
+  }
+  if (ok && i)
+    state_txn_commit_wait(txn, &err); /* what conflicts is left to the next time */
+  else
+    state_txn_abort(txn);
+  buffer_clear(&index.keys);
+  buffer_clear(&index.sizes);
+}

@@ -1,0 +1,290 @@
+/* Transactions that would conflict queue instead: in order, without circles, and whoever leaves hands on. */
+#include "tests/state_kit.h"
+
+#include <stdatomic.h>
+#include <time.h>
+
+static struct state_txn *begin(struct state_store *store) { return state_txn_begin(store, "f"); }
+
+/* One that has the number, and will set it. */
+static void read_and_add(struct state_txn *txn, const char *key) {
+  const void *value;
+  size_t size;
+  uint64_t n = 0;
+  struct gw_error err = {0};
+  if (state_txn_get_wait(txn, key, strlen(key), &value, &size, &err) == 1) memcpy(&n, value, sizeof n);
+  n++;
+  assert_true(state_txn_set(txn, key, strlen(key), &n, sizeof n, &err));
+}
+
+/* Two conflicts. */
+static void make_hot(struct state_store *store, const char *key) {
+  for (int i = 0; i < 2; i++) {
+    struct state_txn *a = begin(store), *b = begin(store);
+    state_txn_expect_no_writes(a);
+    state_txn_expect_no_writes(b);
+    read_and_add(a, key);
+    read_and_add(b, key);
+    assert_int_equal(commit(a), STATE_COMMITTED);
+    assert_int_equal(commit(b), STATE_CONFLICT);
+  }
+}
+
+static int try_get(struct state_txn *txn, const char *key) {
+  const void *value;
+  size_t size;
+  struct gw_error err = {0};
+  return state_txn_get(txn, key, strlen(key), &value, &size, &err);
+}
+
+static uint64_t answer(struct state_txn *txn) {
+  const void *value;
+  size_t size;
+  uint64_t n = 0;
+  struct gw_error err = {0};
+  int found = state_txn_answer(txn, &value, &size, &err);
+  if (found < 0) print_error("%s\n", err.message);
+  assert_int_not_equal(found, -1);
+  if (found) memcpy(&n, value, sizeof n);
+  return n;
+}
+
+static void count_wake(void *arg) { ++*(atomic_int *)arg; }
+
+static void await_wake(atomic_int *n, int wanted) {
+  while (*n < wanted) nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+}
+
+/* Each comes when the one before is over, however it ended, and sees what that wrote. */
+static void test_one_behind_the_other(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  struct state_txn *txns[4];
+  static atomic_int wakes[4];
+  make_hot(store, "n");
+  for (int i = 0; i < 4; i++) txns[i] = begin(store);
+  read_and_add(txns[0], "n");
+  for (int i = 1; i < 4; i++) {
+    wakes[i] = 0;
+    set(txns[i], "other", "1");
+    assert_int_equal(try_get(txns[i], "n"), STATE_PENDING);
+    state_txn_await(txns[i], count_wake, &wakes[i]);
+  }
+  struct state_txn *reader = begin(store); /* of the snapshot before, and without waiting */
+  state_txn_expect_no_writes(reader);
+  assert_int_equal(try_get(reader, "n"), 1);
+  assert_int_equal(wakes[1], 0);
+  assert_int_equal(commit(txns[0]), STATE_COMMITTED);
+  await_wake(&wakes[1], 1);
+  assert_int_equal(answer(txns[1]), 3);
+  read_and_add(txns[1], "n");
+  assert_int_equal(wakes[2], 0);
+  state_txn_abort(txns[1]);
+  await_wake(&wakes[2], 1);
+  assert_int_equal(answer(txns[2]), 3);
+  read_and_add(txns[2], "n");
+  assert_int_equal(wakes[3], 0);
+  assert_int_equal(commit(txns[2]), STATE_COMMITTED);
+  await_wake(&wakes[3], 1);
+  assert_int_equal(answer(txns[3]), 4);
+  read_and_add(txns[3], "n");
+  assert_int_equal(commit(txns[3]), STATE_COMMITTED);
+  assert_int_equal(commit(reader), STATE_COMMITTED);
+  state_store_close(store);
+}
+
+/* Who waits may go, in any place of the queue, and is woken nevertheless. */
+static void test_leaving_the_queue(void **state) {
+  (void)state;
+  enum { N = 5 };
+  struct state_store *store = open_store(MAP_SIZE);
+  static atomic_int wakes[N];
+  make_hot(store, "n");
+  for (int gone = 1; gone < N; gone++) {
+    struct state_txn *txns[N];
+    for (int i = 0; i < N; i++) {
+      wakes[i] = 0;
+      txns[i] = begin(store);
+      if (i == 0) read_and_add(txns[0], "n");
+      if (i > 0) assert_int_equal(try_get(txns[i], "n"), STATE_PENDING);
+      if (i > 0 && i != 2) state_txn_await(txns[i], count_wake, &wakes[i]);
+    }
+    state_txn_abort(txns[gone]);
+    assert_int_equal(wakes[gone], gone != 2);
+    assert_int_equal(commit(txns[0]), STATE_COMMITTED);
+    for (int i = 1; i < N; i++) {
+      if (i == gone) continue;
+      if (i == 2) state_txn_await(txns[i], count_wake, &wakes[i]);
+      await_wake(&wakes[i], 1);
+      answer(txns[i]);
+      state_txn_abort(txns[i]);
+    }
+  }
+  state_store_close(store);
+}
+
+/* What was read before the turn came must be the same in the snapshot that comes with it. */
+static void test_read_before(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  struct gw_error err = {0};
+  const void *value;
+  size_t size;
+  static atomic_int wakes;
+  make_hot(store, "n");
+  for (int changes = 0; changes < 2; changes++) {
+    wakes = 0;
+    put(store, "f", "before", "1");
+    struct state_txn *a = begin(store), *b = begin(store);
+    read_and_add(a, "n");
+    assert_string_equal(get(b, "before"), "1");
+    assert_int_equal(try_get(b, "n"), STATE_PENDING);
+    state_txn_await(b, count_wake, &wakes);
+    if (changes) set(a, "before", "2");
+    assert_int_equal(commit(a), STATE_COMMITTED);
+    await_wake(&wakes, 1);
+    assert_int_equal(state_txn_answer(b, &value, &size, &err), changes ? -1 : 1);
+    assert_int_equal(state_txn_is_stale(b), changes);
+    state_txn_abort(b);
+  }
+  state_store_close(store);
+}
+
+/* Each has what the other one wants: one of the two does not wait. */
+static void test_no_circle(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  make_hot(store, "m");
+  make_hot(store, "n");
+  struct state_txn *a = begin(store), *b = begin(store);
+  read_and_add(a, "m");
+  read_and_add(b, "n");
+  int of_a = try_get(a, "n"), of_b = try_get(b, "m");
+  assert_true((of_a == STATE_PENDING) != (of_b == STATE_PENDING));
+  struct state_txn *first = of_a == STATE_PENDING ? b : a, *second = of_a == STATE_PENDING ? a : b;
+  static atomic_int wakes;
+  state_txn_await(second, count_wake, &wakes);
+  assert_int_equal(commit(first), STATE_COMMITTED);
+  await_wake(&wakes, 1);
+  answer(second);
+  assert_int_equal(commit(second), STATE_COMMITTED);
+  state_store_close(store);
+}
+
+/* Where nobody has met anybody for a second, nobody waits. */
+static void test_a_lane_goes_cold(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  make_hot(store, "n");
+  nanosleep(&(struct timespec){1, 200000000}, NULL);
+  struct state_txn *a = begin(store), *b = begin(store);
+  read_and_add(a, "n");
+  assert_int_equal(try_get(b, "n"), 1);
+  assert_int_equal(commit(a), STATE_COMMITTED);
+  state_txn_abort(b);
+  state_store_close(store);
+}
+
+/* Those who scan the same and write into it queue, too. */
+static void test_scans_queue(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  struct gw_error err = {0};
+  struct state_page page;
+  struct state_range all = {0};
+  struct state_txn *txns[2];
+  static atomic_int wakes;
+  for (int i = 0; i < 3; i++) {
+    for (int k = 0; k < 2; k++) {
+      txns[k] = begin(store);
+      assert_true(state_txn_scan(txns[k], &all, &err));
+      int done = state_txn_scan_next(txns[k], 9, 999, &page, &err);
+      assert_int_equal(done, i == 2 && k == 1 ? STATE_PENDING : 1);
+      set(txns[k], k ? "a" : "b", "1");
+    }
+    if (i == 2) state_txn_await(txns[1], count_wake, &wakes);
+    assert_int_equal(commit(txns[0]), STATE_COMMITTED);
+    if (i < 2) assert_int_equal(commit(txns[1]), STATE_CONFLICT);
+  }
+  await_wake(&wakes, 1);
+  assert_int_equal(state_txn_scan_answer(txns[1], &page, &err), 1);
+  assert_int_equal(page.n_pairs, 2);
+  assert_int_equal(commit(txns[1]), STATE_COMMITTED);
+  state_store_close(store);
+}
+
+/* --- many threads ------------------------------------------------------------------------------------------------- */
+
+enum { N_THREADS = 8, N_ADDS = 200 };
+
+static atomic_int conflicts;
+
+/* Two of three numbers, in any order; some go away in the middle. */
+static void *add_up(void *arg) {
+  static const char *const keys[] = {"a", "b", "c"};
+  uint32_t seed = (uint32_t)(uintptr_t)&seed | 1;
+  for (int done = 0; done < N_ADDS;) {
+    struct state_txn *txn = begin(arg);
+    seed = seed * 1664525u + 1013904223u;
+    uint32_t first = (seed >> 16) % 3, second = (first + 1 + (seed >> 20) % 2) % 3;
+    if (seed >> 28 == 0 && try_get(txn, keys[first]) != -1) {
+      state_txn_abort(txn);
+      continue;
+    }
+    struct gw_error err = {0};
+    const void *value;
+    size_t size;
+    uint64_t n[2] = {0};
+    int a = state_txn_get_wait(txn, keys[first], 1, &value, &size, &err);
+    if (a == 1) memcpy(&n[0], value, 8);
+    int b = a < 0 ? a : state_txn_get_wait(txn, keys[second], 1, &value, &size, &err);
+    if (b == 1) memcpy(&n[1], value, 8);
+    if (b < 0) {
+      assert_true(state_txn_is_stale(txn));
+      state_txn_abort(txn);
+      conflicts++;
+      continue;
+    }
+    n[0]++, n[1]++;
+    assert_true(state_txn_set(txn, keys[first], 1, &n[0], 8, &err));
+    assert_true(state_txn_set(txn, keys[second], 1, &n[1], 8, &err));
+    if (commit(txn) == STATE_COMMITTED)
+      done++;
+    else
+      conflicts++;
+  }
+  return NULL;
+}
+
+static void test_threads(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  pthread_t threads[N_THREADS];
+  for (int i = 0; i < N_THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, add_up, store), 0);
+  for (int i = 0; i < N_THREADS; i++) pthread_join(threads[i], NULL);
+  uint64_t sum = 0;
+  for (int i = 0; i < 3; i++) {
+    struct state_txn *txn = begin(store);
+    char key[2] = {(char)('a' + i), 0};
+    uint64_t n = 0;
+    const void *value;
+    size_t size;
+    struct gw_error err = {0};
+    if (state_txn_get_wait(txn, key, 1, &value, &size, &err) == 1) memcpy(&n, value, 8);
+    sum += n;
+    state_txn_abort(txn);
+  }
+  assert_int_equal(sum, 2 * N_THREADS * N_ADDS);
+  print_message("%d conflicts of %d\n", (int)conflicts, N_THREADS * N_ADDS);
+  state_store_close(store);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_directory, remove_directory)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      TEST(test_one_behind_the_other), TEST(test_leaving_the_queue), TEST(test_read_before), TEST(test_no_circle),
+      TEST(test_a_lane_goes_cold),     TEST(test_scans_queue),       TEST(test_threads),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
