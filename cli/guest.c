@@ -141,7 +141,7 @@ bool guest_load(struct guest *g, int n_arguments, char **arguments, struct gw_er
                                       .watch = g->watch,
                                       .schedule = &g->schedule};
   if (!cli_read_schedule(g->schedule_path, &g->schedule, err)) return false;
-  if (g->tier != TIER_PRECISE && !open_cache(g, err)) return false;
+  if (g->tier != TIER_PRECISE && g->tier != TIER_BASELINE && !open_cache(g, err)) return false;
   options.cache = g->cache;
   if (g->tier == TIER_FAST) cli_show_progress(&options); /* auto compiles beside the program's own output */
   g->engine = gw_engine_create(&options, err);
@@ -313,7 +313,9 @@ static void judge(struct guest *g, struct gw_error *err) {
 }
 
 bool guest_run_judged(struct guest *g, struct gw_error *err) {
-  bool ok = g->tier == TIER_AUTO ? run_both(g, err) : guest_run(g, g->tier == TIER_FAST ? GW_TIER_FAST : GW_TIER_PRECISE, err);
+  static const enum gw_tier tiers[] = {
+      [TIER_FAST] = GW_TIER_FAST, [TIER_PRECISE] = GW_TIER_PRECISE, [TIER_BASELINE] = GW_TIER_BASELINE};
+  bool ok = g->tier == TIER_AUTO ? run_both(g, err) : guest_run(g, tiers[g->tier], err);
   if (!ok && must_judge(g, err)) judge(g, err);
   return ok;
 }

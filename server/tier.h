@@ -3,10 +3,11 @@
 #define SERVER_TIER_H
 
 enum tier_choice {
-  TIER_FAST,    /* compiled before the first call */
-  TIER_PRECISE, /* interpreted, never compiled */
-  TIER_AUTO,    /* interpreted until compiled */
-  TIER_UNTOLD,  /* the user has not said: what the other options need */
+  TIER_FAST,     /* compiled before the first call */
+  TIER_PRECISE,  /* interpreted, never compiled */
+  TIER_AUTO,     /* interpreted until compiled */
+  TIER_BASELINE, /* machine code made function by function, without the compiler */
+  TIER_UNTOLD,   /* the user has not said: what the other options need */
 };
 
 #endif

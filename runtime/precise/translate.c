@@ -1070,7 +1070,18 @@ static uint32_t count_holds(const struct translator *t) {
   return most;
 }
 
-void precise_translate(struct precise_func *func, uint64_t **offsets) {
+/* What is run of n instructions. */
+static const struct precise_insn *keep(struct precise_func *func, struct precise_insn *insns, uint32_t n) {
+  struct baseline *baseline = func->module->baseline;
+  if (baseline && baseline_compile(baseline, func, insns, n)) {
+    free(insns);
+    return (const struct precise_insn *)(const void *)func->native;
+  }
+  struct precise_insn *exact = realloc(insns, n * sizeof *exact);
+  return exact ? exact : insns;
+}
+
+void precise_translate(struct precise_func *func, struct precise_listing *listing) {
   const struct gw_module *module = func->module->module;
   const struct module *m = &module->decoded;
   struct translator t = {.func = func, .m = m, .body = &m->funcs[func->index], .charge = NONE, .last = NONE, .last_op = OP_COUNT};
@@ -1079,7 +1090,7 @@ void precise_translate(struct precise_func *func, uint64_t **offsets) {
     t.schedule = &module->engine->schedule;
     price_blocks(m, func->index, &rates, &t.prices);
   }
-  t.keeps_offsets = offsets;
+  t.keeps_offsets = listing;
   t.watches = module->engine->options.watch;
   lay_out_locals(&t);
   t.n_holds = count_holds(&t);
@@ -1089,15 +1100,13 @@ void precise_translate(struct precise_func *func, uint64_t **offsets) {
   free(t.local_types);
   free(t.controls);
   prices_clear(&t.prices);
-  if (offsets) {
-    *offsets = t.offsets;
-    free(t.insns);
+  if (listing) {
+    *listing = (struct precise_listing){t.insns, t.offsets, t.n};
     return;
   }
-  struct precise_insn *exact = realloc(t.insns, t.n * sizeof *exact);
   func->n_insns = t.n;
   func->operands = operand_base(&t);
   func->frame_bytes = operand_base(&t) + t.max_height * SLOT_SIZE;
   assert(func->frame_bytes <= PRECISE_FRAME_BEYOND(func_frame_cost(m, func->index)));
-  atomic_store_explicit(&func->code, exact ? exact : t.insns, memory_order_release);
+  atomic_store_explicit(&func->code, keep(func, t.insns, t.n), memory_order_release);
 }

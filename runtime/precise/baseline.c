@@ -1,0 +1,189 @@
+/* The baseline tier: machine code for translated functions, without a compiler.
+ *
+ * A function is translated as for the interpreter (runtime/precise/translate.c), and each of its instructions becomes machine
+ * code at once (runtime/precise/baseline_emit.c); the instructions are not kept. Frames, slots, gas, depth, traps and exceptions
+ * are the interpreter's, to the byte: what has no machine code of its own runs the interpreter's handler, with its instruction
+ * embedded in the code and followed by one whose handler is the code behind. So a frame may return to either kind of code, and
+ * callers do not ask which kind they call: an instruction's `run` leads to both.
+ *
+ * An address in a function's code stands for the instruction it belongs to: as pc of a trap, or as the call that a frame returns
+ * to. Nothing is kept to find it: the function is translated and emitted again, which says where each instruction began.
+ *
+ * Code lies in one range of addresses per module, reserved when the module is made, so that functions reach the code that they
+ * share by near calls. A function begins on a page of its own: while it is written its pages are writable and not executable, and
+ * never again afterwards. */
+#include "runtime/precise/baseline.h"
+
+#include "runtime/arch/exhausted.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+struct baseline {
+  uint8_t *base;
+  size_t reserved, used; /* bytes; `used` is whole pages */
+  uint32_t stubs[N_STUBS];
+  struct baseline_output output;
+  struct precise_stats stats;
+};
+
+/* --- shared code ---------------------------------------------------------------------------------------------------------- */
+
+/* Behind a charge: r12 is where it was called from. */
+static HANDLER(charge_again) {
+  store->precise.pc = pc;
+  gas_exhausted(&store->exec, 0);
+  precise_handler *back = (precise_handler *)(uintptr_t)pc;
+  __attribute__((musttail)) return back(ARGS);
+}
+
+#define TRAP_ACCESS(size)                                                               \
+  static __attribute__((preserve_none)) void trap_access_##size(PARAMS, uint64_t end) { \
+    (void)fp, (void)vmctx;                                                              \
+    precise_trap_access(pc, store, memory, end - (size));                               \
+  }
+TRAP_ACCESS(1)
+TRAP_ACCESS(2)
+TRAP_ACCESS(4)
+TRAP_ACCESS(8)
+TRAP_ACCESS(16)
+
+static HANDLER(leave) {
+  vmctx = store->precise.frame->vmctx;
+  memory = precise_memory0(vmctx);
+  DISPATCH;
+}
+
+static void emit_stubs(struct baseline *b, struct x86 *x) {
+  void *const access[] = {(void *)trap_access_1, (void *)trap_access_2, (void *)trap_access_4, (void *)trap_access_8,
+                          (void *)trap_access_16};
+  for (int i = 0; i < N_STUBS; i++) {
+    x86_reserve(x, X86_ROOM);
+    while (x->n % 16) x86_byte(x, 0xcc);
+    b->stubs[i] = x->n;
+    if (i < STUB_CALL) x86_opcode(x, W32, 0x58 | (R12 & 7), 0, 0, R12, false); /* pop */
+    x86_rm(x, W64, 0x89, RBX, R14, 0);
+    if (i == STUB_CALL) {
+      x86_ri(x, W64, 5, R12, sizeof(struct precise_insn));
+      x86_rm(x, W32, 0xff, 4, R12, 0);
+      continue;
+    }
+    if (i >= STUB_ACCESS && i < STUB_CALL) x86_move(x, W64, RSI, RAX);
+    void *to = i == STUB_CHARGE ? (void *)charge_again : i == STUB_LEAVE ? (void *)leave : access[i - STUB_ACCESS];
+    x86_constant(x, RAX, (uintptr_t)to);
+    x86_rr(x, W32, 0xff, 4, RAX);
+  }
+}
+
+/* --- memory ---------------------------------------------------------------------------------------------------------------- */
+
+static size_t whole_pages(size_t n) {
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  return (n + page - 1) & ~(page - 1);
+}
+
+/* Pages for n bytes, writable; NULL: there is no room or memory. */
+static uint8_t *begin_code(struct baseline *b, size_t n) {
+  size_t size = whole_pages(n);
+  if (size > b->reserved - b->used) return NULL;
+  if (mprotect(b->base + b->used, size, PROT_READ | PROT_WRITE) != 0) return NULL;
+  return b->base + b->used;
+}
+
+static bool end_code(struct baseline *b, size_t n) {
+  size_t size = whole_pages(n);
+  if (mprotect(b->base + b->used, size, PROT_READ | PROT_EXEC) != 0) return false;
+  b->used += size;
+  return true;
+}
+
+/* Even code without a single instruction of its own for anything takes less. */
+enum { MOST_PER_BYTE = 64, LEAST_RESERVED = 1 << 20, MOST_RESERVED = INT32_MAX };
+
+static size_t reservation(const struct module *m) {
+  size_t bytes = LEAST_RESERVED;
+  for (uint32_t i = m->n_imported_funcs; i < m->n_funcs && bytes < MOST_RESERVED; i++)
+    bytes += (size_t)(m->funcs[i].end - m->funcs[i].body) * MOST_PER_BYTE + whole_pages(1);
+  return bytes < MOST_RESERVED ? whole_pages(bytes) : MOST_RESERVED & ~(whole_pages(1) - 1);
+}
+
+struct baseline *baseline_create(const struct module *m) {
+  struct baseline *b = calloc(1, sizeof *b);
+  if (!b) return NULL;
+  b->reserved = reservation(m);
+  void *base = mmap(NULL, b->reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  struct x86 *x = &b->output.code;
+  emit_stubs(b, x);
+  b->base = base == MAP_FAILED ? NULL : base;
+  uint8_t *at = b->base ? begin_code(b, x->n) : NULL;
+  if (at) memcpy(at, x->bytes, x->n);
+  if (at && end_code(b, x->n)) return b;
+  baseline_destroy(b);
+  return NULL;
+}
+
+void baseline_destroy(struct baseline *b) {
+  if (!b) return;
+  if (b->base) munmap(b->base, b->reserved);
+  baseline_output_clear(&b->output);
+  free(b);
+}
+
+const void *baseline_call_stub(const struct baseline *b) { return b->base + b->stubs[STUB_CALL]; }
+
+/* --- functions ------------------------------------------------------------------------------------------------------------- */
+
+/* The code's own addresses, and distances to shared code, for where it will be. */
+static void place(struct baseline *b, uint8_t *at) {
+  struct baseline_output *o = &b->output;
+  for (uint32_t i = 0; i < o->n_cells; i++) {
+    uint64_t v;
+    memcpy(&v, o->code.bytes + o->cells[i], sizeof v);
+    v += (uintptr_t)at;
+    memcpy(o->code.bytes + o->cells[i], &v, sizeof v);
+  }
+  for (uint32_t i = 0; i < o->n_stubs; i++) {
+    const uint8_t *next = at + o->stubs[i].offset + 4;
+    int32_t distance = (int32_t)(b->base + b->stubs[o->stubs[i].insn] - next);
+    memcpy(o->code.bytes + o->stubs[i].offset, &distance, sizeof distance);
+  }
+}
+
+bool baseline_compile(struct baseline *b, struct precise_func *func, const struct precise_insn *insns, uint32_t n) {
+  struct baseline_output *o = &b->output;
+  baseline_emit(o, func, insns, n);
+  uint8_t *at = begin_code(b, o->code.n);
+  if (at) {
+    place(b, at);
+    memcpy(at, o->code.bytes, o->code.n);
+  }
+  if (!at || !end_code(b, o->code.n)) {
+    b->stats.refused++;
+    return false;
+  }
+  b->stats.functions++;
+  b->stats.bytes += o->code.n;
+  func->native = at;
+  func->native_bytes = o->code.n;
+  atomic_store_explicit(&func->fast, at + o->fast, memory_order_release);
+  return true;
+}
+
+uint32_t baseline_index(const struct precise_func *func, const struct precise_insn *insns, uint32_t n, const void *address) {
+  struct baseline_output out = {0};
+  uint32_t offset = (uint32_t)((const uint8_t *)address - func->native), low = 0;
+  baseline_emit(&out, func, insns, n);
+  if (offset >= out.hot_end && out.n_marks) {
+    for (low = out.n_marks - 1; low && out.marks[low].offset > offset; low--) continue;
+    low = out.marks[low].insn;
+  } else {
+    for (low = n - 1; low && out.starts[low] > offset; low--) continue;
+  }
+  baseline_output_clear(&out);
+  return low;
+}
+
+struct precise_stats baseline_stats(const struct baseline *b) {
+  return b->stats;
+}
