@@ -10,8 +10,8 @@
  * to. Nothing is kept to find it: the function is translated and emitted again, which says where each instruction began.
  *
  * Code lies in one range of addresses per module, reserved when the module is made, so that functions reach the code that they
- * share by near calls. A function begins on a page of its own: while it is written its pages are writable and not executable, and
- * never again afterwards. */
+ * share by near calls. Functions that are made at once lie side by side, the next begins on a page of its own: while pages are
+ * written they are writable and not executable, and never again afterwards. */
 #include "runtime/precise/baseline.h"
 
 #include "runtime/arch/exhausted.h"
@@ -22,7 +22,9 @@
 
 struct baseline {
   uint8_t *base;
-  size_t reserved, used; /* bytes; `used` is whole pages */
+  size_t reserved, used; /* bytes; `used` is whole pages, all executable */
+  size_t pending;        /* bytes behind them that are being written */
+  bool is_closed;        /* there is no memory for more */
   uint32_t stubs[N_STUBS];
   struct baseline_output output;
   struct precise_stats stats;
@@ -76,6 +78,8 @@ static void emit_stubs(struct baseline *b, struct x86 *x) {
   }
 }
 
+enum { CODE_ALIGNMENT = 16 };
+
 /* --- memory ---------------------------------------------------------------------------------------------------------------- */
 
 static size_t whole_pages(size_t n) {
@@ -83,19 +87,24 @@ static size_t whole_pages(size_t n) {
   return (n + page - 1) & ~(page - 1);
 }
 
-/* Pages for n bytes, writable; NULL: there is no room or memory. */
+/* n bytes, writable, behind what is pending; NULL: there is no room or memory. */
 static uint8_t *begin_code(struct baseline *b, size_t n) {
-  size_t size = whole_pages(n);
-  if (size > b->reserved - b->used) return NULL;
-  if (mprotect(b->base + b->used, size, PROT_READ | PROT_WRITE) != 0) return NULL;
-  return b->base + b->used;
+  if (b->is_closed || n > b->reserved - b->used - b->pending) return NULL;
+  size_t had = whole_pages(b->pending), needs = whole_pages(b->pending + n);
+  if (needs > had && mprotect(b->base + b->used + had, needs - had, PROT_READ | PROT_WRITE) != 0) return NULL;
+  return b->base + b->used + b->pending;
 }
 
-static bool end_code(struct baseline *b, size_t n) {
-  size_t size = whole_pages(n);
-  if (mprotect(b->base + b->used, size, PROT_READ | PROT_EXEC) != 0) return false;
+/* What was begun n bytes long is pending, too. */
+static void end_code(struct baseline *b, size_t n) { b->pending += (n + CODE_ALIGNMENT - 1) & ~(size_t)(CODE_ALIGNMENT - 1); }
+
+/* What is pending may be run. False: it is gone. */
+static bool publish_code(struct baseline *b) {
+  size_t size = whole_pages(b->pending);
+  b->pending = 0;
+  b->is_closed = mprotect(b->base + b->used, size, PROT_READ | PROT_EXEC) != 0;
   b->used += size;
-  return true;
+  return !b->is_closed;
 }
 
 /* Even code without a single instruction of its own for anything takes less. */
@@ -118,7 +127,8 @@ struct baseline *baseline_create(const struct module *m) {
   b->base = base == MAP_FAILED ? NULL : base;
   uint8_t *at = b->base ? begin_code(b, x->n) : NULL;
   if (at) memcpy(at, x->bytes, x->n);
-  if (at && end_code(b, x->n)) return b;
+  if (at) end_code(b, x->n);
+  if (at && publish_code(b)) return b;
   baseline_destroy(b);
   return NULL;
 }
@@ -158,17 +168,35 @@ bool baseline_compile(struct baseline *b, struct precise_func *func, const struc
     place(b, at);
     memcpy(at, o->code.bytes, o->code.n);
   }
-  if (!at || !end_code(b, o->code.n)) {
-    b->stats.refused++;
-    return false;
-  }
-  b->stats.functions++;
+  b->stats.functions += at != NULL;
+  b->stats.refused += !at;
+  if (!at) return false;
   b->stats.bytes += o->code.n;
+  end_code(b, o->code.n);
   func->native = at;
   func->native_bytes = o->code.n;
-  atomic_store_explicit(&func->fast, at + o->fast, memory_order_release);
+  func->native_fast = o->fast;
   return true;
 }
+
+bool baseline_publish(struct baseline *b, struct precise_func *funcs, uint32_t n) {
+  bool ok = publish_code(b);
+  for (uint32_t i = 0; i < n; i++) {
+    struct precise_func *f = &funcs[i];
+    if (!f->native || f->code) continue;
+    if (!ok) {
+      f->native = NULL;
+      b->stats.functions--;
+      b->stats.refused++;
+      continue;
+    }
+    atomic_store_explicit(&f->fast, f->native + f->native_fast, memory_order_release);
+    atomic_store_explicit(&f->code, (const struct precise_insn *)(const void *)f->native, memory_order_release);
+  }
+  return ok;
+}
+
+void baseline_add_seconds(struct baseline *b, double seconds) { b->stats.seconds += seconds; }
 
 uint32_t baseline_index(const struct precise_func *func, const struct precise_insn *insns, uint32_t n, const void *address) {
   struct baseline_output out = {0};

@@ -2,6 +2,7 @@
  *
  * Frames lie on a stack of their own, and a call is a jump: the native stack (the fiber's) stays where it is, so that host
  * functions find all of it. What may trap, throw or yield in the runtime's helpers notes pc first. */
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/speculation.h"
 #include "frontend/types.h"
@@ -114,12 +115,29 @@ struct memory_ctx *precise_memory0(const struct vmctx *vmctx) {
 
 static struct precise_module *module_of(const struct vmctx *vmctx) { return vmctx->instance->precise; }
 
+/* n functions from `funcs` on, those that are not yet. Callers hold the lock. */
+static void translate_some(struct precise_module *p, struct precise_func *funcs, uint32_t n) {
+  double start = p->baseline ? clock_seconds(CLOCK_MONOTONIC) : 0;
+  for (uint32_t i = 0; i < n; i++)
+    if (!atomic_load_explicit(&funcs[i].code, memory_order_relaxed)) precise_translate(&funcs[i], NULL);
+  if (!p->baseline) return;
+  if (!baseline_publish(p->baseline, funcs, n)) translate_some(p, funcs, n); /* without: to be interpreted */
+  baseline_add_seconds(p->baseline, clock_seconds(CLOCK_MONOTONIC) - start);
+}
+
 __attribute__((noinline)) static const struct precise_insn *translate(struct precise_func *func) {
   pthread_mutex_t *lock = &func->module->module->precise_lock;
   pthread_mutex_lock(lock);
-  if (!atomic_load_explicit(&func->code, memory_order_relaxed)) precise_translate(func, NULL);
+  if (!atomic_load_explicit(&func->code, memory_order_relaxed)) translate_some(func->module, func, 1);
   pthread_mutex_unlock(lock);
   return func->code;
+}
+
+void precise_module_translate(struct precise_module *p) {
+  const struct module *m = &p->module->decoded;
+  pthread_mutex_lock(&p->module->precise_lock);
+  translate_some(p, p->funcs + m->n_imported_funcs, m->n_funcs - m->n_imported_funcs);
+  pthread_mutex_unlock(&p->module->precise_lock);
 }
 
 /* A frame that ends behind the stack costs more than is left, too (PRECISE_FRAME_BEYOND). The call's own frame may be gone

@@ -62,6 +62,9 @@ struct precise_view {
 struct precise_module *precise_module_create(struct gw_module *module, bool is_baseline);
 void precise_module_destroy(struct precise_module *p);
 
+/* Translates all functions at once. Thread-safe. */
+void precise_module_translate(struct precise_module *p);
+
 /* What the baseline tier has made so far. */
 struct precise_stats {
   uint32_t functions, refused; /* with code; without, as there was no room or memory: interpreted */

@@ -67,7 +67,7 @@ struct precise_func {
   _Atomic(const struct precise_insn *) code; /* NULL until translated; n_insns long, or one that leads to `native` */
   _Atomic(const void *) fast;                /* where baseline code goes to call it; unused by the interpreter */
   const uint8_t *native;                     /* its code in the baseline tier, or NULL; native_bytes long */
-  uint32_t native_bytes;
+  uint32_t native_bytes, native_fast; /* its size; where in it `fast` is */
   uint32_t n_insns;
   uint32_t index;
   uint32_t n_params, n_zero; /* locals that begin as 0 */
@@ -194,8 +194,11 @@ struct baseline *baseline_create(const struct module *m);
 void baseline_destroy(struct baseline *b);
 /* Where callers go as long as a function has no code. */
 const void *baseline_call_stub(const struct baseline *b);
-/* Makes code of n instructions; func->native is it. False: there was no room. */
+/* Makes code of n instructions; func->native is it, to be published. False: there was no room. */
 bool baseline_compile(struct baseline *b, struct precise_func *func, const struct precise_insn *insns, uint32_t n);
+/* Code that was made since the last time, for some of these functions, may be run. False: it cannot, and they have none. */
+bool baseline_publish(struct baseline *b, struct precise_func *funcs, uint32_t n);
+void baseline_add_seconds(struct baseline *b, double seconds);
 /* Which of the instructions that func->native was made of an address in it belongs to. */
 uint32_t baseline_index(const struct precise_func *func, const struct precise_insn *insns, uint32_t n, const void *address);
 struct precise_stats baseline_stats(const struct baseline *b);

@@ -1070,15 +1070,15 @@ static uint32_t count_holds(const struct translator *t) {
   return most;
 }
 
-/* What is run of n instructions. */
-static const struct precise_insn *keep(struct precise_func *func, struct precise_insn *insns, uint32_t n) {
+/* n instructions are what is run of a function, or become machine code. */
+static void keep(struct precise_func *func, struct precise_insn *insns, uint32_t n) {
   struct baseline *baseline = func->module->baseline;
   if (baseline && baseline_compile(baseline, func, insns, n)) {
     free(insns);
-    return (const struct precise_insn *)(const void *)func->native;
+    return;
   }
   struct precise_insn *exact = realloc(insns, n * sizeof *exact);
-  return exact ? exact : insns;
+  atomic_store_explicit(&func->code, exact ? exact : insns, memory_order_release);
 }
 
 void precise_translate(struct precise_func *func, struct precise_listing *listing) {
@@ -1108,5 +1108,5 @@ void precise_translate(struct precise_func *func, struct precise_listing *listin
   func->operands = operand_base(&t);
   func->frame_bytes = operand_base(&t) + t.max_height * SLOT_SIZE;
   assert(func->frame_bytes <= PRECISE_FRAME_BEYOND(func_frame_cost(m, func->index)));
-  atomic_store_explicit(&func->code, keep(func, t.insns, t.n), memory_order_release);
+  keep(func, t.insns, t.n);
 }
