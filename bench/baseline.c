@@ -54,7 +54,8 @@ static int measure(const char *path, bool is_baseline) {
 int main(int argc, char **argv) {
   bool is_baseline = true;
   int status = 0, failed = 0;
-  printf("%-18s %8s %8s %8s %8s %8s %8s %8s %5s\n", "module", "MB", "bodies", "load s", "code s", "MB/s", "code", "peak", "refused");
+  printf("%-18s %8s %8s %8s %8s %8s %8s %8s %5s\n", "module", "MB", "bodies", "load s", "code s", "MB/s", "code", "peak",
+         "refused");
   fflush(stdout);
   for (int i = 1; i < argc; i++) {
     if (strcmp(argv[i], "--interpreter") == 0) {

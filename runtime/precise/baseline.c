@@ -16,6 +16,7 @@
 
 #include "runtime/arch/exhausted.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -32,12 +33,29 @@ struct baseline {
 
 /* --- shared code ---------------------------------------------------------------------------------------------------------- */
 
-/* Behind a charge: r12 is where it was called from. */
-static HANDLER(charge_again) {
+/* Behind a charge: pc is where the stub was called from. */
+static void charge_again(struct gw_store *store, const struct precise_insn *pc) {
   store->precise.pc = pc;
   gas_exhausted(&store->exec, 0);
-  precise_handler *back = (precise_handler *)(uintptr_t)pc;
-  __attribute__((musttail)) return back(ARGS);
+}
+
+/* The registers that a call loses are kept on the fiber's stack; the counter may have got more. */
+static void emit_charge_stub(struct x86 *x) {
+  static const uint8_t kept[] = {RDX, RSI, RDI, R8, R9, R10, R11};
+  enum { N_KEPT = sizeof kept, FIRST_XMM = 2, SPACE = (16 - FIRST_XMM) * 16 + 8 };
+  x86_rm(x, W64, 0x89, RBX, R14, 0);
+  for (int i = 0; i < N_KEPT; i++) x86_opcode(x, W32, 0x50u | (kept[i] & 7), 0, 0, kept[i], false); /* push */
+  x86_ri(x, W64, 5, RSP, SPACE);
+  for (int i = FIRST_XMM; i < 16; i++) x86_rm(x, W32, 0x0f11, i, RSP, (i - FIRST_XMM) * 16);
+  x86_move(x, W64, RDI, R14);
+  x86_rm(x, W64, 0x8b, RSI, RSP, SPACE + N_KEPT * 8);
+  x86_constant(x, RAX, (uintptr_t)charge_again);
+  x86_rr(x, W32, 0xff, 2, RAX);
+  for (int i = FIRST_XMM; i < 16; i++) x86_rm(x, W32, 0x0f10, i, RSP, (i - FIRST_XMM) * 16);
+  x86_ri(x, W64, 0, RSP, SPACE);
+  for (int i = N_KEPT; i-- > 0;) x86_opcode(x, W32, 0x58u | (kept[i] & 7), 0, 0, kept[i], false); /* pop */
+  x86_rm(x, W64, 0x8b, RBX, R14, 0);
+  x86_byte(x, 0xc3);
 }
 
 #define TRAP_ACCESS(size)                                                               \
@@ -64,15 +82,21 @@ static void emit_stubs(struct baseline *b, struct x86 *x) {
     x86_reserve(x, X86_ROOM);
     while (x->n % 16) x86_byte(x, 0xcc);
     b->stubs[i] = x->n;
+    if (i == STUB_CHARGE) {
+      emit_charge_stub(x);
+      continue;
+    }
     if (i < STUB_CALL) x86_opcode(x, W32, 0x58 | (R12 & 7), 0, 0, R12, false); /* pop */
     x86_rm(x, W64, 0x89, RBX, R14, 0);
     if (i == STUB_CALL) {
+      x86_rm(x, W64, 0x8b, R15, R14, offsetof(struct gw_store, precise.frame));
+      x86_rm(x, W64, 0x8b, R15, R15, offsetof(struct precise_frame, vmctx));
       x86_ri(x, W64, 5, R12, sizeof(struct precise_insn));
       x86_rm(x, W32, 0xff, 4, R12, 0);
       continue;
     }
     if (i >= STUB_ACCESS && i < STUB_CALL) x86_move(x, W64, RSI, RAX);
-    void *to = i == STUB_CHARGE ? (void *)charge_again : i == STUB_LEAVE ? (void *)leave : access[i - STUB_ACCESS];
+    void *to = i == STUB_LEAVE ? (void *)leave : access[i - STUB_ACCESS];
     x86_constant(x, RAX, (uintptr_t)to);
     x86_rr(x, W32, 0xff, 4, RAX);
   }
@@ -139,6 +163,8 @@ void baseline_destroy(struct baseline *b) {
   baseline_output_clear(&b->output);
   free(b);
 }
+
+bool baseline_has_code(const struct baseline *b, uintptr_t pc) { return pc - (uintptr_t)b->base < b->reserved; }
 
 const void *baseline_call_stub(const struct baseline *b) { return b->base + b->stubs[STUB_CALL]; }
 

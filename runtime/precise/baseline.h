@@ -22,8 +22,9 @@ struct baseline_mark {
 struct baseline_output {
   struct x86 code;
   uint32_t fast; /* where compiled callers enter */
-  uint32_t n_insns;
-  uint32_t *starts; /* [n_insns]: where each instruction's code begins */
+  uint32_t n_insns, insns_capacity;
+  uint32_t *starts;                      /* [n_insns]: where each instruction's code begins */
+  const struct baseline_entry **entries; /* [n_insns]: what is made of each */
   uint32_t hot_end;
   struct baseline_mark *marks; /* behind hot_end, ascending: which instruction what follows belongs to */
   uint32_t n_marks, marks_capacity;
@@ -31,6 +32,12 @@ struct baseline_output {
   uint32_t n_cells, cells_capacity;
   struct baseline_mark *stubs; /* distances to stubs: `insn` is the stub */
   uint32_t n_stubs, stubs_capacity;
+  /* While a function is emitted. */
+  uint8_t *scratch;
+  size_t scratch_capacity;
+  struct cold *colds;
+  struct jump *jumps;
+  uint32_t colds_capacity, jumps_capacity;
 };
 
 void baseline_output_clear(struct baseline_output *out);

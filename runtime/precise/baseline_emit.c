@@ -24,9 +24,9 @@ enum { NO_REG = 255, MOST_PINS = 5, MOST_XMM_PINS = 10 };
 #define FIXED_MEMORY RDI
 
 struct reg_state {
-  uint32_t slot;                       /* or NO_SLOT */
-  uint32_t stamp;                      /* of the instruction that used it last */
-  bool is_dirty, is_pinned, is_narrow; /* the slot lacks it; for the whole function; the upper half is 0 */
+  uint32_t slot;
+  uint32_t stamp; /* of the instruction that used it last */
+  bool is_narrow; /* the upper half is 0 */
   uint32_t pinned_slot;
   char pinned_letter;
 };
@@ -40,9 +40,7 @@ struct cold {
 };
 
 struct saved {
-  uint32_t slot;
-  uint8_t reg;
-  char letter;
+  uint32_t slot, reg;
 };
 
 struct jump {
@@ -60,6 +58,11 @@ struct emitter {
   char *letters;                    /* of the types of locals, where known */
   bool is_reachable;
   struct reg_state regs[N_REGS];
+  uint32_t bound, dirty,
+      pinned;      /* registers by their bits: that hold a slot, that a slot lacks, that are for the whole function */
+  bool is_guarded; /* memory 0: accesses beyond it fault */
+  struct vmctx_layout layout;
+  uint32_t n_imported_globals;
   struct cold *colds;
   uint32_t n_colds, colds_capacity;
   struct saved *saved;
@@ -68,10 +71,14 @@ struct emitter {
   uint32_t n_jumps, jumps_capacity;
 };
 
-static const uint8_t pool[] = {RSI,       R8,        R9,        R10,       R11,       R12,      R15,      RDX,
-                               XMM0 + 2,  XMM0 + 3,  XMM0 + 4,  XMM0 + 5,  XMM0 + 6,  XMM0 + 7, XMM0 + 8, XMM0 + 9,
-                               XMM0 + 10, XMM0 + 11, XMM0 + 12, XMM0 + 13, XMM0 + 14, XMM0 + 15};
-enum { N_POOL = sizeof pool, N_POOL_GENERAL = 8 };
+/* Registers that slots get, in the order in which they are pinned. */
+static const uint8_t general_pool[] = {RSI, R8, R9, R10, R11, R12, RDX, R15};
+#define BIT(r) (1u << (r))
+#define GENERAL (BIT(RSI) | BIT(R8) | BIT(R9) | BIT(R10) | BIT(R11) | BIT(R12) | BIT(RDX) | BIT(R15))
+#define XMM_FIRST (XMM0 + 2)
+#define XMMS (~0u << XMM_FIRST)
+/* r: each register of a set in turn. */
+#define EACH_OF(set, r) for (uint32_t left_ = (set), r; left_ && (r = (uint32_t)__builtin_ctz(left_), true); left_ &= left_ - 1)
 
 static void *grown(void *p, uint32_t *capacity, uint32_t n, size_t size) {
   if (n < *capacity) return p;
@@ -96,9 +103,15 @@ static void store_slot(struct emitter *e, int r, uint32_t slot) {
     x86_rm(e->x, W64, 0x89, r, FIXED_FP, (int32_t)(slot * SLOT_SIZE));
 }
 
+/* Behind the slots, two that are none: what leads to memory 0, and the vmctx. */
+static uint32_t base_slot(const struct emitter *e) { return e->n_slots; }
+static uint32_t vmctx_slot(const struct emitter *e) { return e->n_slots + 1; }
+
 static void load_slot(struct emitter *e, int r, uint32_t slot, char letter) {
-  if (slot == e->n_slots)
+  if (slot == base_slot(e))
     x86_rm(e->x, W64, 0x8b, r, FIXED_MEMORY, offsetof(struct memory_ctx, base));
+  else if (slot == vmctx_slot(e))
+    x86_rm(e->x, W64, 0x8b, r, FIXED_FP, HEADER(vmctx));
   else if (is_xmm(r))
     x86_rm(e->x, W32, letter == 'f' ? PF3(0x0f10) : PF2(0x0f10), r & 15, FIXED_FP, (int32_t)(slot * SLOT_SIZE));
   else
@@ -106,38 +119,35 @@ static void load_slot(struct emitter *e, int r, uint32_t slot, char letter) {
 }
 
 static void unbind(struct emitter *e, int r) {
-  if (e->regs[r].slot != NO_SLOT) e->where[e->regs[r].slot] = NO_REG;
-  e->regs[r].slot = NO_SLOT;
-  e->regs[r].is_dirty = false;
+  if (e->bound & BIT(r)) e->where[e->regs[r].slot] = NO_REG;
+  e->bound &= ~BIT(r);
+  e->dirty &= ~BIT(r);
 }
 
 static void bind_slot(struct emitter *e, int r, uint32_t slot, bool is_dirty, bool is_narrow) {
   struct reg_state *s = &e->regs[r];
   s->slot = slot;
-  s->is_dirty = is_dirty;
   s->is_narrow = is_narrow;
   s->stamp = e->stamp;
+  e->bound |= BIT(r);
+  e->dirty = is_dirty ? e->dirty | BIT(r) : e->dirty & ~BIT(r);
   e->where[slot] = (uint8_t)r;
 }
 
 static void write_back(struct emitter *e, int r) {
-  if (!e->regs[r].is_dirty) return;
-  store_slot(e, r, e->regs[r].slot);
-  e->regs[r].is_dirty = false;
+  if (e->dirty & BIT(r)) store_slot(e, r, e->regs[r].slot);
+  e->dirty &= ~BIT(r);
 }
 
 /* A register for a slot, free of others: one that has none, else the one that was used longest ago. */
 static int allocate(struct emitter *e, bool wants_xmm) {
-  uint32_t oldest = UINT32_MAX;
+  uint32_t set = (wants_xmm ? XMMS : GENERAL) & ~e->pinned, oldest = UINT32_MAX;
   int found = NO_REG;
-  for (int k = wants_xmm ? N_POOL_GENERAL : 0; k < (wants_xmm ? N_POOL : N_POOL_GENERAL); k++) {
-    const struct reg_state *s = &e->regs[pool[k]];
-    if (s->is_pinned || (s->stamp == e->stamp && s->slot != NO_SLOT)) continue;
-    uint32_t age = s->slot == NO_SLOT ? 0 : s->stamp;
-    if (age >= oldest) continue;
-    oldest = age;
-    found = pool[k];
-    if (age == 0) break;
+  if (set & ~e->bound) return __builtin_ctz(set & ~e->bound);
+  EACH_OF(set, r) {
+    if (e->regs[r].stamp == e->stamp || e->regs[r].stamp >= oldest) continue;
+    oldest = e->regs[r].stamp;
+    found = (int)r;
   }
   assert(found != NO_REG);
   write_back(e, found);
@@ -145,14 +155,18 @@ static int allocate(struct emitter *e, bool wants_xmm) {
   return found;
 }
 
+static bool is_pinned(const struct emitter *e, int r) { return e->pinned & BIT(r); }
+
 /* The same value in a register of the other kind. */
 static int change_kind(struct emitter *e, int r, bool wants_xmm) {
-  struct reg_state s = e->regs[r];
-  int other = s.is_pinned ? (wants_xmm ? XMM1 : RAX) : allocate(e, wants_xmm);
+  bool is_fixed = is_pinned(e, r), is_dirty = e->dirty & BIT(r);
+  uint32_t slot = e->regs[r].slot;
+  int other = is_fixed ? (wants_xmm ? XMM1 : RAX) : allocate(e, wants_xmm);
   x86_rr(e->x, W64, wants_xmm ? P66(0x0f6e) : P66(0x0f7e), (wants_xmm ? other : r) & 15, (wants_xmm ? r : other) & 15);
-  if (s.is_pinned) return other;
+  e->regs[other].is_narrow = false;
+  if (is_fixed) return other;
   unbind(e, r);
-  bind_slot(e, other, s.slot, s.is_dirty, false);
+  bind_slot(e, other, slot, is_dirty, false);
   return other;
 }
 
@@ -181,7 +195,8 @@ static int use_any(struct emitter *e, uint32_t offset) {
   return use(e, offset, r != NO_REG && is_xmm(r) ? 'F' : 'I');
 }
 
-static int use_base(struct emitter *e) { return use(e, e->n_slots * SLOT_SIZE, 'I'); }
+static int use_base(struct emitter *e) { return use(e, base_slot(e) * SLOT_SIZE, 'I'); }
+static int use_vmctx(struct emitter *e) { return use(e, vmctx_slot(e) * SLOT_SIZE, 'I'); }
 
 /* Operands are read once. */
 static void done_with(struct emitter *e, uint32_t offset) {
@@ -197,16 +212,17 @@ static int define(struct emitter *e, uint32_t offset, char letter) {
     if (r != NO_REG) unbind(e, r);
     r = allocate(e, is_float(letter));
   }
-  bind_slot(e, r, slot, !e->regs[r].is_pinned, letter == 'i');
+  bind_slot(e, r, slot, !is_pinned(e, r), letter == 'i');
   return r;
 }
 
 static void finish(struct emitter *e, int r) {
-  if (e->regs[r].is_pinned) store_slot(e, r, e->regs[r].slot);
+  if (is_pinned(e, r)) store_slot(e, r, e->regs[r].slot);
 }
 
 static void write_all_back(struct emitter *e) {
-  for (int k = 0; k < N_POOL; k++) write_back(e, pool[k]);
+  EACH_OF(e->dirty, r) store_slot(e, (int)r, e->regs[r].slot);
+  e->dirty = 0;
 }
 
 static void bind_pinned(struct emitter *e, int r) {
@@ -216,22 +232,18 @@ static void bind_pinned(struct emitter *e, int r) {
 /* All slots right, all pinned registers loaded. */
 static void settle(struct emitter *e) {
   write_all_back(e);
-  for (int k = 0; k < N_POOL; k++) {
-    const struct reg_state *s = &e->regs[pool[k]];
-    if (!s->is_pinned || s->slot != NO_SLOT) continue;
-    bind_pinned(e, pool[k]);
-    load_slot(e, pool[k], s->pinned_slot, s->pinned_letter);
+  EACH_OF(e->pinned & ~e->bound, r) {
+    bind_pinned(e, (int)r);
+    load_slot(e, (int)r, e->regs[r].pinned_slot, e->regs[r].pinned_letter);
   }
 }
 
-static void forget_all(struct emitter *e) {
-  for (int k = 0; k < N_POOL; k++) unbind(e, pool[k]);
-}
+static void forget(struct emitter *e, uint32_t set) { EACH_OF(set & e->bound, r) unbind(e, (int)r); }
 
-/* As at a label: pinned registers alone. */
-static void forget_unpinned(struct emitter *e) {
-  for (int k = 0; k < N_POOL; k++)
-    if (!e->regs[pool[k]].is_pinned) unbind(e, pool[k]);
+/* Behind handlers and calls the vmctx is in r15. */
+static void forget_all(struct emitter *e) {
+  forget(e, ~0u);
+  if (!is_pinned(e, R15)) bind_slot(e, R15, vmctx_slot(e), false, false);
 }
 
 static void free_register(struct emitter *e, int r) {
@@ -250,7 +262,7 @@ static struct cold *add_cold(struct emitter *e, enum cold_kind kind, uint32_t fr
 
 static void save(struct emitter *e, struct cold *c, uint32_t slot, int r) {
   e->saved = grown(e->saved, &e->saved_capacity, e->n_saved, sizeof *e->saved);
-  e->saved[e->n_saved++] = (struct saved){slot, (uint8_t)r, e->regs[r].is_narrow ? 'i' : 'I'};
+  e->saved[e->n_saved++] = (struct saved){slot, (uint32_t)r};
   c->n++;
 }
 
@@ -263,7 +275,9 @@ static uint32_t target_of(const struct emitter *e, uint32_t i) { return i + e->i
 
 static void store_gas(struct emitter *e) { x86_rm(e->x, W64, 0x89, FIXED_GAS, FIXED_STORE, 0); }
 static void load_gas(struct emitter *e) { x86_rm(e->x, W64, 0x8b, FIXED_GAS, FIXED_STORE, 0); }
-static void load_vmctx(struct emitter *e) { x86_rm(e->x, W64, 0x8b, R15, FIXED_FP, HEADER(vmctx)); }
+static void load_vmctx(struct emitter *e) {
+  if (e->where[vmctx_slot(e)] != R15) load_slot(e, R15, vmctx_slot(e), 'I');
+}
 
 /* On to the instruction that r12 gets the address of. */
 static uint32_t run_handler(struct emitter *e) {
@@ -522,7 +536,7 @@ static void emit_div(struct emitter *e, const struct precise_insn *p, const stru
   enum width w = width_of(k->operand);
   bool is_constant = k->form == FORM_CONSTANT;
   free_register(e, RDX);
-  e->regs[RDX].is_pinned = true; /* nobody else gets it */
+  e->pinned |= BIT(RDX); /* nobody else gets it */
   int l = use(e, p->b, k->operand), r = is_constant ? RCX : use(e, p->c, k->operand);
   if (is_constant) x86_constant(e->x, RCX, p->imm);
   emit_divide(e, p, k, l, r);
@@ -530,7 +544,7 @@ static void emit_div(struct emitter *e, const struct precise_insn *p, const stru
   if (!is_constant) done_with(e, p->c);
   int d = define(e, p->a, k->result);
   x86_move(e->x, w, d, k->detail & 1 ? RDX : RAX);
-  e->regs[RDX].is_pinned = false;
+  e->pinned &= ~BIT(RDX);
   finish(e, d);
 }
 
@@ -786,18 +800,18 @@ static void emit_trunc(struct emitter *e, const struct precise_insn *p, const st
 
 static unsigned log_of(unsigned size) { return (unsigned)__builtin_ctz(size); }
 
-/* Checks the access whose index is in `index`. What is accessed is [base + *index + *disp]. */
+/* Checks the access whose index is in *index, where no guard does. What is accessed is [base + *index + *disp]. */
 static void emit_check(struct emitter *e, uint64_t offset, uint8_t size, int *index, int32_t *disp) {
   struct x86 *x = e->x;
-  if (offset + size <= INT32_MAX) {
-    x86_rm(x, W64, 0x8d, RAX, *index, (int32_t)(offset + size));
+  if (e->is_guarded && offset <= INT32_MAX) {
     *disp = (int32_t)offset;
-  } else {
-    x86_constant(x, RAX, offset + size);
-    x86_rr(x, W64, 0x03, RAX, *index);
-    *index = RAX;
-    *disp = -(int32_t)size;
+    return;
   }
+  x86_constant(x, RAX, offset + size);
+  x86_rr(x, W64, 0x03, RAX, *index);
+  *index = RAX;
+  *disp = -(int32_t)size;
+  if (e->is_guarded) return;
   x86_rm(x, W64, 0x3b, RAX, FIXED_MEMORY, offsetof(struct memory_ctx, bytes));
   add_cold(e, COLD_ACCESS, x86_jump_if(x, CC_A))->detail = (uint8_t)log_of(size);
 }
@@ -824,24 +838,37 @@ static void emit_store(struct emitter *e, const struct precise_insn *p, const st
   done_with(e, p->b);
 }
 
-static void emit_global(struct emitter *e, const struct precise_insn *p, bool is_set) {
-  int value = is_set ? use_any(e, p->a) : 0;
-  x86_rm(e->x, W64, 0x8b, RAX, FIXED_FP, HEADER(vmctx));
-  x86_rm(e->x, W64, 0x8b, RAX, RAX, (int32_t)p->b);
-  if (is_set) {
-    if (is_xmm(value))
-      x86_rm(e->x, W32, PF2(0x0f11), value & 15, RAX, 0);
-    else
-      x86_rm(e->x, W64, 0x89, value, RAX, 0);
-    done_with(e, p->a);
-    return;
+/* Where global `index` is: of its own in the vmctx, else where that says. */
+static int global_at(struct emitter *e, const struct precise_insn *p, int32_t *disp) {
+  uint32_t index = (p->b - e->layout.globals) / (uint32_t)sizeof(void *);
+  int vmctx = use_vmctx(e);
+  *disp = 0;
+  if (index >= e->n_imported_globals) {
+    *disp = (int32_t)(e->layout.cells + (index - e->n_imported_globals) * SLOT_SIZE);
+    return vmctx;
   }
-  int pin = e->pin[p->a / SLOT_SIZE];
+  x86_rm(e->x, W64, 0x8b, RAX, vmctx, (int32_t)p->b);
+  return RAX;
+}
+
+static void emit_global_set(struct emitter *e, const struct precise_insn *p) {
+  int32_t disp;
+  int value = use_any(e, p->a), at = global_at(e, p, &disp);
+  if (is_xmm(value))
+    x86_rm(e->x, W32, PF2(0x0f11), value & 15, at, disp);
+  else
+    x86_rm(e->x, W64, 0x89, value, at, disp);
+  done_with(e, p->a);
+}
+
+static void emit_global_get(struct emitter *e, const struct precise_insn *p) {
+  int32_t disp;
+  int at = global_at(e, p, &disp), pin = e->pin[p->a / SLOT_SIZE];
   int to = define(e, p->a, pin != NO_REG && is_xmm(pin) ? 'F' : 'I');
   if (is_xmm(to))
-    x86_rm(e->x, W32, PF2(0x0f10), to & 15, RAX, 0);
+    x86_rm(e->x, W32, PF2(0x0f10), to & 15, at, disp);
   else
-    x86_rm(e->x, W64, 0x8b, to, RAX, 0);
+    x86_rm(e->x, W64, 0x8b, to, at, disp);
   e->regs[to].is_narrow = false;
   finish(e, to);
 }
@@ -852,7 +879,6 @@ static void emit_global(struct emitter *e, const struct precise_insn *p, bool is
 static void emit_charge(struct emitter *e, const struct precise_insn *p) {
   struct x86 *x = e->x;
   if (p->imm == 0) return;
-  write_all_back(e);
   if (p->imm <= INT32_MAX) {
     x86_ri(x, W64, 5, FIXED_GAS, (int32_t)p->imm);
   } else {
@@ -861,8 +887,6 @@ static void emit_charge(struct emitter *e, const struct precise_insn *p) {
   }
   struct cold *c = add_cold(e, COLD_CHARGE, x86_jump_if(x, CC_S));
   c->resume = x->n;
-  for (int k = 0; k < N_POOL; k++)
-    if (e->regs[pool[k]].slot != NO_SLOT) save(e, c, e->regs[pool[k]].slot, pool[k]);
 }
 
 static void emit_branch(struct emitter *e) {
@@ -916,7 +940,6 @@ static void emit_finish(struct emitter *e, const struct precise_insn *p, bool ha
 static void emit_call(struct emitter *e, const struct precise_insn *p) {
   struct x86 *x = e->x;
   write_all_back(e);
-  load_vmctx(e);
   x86_rm(x, W64, 0x8d, RCX, FIXED_FP, (int32_t)p->a);
   uint32_t at = x86_rip(x, W64, 0x8d, R12);
   x86_constant(x, RAX, (uintptr_t)p->pointer);
@@ -929,12 +952,13 @@ static void emit_call(struct emitter *e, const struct precise_insn *p) {
 }
 
 /* Like the interpreter's `enter`, for callers that are machine code: r12 is where to return to, r13 the caller's slots, rcx the
- * new ones, rax the function, r15 the vmctx. */
+ * new ones, rax the function. */
 static void emit_entry(struct emitter *e) {
   struct x86 *x = e->x;
   int32_t cost = e->func->cost;
   x86_rm(x, W64, 0x8b, RDX, FIXED_STORE, FRAME);
   x86_rm(x, W32, 0x8b, RSI, RDX, offsetof(struct precise_frame, depth));
+  x86_rm(x, W64, 0x8b, R15, RDX, offsetof(struct precise_frame, vmctx));
   x86_move(x, W32, R8, RSI);
   if (cost) {
     x86_ri(x, W32, 5, R8, cost);
@@ -1015,10 +1039,7 @@ static void fill(struct emitter *e, uint32_t n) {
 static uint32_t place_way_in(struct emitter *e, uint32_t insn) {
   uint32_t begin = e->x->n;
   load_gas(e);
-  for (int k = 0; k < N_POOL; k++) {
-    const struct reg_state *s = &e->regs[pool[k]];
-    if (s->is_pinned) load_slot(e, pool[k], s->pinned_slot, s->pinned_letter);
-  }
+  EACH_OF(e->pinned, r) load_slot(e, (int)r, e->regs[r].pinned_slot, e->regs[r].pinned_letter);
   jump_to_insn(e, x86_jump(e->x), insn);
   return begin;
 }
@@ -1048,7 +1069,7 @@ static void place_handler(struct emitter *e, const struct cold *c) {
 
 static void place_trap(struct emitter *e, const struct cold *c) {
   x86_patch(e->x, c->from, e->x->n);
-  for (uint32_t i = 0; i < c->n; i++) store_slot(e, e->saved[c->first + i].reg, e->saved[c->first + i].slot);
+  for (uint32_t i = 0; i < c->n; i++) store_slot(e, (int)e->saved[c->first + i].reg, e->saved[c->first + i].slot);
   uint32_t at = run_handler(e);
   align(e);
   x86_patch(e->x, at, e->x->n);
@@ -1059,11 +1080,6 @@ static void place_trap(struct emitter *e, const struct cold *c) {
 static void place_charge(struct emitter *e, const struct cold *c) {
   x86_patch(e->x, c->from, e->x->n);
   to_stub(e, x86_call(e->x), STUB_CHARGE);
-  load_gas(e);
-  for (uint32_t i = 0; i < c->n; i++) {
-    struct saved s = e->saved[c->first + i];
-    load_slot(e, s.reg, s.slot, s.letter);
-  }
   x86_patch(e->x, x86_jump(e->x), c->resume);
 }
 
@@ -1132,13 +1148,12 @@ struct counts {
 
 static void count(struct counts *c, uint32_t offset, char letter) {
   uint32_t slot = offset / SLOT_SIZE;
-  if (offset >= c->e->func->header && slot != c->e->n_slots) return;
+  if (offset >= c->e->func->header && slot < c->e->n_slots) return;
   c->uses[slot] += c->weight;
   if (letter) c->e->letters[slot] = letter;
 }
 
-static void count_insn(struct counts *c, const struct precise_insn *p) {
-  const struct baseline_entry *k = baseline_find(p->run);
+static void count_insn(struct counts *c, const struct precise_insn *p, const struct baseline_entry *k) {
   switch (k->kind) {
   case BASELINE_BIN:
   case BASELINE_SHIFT:
@@ -1154,12 +1169,12 @@ static void count_insn(struct counts *c, const struct precise_insn *p) {
   case BASELINE_LOAD:
     count(c, p->b, 'i');
     count(c, p->a, k->result);
-    count(c, c->e->n_slots * SLOT_SIZE, 'I');
+    count(c, base_slot(c->e) * SLOT_SIZE, 'I');
     return;
   case BASELINE_STORE:
     count(c, p->a, 'i');
     count(c, p->b, k->operand);
-    count(c, c->e->n_slots * SLOT_SIZE, 'I');
+    count(c, base_slot(c->e) * SLOT_SIZE, 'I');
     return;
   case BASELINE_COPY:
     count(c, p->a, 0);
@@ -1196,7 +1211,8 @@ enum { MOST_NESTING = 5 };
 static bool find_targets(struct emitter *e, int32_t *nesting) {
   bool has_loop = false;
   for (uint32_t i = e->n; i-- > 0;) {
-    if (!is_branch(baseline_find(e->insns[i].run))) continue;
+    const struct baseline_entry *k = e->out->entries[i] = baseline_find(e->insns[i].run);
+    if (!is_branch(k)) continue;
     uint32_t to = target_of(e, i);
     if (!e->is_target[to]) e->is_target[to] = 1;
     if (to > i) continue;
@@ -1223,15 +1239,15 @@ static bool pin_best(struct emitter *e, uint32_t *uses, bool is_xmm_wanted, int 
   if (slot == NO_SLOT) return false;
   uses[slot] = 0;
   e->pin[slot] = (uint8_t)r;
-  e->regs[r].is_pinned = true;
+  e->pinned |= BIT(r);
   e->regs[r].pinned_slot = slot;
   e->regs[r].pinned_letter = e->letters[slot];
   return true;
 }
 
 static void choose_pins(struct emitter *e, uint32_t *uses) {
-  for (int i = 0; i < MOST_PINS && pin_best(e, uses, false, pool[i]); i++) continue;
-  for (int i = 0; i < MOST_XMM_PINS && pin_best(e, uses, true, pool[N_POOL_GENERAL + i]); i++) continue;
+  for (int i = 0; i < MOST_PINS && pin_best(e, uses, false, general_pool[i]); i++) continue;
+  for (int i = 0; i < MOST_XMM_PINS && pin_best(e, uses, true, XMM_FIRST + i); i++) continue;
 }
 
 static void look_ahead(struct emitter *e) {
@@ -1243,7 +1259,7 @@ static void look_ahead(struct emitter *e) {
       level += nesting[i];
       if (level <= 0) continue;
       c.weight = 1u << 3 * (level < MOST_NESTING ? level : MOST_NESTING);
-      count_insn(&c, &e->insns[i]);
+      count_insn(&c, &e->insns[i], e->out->entries[i]);
     }
     choose_pins(e, c.uses);
     free(c.uses);
@@ -1285,7 +1301,7 @@ static void emit_value(struct emitter *e, const struct precise_insn *p, const st
 }
 
 static void emit_insn(struct emitter *e, const struct precise_insn *p) {
-  const struct baseline_entry *k = baseline_find(p->run);
+  const struct baseline_entry *k = e->out->entries[e->i];
   switch (k->kind) {
   case BASELINE_CHARGE: emit_charge(e, p); return;
   case BASELINE_CONSTANT: emit_constant(e, p); return;
@@ -1299,8 +1315,8 @@ static void emit_insn(struct emitter *e, const struct precise_insn *p) {
   case BASELINE_THROW:
   case BASELINE_LEAVE: emit_leaving_handler(e); return;
   case BASELINE_CALL: emit_call(e, p); return;
-  case BASELINE_GLOBAL_GET:
-  case BASELINE_GLOBAL_SET: emit_global(e, p, k->kind == BASELINE_GLOBAL_SET); return;
+  case BASELINE_GLOBAL_GET: emit_global_get(e, p); return;
+  case BASELINE_GLOBAL_SET: emit_global_set(e, p); return;
   case BASELINE_ON_EXCEPTION: return; /* it is with the call before */
   default: emit_value(e, p, k);
   }
@@ -1320,21 +1336,20 @@ static void emit_head(struct emitter *e) {
 static void emit_all(struct emitter *e) {
   emit_head(e);
   e->is_reachable = true;
+  forget_all(e);
   for (e->i = 0; e->i < e->n; e->i++) {
     e->stamp++;
     if (e->is_target[e->i]) {
       if (e->is_reachable) settle(e);
-      forget_unpinned(e);
-      if (!e->is_reachable) {
-        for (int k = 0; k < N_POOL; k++)
-          if (e->regs[pool[k]].is_pinned) bind_pinned(e, pool[k]);
-      }
+      forget(e, ~e->pinned);
+      EACH_OF(e->pinned & ~e->bound, r) bind_pinned(e, (int)r);
       e->is_reachable = true;
     }
     e->out->starts[e->i] = e->x->n;
     if (e->is_reachable) emit_insn(e, &e->insns[e->i]);
   }
   e->out->hot_end = e->x->n;
+  forget(e, ~0u);
   for (uint32_t i = 0; i < e->n_colds; i++) {
     e->i = e->colds[i].insn;
     place_cold(e, &e->colds[i]);
@@ -1342,30 +1357,54 @@ static void emit_all(struct emitter *e) {
   resolve_jumps(e);
 }
 
+/* What is known of slots and instructions begins anew, in memory that the last function may have left. */
+static void prepare(struct emitter *e) {
+  struct baseline_output *out = e->out;
+  size_t slots = (size_t)e->n_slots + 2, size = 3 * slots + e->n;
+  out->code.n = out->n_marks = out->n_cells = out->n_stubs = 0;
+  out->n_insns = e->n;
+  if (e->n > out->insns_capacity) {
+    out->insns_capacity = 2 * e->n;
+    out->starts = heap_resize(out->starts, out->insns_capacity, sizeof *out->starts);
+    out->entries = heap_resize(out->entries, out->insns_capacity, sizeof *out->entries);
+  }
+  if (size > out->scratch_capacity) {
+    out->scratch_capacity = 2 * size;
+    out->scratch = heap_resize(out->scratch, out->scratch_capacity, 1);
+  }
+  e->where = out->scratch;
+  e->pin = e->where + slots;
+  e->letters = (char *)e->pin + slots;
+  e->is_target = (uint8_t *)e->letters + slots;
+  memset(e->where, NO_REG, 2 * slots);
+  memset(e->letters, 0, slots + e->n);
+}
+
 void baseline_emit(struct baseline_output *out, const struct precise_func *func, const struct precise_insn *insns, uint32_t n) {
-  struct emitter e = {.out = out, .x = &out->code, .func = func, .insns = insns, .n = n};
+  const struct module *m = &func->module->module->decoded;
+  struct vmctx_counts counts = module_vmctx_counts(m);
+  struct emitter e = {.out = out, .x = &out->code, .func = func, .insns = insns, .n = n, .layout = vmctx_layout(&counts)};
+  e.n_imported_globals = m->n_imported_globals;
+  e.is_guarded = m->n_memories && m->memories[0].type.limits.page_size_log2 == 16;
   e.n_slots = func->frame_bytes / SLOT_SIZE;
   e.operands = func->operands;
-  out->code.n = out->n_marks = out->n_cells = out->n_stubs = 0;
-  out->n_insns = n;
-  out->starts = heap_resize(out->starts, n, sizeof *out->starts);
-  e.where = heap_new(3 * ((size_t)e.n_slots + 1) + n, 1);
-  e.pin = e.where + e.n_slots + 1;
-  e.letters = (char *)e.pin + e.n_slots + 1;
-  e.is_target = (uint8_t *)e.letters + e.n_slots + 1;
-  memset(e.where, NO_REG, 2 * ((size_t)e.n_slots + 1));
-  for (int r = 0; r < N_REGS; r++) e.regs[r].slot = NO_SLOT;
+  e.colds = out->colds, e.colds_capacity = out->colds_capacity;
+  e.jumps = out->jumps, e.jumps_capacity = out->jumps_capacity;
+  prepare(&e);
   look_ahead(&e);
   emit_all(&e);
-  free(e.where);
-  free(e.colds);
+  out->colds = e.colds, out->colds_capacity = e.colds_capacity;
+  out->jumps = e.jumps, out->jumps_capacity = e.jumps_capacity;
   free(e.saved);
-  free(e.jumps);
 }
 
 void baseline_output_clear(struct baseline_output *out) {
   free(out->code.bytes);
   free(out->starts);
+  free(out->entries);
+  free(out->scratch);
+  free(out->colds);
+  free(out->jumps);
   free(out->marks);
   free(out->cells);
   free(out->stubs);

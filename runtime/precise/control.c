@@ -655,6 +655,16 @@ struct precise_module *precise_module_create(struct gw_module *module, bool is_b
   return p;
 }
 
+bool precise_fault(struct gw_store *store, uintptr_t pc, int64_t gas) {
+  for (const struct gw_instance *i = store->instances; i; i = i->next) {
+    if (!i->precise || !i->precise->baseline || !baseline_has_code(i->precise->baseline, pc)) continue;
+    store->precise.pc = (const struct precise_insn *)pc;
+    store->exec.gas = gas;
+    return true;
+  }
+  return false;
+}
+
 struct precise_stats precise_module_stats(const struct precise_module *p) {
   return p && p->baseline ? baseline_stats(p->baseline) : (struct precise_stats){0};
 }

@@ -62,6 +62,10 @@ struct precise_view {
 struct precise_module *precise_module_create(struct gw_module *module, bool is_baseline);
 void precise_module_destroy(struct precise_module *p);
 
+/* A signal came at pc, when the register of the gas counter held `gas`. True: that is code of this store's baseline tier, and the
+ * store knows the place now. For the signal handler. */
+bool precise_fault(struct gw_store *store, uintptr_t pc, int64_t gas);
+
 /* Translates all functions at once. Thread-safe. */
 void precise_module_translate(struct precise_module *p);
 

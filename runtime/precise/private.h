@@ -67,7 +67,7 @@ struct precise_func {
   _Atomic(const struct precise_insn *) code; /* NULL until translated; n_insns long, or one that leads to `native` */
   _Atomic(const void *) fast;                /* where baseline code goes to call it; unused by the interpreter */
   const uint8_t *native;                     /* its code in the baseline tier, or NULL; native_bytes long */
-  uint32_t native_bytes, native_fast; /* its size; where in it `fast` is */
+  uint32_t native_bytes, native_fast;        /* its size; where in it `fast` is */
   uint32_t n_insns;
   uint32_t index;
   uint32_t n_params, n_zero; /* locals that begin as 0 */
@@ -192,6 +192,8 @@ struct memory_ctx *precise_memory0(const struct vmctx *vmctx);
 /* baseline.c. The code memory of a module; NULL: there is none to be had. */
 struct baseline *baseline_create(const struct module *m);
 void baseline_destroy(struct baseline *b);
+/* Whether pc lies in its range. Safe in a signal handler. */
+bool baseline_has_code(const struct baseline *b, uintptr_t pc);
 /* Where callers go as long as a function has no code. */
 const void *baseline_call_stub(const struct baseline *b);
 /* Makes code of n instructions; func->native is it, to be published. False: there was no room. */
