@@ -274,13 +274,13 @@ bool guest_run(struct guest *g, enum gw_tier tier, struct gw_error *err) { retur
 
 /* --- the interpreter first ---------------------------------------------------------------------------------------------- */
 
-/* Interpreted, from the end of the first slice on while the compiler works. Compiled code then begins anew, with what the host
- * has answered so far, and so catches up in a fraction of the time before it goes on. */
+/* In the baseline tier, from the end of the first slice on while the compiler works. Compiled code then begins anew, with what
+ * the host has answered so far, and so catches up in a fraction of the time before it goes on. */
 static bool run_both(struct guest *g, struct gw_error *err) {
   if (!g->gas) return error_set(err, GW_ERROR_USAGE, "--tier auto needs --gas on: gas is the clock by which tiers change");
   if (module_is_compiled(g->module)) return guest_run(g, GW_TIER_FAST, err);
   g->may_switch = true;
-  bool ok = guest_run(g, GW_TIER_PRECISE, err);
+  bool ok = guest_run(g, GW_TIER_BASELINE, err);
   g->may_switch = false;
   if (!g->is_switching) return ok;
   g->is_switching = false;

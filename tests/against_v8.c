@@ -3,8 +3,8 @@
  *   against_v8 [--gas on|off] [--more LIST] FILE.wasm...
  *
  * For modules that closed_module.js made: no imports; functions "%..." without parameters that return integers; memories "%m...".
- * Every file is run at -O2, at -O0 and in the precise and in the baseline tier, in a process of its own, then in those of LIST, names parted by
- * commas: O1, O3, v2 (-O2 for x86-64-v2), v3, v4, profile (-O2 with a profile). Output:
+ * Every file is run at -O2, at -O0 and in the precise and in the baseline tier, in a process of its own, then in those of LIST,
+ * names parted by commas: O1, O3, v2 (-O2 for x86-64-v2), v3, v4, profile (-O2 with a profile). Output:
  *
  *   module FILE
  *   -O2
@@ -16,7 +16,8 @@
  *   ...
  *   end                           absent after a crash, of which the process speaks on the next line
  *
- * What a memory holds after an access out of bounds is defined in the precise and the baseline tier only (docs/architecture.md), where it is shown
+ * What a memory holds after an access out of bounds is defined in the precise and the baseline tier only (docs/architecture.md),
+ * where it is shown
  * ("at trap %m0 65536 123456"); calls after such a trap get a new instance. */
 #include "base/buffer.h"
 #include "frontend/module.h"

@@ -241,10 +241,8 @@ static const struct {
   uint32_t opt_level;
   bool checkpoints;
 } kinds[N_SERVERS] = {
-    {"precise", TIER_PRECISE, 0, true},
-    {"baseline", TIER_BASELINE, 0, true},
-    {"fast -O0", TIER_FAST, 0, true},
-    {"fast -O2, no checkpoints", TIER_FAST, 2, false},
+    {"precise", TIER_PRECISE, 0, true}, {"baseline", TIER_BASELINE, 0, true},
+    {"fast -O0", TIER_FAST, 0, true},   {"fast -O2, no checkpoints", TIER_FAST, 2, false},
     {"auto -O1", TIER_AUTO, 1, true},
 };
 
