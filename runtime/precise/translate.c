@@ -782,13 +782,13 @@ static bool translate_described(struct translator *t) {
   const struct precise_handlers *h = op_table[op].prefix == 0xfd ? &precise_vector[op] : &precise_scalar[op];
   t->last_op = op;
   if (!h->plain) return false;
-  const char *signature = op_table[op].signature, *operands = strchr(signature, '_') + 1;
-  uint32_t n = (uint32_t)strlen(operands);
+  const char *signature = op_table[op].signature;
+  uint32_t n = op_table[op].n_operands;
   if (is_access(op)) {
     translate_access(t, h, signature);
   } else if (op == OP_I8X16_SHUFFLE) {
     translate_shuffle(t, h);
-  } else if (operands - signature > 2) {
+  } else if (op_table[op].n_results == 2) {
     translate_wide(t, h, n);
   } else if (n != 2 || !translate_constant_operand(t, h)) {
     uint32_t slots[4] = {0};
