@@ -540,6 +540,7 @@ static void emit_div(struct emitter *e, const struct precise_insn *p, const stru
   int l = use(e, p->b, k->operand), r = is_constant ? RCX : use(e, p->c, k->operand);
   if (is_constant) x86_constant(e->x, RCX, p->imm);
   emit_divide(e, p, k, l, r);
+  e->stamp++; /* registers of operands may be taken for the result: with those that are pinned there are no others */
   done_with(e, p->b);
   if (!is_constant) done_with(e, p->c);
   int d = define(e, p->a, k->result);
