@@ -268,6 +268,9 @@ struct gw_instance *gw_instance_create(struct gw_store *store, struct gw_module 
 /* Back to the state right after creation: own memories, tables, globals and segments; then the start function again. Only for
  * instances that import no memory, table or mutable global. */
 bool gw_instance_reset(struct gw_instance *instance, struct gw_error *err);
+/* Whether a reset copies back no more than the few pages that calls write to. The first one never does, nor those of large
+ * memories and of such as are written to all over: they write the memory's data anew. */
+bool gw_instance_resets_pages(const struct gw_instance *instance);
 /* From now on resets go back to the state of this moment, and the start function does not run again. What led to it must be the
  * same every time: no host function was called since the last reset, no memory or table grew or was refused it by the system, no
  * exceptions; gw_instance_can_keep says so. When this fails, or a later reset (the memory was written to all over), the instance
@@ -287,7 +290,8 @@ bool gw_instance_export_at(struct gw_instance *instance, uint32_t index, struct 
 struct gw_module *gw_instance_module(const struct gw_instance *instance);
 struct gw_store *gw_instance_store(const struct gw_instance *instance);
 
-/* Pointer to [offset, offset + size) of memory 0, or NULL when any of it is out of bounds. Valid until the instance is reset. */
+/* Pointer to [offset, offset + size) of memory 0, or NULL when any of it is out of bounds. Valid until the instance is reset. Of
+ * a store whose slices are bounded by time, other bytes may be inaccessible until they are asked for. */
 void *gw_instance_memory(struct gw_instance *instance, uint64_t offset, uint64_t size);
 uint64_t gw_instance_memory_size(const struct gw_instance *instance);
 /* Charges gas from within a host function; false: not enough left, return GW_TRAP_OUT_OF_GAS. */

@@ -81,6 +81,15 @@ static bool simplify(struct pipeline *p, bool is_joined, const struct compile_op
   return is_done;
 }
 
+static void relax(struct pipeline *p, const struct module *m) {
+  if (access_are_checked(m)) {
+    access_free_loads(p->module);
+    return;
+  }
+  if (access_are_guarded(m)) access_check_ranges(p->module);
+  access_relax_loads(p->module);
+}
+
 /* What precedes LLVM's own pipeline: SSA form, NaNs, loads that are as free as they may be, gas, and loops as they were written.
  */
 static bool charge(struct pipeline *p, const struct module *m, const struct compile_options *options, struct gw_error *err) {
@@ -90,7 +99,7 @@ static bool charge(struct pipeline *p, const struct module *m, const struct comp
   lower_canonical_nans(p->module);
   bool is_joined = is_optimized && access_spares_last_page(m);
   if (is_optimized && !simplify(p, is_joined, options, err)) return false;
-  if (is_optimized && !options->exact) access_relax_loads(p->module);
+  if (is_optimized && !options->exact) relax(p, m);
   access_pin_vectors(p->module);
   if (options->gas && !gas_instrument(p->module, options->verify, err)) return false;
   if (is_joined && !options->exact) access_reroll_loops(p->module);

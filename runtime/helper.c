@@ -85,6 +85,12 @@ void gas_exhausted(struct exec_ctx *exec, uintptr_t pc) {
   invocation_charge(store_of(exec), 0, pc);
 }
 
+void helper_touched(struct exec_ctx *exec) {
+  struct gw_store *store = store_of(exec);
+  slice_touch(store);
+  if (slice_is_over(store)) invocation_yield(store);
+}
+
 /* As invocation_charge, which it leaves all but the usual case to. */
 static inline void charge_host_call(struct gw_store *store, uintptr_t pc) {
   int64_t gas = (int64_t)store->schedule->gas[COST_HOST_CALL];

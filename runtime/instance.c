@@ -242,6 +242,12 @@ bool gw_instance_reset(struct gw_instance *instance, struct gw_error *err) {
   return instance->is_kept || run_start(instance, err);
 }
 
+bool gw_instance_resets_pages(const struct gw_instance *instance) {
+  for (uint32_t i = 0; i < instance->module->decoded.n_memories; i++)
+    if (instance->memories[i]->initial && !instance->memories[i]->dirty.n_pages) return false;
+  return true;
+}
+
 static bool has_grown_tables(const struct gw_instance *instance) {
   const struct module *m = &instance->module->decoded;
   for (uint32_t i = 0; i < m->n_tables; i++)

@@ -14,7 +14,8 @@
  * worth keeping are backed by huge pages: memories too large to be watched, or given up, and what was grown. Two blocks of 2 MiB
  * have small pages, which are wiped and stay: the memory's first, and the one in which its initial size ends. So a function that
  * needs little takes no more than it touches. A block that is grown into by steps could never be one huge page, as what lies
- * behind the size has no access: it becomes one when the memory grows into it, and the kernel splits its mapping. */
+ * behind the size has no access: it becomes one when the memory grows into it, and the kernel splits its mapping. Where slices
+ * are bounded by time, that and the first touches wait for each other (blocks.c). */
 #include "runtime/object.h"
 
 #include "base/error.h"
@@ -30,7 +31,6 @@
 
 enum {
   HOST_PAGE = 4096,
-  BLOCK = 2 << 20,                       /* of addresses that a huge page backs */
   SCAN_BATCH = (16 << 20) / HOST_PAGE,   /* pages asked for at once; memories of more are large */
   RESIDENT_LIMIT = 4 * BLOCK / HOST_PAGE /* pages worth wiping, of others */
 };
@@ -98,6 +98,11 @@ static bool touch_block(const struct gw_memory *memory, uint64_t block, uint64_t
 
 static bool grow_in_blocks(const struct gw_memory *memory, uint64_t before, uint64_t bytes) {
   uint64_t block, first = next_block(memory, memory->initial);
+  if (memory->blocks.n) {
+    uint64_t end = smaller(next_block(memory, bytes - 1), memory->reserved);
+    back_by_huge_pages(memory, before > first ? before : first, end);
+    return true;
+  }
   bool is_new = ends_in_new_block(memory, before, bytes, &block);
   back_by_huge_pages(memory, before > first ? before : first, is_new ? block + BLOCK : bytes);
   return !is_new || touch_block(memory, block, bytes);
@@ -125,13 +130,39 @@ static void set_size(struct gw_memory *memory, uint64_t bytes) {
   memory->ctx.bytes = bytes;
 }
 
+static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
+/* The memory grows from `before` to `bytes`, and closed blocks stay so: what is accessible now lies in front of them, in the
+ * block in which it ended, and behind them, where no block has room. */
+static bool give_access(struct gw_memory *memory, uint64_t before, uint64_t bytes) {
+  const struct block_set *b = &memory->blocks;
+  if (!b->n) return set_access(memory, before, bytes, PROT_READ | PROT_WRITE);
+  uint64_t first = (uint64_t)(b->first - memory->ctx.base), last = first + b->n * BLOCK, head = first;
+  if (before >= first) head = blocks_is_closed(b, memory->ctx.base + before) ? before : next_block(memory, before);
+  return set_access(memory, before, smaller(head, bytes), PROT_READ | PROT_WRITE) &&
+         (bytes <= last || set_access(memory, larger(before, last), bytes, PROT_READ | PROT_WRITE));
+}
+
 static bool commit(struct gw_memory *memory, uint64_t bytes) {
-  if (!set_access(memory, memory->ctx.bytes, bytes, PROT_READ | PROT_WRITE)) {
+  if (!give_access(memory, memory->ctx.bytes, bytes)) {
     memory->store->was_refused = true;
     return false;
   }
   set_size(memory, bytes);
   return true;
+}
+
+/* Blocks are closed from the first that begins behind `offset`. */
+static void begin_blocks(struct gw_memory *memory, uint64_t offset) {
+  uint64_t first = next_block(memory, offset);
+  uint64_t most = smaller(memory->reserved, (memory->max_pages << memory->limits.page_size_log2) + BLOCK);
+  if (memory->blocks.is_open) blocks_begin(&memory->blocks, memory->ctx.base + first, first < most ? (most - first) / BLOCK : 0);
+}
+
+static void want_blocks(struct gw_memory *memory, uint64_t initial) {
+  uint64_t *bits = arena_alloc(&memory->store->arena, block_words(memory->reserved / BLOCK) * sizeof *bits);
+  memory->blocks.is_open = bits;
+  begin_blocks(memory, dirty_can_watch(&memory->dirty, initial) ? initial : 0);
 }
 
 struct gw_memory *memory_create(struct gw_store *store, const struct memory_type *type, struct gw_error *err) {
@@ -158,6 +189,7 @@ struct gw_memory *memory_create(struct gw_store *store, const struct memory_type
   memory->limits = type->limits;
   memory->max_pages = max;
   memory->reserved = reserved;
+  if (store->options.slice_ns) want_blocks(memory, min << memory->limits.page_size_log2);
   if (!commit(memory, min << memory->limits.page_size_log2)) {
     error_set(err, GW_ERROR_OUT_OF_MEMORY, "cannot commit %llu memory pages: %s", (unsigned long long)min, strerror(errno));
     memory_destroy(memory);
@@ -222,7 +254,18 @@ static bool empty(struct gw_memory *memory, uint64_t from, uint64_t middle, uint
 static bool shrink(struct gw_memory *memory, uint64_t kept, uint64_t grown) {
   uint64_t middle = next_block(memory, memory->initial), end = grown;
   if (grown > middle) end = smaller(next_block(memory, grown - 1), memory->reserved);
+  blocks_close(&memory->blocks, memory->ctx.base + middle);
   return empty(memory, kept, smaller(middle, grown), end) && set_access(memory, kept, grown, PROT_NONE);
+}
+
+/* The pages of a large memory are given back: nothing is resident in closed blocks. */
+static bool give_back(struct gw_memory *memory, uint64_t kept) {
+  uint64_t first = smaller(next_block(memory, 0), kept);
+  back_by_huge_pages(memory, first, kept);
+  if (!empty(memory, 0, first, smaller(next_block(memory, kept - 1), memory->reserved))) return false;
+  if (!memory->blocks.n || memory->blocks.first >= memory->ctx.base + kept) return true;
+  blocks_close(&memory->blocks, memory->ctx.base + first);
+  return set_access(memory, first, kept, PROT_NONE);
 }
 
 bool memory_reset(struct gw_memory *memory) {
@@ -235,9 +278,7 @@ bool memory_reset(struct gw_memory *memory) {
     dirty_restore(&memory->dirty);
     return true;
   }
-  if (kept == 0 || wipe_resident(memory, 0, kept)) return true;
-  back_by_huge_pages(memory, next_block(memory, 0), kept);
-  return empty(memory, 0, smaller(next_block(memory, 0), kept), kept);
+  return kept == 0 || wipe_resident(memory, 0, kept) || give_back(memory, kept);
 }
 
 void memory_watch(struct gw_memory *memory) {
@@ -264,14 +305,27 @@ bool memory_keep_grown(struct gw_memory *memory) {
   memory->initial = memory->ctx.bytes;
   if (memory->initial == 0) return true;
   if (!set_access(memory, 0, memory->initial, PROT_READ | PROT_WRITE)) return false; /* so it stays when the next step fails */
+  begin_blocks(memory, memory->initial);
   dirty_close(&memory->dirty);
   memory->dirty = (struct dirty_set){0};
   return dirty_watch(&memory->dirty, memory->ctx.base, round_up(memory->initial));
 }
 
+static uint8_t *end_of(const struct gw_memory *memory) { return memory->ctx.base + round_up(memory->ctx.bytes); }
+
+bool memory_open(struct gw_memory *memory, uint64_t offset, uint64_t size) {
+  const uint8_t *from = memory->ctx.base + offset;
+  return blocks_join(&memory->blocks, from, from + size, end_of(memory));
+}
+
+bool memory_touch(struct gw_memory *memory, const uint8_t *address) {
+  return blocks_open(&memory->blocks, address, end_of(memory));
+}
+
 void *gw_memory_data(struct gw_memory *memory, uint64_t offset, uint64_t size) {
   if (offset > memory->ctx.bytes || size > memory->ctx.bytes - offset) return NULL;
-  if (memory->dirty.n_pages && !dirty_join(&memory->dirty, offset, size)) {
+  bool is_open = !memory->blocks.n || memory_open(memory, offset, size);
+  if (!is_open || (memory->dirty.n_pages && !dirty_join(&memory->dirty, offset, size))) {
     memory->store->was_refused = true;
     return NULL;
   }

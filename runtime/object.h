@@ -5,6 +5,7 @@
 #include "abi/abi.h"
 #include "frontend/module.h"
 #include "gasworks.h"
+#include "runtime/blocks.h"
 #include "runtime/dirty.h"
 
 struct gw_memory {
@@ -16,6 +17,7 @@ struct gw_memory {
   uint64_t reserved;    /* bytes of address space at the base */
   uint64_t initial;     /* bytes that a reset goes back to */
   struct dirty_set dirty;
+  struct block_set blocks; /* where slices are bounded by time */
 };
 
 struct gw_table {
@@ -52,6 +54,11 @@ struct gw_tag {
 struct gw_memory *memory_create(struct gw_store *store, const struct memory_type *type, struct gw_error *err);
 void memory_destroy(struct gw_memory *memory); /* not the struct, which lies in the store's arena */
 uint64_t memory_pages(const struct gw_memory *memory);
+/* Makes [offset, offset + size), which lies in the memory, accessible to whom no signal handler helps. False: the system refuses.
+ */
+bool memory_open(struct gw_memory *memory, uint64_t offset, uint64_t size);
+/* The access to this address touched a closed block, which is open now. Safe in a signal handler. */
+bool memory_touch(struct gw_memory *memory, const uint8_t *address);
 /* Whether growing by `pages` is allowed at all. */
 bool memory_can_grow(const struct gw_memory *memory, uint64_t pages);
 /* False when the system refuses. */

@@ -64,7 +64,8 @@ static bool apply_data(struct gw_instance *instance, uint32_t segment, uint64_t 
   struct dirty_set *dirty = &instance->memories[s->memory]->dirty;
   bool is_own = s->memory >= instance->module->decoded.n_imported_memories;
   if (is_own && dirty->n_pages) return true;
-  if (dirty->n_pages && !dirty_join(dirty, at, s->size))
+  bool is_open = memory_open(instance->memories[s->memory], at, s->size);
+  if (!is_open || (dirty->n_pages && !dirty_join(dirty, at, s->size)))
     return error_set(err, GW_ERROR_OUT_OF_MEMORY, "cannot write data segment %u into a memory", segment);
   segment_init_memory(instance, s->memory, segment, at, 0, s->size);
   return true;

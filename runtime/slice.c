@@ -9,8 +9,8 @@
  * when it is used up. Where slices are bounded by time, too, the counter holds less than a slice: gas for one *look* at the
  * clock. When it is used up the clock says whether the slice is over; if not, the counter gets gas for another look, and nobody
  * else runs. Compiled code keeps the counter in a register, so no other thread and no signal could make it stop earlier: all that
- * bounds the time is how much gas there is to the next look, which is what pace.c is about. Neither gas nor results depend on any
- * of that. */
+ * bounds the time is how much gas there is to the next look, which is what pace.c is about. Only where code touches fresh memory
+ * it faults anyway, and looks at the clock then (blocks.c). Neither gas nor results depend on any of that. */
 #include "runtime/slice.h"
 
 #include "runtime/engine.h"
@@ -65,13 +65,24 @@ void slice_enter(struct gw_store *store, bool is_long) {
   if (has_clock(store)) cpu_clock_begin(&s->clock, is_long);
 }
 
-static void look(struct gw_store *store) {
-  struct slice *s = &store->slice;
-  uint64_t lap = cpu_clock_lap(&s->clock), used = gw_store_gas_used(store);
+static uint64_t take_lap(struct slice *s) {
+  uint64_t lap = cpu_clock_lap(&s->clock);
   s->cpu_ns += lap;
   s->ns += lap;
-  if (is_timed(store)) pace_learn(s->pace, used - s->seen_gas, lap);
+  return lap;
+}
+
+static void look(struct gw_store *store) {
+  struct slice *s = &store->slice;
+  uint64_t lap = take_lap(s), used = gw_store_gas_used(store);
+  if (is_timed(store) && !s->has_touched) pace_learn(s->pace, used - s->seen_gas, lap);
   s->seen_gas = used;
+  s->has_touched = false;
+}
+
+void slice_touch(struct gw_store *store) {
+  take_lap(&store->slice);
+  store->slice.has_touched = true;
 }
 
 void slice_leave(struct gw_store *store) {

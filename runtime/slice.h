@@ -13,6 +13,7 @@ struct slice {
   uint64_t seen_gas; /* of the invocation at the last look */
   uint64_t cpu_ns;   /* of the invocation */
   uint64_t owed_ns;  /* what the next invocation has used already when it begins */
+  bool has_touched;  /* since the last look: its time says nothing about gas */
 };
 
 /* For a new invocation, by the store's options. */
@@ -23,6 +24,9 @@ void slice_leave(struct gw_store *store);
 /* Whether others should run now; always false without slices. */
 bool slice_is_over(const struct gw_store *store);
 bool slice_is_beyond_cpu_limit(const struct gw_store *store);
+
+/* The guest touches a block of memory for the first time, wherever its counter is. Then slice_is_over knows. */
+void slice_touch(struct gw_store *store);
 
 /* Gas in hand: takes `amount` and what exec.gas is short of already. */
 enum gas_take {

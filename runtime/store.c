@@ -11,9 +11,11 @@
 enum { DEFAULT_DEPTH = 1 << 20, MAX_DEPTH = 256 << 20 };
 #define DEFAULT_MEMORY_BYTES (UINT64_C(64) << 30)
 
-static void (*exhausted_for_cpu(void))(void) {
-  if (__builtin_cpu_supports("avx512bw")) return gas_exhausted_avx512;
-  return __builtin_cpu_supports("avx") ? gas_exhausted_avx : gas_exhausted_sse;
+/* What saves all vector registers that this CPU has. */
+static void choose_for_cpu(struct gw_store *store) {
+  bool has_512 = __builtin_cpu_supports("avx512bw"), has_avx = __builtin_cpu_supports("avx");
+  store->exec.exhausted = has_512 ? gas_exhausted_avx512 : has_avx ? gas_exhausted_avx : gas_exhausted_sse;
+  store->touched = has_512 ? touched_avx512 : has_avx ? touched_avx : touched_sse;
 }
 
 struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store_options *options, struct gw_error *err) {
@@ -27,7 +29,7 @@ struct gw_store *gw_store_create(struct gw_engine *engine, const struct gw_store
   store->engine = engine;
   store->schedule = &engine->schedule;
   store->exec.self = &store->exec;
-  store->exec.exhausted = exhausted_for_cpu();
+  choose_for_cpu(store);
   store->exec.trap = helper_trap;
   if (options) store->options = *options;
   if (!store->options.max_depth) store->options.max_depth = DEFAULT_DEPTH;

@@ -48,6 +48,7 @@ struct gw_store {
   struct precise_stack precise;           /* used only by stores of the precise tier */
   struct fiber fiber;                     /* opened by the first invocation and used again */
   const struct gw_instance *stack_is_for; /* the newest instance when its size was looked at; NULL: look again */
+  void (*touched)(void);                  /* where code that touched fresh memory goes on: runtime/arch/exhausted.h */
   enum run_state state;
   uint64_t n_host_calls;       /* since the last reset of an instance */
   bool was_refused;            /* since then, too: the system had no memory for what the guest may have, and the guest was told */

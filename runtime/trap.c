@@ -9,9 +9,10 @@
  * no registry of code is needed: code that this store may run is held by its instances for as long as the store lives.
  * Code of the baseline tier says so by itself (precise_fault). The fault's address says what happened: inside a memory's
  * reservation, or inside the fiber's guard, where helpers and host functions may run into it too: then the guest has used up what
- * was theirs. First writes to watched pages are no traps, wherever they come from: the page becomes writable and the instruction
- * is made again. Anything else, and any fault outside guest code (host functions, helpers, the embedder), goes to whoever handled
- * the signal before us.
+ * was theirs. First writes to watched pages, and first touches of closed blocks, are no traps, wherever they come from: the page
+ * becomes accessible and the instruction is made again. Compiled code that touched a block comes back to it by way of a look at
+ * the clock (blocks.c). Anything else, and any fault outside guest code (host functions, helpers, the embedder), goes to whoever
+ * handled the signal before us.
  *
  * The handler runs on the thread's signal stack, because the guest's may just have run out. It does not jump out of the
  * handler: it points the interrupted context at trap_land, on the top of the fiber's stack (the guest's frames are dropped
@@ -31,7 +32,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-enum { SIGNAL_STACK_SIZE = 64 << 10, SIGNAL_STACK_MIN = 16 << 10 };
+enum { SIGNAL_STACK_SIZE = 64 << 10, SIGNAL_STACK_MIN = 16 << 10, TOUCH_STACK = 64 << 10 };
 
 /* Read by the handler: initial-exec, because the general model may allocate at the first access. */
 static _Thread_local struct gw_store *current __attribute__((tls_model("initial-exec")));
@@ -106,12 +107,30 @@ static bool classify(struct gw_store *store, int number, const siginfo_t *info, 
   return true;
 }
 
-/* A write to a page that is watched (dirty.c), by the guest or by a helper or host function on its behalf: it may go on. */
-static bool is_first_write(const struct gw_store *store, int number, const siginfo_t *info) {
+/* A write to a page that is watched (dirty.c), or the first access to a block (blocks.c), by the guest or by a helper or host
+ * function on its behalf: it may go on. */
+static bool is_first_touch(const struct gw_store *store, int number, const siginfo_t *info) {
   if (number != SIGSEGV || info->si_code != SEGV_ACCERR) return false;
-  for (struct gw_memory *m = store->memories; m; m = m->next)
+  for (struct gw_memory *m = store->memories; m; m = m->next) {
     if (m->dirty.n_pages && dirty_fault(&m->dirty, (uintptr_t)info->si_addr)) return true;
+    if (m->blocks.n && memory_touch(m, info->si_addr)) return true;
+  }
   return false;
+}
+
+/* Leaves of guest code keep values there, behind the stack pointer. */
+enum { RED_ZONE = 128 };
+
+/* Guest code calls `touched` where it was interrupted, if its stack has room for that, and for a yield. */
+static void go_on_by_way_of(void (*touched)(void), const struct gw_store *store, greg_t *registers) {
+  uint32_t func;
+  uintptr_t pc = (uintptr_t)registers[REG_RIP];
+  uint8_t *sp = (uint8_t *)registers[REG_RSP];
+  if (sp <= store->fiber.low + TOUCH_STACK || sp > store->fiber.high || !trap_find_instance(store, pc, &func)) return;
+  uintptr_t *top = (uintptr_t *)(void *)(sp - RED_ZONE) - 1;
+  *top = pc;
+  registers[REG_RSP] = (greg_t)(uintptr_t)top;
+  registers[REG_RIP] = (greg_t)(uintptr_t)touched;
 }
 
 static void (*_Atomic crash_hook)(int number);
@@ -150,8 +169,11 @@ static void pass_on(int number, siginfo_t *info, void *context) {
 
 static void handle_signal(int number, siginfo_t *info, void *context) {
   struct gw_store *store = current;
-  if (store && is_first_write(store, number, info)) return;
   greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
+  if (store && is_first_touch(store, number, info)) {
+    if (store->options.slice_ns) go_on_by_way_of(store->touched, store, registers);
+    return;
+  }
   if (!store || !classify(store, number, info, registers)) {
     pass_on(number, info, context);
     return;

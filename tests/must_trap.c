@@ -572,7 +572,114 @@ static void stored_in_loop(void) {
   if (kind == 0) i32_const(4 * rounds - 4), get(C), byte(0x36), byte(0), byte(64);
 }
 
+/* --- loops that count --------------------------------------------------------------------------------------------------
+ *
+ * jit/access/ranges.c computes in front of such a loop which addresses its loads will have. So these count in every way: up and
+ * down, to bounds that they meet, jump over or only reach by wrapping, from where they are behind them; with addresses that
+ * stand, move either way, wrap or are far apart; with ways out, parts that only some rounds run, and nothing that wants what is
+ * read. */
+
+/* What a loop counts from or to, or where it reads. */
+static void any_index(uint32_t like) {
+  switch (below(5)) {
+  case 0: get(P); break;
+  case 1: get(Q); break;
+  case 2: i32_const(one_in(3) ? (int32_t)next_random() : (int32_t)below(400) - 200); break;
+  case 3: get(C), i32_const(127), byte(0x71); break;
+  default: get(like), i32_const((int32_t)below(3000) - 1000), byte(0x6a);
+  }
+}
+
+static void address_in_round(uint32_t at, uint32_t start, uint32_t counter) {
+  static const int32_t factors[] = {1, 3, 4, -1, -4, 800, 16384, 70000};
+  get(one_in(3) ? start : at);
+  switch (below(5)) {
+  case 0: break;
+  case 1: get(counter), byte(0x6a); break;
+  case 2: get(counter), i32_const((int32_t)below(6)), byte(0x74), byte(0x6a); break;
+  case 3: get(counter), i32_const(factors[below(8)]), byte(0x6c), byte(0x6a); break;
+  default: get(counter), byte(0x6b);
+  }
+  if (one_in(3)) i32_const((int32_t)below(200) - 100), byte(0x6a);
+}
+
+/* What a round reads is dropped, summed up, compared, masked, or stored elsewhere. */
+static void read_in_round(uint32_t at, uint32_t start, uint32_t counter) {
+  static const uint8_t loads[] = {0x28, 0x28, 0x2c, 0x2d, 0x2f};
+  uint32_t kind = below(6), sum = FIRST_LOCAL + I64 * PER_TYPE;
+  bool is_far = one_in(8);
+  if (kind == 0) get(counter), i32_const(255), byte(0x71);
+  if (kind == 1) get(sum);
+  address_in_round(at, start, counter), byte(loads[below(5)]), byte(0),
+      unsigned_leb(is_far ? 65536 * below(65536) : below(3) * 4);
+  if (kind == 0) {
+    if (one_in(2)) nothing(start, at, counter), byte(one_in(2) ? 0x6c : 0x71);
+    byte(0x3a), byte(0), byte(64); /* i32.store8 */
+  } else if (kind == 1) {
+    byte(0xad), byte(one_in(2) ? 0x7c : 0x85), set(sum);
+  } else if (kind == 2) {
+    i32_const((int32_t)below(90)), byte(0x4f), byte(0x04), byte(0x40), get(sum), byte(0x42), byte(1), byte(0x7c), set(sum),
+        byte(0x0b);
+  } else {
+    byte(0x1a);
+  }
+}
+
+static void round_of_loop(uint32_t at, uint32_t start, uint32_t counter) {
+  for (uint32_t i = 0, n = 1 + below(3); i < n; i++) {
+    bool is_choice = one_in(5);
+    if (is_choice) get(one_in(2) ? C : counter), i32_const(1), byte(0x71), byte(0x04), byte(0x40);
+    read_in_round(at, start, counter);
+    if (is_choice && one_in(2)) byte(0x05), read_in_round(at, start, counter);
+    if (is_choice) byte(0x0b);
+  }
+  if (one_in(8))
+    address_in_round(at, start, counter), byte(0x2d), byte(0), byte(0), byte(0x45), byte(0x0d), byte(1); /* br_if 1 */
+  if (one_in(8)) i32_const(8), get(C), byte(0x6d), byte(0x1a);                                           /* i32.div_s */
+  if (one_in(5)) address_in_round(at, start, counter), get(C), byte(0x3a), byte(0), byte(0);
+}
+
+/* Another round, or not: the counter, before or behind the step, and the bound, either first. */
+static void go_on(uint32_t counter, uint32_t bound, int32_t step) {
+  static const uint8_t up[] = {0x47, 0x47, 0x48, 0x49, 0x4c, 0x4d}, swapped[] = {0x47, 0x47, 0x4a, 0x4b, 0x4e, 0x4f};
+  bool is_down = (step < 0) != one_in(8), is_swapped = one_in(3);
+  uint32_t way = below(6);
+  if (is_swapped) get(bound);
+  get(counter);
+  if (one_in(3)) i32_const(step * (int32_t)below(3)), byte(0x6a);
+  if (!is_swapped) get(bound);
+  byte(is_down != is_swapped ? swapped[way] : up[way]);
+}
+
+static void counting_loop(void) {
+  static const int32_t steps[] = {1, 1, 1, 2, 3, 4, 8, -1, -1, -2, -4, 12, 4096, 100000};
+  uint32_t start = FIRST_LOCAL + I32 * PER_TYPE, at = start + 1, counter = COUNTER + n_loops, bound = COUNTER + LOOP_DEPTH;
+  int32_t step = steps[below(14)];
+  any_index(P), set(start);
+  any_index(start), set(at);
+  one_in(3) ? get(start) : any_index(start), set(counter);
+  if (one_in(2))
+    get(counter), i32_const(step * (1 + (int32_t)below(300)) + (one_in(4) ? 1 : 0)), byte(0x6a);
+  else
+    any_index(start);
+  set(bound);
+  byte(0x02), byte(0x40);
+  if (one_in(2)) go_on(counter, bound, step), byte(0x45), byte(0x0d), byte(0);
+  byte(0x03), byte(0x40);
+  n_loops++;
+  round_of_loop(at, start, counter);
+  n_loops--;
+  if (one_in(2)) get(at), i32_const(steps[below(14)]), byte(0x6a), set(at);
+  get(counter), i32_const(step), byte(0x6a), set(counter);
+  go_on(counter, bound, step), byte(0x0d), byte(0), byte(0x0b), byte(0x0b);
+  if (one_in(3)) get(FIRST_LOCAL + I64 * PER_TYPE), byte(0x42), byte(0), byte(0x83), set(FIRST_LOCAL + I64 * PER_TYPE);
+}
+
 static void idiom(void) {
+  if (n_loops < LOOP_DEPTH && one_in(3)) {
+    counting_loop();
+    return;
+  }
   if (n_loops < LOOP_DEPTH && one_in(3)) {
     one_in(2) ? met_in_loop() : stored_in_loop();
     return;
@@ -621,10 +728,12 @@ static void function(struct buffer *code) {
   out = &body;
   byte(N_TYPES + 1);
   for (int t = 0; t < N_TYPES; t++) byte(PER_TYPE), byte(types[t]);
-  byte(LOOP_DEPTH), byte(0x7f);
+  byte(LOOP_DEPTH + 1), byte(0x7f); /* counters, and the bound of one */
   n_loops = 0;
   memset(earlier, 0, sizeof earlier);
-  if (one_in(4))
+  if (one_in(3))
+    counting_loop();
+  else if (one_in(4))
     met_in_loop();
   else if (one_in(4))
     stored_in_loop();

@@ -320,6 +320,33 @@ static const char *const stores_names[] = {"what it counts is added in place",
                                            "a byte and 0, shifted out",
                                            "a byte and what another loop left, under a mask"};
 
+/* Outside of loops, what a loop left turns out late to be 0, and then a bound, a mask or a NaN makes the load needless. */
+/* clang-format off */
+#define BYTE "(i32.load8_u " P ")"
+#define LATE_NAN "(f64.div (f64.convert_i32_u " GET(4) ") (f64.convert_i32_u " GET(4) "))"
+static const char outside_text[] = "(module (memory 1 1)"
+  FUNC("a byte and 0 is less", ZERO "(i32.lt_u " ADD(BYTE, GET(4)) " (i32.const 256))")
+  FUNC("a byte and 0, shifted out", ZERO "(i32.shr_u " ADD(BYTE, GET(4)) " (i32.const 8))")
+  FUNC("a byte and 0, under a mask", ZERO "(i32.and " ADD(BYTE, GET(4)) " (i32.const 256))")
+  FUNC("0 less a byte is less than 1", ZERO "(i32.lt_s " SUB(GET(4), BYTE) " (i32.const 1))")
+  FUNC("an address by comparison of a byte and 0", ZERO "(i32.load (i32.gt_u " ADD(BYTE, GET(4)) " (i32.const 255)))")
+  FUNC("an address by a byte and 0, shifted out", ZERO "(i32.load (i32.shr_u " ADD(BYTE, GET(4)) " (i32.const 8)))")
+  FUNC("plus a NaN", ZERO "(i32.wrap_i64 (i64.reinterpret_f64 (f64.add (f64.load " P ") " LATE_NAN ")))")
+  FUNC("an address by a NaN", ZERO "(i32.load (i32.trunc_sat_f64_u (f64.mul (f64.load " P ") " LATE_NAN ")))")
+  FUNC("twice, less itself", ZERO "(i32.sub " ADD(LOAD, GET(4)) " (i32.load " ADD(P, GET(4)) "))")
+  ")";
+/* clang-format on */
+
+static const char *const outside_names[] = {"a byte and 0 is less",
+                                            "a byte and 0, shifted out",
+                                            "a byte and 0, under a mask",
+                                            "0 less a byte is less than 1",
+                                            "an address by comparison of a byte and 0",
+                                            "an address by a byte and 0, shifted out",
+                                            "plus a NaN",
+                                            "an address by a NaN",
+                                            "twice, less itself"};
+
 static const char *const names[] = {"select",
                                     "select other",
                                     "select f64",
@@ -420,8 +447,14 @@ static void test_stores(void **state) {
   run_levels(stores_text, stores_names, sizeof stores_names / sizeof *stores_names);
 }
 
+static void test_outside(void **state) {
+  (void)state;
+  run_levels(outside_text, outside_names, sizeof outside_names / sizeof *outside_names);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels), cmocka_unit_test(test_merged), cmocka_unit_test(test_late),
-                                     cmocka_unit_test(test_loops), cmocka_unit_test(test_stores)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels), cmocka_unit_test(test_merged),
+                                     cmocka_unit_test(test_late),   cmocka_unit_test(test_loops),
+                                     cmocka_unit_test(test_stores), cmocka_unit_test(test_outside)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -315,14 +315,14 @@ static void test_heavy(void **state) {
   }
 }
 
-/* Clients leave while worker threads read where their invocations trapped. */
-static void test_leave_trap(void **state) {
-  (void)state;
+/* Clients leave while worker threads read where their invocations trapped, or make the instance that judges a large one. */
+static void leave_trap(const char *text) {
   char *directory = make_data_dir();
   struct server_options o = test_options(directory);
+  o.max_memory = 64 << 20;
   struct server *server = start(&o);
   uint16_t port = server_port(server);
-  assert_int_equal(deploy(port, "trap", "(module (func (export \"handle\") unreachable))"), 201);
+  assert_int_equal(deploy(port, "trap", text), 201);
   for (int i = 0; i < 100; i++) {
     int fd = dial(port);
     send_text(fd, "GET /f/trap HTTP/1.1\r\nHost: t\r\n\r\n");
@@ -335,6 +335,68 @@ static void test_leave_trap(void **state) {
     send_text(fd, "GET /f/trap HTTP/1.1\r\nHost: t\r\n\r\n");
     close(fd);
   }
+  server_destroy(server);
+  remove_data_dir(directory);
+}
+
+#define LARGE_TRAP \
+  "(module (memory 512) (table 100000 funcref) (func (export \"handle\") (i32.store (i32.const 40000000) (i32.const 1))))"
+
+static void test_leave_trap(void **state) {
+  (void)state;
+  leave_trap("(module (func (export \"handle\") unreachable))");
+  leave_trap(LARGE_TRAP);
+}
+
+/* What takes long to make is judged as anything else is. */
+static void test_heavy_trap(void **state) {
+  (void)state;
+  char *directory = make_data_dir();
+  struct server_options o = test_options(directory);
+  o.max_memory = 64 << 20;
+  struct server *server = start(&o);
+  uint16_t port = server_port(server);
+  assert_int_equal(deploy(port, "trap", LARGE_TRAP), 201);
+  for (int i = 0; i < 10; i++) {
+    struct reply r = call(port, "/f/trap");
+    assert_int_equal(r.status, 500);
+    assert_non_null(strstr(r.body, " at byte 0x"));
+    reply_clear(&r);
+  }
+  server_destroy(server);
+  remove_data_dir(directory);
+}
+
+#define LATE_TRAP(trap)                              \
+  "(module (func (export \"handle\") (local $i i32)" \
+  "(loop $l (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 3000000)))) " trap "))"
+
+static _Atomic bool is_over;
+
+static void *call_trap(void *arg) {
+  const uint16_t *port = arg;
+  while (!is_over) assert_int_equal(status_of(*port, "GET", "/f/trap"), 500);
+  return NULL;
+}
+
+/* One that is replaced while it runs is judged by its own code. */
+static void test_replaced_trap(void **state) {
+  (void)state;
+  static const char *const texts[] = {LATE_TRAP("unreachable"), LATE_TRAP("(drop (i32.div_u (i32.const 1) (i32.const 0)))")};
+  pthread_t callers[4];
+  char *directory = make_data_dir();
+  struct server_options o = test_options(directory);
+  o.n_loops = 1;
+  struct server *server = start(&o);
+  uint16_t port = server_port(server);
+  assert_int_equal(deploy(port, "trap", texts[0]), 201);
+  for (int i = 0; i < 4; i++) assert_int_equal(pthread_create(&callers[i], NULL, call_trap, &port), 0);
+  for (int i = 1; i < 12; i++) assert_int_equal(deploy(port, "trap", texts[i % 2]), 200);
+  is_over = true;
+  for (int i = 0; i < 4; i++) pthread_join(callers[i], NULL);
+  struct reply r = call(port, "/metrics");
+  assert_non_null(strstr(r.body, "gasworks_tier_disagreements_total 0"));
+  reply_clear(&r);
   server_destroy(server);
   remove_data_dir(directory);
 }
@@ -374,9 +436,10 @@ static void test_cpu_limit(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_memory_limit),      cmocka_unit_test(test_heavy),       cmocka_unit_test(test_cpu_limit),
-      cmocka_unit_test(test_leave_trap),        cmocka_unit_test(test_initialized), cmocka_unit_test(test_started),
-      cmocka_unit_test(test_no_more_addresses), cmocka_unit_test(test_pressure),    cmocka_unit_test(test_pressure_file),
-      cmocka_unit_test(test_start_runs_once),   cmocka_unit_test(test_instance_gas)};
+      cmocka_unit_test(test_memory_limit),  cmocka_unit_test(test_heavy),         cmocka_unit_test(test_heavy_trap),
+      cmocka_unit_test(test_replaced_trap), cmocka_unit_test(test_cpu_limit),     cmocka_unit_test(test_leave_trap),
+      cmocka_unit_test(test_initialized),   cmocka_unit_test(test_started),       cmocka_unit_test(test_no_more_addresses),
+      cmocka_unit_test(test_pressure),      cmocka_unit_test(test_pressure_file), cmocka_unit_test(test_start_runs_once),
+      cmocka_unit_test(test_instance_gas)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,16 @@ void access_release_loads(LLVMModuleRef module);
 /* Makes plain loads of the volatile guest loads that an effect depends on (jit/access/relax_loads.c). Run on simplified SSA form,
  * before anything that moves instructions. */
 void access_relax_loads(LLVMModuleRef llvm_module);
+/* Whether all memories have their bounds checked in code (frontend/lower/memory.c), so that no load faults. */
+bool access_are_checked(const struct module *m);
+/* Makes all guest loads plain. */
+void access_free_loads(LLVMModuleRef llvm_module);
+
+/* Whether no memory of the module has its bounds checked in code, or may reach into the last page of indices. */
+bool access_are_guarded(const struct module *m);
+/* Makes plain the guest loads of counting loops whose range is looked at in front of the loop (jit/access/ranges.c). For modules
+ * whose memories are guarded; run before access_relax_loads. */
+void access_check_ranges(LLVMModuleRef module);
 
 /* Whether all accesses are to a memory that ends before the last page of indices (runtime/memory.c), as the next two want. */
 bool access_spares_last_page(const struct module *m);

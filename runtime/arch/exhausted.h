@@ -13,6 +13,15 @@ void gas_exhausted_avx512(void);
  * guest code, 0 if it is noted already. */
 void gas_exhausted(struct exec_ctx *exec, uintptr_t pc);
 
+/* Where code that touched a closed block is led by the signal handler, also by vector registers (runtime/arch/x86_64/touched.S).
+ */
+void touched_sse(void);
+void touched_avx(void);
+void touched_avx512(void);
+
+/* By those: the slice may end here. */
+void helper_touched(struct exec_ctx *exec);
+
 /* For exec_ctx.trap: ends the invocation that runs, in the function that calls. */
 _Noreturn void helper_trap(uint32_t trap);
 

@@ -95,6 +95,31 @@ static bool exports_plain(const struct module *m, const char *name) {
   return type->kind == COMP_FUNC && type->func.n_params == 0 && type->func.n_results == 0;
 }
 
+/* Modules say any number: beyond what can be counted it is the greatest. */
+static void add_product(uint64_t *sum, uint64_t n, uint64_t size) {
+  uint64_t bytes;
+  if (__builtin_mul_overflow(n, size, &bytes) || __builtin_add_overflow(*sum, bytes, sum)) *sum = UINT64_MAX;
+}
+
+/* The least that an instance's own memories and tables take. */
+static uint64_t initial_memory(const struct module *m) {
+  uint64_t bytes = 0;
+  for (uint32_t i = m->n_imported_memories; i < m->n_memories; i++)
+    add_product(&bytes, m->memories[i].type.limits.min, UINT64_C(1) << m->memories[i].type.limits.page_size_log2);
+  for (uint32_t i = m->n_imported_tables; i < m->n_tables; i++) add_product(&bytes, m->tables[i].type.limits.min, sizeof(void *));
+  return bytes;
+}
+
+/* What active segments write into fresh pages. */
+static uint64_t initial_data(const struct module *m) {
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < m->n_datas; i++)
+    if (m->datas[i].mode == SEGMENT_ACTIVE) bytes += m->datas[i].size;
+  for (uint32_t i = 0; i < m->n_elems; i++)
+    if (m->elems[i].mode == SEGMENT_ACTIVE) bytes += (uint64_t)m->elems[i].n * sizeof(void *);
+  return bytes;
+}
+
 static bool classify(struct function *f, struct gw_error *err) {
   const struct module *m = gw_module_decoded(f->module);
   bool has_handle = exports_plain(m, "handle");
@@ -104,6 +129,8 @@ static bool classify(struct function *f, struct gw_error *err) {
   f->interface = has_handle ? INTERFACE_HANDLE : INTERFACE_CGI;
   f->uses_wasi = f->interface == INTERFACE_CGI; /* its reply is what it writes, even where it writes nothing */
   f->has_initialize = has_handle && exports_plain(m, "_initialize");
+  f->initial_memory = initial_memory(m);
+  f->initial_data = initial_data(m);
   for (uint32_t i = 0; i < m->n_imports; i++) {
     const struct import *import = &m->imports[i];
     if (!name_is(&import->module, "gasworks"))

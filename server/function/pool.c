@@ -23,11 +23,15 @@ static struct pool **bucket_of(struct loop *loop, const char *name) {
   return &loop->pools[hash % POOL_BUCKETS];
 }
 
-enum { HEAVY_BYTES = 16 << 20 };
+/* Of memories and tables; of segments, which touch fresh pages: both take some milliseconds. */
+enum { HEAVY_BYTES = 16 << 20, HEAVY_DATA = 2 << 20 };
 
 /* --- worker threads ---------------------------------------------------------------------------------------------- */
 
-static bool is_heavy(const struct slot *slot) { return gw_store_memory_bytes(slot->store) > HEAVY_BYTES; }
+static bool is_heavy(const struct slot *slot) {
+  if (gw_store_memory_bytes(slot->store) > HEAVY_BYTES) return true;
+  return slot->function->initial_data > HEAVY_DATA && !gw_instance_resets_pages(slot->instance);
+}
 
 static void destroy_work(uv_work_t *work) { slot_destroy(work->data); }
 
@@ -151,31 +155,14 @@ static struct slot *take_used(struct pool *pool) {
   return NULL;
 }
 
-/* Modules say any number: beyond what can be counted it is the greatest. */
-static void add_product(uint64_t *sum, uint64_t n, uint64_t size) {
-  uint64_t bytes;
-  if (__builtin_mul_overflow(n, size, &bytes) || __builtin_add_overflow(*sum, bytes, sum)) *sum = UINT64_MAX;
-}
-
-/* The least that an instance's own memories and tables take, in bytes. */
-static uint64_t initial_memory(const struct function *f) {
-  const struct module *m = gw_module_decoded(f->module);
-  uint64_t bytes = 0;
-  for (uint32_t i = m->n_imported_memories; i < m->n_memories; i++)
-    add_product(&bytes, m->memories[i].type.limits.min, UINT64_C(1) << m->memories[i].type.limits.page_size_log2);
-  for (uint32_t i = m->n_imported_tables; i < m->n_tables; i++) add_product(&bytes, m->tables[i].type.limits.min, sizeof(void *));
-  return bytes;
-}
-
 static void drop_all_idle(struct loop *loop) {
   for (uint32_t i = 0; i < POOL_BUCKETS; i++)
     for (struct pool *p = loop->pools[i]; p; p = p->next) drop_idle(p);
 }
 
 /* Idle instances give way. What runs may have grown since it began, so the limit is one for beginning more. */
-static bool make_room(struct pool *pool, struct gw_error *err) {
-  struct loop *loop = pool->loop;
-  uint64_t bytes = initial_memory(pool->function);
+static bool make_room(struct loop *loop, const struct function *f, struct gw_error *err) {
+  uint64_t bytes = f->initial_memory;
   if (has_room(loop, bytes)) return true;
   for (uint32_t i = 0; i < POOL_BUCKETS && !has_room(loop, bytes); i++)
     for (struct pool *p = loop->pools[i]; p; p = p->next) drop_idle(p);
@@ -183,27 +170,26 @@ static bool make_room(struct pool *pool, struct gw_error *err) {
                                             (unsigned long long)loop->limits->memory_limit);
 }
 
-/* It is out, for whoever made it. */
-static void adopt(struct pool *pool, struct slot *slot) {
+void pool_adopt(struct pool *pool, struct slot *slot) {
   if (!pool->never_keeps && pool->loop->options->checkpoints) slot_want_checkpoint(slot);
   slot->pool = pool;
   pool->n_out++;
 }
 
 /* When the system gives no more addresses or mappings, idle instances may have them. */
-static struct slot *create_slot(struct pool *pool, enum gw_tier tier, struct gw_error *err) {
+static struct slot *create_slot(struct pool *pool, struct function *f, enum gw_tier tier, struct gw_error *err) {
   struct loop *loop = pool->loop;
   struct gw_error first = {0};
-  if (!make_room(pool, err)) return NULL;
-  struct slot *slot = slot_create(loop->engine, pool->function, tier, loop->limits, &first);
+  if (!make_room(loop, f, err)) return NULL;
+  struct slot *slot = slot_create(loop->engine, f, tier, loop->limits, &first);
   if (!slot && first.code == GW_ERROR_OUT_OF_MEMORY && loop->n_idle) {
     drop_all_idle(loop);
-    slot = slot_create(loop->engine, pool->function, tier, loop->limits, err);
+    slot = slot_create(loop->engine, f, tier, loop->limits, err);
   } else if (!slot) {
     *err = first;
   }
   if (!slot) return NULL;
-  adopt(pool, slot);
+  pool_adopt(pool, slot);
   return slot;
 }
 
@@ -228,11 +214,11 @@ struct slot *pool_take(struct pool *pool, struct gw_error *err) {
     return pop_idle(pool);
   }
   struct slot *used = take_used(pool);
-  return used ? used : create_slot(pool, function_tier(pool->function), err);
+  return used ? used : create_slot(pool, pool->function, function_tier(pool->function), err);
 }
 
-struct slot *pool_take_precise(struct pool *pool, struct gw_error *err) {
-  return create_slot(pool, GW_TIER_PRECISE, err);
+struct slot *pool_take_precise(struct pool *pool, struct function *function, struct gw_error *err) {
+  return create_slot(pool, function, GW_TIER_PRECISE, err);
 }
 
 void pool_return(struct slot *slot) {
@@ -334,13 +320,17 @@ struct making {
   struct slot *slot; /* NULL: it failed */
 };
 
+struct slot *pool_make(const struct loop *loop, struct function *function, enum gw_tier tier) {
+  struct gw_error err = {0};
+  const struct function *before = crash_enter(function);
+  struct slot *slot = slot_create(loop->engine, function, tier, loop->limits, &err);
+  crash_enter(before);
+  return slot;
+}
+
 static void make_work(uv_work_t *work) {
   struct making *making = work->data;
-  const struct loop *loop = making->pool->loop;
-  struct gw_error err = {0};
-  const struct function *before = crash_enter(making->function);
-  making->slot = slot_create(loop->engine, making->function, making->tier, loop->limits, &err);
-  crash_enter(before);
+  making->slot = pool_make(making->pool->loop, making->function, making->tier);
 }
 
 static void make_done(uv_work_t *work, int status) {
@@ -350,7 +340,7 @@ static void make_done(uv_work_t *work, int status) {
   pool->making = NULL;
   pool->makes_here = !making->slot;
   if (making->slot) {
-    adopt(pool, making->slot);
+    pool_adopt(pool, making->slot);
     put_back(making->slot);
   }
   function_release(making->function);
@@ -358,9 +348,9 @@ static void make_done(uv_work_t *work, int status) {
   wake_waiters(pool);
 }
 
-static bool is_long_to_make(const struct pool *pool) {
-  return initial_memory(pool->function) > HEAVY_BYTES && !pool->makes_here && !pool->loop->is_stopping &&
-         has_ample_room(pool->loop);
+bool pool_is_long_to_make(const struct loop *loop, const struct function *function) {
+  if (loop->is_stopping || !has_ample_room(loop)) return false;
+  return function->initial_memory > HEAVY_BYTES || function->initial_data > HEAVY_DATA;
 }
 
 static void make_elsewhere(struct pool *pool) {
@@ -372,7 +362,7 @@ static void make_elsewhere(struct pool *pool) {
 }
 
 bool pool_wait(struct pool *pool, struct waiter *waiter, void (*on_loaded)(struct waiter *waiter)) {
-  if (has_idle(pool) || !is_long_to_make(pool)) return false;
+  if (has_idle(pool) || pool->makes_here || !pool_is_long_to_make(pool->loop, pool->function)) return false;
   fair_queue_push(&pool->waiting, waiter);
   pool->on_loaded = on_loaded;
   if (!pool->making && !pool->n_resetting) make_elsewhere(pool);

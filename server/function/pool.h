@@ -38,8 +38,12 @@ void pool_load(struct pool *pool, struct waiter *waiter, void (*on_loaded)(struc
 bool pool_wait(struct pool *pool, struct waiter *waiter, void (*on_loaded)(struct waiter *waiter));
 /* A fresh slot; it comes back with pool_return or is destroyed by who takes n_out down. */
 struct slot *pool_take(struct pool *pool, struct gw_error *err);
-/* A fresh one of the precise tier, which does not go back into the pool. */
-struct slot *pool_take_precise(struct pool *pool, struct gw_error *err);
+/* A fresh one of the precise tier, which does not go back into the pool; of this function, which may be the pool's no more. */
+struct slot *pool_take_precise(struct pool *pool, struct function *function, struct gw_error *err);
+/* The same in three steps, where it takes long: whether it does, making it, on any thread, and taking it. */
+bool pool_is_long_to_make(const struct loop *loop, const struct function *function);
+struct slot *pool_make(const struct loop *loop, struct function *function, enum gw_tier tier); /* NULL: it failed */
+void pool_adopt(struct pool *pool, struct slot *slot);
 /* After use; pools_clean makes it fresh. */
 void pool_return(struct slot *slot);
 /* Destroys a slot, on a worker thread where that takes long. */

@@ -373,6 +373,38 @@ static bool end_phase(struct invocation *inv, struct gw_error *err) {
 
 /* --- the judge --------------------------------------------------------------------------------------------------- */
 
+static void judge_in(struct invocation *inv, struct slot *precise, const struct gw_error *err) {
+  release_slot(inv);
+  if (inv->txn) state_txn_rewind(inv->txn);
+  inv->slot = precise;
+  metrics_add(&loop_of(inv)->metrics.judgements, 1);
+  judge_begin(&inv->judge, &inv->record, err);
+  inv->cpu_before = 0;
+  start_run(inv);
+}
+
+static void make_judge_work(uv_work_t *work) {
+  struct invocation *inv = work->data;
+  inv->precise = pool_make(loop_of(inv), inv->slot->function, GW_TIER_PRECISE);
+}
+
+static void make_judge_done(uv_work_t *work, int status) {
+  struct invocation *inv = work->data;
+  struct gw_error err = inv->error;
+  (void)status;
+  if (inv->precise) pool_adopt(inv->pool, inv->precise);
+  if (inv->is_cancelled) {
+    if (inv->precise) pool_return(inv->precise);
+    end_with_error(inv, &err);
+  } else if (inv->precise) {
+    inv->state = INVOCATION_RUNNING;
+    judge_in(inv, inv->precise, &err);
+    crash_enter(NULL);
+  } else {
+    end_with_trap(inv, &err);
+  }
+}
+
 /* Compiled code trapped: once more, in the precise tier. False: that is not to be done, or cannot be. */
 static bool judge(struct invocation *inv, const struct gw_error *err) {
   struct slot *slot = inv->slot;
@@ -381,16 +413,16 @@ static bool judge(struct invocation *inv, const struct gw_error *err) {
   run.most_seconds = judge_most_seconds(loop_of(inv)->limits->cpu_limit_ns);
   struct gw_error ignored = {0};
   if (!judge_wants(&run, err)) return false;
-  struct slot *precise = pool_take_precise(inv->pool, &ignored);
-  if (!precise) return false;
-  release_slot(inv);
-  if (inv->txn) state_txn_rewind(inv->txn);
-  inv->slot = precise;
-  metrics_add(&loop_of(inv)->metrics.judgements, 1);
-  judge_begin(&inv->judge, &inv->record, err);
-  inv->cpu_before = 0;
-  start_run(inv);
-  return true;
+  if (pool_is_long_to_make(loop_of(inv), slot->function)) {
+    inv->error = *err;
+    inv->state = INVOCATION_REPORTING;
+    inv->work.data = inv;
+    uv_queue_work(&loop_of(inv)->uv, &inv->work, make_judge_work, make_judge_done);
+    return true;
+  }
+  struct slot *precise = pool_take_precise(inv->pool, slot->function, &ignored);
+  if (precise) judge_in(inv, precise, err);
+  return precise != NULL;
 }
 
 /* The second run is over, with `err` unless it succeeded: makes `err` the verdict. */

@@ -14,7 +14,7 @@ enum invocation_state {
   INVOCATION_LOADING,    /* waits for its module or an instance, in pool.waiting */
   INVOCATION_RUNNING,    /* waits for a slice in its pool's flow, or on the stack */
   INVOCATION_PARKED,     /* a host function of it waits for an answer */
-  INVOCATION_REPORTING,  /* it trapped, and a worker thread reads where */
+  INVOCATION_REPORTING,  /* it trapped, and a worker thread reads where, or makes the instance that judges it */
   INVOCATION_COMMITTING, /* with the state store */
   INVOCATION_DELAYED,    /* will run again after a conflict */
 };
@@ -49,6 +49,7 @@ struct invocation {
   enum state_outcome outcome;
   struct gw_error error; /* of the commit, or the trap that is being reported */
   uv_work_t work;        /* while it is */
+  struct slot *precise;  /* made for the judge */
   struct buffer backtrace;
 };
 
