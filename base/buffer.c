@@ -26,7 +26,7 @@ uint8_t *buffer_reserve(struct buffer *b, size_t size) {
   return b->bytes + b->size;
 }
 
-void buffer_append(struct buffer *b, const void *bytes, size_t size) {
+void buffer_append_more(struct buffer *b, const void *bytes, size_t size) {
   if (!size) return;
   memcpy(buffer_reserve(b, size), bytes, size);
   b->size += size;

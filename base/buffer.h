@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct buffer {
   uint8_t *bytes; /* malloc'd, owned */
@@ -13,7 +14,16 @@ struct buffer {
 
 /* `*b` all zero is an empty buffer. */
 void buffer_clear(struct buffer *b);
-void buffer_append(struct buffer *b, const void *bytes, size_t size);
+/* Takes what buffer_append has no room for. */
+void buffer_append_more(struct buffer *b, const void *bytes, size_t size);
+static inline void buffer_append(struct buffer *b, const void *bytes, size_t size) {
+  if (size == 0 || b->capacity - b->size < size) {
+    buffer_append_more(b, bytes, size);
+    return;
+  }
+  memcpy(b->bytes + b->size, bytes, size);
+  b->size += size;
+}
 void buffer_append_string(struct buffer *b, const char *s);
 void buffer_format(struct buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Room for `size` more bytes; returns where they go. The caller adds to `size` itself. */

@@ -1,5 +1,5 @@
 /* A large real module from a cold start: ruby.wasm of npm's @ruby/3.4-wasm-wasi runs a script.
- *   bench_ruby [--tier fast|precise] [-O LEVEL] [--dir DIR] FILE.wasm SCRIPT       DIR is the directory / of the script
+ *   bench_ruby [--tier fast|precise|baseline] [-O LEVEL] [--dir DIR] FILE.wasm SCRIPT       DIR is the directory / of the script
  * Prints what the script prints; then, on standard error, seconds and memory. The module is a library with an interface of its
  * own (canonical ABI of wit-bindgen 0.3): strings are a pointer and a size, lists of them likewise, in memory that it gives.
  * Objects of JavaScript, which it could use in a browser, are missing here. */
@@ -155,13 +155,15 @@ int main(int argc, char **argv) {
   int at = 1;
   for (; at + 1 < argc && argv[at][0] == '-'; at += 2) {
     if (strcmp(argv[at], "--tier") == 0)
-      tier = strcmp(argv[at + 1], "fast") == 0 ? GW_TIER_FAST : GW_TIER_PRECISE;
+      tier = strcmp(argv[at + 1], "fast") == 0       ? GW_TIER_FAST
+             : strcmp(argv[at + 1], "baseline") == 0 ? GW_TIER_BASELINE
+                                                     : GW_TIER_PRECISE;
     else if (strcmp(argv[at], "-O") == 0)
       level = (uint32_t)strtoul(argv[at + 1], NULL, 10);
     else if (strcmp(argv[at], "--dir") == 0)
       directory = argv[at + 1];
   }
   if (argc - at != 2 || level > 3)
-    return fputs("usage: bench_ruby [--tier fast|precise] [-O LEVEL] [--dir DIR] FILE.wasm SCRIPT\n", stderr), 2;
+    return fputs("usage: bench_ruby [--tier fast|precise|baseline] [-O LEVEL] [--dir DIR] FILE.wasm SCRIPT\n", stderr), 2;
   return run(argv[at], argv[at + 1], tier, level, directory);
 }

@@ -23,7 +23,7 @@
 enum cli_type {
   CLI_FLAG,   /* no value; bool */
   CLI_ON_OFF, /* "on" or "off"; bool */
-  CLI_TIER,   /* "fast", "precise" or "auto"; enum tier_choice */
+  CLI_TIER,   /* "fast", "precise", "baseline" or "auto"; enum tier_choice */
   CLI_LEVEL,  /* 0 to 3; uint32_t */
   CLI_U32,    /* decimal; uint32_t */
   CLI_NUMBER, /* decimal, k M G for powers of 1000; uint64_t */

@@ -141,7 +141,7 @@ bool guest_load(struct guest *g, int n_arguments, char **arguments, struct gw_er
                                       .watch = g->watch,
                                       .schedule = &g->schedule};
   if (!cli_read_schedule(g->schedule_path, &g->schedule, err)) return false;
-  if (g->tier != TIER_PRECISE && !open_cache(g, err)) return false;
+  if (g->tier != TIER_PRECISE && g->tier != TIER_BASELINE && !open_cache(g, err)) return false;
   options.cache = g->cache;
   if (g->tier == TIER_FAST) cli_show_progress(&options); /* auto compiles beside the program's own output */
   g->engine = gw_engine_create(&options, err);
@@ -274,13 +274,13 @@ bool guest_run(struct guest *g, enum gw_tier tier, struct gw_error *err) { retur
 
 /* --- the interpreter first ---------------------------------------------------------------------------------------------- */
 
-/* Interpreted, from the end of the first slice on while the compiler works. Compiled code then begins anew, with what the host
- * has answered so far, and so catches up in a fraction of the time before it goes on. */
+/* In the baseline tier, from the end of the first slice on while the compiler works. Compiled code then begins anew, with what
+ * the host has answered so far, and so catches up in a fraction of the time before it goes on. */
 static bool run_both(struct guest *g, struct gw_error *err) {
   if (!g->gas) return error_set(err, GW_ERROR_USAGE, "--tier auto needs --gas on: gas is the clock by which tiers change");
   if (module_is_compiled(g->module)) return guest_run(g, GW_TIER_FAST, err);
   g->may_switch = true;
-  bool ok = guest_run(g, GW_TIER_PRECISE, err);
+  bool ok = guest_run(g, GW_TIER_BASELINE, err);
   g->may_switch = false;
   if (!g->is_switching) return ok;
   g->is_switching = false;
@@ -313,7 +313,9 @@ static void judge(struct guest *g, struct gw_error *err) {
 }
 
 bool guest_run_judged(struct guest *g, struct gw_error *err) {
-  bool ok = g->tier == TIER_AUTO ? run_both(g, err) : guest_run(g, g->tier == TIER_FAST ? GW_TIER_FAST : GW_TIER_PRECISE, err);
+  static const enum gw_tier tiers[] = {
+      [TIER_FAST] = GW_TIER_FAST, [TIER_PRECISE] = GW_TIER_PRECISE, [TIER_BASELINE] = GW_TIER_BASELINE};
+  bool ok = g->tier == TIER_AUTO ? run_both(g, err) : guest_run(g, tiers[g->tier], err);
   if (!ok && must_judge(g, err)) judge(g, err);
   return ok;
 }

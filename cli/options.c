@@ -120,7 +120,8 @@ static bool set_on_off(const char *text, bool *out) {
 }
 
 static bool set_tier(const char *text, enum tier_choice *out) {
-  static const char *const names[] = {[TIER_FAST] = "fast", [TIER_PRECISE] = "precise", [TIER_AUTO] = "auto"};
+  static const char *const names[] = {
+      [TIER_FAST] = "fast", [TIER_PRECISE] = "precise", [TIER_AUTO] = "auto", [TIER_BASELINE] = "baseline"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     *out = (enum tier_choice)i;
     if (strcmp(text, names[i]) == 0) return true;
@@ -147,7 +148,7 @@ static bool set_value(const struct cli_option *o, const char *text) {
 static const char *expected(enum cli_type type) {
   switch (type) {
   case CLI_ON_OFF: return "on or off";
-  case CLI_TIER: return "fast, precise or auto";
+  case CLI_TIER: return "fast, precise, baseline or auto";
   case CLI_LEVEL: return "0, 1, 2 or 3";
   case CLI_SIZE: return "a number of bytes, K M G allowed";
   default: return "a number";

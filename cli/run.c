@@ -61,16 +61,26 @@ struct run_stats {
 };
 
 /* In which the program ended. */
-static const char *tier_name(const struct run *r) { return r->guest.running == GW_TIER_FAST ? "fast" : "precise"; }
+static const char *tier_name(const struct run *r) {
+  static const char *const names[] = {[GW_TIER_FAST] = "fast", [GW_TIER_PRECISE] = "precise", [GW_TIER_BASELINE] = "baseline"};
+  return names[r->guest.running];
+}
 
 static void print_stats(const struct run *r, const struct run_stats *s) {
   const struct {
     const char *name;
     double seconds;
   } times[] = {
-      {"decode", s->module.seconds_decode}, {"validate", s->module.seconds_validate},      {"lower", s->module.seconds_lower},
-      {"charge", s->module.seconds_charge}, {"optimize", s->module.seconds_optimize},      {"emit", s->module.seconds_emit},
-      {"link", s->module.seconds_link},     {"instantiate", r->guest.seconds_instantiate}, {"run", r->guest.seconds_run},
+      {"decode", s->module.seconds_decode},
+      {"validate", s->module.seconds_validate},
+      {"lower", s->module.seconds_lower},
+      {"charge", s->module.seconds_charge},
+      {"optimize", s->module.seconds_optimize},
+      {"emit", s->module.seconds_emit},
+      {"link", s->module.seconds_link},
+      {"baseline", s->module.seconds_baseline},
+      {"instantiate", r->guest.seconds_instantiate},
+      {"run", r->guest.seconds_run},
   };
   size_t n_times = sizeof times / sizeof *times;
   if (!r->wants_json) {
@@ -78,7 +88,9 @@ static void print_stats(const struct run *r, const struct run_stats *s) {
     fprintf(stderr, "%-12s %12s\n", "tier", tier_name(r));
     fprintf(stderr, "%-12s %12llu bytes\n", "memory", (unsigned long long)s->memory);
     fprintf(stderr, "%-12s %12zu bytes\n", "module", r->guest.module_bytes);
-    fprintf(stderr, "%-12s %12zu bytes\n", "code", s->module.code_bytes);
+    fprintf(stderr, "%-12s %12zu bytes\n", "code", s->module.code_bytes + s->module.baseline_bytes);
+    if (s->module.baseline_refused)
+      fprintf(stderr, "%-12s %12u functions, as memory was short\n", "interpreted", s->module.baseline_refused);
     fprintf(stderr, "%-12s %12.3f ms\n", "CPU", (double)s->cpu_ns * 1e-6);
     if (s->gas) fprintf(stderr, "%-12s %12.4f ns\n", "CPU per gas", (double)s->cpu_ns / (double)s->gas);
     for (size_t i = 0; i < n_times; i++) fprintf(stderr, "%-12s %12.3f ms\n", times[i].name, times[i].seconds * 1e3);
@@ -93,6 +105,9 @@ static void print_stats(const struct run *r, const struct run_stats *s) {
   cli_json_count(json, "memory_bytes", s->memory);
   cli_json_count(json, "module_bytes", r->guest.module_bytes);
   cli_json_count(json, "code_bytes", s->module.code_bytes);
+  cli_json_count(json, "baseline_bytes", s->module.baseline_bytes);
+  cli_json_count(json, "baseline_functions", s->module.baseline_functions);
+  cli_json_count(json, "baseline_refused", s->module.baseline_refused);
   cJSON_AddNumberToObject(json, "exit_code", s->exit_code);
   for (size_t i = 0; i < n_times; i++) cJSON_AddNumberToObject(seconds, times[i].name, times[i].seconds);
   cJSON_AddItemToObject(json, "seconds", seconds);
@@ -168,7 +183,7 @@ static int run(struct run *r, int argc, char **argv) {
   trace_end(&r->trace);
   print_output(r, ok);
   if (!ok && !g->was_dropped) exit_code = cli_fail(&err);
-  if (!ok && err.code == GW_ERROR_TRAP && g->running == GW_TIER_PRECISE) print_backtrace(r);
+  if (!ok && err.code == GW_ERROR_TRAP && g->running != GW_TIER_FAST) print_backtrace(r);
   if (r->wants_stats || r->wants_profile) show_stats(r, exit_code);
   struct gw_error io = {0};
   if (r->folded_path && g->instance && !cli_write_folded(g->instance, r->folded_path, &io)) exit_code = cli_fail(&io);
@@ -190,7 +205,7 @@ int cli_run(int argc, char **argv) {
       GUEST_OPTIONS(g),
       {"gas", 0, CLI_ON_OFF, &g->gas, "on|off", "meter; on unless told; off chooses --tier fast"},
       {"optimize", 'O', CLI_LEVEL, &g->opt_level, "0..3", "optimisation level of compiled code; 2 unless told"},
-      {"tier", 0, CLI_TIER, &g->tier, "fast|precise|auto",
+      {"tier", 0, CLI_TIER, &g->tier, "fast|precise|baseline|auto",
        "compile first, or interpret, or interpret at once until compiled: auto, unless other options need another"},
       {"judge", 0, CLI_ON_OFF, &g->is_judged, "on|off",
        "let the interpreter say exactly where compiled code trapped (after at most 2 s of it); on unless told"},

@@ -89,8 +89,9 @@ int cli_serve(int argc, char **argv) {
        "let function NAME read the files in DIR/NAME (another tenant's: DIR/@TENANT/NAME), as its directory /; none unless told"},
       {"workers", 'w', CLI_U32, &o.n_loops, "N", "event loops; one per core unless told"},
       {"optimize", 'O', CLI_LEVEL, &o.opt_level, "0..3", "optimisation level; 2 unless told"},
-      {"tier", 0, CLI_TIER, &o.tier, "fast|precise|auto",
-       "compile functions before their first call, or interpret them, or until they are compiled; auto unless told"},
+      {"tier", 0, CLI_TIER, &o.tier, "fast|precise|baseline|auto",
+       "compile functions before their first call, or interpret them, or run baseline code, or that until they are compiled; "
+       "auto unless told"},
       {"cache", 0, CLI_TEXT, &o.cache_dir, "DIR|off",
        "where compiled functions are kept; cache in the data directory unless told"},
       {"cache-size", 0, CLI_SIZE, &o.cache_size, "BYTES",

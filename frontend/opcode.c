@@ -1,9 +1,17 @@
 #include "frontend/opcode.h"
 
+/* Of a signature: one letter each, and no more than two results. "___" has none of either, "SPECIAL" has SPECIAL_OPERANDS. */
+#define IS_SPECIAL(text) ((text)[0] == 'S')
+#define IS_NONE(text) ((text)[0] == '_' && (text)[1] == '_')
+#define RESULTS(text) (IS_SPECIAL(text) || (text)[0] == '_' ? 0 : (text)[1] == '_' ? 1 : 2)
+#define OPERANDS(text) (IS_SPECIAL(text) ? SPECIAL_OPERANDS : IS_NONE(text) ? 0 : sizeof(text) - 2 - RESULTS(text))
+
 const struct op_info op_table[OP_COUNT] = {
 #define OP(id, prefix_, code_, text_, imm, sig, cost_, flow_, feature_, lower) \
   [OP_##id] = {.text = text_,                                                  \
                .signature = #sig,                                              \
+               .n_results = RESULTS(#sig),                                     \
+               .n_operands = OPERANDS(#sig),                                   \
                .code = code_,                                                  \
                .prefix = prefix_,                                              \
                .immediate = IMM_##imm,                                         \

@@ -99,10 +99,12 @@ struct op_info {
   uint32_t code;
   uint16_t flow; /* enum op_flow */
   uint8_t prefix;
-  uint8_t immediate; /* enum immediate */
-  uint8_t cost;      /* enum cost */
-  uint8_t feature;   /* enum feature */
+  uint8_t immediate;             /* enum immediate */
+  uint8_t cost;                  /* enum cost */
+  uint8_t feature;               /* enum feature */
+  uint8_t n_results, n_operands; /* of the signature; n_operands is SPECIAL_OPERANDS where it is "SPECIAL" */
 };
+enum { SPECIAL_OPERANDS = 255 };
 
 extern const struct op_info op_table[OP_COUNT];
 

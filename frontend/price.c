@@ -376,11 +376,10 @@ static const uint8_t effects[OP_COUNT] = {
 
 static void price_plain(struct pricer *p) {
   enum op op = p->walk.in.op;
-  const char *signature = op_table[op].signature, *line = strchr(signature, '_');
-  if (strcmp(signature, "SPECIAL") == 0)
+  if (op_table[op].n_operands == SPECIAL_OPERANDS)
     apply(p, effects[op] >> 4, effects[op] & 15);
-  else if (strcmp(signature, "___") != 0)
-    apply(p, (uint32_t)strlen(line + 1), (uint32_t)(line - signature));
+  else
+    apply(p, op_table[op].n_operands, op_table[op].n_results);
 }
 
 static bool is_place(enum op op) { return op_table[op].immediate == IMM_LOCAL || op_table[op].immediate == IMM_GLOBAL; }

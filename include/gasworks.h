@@ -152,13 +152,18 @@ struct gw_module_stats {
   /* CPU time of all threads that compiled; 0 for code that was there already. */
   double seconds_lower, seconds_charge, seconds_optimize, seconds_emit, seconds_link;
   size_t code_bytes; /* machine code */
+  /* Of the baseline tier so far: functions that have code, those that are interpreted for lack of memory, bytes of code. */
+  uint32_t baseline_functions, baseline_refused;
+  size_t baseline_bytes;
+  double seconds_baseline; /* of one core, translation included */
 };
 void gw_module_stats(const struct gw_module *module, struct gw_module_stats *out);
 
 /* --- store: instances that may share things, and one invocation at a time ----------------------------------------- */
 
-/* How a store's instances run. The precise tier is an interpreter: it needs no compiler, and its traps are exact. */
-enum gw_tier { GW_TIER_FAST, GW_TIER_PRECISE };
+/* How a store's instances run. The precise tier is an interpreter: it needs no compiler, and its traps are exact. The baseline
+ * tier is the same with machine code for each function, made when it is first called, several times as fast. */
+enum gw_tier { GW_TIER_FAST, GW_TIER_PRECISE, GW_TIER_BASELINE };
 
 struct gw_store_options {
   uint64_t gas_limit;         /* per invocation; 0: as good as unlimited */

@@ -33,8 +33,9 @@ struct gw_module {
   pthread_mutex_t compile_lock; /* held while compiling, so that it happens once */
   /* By dialect. NULL until compiled; then it stays. Others than the module's own are for stores with modules that need more. */
   _Atomic(struct code *) codes[N_DIALECTS];
-  pthread_mutex_t precise_lock;   /* held while translating for the precise tier, which never waits for the compiler */
-  struct precise_module *precise; /* NULL until an instance of the precise tier needs it, under precise_lock */
+  pthread_mutex_t precise_lock; /* held while translating for the precise tier, which never waits for the compiler */
+  /* Of the interpreter, and of the baseline tier. NULL until an instance of the tier needs it, under precise_lock. */
+  struct precise_module *precise[2];
   pthread_mutex_t source_lock;
   struct source_info *source;           /* NULL until a trap asks for source lines; under source_lock */
   struct gas_blocks blocks[N_DIALECTS]; /* of each of the codes, where the engine profiles */
@@ -54,7 +55,7 @@ const struct code *module_compile(struct gw_module *module, uint32_t dialect, st
 /* In its own dialect: whether the code is there already. */
 bool module_is_compiled(const struct gw_module *module);
 
-/* Makes the module ready for the precise tier. Thread-safe. */
-bool module_interpret(struct gw_module *module, struct gw_error *err);
+/* What the precise tier runs, or the baseline tier, made at the first call; NULL with `err` set. Thread-safe. */
+struct precise_module *module_interpret(struct gw_module *module, bool is_baseline, struct gw_error *err);
 
 #endif

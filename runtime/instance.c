@@ -146,9 +146,14 @@ static bool run_start(struct gw_instance *instance, struct gw_error *err) {
   return !start || instance->store->options.defers_start || gw_call(instance->store, start, NULL, err);
 }
 
-/* What the store's tier needs of the module; `*code` stays NULL in the precise tier. */
-static bool prepare_code(struct gw_store *store, struct gw_module *module, const struct code **code, struct gw_error *err) {
-  if (store->options.tier == GW_TIER_PRECISE) return module_interpret(module, err);
+/* What the store's tier needs of the module; the other stays NULL. */
+static bool prepare_code(struct gw_store *store, struct gw_module *module, const struct code **code,
+                         struct precise_module **precise, struct gw_error *err) {
+  if (store->options.tier != GW_TIER_FAST) {
+    bool is_baseline = store->options.tier == GW_TIER_BASELINE && !store->engine->options.watch;
+    *precise = module_interpret(module, is_baseline, err);
+    return *precise;
+  }
   if (!add_dialect(store, module->decoded.dialect, err)) return false;
   *code = module_compile(module, store->dialect, err);
   return *code;
@@ -157,10 +162,12 @@ static bool prepare_code(struct gw_store *store, struct gw_module *module, const
 static struct gw_instance *create(struct gw_store *store, struct gw_module *module, gw_resolve_fn resolve, void *env,
                                   struct gw_error *err) {
   const struct code *code = NULL;
-  if (!prepare_code(store, module, &code, err)) return NULL;
+  struct precise_module *precise = NULL;
+  if (!prepare_code(store, module, &code, &precise, err)) return NULL;
   struct gw_instance *instance = instance_alloc(store, module);
   if (!instance_link(instance, resolve, env, err)) return NULL;
   instance->code = code;
+  instance->precise = precise;
   store->stack_is_for = NULL;
   make_funcs(instance);
   make_tags(instance);

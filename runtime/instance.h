@@ -17,8 +17,9 @@ struct host_import {
 struct gw_instance {
   struct gw_instance *next; /* of the store */
   struct gw_store *store;
-  struct gw_module *module; /* one reference */
-  const struct code *code;  /* the module's, in the store's dialect; NULL until linked */
+  struct gw_module *module;       /* one reference */
+  const struct code *code;        /* the module's, in the store's dialect; NULL until linked */
+  struct precise_module *precise; /* the same for the precise and the baseline tier */
   struct vmctx *vmctx;
   struct host_import *hosts;     /* [imported functions]; fn NULL where a Wasm function is imported */
   struct func_ref *refs;         /* [functions]; unused where a Wasm function is imported */

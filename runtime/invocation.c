@@ -25,7 +25,7 @@ __attribute__((no_sanitize("function"))) static void run(void *arg) {
   struct func_ref *func = store->func;
   if (atomic_load_explicit(&store->is_interrupted, memory_order_relaxed) && invocation_is_to_end(store))
     trap_raise(store, GW_TRAP_CANCELLED, 0);
-  if (store->options.tier == GW_TIER_PRECISE) {
+  if (store->options.tier != GW_TIER_FAST) {
     precise_call(store, func, store->values);
   } else {
     const struct gw_module *module = func->vmctx->instance->module;
@@ -57,7 +57,7 @@ void gw_store_start(struct gw_store *store, struct func_ref *func, union gw_valu
 /* So much that the logical limit comes first, whatever the code generator made of the functions. */
 static size_t stack_size(const struct gw_store *store) {
   uint64_t factor = ABI_STACK_FACTOR;
-  if (store->options.tier == GW_TIER_PRECISE) return MIN_STACK;
+  if (store->options.tier != GW_TIER_FAST) return MIN_STACK;
   for (const struct gw_instance *i = store->instances; i; i = i->next)
     if (i->code && i->code->stack_factor > factor) factor = i->code->stack_factor;
   uint64_t size = ((uint64_t)store->options.max_depth + FREE_LEAF) * (factor + ABI_ARGUMENTS_FACTOR) + STACK_ROOM;
@@ -98,7 +98,7 @@ static bool prepare(struct gw_store *store, struct gw_error *err) {
   if (!trap_thread_prepare(err)) return false;
   if (store_is_suspended(store)) return true;
   if (store->func->vmctx->exec != &store->exec) return error_set(err, GW_ERROR_USAGE, "the function belongs to another store");
-  if (store->options.tier == GW_TIER_PRECISE && !precise_stack_open(store, err)) return false;
+  if (store->options.tier != GW_TIER_FAST && !precise_stack_open(store, err)) return false;
   if (!prepare_stack(store, err)) return false;
   if (store->checkpoint.is_starting)
     checkpoint_restore(store);
@@ -231,7 +231,7 @@ static void suspend_both(struct gw_store *store, struct outer *outer) {
 }
 
 static bool run_inner(struct gw_store *store, struct outer *outer, struct gw_error *err) {
-  bool is_ready = (store->options.tier != GW_TIER_PRECISE || precise_stack_open(store, err)) && prepare_stack(store, err);
+  bool is_ready = (store->options.tier == GW_TIER_FAST || precise_stack_open(store, err)) && prepare_stack(store, err);
   if (!is_ready) return false;
   fiber_start(&store->fiber, run, store);
   while (true) {

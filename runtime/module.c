@@ -152,18 +152,20 @@ void gw_module_release(struct gw_module *module) {
     code_destroy(atomic_load(&module->codes[i]));
     gas_blocks_clear(&module->blocks[i]);
   }
-  precise_module_destroy(module->precise);
+  for (int i = 0; i < 2; i++) precise_module_destroy(module->precise[i]);
   source_destroy(module->source);
   module_clear(&module->decoded);
   destroy(module);
 }
 
-bool module_interpret(struct gw_module *module, struct gw_error *err) {
+struct precise_module *module_interpret(struct gw_module *module, bool is_baseline, struct gw_error *err) {
   pthread_mutex_lock(&module->precise_lock);
-  if (!module->precise) module->precise = precise_module_create(module);
-  bool ok = module->precise;
+  struct precise_module **p = &module->precise[is_baseline];
+  if (!*p) *p = precise_module_create(module, is_baseline);
+  struct precise_module *precise = *p;
   pthread_mutex_unlock(&module->precise_lock);
-  return ok || error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for %u functions", module->decoded.n_funcs);
+  if (!precise) error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for %u functions", module->decoded.n_funcs);
+  return precise;
 }
 
 const struct module *gw_module_decoded(const struct gw_module *module) { return &module->decoded; }
@@ -181,6 +183,13 @@ void gw_module_stats(const struct gw_module *module, struct gw_module_stats *out
   out->seconds_emit = seconds->emit;
   out->seconds_link = seconds->link;
   if (code) out->code_bytes = code->code_bytes;
+  pthread_mutex_lock(&m->precise_lock);
+  struct precise_stats baseline = precise_module_stats(m->precise[1]);
+  pthread_mutex_unlock(&m->precise_lock);
+  out->baseline_functions = baseline.functions;
+  out->baseline_refused = baseline.refused;
+  out->baseline_bytes = baseline.bytes;
+  out->seconds_baseline = baseline.seconds;
 }
 
 const char *gw_module_name(const struct gw_module *module, char *out, size_t size) {

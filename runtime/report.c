@@ -27,7 +27,7 @@ void report_error(const struct gw_store *store, struct gw_error *err) {
   const struct gw_instance *instance = t->instance;
   uint32_t func = instance ? t->func : GW_NO_FUNC;
   struct precise_place at = {.offset = GW_NO_OFFSET};
-  if (store->options.tier == GW_TIER_PRECISE && !instance && find_precise(store, &at)) {
+  if (store->options.tier != GW_TIER_FAST && !instance && find_precise(store, &at)) {
     instance = at.instance;
     func = at.func;
   }

@@ -7,11 +7,12 @@
  * when this thread runs a store and the program counter lies in the code of one of that store's instances. Only this thread
  * changes the store, and it is busy being interrupted in guest code, so the handler reads the store's lists without a lock and
  * no registry of code is needed: code that this store may run is held by its instances for as long as the store lives.
- * The fault's address says what happened: inside a memory's reservation, or inside the fiber's guard, where helpers and host
- * functions may run into it too: then the guest has used up what was theirs. First writes to watched
- * pages, and first touches of closed blocks, are no traps, wherever they come from: the page becomes accessible and the
- * instruction is made again. Guest code that touched a block comes back to it by way of a look at the clock (blocks.c). Anything
- * else, and any fault outside guest code (host functions, helpers, the embedder), goes to whoever handled the signal before us.
+ * Code of the baseline tier says so by itself (precise_fault). The fault's address says what happened: inside a memory's
+ * reservation, or inside the fiber's guard, where helpers and host functions may run into it too: then the guest has used up what
+ * was theirs. First writes to watched pages, and first touches of closed blocks, are no traps, wherever they come from: the page
+ * becomes accessible and the instruction is made again. Compiled code that touched a block comes back to it by way of a look at
+ * the clock (blocks.c). Anything else, and any fault outside guest code (host functions, helpers, the embedder), goes to whoever
+ * handled the signal before us.
  *
  * The handler runs on the thread's signal stack, because the guest's may just have run out. It does not jump out of the
  * handler: it points the interrupted context at trap_land, on the top of the fiber's stack (the guest's frames are dropped
@@ -81,15 +82,17 @@ static bool is_in_guard(const struct gw_store *store, int number, uintptr_t addr
 }
 
 /* Fills store->trap, or returns false when the fault is not the guest's. */
-static bool classify(struct gw_store *store, int number, const siginfo_t *info, uintptr_t pc) {
+static bool classify(struct gw_store *store, int number, const siginfo_t *info, const greg_t *registers) {
+  uintptr_t pc = (uintptr_t)registers[REG_RIP];
   struct trap trap = {.pc = pc};
   if (info->si_code <= 0) return false; /* sent by a process */
   uintptr_t address = (uintptr_t)info->si_addr;
   trap.instance = trap_find_instance(store, pc, &trap.func);
+  bool is_baseline = store->options.tier == GW_TIER_BASELINE && precise_fault(store, pc, registers[REG_RBX]);
   if (is_in_guard(store, number, address)) {
     trap.code = GW_TRAP_STACK_OVERFLOW;
     if (!trap.instance) trap.pc = 0; /* a helper's frame was the one too many */
-  } else if (!trap.instance) {
+  } else if (!trap.instance && !is_baseline) {
     return false;
   } else if (number == SIGFPE) {
     trap.code = GW_TRAP_INTEGER_DIVIDE_BY_ZERO;
@@ -98,6 +101,7 @@ static bool classify(struct gw_store *store, int number, const siginfo_t *info, 
     if (!trap.memory) return false;
     trap.code = GW_TRAP_MEMORY_OUT_OF_BOUNDS;
     trap.address = address - (uintptr_t)trap.memory->ctx.base;
+    if (is_baseline) trap.pc = 0; /* the tier has it */
   }
   store->trap = trap;
   return true;
@@ -170,7 +174,7 @@ static void handle_signal(int number, siginfo_t *info, void *context) {
     if (store->options.slice_ns) go_on_by_way_of(store->touched, store, registers);
     return;
   }
-  if (!store || !classify(store, number, info, (uintptr_t)registers[REG_RIP])) {
+  if (!store || !classify(store, number, info, registers)) {
     pass_on(number, info, context);
     return;
   }

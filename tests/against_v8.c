@@ -3,8 +3,8 @@
  *   against_v8 [--gas on|off] [--more LIST] FILE.wasm...
  *
  * For modules that closed_module.js made: no imports; functions "%..." without parameters that return integers; memories "%m...".
- * Every file is run at -O2, at -O0 and in the precise tier, in a process of its own, then in those of LIST, names parted by
- * commas: O1, O3, v2 (-O2 for x86-64-v2), v3, v4, profile (-O2 with a profile). Output:
+ * Every file is run at -O2, at -O0 and in the precise and in the baseline tier, in a process of its own, then in those of LIST,
+ * names parted by commas: O1, O3, v2 (-O2 for x86-64-v2), v3, v4, profile (-O2 with a profile). Output:
  *
  *   module FILE
  *   -O2
@@ -16,7 +16,8 @@
  *   ...
  *   end                           absent after a crash, of which the process speaks on the next line
  *
- * What a memory holds after an access out of bounds is defined in the precise tier only (docs/architecture.md), where it is shown
+ * What a memory holds after an access out of bounds is defined in the precise and the baseline tier only (docs/architecture.md),
+ * where it is shown
  * ("at trap %m0 65536 123456"); calls after such a trap get a new instance. */
 #include "base/buffer.h"
 #include "frontend/module.h"
@@ -110,7 +111,7 @@ static bool call(struct driver *d, const struct export *e) {
   }
   printf(" gas %" PRIu64 "\n", gw_store_gas_used(d->store));
   bool is_usable = !(err.code == GW_ERROR_TRAP && err.trap == GW_TRAP_MEMORY_OUT_OF_BOUNDS);
-  if (!is_usable && d->tier == GW_TIER_PRECISE) print_memories(d, "at trap ");
+  if (!is_usable && d->tier != GW_TIER_FAST) print_memories(d, "at trap ");
   return is_usable;
 }
 
@@ -137,8 +138,8 @@ static void run_config(const struct buffer *bytes, const struct config *c, bool 
   static struct driver driver;
   struct driver *d = &driver;
   struct gw_error err = {0};
-  if (c->tier == GW_TIER_PRECISE)
-    printf("precise\n");
+  if (c->tier != GW_TIER_FAST)
+    printf(c->tier == GW_TIER_PRECISE ? "precise\n" : "baseline\n");
   else
     printf("-O%u%s%s%s\n", c->level, c->cpu ? " " : "", c->cpu ? c->cpu : "", c->is_profile ? " profile" : "");
   const struct gw_engine_options options = {
@@ -157,6 +158,7 @@ static const struct config always[] = {
     {.level = 2},
     {.level = 0},
     {.tier = GW_TIER_PRECISE},
+    {.tier = GW_TIER_BASELINE},
 };
 static const struct config more_configs[] = {
     {.name = "O1", .level = 1},

@@ -1,6 +1,6 @@
 'use strict';
 // Random modules made by Binaryen: what V8 and this engine make of them must agree, and -O2, -O0 and the precise tier must agree
-// in gas too. What memories hold after an access out of bounds must be the same in V8 and in the precise tier.
+// in gas too, and the baseline tier with the precise tier in all. What memories hold after an access out of bounds must be the same in V8 and in the precise tier.
 //
 // V8's NaNs are others than ours: where it is asked, there are none (--denan). Modules in which NaNs have bits are compared
 // between the tiers, all levels, and two CPUs; with --nan-bits, all are such.
@@ -106,12 +106,12 @@ function runEngine(program, directory, modules, configs) {
       fs.closeSync(file);
       const texts = fs.readFileSync(output, 'latin1').split(/^module .*\n/m).slice(1);
       resolve(texts.map((text) => {
-        const parts = text.split(/^(-O\d.*|precise|end)$/m).slice(1);
+        const parts = text.split(/^(-O\d.*|precise|baseline|end)$/m).slice(1);
         const runs = [];
         for (let i = 0; i + 1 < parts.length; i += 2) runs.push([ parts[i], parts[i + 1].split('\n').filter((line) => line) ]);
         if (runs.pop()?.[0] !== 'end') return {crash : text};
-        const [[, fast ], [, slow ], [, precise ], ...others] = runs;
-        return {fast, slow, precise, others};
+        const [[, fast ], [, slow ], [, precise ], [, baseline ], ...others] = runs;
+        return {fast, slow, precise, baseline, others};
       }));
     });
   });
@@ -149,7 +149,7 @@ function comparable(left, right, tally) {
   return [left.slice(0, most), right.slice(0, most)];
 }
 
-// More than -O2, -O0 and the precise tier.
+// More than -O2, -O0 and the two other tiers.
 const levelsOfNans = (module) => (module.profile.hasNanBits ? 'O1,O3,v2' : '');
 const levelsOfPrograms = (module) => ['O1,v2,profile', 'O3,v3', 'v2,v4', 'O1,O3,profile'][module.seed % 4];
 
@@ -160,6 +160,8 @@ function judge(module, ours, tally) {
   if (levels) return `-O2 and -O0 differ: ${levels}`;
   const tiers = firstDifference(ours.slow.map(withoutUnsureGas), withoutMemoriesAtTraps(ours.precise).map(withoutUnsureGas));
   if (tiers) return `-O0 and the precise tier differ: ${tiers}`;
+  const exact = firstDifference(ours.baseline, ours.precise); // with memories and gas, at traps too
+  if (exact) return `the baseline and the precise tier differ: ${exact}`;
   for (const [name, lines] of ours.others) {
     const other = firstDifference(lines.map(withoutUnsureGas), ours.slow.map(withoutUnsureGas));
     if (other) return `${name} and -O0 differ: ${other}`;

@@ -201,6 +201,8 @@ static bool read_arguments(struct driver *d, int argc, char **argv) {
       d->engine.loose_traps = false;
     else if (strcmp(argv[i], "--precise") == 0)
       d->tier = GW_TIER_PRECISE;
+    else if (strcmp(argv[i], "--baseline") == 0)
+      d->tier = GW_TIER_BASELINE;
     else if (strcmp(argv[i], "--show-gas") == 0)
       d->show_gas = true;
     else

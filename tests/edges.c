@@ -598,7 +598,8 @@ static bool run_case(void) {
   struct buffer bytes = make_module();
   struct gw_engine_options options = {.loose_traps = true, .opt_level = below(4), .gas = true};
   struct guest guests[2] = {{0}};
-  bool ok = open_guest(&guests[0], &bytes, &options, GW_TIER_FAST) && open_guest(&guests[1], &bytes, &options, GW_TIER_PRECISE);
+  enum gw_tier other = below(2) ? GW_TIER_PRECISE : GW_TIER_BASELINE;
+  bool ok = open_guest(&guests[0], &bytes, &options, GW_TIER_FAST) && open_guest(&guests[1], &bytes, &options, other);
   start_model(&model);
   start_model(&kept);
   for (int i = 0; ok && i < N_CALLS; i++) {

@@ -397,7 +397,7 @@ static bool limit_near_end(const struct outcome *o, uint64_t *limit) {
 static bool try_seed(uint32_t seed) {
   static const char *const cpus[] = {NULL, NULL, "x86-64-v2", "x86-64-v3", "x86-64-v4"};
   struct program p;
-  struct outcome precise, fast;
+  struct outcome precise, baseline, fast;
   struct gw_error err = {0};
   make_program(&p, seed);
   const char *cpu = cpus[any(5)], *why = NULL;
@@ -418,6 +418,8 @@ static bool try_seed(uint32_t seed) {
     if (any(2) && limit_near_end(&precise, &limit)) run(engine, module, GW_TIER_PRECISE, limit, p.n, &precise);
     run(engine, compiled, GW_TIER_FAST, limit, p.n, &fast);
     why = difference(&fast, &precise);
+    run(engine, module, GW_TIER_BASELINE, limit, p.n, &baseline);
+    if (!why && difference(&baseline, &precise)) why = "the baseline tier differs";
   } else {
     why = err.message;
   }

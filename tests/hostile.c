@@ -1,4 +1,4 @@
-/* hostile: valid modules that go to the edges of frames, exceptions and stacks, in both tiers.
+/* hostile: valid modules that go to the edges of frames, exceptions and stacks, in all tiers.
  *
  *   hostile [--seed N] [--count N] [--seconds N] [--compiled EVERY] [--write DIR]
  *
@@ -502,6 +502,8 @@ static bool fail(uint64_t seed, const char *what, const struct gw_error *err) {
   return false;
 }
 
+enum { INTERPRETED = -1, BASELINE = -2 }; /* instead of a level */
+
 static bool run(struct driver *d, struct gen *g, const struct buffer *bytes, uint64_t seed, int level, struct outcome *out) {
   static const uint32_t depths[] = {1 << 12, 1 << 16, 1 << 18, 1 << 20};
   static const uint64_t gas[] = {3000, 30000, 100000, 300000};
@@ -509,7 +511,7 @@ static bool run(struct driver *d, struct gen *g, const struct buffer *bytes, uin
   struct gw_error err = {0};
   struct gw_store_options options = {.gas_limit = gas[seed % 4], .max_depth = depths[seed / 4 % 4]};
   struct gw_engine *engine = d->engines[level < 0 ? 0 : level];
-  if (level < 0) options.tier = GW_TIER_PRECISE;
+  if (level < 0) options.tier = level == INTERPRETED ? GW_TIER_PRECISE : GW_TIER_BASELINE;
   struct gw_module *module = gw_module_create(engine, bytes->bytes, bytes->size, &err);
   if (!module) return fail(seed, "the module is not valid", &err);
   struct gw_store *store = gw_store_create(engine, &options, &err);
@@ -561,9 +563,15 @@ static void write_module(const char *dir, uint64_t seed, const struct buffer *by
 static bool try_seed(struct driver *d, uint64_t seed, uint64_t every, const char *dir) {
   static struct gen g;
   struct buffer bytes = {0};
-  struct outcome precise, compiled;
+  struct outcome precise, baseline, compiled;
   make_module(&g, seed, &bytes);
-  bool ok = run(d, &g, &bytes, seed, -1, &precise);
+  bool ok = run(d, &g, &bytes, seed, INTERPRETED, &precise) && run(d, &g, &bytes, seed, BASELINE, &baseline);
+  if (ok && (!is_same(&precise, &baseline) || precise.gas != baseline.gas)) {
+    printf("seed %" PRIu64 ": the precise and the baseline tier disagree\n", seed);
+    print_outcome("precise", &precise);
+    print_outcome("baseline", &baseline);
+    ok = false;
+  }
   if (ok && every && seed % every == 0) {
     int level = (int)(seed / every % 4);
     d->n_compiled++;

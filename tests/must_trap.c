@@ -884,6 +884,7 @@ struct config {
 
 static struct config configs[] = {
     {"precise", NULL, GW_TIER_PRECISE, 0, false, false, NULL},
+    {"baseline", NULL, GW_TIER_BASELINE, 0, false, true, NULL},
     {"-O0", NULL, GW_TIER_FAST, 0, false, false, NULL},
     {"-O1", NULL, GW_TIER_FAST, 1, false, false, NULL},
     {"-O2", NULL, GW_TIER_FAST, 2, false, false, NULL},

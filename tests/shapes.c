@@ -233,7 +233,7 @@ static void write_shape(const struct shape *s, struct buffer *out) {
 
 /* --- servers --------------------------------------------------------------------------------------------------------- */
 
-enum { N_SERVERS = 4, N_CALLS = 4 };
+enum { N_SERVERS = 5, N_CALLS = 4 };
 
 static const struct {
   const char *name;
@@ -241,9 +241,8 @@ static const struct {
   uint32_t opt_level;
   bool checkpoints;
 } kinds[N_SERVERS] = {
-    {"precise", TIER_PRECISE, 0, true},
-    {"fast -O0", TIER_FAST, 0, true},
-    {"fast -O2, no checkpoints", TIER_FAST, 2, false},
+    {"precise", TIER_PRECISE, 0, true}, {"baseline", TIER_BASELINE, 0, true},
+    {"fast -O0", TIER_FAST, 0, true},   {"fast -O2, no checkpoints", TIER_FAST, 2, false},
     {"auto -O1", TIER_AUTO, 1, true},
 };
 

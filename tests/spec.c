@@ -177,6 +177,8 @@ static void visit_script(struct session *s, const cJSON *entry) {
 
 /* --- reports ------------------------------------------------------------------------------------------------------- */
 
+static const char *const tiers[] = {[GW_TIER_FAST] = "fast", [GW_TIER_PRECISE] = "precise", [GW_TIER_BASELINE] = "baseline"};
+
 static void print_table(const struct session *s, const struct tally *total, double seconds) {
   printf("%-20s %14s %8s %8s %8s   %s\n", "feature", "scripts", "passed", "failed", "skipped", "rejections in the suite's words");
   for (size_t i = 0; i < s->n_groups; i++) {
@@ -186,8 +188,8 @@ static void print_table(const struct session *s, const struct tally *total, doub
     if (g->tally.rejections) printf("   %u of %u", g->tally.worded_alike, g->tally.rejections);
     printf("\n");
   }
-  if (s->settings.tier == GW_TIER_PRECISE)
-    printf("precise tier");
+  if (s->settings.tier != GW_TIER_FAST)
+    printf("%s tier", tiers[s->settings.tier]);
   else
     printf("-O%u", s->settings.engine.opt_level);
   printf(", gas %s, %.1f s; %u modules rejected as unsupported or too large\n", s->settings.engine.gas ? "on" : "off", seconds,
@@ -207,7 +209,7 @@ static cJSON *tally_json(const struct tally *t) {
 static void print_json(const struct session *s, const struct tally *total, double seconds) {
   cJSON *json = tally_json(total);
   cJSON_AddNumberToObject(json, "opt_level", s->settings.engine.opt_level);
-  cJSON_AddStringToObject(json, "tier", s->settings.tier == GW_TIER_PRECISE ? "precise" : "fast");
+  cJSON_AddStringToObject(json, "tier", tiers[s->settings.tier]);
   cJSON_AddBoolToObject(json, "gas", s->settings.engine.gas);
   cJSON_AddNumberToObject(json, "seconds", seconds);
   cJSON *features = cJSON_AddObjectToObject(json, "features");
@@ -238,9 +240,12 @@ static bool read_gas(struct session *s, const char *text) {
 }
 
 static bool read_tier(struct session *s, const char *text) {
-  if (!text || (strcmp(text, "fast") != 0 && strcmp(text, "precise") != 0)) return false;
-  s->settings.tier = strcmp(text, "precise") == 0 ? GW_TIER_PRECISE : GW_TIER_FAST;
-  return true;
+  for (size_t i = 0; text && i < sizeof tiers / sizeof *tiers; i++) {
+    if (strcmp(text, tiers[i]) != 0) continue;
+    s->settings.tier = (enum gw_tier)i;
+    return true;
+  }
+  return false;
 }
 
 /* Arguments after argv[*at] are taken where an option wants one. */

@@ -273,7 +273,7 @@ static void test_results_of_tail_calls(void **state) {
     static union gw_value values[1000];
     assert_true(gw_call_export(instance, "last", values, 1000, &err));
     assert_int_equal(values[999].u64, 999);
-    const struct precise_func *func = &module->precise->funcs[1];
+    const struct precise_func *func = &module->precise[0]->funcs[1];
     assert_true(func->frame_bytes >= func->header + (HEADER_SLOTS + 1000) * SLOT_SIZE);
     gw_store_destroy(store);
     gw_module_release(module);

@@ -73,10 +73,10 @@ static void test_called_while_compiling(void **state) {
   uint16_t port = server_port(server);
   make_slow(&text, 1);
   assert_int_equal(deploy(port, "slow", (const char *)text.bytes), 201);
-  assert_true(describes(port, "slow", "\"tier\":\"precise\""));
+  assert_true(describes(port, "slow", "\"tier\":\"baseline\""));
   expect_hi(port, "/f/slow", before, sizeof before);
   assert_true(describes(port, "slow", "\"is_compiling\":true")); /* still */
-  assert_true(metric(port, "invocations_total{tier=\"precise\"}") == 1);
+  assert_true(metric(port, "invocations_total{tier=\"baseline\"}") == 1);
   assert_true(metric(port, "functions_waiting_for_code") == 1);
   /* A small one does not wait for the end of the queue. */
   text.size = 0;
@@ -106,7 +106,7 @@ static void test_called_while_compiling(void **state) {
   server = start(&o);
   port = server_port(server);
   expect_hi(port, "/f/slow", after, sizeof after);
-  assert_true(metric(port, "invocations_total{tier=\"precise\"}") == 1);
+  assert_true(metric(port, "invocations_total{tier=\"baseline\"}") == 1);
   server_destroy(server);
   remove_data_dir(data_dir);
   buffer_clear(&text);

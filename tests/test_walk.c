@@ -275,7 +275,7 @@ static void compare_charges(struct precise_module *precise, uint32_t func, const
 
 static void check_translation(struct gw_module *module) {
   const struct module *m = gw_module_decoded(module);
-  struct precise_module *precise = precise_module_create(module);
+  struct precise_module *precise = precise_module_create(module, false);
   struct price_rates rates = schedule_rates(&engine->schedule);
   struct gas_blocks walked = {0};
   collect(m, &walked);

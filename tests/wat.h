@@ -55,12 +55,16 @@ static inline const char *wat_message(struct gw_error *err) {
   return err->message;
 }
 
-/* Tests that are built a second time for the precise tier: every store they make is of it. */
+/* Tests that are built again for the precise tier, or the baseline tier: every store they make is of it. */
 #ifdef TEST_PRECISE
 static inline struct gw_store *precise_store_create(struct gw_engine *engine, const struct gw_store_options *options,
                                                     struct gw_error *err) {
   struct gw_store_options precise = options ? *options : (struct gw_store_options){0};
+#ifdef TEST_BASELINE
+  precise.tier = GW_TIER_BASELINE;
+#else
   precise.tier = GW_TIER_PRECISE;
+#endif
   return gw_store_create(engine, &precise, err);
 }
 #define gw_store_create precise_store_create

@@ -2,6 +2,7 @@
  *
  * Frames lie on a stack of their own, and a call is a jump: the native stack (the fiber's) stays where it is, so that host
  * functions find all of it. What may trap, throw or yield in the runtime's helpers notes pc first. */
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/speculation.h"
 #include "frontend/types.h"
@@ -106,20 +107,37 @@ HANDLER(do_unreachable) {
 
 /* --- calls ---------------------------------------------------------------------------------------------------------- */
 
-static struct memory_ctx *memory0(const struct vmctx *vmctx) {
+struct memory_ctx *precise_memory0(const struct vmctx *vmctx) {
   static struct memory_ctx none;
   const struct gw_instance *instance = vmctx->instance;
   return instance->module->decoded.n_memories ? &instance->memories[0]->ctx : &none;
 }
 
-static struct precise_module *module_of(const struct vmctx *vmctx) { return vmctx->instance->module->precise; }
+static struct precise_module *module_of(const struct vmctx *vmctx) { return vmctx->instance->precise; }
+
+/* n functions from `funcs` on, those that are not yet. Callers hold the lock. */
+static void translate_some(struct precise_module *p, struct precise_func *funcs, uint32_t n) {
+  double start = p->baseline ? clock_seconds(CLOCK_MONOTONIC) : 0;
+  for (uint32_t i = 0; i < n; i++)
+    if (!atomic_load_explicit(&funcs[i].code, memory_order_relaxed)) precise_translate(&funcs[i], NULL);
+  if (!p->baseline) return;
+  if (!baseline_publish(p->baseline, funcs, n)) translate_some(p, funcs, n); /* without: to be interpreted */
+  baseline_add_seconds(p->baseline, clock_seconds(CLOCK_MONOTONIC) - start);
+}
 
 __attribute__((noinline)) static const struct precise_insn *translate(struct precise_func *func) {
   pthread_mutex_t *lock = &func->module->module->precise_lock;
   pthread_mutex_lock(lock);
-  if (!atomic_load_explicit(&func->code, memory_order_relaxed)) precise_translate(func, NULL);
+  if (!atomic_load_explicit(&func->code, memory_order_relaxed)) translate_some(func->module, func, 1);
   pthread_mutex_unlock(lock);
   return func->code;
+}
+
+void precise_module_translate(struct precise_module *p) {
+  const struct module *m = &p->module->decoded;
+  pthread_mutex_lock(&p->module->precise_lock);
+  translate_some(p, p->funcs + m->n_imported_funcs, m->n_funcs - m->n_imported_funcs);
+  pthread_mutex_unlock(&p->module->precise_lock);
 }
 
 /* A frame that ends behind the stack costs more than is left, too (PRECISE_FRAME_BEYOND). The call's own frame may be gone
@@ -204,7 +222,7 @@ static bool is_host(const struct func_ref *ref) { return ref->index < ref->vmctx
       NEXT;                                                                   \
     }                                                                         \
     struct precise_frame from = call_from(store, pc, fp);                     \
-    if (ref->vmctx != vmctx) memory = memory0(ref->vmctx);                    \
+    if (ref->vmctx != vmctx) memory = precise_memory0(ref->vmctx);            \
     vmctx = ref->vmctx;                                                       \
     pc = enter(store, &module_of(vmctx)->funcs[ref->index], vmctx, at, from); \
     fp = at;                                                                  \
@@ -223,7 +241,7 @@ HANDLER(do_call_ref) { CALL_REFERENCE((const struct func_ref *)SLOT(pc->c).ref);
     store->precise.frame = (frame).caller;                     \
     if (__builtin_expect((frame).caller->vmctx != vmctx, 0)) { \
       vmctx = (frame).caller->vmctx;                           \
-      memory = memory0(vmctx);                                 \
+      memory = precise_memory0(vmctx);                         \
     }                                                          \
     DISPATCH;                                                  \
   } while (0)
@@ -242,7 +260,7 @@ HANDLER(do_call_ref) { CALL_REFERENCE((const struct func_ref *)SLOT(pc->c).ref);
     }                                                                                \
     struct precise_frame from = tail_from(store, pc, fp);                            \
     vmctx = ref->vmctx;                                                              \
-    memory = memory0(vmctx);                                                         \
+    memory = precise_memory0(vmctx);                                                 \
     pc = enter(store, &module_of(vmctx)->funcs[ref->index], vmctx, fp, from);        \
     DISPATCH;                                                                        \
   } while (0)
@@ -452,7 +470,7 @@ static const struct precise_insn *find_handler(struct gw_store *store, const str
   do {                                   \
     pc = find_handler(store, from, &fp); \
     vmctx = store->precise.frame->vmctx; \
-    memory = memory0(vmctx);             \
+    memory = precise_memory0(vmctx);     \
     DISPATCH;                            \
   } while (0)
 
@@ -558,22 +576,32 @@ void precise_call(struct gw_store *store, struct func_ref *func, union gw_value 
   } else {
     struct precise_frame from = {.return_pc = stop, .return_fp = fp, .caller = host, .depth_in = host->depth};
     const struct precise_insn *pc = enter(store, &module_of(func->vmctx)->funcs[func->index], func->vmctx, fp, from);
-    pc->run(pc, fp, store, func->vmctx, memory0(func->vmctx));
+    pc->run(pc, fp, store, func->vmctx, precise_memory0(func->vmctx));
   }
   if (type->n_results && !store->exec.exception) memcpy(values, fp, type->n_results * sizeof *values);
 }
 
 /* --- places --------------------------------------------------------------------------------------------------------------- */
 
+/* Whether an instruction of the function is at `insn`, or machine code for one. */
+static bool is_of(const struct precise_func *func, const struct precise_insn *insn) {
+  const struct precise_insn *code = atomic_load(&func->code);
+  const uint8_t *at = (const uint8_t *)insn;
+  return func->native ? at >= func->native && at < func->native + func->native_bytes
+                      : code && insn >= code && insn < code + func->n_insns;
+}
+
 /* The offset of the instruction that `insn` was made for: the function is translated once more, keeping offsets this time. */
 static void locate(const struct precise_func *func, const struct precise_insn *insn, struct precise_place *place) {
-  size_t index = (size_t)(insn - func->code);
   struct precise_func copy = *func;
-  uint64_t *offsets = NULL;
-  precise_translate(&copy, &offsets);
+  struct precise_listing listing = {0};
   place->func = func->index;
-  if (index < func->n_insns) place->offset = offsets[index];
-  free(offsets);
+  if (!is_of(func, insn)) return;
+  precise_translate(&copy, &listing);
+  size_t index = func->native ? baseline_index(func, listing.insns, listing.n, insn) : (size_t)(insn - func->code);
+  place->offset = listing.offsets[index];
+  free(listing.insns);
+  free(listing.offsets);
 }
 
 size_t precise_backtrace(const struct gw_store *store, struct precise_place *places, size_t most) {
@@ -590,11 +618,10 @@ size_t precise_backtrace(const struct gw_store *store, struct precise_place *pla
 bool precise_find(const struct gw_store *store, uintptr_t at, struct precise_place *place) {
   const struct precise_insn *pc = (const struct precise_insn *)at;
   for (const struct gw_instance *i = store->instances; i; i = i->next) {
-    const struct precise_module *p = i->module->precise;
+    const struct precise_module *p = i->precise;
     for (uint32_t k = 0; p && k < i->module->decoded.n_funcs; k++) {
       const struct precise_func *f = &p->funcs[k];
-      const struct precise_insn *code = atomic_load(&f->code);
-      if (!code || pc < code || pc >= code + f->n_insns) continue;
+      if (!is_of(f, pc)) continue;
       *place = (struct precise_place){.instance = i};
       locate(f, pc, place);
       return true;
@@ -605,29 +632,48 @@ bool precise_find(const struct gw_store *store, uintptr_t at, struct precise_pla
 
 /* --- modules ---------------------------------------------------------------------------------------------------------------- */
 
-struct precise_module *precise_module_create(struct gw_module *module) {
+struct precise_module *precise_module_create(struct gw_module *module, bool is_baseline) {
   const struct module *m = &module->decoded;
   struct precise_module *p = malloc(sizeof *p);
   struct precise_func *funcs = calloc(m->n_funcs ? m->n_funcs : 1, sizeof *funcs);
-  if (!p || !funcs) {
+  struct baseline *baseline = is_baseline ? baseline_create(m) : NULL;
+  if (!p || !funcs || (is_baseline && !baseline)) {
     free(p);
     free(funcs);
+    baseline_destroy(baseline);
     return NULL;
   }
-  *p = (struct precise_module){.module = module, .funcs = funcs};
+  *p = (struct precise_module){.module = module, .funcs = funcs, .baseline = baseline};
   for (uint32_t i = m->n_imported_funcs; i < m->n_funcs; i++) {
     const struct func *f = &m->funcs[i];
     uint32_t n_params = m->types[f->type].func.n_params;
     funcs[i] = (struct precise_func){.index = i, .n_params = n_params, .n_zero = f->n_locals, .module = p};
     funcs[i].header = (n_params + f->n_locals) * SLOT_SIZE;
     funcs[i].cost = (int32_t)func_depth_cost(m, i);
+    if (baseline) funcs[i].fast = baseline_call_stub(baseline);
   }
   return p;
 }
 
+bool precise_fault(struct gw_store *store, uintptr_t pc, int64_t gas) {
+  for (const struct gw_instance *i = store->instances; i; i = i->next) {
+    if (!i->precise || !i->precise->baseline || !baseline_has_code(i->precise->baseline, pc)) continue;
+    store->precise.pc = (const struct precise_insn *)pc;
+    store->exec.gas = gas;
+    return true;
+  }
+  return false;
+}
+
+struct precise_stats precise_module_stats(const struct precise_module *p) {
+  return p && p->baseline ? baseline_stats(p->baseline) : (struct precise_stats){0};
+}
+
 void precise_module_destroy(struct precise_module *p) {
   if (!p) return;
-  for (uint32_t i = 0; i < p->module->decoded.n_funcs; i++) free((void *)(uintptr_t)p->funcs[i].code);
+  for (uint32_t i = 0; i < p->module->decoded.n_funcs; i++)
+    if (!p->funcs[i].native) free((void *)(uintptr_t)p->funcs[i].code);
+  baseline_destroy(p->baseline);
   free(p->funcs);
   free(p);
 }

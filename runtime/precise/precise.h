@@ -59,8 +59,24 @@ struct precise_view {
 };
 
 /* Translated functions of one module, made at the first use; functions are translated when first called. Thread-safe. */
-struct precise_module *precise_module_create(struct gw_module *module);
+struct precise_module *precise_module_create(struct gw_module *module, bool is_baseline);
 void precise_module_destroy(struct precise_module *p);
+
+/* A signal came at pc, when the register of the gas counter held `gas`. True: that is code of this store's baseline tier, and the
+ * store knows the place now. For the signal handler. */
+bool precise_fault(struct gw_store *store, uintptr_t pc, int64_t gas);
+
+/* Translates all functions at once. Thread-safe. */
+void precise_module_translate(struct precise_module *p);
+
+/* What the baseline tier has made so far. */
+struct precise_stats {
+  uint32_t functions, refused; /* with code; without, as there was no room or memory: interpreted */
+  uint64_t bytes;
+  double seconds; /* of translating and emitting */
+};
+/* Of a module of the baseline tier, or NULL: nothing. Callers hold module->precise_lock. */
+struct precise_stats precise_module_stats(const struct precise_module *p);
 
 bool precise_stack_open(struct gw_store *store, struct gw_error *err);
 void precise_stack_close(struct precise_stack *stack);

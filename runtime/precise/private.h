@@ -64,7 +64,10 @@ struct precise_frame {
 enum { HEADER_SLOTS = sizeof(struct precise_frame) / SLOT_SIZE };
 
 struct precise_func {
-  _Atomic(const struct precise_insn *) code; /* NULL until translated; n_insns long */
+  _Atomic(const struct precise_insn *) code; /* NULL until translated; n_insns long, or one that leads to `native` */
+  _Atomic(const void *) fast;                /* where baseline code goes to call it; unused by the interpreter */
+  const uint8_t *native;                     /* its code in the baseline tier, or NULL; native_bytes long */
+  uint32_t native_bytes, native_fast;        /* its size; where in it `fast` is */
   uint32_t n_insns;
   uint32_t index;
   uint32_t n_params, n_zero; /* locals that begin as 0 */
@@ -82,6 +85,7 @@ struct precise_func {
 struct precise_module {
   struct gw_module *module;
   struct precise_func *funcs; /* [functions]; unused for imports */
+  struct baseline *baseline;  /* of the baseline tier, else NULL */
 };
 
 /* The slots from `offset` on, n of them. Builds with assertions make sure of every slot that any handler reads or writes: it lies
@@ -171,9 +175,35 @@ extern const struct precise_handlers precise_scalar[OP_COUNT], precise_vector[OP
 PRECISE_CONTROL(DECLARE)
 #undef DECLARE
 
-/* Translates; the result is owned by the module. Callers hold module->precise_lock. With `offsets`, which gets an entry per
- * instruction (malloc'd), nothing is kept. */
-void precise_translate(struct precise_func *func, uint64_t **offsets);
+/* Instructions, and where each comes from in the module's bytes. */
+struct precise_listing {
+  struct precise_insn *insns;
+  uint64_t *offsets;
+  uint32_t n;
+};
+
+/* Translates, in the baseline tier to machine code; the result is owned by the module. Callers hold module->precise_lock. With a
+ * listing, whose arrays are malloc'd, nothing else is kept. */
+void precise_translate(struct precise_func *func, struct precise_listing *listing);
+
+/* The memory that handlers are given for an instance. */
+struct memory_ctx *precise_memory0(const struct vmctx *vmctx);
+
+/* baseline.c. The code memory of a module; NULL: there is none to be had. */
+struct baseline *baseline_create(const struct module *m);
+void baseline_destroy(struct baseline *b);
+/* Whether pc lies in its range. Safe in a signal handler. */
+bool baseline_has_code(const struct baseline *b, uintptr_t pc);
+/* Where callers go as long as a function has no code. */
+const void *baseline_call_stub(const struct baseline *b);
+/* Makes code of n instructions; func->native is it, to be published. False: there was no room. */
+bool baseline_compile(struct baseline *b, struct precise_func *func, const struct precise_insn *insns, uint32_t n);
+/* Code that was made since the last time, for some of these functions, may be run. False: it cannot, and they have none. */
+bool baseline_publish(struct baseline *b, struct precise_func *funcs, uint32_t n);
+void baseline_add_seconds(struct baseline *b, double seconds);
+/* Which of the instructions that func->native was made of an address in it belongs to. */
+uint32_t baseline_index(const struct precise_func *func, const struct precise_insn *insns, uint32_t n, const void *address);
+struct precise_stats baseline_stats(const struct baseline *b);
 
 /* Ends the invocation at the instruction pc. */
 _Noreturn void precise_trap(const struct precise_insn *pc, struct gw_store *store, enum gw_trap trap);

@@ -782,13 +782,13 @@ static bool translate_described(struct translator *t) {
   const struct precise_handlers *h = op_table[op].prefix == 0xfd ? &precise_vector[op] : &precise_scalar[op];
   t->last_op = op;
   if (!h->plain) return false;
-  const char *signature = op_table[op].signature, *operands = strchr(signature, '_') + 1;
-  uint32_t n = (uint32_t)strlen(operands);
+  const char *signature = op_table[op].signature;
+  uint32_t n = op_table[op].n_operands;
   if (is_access(op)) {
     translate_access(t, h, signature);
   } else if (op == OP_I8X16_SHUFFLE) {
     translate_shuffle(t, h);
-  } else if (operands - signature > 2) {
+  } else if (op_table[op].n_results == 2) {
     translate_wide(t, h, n);
   } else if (n != 2 || !translate_constant_operand(t, h)) {
     uint32_t slots[4] = {0};
@@ -1070,7 +1070,18 @@ static uint32_t count_holds(const struct translator *t) {
   return most;
 }
 
-void precise_translate(struct precise_func *func, uint64_t **offsets) {
+/* n instructions are what is run of a function, or become machine code. */
+static void keep(struct precise_func *func, struct precise_insn *insns, uint32_t n) {
+  struct baseline *baseline = func->module->baseline;
+  if (baseline && baseline_compile(baseline, func, insns, n)) {
+    free(insns);
+    return;
+  }
+  struct precise_insn *exact = realloc(insns, n * sizeof *exact);
+  atomic_store_explicit(&func->code, exact ? exact : insns, memory_order_release);
+}
+
+void precise_translate(struct precise_func *func, struct precise_listing *listing) {
   const struct gw_module *module = func->module->module;
   const struct module *m = &module->decoded;
   struct translator t = {.func = func, .m = m, .body = &m->funcs[func->index], .charge = NONE, .last = NONE, .last_op = OP_COUNT};
@@ -1079,7 +1090,7 @@ void precise_translate(struct precise_func *func, uint64_t **offsets) {
     t.schedule = &module->engine->schedule;
     price_blocks(m, func->index, &rates, &t.prices);
   }
-  t.keeps_offsets = offsets;
+  t.keeps_offsets = listing;
   t.watches = module->engine->options.watch;
   lay_out_locals(&t);
   t.n_holds = count_holds(&t);
@@ -1089,15 +1100,13 @@ void precise_translate(struct precise_func *func, uint64_t **offsets) {
   free(t.local_types);
   free(t.controls);
   prices_clear(&t.prices);
-  if (offsets) {
-    *offsets = t.offsets;
-    free(t.insns);
+  if (listing) {
+    *listing = (struct precise_listing){t.insns, t.offsets, t.n};
     return;
   }
-  struct precise_insn *exact = realloc(t.insns, t.n * sizeof *exact);
   func->n_insns = t.n;
   func->operands = operand_base(&t);
   func->frame_bytes = operand_base(&t) + t.max_height * SLOT_SIZE;
   assert(func->frame_bytes <= PRECISE_FRAME_BEYOND(func_frame_cost(m, func->index)));
-  atomic_store_explicit(&func->code, exact ? exact : t.insns, memory_order_release);
+  keep(func, t.insns, t.n);
 }

@@ -38,11 +38,11 @@ static cJSON *quarantine_json(const struct function *f) {
   return json;
 }
 
-/* Of slices since the function was loaded, in both tiers. */
+/* Of slices since the function was loaded, in all tiers. */
 static void add_usage(cJSON *json, const struct function *f) {
   static const char *const bands[] = {[BAND_INSIDE] = "inside", [BAND_SLOW] = "slow", [BAND_FAST] = "fast"};
   double gas = 0, ns = 0;
-  for (size_t i = 0; i < 2; i++) {
+  for (size_t i = 0; i < sizeof f->usage / sizeof *f->usage; i++) {
     gas += (double)atomic_load_explicit(&f->usage[i].gas, memory_order_relaxed);
     ns += (double)atomic_load_explicit(&f->usage[i].cpu_ns, memory_order_relaxed);
   }
@@ -63,7 +63,7 @@ static cJSON *function_json(const struct function *f) {
   cJSON_AddStringToObject(json, "path", function_path(f->name, path));
   cJSON_AddStringToObject(json, "access", f->config.is_private ? "private" : "public");
   cJSON_AddStringToObject(json, "backtraces", f->config.shows_backtraces ? "on" : "off");
-  cJSON_AddStringToObject(json, "tier", function_next_tier(f) == GW_TIER_FAST ? "fast" : "precise");
+  cJSON_AddStringToObject(json, "tier", function_tier_name(function_next_tier(f)));
   if (function_code_state(f) == CODE_WAITING) cJSON_AddTrueToObject(json, "is_compiling");
   if (function_code_state(f) == CODE_FAILED) cJSON_AddStringToObject(json, "compile_error", f->code_error.message);
   if (function_quarantine(f)) cJSON_AddItemToObject(json, "quarantine", quarantine_json(f));

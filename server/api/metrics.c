@@ -28,13 +28,13 @@ static void put_labelled(struct buffer *out, const char *name, const char *label
 }
 
 struct census {
-  uint64_t fast, precise, waiting, failed, quarantine, slow, hasty;
+  uint64_t by_tier[N_TIERS], waiting, failed, quarantine, slow, hasty;
 };
 
 static void count_function(void *arg, const struct function *f) {
   struct census *census = arg;
   enum code_state state = function_code_state(f);
-  *(function_next_tier(f) == GW_TIER_FAST ? &census->fast : &census->precise) += 1;
+  census->by_tier[function_next_tier(f)]++;
   census->waiting += state == CODE_WAITING;
   census->failed += state == CODE_FAILED;
   census->slow += function_band(f) == BAND_SLOW;
@@ -47,8 +47,8 @@ static void print_functions(struct registry *registry, struct buffer *out) {
   registry_each(registry, count_function, &census);
   struct background_totals totals = registry_compilations(registry);
   begin(out, "functions", "gauge", "Deployed functions by what runs their next invocation.");
-  put_labelled(out, "functions", "tier", "fast", census.fast);
-  put_labelled(out, "functions", "tier", "precise", census.precise);
+  for (int tier = 0; tier < N_TIERS; tier++)
+    put_labelled(out, "functions", "tier", function_tier_name((enum gw_tier)tier), census.by_tier[tier]);
   put_one(out, "functions_waiting_for_code", "gauge", "Functions that are being compiled or wait for it.", census.waiting);
   put_one(out, "functions_without_code", "gauge", "Functions that could not be compiled.", census.failed);
   put_one(out, "functions_in_quarantine", "gauge", "Functions that ran when the process died of a fault.", census.quarantine);
@@ -70,7 +70,7 @@ static const char *word_status(int digit) {
   return classes[digit];
 }
 
-static const char *word_tier(int tier) { return tier == GW_TIER_FAST ? "fast" : "precise"; }
+static const char *word_tier(int tier) { return function_tier_name((enum gw_tier)tier); }
 
 static const char *word_trap(int trap) { return trap == GW_TRAP_NONE ? NULL : gw_trap_message((enum gw_trap)trap); }
 

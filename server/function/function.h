@@ -75,7 +75,7 @@ struct function {
   bool had_state;   /* one of its name before it may write state yet: invocations under way do. Of the registry's writers */
   struct wasi_preopen bundle; /* its files, or host_fd -1 */
 
-  struct usage usage[2]; /* by enum gw_tier, since it was loaded */
+  struct usage usage[N_TIERS]; /* by enum gw_tier, since it was loaded */
 
   _Atomic uint32_t quarantine; /* the signal that ended the process while it ran, 0: callable */
   uint64_t quarantine_ms;      /* since 1970; constant */
@@ -123,7 +123,13 @@ static inline enum code_state function_code_state(const struct function *f) {
 
 /* What a new instance of a loaded function runs in. */
 static inline enum gw_tier function_tier(const struct function *f) {
-  return function_code_state(f) == CODE_READY ? GW_TIER_FAST : GW_TIER_PRECISE;
+  if (function_code_state(f) == CODE_READY) return GW_TIER_FAST;
+  return f->limits->tier == TIER_PRECISE ? GW_TIER_PRECISE : GW_TIER_BASELINE;
+}
+
+/* As options, /metrics and the control plane say it. */
+static inline const char *function_tier_name(enum gw_tier tier) {
+  return tier == GW_TIER_FAST ? "fast" : tier == GW_TIER_BASELINE ? "baseline" : "precise";
 }
 
 /* The same for any function, loaded or not. Any thread. */

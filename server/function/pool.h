@@ -16,7 +16,7 @@ struct pool {
   uint32_t n_idle, n_out;                   /* n_out: with invocations or waiting to be reset */
   uint32_t n_running;                       /* invocations between begin and end */
   struct log_share lines, failures;         /* what it may log, and what is said of it */
-  struct gw_pace pace[2];                   /* of its slots, by enum gw_tier */
+  struct gw_pace pace[N_TIERS];             /* of its slots, by enum gw_tier */
   struct flow flow;                         /* its invocations that wait for a slice */
   struct waiter_queue waiting;              /* for the module or a slot */
   void (*on_loaded)(struct waiter *waiter); /* called for each of them */

@@ -54,7 +54,8 @@ static bool prepare(struct registry *r, struct function *f, const void *bytes, s
   f->module = gw_module_create(r->engine, bytes, size, err);
   if (!f->module || !function_classify(f, err)) return false;
   if (r->limits.tier == TIER_FAST && !gw_module_compile(f->module, err)) return false;
-  if (r->limits.tier != TIER_PRECISE && module_is_compiled(f->module)) atomic_store(&f->code_state, CODE_READY);
+  bool is_never = r->limits.tier == TIER_PRECISE || r->limits.tier == TIER_BASELINE;
+  if (!is_never && module_is_compiled(f->module)) atomic_store(&f->code_state, CODE_READY);
   struct slot *trial = slot_create(r->engine, f, function_tier(f), &r->limits, err);
   bool ok = trial && slot_try_start(trial, &r->limits, err);
   slot_destroy(trial);

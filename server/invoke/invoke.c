@@ -105,7 +105,7 @@ static void uncount(struct invocation *inv) {
 }
 
 static bool has_backtrace(const struct invocation *inv, const struct gw_error *err) {
-  return err->code == GW_ERROR_TRAP && inv->slot && inv->slot->tier == GW_TIER_PRECISE;
+  return err->code == GW_ERROR_TRAP && inv->slot && inv->slot->tier != GW_TIER_FAST;
 }
 
 /* The calls that led to a trap, where the precise tier met it, NUL-terminated; and a word of it in the log. */
