@@ -23,6 +23,8 @@ enum {
   /* A batch of small ones ends with these. */
   BATCH_KEYS = 4096,
   BATCH_BYTES = 4 << 20,
+  BOUND_SIZE = SPACE_SIZE + STATE_MAX_KEY + 1,                      /* of a scan, with its space, */
+  RANGE_BYTES = sizeof(struct store_range) + 2 * (BOUND_SIZE + 16), /* which is remembered in so many at most */
 };
 
 /* What a transaction knows about one key. */
@@ -70,6 +72,8 @@ struct state_txn {
   struct txn_key **table; /* open addressing, n_table is a power of two or 0 */
   size_t n_table, n_keys, n_writes;
   struct store_reads reads; /* for the store; `keys` are all keys */
+  size_t rewound_reads;     /* of those, the ranges' before it was rewound: they count towards no limit, */
+  size_t rewound_bytes;     /* and neither does what remembers them */
   struct txn_scan *scan;    /* the last one; NULL before the first */
   struct txn_key **sorted;  /* what is written, in order, from the first scan on */
   size_t n_sorted, n_sorted_max;
