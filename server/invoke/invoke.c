@@ -32,6 +32,7 @@
 #include "server/invoke/backtrace.h"
 #include "server/server.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -260,16 +261,25 @@ static void sweep_work(uv_work_t *work) {
   repeat_sweep(s->store, s->function, since_1970_ms(), &s->limits);
 }
 
+/* One at a time: two of the same function would conflict, and worker threads have other things to do. */
+static atomic_flag is_sweeping = ATOMIC_FLAG_INIT;
+
 static void sweep_done(uv_work_t *work, int status) {
   (void)status;
   free(work);
+  atomic_flag_clear(&is_sweeping);
 }
 
-/* An answer was recorded: now and then old ones go. */
+/* An answer was recorded: now and then, and when many were, old ones go. */
 static void sweep_answers(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
-  if (inv->pool->answers_swept_at && loop_now(loop) - inv->pool->answers_swept_at < SWEEP_MS) return;
-  inv->pool->answers_swept_at = loop_now(loop);
+  struct pool *pool = inv->pool;
+  pool->answers_size += repeat_size(&inv->slot->handler);
+  bool is_time = !pool->answers_swept_at || loop_now(loop) - pool->answers_swept_at >= SWEEP_MS;
+  if (!is_time && pool->answers_size < loop->options->idempotency_size / 8) return;
+  if (atomic_flag_test_and_set(&is_sweeping)) return; /* the next answer asks again */
+  pool->answers_swept_at = loop_now(loop);
+  pool->answers_size = 0;
   struct sweep *s = heap_new(1, sizeof *s);
   s->store = loop->state;
   s->limits = repeat_limits(loop);
