@@ -100,6 +100,11 @@ struct state_txn {
   struct lane *waits_for;        /* guarded by the lanes' mutex, as is the next */
   struct state_txn *next_in_lane;
   state_resume_fn resume;
+  struct state_turns wanted; /* lanes to enter before the first read, */
+  uint32_t n_tried;          /* of which so many are behind it, */
+  uint64_t then;             /* and that of what it reads itself, */
+  state_resume_fn then_resume;
+  struct state_turns *turns; /* where it says what it met; NULL: nowhere */
 
   /* for the committer */
   struct store_commit commit;
@@ -150,6 +155,8 @@ enum lane_entry state_lane_enter(struct state_txn *txn, uint64_t hash, state_res
 /* It waits no longer; false: its turn has come already. */
 bool state_lane_unqueue(struct state_txn *txn);
 void state_lane_leave(struct state_txn *txn);
+/* For txn->turns: the lanes that it is in, and another's hash. */
+void state_lane_note(struct state_txn *txn, uint64_t hash);
 
 /* runtime/state/scan.c */
 /* A key is written for the first time since the transaction began or was rewound. */

@@ -33,6 +33,15 @@ void state_txn_in(struct state_txn *txn, const char *space) {
 
 void state_txn_expect_no_writes(struct state_txn *txn) { txn->skips_lanes = true; }
 
+void state_txn_take_turns(struct state_txn *txn, struct state_turns *turns) {
+  txn->turns = turns;
+  txn->wanted = *turns;
+}
+
+void state_txn_note_turns(struct state_txn *txn) {
+  if (txn->turns && txn->n_lanes) state_lane_note(txn, 0);
+}
+
 void state_txn_limit(struct state_txn *txn, uint64_t bytes) { txn->limit = bytes; }
 
 void state_txn_destroy(struct state_txn *txn) {

@@ -299,6 +299,7 @@ static void looked(struct invocation *inv, int found, const void *value, size_t 
   enum repeat_outcome outcome = REPEAT_NEW;
   if (found > 0) outcome = repeat_read(&inv->repeat, value, size, since_1970_ms(), &limits, &inv->repeated);
   if (found < 0 && state_txn_is_stale(inv->txn)) {
+    state_txn_note_turns(inv->txn);
     abort_txn(inv);
     conflicted(inv);
   } else if (found < 0) {
@@ -613,6 +614,7 @@ static void run_slice(struct invocation *inv) {
   } else if (status == GW_STATUS_PARKED) {
     inv->state = INVOCATION_PARKED;
   } else if (inv->txn && state_txn_is_stale(inv->txn)) {
+    state_txn_note_turns(inv->txn);
     abort_txn(inv);
     conflicted(inv);
   } else if (judge_is_under_way(&inv->judge)) {
@@ -716,6 +718,7 @@ static void attempt(struct invocation *inv) {
   if (inv->slot->function->uses_state || inv->repeat.has_key) {
     inv->txn = state_txn_begin(loop->state, inv->slot->function->name);
     state_txn_limit(inv->txn, loop->options->max_function_state);
+    state_txn_take_turns(inv->txn, &inv->turns);
     if (!inv->attempt && is_safe(&inv->exchange->request)) state_txn_expect_no_writes(inv->txn);
   }
   if (inv->txn && registry_epoch(loop->registry) != inv->pool->epoch) {
@@ -842,6 +845,7 @@ void invoke_begin(struct exchange *x) {
   inv->is_cancelled = inv->is_counted = inv->is_woken = false;
   judge_drop(&inv->judge);
   inv->attempt = 0;
+  inv->turns.n = 0;
   inv->cpu_before = 0;
   inv->number = ++loop->n_requests;
   look_up(inv);
