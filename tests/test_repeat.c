@@ -34,6 +34,14 @@ static void test_which_requests(void **state) {
   r->headers[0].value = "two";
   assert_memory_not_equal(begin(r).key, one.key, REPEAT_DIGEST);
   assert_memory_equal(begin(r).request, one.request, REPEAT_DIGEST);
+  r->headers[0].value = "one";
+  add_header(r, "Cookie", "session=1");
+  struct repeat session = begin(r);
+  assert_memory_equal(session.key, one.key, REPEAT_DIGEST);
+  assert_memory_not_equal(session.request, one.request, REPEAT_DIGEST);
+  r->headers[1].value = "session=2";
+  assert_memory_not_equal(begin(r).request, session.request, REPEAT_DIGEST);
+  r->n_headers = 1;
   r->headers[0].value = "\"\"";
   assert_false(repeat_begin(&one, r, &why));
   assert_string_equal(why, "an Idempotency-Key has 1 to 255 characters");

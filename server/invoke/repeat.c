@@ -76,6 +76,13 @@ static bool is_safe(const struct request *r) {
   return r->method == HTTP_GET || r->method == HTTP_HEAD || r->method == HTTP_OPTIONS;
 }
 
+/* Who has another session does not get this one's answer. But the key stays the same: cookies change between two tries, and then
+ * the effect must not come twice. */
+static void add_cookies(struct buffer *pieces, const struct request *r) {
+  for (uint32_t i = 0; i < r->n_headers; i++)
+    if (!strcasecmp(r->headers[i].name, "Cookie")) add_text(pieces, r->headers[i].value);
+}
+
 /* Others' keys are others: what an Authorization header says, and our token, belongs to the key. */
 bool repeat_begin(struct repeat *r, const struct request *request, const char **why) {
   int n, n_credentials;
@@ -98,6 +105,7 @@ bool repeat_begin(struct repeat *r, const struct request *request, const char **
   add_text(&of_request, request->method_name);
   add_text(&of_request, request->target);
   add_piece(&of_request, request->body.bytes, request->body.size);
+  add_cookies(&of_request, request);
   finish_digest(&of_request, r->request);
   r->has_key = true;
   return true;

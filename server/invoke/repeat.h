@@ -15,7 +15,7 @@ enum { REPEAT_DIGEST = 32 };
 struct repeat {
   bool has_key;
   uint8_t key[REPEAT_DIGEST];     /* of the header and of who sent it */
-  uint8_t request[REPEAT_DIGEST]; /* of method, target and body */
+  uint8_t request[REPEAT_DIGEST]; /* of method, target, body and cookies */
 };
 
 /* How long answers are kept, and how much of them. */
