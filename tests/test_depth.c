@@ -309,7 +309,7 @@ static void test_tail_call_without_stack(void **state) {
 /* Guests choose how large native frames are; beyond a limit there is no compiled code, and the interpreter runs all the same. */
 static void test_frames_beyond_the_limit(void **state) {
   (void)state;
-  enum { ALIVE = 6000 };
+  enum { ALIVE = 4000 };
   struct gw_error err = {0};
   struct buffer b = {0};
   buffer_append_string(&b, "(module (memory 1) (func $f (export \"f\") (param i32) (result i32)");

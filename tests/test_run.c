@@ -96,8 +96,8 @@ static void test_choice(void **state) {
   static const struct {
     const char *options, *tier;
   } rows[] = {
-      {"", "precise"},        {"--gas on -O1", "precise"}, {"--gas off", "fast"},      {"--until-gas 1M", "precise"},
-      {"--trace", "precise"}, {"--profile", "fast"},       {"--judge off", "precise"}, {"--folded /dev/null", "fast"},
+      {"", "baseline"},       {"--gas on -O1", "baseline"}, {"--gas off", "fast"},       {"--until-gas 1M", "precise"},
+      {"--trace", "precise"}, {"--profile", "fast"},        {"--judge off", "baseline"}, {"--folded /dev/null", "fast"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     int exit_code;
