@@ -111,19 +111,3 @@ bool value_is_hidden(LLVMValueRef v) {
   LLVMValueRef code = LLVMIsACallInst(v) ? LLVMGetCalledValue(v) : NULL;
   return code && LLVMIsAInlineAsm(code) && LLVMGetInlineAsmAsmString(code, &size) && !size;
 }
-
-void value_redirect_phis(LLVMBuilderRef builder, LLVMBasicBlockRef to, LLVMBasicBlockRef from, LLVMBasicBlockRef by) {
-  for (LLVMValueRef phi = LLVMGetFirstInstruction(to), next; phi && LLVMIsAPHINode(phi); phi = next) {
-    next = LLVMGetNextInstruction(phi);
-    LLVMPositionBuilderBefore(builder, phi);
-    LLVMValueRef other = LLVMBuildPhi(builder, LLVMTypeOf(phi), "");
-    for (unsigned i = 0; i < LLVMCountIncoming(phi); i++) {
-      LLVMValueRef v = LLVMGetIncomingValue(phi, i);
-      LLVMBasicBlockRef block = LLVMGetIncomingBlock(phi, i);
-      if (block == from) block = by;
-      LLVMAddIncoming(other, &v, &block, 1);
-    }
-    LLVMReplaceAllUsesWith(phi, other);
-    LLVMInstructionEraseFromParent(phi);
-  }
-}

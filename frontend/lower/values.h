@@ -51,8 +51,6 @@ const char *value_constraint(LLVMTargetDataRef layout, LLVMTypeRef type);
  * instruction, but wants `v` there, in a register (value_constraint). */
 LLVMValueRef value_hide(LLVMBuilderRef builder, LLVMTargetDataRef layout, LLVMValueRef v);
 bool value_is_hidden(LLVMValueRef v);
-/* Makes phis of `to` take from `by` what they took from `from`. They are other instructions then. */
-void value_redirect_phis(LLVMBuilderRef builder, LLVMBasicBlockRef to, LLVMBasicBlockRef from, LLVMBasicBlockRef by);
 /* Whether `user`, if something needs it in full, needs its operand `v` so. Selects do not, nor what LLVM may make one of. */
 bool value_needs(LLVMValueRef user, LLVMValueRef v);
 

@@ -83,7 +83,8 @@ static bool is_harmless(const struct ranges *r, LLVMValueRef v) {
   return LLVMIsAIntrinsicInst(v) || called == r->charge || called == r->charge_check || value_is_hidden(v);
 }
 
-/* Finds header, latch and the block before; false: there are several of one of them. */
+/* Finds header, latch and the block before; false: there are several of one of them, or other ways on from before. Lowering gives
+ * each loop a block to come from, and no pass has taken it yet. */
 static bool find_ends(struct ranges *r) {
   for (size_t i = 0; i < r->loop.n; i++) {
     LLVMBasicBlockRef block = LLVMGetInstructionParent(r->loop.list[i]);
@@ -101,7 +102,7 @@ static bool find_ends(struct ranges *r) {
     if (r->latch) return false;
     r->latch = from;
   }
-  return r->latch != NULL;
+  return r->latch && LLVMGetNumSuccessors(LLVMGetBasicBlockTerminator(r->before)) == 1;
 }
 
 /* Whether the latch is the only way out, and nothing else ends a round. */
@@ -364,21 +365,6 @@ static void look(struct ranges *r, const struct group *g) {
   if (LLVMGetMetadata(g->load, tbaa)) LLVMSetMetadata(v, tbaa, LLVMGetMetadata(g->load, tbaa));
 }
 
-/* Makes a block of its own between the block before and the header, if there are other ways on from there. */
-static void part_way_in(struct ranges *r) {
-  LLVMValueRef end = LLVMGetBasicBlockTerminator(r->before);
-  if (LLVMGetNumSuccessors(end) == 1) return;
-  LLVMValueRef function = LLVMGetBasicBlockParent(r->header);
-  LLVMBasicBlockRef block = LLVMAppendBasicBlockInContext(LLVMGetTypeContext(r->i8), function, "");
-  LLVMMoveBasicBlockAfter(block, r->before);
-  LLVMPositionBuilderAtEnd(r->builder, block);
-  LLVMBuildBr(r->builder, r->header);
-  for (unsigned i = 0; i < LLVMGetNumSuccessors(end); i++)
-    if (LLVMGetSuccessor(end, i) == r->header) LLVMSetSuccessor(end, i, block);
-  value_redirect_phis(r->builder, r->header, r->before, block);
-  r->before = block;
-}
-
 /* --- loops ------------------------------------------------------------------------------------------------------------------ */
 
 /* Whether the range of this load can be looked at in front of the loop. */
@@ -402,7 +388,6 @@ static void check_loop(struct ranges *r, LLVMValueRef *ends, size_t n) {
          v = LLVMGetPreviousInstruction(v))
       if (value_is_guest_load(v) && takes(r, v)) LLVMSetVolatile(v, false);
   if (!r->n_groups) return;
-  part_way_in(r);
   LLVMPositionBuilderBefore(r->builder, LLVMGetBasicBlockTerminator(r->before));
   build_rounds(r);
   for (uint32_t i = 0; i < r->n_groups; i++) look(r, &r->groups[i]);
