@@ -19,7 +19,8 @@ static uint32_t first_seed = 1, last_seed = 25;
 struct program {
   uint64_t random;
   FILE *out;
-  uint32_t n_locals[N_TYPES], n_labels;
+  uint32_t n_locals[N_TYPES], n_labels, n_loops;
+  int quiet; /* loops only copy values of this type, so that nothing tells of its locals */
 };
 
 static uint32_t pick(struct program *p, uint32_t n) {
@@ -32,6 +33,8 @@ static uint32_t pick(struct program *p, uint32_t n) {
 static void local_name(struct program *p, const char *verb, int type) {
   SAY("(local.%s $%s_%u", verb, type_names[type], pick(p, p->n_locals[type]));
 }
+
+static bool is_quiet(const struct program *p, int type) { return p->n_loops && type == p->quiet; }
 
 static void expression(struct program *p, int type, int depth);
 
@@ -63,6 +66,12 @@ static void arithmetic(struct program *p, int type, int depth) {
     SAY("(%s.add (%s.const 1) ", type_names[type], type_names[type]);
   expression(p, type, depth);
   SAY("))");
+}
+
+static void constant(struct program *p, int type) {
+  static const char *const integers[] = {"0", "1", "-1", "7", "0x7fffffff", "0x80000000", "255", "-128"};
+  static const char *const floats[] = {"0", "-0", "1.5", "-1e30", "nan", "inf", "3", "0x1p-140"};
+  SAY("(%s.const %s)", type_names[type], type <= TYPE_I64 ? integers[pick(p, 8)] : floats[pick(p, 8)]);
 }
 
 struct unary {
@@ -108,6 +117,10 @@ static void convert(struct program *p, int type, int depth) {
                                                {"f64.ceil", TYPE_F64},
                                                {"f64.trunc", TYPE_F64}}};
   const struct unary *u = &to[type][pick(p, 9)];
+  if (is_quiet(p, u->from)) {
+    constant(p, type);
+    return;
+  }
   operation(p, u->name, u->from, -1, depth);
 }
 
@@ -116,14 +129,9 @@ static void compare_two(struct program *p, int depth) {
   static const char *const of_floats[] = {"eq", "ne", "lt", "gt", "le", "ge", "eq"};
   int type = (int)pick(p, N_TYPES);
   char name[32];
+  if (is_quiet(p, type)) type = TYPE_I32;
   snprintf(name, sizeof name, "%s.%s", type_names[type], (type <= TYPE_I64 ? of_integers : of_floats)[pick(p, 7)]);
   operation(p, name, type, type, depth);
-}
-
-static void constant(struct program *p, int type) {
-  static const char *const integers[] = {"0", "1", "-1", "7", "0x7fffffff", "0x80000000", "255", "-128"};
-  static const char *const floats[] = {"0", "-0", "1.5", "-1e30", "nan", "inf", "3", "0x1p-140"};
-  SAY("(%s.const %s)", type_names[type], type <= TYPE_I64 ? integers[pick(p, 8)] : floats[pick(p, 8)]);
 }
 
 /* Addresses are within the first 256 bytes, or anywhere, which mostly traps. */
@@ -155,7 +163,11 @@ static void load(struct program *p, int type, int depth) {
 }
 
 static void expression(struct program *p, int type, int depth) {
-  if (depth <= 0) {
+  if (is_quiet(p, type) && depth > 0 && pick(p, 3) == 0) {
+    choose(p, type, 0);
+    return;
+  }
+  if (depth <= 0 || is_quiet(p, type)) {
     if (pick(p, 5) == 0) {
       constant(p, type);
     } else {
@@ -211,7 +223,9 @@ static void divide(struct program *p) {
 static void loop(struct program *p, int depth) {
   uint32_t label = p->n_labels++;
   SAY("(loop $l%u\n", label);
+  p->n_loops++;
   statements(p, depth - 1);
+  p->n_loops--;
   SAY("(local.set $count (i32.sub (local.get $count) (i32.const 1))) (br_if $l%u (i32.gt_s (local.get $count) (i32.const 0))))\n",
       label);
 }
@@ -247,6 +261,7 @@ static void statement(struct program *p, int depth) {
     SAY(")");
     break;
   case 2:
+    if (is_quiet(p, type)) type = TYPE_I64;
     SAY("(%s.store%s ", type_names[type], pick(p, 50) ? "" : " offset=0xfffffff0");
     address(p, 2);
     expression(p, type, 2);
@@ -293,8 +308,10 @@ static void say_func(struct program *p, uint32_t index) {
     p->n_locals[type] = 1 + pick(p, MOST_LOCALS);
     for (uint32_t i = 0; i < p->n_locals[type]; i++) SAY("(local $%s_%u %s)", type_names[type], i, type_names[type]);
   }
+  p->quiet = (int)pick(p, N_TYPES + 2);
   statements(p, 3);
   loop(p, 2);
+  statements(p, 2);
   statements(p, 1);
   say_sum(p);
   SAY(")\n");
