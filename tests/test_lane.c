@@ -172,6 +172,59 @@ static void test_no_circle(void **state) {
 }
 
 /* Where nobody has met anybody for a second, nobody waits. */
+/* Who lost to one that reads in another order waits for both before it reads again. */
+static void meet_crossed(struct state_store *store, const char *first, const char *second) {
+  struct state_turns turns = {0};
+  atomic_int n_y = 0, n_z = 0;
+  struct state_txn *other = begin(store), *txn = begin(store);
+  state_txn_expect_no_writes(other);
+  state_txn_take_turns(txn, &turns);
+  read_and_add(other, second);
+  read_and_add(txn, first);
+  read_and_add(txn, second);
+  assert_int_equal(commit(other), STATE_COMMITTED);
+  assert_int_equal(commit(txn), STATE_CONFLICT);
+  assert_int_equal(turns.n, 2);
+  assert_true(turns.hashes[0] < turns.hashes[1]);
+  struct state_txn *x = begin(store), *y = begin(store), *z = begin(store);
+  read_and_add(x, second);
+  state_txn_take_turns(y, &turns);
+  assert_int_equal(try_get(y, first), STATE_PENDING);
+  state_txn_await(y, count_wake, &n_y);
+  assert_int_equal(n_y, 0);
+  assert_int_equal(commit(x), STATE_COMMITTED);
+  await_wake(&n_y, 1);
+  answer(y);
+  assert_int_equal(try_get(z, second), STATE_PENDING); /* y is in that lane, though it did not read the key */
+  state_txn_await(z, count_wake, &n_z);
+  read_and_add(y, second);
+  read_and_add(y, first);
+  assert_int_equal(commit(y), STATE_COMMITTED);
+  await_wake(&n_z, 1);
+  answer(z);
+  state_txn_abort(z);
+  /* and leaves the queue of the second when it gives up in it */
+  x = begin(store), y = begin(store);
+  atomic_int n_left = 0;
+  read_and_add(x, second);
+  state_txn_take_turns(y, &turns);
+  assert_int_equal(try_get(y, first), STATE_PENDING);
+  state_txn_await(y, count_wake, &n_left);
+  state_txn_abort(y);
+  await_wake(&n_left, 1);
+  assert_int_equal(commit(x), STATE_COMMITTED);
+}
+
+static void test_crossed_orders(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  make_hot(store, "k");
+  make_hot(store, "l");
+  meet_crossed(store, "k", "l");
+  meet_crossed(store, "l", "k");
+  state_store_close(store);
+}
+
 static void test_a_lane_goes_cold(void **state) {
   (void)state;
   struct state_store *store = open_store(MAP_SIZE);
@@ -284,7 +337,7 @@ static void test_threads(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_one_behind_the_other), TEST(test_leaving_the_queue), TEST(test_read_before), TEST(test_no_circle),
-      TEST(test_a_lane_goes_cold),     TEST(test_scans_queue),       TEST(test_threads),
+      TEST(test_crossed_orders),       TEST(test_a_lane_goes_cold),  TEST(test_scans_queue), TEST(test_threads),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

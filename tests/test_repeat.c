@@ -34,6 +34,14 @@ static void test_which_requests(void **state) {
   r->headers[0].value = "two";
   assert_memory_not_equal(begin(r).key, one.key, REPEAT_DIGEST);
   assert_memory_equal(begin(r).request, one.request, REPEAT_DIGEST);
+  r->headers[0].value = "one";
+  add_header(r, "Cookie", "session=1");
+  struct repeat session = begin(r);
+  assert_memory_equal(session.key, one.key, REPEAT_DIGEST);
+  assert_memory_not_equal(session.request, one.request, REPEAT_DIGEST);
+  r->headers[1].value = "session=2";
+  assert_memory_not_equal(begin(r).request, session.request, REPEAT_DIGEST);
+  r->n_headers = 1;
   r->headers[0].value = "\"\"";
   assert_false(repeat_begin(&one, r, &why));
   assert_string_equal(why, "an Idempotency-Key has 1 to 255 characters");
@@ -123,12 +131,30 @@ static void test_what_is_kept(void **state) {
   assert_int_equal(look(store, 2, 2201), 20);
   repeat_sweep(store, "x", 9999, &limits);
   assert_int_equal(count_records(store), 0);
-  /* the oldest go where there are too many bytes, with 80 for each answer and its headers */
+  /* the oldest go where there are too many bytes, with some 250 for each answer and its headers */
   for (int i = 0; i < 5; i++) record(store, i, 1000 + 100 * (uint64_t)i, 3000);
   repeat_sweep(store, "x", 1500, &limits);
   assert_int_equal(look(store, 1, 1500), -1);
   assert_int_equal(look(store, 2, 1500), 3000);
   assert_int_equal(count_records(store), 6);
+  state_store_close(store);
+}
+
+/* One sweep deletes all that is too much: others record thousands in a second. */
+static void test_many(void **state) {
+  (void)state;
+  enum { N = 2500 };
+  struct state_store *store = open_store(MAP_SIZE);
+  for (int i = 0; i < N; i++) record(store, i, 1000, 10);
+  record(store, N, 2500, 10);
+  assert_int_equal(count_records(store), 2 * N + 2);
+  repeat_sweep(store, "x", 2500, &limits);
+  assert_int_equal(count_records(store), 2);
+  assert_int_equal(look(store, N, 2500), 10);
+  /* small ones take more than their bytes */
+  for (int i = 0; i < 200; i++) record(store, i, 2500, 1);
+  repeat_sweep(store, "x", 2500, &limits);
+  assert_true(count_records(store) < 2 * 10000 / 200);
   state_store_close(store);
 }
 
@@ -152,7 +178,7 @@ static void test_too_large(void **state) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_directory, remove_directory)
 
 int main(void) {
-  const struct CMUnitTest tests[] = {TEST(test_which_requests), TEST(test_what_is_kept), TEST(test_too_large)};
+  const struct CMUnitTest tests[] = {TEST(test_which_requests), TEST(test_what_is_kept), TEST(test_many), TEST(test_too_large)};
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   buffer_clear(&request_of("GET", "", "")->body);
   return failed;

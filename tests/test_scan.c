@@ -178,6 +178,35 @@ static void test_scan_is_the_models(void **state) {
   state_store_close(store);
 }
 
+static bool scan_all(struct state_txn *txn, struct gw_error *err) {
+  struct state_page page = {0};
+  if (!state_txn_scan(txn, &(struct state_range){0}, err)) return false;
+  while (!page.is_last)
+    if (next_page(txn, UINT32_MAX, SIZE_MAX, &page, err) != 1) return false;
+  return true;
+}
+
+/* The second run may read as much as the first, and no more. */
+static void test_rewound_scans_do_not_count(void **state) {
+  (void)state;
+  enum { KEYS = 999, SCANS = 100 };
+  struct state_store *store = open_store(MAP_SIZE);
+  struct gw_error err = {0};
+  struct state_txn *txn = state_txn_begin(store, "f");
+  for (int i = 0; i < KEYS; i++) assert_true(state_txn_set(txn, &i, sizeof i, "", 0, &err));
+  assert_int_equal(commit(txn), STATE_COMMITTED);
+  txn = state_txn_begin(store, "f");
+  for (int run = 0; run < 3; run++) {
+    for (int i = 0; i < SCANS; i++) assert_true(scan_all(txn, &err));
+    assert_false(scan_all(txn, &err));
+    assert_int_equal(err.code, GW_ERROR_LIMIT);
+    err = (struct gw_error){0};
+    state_txn_rewind(txn);
+  }
+  state_txn_abort(txn);
+  state_store_close(store);
+}
+
 /* --- what a scan has read ----------------------------------------------------------------------------------------- */
 
 /* Pairs as "key=value ", at most so many. */
@@ -563,6 +592,7 @@ static void test_batches(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_scan_is_the_models),
+      TEST(test_rewound_scans_do_not_count),
       TEST(test_phantoms_conflict),
       TEST(test_what_has_no_room),
       TEST(test_scan_on_a_newer_snapshot),

@@ -268,6 +268,20 @@ static void state_add(struct call *c) {
 
 enum { SCAN_BACKWARD = 1, SCAN_KEYS = 2 };
 
+/* Others may run behind a page. */
+static bool pay_page(struct call *c, const struct state_page *page) {
+  const uint32_t *gas = gw_instance_schedule(c->caller)->gas;
+  uint64_t price = (uint64_t)gas[COST_HOST_ENTRY] * page->n_met + gas[COST_MEMORY_BYTES_16] * page->n_units +
+                   (uint64_t)gas[COST_STATE_BYTE] * page->size;
+  if (gw_instance_affords(c->caller, price)) {
+    gw_instance_charge_piece(c->caller, price);
+    return true;
+  }
+  gw_instance_charge(c->caller, price);
+  c->trap = GW_TRAP_OUT_OF_GAS;
+  return false;
+}
+
 /* The next page; false: trapped. A page is bounded, and paid for when its size is known. */
 static bool scan_page(struct call *c, uint32_t most, size_t room, struct state_page *page) {
   struct gw_error err = {0};
@@ -277,8 +291,7 @@ static bool scan_page(struct call *c, uint32_t most, size_t room, struct state_p
     done = state_txn_scan_answer(c->h->txn, page, &err);
   }
   if (done < 0) fail(c, err.message);
-  return done > 0 && charge(c, COST_HOST_ENTRY, page->n_met) && charge(c, COST_MEMORY_BYTES_16, page->n_units) &&
-         charge(c, COST_STATE_BYTE, page->size);
+  return done > 0 && pay_page(c, page);
 }
 
 static void state_scan(struct call *c) {
@@ -296,6 +309,7 @@ static void state_scan(struct call *c) {
     fail(c, err.message);
     return;
   }
+  if (out.size > INT32_MAX) out.size = INT32_MAX; /* a result below 0 says what is needed */
   struct state_page page = {0};
   while (!page.is_last && (!limit || n < limit)) {
     if (!scan_page(c, limit ? limit - n : UINT32_MAX, out.size - used, &page)) return;

@@ -16,12 +16,12 @@ static struct state_txn *txn_of(struct store_commit *commit) {
 }
 
 /* Others will likely conflict on the same. */
-static void heat(const struct state_txn *txn) {
+static void heat(struct state_txn *txn) {
   const struct store_commit *c = &txn->commit;
-  if (c->changed_key)
-    state_lane_heat(txn->store, ((const struct txn_key *)c->changed_key)->hash);
-  else if (c->changed_range)
-    state_lane_heat(txn->store, c->changed_range->hash);
+  if (!c->changed_key && !c->changed_range) return;
+  uint64_t hash = c->changed_key ? ((const struct txn_key *)c->changed_key)->hash : c->changed_range->hash;
+  state_lane_heat(txn->store, hash);
+  if (txn->turns) state_lane_note(txn, hash);
 }
 
 /* On the store's thread: tells the owner and forgets the transaction. */

@@ -8,6 +8,9 @@
  * No circle of waiting: a transaction waits only for a lane behind all those that it is in, in the order of their hashes. Others
  * it enters if they are free; if not it goes on without, and may conflict. So it does where it is in MAX_LANES already.
  *
+ * Who went on without and conflicted would again: it holds the lane of the key that it reads first, always. So the next attempt
+ * enters the lanes of all that the last ones met before it reads anything, in the order of their hashes.
+ *
  * Lanes are the store's, for all threads. state_store.lanes.mutex guards them and is held for a few instructions; nothing is
  * called under it. Whoever leaves a lane hands it on: on its thread the store is asked what the next one wants to know. */
 #include "runtime/state/private.h"
@@ -15,7 +18,10 @@
 #include "base/clock.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+
+_Static_assert(sizeof(((struct state_turns *)0)->hashes) / sizeof(uint64_t) == MAX_LANES, "a transaction has as many turns");
 
 enum { COLD_MS = 1000, HOT = 2, MOST_LANES = 4096 };
 
@@ -130,15 +136,59 @@ static enum lane_entry enter(struct lanes *lanes, struct lane **place, struct st
   return LANE_WAITS;
 }
 
-enum lane_entry state_lane_enter(struct state_txn *txn, uint64_t hash, state_resume_fn resume) {
+/* When it waits, it may be gone already. */
+static enum lane_entry enter_one(struct state_txn *txn, uint64_t hash, state_resume_fn resume) {
   struct lanes *lanes = &txn->store->lanes;
-  if (txn->skips_lanes || !atomic_load_explicit(&lanes->n_open[hash % LANE_TABLE], memory_order_relaxed)) return LANE_NONE;
-  state_txn_begin_ask(txn); /* before others can see it */
   pthread_mutex_lock(&lanes->mutex);
   enum lane_entry entry = enter(lanes, lane_place(lanes, hash), txn, resume);
   pthread_mutex_unlock(&lanes->mutex);
+  return entry;
+}
+
+static void resume_wanted(struct state_txn *txn);
+
+/* The rest of what is wanted, and then what is read. */
+static enum lane_entry enter_all(struct state_txn *txn) {
+  enum lane_entry all = LANE_NONE;
+  while (txn->n_tried < txn->wanted.n) {
+    enum lane_entry entry = enter_one(txn, txn->wanted.hashes[txn->n_tried++], resume_wanted);
+    if (entry == LANE_WAITS) return LANE_WAITS;
+    if (entry == LANE_ENTERED) all = LANE_ENTERED;
+  }
+  enum lane_entry last = enter_one(txn, txn->then, txn->then_resume);
+  return last == LANE_NONE ? all : last;
+}
+
+/* Its turn has come in one of them. */
+static void resume_wanted(struct state_txn *txn) {
+  state_resume_fn resume = txn->then_resume;
+  if (enter_all(txn) != LANE_WAITS) resume(txn);
+}
+
+enum lane_entry state_lane_enter(struct state_txn *txn, uint64_t hash, state_resume_fn resume) {
+  struct lanes *lanes = &txn->store->lanes;
+  bool is_open = atomic_load_explicit(&lanes->n_open[hash % LANE_TABLE], memory_order_relaxed);
+  if (txn->skips_lanes || (!is_open && txn->n_tried == txn->wanted.n)) return LANE_NONE;
+  txn->then = hash;
+  txn->then_resume = resume;
+  state_txn_begin_ask(txn); /* before others can see it */
+  enum lane_entry entry = enter_all(txn);
   if (entry != LANE_WAITS) atomic_store_explicit(&txn->get_state, GET_NONE, memory_order_relaxed);
   return entry;
+}
+
+static void turns_add(struct state_turns *turns, uint64_t hash) {
+  uint32_t at = 0;
+  while (at < turns->n && turns->hashes[at] < hash) at++;
+  if (turns->n == MAX_LANES || (at < turns->n && turns->hashes[at] == hash)) return;
+  memmove(turns->hashes + at + 1, turns->hashes + at, (turns->n - at) * sizeof *turns->hashes);
+  turns->hashes[at] = hash;
+  turns->n++;
+}
+
+void state_lane_note(struct state_txn *txn, uint64_t hash) {
+  if (hash) turns_add(txn->turns, hash);
+  for (int i = 0; i < txn->n_lanes; i++) turns_add(txn->turns, txn->lanes[i]->hash);
 }
 
 bool state_lane_unqueue(struct state_txn *txn) {

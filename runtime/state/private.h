@@ -23,6 +23,8 @@ enum {
   /* A batch of small ones ends with these. */
   BATCH_KEYS = 4096,
   BATCH_BYTES = 4 << 20,
+  BOUND_SIZE = SPACE_SIZE + STATE_MAX_KEY + 1,                      /* of a scan, with its space, */
+  RANGE_BYTES = sizeof(struct store_range) + 2 * (BOUND_SIZE + 16), /* which is remembered in so many at most */
 };
 
 /* What a transaction knows about one key. */
@@ -70,6 +72,8 @@ struct state_txn {
   struct txn_key **table; /* open addressing, n_table is a power of two or 0 */
   size_t n_table, n_keys, n_writes;
   struct store_reads reads; /* for the store; `keys` are all keys */
+  size_t rewound_reads;     /* of those, the ranges' before it was rewound: they count towards no limit, */
+  size_t rewound_bytes;     /* and neither does what remembers them */
   struct txn_scan *scan;    /* the last one; NULL before the first */
   struct txn_key **sorted;  /* what is written, in order, from the first scan on */
   size_t n_sorted, n_sorted_max;
@@ -96,6 +100,11 @@ struct state_txn {
   struct lane *waits_for;        /* guarded by the lanes' mutex, as is the next */
   struct state_txn *next_in_lane;
   state_resume_fn resume;
+  struct state_turns wanted; /* lanes to enter before the first read, */
+  uint32_t n_tried;          /* of which so many are behind it, */
+  uint64_t then;             /* and that of what it reads itself, */
+  state_resume_fn then_resume;
+  struct state_turns *turns; /* where it says what it met; NULL: nowhere */
 
   /* for the committer */
   struct store_commit commit;
@@ -146,6 +155,8 @@ enum lane_entry state_lane_enter(struct state_txn *txn, uint64_t hash, state_res
 /* It waits no longer; false: its turn has come already. */
 bool state_lane_unqueue(struct state_txn *txn);
 void state_lane_leave(struct state_txn *txn);
+/* For txn->turns: the lanes that it is in, and another's hash. */
+void state_lane_note(struct state_txn *txn, uint64_t hash);
 
 /* runtime/state/scan.c */
 /* A key is written for the first time since the transaction began or was rewound. */

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE_BYTES = 64 << 10, PAGE_MET = 256, BOUND_SIZE = SPACE_SIZE + STATE_MAX_KEY + 1 };
+enum { PAGE_BYTES = 64 << 10, PAGE_MET = 256 };
 
 /* One scan under way; the next one takes its place. */
 struct txn_scan {
@@ -254,7 +254,7 @@ static uint64_t range_hash(const struct txn_scan *s) {
 static bool begin_range(struct txn_scan *s, struct gw_error *err) {
   struct state_txn *txn = s->txn;
   struct store_range *r;
-  if (!state_txn_has_room(txn, sizeof *r + 2 * BOUND_SIZE, err) || !state_txn_count_reads(txn, 1, err)) return false;
+  if (!state_txn_has_room(txn, RANGE_BYTES, err) || !state_txn_count_reads(txn, 1, err)) return false;
   r = arena_alloc(&txn->arena, sizeof *r);
   r->first = arena_alloc(&txn->arena, BOUND_SIZE);
   r->end = arena_alloc(&txn->arena, BOUND_SIZE);

@@ -45,6 +45,16 @@ void state_txn_limit(struct state_txn *txn, uint64_t bytes);
 void state_txn_in(struct state_txn *txn, const char *space);
 /* It will likely write nothing: it need not wait where others queue for a key (lane.c). If it does write, it may conflict. */
 void state_txn_expect_no_writes(struct state_txn *txn);
+/* What a transaction that conflicted had met, for the next attempt at the same: it queues for all of that before it reads, in an
+ * order that all keep, and so cannot lose again to who reads the same keys in another order. Zeroed before the first attempt. */
+struct state_turns {
+  uint32_t n;
+  uint64_t hashes[4]; /* ascending */
+};
+/* `turns` outlives the transaction, and its commit adds to it on a conflict, before `done` is called. */
+void state_txn_take_turns(struct state_txn *txn, struct state_turns *turns);
+/* The same for one that is stale, before it is aborted. */
+void state_txn_note_turns(struct state_txn *txn);
 /* 1 found (`*value` valid until the next call on txn), 0 not found, -1 failed. Sees the transaction's own writes. STATE_PENDING:
  * the store answers later; until then only state_txn_await and state_txn_abort may be called on txn. */
 int state_txn_get(struct state_txn *txn, const void *key, size_t key_size, const void **value, size_t *value_size,

@@ -33,6 +33,15 @@ void state_txn_in(struct state_txn *txn, const char *space) {
 
 void state_txn_expect_no_writes(struct state_txn *txn) { txn->skips_lanes = true; }
 
+void state_txn_take_turns(struct state_txn *txn, struct state_turns *turns) {
+  txn->turns = turns;
+  txn->wanted = *turns;
+}
+
+void state_txn_note_turns(struct state_txn *txn) {
+  if (txn->turns && txn->n_lanes) state_lane_note(txn, 0);
+}
+
 void state_txn_limit(struct state_txn *txn, uint64_t bytes) { txn->limit = bytes; }
 
 void state_txn_destroy(struct state_txn *txn) {
@@ -62,6 +71,12 @@ void state_txn_rewind(struct state_txn *txn) {
   for (struct store_key *k = txn->keys; k; k = k->next) k->is_written = k->is_delete = k->is_add = false;
   txn->n_writes = txn->n_sorted = 0;
   txn->is_sorted = false;
+  /* Scans are made again. What they met before must still be the same in a newer snapshot. */
+  txn->rewound_reads = txn->rewound_bytes = 0;
+  for (const struct store_range *r = txn->reads.ranges; r; r = r->next) {
+    txn->rewound_reads += 1 + r->n;
+    txn->rewound_bytes += RANGE_BYTES;
+  }
 }
 
 bool state_txn_is_read_only(const struct state_txn *txn) { return txn->n_writes == 0; }
@@ -69,12 +84,12 @@ bool state_txn_is_read_only(const struct state_txn *txn) { return txn->n_writes 
 /* --- the table of keys -------------------------------------------------------------------------------------------- */
 
 bool state_txn_has_room(const struct state_txn *txn, size_t size, struct gw_error *err) {
-  if (txn->arena.used + size <= TXN_MAX_BYTES) return true;
+  if (txn->arena.used + size <= TXN_MAX_BYTES + txn->rewound_bytes) return true;
   return error_set(err, GW_ERROR_LIMIT, "one invocation's state exceeds the limit of %d bytes", TXN_MAX_BYTES);
 }
 
 bool state_txn_count_reads(struct state_txn *txn, size_t n, struct gw_error *err) {
-  if (n <= STATE_MAX_READS - txn->reads.n) {
+  if (n <= STATE_MAX_READS + txn->rewound_reads - txn->reads.n) {
     txn->reads.n += n;
     return true;
   }

@@ -27,6 +27,7 @@ struct pool {
   bool makes_here;          /* making one elsewhere has failed: who wants one next hears why */
   uint64_t used_at;
   uint64_t answers_swept_at; /* loop time in ms, when recorded answers that are old were deleted last */
+  uint64_t answers_size;     /* bytes that were recorded since then */
 };
 
 /* The pool with the name's current function, or NULL when there is none. */

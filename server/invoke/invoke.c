@@ -32,6 +32,7 @@
 #include "server/invoke/backtrace.h"
 #include "server/server.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -260,16 +261,25 @@ static void sweep_work(uv_work_t *work) {
   repeat_sweep(s->store, s->function, since_1970_ms(), &s->limits);
 }
 
+/* One at a time: two of the same function would conflict, and worker threads have other things to do. */
+static atomic_flag is_sweeping = ATOMIC_FLAG_INIT;
+
 static void sweep_done(uv_work_t *work, int status) {
   (void)status;
   free(work);
+  atomic_flag_clear(&is_sweeping);
 }
 
-/* An answer was recorded: now and then old ones go. */
+/* An answer was recorded: now and then, and when many were, old ones go. */
 static void sweep_answers(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
-  if (inv->pool->answers_swept_at && loop_now(loop) - inv->pool->answers_swept_at < SWEEP_MS) return;
-  inv->pool->answers_swept_at = loop_now(loop);
+  struct pool *pool = inv->pool;
+  pool->answers_size += repeat_size(&inv->slot->handler);
+  bool is_time = !pool->answers_swept_at || loop_now(loop) - pool->answers_swept_at >= SWEEP_MS;
+  if (!is_time && pool->answers_size < loop->options->idempotency_size / 8) return;
+  if (atomic_flag_test_and_set(&is_sweeping)) return; /* the next answer asks again */
+  pool->answers_swept_at = loop_now(loop);
+  pool->answers_size = 0;
   struct sweep *s = heap_new(1, sizeof *s);
   s->store = loop->state;
   s->limits = repeat_limits(loop);
@@ -289,6 +299,7 @@ static void looked(struct invocation *inv, int found, const void *value, size_t 
   enum repeat_outcome outcome = REPEAT_NEW;
   if (found > 0) outcome = repeat_read(&inv->repeat, value, size, since_1970_ms(), &limits, &inv->repeated);
   if (found < 0 && state_txn_is_stale(inv->txn)) {
+    state_txn_note_turns(inv->txn);
     abort_txn(inv);
     conflicted(inv);
   } else if (found < 0) {
@@ -603,6 +614,7 @@ static void run_slice(struct invocation *inv) {
   } else if (status == GW_STATUS_PARKED) {
     inv->state = INVOCATION_PARKED;
   } else if (inv->txn && state_txn_is_stale(inv->txn)) {
+    state_txn_note_turns(inv->txn);
     abort_txn(inv);
     conflicted(inv);
   } else if (judge_is_under_way(&inv->judge)) {
@@ -706,6 +718,7 @@ static void attempt(struct invocation *inv) {
   if (inv->slot->function->uses_state || inv->repeat.has_key) {
     inv->txn = state_txn_begin(loop->state, inv->slot->function->name);
     state_txn_limit(inv->txn, loop->options->max_function_state);
+    state_txn_take_turns(inv->txn, &inv->turns);
     if (!inv->attempt && is_safe(&inv->exchange->request)) state_txn_expect_no_writes(inv->txn);
   }
   if (inv->txn && registry_epoch(loop->registry) != inv->pool->epoch) {
@@ -832,6 +845,7 @@ void invoke_begin(struct exchange *x) {
   inv->is_cancelled = inv->is_counted = inv->is_woken = false;
   judge_drop(&inv->judge);
   inv->attempt = 0;
+  inv->turns.n = 0;
   inv->cpu_before = 0;
   inv->number = ++loop->n_requests;
   look_up(inv);

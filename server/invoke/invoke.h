@@ -35,6 +35,7 @@ struct invocation {
   uint64_t number;   /* of the loop's requests, for the log */
   struct slot *slot;
   struct state_txn *txn;
+  struct state_turns turns; /* that its attempts had to wait for */
   struct repeat repeat;
   struct handler repeated; /* the answer of a repeated request; until the next request */
   struct record record;    /* what the first run read of clocks and random numbers */

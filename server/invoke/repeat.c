@@ -12,7 +12,13 @@
 
 _Static_assert((int)REPEAT_DIGEST == (int)DIGEST_SIZE, "digests of base/digest.h");
 
-enum { MAX_KEY = 255, TIME_KEY = 1 + 8 + REPEAT_DIGEST, MOST_DELETED = 2000 };
+enum {
+  MAX_KEY = 255,
+  TIME_KEY = 1 + 8 + REPEAT_DIGEST,
+  MOST_DELETED = 2000,
+  MOST_READ = 50000,
+  OVERHEAD = 200 /* of an answer in the store, keys included */
+};
 
 struct head {
   uint8_t request[REPEAT_DIGEST];
@@ -70,6 +76,13 @@ static bool is_safe(const struct request *r) {
   return r->method == HTTP_GET || r->method == HTTP_HEAD || r->method == HTTP_OPTIONS;
 }
 
+/* Who has another session does not get this one's answer. But the key stays the same: cookies change between two tries, and then
+ * the effect must not come twice. */
+static void add_cookies(struct buffer *pieces, const struct request *r) {
+  for (uint32_t i = 0; i < r->n_headers; i++)
+    if (!strcasecmp(r->headers[i].name, "Cookie")) add_text(pieces, r->headers[i].value);
+}
+
 /* Others' keys are others: what an Authorization header says, and our token, belongs to the key. */
 bool repeat_begin(struct repeat *r, const struct request *request, const char **why) {
   int n, n_credentials;
@@ -92,6 +105,7 @@ bool repeat_begin(struct repeat *r, const struct request *request, const char **
   add_text(&of_request, request->method_name);
   add_text(&of_request, request->target);
   add_piece(&of_request, request->body.bytes, request->body.size);
+  add_cookies(&of_request, request);
   finish_digest(&of_request, r->request);
   r->has_key = true;
   return true;
@@ -132,12 +146,16 @@ enum repeat_outcome repeat_read(const struct repeat *r, const void *value, size_
   return REPEAT_SAME;
 }
 
+uint64_t repeat_size(const struct handler *reply) {
+  return OVERHEAD + sizeof(struct head) + reply->reply_headers.size + reply->reply.size;
+}
+
 bool repeat_record(const struct repeat *r, struct state_txn *txn, const char *function, const struct handler *reply,
                    uint64_t now_ms, struct gw_error *err) {
   struct head head = {.created_ms = now_ms, .status = reply->status, .headers_size = (uint32_t)reply->reply_headers.size};
   struct buffer record = {0};
   uint8_t key[1 + REPEAT_DIGEST], time[TIME_KEY];
-  uint64_t size = sizeof head + reply->reply_headers.size + reply->reply.size;
+  uint64_t size = sizeof head + reply->reply_headers.size + reply->reply.size, stored = repeat_size(reply);
   if (size > STATE_MAX_VALUE)
     return error_set(err, GW_ERROR_BAD_REPLY,
                      "the reply to a request with an Idempotency-Key has %llu bytes with its headers, %d can be kept",
@@ -150,7 +168,7 @@ bool repeat_record(const struct repeat *r, struct state_txn *txn, const char *fu
   time_key(now_ms, r->key, time);
   enter_answers(txn, function);
   bool ok = state_txn_set(txn, key, sizeof key, record.bytes, record.size, err) &&
-            state_txn_set(txn, time, sizeof time, &size, sizeof size, err);
+            state_txn_set(txn, time, sizeof time, &stored, sizeof stored, err);
   state_txn_in(txn, NULL);
   buffer_clear(&record);
   return ok;
@@ -158,14 +176,15 @@ bool repeat_record(const struct repeat *r, struct state_txn *txn, const char *fu
 
 /* --- sweeping ----------------------------------------------------------------------------------------------------- */
 
-/* Answers by time, the oldest first: as many as a scan gives. */
+/* Answers by time, the oldest first. */
 struct index {
   size_t n;
   uint64_t size;
   struct buffer keys, sizes;
 };
 
-static void read_page(struct index *index, const struct state_page *page) {
+/* How many pairs there were. */
+static size_t read_page(struct index *index, const struct state_page *page) {
   for (const uint8_t *at = page->bytes; at < page->bytes + page->size;) {
     uint32_t sizes[2];
     uint64_t size = 0;
@@ -180,17 +199,32 @@ static void read_page(struct index *index, const struct state_page *page) {
     }
     at += sizes[0] + sizes[1];
   }
+  return page->n_pairs;
 }
 
-static void read_index(struct state_store *store, const char *function, struct index *index) {
+/* One transaction's part of the index, behind what was read; false: there is no more. A transaction must not read them all. */
+static bool read_part(struct state_store *store, const char *function, struct index *index) {
   struct state_txn *txn = state_txn_begin(store, function);
   struct gw_error err = {0};
   struct state_page page = {0};
+  uint8_t first[TIME_KEY + 1] = "t"; /* the least key behind the last one */
+  if (index->n) memcpy(first, index->keys.bytes + (index->n - 1) * TIME_KEY, TIME_KEY);
+  struct state_range range = {.first = first, .end = "u", .first_size = index->n ? sizeof first : 1, .end_size = 1};
+  size_t n = 0;
   state_txn_expect_no_writes(txn);
   enter_answers(txn, function);
-  bool ok = state_txn_scan(txn, &(struct state_range){.first = "t", .end = "u", .first_size = 1, .end_size = 1}, &err);
-  while (ok && !page.is_last && state_txn_scan_next_wait(txn, UINT32_MAX, SIZE_MAX, &page, &err) == 1) read_page(index, &page);
+  bool ok = state_txn_scan(txn, &range, &err);
+  while (ok && !page.is_last && n < MOST_READ) {
+    ok = state_txn_scan_next_wait(txn, UINT32_MAX, SIZE_MAX, &page, &err) == 1;
+    if (ok) n += read_page(index, &page);
+  }
   state_txn_abort(txn);
+  return ok && !page.is_last;
+}
+
+static void read_index(struct state_store *store, const char *function, struct index *index) {
+  for (size_t before; before = index->n, read_part(store, function, index) && index->n > before;) {
+  }
 }
 
 /* A record that was written again since belongs to a later time. */
@@ -209,27 +243,38 @@ static bool delete_one(struct state_txn *txn, const uint8_t *time) {
   return state_txn_delete(txn, time, TIME_KEY, &err);
 }
 
-void repeat_sweep(struct state_store *store, const char *function, uint64_t now_ms, const struct repeat_limits *limits) {
-  struct index index = {0};
-  struct gw_error err = {0};
-  read_index(store, function, &index);
+/* Whether the oldest that is left, at `i`, has to go. */
+static bool is_too_much(const struct index *index, size_t i, uint64_t now_ms, const struct repeat_limits *limits) {
+  if (i == index->n) return false;
+  uint64_t created = time_of(index->keys.bytes + i * TIME_KEY);
+  return index->size > limits->size || (created <= now_ms && now_ms - created > limits->keep_ms);
+}
+
+/* One transaction's part of them, from *i on; false: that failed. */
+static bool delete_part(struct state_store *store, const char *function, struct index *index, size_t *i, uint64_t now_ms,
+                        const struct repeat_limits *limits) {
   struct state_txn *txn = state_txn_begin(store, function);
+  struct gw_error err = {0};
+  bool ok = true;
   state_txn_expect_no_writes(txn);
   enter_answers(txn, function);
-  bool ok = true;
-  size_t i = 0;
-  for (; ok && i < index.n && i < MOST_DELETED; i++) {
-    const uint8_t *key = index.keys.bytes + i * TIME_KEY;
-    uint64_t created = time_of(key), size;
-    if (index.size <= limits->size && (created > now_ms || now_ms - created <= limits->keep_ms)) break;
-    memcpy(&size, index.sizes.bytes + i * sizeof size, sizeof size);
-    index.size -= size;
-    ok = delete_one(txn, key);
+  for (size_t n = 0; ok && n < MOST_DELETED && is_too_much(index, *i, now_ms, limits); n++, ++*i) {
+    uint64_t size;
+    memcpy(&size, index->sizes.bytes + *i * sizeof size, sizeof size);
+    index->size -= size;
+    ok = delete_one(txn, index->keys.bytes + *i * TIME_KEY);
   }
-  if (ok && i)
-    state_txn_commit_wait(txn, &err); /* what conflicts is left to the next time */
-  else
-    state_txn_abort(txn);
+  if (ok) return state_txn_commit_wait(txn, &err); /* what conflicts is left to the next time */
+  state_txn_abort(txn);
+  return false;
+}
+
+void repeat_sweep(struct state_store *store, const char *function, uint64_t now_ms, const struct repeat_limits *limits) {
+  struct index index = {0};
+  size_t i = 0;
+  read_index(store, function, &index);
+  while (is_too_much(&index, i, now_ms, limits) && delete_part(store, function, &index, &i, now_ms, limits)) {
+  }
   buffer_clear(&index.keys);
   buffer_clear(&index.sizes);
 }

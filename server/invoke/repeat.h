@@ -15,7 +15,7 @@ enum { REPEAT_DIGEST = 32 };
 struct repeat {
   bool has_key;
   uint8_t key[REPEAT_DIGEST];     /* of the header and of who sent it */
-  uint8_t request[REPEAT_DIGEST]; /* of method, target and body */
+  uint8_t request[REPEAT_DIGEST]; /* of method, target, body and cookies */
 };
 
 /* How long answers are kept, and how much of them. */
@@ -39,6 +39,8 @@ int repeat_look(const struct repeat *r, struct state_txn *txn, const char *funct
 /* What the record says; `reply` gets the answer when it is the same request's. `now_ms` since 1970. */
 enum repeat_outcome repeat_read(const struct repeat *r, const void *value, size_t size, uint64_t now_ms,
                                 const struct repeat_limits *limits, struct handler *reply);
+/* What the record of the answer takes in the store, about. */
+uint64_t repeat_size(const struct handler *reply);
 /* Writes the record into the transaction that is about to be committed. */
 bool repeat_record(const struct repeat *r, struct state_txn *txn, const char *function, const struct handler *reply,
                    uint64_t now_ms, struct gw_error *err);
