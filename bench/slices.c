@@ -1,4 +1,4 @@
-/* How long slices are: bench_slices [--precise] [--seconds S] FILE.wasm...
+/* How long slices are: bench_slices [--precise | --baseline] [--seconds S] FILE.wasm...
  *
  * Runs each module's export `handle` (no imports) in slices as the server does, 5M gas each, bounded by gas alone and then by
  * 500 us, too, for S seconds (1) each. Printed are the median, the 99.9th percentile and the longest slice in CPU time, the most
@@ -48,7 +48,11 @@ static uint64_t measure(struct gw_store *store, size_t *n) {
 
 static void run(struct gw_engine *engine, struct gw_module *module, const char *name, uint64_t slice_ns) {
   struct gw_error err = {0};
-  struct gw_store_options options = {.slice = tier == GW_TIER_FAST ? SLICE : SLICE / 16, .slice_ns = slice_ns, .tier = tier};
+  struct gw_store_options options = {.slice = tier == GW_TIER_FAST       ? SLICE
+                                              : tier == GW_TIER_BASELINE ? SLICE / 3
+                                                                         : SLICE / 16,
+                                     .slice_ns = slice_ns,
+                                     .tier = tier};
   struct gw_store *store = gw_store_create(engine, &options, &err);
   struct gw_instance *instance = store ? gw_instance_create(store, module, NULL, NULL, &err) : NULL;
   struct gw_extern found;
@@ -91,6 +95,8 @@ int main(int argc, char **argv) {
   for (int i = 1; i < argc; i++) {
     if (strcmp(argv[i], "--precise") == 0)
       tier = GW_TIER_PRECISE;
+    else if (strcmp(argv[i], "--baseline") == 0)
+      tier = GW_TIER_BASELINE;
     else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc)
       seconds = atof(argv[++i]);
     else

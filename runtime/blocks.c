@@ -4,6 +4,8 @@
  * touch of a block faults (trap.c), the block is opened, and the guest goes on by way of a look at the clock
  * (runtime/arch/x86_64/touched.S), where its slice may end. Between two looks lies one block, then.
  *
+ * An interpreter's handler, also one that baseline code runs, opens the block and has the next charge look (slice_look_soon).
+ *
  * Who touches memory for the guest opens blocks without a look: helpers and host functions fault as the guest does, and what is
  * handed to the kernel is opened before (gw_memory_data). Open blocks stay so until their pages are given back. */
 #include "runtime/blocks.h"

@@ -85,6 +85,15 @@ void slice_touch(struct gw_store *store) {
   store->slice.has_touched = true;
 }
 
+void slice_look_soon(struct gw_store *store) {
+  store->slice.has_touched = true;
+  if (!store->engine->options.gas || store->exec.gas <= 0) return;
+  uint64_t gas = (uint64_t)store->exec.gas;
+  store->slice.gas -= gas < store->slice.gas ? gas : store->slice.gas;
+  store->reserve += gas;
+  store->exec.gas = 0;
+}
+
 void slice_leave(struct gw_store *store) {
   if (has_clock(store)) look(store);
 }

@@ -28,6 +28,9 @@ bool slice_is_beyond_cpu_limit(const struct gw_store *store);
 /* The guest touches a block of memory for the first time, wherever its counter is. Then slice_is_over knows. */
 void slice_touch(struct gw_store *store);
 
+/* Code whose counter is exec.gas touches a block: its next charge looks at the clock. Safe in a signal handler. */
+void slice_look_soon(struct gw_store *store);
+
 /* Gas in hand: takes `amount` and what exec.gas is short of already. */
 enum gas_take {
   GAS_TAKEN,

@@ -121,12 +121,24 @@ static bool is_first_touch(const struct gw_store *store, int number, const sigin
 /* Leaves of guest code keep values there, behind the stack pointer. */
 enum { RED_ZONE = 128 };
 
-/* Guest code calls `touched` where it was interrupted, if its stack has room for that, and for a yield. */
-static void go_on_by_way_of(void (*touched)(void), const struct gw_store *store, greg_t *registers) {
+/* Whether pc lies in code of the guest's that the counter is kept in a register by. Baseline code has then left the counter and
+ * pc where the runtime finds them. */
+static bool is_guest_code(struct gw_store *store, uintptr_t pc, const greg_t *registers) {
   uint32_t func;
+  if (store->options.tier == GW_TIER_BASELINE) return precise_fault(store, pc, registers[REG_RBX]);
+  return trap_find_instance(store, pc, &func);
+}
+
+/* Guest code calls `touched` where it was interrupted, if its stack has room for that, and for a yield. An interpreter's handler
+ * has no place for a yield, but keeps the counter in memory: the next charge looks at the clock. */
+static void go_on_by_way_of(void (*touched)(void), struct gw_store *store, greg_t *registers) {
   uintptr_t pc = (uintptr_t)registers[REG_RIP];
   uint8_t *sp = (uint8_t *)registers[REG_RSP];
-  if (sp <= store->fiber.low + TOUCH_STACK || sp > store->fiber.high || !trap_find_instance(store, pc, &func)) return;
+  if (!is_guest_code(store, pc, registers)) {
+    if (store->options.tier != GW_TIER_FAST) slice_look_soon(store);
+    return;
+  }
+  if (sp <= store->fiber.low + TOUCH_STACK || sp > store->fiber.high) return;
   uintptr_t *top = (uintptr_t *)(void *)(sp - RED_ZONE) - 1;
   *top = pc;
   registers[REG_RSP] = (greg_t)(uintptr_t)top;

@@ -203,8 +203,7 @@ static void test_against_bytes(void **state) {
   model = malloc(MOST);
   assert_non_null(model);
   for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
-    for (int kind = 0; kind < 4; kind++)
-      against_bytes(kind & 1 ? "i64" : "i32", pages[i], kind & 2 ? GW_TIER_PRECISE : GW_TIER_FAST, true, 150);
+    for (int kind = 0; kind < 6; kind++) against_bytes(kind & 1 ? "i64" : "i32", pages[i], (enum gw_tier)(kind >> 1), true, 150);
   against_bytes("i32", 288, GW_TIER_FAST, false, 150);
   free(model);
 }
@@ -245,22 +244,26 @@ static void write_live(char *text, size_t room) {
   assert_true(n < room);
 }
 
+static void check_live(const char *text, enum gw_tier tier, int level) {
+  begin(text, tier, level, false);
+  uint64_t expected = call("live", 12345, 0, 0), gas = gw_store_gas_used(store);
+  end();
+  begin(text, tier, level, true);
+  assert_int_equal(call("live", 12345, 0, 0), expected);
+  assert_int_equal(gw_store_gas_used(store), gas);
+  assert_true(n_yields >= N_ROUNDS);
+  end();
+}
+
 static void test_registers(void **state) {
   (void)state;
   size_t room = 64 << 10;
   char *text = malloc(room);
   assert_non_null(text);
   write_live(text, room);
-  for (int level = 0; level <= 3; level++) {
-    begin(text, GW_TIER_FAST, level, false);
-    uint64_t expected = call("live", 12345, 0, 0), gas = gw_store_gas_used(store);
-    end();
-    begin(text, GW_TIER_FAST, level, true);
-    assert_int_equal(call("live", 12345, 0, 0), expected);
-    assert_int_equal(gw_store_gas_used(store), gas);
-    assert_true(n_yields >= N_ROUNDS);
-    end();
-  }
+  for (int level = 0; level <= 3; level++) check_live(text, GW_TIER_FAST, level);
+  check_live(text, GW_TIER_BASELINE, 0);
+  check_live(text, GW_TIER_PRECISE, 0);
   free(text);
 }
 
@@ -271,13 +274,30 @@ static const char walk[] =
     " (loop $l (i32.store (local.get $i) (i32.const 7))"
     "  (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (local.get $step))) (i32.const 41943040))))))";
 
-/* One that is cancelled at a touch leaves an instance like any other. */
-static void test_cancel(void **state) {
+/* An instruction that has no code of its own in the baseline tier. */
+static void test_handlers(void **state) {
   (void)state;
+  for (enum gw_tier tier = GW_TIER_PRECISE; tier <= GW_TIER_BASELINE; tier++) {
+    begin("(module (memory 640) (func (export \"walk\") (param $step i32) (local $i i32)"
+          " (loop $l (v128.store (local.get $i) (v128.const i32x4 1 2 3 4))"
+          "  (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (local.get $step))) (i32.const 41943040))))))",
+          tier, 0, true);
+    call("walk", BLOCK, 0, 0);
+    uint64_t gas = gw_store_gas_used(store);
+    assert_true(n_yields >= 18);
+    call("walk", BLOCK, 0, 0);
+    assert_true(n_yields < 5);
+    assert_int_equal(gw_store_gas_used(store), gas);
+    end();
+  }
+}
+
+/* One that is cancelled at a touch leaves an instance like any other. */
+static void check_cancel(enum gw_tier tier) {
   struct gw_error err = {0};
   struct gw_extern found;
   union gw_value values[1] = {{.u64 = 4096}};
-  begin(walk, GW_TIER_FAST, 2, true);
+  begin(walk, tier, 2, true);
   assert_true(gw_instance_export(instance, "walk", 4, &found));
   gw_store_start(store, found.of.func, values);
   for (int i = 0; i < 5; i++) assert_int_equal(gw_store_resume(store, &err), GW_STATUS_YIELDED);
@@ -290,6 +310,11 @@ static void test_cancel(void **state) {
   assert_true(gw_instance_reset(instance, &err));
   for (uint64_t at = 0; at < 640 * PAGE; at += 4096) assert_int_equal(*(uint32_t *)gw_memory_data(store->memories, at, 4), 0);
   end();
+}
+
+static void test_cancel(void **state) {
+  (void)state;
+  for (enum gw_tier tier = GW_TIER_FAST; tier <= GW_TIER_BASELINE; tier++) check_cancel(tier);
 }
 
 /* The system has no more mappings: then the rest opens at once, in one. */
@@ -317,10 +342,8 @@ static void test_no_mappings(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_against_bytes),
-      cmocka_unit_test(test_registers),
-      cmocka_unit_test(test_cancel),
-      cmocka_unit_test(test_no_mappings),
+      cmocka_unit_test(test_against_bytes), cmocka_unit_test(test_registers),   cmocka_unit_test(test_handlers),
+      cmocka_unit_test(test_cancel),        cmocka_unit_test(test_no_mappings),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

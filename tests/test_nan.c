@@ -479,9 +479,7 @@ static void run_folded(const struct setting *s) {
 
 static struct setting settings[] = {
     {.what = "precise", .tier = GW_TIER_PRECISE, .gas = true},
-    {.what = "precise, no gas", .tier = GW_TIER_PRECISE},
     {.what = "baseline", .tier = GW_TIER_BASELINE, .gas = true},
-    {.what = "baseline, no gas", .tier = GW_TIER_BASELINE},
     {.what = "-O0", .level = 0, .gas = true},
     {.what = "-O1", .level = 1, .gas = true},
     {.what = "-O2", .level = 2, .gas = true},

@@ -188,8 +188,7 @@ static void place(struct baseline *b, uint8_t *at) {
 
 bool baseline_compile(struct baseline *b, struct precise_func *func, const struct precise_insn *insns, uint32_t n) {
   struct baseline_output *o = &b->output;
-  baseline_emit(o, func, insns, n);
-  uint8_t *at = begin_code(b, o->code.n);
+  uint8_t *at = baseline_emit(o, func, insns, n) ? begin_code(b, o->code.n) : NULL;
   if (at) {
     place(b, at);
     memcpy(at, o->code.bytes, o->code.n);
@@ -227,7 +226,7 @@ void baseline_add_seconds(struct baseline *b, double seconds) { b->stats.seconds
 uint32_t baseline_index(const struct precise_func *func, const struct precise_insn *insns, uint32_t n, const void *address) {
   struct baseline_output out = {0};
   uint32_t offset = (uint32_t)((const uint8_t *)address - func->native), low = 0;
-  baseline_emit(&out, func, insns, n);
+  (void)baseline_emit(&out, func, insns, n);
   if (offset >= out.hot_end && out.n_marks) {
     for (low = out.n_marks - 1; low && out.marks[low].offset > offset; low--) continue;
     low = out.marks[low].insn;

@@ -42,9 +42,9 @@ struct baseline_output {
 
 void baseline_output_clear(struct baseline_output *out);
 
-/* Makes code of n instructions. `func` has its frame laid out. Never fails but for memory, which ends the process (base/heap.h).
- */
-void baseline_emit(struct baseline_output *out, const struct precise_func *func, const struct precise_insn *insns, uint32_t n);
+/* Makes code of n instructions. `func` has its frame laid out. False: it must stay interpreted. Missing memory ends the process
+ * (base/heap.h). */
+bool baseline_emit(struct baseline_output *out, const struct precise_func *func, const struct precise_insn *insns, uint32_t n);
 
 /* How an instruction is made into machine code. */
 enum baseline_kind {

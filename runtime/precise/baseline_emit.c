@@ -56,7 +56,7 @@ struct emitter {
   uint32_t n_slots, operands;       /* slots; the first that is no local, hold or header */
   uint8_t *where, *pin, *is_target; /* by slot, with one more: the base of memory 0; by instruction */
   char *letters;                    /* of the types of locals, where known */
-  bool is_reachable;
+  bool is_reachable, has_failed;
   struct reg_state regs[N_REGS];
   uint32_t bound, dirty,
       pinned;      /* registers by their bits: that hold a slot, that a slot lacks, that are for the whole function */
@@ -124,8 +124,10 @@ static void unbind(struct emitter *e, int r) {
   e->dirty &= ~BIT(r);
 }
 
+/* Whatever held the slot before has an old value, which must not be written to it later. */
 static void bind_slot(struct emitter *e, int r, uint32_t slot, bool is_dirty, bool is_narrow) {
   struct reg_state *s = &e->regs[r];
+  if (e->where[slot] != NO_REG && e->where[slot] != r) unbind(e, e->where[slot]);
   s->slot = slot;
   s->is_narrow = is_narrow;
   s->stamp = e->stamp;
@@ -139,7 +141,8 @@ static void write_back(struct emitter *e, int r) {
   e->dirty &= ~BIT(r);
 }
 
-/* A register for a slot, free of others: one that has none, else the one that was used longest ago. */
+/* A register for a slot, free of others: one that has none, else the one that was used longest ago. With none left, which no
+ * instruction brings about, the function is given up and stays interpreted. */
 static int allocate(struct emitter *e, bool wants_xmm) {
   uint32_t set = (wants_xmm ? XMMS : GENERAL) & ~e->pinned, oldest = UINT32_MAX;
   int found = NO_REG;
@@ -149,7 +152,10 @@ static int allocate(struct emitter *e, bool wants_xmm) {
     oldest = e->regs[r].stamp;
     found = (int)r;
   }
-  assert(found != NO_REG);
+  if (found == NO_REG) {
+    e->has_failed = true;
+    found = __builtin_ctz(set);
+  }
   write_back(e, found);
   unbind(e, found);
   return found;
@@ -157,14 +163,13 @@ static int allocate(struct emitter *e, bool wants_xmm) {
 
 static bool is_pinned(const struct emitter *e, int r) { return e->pinned & BIT(r); }
 
-/* The same value in a register of the other kind. */
+/* The same value in a register of the other kind, which holds the slot from then on, even if one is pinned to it: an instruction
+ * may need two of them at once. The pinned one is loaded again by whoever settles. */
 static int change_kind(struct emitter *e, int r, bool wants_xmm) {
-  bool is_fixed = is_pinned(e, r), is_dirty = e->dirty & BIT(r);
+  bool is_dirty = e->dirty & BIT(r);
   uint32_t slot = e->regs[r].slot;
-  int other = is_fixed ? (wants_xmm ? XMM1 : RAX) : allocate(e, wants_xmm);
+  int other = allocate(e, wants_xmm);
   x86_rr(e->x, W64, wants_xmm ? P66(0x0f6e) : P66(0x0f7e), (wants_xmm ? other : r) & 15, (wants_xmm ? r : other) & 15);
-  e->regs[other].is_narrow = false;
-  if (is_fixed) return other;
   unbind(e, r);
   bind_slot(e, other, slot, is_dirty, false);
   return other;
@@ -216,8 +221,14 @@ static int define(struct emitter *e, uint32_t offset, char letter) {
   return r;
 }
 
+/* A pinned integer of 32 bits is narrow at all times, as ways that come together do not know what the others left. */
 static void finish(struct emitter *e, int r) {
-  if (is_pinned(e, r)) store_slot(e, r, e->regs[r].slot);
+  if (!is_pinned(e, r)) return;
+  if (e->regs[r].pinned_letter == 'i' && !e->regs[r].is_narrow) {
+    x86_move(e->x, W32, r, r);
+    e->regs[r].is_narrow = true;
+  }
+  store_slot(e, r, e->regs[r].slot);
 }
 
 static void write_all_back(struct emitter *e) {
@@ -1343,7 +1354,7 @@ static void emit_all(struct emitter *e) {
     if (e->is_target[e->i]) {
       if (e->is_reachable) settle(e);
       forget(e, ~e->pinned);
-      EACH_OF(e->pinned & ~e->bound, r) bind_pinned(e, (int)r);
+      EACH_OF(e->pinned, r) bind_pinned(e, (int)r);
       e->is_reachable = true;
     }
     e->out->starts[e->i] = e->x->n;
@@ -1381,7 +1392,7 @@ static void prepare(struct emitter *e) {
   memset(e->letters, 0, slots + e->n);
 }
 
-void baseline_emit(struct baseline_output *out, const struct precise_func *func, const struct precise_insn *insns, uint32_t n) {
+bool baseline_emit(struct baseline_output *out, const struct precise_func *func, const struct precise_insn *insns, uint32_t n) {
   const struct module *m = &func->module->module->decoded;
   struct vmctx_counts counts = module_vmctx_counts(m);
   struct emitter e = {.out = out, .x = &out->code, .func = func, .insns = insns, .n = n, .layout = vmctx_layout(&counts)};
@@ -1397,6 +1408,7 @@ void baseline_emit(struct baseline_output *out, const struct precise_func *func,
   out->colds = e.colds, out->colds_capacity = e.colds_capacity;
   out->jumps = e.jumps, out->jumps_capacity = e.jumps_capacity;
   free(e.saved);
+  return !e.has_failed;
 }
 
 void baseline_output_clear(struct baseline_output *out) {
