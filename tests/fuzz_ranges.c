@@ -256,7 +256,8 @@ static void make_arguments(void) {
       int32_t start = one_in(2) ? (int32_t)below(12) : (int32_t)(PICK(edges) + below(400) - 200);
       int32_t away = (int32_t)below(one_in(2) ? 20 : 400);
       v[2].i32 = start;
-      v[3].i32 = one_in(5) ? (int32_t)(PICK(edges) + below(20) - 10) : one_in(2) ? start + away : start - away;
+      v[3].i32 = one_in(5) ? (int32_t)(PICK(edges) + below(20) - 10)
+                           : (int32_t)((uint32_t)start + (one_in(2) ? (uint32_t)away : -(uint32_t)away));
     }
 }
 

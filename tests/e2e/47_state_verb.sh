@@ -58,8 +58,8 @@ check "delete all" test -z "$(<"$work/body")"
 state import counter-c <"$work/exported"
 state scan counter-c
 check "import" test "$(<"$work/body")" = $'/a\t3\n/b\t1'
-echo '{"key":"@"}' >"$work/bad"
-state import counter-c <"$work/bad"
+echo '{"key":"@"}' >"$work/bad.json"
+state import counter-c <"$work/bad.json"
 check "a line that is none" says "line 1 is none that export prints"
 for ((n = 0; n < 3000; n++)); do printf '{"key":"%s","value":"YQ=="}\n' "$(printf 'k%07d' $n | base64)"; done >"$work/many"
 state import counter-c <"$work/many"
