@@ -16,12 +16,17 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static struct pool **bucket_of(struct loop *loop, const char *name) {
   uint32_t hash = 2166136261u;
   for (const char *p = name; *p; p++) hash = (hash ^ (unsigned char)*p) * 16777619u;
   return &loop->pools[hash % POOL_BUCKETS];
 }
+
+enum { NICENESS = 10 };
 
 /* Of memories and tables; of segments, which touch fresh pages: both take some milliseconds. */
 enum { HEAVY_BYTES = 16 << 20, HEAVY_DATA = 2 << 20 };
@@ -33,7 +38,18 @@ static bool is_heavy(const struct slot *slot) {
   return slot->function->initial_data > HEAVY_DATA && !gw_instance_resets_pages(slot->instance);
 }
 
-static void destroy_work(uv_work_t *work) { slot_destroy(work->data); }
+/* First on a worker thread: whoever waits for a large slot has less of a core than the loop, which everybody waits for. */
+static void step_back(void) {
+  static _Thread_local bool has_stepped;
+  if (has_stepped) return;
+  has_stepped = true;
+  setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICENESS);
+}
+
+static void destroy_work(uv_work_t *work) {
+  step_back();
+  slot_destroy(work->data);
+}
 
 static void destroy_done(uv_work_t *work, int status) {
   (void)status;
@@ -256,6 +272,7 @@ struct reset {
 static void reset_work(uv_work_t *work) {
   struct reset *reset = work->data;
   struct gw_error err = {0};
+  step_back();
   reset->ok = slot_reset(reset->slot, reset->slot->pool->loop->limits, &err);
 }
 
@@ -322,6 +339,7 @@ struct making {
 
 struct slot *pool_make(const struct loop *loop, struct function *function, enum gw_tier tier) {
   struct gw_error err = {0};
+  step_back();
   const struct function *before = crash_enter(function);
   struct slot *slot = slot_create(loop->engine, function, tier, loop->limits, &err);
   crash_enter(before);
