@@ -251,7 +251,7 @@ static void check_live(const char *text, enum gw_tier tier, int level) {
   begin(text, tier, level, true);
   assert_int_equal(call("live", 12345, 0, 0), expected);
   assert_int_equal(gw_store_gas_used(store), gas);
-  assert_true(n_yields >= N_ROUNDS);
+  assert_true(n_yields >= N_ROUNDS - 1); /* the first block may be open */
   end();
 }
 
