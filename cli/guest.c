@@ -272,7 +272,7 @@ static bool call_all(struct guest *g, struct gw_error *err) {
 
 bool guest_run(struct guest *g, enum gw_tier tier, struct gw_error *err) { return open_run(g, tier, err) && call_all(g, err); }
 
-/* --- the interpreter first ---------------------------------------------------------------------------------------------- */
+/* --- baseline code first ------------------------------------------------------------------------------------------------ */
 
 /* In the baseline tier, from the end of the first slice on while the compiler works. Compiled code then begins anew, with what
  * the host has answered so far, and so catches up in a fraction of the time before it goes on. */

@@ -206,7 +206,7 @@ int cli_run(int argc, char **argv) {
       {"gas", 0, CLI_ON_OFF, &g->gas, "on|off", "meter; on unless told; off chooses --tier fast"},
       {"optimize", 'O', CLI_LEVEL, &g->opt_level, "0..3", "optimisation level of compiled code; 2 unless told"},
       {"tier", 0, CLI_TIER, &g->tier, "fast|precise|baseline|auto",
-       "compile first, or interpret, or interpret at once until compiled: auto, unless other options need another"},
+       "compile first, or interpret, or run baseline code, or that until compiled: auto, unless other options need another"},
       {"judge", 0, CLI_ON_OFF, &g->is_judged, "on|off",
        "let the interpreter say exactly where compiled code trapped (after at most 2 s of it); on unless told"},
       {"trace", 0, CLI_MAYBE, &r.trace_kind, "calls|blocks|instructions",

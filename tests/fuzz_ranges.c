@@ -11,6 +11,7 @@
 #include "gasworks.h"
 #include "jit/artifact/cpu.h"
 #include "tests/for_cpu.h"
+#include "tests/fuzz_options.h"
 #include "tests/wat.h"
 
 #include <inttypes.h>
@@ -347,15 +348,8 @@ static int run_case(uint64_t seed) {
 }
 
 int main(int argc, char **argv) {
-  uint64_t seed = 1, count = UINT64_MAX, seconds = 0, n = 0, n_bad = 0, n_traps = 0, n_gas = 0;
-  bool is_verbose = false;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    if (!strcmp(argv[i], "--seed")) seed = strtoull(argv[i + 1], NULL, 10);
-    if (!strcmp(argv[i], "--count")) count = strtoull(argv[i + 1], NULL, 10);
-    if (!strcmp(argv[i], "--seconds")) seconds = strtoull(argv[i + 1], NULL, 10);
-    if (!strcmp(argv[i], "--verbose")) is_verbose = true;
-  }
-  if (!seconds && count == UINT64_MAX) seconds = 20;
+  uint64_t n = 0, n_bad = 0, n_traps = 0, n_gas = 0;
+  struct fuzz_options o = fuzz_parse(argc, argv, "--verbose");
   struct gw_error err = {0};
   for (int c = 0; c < N_CONFIGS; c++) {
     struct gw_engine_options options = {.loose_traps = !configs[c].is_exact,
@@ -366,11 +360,11 @@ int main(int argc, char **argv) {
     configs[c].engine = gw_engine_create(&options, &err);
     if (!configs[c].engine) die("engine", &err);
   }
-  time_t end = seconds ? time(NULL) + (time_t)seconds : 0;
-  for (; n < count && (!end || time(NULL) < end); n++, seed++) {
-    bool is_bad = run_case(seed) != 0;
+  time_t end = fuzz_end(&o);
+  for (; n < o.count && (!end || time(NULL) < end); n++) {
+    bool is_bad = run_case(o.seed + n) != 0;
     n_bad += is_bad;
-    if (is_bad && is_verbose) puts(text);
+    if (is_bad && o.own) puts(text);
     for (int i = 0; i < N_FUNCS * N_CALLS; i++) {
       n_traps += expected[i / N_CALLS][i % N_CALLS].trap == GW_TRAP_MEMORY_OUT_OF_BOUNDS;
       n_gas += expected[i / N_CALLS][i % N_CALLS].trap == GW_TRAP_OUT_OF_GAS;

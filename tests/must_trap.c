@@ -12,6 +12,7 @@
 #include "gasworks.h"
 #include "jit/artifact/cpu.h"
 #include "tests/for_cpu.h"
+#include "tests/fuzz_options.h"
 #include "tests/wasm_bytes.h"
 
 #include <inttypes.h>
@@ -982,15 +983,8 @@ static void keep(const char *dir, uint64_t seed, const struct buffer *bytes) {
 }
 
 int main(int argc, char **argv) {
-  uint64_t seed = 1, count = UINT64_MAX, seconds = 0, n = 0, n_bad = 0, n_traps = 0;
-  const char *dir = NULL;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    if (!strcmp(argv[i], "--seed")) seed = strtoull(argv[i + 1], NULL, 10);
-    if (!strcmp(argv[i], "--count")) count = strtoull(argv[i + 1], NULL, 10);
-    if (!strcmp(argv[i], "--seconds")) seconds = strtoull(argv[i + 1], NULL, 10);
-    if (!strcmp(argv[i], "--keep")) dir = argv[i + 1];
-  }
-  if (!seconds && count == UINT64_MAX) seconds = 20;
+  uint64_t n = 0, n_bad = 0, n_traps = 0;
+  struct fuzz_options o = fuzz_parse(argc, argv, "--keep");
   struct buffer bytes = {0};
   struct gw_error err = {0};
   for (int c = 0; c < N_CONFIGS; c++) {
@@ -1002,8 +996,9 @@ int main(int argc, char **argv) {
     configs[c].engine = gw_engine_create(&options, &err);
     if (!configs[c].engine) die("engine", &err);
   }
-  time_t end = seconds ? time(NULL) + (time_t)seconds : 0;
-  for (; n < count && (!end || time(NULL) < end); n++, seed++) {
+  time_t end = fuzz_end(&o);
+  for (; n < o.count && (!end || time(NULL) < end); n++) {
+    uint64_t seed = o.seed + n;
     random_state = seed;
     make_module(&bytes);
     make_arguments();
@@ -1012,7 +1007,7 @@ int main(int argc, char **argv) {
       if (!configs[c].cpu || cpu_runs(configs[c].cpu)) n_different += run_config(&configs[c], &bytes, seed);
     for (int i = 0; i < N_FUNCS * N_CALLS; i++) n_traps += expected[i / N_CALLS][i % N_CALLS].trap != GW_TRAP_NONE;
     n_bad += n_different != 0;
-    if (n_different && dir) keep(dir, seed, &bytes);
+    if (n_different && o.own) keep(o.own, seed, &bytes);
   }
   for (int c = 0; c < N_CONFIGS; c++) gw_engine_destroy(configs[c].engine);
   buffer_clear(&bytes);

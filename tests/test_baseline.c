@@ -11,6 +11,21 @@
 
 #include <cmocka.h>
 
+/* On six locals, which are used most. */
+#define SUMS                                                                                                   \
+  "      (local.set 1 (i32.add (i32.mul (local.get 1) (i32.const 3)) (i32.xor (local.get 2) (local.get 0))))"  \
+  "      (local.set 1 (i32.add (i32.mul (local.get 1) (i32.const 6)) (i32.xor (local.get 2) (local.get 0))))"  \
+  "      (local.set 2 (i32.add (i32.mul (local.get 2) (i32.const 4)) (i32.xor (local.get 3) (local.get 0))))"  \
+  "      (local.set 2 (i32.add (i32.mul (local.get 2) (i32.const 7)) (i32.xor (local.get 3) (local.get 0))))"  \
+  "      (local.set 3 (i32.add (i32.mul (local.get 3) (i32.const 5)) (i32.xor (local.get 4) (local.get 0))))"  \
+  "      (local.set 3 (i32.add (i32.mul (local.get 3) (i32.const 8)) (i32.xor (local.get 4) (local.get 0))))"  \
+  "      (local.set 4 (i32.add (i32.mul (local.get 4) (i32.const 6)) (i32.xor (local.get 5) (local.get 0))))"  \
+  "      (local.set 4 (i32.add (i32.mul (local.get 4) (i32.const 9)) (i32.xor (local.get 5) (local.get 0))))"  \
+  "      (local.set 5 (i32.add (i32.mul (local.get 5) (i32.const 7)) (i32.xor (local.get 6) (local.get 0))))"  \
+  "      (local.set 5 (i32.add (i32.mul (local.get 5) (i32.const 10)) (i32.xor (local.get 6) (local.get 0))))" \
+  "      (local.set 6 (i32.add (i32.mul (local.get 6) (i32.const 8)) (i32.xor (local.get 1) (local.get 0))))"  \
+  "      (local.set 6 (i32.add (i32.mul (local.get 6) (i32.const 11)) (i32.xor (local.get 1) (local.get 0))))"
+
 /* Traps behind calls, in the middle of blocks, in loops, in handlers and in code of the tier's own. $n: what it fails of. */
 static const char traps[] =
     "(module (memory 1) (table 2 funcref) (elem (i32.const 0) $leaf) (type $t (func (param i32 i32) (result i32))) (tag $e "
@@ -51,55 +66,7 @@ static const char traps[] =
     "    (block (block (block (br_table 0 1 2 (local.get 0))) unreachable) (return (i32.const 5))) (call $leaf (i32.const 1) "
     "(i32.const 0)))"
     "  (func (export \"pressure\") (param i32) (result i32) (local i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i64 f64)"
-    "    (loop $l"
-    "      (local.set 1 (i32.add (i32.mul (local.get 1) (i32.const 3)) (i32.xor (local.get 2) (local.get 0))))"
-    "      (local.set 1 (i32.add (i32.mul (local.get 1) (i32.const 6)) (i32.xor (local.get 2) (local.get 0))))"
-    "      (local.set 2 (i32.add (i32.mul (local.get 2) (i32.const 4)) (i32.xor (local.get 3) (local.get 0))))"
-    "      (local.set 2 (i32.add (i32.mul (local.get 2) (i32.const 7)) (i32.xor (local.get 3) (local.get 0))))"
-    "      (local.set 3 (i32.add (i32.mul (local.get 3) (i32.const 5)) (i32.xor (local.get 4) (local.get 0))))"
-    "      (local.set 3 (i32.add (i32.mul (local.get 3) (i32.const 8)) (i32.xor (local.get 4) (local.get 0))))"
-    "      (local.set 4 (i32.add (i32.mul (local.get 4) (i32.const 6)) (i32.xor (local.get 5) (local.get 0))))"
-    "      (local.set 4 (i32.add (i32.mul (local.get 4) (i32.const 9)) (i32.xor (local.get 5) (local.get 0))))"
-    "      (local.set 5 (i32.add (i32.mul (local.get 5) (i32.const 7)) (i32.xor (local.get 6) (local.get 0))))"
-    "      (local.set 5 (i32.add (i32.mul (local.get 5) (i32.const 10)) (i32.xor (local.get 6) (local.get 0))))"
-    "      (local.set 6 (i32.add (i32.mul (local.get 6) (i32.const 8)) (i32.xor (local.get 1) (local.get 0))))"
-    "      (local.set 6 (i32.add (i32.mul (local.get 6) (i32.const 11)) (i32.xor (local.get 1) (local.get 0))))"
-    "      (local.set 1 (i32.add (i32.mul (local.get 1) (i32.const 3)) (i32.xor (local.get 2) (local.get 0))))"
-    "      (local.set 1 (i32.add (i32.mul (local.get 1) (i32.const 6)) (i32.xor (local.get 2) (local.get 0))))"
-    "      (local.set 2 (i32.add (i32.mul (local.get 2) (i32.const 4)) (i32.xor (local.get 3) (local.get 0))))"
-    "      (local.set 2 (i32.add (i32.mul (local.get 2) (i32.const 7)) (i32.xor (local.get 3) (local.get 0))))"
-    "      (local.set 3 (i32.add (i32.mul (local.get 3) (i32.const 5)) (i32.xor (local.get 4) (local.get 0))))"
-    "      (local.set 3 (i32.add (i32.mul (local.get 3) (i32.const 8)) (i32.xor (local.get 4) (local.get 0))))"
-    "      (local.set 4 (i32.add (i32.mul (local.get 4) (i32.const 6)) (i32.xor (local.get 5) (local.get 0))))"
-    "      (local.set 4 (i32.add (i32.mul (local.get 4) (i32.const 9)) (i32.xor (local.get 5) (local.get 0))))"
-    "      (local.set 5 (i32.add (i32.mul (local.get 5) (i32.const 7)) (i32.xor (local.get 6) (local.get 0))))"
-    "      (local.set 5 (i32.add (i32.mul (local.get 5) (i32.const 10)) (i32.xor (local.get 6) (local.get 0))))"
-    "      (local.set 6 (i32.add (i32.mul (local.get 6) (i32.const 8)) (i32.xor (local.get 1) (local.get 0))))"
-    "      (local.set 6 (i32.add (i32.mul (local.get 6) (i32.const 11)) (i32.xor (local.get 1) (local.get 0))))"
-    "      (local.set 1 (i32.add (i32.mul (local.get 1) (i32.const 3)) (i32.xor (local.get 2) (local.get 0))))"
-    "      (local.set 1 (i32.add (i32.mul (local.get 1) (i32.const 6)) (i32.xor (local.get 2) (local.get 0))))"
-    "      (local.set 2 (i32.add (i32.mul (local.get 2) (i32.const 4)) (i32.xor (local.get 3) (local.get 0))))"
-    "      (local.set 2 (i32.add (i32.mul (local.get 2) (i32.const 7)) (i32.xor (local.get 3) (local.get 0))))"
-    "      (local.set 3 (i32.add (i32.mul (local.get 3) (i32.const 5)) (i32.xor (local.get 4) (local.get 0))))"
-    "      (local.set 3 (i32.add (i32.mul (local.get 3) (i32.const 8)) (i32.xor (local.get 4) (local.get 0))))"
-    "      (local.set 4 (i32.add (i32.mul (local.get 4) (i32.const 6)) (i32.xor (local.get 5) (local.get 0))))"
-    "      (local.set 4 (i32.add (i32.mul (local.get 4) (i32.const 9)) (i32.xor (local.get 5) (local.get 0))))"
-    "      (local.set 5 (i32.add (i32.mul (local.get 5) (i32.const 7)) (i32.xor (local.get 6) (local.get 0))))"
-    "      (local.set 5 (i32.add (i32.mul (local.get 5) (i32.const 10)) (i32.xor (local.get 6) (local.get 0))))"
-    "      (local.set 6 (i32.add (i32.mul (local.get 6) (i32.const 8)) (i32.xor (local.get 1) (local.get 0))))"
-    "      (local.set 6 (i32.add (i32.mul (local.get 6) (i32.const 11)) (i32.xor (local.get 1) (local.get 0))))"
-    "      (local.set 1 (i32.add (i32.mul (local.get 1) (i32.const 3)) (i32.xor (local.get 2) (local.get 0))))"
-    "      (local.set 1 (i32.add (i32.mul (local.get 1) (i32.const 6)) (i32.xor (local.get 2) (local.get 0))))"
-    "      (local.set 2 (i32.add (i32.mul (local.get 2) (i32.const 4)) (i32.xor (local.get 3) (local.get 0))))"
-    "      (local.set 2 (i32.add (i32.mul (local.get 2) (i32.const 7)) (i32.xor (local.get 3) (local.get 0))))"
-    "      (local.set 3 (i32.add (i32.mul (local.get 3) (i32.const 5)) (i32.xor (local.get 4) (local.get 0))))"
-    "      (local.set 3 (i32.add (i32.mul (local.get 3) (i32.const 8)) (i32.xor (local.get 4) (local.get 0))))"
-    "      (local.set 4 (i32.add (i32.mul (local.get 4) (i32.const 6)) (i32.xor (local.get 5) (local.get 0))))"
-    "      (local.set 4 (i32.add (i32.mul (local.get 4) (i32.const 9)) (i32.xor (local.get 5) (local.get 0))))"
-    "      (local.set 5 (i32.add (i32.mul (local.get 5) (i32.const 7)) (i32.xor (local.get 6) (local.get 0))))"
-    "      (local.set 5 (i32.add (i32.mul (local.get 5) (i32.const 10)) (i32.xor (local.get 6) (local.get 0))))"
-    "      (local.set 6 (i32.add (i32.mul (local.get 6) (i32.const 8)) (i32.xor (local.get 1) (local.get 0))))"
-    "      (local.set 6 (i32.add (i32.mul (local.get 6) (i32.const 11)) (i32.xor (local.get 1) (local.get 0))))"
+    "    (loop $l" SUMS SUMS SUMS SUMS
     "      (local.set 7 (i32.div_s (i32.add (local.get 8) (i32.const 77)) (i32.or (local.get 9) (i32.const 3))))"
     "      (local.set 9 (i32.div_s (local.get 7) (i32.or (local.get 8) (i32.const 3))))"
     "      (local.set 8 (i32.div_s (local.get 7) (local.tee 9 (i32.or (local.get 9) (i32.const 1)))))"

@@ -315,14 +315,21 @@ static void test_heavy(void **state) {
   }
 }
 
+/* One with room for large functions, with this one. */
+static struct server *start_with(const char *directory, uint32_t n_loops, const char *name, const char *text) {
+  struct server_options o = test_options(directory);
+  o.n_loops = n_loops;
+  o.max_memory = 64 << 20;
+  struct server *server = start(&o);
+  assert_int_equal(deploy(server_port(server), name, text), 201);
+  return server;
+}
+
 /* Clients leave while worker threads read where their invocations trapped, or make the instance that judges a large one. */
 static void leave_trap(const char *text) {
   char *directory = make_data_dir();
-  struct server_options o = test_options(directory);
-  o.max_memory = 64 << 20;
-  struct server *server = start(&o);
+  struct server *server = start_with(directory, 2, "trap", text);
   uint16_t port = server_port(server);
-  assert_int_equal(deploy(port, "trap", text), 201);
   for (int i = 0; i < 100; i++) {
     int fd = dial(port);
     send_text(fd, "GET /f/trap HTTP/1.1\r\nHost: t\r\n\r\n");
@@ -352,11 +359,8 @@ static void test_leave_trap(void **state) {
 static void test_heavy_trap(void **state) {
   (void)state;
   char *directory = make_data_dir();
-  struct server_options o = test_options(directory);
-  o.max_memory = 64 << 20;
-  struct server *server = start(&o);
+  struct server *server = start_with(directory, 2, "trap", LARGE_TRAP);
   uint16_t port = server_port(server);
-  assert_int_equal(deploy(port, "trap", LARGE_TRAP), 201);
   for (int i = 0; i < 10; i++) {
     struct reply r = call(port, "/f/trap");
     assert_int_equal(r.status, 500);
@@ -385,11 +389,8 @@ static void test_replaced_trap(void **state) {
   static const char *const texts[] = {LATE_TRAP("unreachable"), LATE_TRAP("(drop (i32.div_u (i32.const 1) (i32.const 0)))")};
   pthread_t callers[4];
   char *directory = make_data_dir();
-  struct server_options o = test_options(directory);
-  o.n_loops = 1;
-  struct server *server = start(&o);
+  struct server *server = start_with(directory, 1, "trap", texts[0]);
   uint16_t port = server_port(server);
-  assert_int_equal(deploy(port, "trap", texts[0]), 201);
   for (int i = 0; i < 4; i++) assert_int_equal(pthread_create(&callers[i], NULL, call_trap, &port), 0);
   for (int i = 1; i < 12; i++) assert_int_equal(deploy(port, "trap", texts[i % 2]), 200);
   is_over = true;

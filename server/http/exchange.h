@@ -37,6 +37,11 @@ struct request {
   struct arena arena;               /* empty for most requests */
 };
 
+/* Whether it is not meant to change anything (RFC 9110 section 9.2.1). */
+static inline bool request_is_safe(const struct request *r) {
+  return r->method == HTTP_GET || r->method == HTTP_HEAD || r->method == HTTP_OPTIONS;
+}
+
 /* The protocol's side. What is called last ends the exchange: it may be gone, or be the client's next one, when that returns. */
 struct exchange_ops {
   /* Begins the reply. "Name: value\r\n" lines may be appended to what it returns, until `end`. */

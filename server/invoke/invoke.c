@@ -20,7 +20,6 @@
  * last in each path here, because the exchange may be gone or be the next one when that returns. */
 #include "server/invoke/invoke.h"
 
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/heap.h"
 #include "runtime/host/cgi.h"
@@ -32,13 +31,12 @@
 #include "server/invoke/backtrace.h"
 #include "server/server.h"
 
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SWEEP_MS = 10000, MAX_ATTEMPTS = 16, MAX_RECORD = 1 << 20, GAS_PER_NS = 10, SHORT_NS = 100000 };
+enum { MAX_ATTEMPTS = 16, MAX_RECORD = 1 << 20, GAS_PER_NS = 10, SHORT_NS = 100000 };
 
 static void attempt(struct invocation *inv);
 static void start_run(struct invocation *inv);
@@ -239,65 +237,19 @@ static void end_cancelled(struct invocation *inv, bool with_reply) {
   finish(inv, (struct ending){.kind = ENDING_CANCELLED, .err = with_reply ? &err : NULL});
 }
 
-/* --- commit ------------------------------------------------------------------------------------------------------ */
-
 /* --- repeated requests ------------------------------------------------------------------------------------------- */
-
-static uint64_t since_1970_ms(void) { return clock_ns(CLOCK_REALTIME) / 1000000; }
-
-static struct repeat_limits repeat_limits(const struct loop *loop) {
-  return (struct repeat_limits){loop->options->idempotency_keep * (uint64_t)1000, loop->options->idempotency_size};
-}
-
-struct sweep {
-  uv_work_t work; /* first */
-  struct state_store *store;
-  struct repeat_limits limits;
-  char function[FUNCTION_MAX_FULL_NAME + 1];
-};
-
-static void sweep_work(uv_work_t *work) {
-  struct sweep *s = (struct sweep *)work;
-  repeat_sweep(s->store, s->function, since_1970_ms(), &s->limits);
-}
-
-/* One at a time: two of the same function would conflict, and worker threads have other things to do. */
-static atomic_flag is_sweeping = ATOMIC_FLAG_INIT;
-
-static void sweep_done(uv_work_t *work, int status) {
-  (void)status;
-  free(work);
-  atomic_flag_clear(&is_sweeping);
-}
-
-/* An answer was recorded: now and then, and when many were, old ones go. */
-static void sweep_answers(struct invocation *inv) {
-  struct loop *loop = loop_of(inv);
-  struct pool *pool = inv->pool;
-  pool->answers_size += repeat_size(&inv->slot->handler);
-  bool is_time = !pool->answers_swept_at || loop_now(loop) - pool->answers_swept_at >= SWEEP_MS;
-  if (!is_time && pool->answers_size < loop->options->idempotency_size / 8) return;
-  if (atomic_flag_test_and_set(&is_sweeping)) return; /* the next answer asks again */
-  pool->answers_swept_at = loop_now(loop);
-  pool->answers_size = 0;
-  struct sweep *s = heap_new(1, sizeof *s);
-  s->store = loop->state;
-  s->limits = repeat_limits(loop);
-  snprintf(s->function, sizeof s->function, "%s", inv->exchange->request.name);
-  uv_queue_work(&loop->uv, &s->work, sweep_work, sweep_done);
-}
 
 /* With what it wrote. The function has replied. */
 static bool record_answer(struct invocation *inv, struct gw_error *err) {
   if (!inv->repeat.has_key || !inv->txn) return true;
-  return repeat_record(&inv->repeat, inv->txn, inv->slot->function->name, &inv->slot->handler, since_1970_ms(), err);
+  return repeat_record(&inv->repeat, inv->txn, inv->slot->function->name, &inv->slot->handler, repeat_now_ms(), err);
 }
 
 /* The store has looked for an answer: 1 found, 0 not found, -1 failed. */
 static void looked(struct invocation *inv, int found, const void *value, size_t size, const struct gw_error *err) {
-  struct repeat_limits limits = repeat_limits(loop_of(inv));
+  struct repeat_limits limits = repeat_limits(loop_of(inv)->options);
   enum repeat_outcome outcome = REPEAT_NEW;
-  if (found > 0) outcome = repeat_read(&inv->repeat, value, size, since_1970_ms(), &limits, &inv->repeated);
+  if (found > 0) outcome = repeat_read(&inv->repeat, value, size, repeat_now_ms(), &limits, &inv->repeated);
   if (found < 0 && state_txn_is_stale(inv->txn)) {
     state_txn_note_turns(inv->txn);
     abort_txn(inv);
@@ -340,7 +292,7 @@ static void look_again(struct invocation *inv) {
   crash_enter(NULL);
 }
 
-/* --- conflicts ---------------------------------------------------------------------------------------------------- */
+/* --- commit ------------------------------------------------------------------------------------------------------ */
 
 /* What it read has changed: once more, a little later. */
 static void conflicted(struct invocation *inv) {
@@ -363,7 +315,7 @@ static void conflicted(struct invocation *inv) {
 
 static void committed(struct invocation *inv) {
   if (inv->outcome == STATE_COMMITTED) {
-    if (inv->repeat.has_key) sweep_answers(inv);
+    if (inv->repeat.has_key) repeat_recorded(inv->pool, &inv->slot->handler);
     end_with_reply(inv);
     return;
   }
@@ -689,11 +641,6 @@ static void start_run(struct invocation *inv) {
     wait_for_slice(inv);
 }
 
-/* Requests that are not meant to change anything (RFC 9110 section 9.2.1). */
-static bool is_safe(const struct request *r) {
-  return !strcmp(r->method_name, "GET") || !strcmp(r->method_name, "HEAD") || !strcmp(r->method_name, "OPTIONS");
-}
-
 static void run(struct invocation *inv) {
   metrics_add(&loop_of(inv)->metrics.invocations[inv->slot->tier], 1);
   start_run(inv);
@@ -719,7 +666,7 @@ static void attempt(struct invocation *inv) {
     inv->txn = state_txn_begin(loop->state, inv->slot->function->name);
     state_txn_limit(inv->txn, loop->options->max_function_state);
     state_txn_take_turns(inv->txn, &inv->turns);
-    if (!inv->attempt && is_safe(&inv->exchange->request)) state_txn_expect_no_writes(inv->txn);
+    if (!inv->attempt && request_is_safe(&inv->exchange->request)) state_txn_expect_no_writes(inv->txn);
   }
   if (inv->txn && registry_epoch(loop->registry) != inv->pool->epoch) {
     /* it may have been deleted with its state just before the transaction began, which then nobody would stop */

@@ -1,10 +1,14 @@
 /* Records of answers. A record is a head, the reply's header lines and its body. */
 #include "server/invoke/repeat.h"
 
+#include "base/clock.h"
 #include "base/digest.h"
 #include "base/error.h"
-#include "server/function/function.h"
+#include "base/heap.h"
+#include "server/function/pool.h"
+#include "server/server.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +21,7 @@ enum {
   TIME_KEY = 1 + 8 + REPEAT_DIGEST,
   MOST_DELETED = 2000,
   MOST_READ = 50000,
+  SWEEP_MS = 10000,
   OVERHEAD = 200 /* of an answer in the store, keys included */
 };
 
@@ -25,6 +30,12 @@ struct head {
   uint64_t created_ms;
   uint32_t status, headers_size;
 };
+
+uint64_t repeat_now_ms(void) { return clock_ns(CLOCK_REALTIME) / 1000000; }
+
+struct repeat_limits repeat_limits(const struct server_options *o) {
+  return (struct repeat_limits){o->idempotency_keep * (uint64_t)1000, o->idempotency_size};
+}
 
 static void record_key(const struct repeat *r, uint8_t out[1 + REPEAT_DIGEST]) {
   out[0] = 'a';
@@ -71,11 +82,6 @@ static void finish_digest(struct buffer *pieces, uint8_t out[REPEAT_DIGEST]) {
   buffer_clear(pieces);
 }
 
-/* Requests that change nothing are not repeated, but made again. */
-static bool is_safe(const struct request *r) {
-  return r->method == HTTP_GET || r->method == HTTP_HEAD || r->method == HTTP_OPTIONS;
-}
-
 /* Who has another session does not get this one's answer. But the key stays the same: cookies change between two tries, and then
  * the effect must not come twice. */
 static void add_cookies(struct buffer *pieces, const struct request *r) {
@@ -89,7 +95,7 @@ bool repeat_begin(struct repeat *r, const struct request *request, const char **
   const char *key = header(request, "Idempotency-Key", &n);
   r->has_key = false;
   *why = NULL;
-  if (!key || is_safe(request)) return true;
+  if (!key || request_is_safe(request)) return true; /* which is not repeated, but made again */
   const char *credentials = header(request, "Authorization", &n_credentials);
   size_t size = strlen(key);
   if (n > 1) *why = "a request has one Idempotency-Key at most";
@@ -277,4 +283,42 @@ void repeat_sweep(struct state_store *store, const char *function, uint64_t now_
   }
   buffer_clear(&index.keys);
   buffer_clear(&index.sizes);
+}
+
+/* --- when to sweep ------------------------------------------------------------------------------------------------ */
+
+struct sweep {
+  uv_work_t work; /* first */
+  struct state_store *store;
+  struct repeat_limits limits;
+  char function[FUNCTION_MAX_FULL_NAME + 1];
+};
+
+/* One at a time: two of the same function would conflict, and worker threads have other things to do. */
+static atomic_flag is_sweeping = ATOMIC_FLAG_INIT;
+
+static void sweep_work(uv_work_t *work) {
+  struct sweep *s = (struct sweep *)work;
+  repeat_sweep(s->store, s->function, repeat_now_ms(), &s->limits);
+}
+
+static void sweep_done(uv_work_t *work, int status) {
+  (void)status;
+  free(work);
+  atomic_flag_clear(&is_sweeping);
+}
+
+void repeat_recorded(struct pool *pool, const struct handler *reply) {
+  struct loop *loop = pool->loop;
+  pool->answers_size += repeat_size(reply);
+  bool is_time = !pool->answers_swept_at || loop_now(loop) - pool->answers_swept_at >= SWEEP_MS;
+  if (!is_time && pool->answers_size < loop->options->idempotency_size / 8) return;
+  if (atomic_flag_test_and_set(&is_sweeping)) return; /* the next answer asks again */
+  pool->answers_swept_at = loop_now(loop);
+  pool->answers_size = 0;
+  struct sweep *s = heap_new(1, sizeof *s);
+  s->store = loop->state;
+  s->limits = repeat_limits(loop->options);
+  snprintf(s->function, sizeof s->function, "%s", pool->name);
+  uv_queue_work(&loop->uv, &s->work, sweep_work, sweep_done);
 }

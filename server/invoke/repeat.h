@@ -30,6 +30,12 @@ enum repeat_outcome {
   REPEAT_OTHER /* the key was another request's */
 };
 
+struct pool;
+struct server_options;
+
+uint64_t repeat_now_ms(void); /* since 1970 */
+struct repeat_limits repeat_limits(const struct server_options *o);
+
 /* Finds the request's key. False: it cannot be one, and `*why` says so. */
 bool repeat_begin(struct repeat *r, const struct request *request, const char **why);
 /* Looks for the record: as state_txn_get. The transaction has then read that there is none, so of two that run at the same time
@@ -44,6 +50,8 @@ uint64_t repeat_size(const struct handler *reply);
 /* Writes the record into the transaction that is about to be committed. */
 bool repeat_record(const struct repeat *r, struct state_txn *txn, const char *function, const struct handler *reply,
                    uint64_t now_ms, struct gw_error *err);
+/* An answer of the pool's function was recorded: now and then, and when many were, a worker thread sweeps. On the pool's loop. */
+void repeat_recorded(struct pool *pool, const struct handler *reply);
 /* Deletes answers of the function that are too old, and the oldest where they are too many. Blocks: not for loops. */
 void repeat_sweep(struct state_store *store, const char *function, uint64_t now_ms, const struct repeat_limits *limits);
 

@@ -6,12 +6,7 @@
 #include "runtime/arch/x86_64/registers.inc"
 
         .macro  begin name
-        .globl  \name
-        .hidden \name
-        .type   \name, @function
-        .p2align 4
-\name:
-        .cfi_startproc
+        function \name
         pushq   %rbp
         .cfi_def_cfa_offset 16
         .cfi_offset %rbp, -16
@@ -28,8 +23,7 @@
         .cfi_def_cfa %rsp, 8
         addq    $4, (%rsp)
         ret
-        .cfi_endproc
-        .size   \name, .-\name
+        end_function \name
         .endm
 
         .macro  ask

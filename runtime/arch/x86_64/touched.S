@@ -6,12 +6,7 @@
 #include "runtime/arch/x86_64/registers.inc"
 
         .macro  touched name, save
-        .globl  \name
-        .hidden \name
-        .type   \name, @function
-        .p2align 4
-\name:
-        .cfi_startproc
+        function \name
         .cfi_signal_frame
         .cfi_def_cfa %rsp, 136
         .cfi_offset %rip, -136
@@ -29,8 +24,7 @@
         popq    %rbp
         .cfi_def_cfa %rsp, 136
         ret     $128
-        .cfi_endproc
-        .size   \name, .-\name
+        end_function \name
         .endm
 
         .macro  look
