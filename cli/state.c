@@ -63,19 +63,53 @@ static bool print_line(cJSON *json) {
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
+static bool write_out(const void *bytes, size_t size, struct gw_error *err) {
+  return fwrite(bytes, 1, size, stdout) == size || error_set(err, GW_ERROR_IO, "cannot write the value: %s", strerror(errno));
+}
+
+/* A large value is lines of its size and of pieces. */
+static bool print_piece(const void *key, size_t key_size, uint64_t size, uint64_t offset, const void *bytes, size_t n) {
+  cJSON *json = pair_json(key, key_size, bytes, n);
+  cJSON_AddNumberToObject(json, "size", (double)size);
+  cJSON_AddNumberToObject(json, "offset", (double)offset);
+  return print_line(json);
+}
+
+struct wanted {
+  const struct command *command;
+  const char *key;
+  struct gw_error *err;
+};
+
+static bool get_piece(void *arg, const void *key, size_t key_size, uint64_t size, uint64_t offset, const void *bytes, size_t n) {
+  const struct wanted *w = arg;
+  if (key_size != strlen(w->key) || memcmp(key, w->key, key_size) != 0) return true;
+  if (w->command->wants_json) return print_piece(key, key_size, size, offset, bytes, n);
+  return write_out(bytes, n, w->err);
+}
+
+static bool skip_one(void *arg, const void *key, size_t key_size, const void *value, size_t size) {
+  (void)arg, (void)key, (void)key_size, (void)value, (void)size;
+  return true;
+}
+
+static bool get_large(struct command *c, const char *key, struct gw_error *err) {
+  struct wanted w = {c, key, err};
+  return state_each_piece(c->store, c->operands[0], skip_one, get_piece, &w, err);
+}
+
 static bool get(struct command *c, struct gw_error *err) {
   const char *function = c->operands[0], *key = c->operands[1];
   struct state_txn *txn = state_txn_begin(c->store, function);
   const void *value;
   size_t size;
   int found = state_txn_get_wait(txn, key, strlen(key), &value, &size, err);
+  bool is_large = found > 0 && state_txn_found_large(txn);
   if (found == 0) error_set(err, GW_ERROR_NOT_FOUND, "function %s has no key %s", function, key);
-  if (found > 0 && c->wants_json)
-    print_line(pair_json(key, strlen(key), value, size));
-  else if (found > 0 && fwrite(value, 1, size, stdout) != size)
-    found = error_set(err, GW_ERROR_IO, "cannot write the value: %s", strerror(errno));
+  if (found > 0 && !is_large)
+    found = c->wants_json ? print_line(pair_json(key, strlen(key), value, size)) : write_out(value, size, err);
   state_txn_abort(txn);
-  return found > 0;
+  return is_large ? get_large(c, key, err) : found > 0;
 }
 
 struct each {
@@ -98,13 +132,31 @@ static void show_pair(struct each *e, const void *key, size_t key_size, const vo
   }
 }
 
+/* Of a large value a scan shows the size. */
+static void show_large(struct each *e, const void *key, size_t key_size, uint32_t size) {
+  if (e->list) {
+    cJSON *json = cJSON_CreateObject();
+    add_base64(json, "key", key, key_size);
+    cJSON_AddNumberToObject(json, "size", size);
+    cJSON_AddItemToArray(e->list, json);
+  } else {
+    print_text(key, key_size);
+    printf("\t(%u bytes)\n", size);
+  }
+}
+
 /* A page of a scan; *last is set to its last key. */
 static void show_page(struct each *e, const struct state_page *page, struct buffer *last) {
   for (const uint8_t *at = page->bytes; at < page->bytes + page->size;) {
     uint32_t sizes[2];
     memcpy(sizes, at, sizeof sizes);
     at += sizeof sizes;
-    show_pair(e, at, sizes[0], at + sizes[0], sizes[1]);
+    bool is_large = sizes[1] & STATE_LARGE_BIT;
+    if (is_large)
+      show_large(e, at, sizes[0], sizes[1] & ~STATE_LARGE_BIT);
+    else
+      show_pair(e, at, sizes[0], at + sizes[0], sizes[1]);
+    if (is_large) sizes[1] = 0;
     last->size = 0;
     buffer_append(last, at, sizes[0]);
     e->n++;
@@ -153,14 +205,20 @@ static bool scan(struct command *c, struct gw_error *err) {
 static bool export_one(void *arg, const void *key, size_t key_size, const void *value, size_t size) {
   struct each *e = arg;
   e->n++;
-  e->bytes += key_size + size;
-  if (e->is_export && value) show_pair(e, key, key_size, value, size);
+  e->bytes += key_size + (size & ~(size_t)STATE_LARGE_BIT);
+  if (e->is_export && value && !(size & STATE_LARGE_BIT)) show_pair(e, key, key_size, value, size);
   return value || !e->is_export;
+}
+
+static bool export_piece(void *arg, const void *key, size_t key_size, uint64_t size, uint64_t offset, const void *bytes,
+                         size_t n) {
+  (void)arg;
+  return print_piece(key, key_size, size, offset, bytes, n);
 }
 
 static bool export(struct command *c, struct gw_error *err) {
   struct each e = {.command = c, .is_export = true};
-  return state_each(c->store, c->operands[0], export_one, &e, err);
+  return state_each_piece(c->store, c->operands[0], export_one, export_piece, &e, err);
 }
 
 static bool stat_function(struct command *c, struct gw_error *err) {
@@ -226,13 +284,26 @@ static uint8_t *take_base64(const cJSON *json, const char *name, size_t *size) {
   return NULL;
 }
 
+static bool import_piece(struct state_txn *txn, const void *key, size_t key_size, uint64_t whole, uint64_t offset,
+                         const void *bytes, size_t n, struct gw_error *err) {
+  struct state_large *large;
+  bool ok =
+      offset ? state_large_open(txn, key, key_size, true, &large, err) > 0 : state_large_create(txn, key, key_size, &large, err);
+  return ok && state_large_write(txn, large, offset, bytes, n, err) &&
+         (offset + n < whole || state_large_resize(txn, large, whole, err));
+}
+
 static bool import_line(struct state_txn *txn, const char *line, uint64_t number, struct gw_error *err) {
   cJSON *json = cJSON_Parse(line);
   size_t key_size = 0, size = 0;
   uint8_t *key = take_base64(json, "key", &key_size), *value = take_base64(json, "value", &size);
   bool ok = key && value;
   if (!ok) error_set(err, GW_ERROR_USAGE, "line %llu is none that export prints", (unsigned long long)number);
-  ok = ok && state_txn_set(txn, key, key_size, value, size, err);
+  const cJSON *offset = cJSON_GetObjectItemCaseSensitive(json, "offset"), *whole = cJSON_GetObjectItemCaseSensitive(json, "size");
+  if (ok && cJSON_IsNumber(offset) && cJSON_IsNumber(whole))
+    ok = import_piece(txn, key, key_size, (uint64_t)whole->valuedouble, (uint64_t)offset->valuedouble, value, size, err);
+  else
+    ok = ok && state_txn_set(txn, key, key_size, value, size, err);
   free(key);
   free(value);
   cJSON_Delete(json);

@@ -127,6 +127,10 @@ const handler = {
   state_delete: noState,
   state_exists: noState,
   state_add: noState,
+  state_size: noState,
+  state_read: noState,
+  state_write: noState,
+  state_resize: noState,
   state_scan: noState,
 };
 

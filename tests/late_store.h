@@ -17,7 +17,7 @@
 struct late_value {
   struct late_value *older;
   uint64_t version;
-  bool is_delete;
+  bool is_delete, is_large;
   size_t key_size, size;
   uint8_t *bytes; /* key, then value */
 };
@@ -94,7 +94,7 @@ static struct late_value *late_find(struct late_value *newest, const uint8_t *ke
 static void late_put(struct late_data *data, const uint8_t *key, size_t key_size, bool is_delete, const void *value,
                      size_t size) {
   struct late_value *v = calloc(1, sizeof *v);
-  *v = (struct late_value){data->newest, data->version, is_delete, key_size, size, malloc(key_size + size)};
+  *v = (struct late_value){data->newest, data->version, is_delete, false, key_size, size, malloc(key_size + size)};
   memcpy(v->bytes, key, key_size);
   if (size) memcpy(v->bytes + key_size, value, size);
   data->newest = v;
@@ -159,12 +159,14 @@ static void late_answer_get(struct late_store *s, struct store_get *get) {
   get->version = 0;
   get->value = NULL;
   get->value_size = 0;
+  get->is_large = false;
   get->is_stale = !late_check(get->snapshot->newest, get->check);
   const struct late_value *v = late_find(get->snapshot->newest, get->key->bytes, get->key->size);
   if (every && n % every == 0) {
     error_set(&get->err, GW_ERROR_STATE, "the store is far away");
   } else if (v && !get->is_stale) {
     get->version = v->version;
+    get->is_large = v->is_large;
     get->snapshot->value = malloc(v->size + 1);
     memcpy(get->snapshot->value, v->bytes + v->key_size, v->size);
     get->value = get->snapshot->value;
@@ -186,8 +188,28 @@ static void late_answer_scan(struct store_scan *scan) {
     if (v->is_delete || (scan->first && late_is_before(v, scan->first, scan->first_size))) continue;
     if (scan->end && !late_is_before(v, scan->end, scan->end_size)) continue;
     scan->version = v->version;
+    scan->is_large = v->is_large;
     if (!scan->each(scan, v->bytes + SPACE_SIZE, v->key_size - SPACE_SIZE, v->bytes + v->key_size, v->size)) break;
   }
+}
+
+static void late_remove_chunks(struct late_data *data, const uint8_t *space, const uint8_t *id, uint32_t from) {
+  uint8_t first[CHUNK_KEY];
+  struct late_value *before = data->newest, bound = {.bytes = first, .key_size = CHUNK_KEY};
+  state_chunk_key(first, space, id, from);
+  for (struct late_value *v = before; v; v = v->older) {
+    if (v->key_size != CHUNK_KEY || memcmp(v->bytes, first, CHUNK_KEY - 4) != 0 || late_order(v, &bound) < 0) continue;
+    if (late_find(before, v->bytes, v->key_size) == v) late_put(data, v->bytes, v->key_size, true, NULL, 0);
+  }
+}
+
+static void late_remove_superfluous(struct late_data *data, const struct store_key *k) {
+  const struct late_value *old = k->is_written ? late_find(data->newest, k->bytes, k->size) : NULL;
+  const uint8_t *id = old ? old->bytes + old->key_size : NULL;
+  if (!k->is_written) return;
+  if (old && old->is_large && !k->is_moved && !(k->is_large && !memcmp(id, k->value, LARGE_ID)))
+    late_remove_chunks(data, k->bytes, id, 0);
+  if (k->is_large && k->kept != CHUNKS_ALL_KEPT) late_remove_chunks(data, k->bytes, k->value, k->kept);
 }
 
 static void late_apply(struct late_store *s, struct store_commit *c) {
@@ -201,6 +223,7 @@ static void late_apply(struct late_store *s, struct store_commit *c) {
   c->outcome = is_valid ? STATE_COMMITTED : STATE_CONFLICT;
   if (!is_valid) return;
   s->data->version++;
+  for (const struct store_key *k = c->keys; k; k = k->next) late_remove_superfluous(s->data, k);
   for (const struct store_key *k = c->keys; k; k = k->next) {
     const struct late_value *v = k->is_add ? late_find(s->data->newest, k->bytes, k->size) : NULL;
     uint64_t number = 0;
@@ -210,6 +233,7 @@ static void late_apply(struct late_store *s, struct store_commit *c) {
       late_put(s->data, k->bytes, k->size, false, &number, sizeof number);
     else if (k->is_written)
       late_put(s->data, k->bytes, k->size, k->is_delete, k->value, k->is_delete ? 0 : k->value_size);
+    if (k->is_written) s->data->newest->is_large = k->is_large;
   }
 }
 
@@ -221,7 +245,11 @@ static void late_apply_clear(struct late_store *s, const struct store_clear *cle
   s->cleared = c;
   s->data->version++;
   struct late_value *before = s->data->newest;
+  uint8_t chunks[SPACE_SIZE];
+  state_chunk_space(chunks, clear->space);
   for (struct late_value *v = NULL; (v = late_next(before, clear->space, v));)
+    if (!v->is_delete) late_put(s->data, v->bytes, v->key_size, true, NULL, 0);
+  for (struct late_value *v = NULL; (v = late_next(before, chunks, v));)
     if (!v->is_delete) late_put(s->data, v->bytes, v->key_size, true, NULL, 0);
   if (clear->also) late_put(s->data, clear->also->bytes, clear->also->size, true, NULL, 0);
 }

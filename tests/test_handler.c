@@ -316,6 +316,47 @@ static void test_scans(const uint32_t *gas) {
   guest.gas = guest.limit;
 }
 
+/* There is "key", with 5 bytes, and 100 KiB of memory are "keyvalue" and zeros. */
+static void test_large(const uint32_t *gas) {
+  const uint64_t read = gas[COST_STATE_READ], byte = gas[COST_STATE_BYTE], write = gas[COST_STATE_WRITE],
+                 whole = read + STATE_CHUNK / 16 * gas[COST_MEMORY_BYTES_16];
+  uint64_t before = guest_gas_used();
+  assert_int_equal(CALL("state_size", 100, 3), 5);
+  assert_int_equal(guest_gas_used() - before, read + 3 * byte + gas[COST_MEMORY_BYTES_16]);
+  assert_int_equal((int32_t)CALL("state_size", 100, 7), NONE);
+  assert_int_equal((int32_t)CALL("state_read", 100, 7, 0, 200, 10), NONE);
+  assert_int_equal(CALL("state_read", 100, 3, 3, 200, 10), 2);
+  assert_memory_equal(guest.memory + 200, "ue", 2);
+  assert_int_equal(CALL("state_read", 100, 3, 5, 200, 10), 0);
+  assert_int_equal(CALL("state_read", 100, 3, UINT64_MAX, 200, 10), 0);
+  before = guest_gas_used();
+  CALL("state_write", 100, 8, STATE_CHUNK - 2, 100, 8); /* in two chunks, each in part */
+  assert_int_equal(guest_gas_used() - before, 3 * write + read + 2 * whole + 16 * byte);
+  before = guest_gas_used();
+  assert_int_equal(CALL("state_read", 100, 8, STATE_CHUNK - 3, 200, 100), 9);
+  assert_int_equal(guest_gas_used() - before, read + 2 * whole + (8 + 9) * byte);
+  assert_memory_equal(guest.memory + 200, "\0keyvalue", 9);
+  before = guest_gas_used();
+  CALL("state_write", 100, 8, 0, 1024, STATE_CHUNK);
+  assert_int_equal(guest_gas_used() - before, 2 * write + read + (8 + STATE_CHUNK) * byte);
+  before = guest_gas_used();
+  CALL("state_resize", 100, 8, 3);
+  assert_int_equal(guest_gas_used() - before, 2 * write + read + whole + 8 * byte + 2 * gas[COST_HOST_ITEM]);
+  assert_int_equal(CALL("state_size", 100, 8), 3);
+  assert_int_equal(CALL("state_get", 100, 8, 200, 2), 3);
+  TRAPS(HOST, "only a value of 8 bytes is a number, this one has 3", "state_add", 100, 8, 1);
+  TRAPS(HOST, "at most 1073741824 bytes", "state_write", 100, 8, 1 << 30, 200, 1);
+  TRAPS(HOST, "at most 1073741824 bytes", "state_write", 100, 8, UINT64_MAX, 200, 1);
+  TRAPS(HOST, "at most 1073741824 bytes", "state_resize", 100, 8, UINT64_MAX);
+  TRAPS(MEMORY_OUT_OF_BOUNDS, "argument bytes", "state_write", 100, 8, 0, 65535, 2);
+  TRAPS(MEMORY_OUT_OF_BOUNDS, "argument out", "state_read", 100, 8, 0, 65535, 2);
+  TRAPS(HOST, "1 to 480 bytes, this one has 0", "state_size", 100, 0);
+  guest.gas = write + read + 9 * byte;
+  TRAPS(OUT_OF_GAS, "", "state_write", 100, 8, 0, 200, 1);
+  guest.gas = guest.limit;
+  CALL("state_delete", 100, 8);
+}
+
 static void test_state(void **state) {
   (void)state;
   TRAPS(HOST, "gasworks.state_get: this invocation has no state", "state_get", 0, 1, 0, 0);
@@ -344,6 +385,7 @@ static void test_state(void **state) {
   TRAPS(MEMORY_OUT_OF_BOUNDS, "argument key", "state_delete", 65535, 2);
   test_numbers(gas);
   test_scans(gas);
+  test_large(gas);
   guest.gas = gas[COST_STATE_WRITE];
   TRAPS(OUT_OF_GAS, "", "state_delete", 100, 3);
   guest.gas = guest.limit;

@@ -1,7 +1,8 @@
 /* Histories of transactions are serializable: the checker of Elle (Kingsbury, Alvaro, VLDB 2020) for lists that are appended to,
- * with scans. Each list is a key's value. What a transaction saw of a list says which appends came before it and which after, and
- * so does the order of the list's elements. If these orders have no cycle, some order of the transactions explains what each saw.
- * With the comparison at the commit switched off the checker must find cycles, or it would prove nothing.
+ * with scans. Each list is a key's value, or lies in a part of a large value that it shares with others. What a transaction saw
+ * of a list says which appends came before it and which after, and so does the order of the list's elements. If these orders have
+ * no cycle, some order of the transactions explains what each saw. With the comparison at the commit switched off the checker
+ * must find cycles, or it would prove nothing.
  *
  * Transactions are interleaved on one thread by a generator with a seed, so a history is the same every time. Built a second time
  * on a store that answers late (TEST_LATE). */
@@ -10,11 +11,13 @@
 #include <stdatomic.h>
 
 enum {
-  N_KEYS = 6,
-  N_OPEN = 8, /* transactions at one time */
+  N_KEYS = 8,
+  N_PLAIN = 6, /* the others are in one large value */
+  N_OPEN = 8,  /* transactions at one time */
   N_TXNS = IS_LATE ? 400 : 4000,
   MAX_LIST = 4096,
-  MAX_SEEN = 12, /* lists that a transaction saw */
+  MAX_SEEN = 12,                       /* lists that a transaction saw */
+  REGION = MAX_LIST * 4 + STATE_CHUNK, /* of the large value: the list's size, and its elements */
 };
 
 /* What one transaction did. Only committed ones count in the end. */
@@ -27,7 +30,7 @@ struct entry {
   int n_appended, appended[4]; /* keys */
 };
 
-enum switched_off { OFF_NOTHING, OFF_RANGES, OFF_KEYS };
+enum switched_off { OFF_NOTHING, OFF_RANGES, OFF_CHUNKS, OFF_KEYS };
 
 struct history {
   struct state_store *store;
@@ -68,6 +71,30 @@ static size_t own_appends(const struct entry *e, int key) {
   return n * sizeof(uint32_t);
 }
 
+static struct state_large *regions(struct state_txn *txn) {
+  struct gw_error err = {0};
+  struct state_large *large;
+  assert_int_equal(state_large_open(txn, "large", 5, false, &large, &err), 1);
+  return large;
+}
+
+static uint64_t region_of(int key) { return (uint64_t)(key - N_PLAIN) * REGION; }
+
+static size_t read_region(struct state_txn *txn, int key, uint32_t list[MAX_LIST]) {
+  struct gw_error err = {0};
+  uint32_t size;
+  assert_true(state_large_read(txn, regions(txn), region_of(key), &size, sizeof size, &err));
+  assert_true(state_large_read(txn, regions(txn), region_of(key) + sizeof size, list, size, &err));
+  return size;
+}
+
+static void append_to_region(struct state_txn *txn, int key, size_t size, uint32_t id) {
+  struct gw_error err = {0};
+  uint32_t new_size = (uint32_t)(size + sizeof id);
+  assert_true(state_large_write(txn, regions(txn), region_of(key), &new_size, sizeof new_size, &err));
+  assert_true(state_large_write(txn, regions(txn), region_of(key) + sizeof new_size + size, &id, sizeof id, &err));
+}
+
 static void append(struct history *h, struct client *c, int key, const void *list, size_t size) {
   struct entry *e = &h->entries[c->entry];
   struct gw_error err = {0};
@@ -76,18 +103,25 @@ static void append(struct history *h, struct client *c, int key, const void *lis
   if (e->n_appended == 4 || own_appends(e, key) || size >= sizeof copy - sizeof id) return;
   if (size) memcpy(copy, list, size);
   memcpy((char *)copy + size, &id, sizeof id);
-  assert_true(state_txn_set(c->txn, &name, 1, copy, size + sizeof id, &err));
+  if (key >= N_PLAIN)
+    append_to_region(c->txn, key, size, id);
+  else
+    assert_true(state_txn_set(c->txn, &name, 1, copy, size + sizeof id, &err));
   e->appended[e->n_appended++] = key;
 }
 
 static void get_or_append(struct history *h, struct client *c, bool appends) {
   struct entry *e = &h->entries[c->entry];
   struct gw_error err = {0};
-  const void *list;
+  uint32_t region[MAX_LIST];
+  const void *list = region;
   size_t size;
   int key = (int)below(&h->seed, N_KEYS);
   char name = (char)('a' + key);
-  assert_int_not_equal(state_txn_get_wait(c->txn, &name, 1, &list, &size, &err), -1);
+  if (key >= N_PLAIN)
+    size = read_region(c->txn, key, region);
+  else
+    assert_int_not_equal(state_txn_get_wait(c->txn, &name, 1, &list, &size, &err), -1);
   note_seen(e, key, size - own_appends(e, key));
   if (appends) append(h, c, key, list, size);
 }
@@ -96,8 +130,8 @@ static void get_or_append(struct history *h, struct client *c, bool appends) {
 static void scan(struct history *h, struct client *c) {
   struct entry *e = &h->entries[c->entry];
   struct gw_error err = {0};
-  char first = (char)('a' + below(&h->seed, N_KEYS)), end = (char)(first + 1 + (int)below(&h->seed, 3));
-  if (end > 'a' + N_KEYS) end = 'a' + N_KEYS;
+  char first = (char)('a' + below(&h->seed, N_PLAIN)), end = (char)(first + 1 + (int)below(&h->seed, 3));
+  if (end > 'a' + N_PLAIN) end = 'a' + N_PLAIN;
   struct state_range r = {&first, &end, 1, 1, below(&h->seed, 2), false};
   struct state_page page;
   int target = first - 'a' + (int)below(&h->seed, (uint32_t)(end - first)), is_met[N_KEYS] = {0};
@@ -135,9 +169,21 @@ static void begin(struct history *h, struct client *c) {
   state_txn_expect_no_writes(c->txn); /* this thread must not wait for itself */
 }
 
+/* A large value with empty lists. */
+static void make_regions(struct state_store *store) {
+  struct state_txn *txn = state_txn_begin(store, "f");
+  struct state_large *large;
+  struct gw_error err = {0};
+  assert_true(state_large_create(txn, "large", 5, &large, &err));
+  assert_true(state_large_resize(txn, large, region_of(N_KEYS), &err));
+  assert_int_equal(commit(txn), STATE_COMMITTED);
+}
+
 /* Hands it to the store, which then compares all that was read, or not. */
 static void hand_over(struct client *c, enum switched_off off) {
-  if (off) c->txn->reads.ranges = NULL;
+  if (off == OFF_RANGES || off == OFF_KEYS) c->txn->reads.ranges = NULL;
+  for (struct store_key *k = c->txn->keys; k && off == OFF_CHUNKS; k = k->next)
+    if (k->size == CHUNK_KEY) k->is_read = false;
   if (off == OFF_KEYS)
     for (struct store_key *k = c->txn->keys; k; k = k->next) k->is_read = false;
   c->outcome = (struct outcome)OUTCOME;
@@ -187,7 +233,11 @@ static void read_lists(struct history *h) {
     const void *list;
     size_t size;
     char name = (char)('a' + key);
-    state_txn_get_wait(txn, &name, 1, &list, &size, &err);
+    uint32_t region[MAX_LIST];
+    if (key >= N_PLAIN)
+      size = read_region(txn, key, region), list = region;
+    else
+      state_txn_get_wait(txn, &name, 1, &list, &size, &err);
     h->lists[key].n = (int)(size / sizeof(uint32_t));
     if (size) memcpy(h->lists[key].elements, list, size);
   }
@@ -265,6 +315,7 @@ static bool is_serializable(uint64_t seed, enum switched_off off, int *n_committ
   h->store = open_store(MAP_SIZE);
   h->seed = seed;
   assert_true(state_clear(h->store, "f", &err));
+  make_regions(h->store);
   run_history(h, off);
   read_lists(h);
   build_graph(h, &g);
@@ -294,6 +345,7 @@ static void test_the_checker_finds_anomalies(void **state) {
   (void)state;
   int n;
   assert_false(is_serializable(0x9e3779b97f4a7c15u, OFF_RANGES, &n));
+  assert_false(is_serializable(0x9e3779b97f4a7c15u, OFF_CHUNKS, &n));
   assert_false(is_serializable(0x9e3779b97f4a7c15u, OFF_KEYS, &n));
 }
 

@@ -5,8 +5,8 @@
 #include "base/error.h"
 #include "instrument/schedule.h"
 #include "runtime/host/header.h"
+#include "runtime/host/large.h"
 #include "runtime/host/wasi/wasi.h"
-#include "runtime/park.h"
 
 #include <string.h>
 
@@ -52,10 +52,14 @@ static bool get_span(struct call *c, int at, const char *argument, struct span *
   return false;
 }
 
-static bool charge(struct call *c, enum cost per_unit, uint64_t units) {
-  if (gw_instance_charge(c->caller, gw_instance_schedule(c->caller)->gas[per_unit] * units)) return true;
+static bool charge_gas(struct call *c, uint64_t gas) {
+  if (gw_instance_charge(c->caller, gas)) return true;
   c->trap = GW_TRAP_OUT_OF_GAS;
   return false;
+}
+
+static bool charge(struct call *c, enum cost per_unit, uint64_t units) {
+  return charge_gas(c, gw_instance_schedule(c->caller)->gas[per_unit] * units);
 }
 
 /* Traps with "gasworks.FUNCTION: REASON". */
@@ -170,17 +174,16 @@ static void reply(struct call *c) {
 /* --- state -------------------------------------------------------------------------------------------------------- */
 
 static bool has_state(struct call *c) {
-  if (c->h->txn) return true;
+  if (c->h->txn) {
+    large_parks(c->h->txn, c->caller);
+    return true;
+  }
   fail(c, "this invocation has no state");
   return false;
 }
 
 /* Until the store has answered. */
-static void park(struct call *c) {
-  struct gw_store *store = gw_instance_store(c->caller);
-  state_txn_await(c->h->txn, park_wake, park_begin(store));
-  park_here(store);
-}
+static void park(struct call *c) { large_park(c->caller, c->h->txn); }
 
 /* The store answers at once, or the invocation parks until it does. */
 static int get_value(struct call *c, const struct span *key, const void **value, size_t *size, struct gw_error *err) {
@@ -195,6 +198,88 @@ static void give_value(struct call *c, struct span out, const void *value, size_
   if (charge(c, COST_MEMORY_BYTES_16, (size + 15) / 16)) give(c, out, value, size, COST_STATE_BYTE);
 }
 
+/* --- large values */
+
+static bool afford(struct call *c, uint64_t price) {
+  if (gw_instance_affords(c->caller, price)) return true;
+  gw_instance_charge(c->caller, price);
+  c->trap = GW_TRAP_OUT_OF_GAS;
+  return false;
+}
+
+/* The value of a key, opened. One that is a single record is looked at as a whole. False: trapped, or none and the result says
+ * so. */
+static bool open_large(struct call *c, const struct span *key, bool makes, struct state_large **out) {
+  struct gw_error err = {0};
+  if (!charge(c, COST_STATE_READ, 1) || !charge(c, COST_STATE_BYTE, key->size)) return false;
+  int found = state_large_open(c->h->txn, key->bytes, key->size, makes, out, &err);
+  if (found < 0) fail(c, err.message);
+  if (found == 0) c->v[0].u64 = (uint32_t)NONE;
+  if (found <= 0) return false;
+  return !state_large_is_one(*out) || charge(c, COST_MEMORY_BYTES_16, (state_large_size(*out) + 15) / 16);
+}
+
+static bool read_large(struct call *c, struct state_large *large, uint64_t offset, struct span *out) {
+  uint64_t size = state_large_size(large), left = offset < size ? size - offset : 0;
+  struct gw_error err = {0};
+  if (out->size > left) out->size = (uint32_t)left;
+  if (!afford(c, large_read_price(c->caller, offset, out->size))) return false;
+  if (large_read(c->caller, c->h->txn, large, offset, out->bytes, out->size, &err)) return true;
+  fail(c, err.message);
+  return false;
+}
+
+static void state_size(struct call *c) {
+  struct span key;
+  struct state_large *large;
+  if (!get_span(c, 0, "key", &key) || !has_state(c)) return;
+  if (open_large(c, &key, false, &large)) c->v[0].u64 = (uint32_t)state_large_size(large);
+}
+
+static void state_read(struct call *c) {
+  struct span key, out;
+  struct state_large *large;
+  uint64_t offset = c->v[2].u64;
+  if (!get_span(c, 0, "key", &key) || !get_span(c, 3, "out", &out) || !has_state(c)) return;
+  if (open_large(c, &key, false, &large) && read_large(c, large, offset, &out)) c->v[0].u64 = out.size;
+}
+
+static void state_get_large(struct call *c, const struct span *key, struct span out) {
+  struct state_large *large;
+  if (open_large(c, key, false, &large) && read_large(c, large, 0, &out)) c->v[0].u64 = (uint32_t)state_large_size(large);
+}
+
+/* The first write makes a transaction one that is committed. */
+static bool pay_for_writes(struct call *c) { return !state_txn_is_read_only(c->h->txn) || charge(c, COST_STATE_COMMIT, 1); }
+
+/* What the first write to a value costs that is one record: all of it becomes chunks. */
+static uint64_t convert_price(const struct call *c, const struct state_large *large) {
+  return state_large_is_one(large) ? large_write_price(c->caller, 0, state_large_size(large)) : 0;
+}
+
+static void state_write(struct call *c) {
+  struct span key, bytes;
+  struct state_large *large;
+  struct gw_error err = {0};
+  uint64_t offset = c->v[2].u64;
+  size_t done;
+  if (!get_span(c, 0, "key", &key) || !get_span(c, 3, "bytes", &bytes) || !has_state(c)) return;
+  if (!pay_for_writes(c) || !charge(c, COST_STATE_WRITE, 1) || !open_large(c, &key, true, &large)) return;
+  if (!charge_gas(c, convert_price(c, large)) || !afford(c, large_write_price(c->caller, offset, bytes.size))) return;
+  if (!large_write(c->caller, c->h->txn, large, offset, bytes.bytes, bytes.size, &done, &err)) fail(c, err.message);
+}
+
+static void state_resize(struct call *c) {
+  struct span key;
+  struct state_large *large;
+  struct gw_error err = {0};
+  uint64_t size = c->v[2].u64;
+  if (!get_span(c, 0, "key", &key) || !has_state(c)) return;
+  if (!pay_for_writes(c) || !charge(c, COST_STATE_WRITE, 1) || !open_large(c, &key, true, &large)) return;
+  if (!charge_gas(c, convert_price(c, large)) || !charge_gas(c, large_cut_price(c->caller, large, size))) return;
+  if (!state_large_resize(c->h->txn, large, size, &err)) fail(c, err.message);
+}
+
 static void state_get(struct call *c) {
   struct span key, out;
   if (!get_span(c, 0, "key", &key) || !get_span(c, 2, "out", &out) || !has_state(c)) return;
@@ -203,7 +288,9 @@ static void state_get(struct call *c) {
   const void *value;
   size_t size;
   int found = get_value(c, &key, &value, &size, &err);
-  if (found > 0)
+  if (found > 0 && state_txn_found_large(c->h->txn))
+    state_get_large(c, &key, out);
+  else if (found > 0)
     give_value(c, out, value, size);
   else if (found == 0)
     c->v[0].u64 = (uint32_t)NONE;
@@ -227,10 +314,8 @@ static void state_exists(struct call *c) {
   if (found < 0) fail(c, err.message);
 }
 
-/* The first write makes a transaction one that is committed. */
 static bool charge_write(struct call *c, uint64_t bytes) {
-  if (state_txn_is_read_only(c->h->txn) && !charge(c, COST_STATE_COMMIT, 1)) return false;
-  return charge(c, COST_STATE_WRITE, 1) && charge(c, COST_STATE_BYTE, bytes);
+  return pay_for_writes(c) && charge(c, COST_STATE_WRITE, 1) && charge(c, COST_STATE_BYTE, bytes);
 }
 
 static void state_set(struct call *c) {
@@ -273,13 +358,9 @@ static bool pay_page(struct call *c, const struct state_page *page) {
   const uint32_t *gas = gw_instance_schedule(c->caller)->gas;
   uint64_t price = (uint64_t)gas[COST_HOST_ENTRY] * page->n_met + gas[COST_MEMORY_BYTES_16] * page->n_units +
                    (uint64_t)gas[COST_STATE_BYTE] * page->size;
-  if (gw_instance_affords(c->caller, price)) {
-    gw_instance_charge_piece(c->caller, price);
-    return true;
-  }
-  gw_instance_charge(c->caller, price);
-  c->trap = GW_TRAP_OUT_OF_GAS;
-  return false;
+  if (!afford(c, price)) return false;
+  gw_instance_charge_piece(c->caller, price);
+  return true;
 }
 
 /* The next page; false: trapped. A page is bounded, and paid for when its size is known. */

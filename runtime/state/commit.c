@@ -77,6 +77,7 @@ static struct store_commit *queue_pop(struct commit_queue *queue, size_t most_ke
 
 void state_txn_commit(struct state_txn *txn, state_done_fn done, void *arg) {
   struct state_store *store = txn->store;
+  state_large_settle(txn);
   if (state_txn_is_read_only(txn)) {
     state_txn_destroy(txn);
     done(arg, STATE_COMMITTED, NULL);

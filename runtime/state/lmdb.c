@@ -3,7 +3,8 @@
  *
  * LMDB keys have at most 511 bytes, so the digest of a space's name stands before a key, and not the name. Before every value
  * stand a version, the id of the LMDB write transaction that put it there, and a checksum. The digest alone is the key of what a
- * space takes: eight bytes, which every commit keeps, and which are counted anew where they are missing.
+ * space takes: eight bytes, which every commit keeps, and which are counted anew where they are missing. The version of a large
+ * value's record has LARGE_BIT.
  *
  * Locks: lmdb.mutex guards the pool of snapshots and the questions of the reading thread, and is never held while LMDB runs. */
 #include "runtime/state/store_ops.h"
@@ -36,6 +37,10 @@ enum {
 };
 
 _Static_assert(SPACE_SIZE + STATE_MAX_KEY <= 511, "LMDB's longest key");
+
+#define LARGE_BIT ((uint64_t)1 << 63)
+
+static bool is_large(uint64_t version) { return version & LARGE_BIT; }
 
 /* A pooled read transaction: renewed when it is taken, reset when it is given back. */
 struct snapshot {
@@ -133,17 +138,22 @@ static bool read_value(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_si
   return *rc == 0;
 }
 
-/* Stores a value with its header. An error of LMDB, or 0. */
-static int write_value(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, const void *value, size_t value_size) {
+/* Stores a value with its header; `bits` are the version's. An error of LMDB, or 0. */
+static int write_bits(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, uint64_t bits, const void *value,
+                      size_t value_size) {
   MDB_val k = {key_size, (void *)key}, stored = {HEADER_SIZE + value_size, NULL};
   int rc = mdb_put(txn, dbi, &k, &stored, MDB_RESERVE);
   if (rc) return rc;
-  uint64_t version = mdb_txn_id(txn), sum = checksum(key, key_size, version, value_size ? value : "", value_size);
+  uint64_t version = mdb_txn_id(txn) | bits, sum = checksum(key, key_size, version, value_size ? value : "", value_size);
   uint8_t *to = stored.mv_data;
   memcpy(to, &version, VERSION_SIZE);
   memcpy(to + VERSION_SIZE, &sum, sizeof sum);
   if (value_size) memcpy(to + HEADER_SIZE, value, value_size);
   return 0;
+}
+
+static int write_value(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, const void *value, size_t value_size) {
+  return write_bits(txn, dbi, key, key_size, 0, value, value_size);
 }
 
 /* --- opening and closing ------------------------------------------------------------------------------------------ */
@@ -489,6 +499,7 @@ static bool get_value(const struct lmdb *store, struct store_get *get, bool may_
   if (rc) fail(store, "read", rc, &get->err);
   get->value = stored.mv_data;
   get->value_size = stored.mv_size;
+  get->is_large = is_large(get->version);
   return true;
 }
 
@@ -523,7 +534,8 @@ static int scan_seek(MDB_cursor *cursor, const struct store_scan *scan, MDB_val 
 static int scan_one(struct store_scan *scan, MDB_val key, MDB_val value, bool *goes_on) {
   if (value.mv_size < HEADER_SIZE) return VALUE_DAMAGED;
   memcpy(&scan->version, value.mv_data, VERSION_SIZE);
-  if (scan->is_for_keys)
+  scan->is_large = is_large(scan->version);
+  if (scan->is_for_keys && !scan->is_large)
     value = (MDB_val){value.mv_size - HEADER_SIZE, NULL};
   else if (!open_value(&key, &value, &scan->version))
     value = (MDB_val){0};
@@ -636,19 +648,26 @@ static int remove_key(MDB_txn *write, MDB_dbi dbi, const struct store_key *k) {
 
 /* --- what a space takes */
 
-static int count_space(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE], uint64_t *bytes) {
+static int count_one_space(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE], uint64_t *bytes) {
   MDB_cursor *cursor;
   uint8_t least[SPACE_SIZE + 1] = {0};
   MDB_val key = {sizeof least, least}, value;
   int rc = mdb_cursor_open(txn, dbi, &cursor);
   if (rc) return rc;
   memcpy(least, space, SPACE_SIZE);
-  *bytes = 0;
   for (rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE); !rc && key_is_in_space(&key, space);
        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))
     *bytes += key.mv_size + value.mv_size;
   mdb_cursor_close(cursor);
   return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int count_space(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE], uint64_t *bytes) {
+  uint8_t chunks[SPACE_SIZE];
+  state_chunk_space(chunks, space);
+  *bytes = 0;
+  int rc = count_one_space(txn, dbi, space, bytes);
+  return rc ? rc : count_one_space(txn, dbi, chunks, bytes);
 }
 
 static int read_usage(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE], uint64_t *bytes) {
@@ -661,20 +680,75 @@ static int read_usage(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE]
   return 0;
 }
 
-/* What the space will take, beside what it takes. *can_add: where it adds to something, that has the right size. */
-static int reckon(const struct lmdb *store, const struct store_commit *c, MDB_txn *write, uint64_t *before, uint64_t *after,
-                  bool *can_add) {
-  *can_add = true;
-  int rc = read_usage(write, store->dbi, c->space, before);
-  *after = *before;
+/* --- chunks */
+
+/* Those of a large value from a number on: adds up their bytes, or removes them. The space is the value's. */
+static int each_chunk(MDB_txn *write, MDB_dbi dbi, const uint8_t *space, const uint8_t *id, uint32_t from, uint64_t *bytes) {
+  uint8_t first[CHUNK_KEY];
+  MDB_cursor *cursor;
+  MDB_val key = {sizeof first, first}, value;
+  state_chunk_key(first, space, id, from);
+  int rc = mdb_cursor_open(write, dbi, &cursor);
+  if (rc) return rc;
+  rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+  while (!rc && key.mv_size == CHUNK_KEY && !memcmp(key.mv_data, first, CHUNK_KEY - 4)) {
+    if (bytes) *bytes += key.mv_size + value.mv_size;
+    if (!bytes) rc = mdb_cursor_del(cursor, 0);
+    if (!bytes) key = (MDB_val){sizeof first, first};
+    if (!rc) rc = mdb_cursor_get(cursor, &key, &value, bytes ? MDB_NEXT : MDB_SET_RANGE);
+  }
+  mdb_cursor_close(cursor);
+  return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* Those that a key of a commit makes superfluous; `old` is what is stored there, and may move when they are removed. */
+static int each_superfluous(MDB_txn *write, MDB_dbi dbi, const struct store_key *k, const MDB_val *old, uint64_t *bytes) {
+  uint8_t record[HEADER_SIZE + LARGE_RECORD] = {0}, *id = record + HEADER_SIZE;
+  uint64_t version;
+  int rc = 0;
+  if (old->mv_data && old->mv_size == sizeof record) memcpy(record, old->mv_data, sizeof record);
+  memcpy(&version, record, VERSION_SIZE);
+  bool is_same = k->is_large && !memcmp(id, k->value, LARGE_ID);
+  if (is_large(version) && !k->is_moved && !is_same) rc = each_chunk(write, dbi, k->bytes, id, 0, bytes);
+  if (!rc && k->is_large && k->kept != CHUNKS_ALL_KEPT) rc = each_chunk(write, dbi, k->bytes, k->value, k->kept, bytes);
+  return rc;
+}
+
+static int remove_chunks(const struct lmdb *store, const struct store_commit *c, MDB_txn *write) {
+  int rc = 0;
   for (const struct store_key *k = c->keys; k && !rc; k = k->next) {
-    if (!k->is_written || memcmp(k->bytes, c->space, SPACE_SIZE) != 0) continue;
+    MDB_val key = {k->size, (void *)k->bytes}, old;
+    if (!k->is_written) continue;
+    rc = find(write, store->dbi, &key, &old);
+    if (!rc) rc = each_superfluous(write, store->dbi, k, &old, NULL);
+  }
+  return rc;
+}
+
+static bool is_in_space_of(const struct store_commit *c, const struct store_key *k) {
+  return !memcmp(k->bytes, c->space, SPACE_SIZE - 1) && (k->bytes[SPACE_SIZE - 1] ^ c->space[SPACE_SIZE - 1]) <= 1;
+}
+
+struct reckoning {
+  uint64_t before, after; /* what the space takes, and will */
+  uint64_t chunks;        /* of that, in chunks that go */
+  bool can_add;           /* where it adds to something, that has the right size */
+};
+
+static int reckon(const struct lmdb *store, const struct store_commit *c, MDB_txn *write, struct reckoning *r) {
+  *r = (struct reckoning){.can_add = true};
+  int rc = read_usage(write, store->dbi, c->space, &r->before);
+  r->after = r->before;
+  for (const struct store_key *k = c->keys; k && !rc; k = k->next) {
+    if (!k->is_written || !is_in_space_of(c, k)) continue;
     MDB_val key = {k->size, (void *)k->bytes}, old;
     rc = find(write, store->dbi, &key, &old);
-    if (!rc && old.mv_data) *after -= k->size + old.mv_size;
-    if (!k->is_delete) *after += k->size + HEADER_SIZE + (k->is_add ? sizeof k->delta : k->value_size);
-    if (k->is_add && old.mv_data && old.mv_size != HEADER_SIZE + sizeof k->delta) *can_add = false;
+    if (!rc) rc = each_superfluous(write, store->dbi, k, &old, &r->chunks);
+    if (!rc && old.mv_data && !k->is_fresh) r->after -= k->size + old.mv_size;
+    if (!k->is_delete) r->after += k->size + HEADER_SIZE + (k->is_add ? sizeof k->delta : k->value_size);
+    if (k->is_add && old.mv_data && old.mv_size != HEADER_SIZE + sizeof k->delta) r->can_add = false;
   }
+  r->after -= r->chunks;
   return rc;
 }
 
@@ -688,30 +762,30 @@ static int add_to_key(MDB_txn *write, MDB_dbi dbi, const struct store_key *k) {
   return write_value(write, dbi, k->bytes, k->size, &number, sizeof number);
 }
 
+static int write_key(const struct lmdb *store, const struct store_key *k, MDB_txn *write) {
+  if (k->is_delete) return remove_key(write, store->dbi, k);
+  if (k->is_add) return add_to_key(write, store->dbi, k);
+  return write_bits(write, store->dbi, k->bytes, k->size, k->is_large ? LARGE_BIT : 0, k->value, k->value_size);
+}
+
 static int apply(const struct lmdb *store, struct store_commit *c, MDB_txn *write) {
-  bool can_add = true;
-  uint64_t before, after;
+  struct reckoning r = {.can_add = true};
   c->changed_key = c->keys;
   c->changed_range = c->ranges;
   int rc = validate(store, &c->changed_key, &c->changed_range, write);
   bool is_valid = !c->changed_key && !c->changed_range;
   if (was_cleared(store, c->space, c->began)) is_valid = false;
-  if (!rc && is_valid) rc = reckon(store, c, write, &before, &after, &can_add);
-  c->outcome = is_valid && can_add ? STATE_COMMITTED : STATE_CONFLICT;
+  if (!rc && is_valid) rc = reckon(store, c, write, &r);
+  c->outcome = is_valid && r.can_add ? STATE_COMMITTED : STATE_CONFLICT;
   if (c->outcome == STATE_CONFLICT || rc) return rc;
-  if (!rc && c->limit && after > before && after > c->limit) {
+  if (c->limit && r.after > r.before && r.after > c->limit) {
     c->outcome = STATE_FAILED;
     return 0;
   }
-  if (!rc && after != before) rc = write_value(write, store->dbi, c->space, SPACE_SIZE, &after, sizeof after);
-  for (const struct store_key *k = c->keys; k && !rc; k = k->next) {
-    if (k->is_written && k->is_delete)
-      rc = remove_key(write, store->dbi, k);
-    else if (k->is_written && k->is_add)
-      rc = add_to_key(write, store->dbi, k);
-    else if (k->is_written)
-      rc = write_value(write, store->dbi, k->bytes, k->size, k->value, k->value_size);
-  }
+  if (r.after != r.before) rc = write_value(write, store->dbi, c->space, SPACE_SIZE, &r.after, sizeof r.after);
+  if (!rc && r.chunks) rc = remove_chunks(store, c, write);
+  for (const struct store_key *k = c->keys; k && !rc; k = k->next)
+    if (k->is_written) rc = write_key(store, k, write);
   return rc;
 }
 
@@ -756,7 +830,7 @@ static void lmdb_commit(struct store *self, struct store_commit *first) {
 
 /* --- clearing ----------------------------------------------------------------------------------------------------- */
 
-static int clear_space(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE]) {
+static int clear_one_space(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE]) {
   MDB_cursor *cursor;
   MDB_val usage = {SPACE_SIZE, (void *)space};
   int rc = mdb_del(txn, dbi, &usage, NULL);
@@ -770,6 +844,13 @@ static int clear_space(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE
   }
   mdb_cursor_close(cursor);
   return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int clear_space(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE]) {
+  uint8_t chunks[SPACE_SIZE];
+  state_chunk_space(chunks, space);
+  int rc = clear_one_space(txn, dbi, space);
+  return rc ? rc : clear_one_space(txn, dbi, chunks);
 }
 
 /* In the write transaction that clears; if it fails after all, those that began before conflict for nothing. */

@@ -1,4 +1,4 @@
-/* Transactions inside: their key tables and the committer. Private to txn.c, commit.c and wait.c.
+/* Transactions inside: their key tables and the committer. Private to runtime/state/.
  *
  * A transaction remembers the version of each key that it read, 0 for an absent one. The read is still good when the version is
  * still the same; a value of 1 MiB need be neither kept nor hashed for that.
@@ -32,8 +32,10 @@ struct txn_key {
   struct store_key key; /* first; in order of first use */
   uint64_t hash;
   size_t value_capacity;
-  uint64_t sum;    /* of a number that was added to, for whoever gets it */
-  uint8_t bytes[]; /* of the key */
+  uint64_t sum;               /* of a number that was added to, for whoever gets it */
+  struct state_large *large;  /* that the key names, or whose chunk it is */
+  struct txn_key *next_chunk; /* that was written, of the same value */
+  uint8_t bytes[];            /* of the key */
 };
 
 /* Lanes of hot keys (lane.c). */
@@ -82,9 +84,15 @@ struct state_txn {
   uint8_t space[SPACE_SIZE], own_space[SPACE_SIZE]; /* where keys are; whose transaction it is */
   uint64_t began;                                   /* the store's moment then */
   uint64_t limit;                                   /* of the space's bytes; 0: none */
-  uint64_t taken_ms;                                /* when the snapshot was */
-  bool must_validate;                               /* a snapshot was given up: what was read must be the same in the next one */
-  bool is_stale;                                    /* and it was not */
+  struct state_large *larges;                       /* that were opened */
+  uint8_t id_seed[16];                              /* of their ids, from the first one on, */
+  uint64_t n_ids;                                   /* and how many were made */
+  bool has_id_seed, found_large;                    /* the last value found is a record */
+  state_wait_fn wait;
+  void *wait_arg;
+  uint64_t taken_ms;  /* when the snapshot was */
+  bool must_validate; /* a snapshot was given up: what was read must be the same in the next one */
+  bool is_stale;      /* and it was not */
 
   struct store_get get;
   _Atomic(enum get_state) get_state;
@@ -138,6 +146,15 @@ bool state_txn_take_snapshot(struct state_txn *txn, struct gw_error *err);
 /* More keys to compare; false: too many. */
 bool state_txn_count_reads(struct state_txn *txn, size_t n, struct gw_error *err);
 /* Of a question that the store will answer by state_txn_on_answer. */
+/* The entry of a key, made when it is new; NULL: err says why. */
+struct txn_key *state_txn_key(struct state_txn *txn, const void *key, size_t key_size, struct gw_error *err);
+/* A key written again and again reuses its room, so that only what a transaction really holds counts. */
+bool state_txn_reserve(struct state_txn *txn, struct txn_key *k, size_t size, struct gw_error *err);
+bool state_txn_may_write(struct state_txn *txn, struct txn_key *k, struct gw_error *err);
+void state_txn_mark_written(struct state_txn *txn, struct txn_key *k, bool is_delete);
+int state_txn_get_key(struct state_txn *txn, struct txn_key *k, const void **value, size_t *value_size, struct gw_error *err);
+/* state_txn_get and then waiting as the transaction's owner does. */
+int state_txn_get_waiting(struct state_txn *txn, struct txn_key *k, const void **value, size_t *value_size, struct gw_error *err);
 void state_txn_begin_ask(struct state_txn *txn);
 void state_txn_on_answer(struct state_txn *txn);
 bool state_txn_is_answered(const struct state_txn *txn);
@@ -157,6 +174,12 @@ bool state_lane_unqueue(struct state_txn *txn);
 void state_lane_leave(struct state_txn *txn);
 /* For txn->turns: the lanes that it is in, and another's hash. */
 void state_lane_note(struct state_txn *txn, uint64_t hash);
+
+/* runtime/state/large.c */
+/* The key gets another value: what it named has no name any more. */
+void state_large_detach(struct txn_key *k);
+/* Before a commit: forgets what was written to values without a name. */
+void state_large_settle(struct state_txn *txn);
 
 /* runtime/state/scan.c */
 /* A key is written for the first time since the transaction began or was rewound. */

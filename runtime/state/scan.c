@@ -112,9 +112,10 @@ static void move_to(struct txn_scan *s, const void *key, size_t size) {
 }
 
 /* A pair of the answer. */
-static void emit(struct txn_scan *s, const void *key, size_t key_size, const void *value, size_t value_size) {
+static void emit(struct txn_scan *s, const void *key, size_t key_size, const void *value, size_t value_size, bool is_large) {
   uint32_t sizes[2] = {(uint32_t)key_size, (uint32_t)value_size};
-  size_t n = s->scan.is_for_keys ? 0 : value_size, pair = sizeof sizes + key_size + n;
+  size_t n = s->scan.is_for_keys || is_large ? 0 : value_size, pair = sizeof sizes + key_size + n;
+  if (is_large) sizes[1] = state_large_record_size(value) | STATE_LARGE_BIT;
   if (!s->scan.is_for_keys) s->answer.n_units += (value_size + 15) / 16;
   if (pair > s->room - s->page.size) {
     if (!s->answer.n_pairs) s->answer.needed = pair;
@@ -134,7 +135,7 @@ static void emit_own(struct txn_scan *s, const struct txn_key *k, const void *th
   uint64_t number = 0;
   if (k->key.is_delete) return;
   if (!k->key.is_add) {
-    emit(s, key, size, k->key.value, k->key.value_size);
+    emit(s, key, size, k->key.value, k->key.value_size, k->key.is_large);
     return;
   }
   if (there_size && there_size != sizeof number) {
@@ -143,7 +144,7 @@ static void emit_own(struct txn_scan *s, const struct txn_key *k, const void *th
   }
   if (there) memcpy(&number, there, sizeof number);
   number += (uint64_t)k->key.delta;
-  emit(s, key, size, &number, sizeof number);
+  emit(s, key, size, &number, sizeof number, false);
 }
 
 /* The next key of the transaction's own, or NULL. */
@@ -200,7 +201,7 @@ static bool on_key(struct store_scan *scan, const void *key, size_t key_size, co
     take_own(s, k, value, value_size);
   } else {
     met(s);
-    emit(s, key, key_size, value, value_size);
+    emit(s, key, key_size, value, value_size, scan->is_large);
     move_to(s, key, key_size);
   }
   return !s->is_full;

@@ -14,6 +14,8 @@ enum {
   STATE_MAX_WRITES = 16384, /* keys that a transaction may write, */
   STATE_MAX_READS = 100000, /* and read, each time that a scan meets one included */
   STATE_PENDING = 2,
+  STATE_CHUNK = 4096,        /* bytes of a large value that are stored together */
+  STATE_MAX_LARGE = 1 << 30, /* bytes of one */
 };
 
 struct state_store; /* one per process, thread-safe */
@@ -79,6 +81,43 @@ int state_txn_exists(struct state_txn *txn, const void *key, size_t key_size, st
 int state_txn_add(struct state_txn *txn, const void *key, size_t key_size, int64_t delta, struct gw_error *err);
 int state_txn_add_answer(struct state_txn *txn, struct gw_error *err);
 
+/* --- large values
+ *
+ * A value may also be read and written by parts. From the first such write on it is stored in chunks, each of which is read,
+ * compared and written by itself. All these functions may have to wait for the store. */
+
+/* How the owner waits: until an answer that state_txn_await tells of. */
+typedef void (*state_wait_fn)(void *arg, struct state_txn *txn);
+/* NULL, and unless told: it blocks. */
+void state_txn_on_wait(struct state_txn *txn, state_wait_fn wait, void *arg);
+
+/* A value opened: the transaction's, until that ends or is rewound. It stays what it is when its key gets another value. */
+struct state_large;
+/* 1, 0: no value, -1 failed. `makes`: there is an empty one then, and the answer is 1. */
+int state_large_open(struct state_txn *txn, const void *key, size_t key_size, bool makes, struct state_large **out,
+                     struct gw_error *err);
+/* A new empty one in its place, whatever is there. */
+bool state_large_create(struct state_txn *txn, const void *key, size_t key_size, struct state_large **out, struct gw_error *err);
+uint64_t state_large_size(const struct state_large *large);
+/* A number that no other value of the space has, as long as it is not replaced. */
+uint64_t state_large_number(const struct state_large *large);
+/* Chunks that the transaction has written. */
+uint64_t state_large_n_written(const struct state_large *large);
+/* It is a single record so far, as others set it. */
+bool state_large_is_one(const struct state_large *large);
+bool state_large_has_key(const struct state_large *large);
+/* What lies within the value. */
+bool state_large_read(struct state_txn *txn, struct state_large *large, uint64_t offset, void *out, size_t n,
+                      struct gw_error *err);
+/* Beyond the end it grows, and what lies between is zeros. On an error some of the first bytes may be written. */
+bool state_large_write(struct state_txn *txn, struct state_large *large, uint64_t offset, const void *bytes, size_t n,
+                       struct gw_error *err);
+bool state_large_resize(struct state_txn *txn, struct state_large *large, uint64_t size, struct gw_error *err);
+/* The value that has a key gets another one, and what was there none. */
+bool state_large_move(struct state_txn *txn, struct state_large *large, const void *key, size_t key_size, struct gw_error *err);
+/* After a get or an answer that found something: it is a large value, and what was found says nothing to others. */
+bool state_txn_found_large(const struct state_txn *txn);
+
 /* Keys from `first` to before `end` in order, or backwards. A bound of 0 bytes is none. */
 struct state_range {
   const void *first, *end;
@@ -86,7 +125,9 @@ struct state_range {
   bool is_backward, is_for_keys; /* without the values, but with their sizes */
 };
 
-/* Some of a scan's pairs: for each the sizes of key and value as 32-bit numbers, least byte first, then key and value. */
+/* Some of a scan's pairs: for each the sizes of key and value as 32-bit numbers, least byte first, then key and value. Of a large
+ * value there is the size alone, with STATE_LARGE_BIT. */
+#define STATE_LARGE_BIT ((uint32_t)1 << 31)
 struct state_page {
   const uint8_t *bytes; /* until the next call on the transaction */
   size_t size;
@@ -132,8 +173,14 @@ bool state_clear(struct state_store *store, const char *space, struct gw_error *
 /* The same and state_remove of a key of another space, in one transaction. */
 bool state_clear_and_remove(struct state_store *store, const char *space, const char *other, const void *key, size_t key_size,
                             struct gw_error *err);
-/* Calls `each` in key order until it returns false. A damaged value is NULL. */
+/* Calls `each` in key order until it returns false. A damaged value is NULL; a large one has STATE_LARGE_BIT in its size, and no
+ * bytes. */
 typedef bool (*state_each_fn)(void *arg, const void *key, size_t key_size, const void *value, size_t value_size);
 bool state_each(struct state_store *store, const char *space, state_each_fn each, void *arg, struct gw_error *err);
+/* The same, and then all bytes of large values at the same moment, in pieces, of an empty one a piece of 0 bytes. */
+typedef bool (*state_piece_fn)(void *arg, const void *key, size_t key_size, uint64_t size, uint64_t offset, const void *bytes,
+                               size_t n);
+bool state_each_piece(struct state_store *store, const char *space, state_each_fn each, state_piece_fn piece, void *arg,
+                      struct gw_error *err);
 
 #endif

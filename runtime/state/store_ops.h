@@ -10,6 +10,15 @@
  *
  * Every question is answered: a store that may wait for ever gives up by itself, with an error.
  *
+ * Large values. One that is written by parts is a record, `is_large`, of LARGE_RECORD bytes: an id of LARGE_ID bytes that no
+ * other value ever has, and its size, 32 bits, least byte first. Its bytes are values of their own, chunks, in the space whose
+ * digest differs in the last bit (state_chunk_space), with keys of the id and a number, 32 bits, most significant byte first. A
+ * chunk that is not there, or is short, is zeros. Transactions keep all this, but removing chunks is the store's business:
+ * - A commit that writes or deletes a key where a large value is, unless `is_moved`, removes all its chunks; unless it writes one
+ *   with the same id.
+ * - One that writes a large value first removes its chunks from the number `kept` on.
+ * Both count towards a space's limit, and clearing a space clears its chunks.
+ *
  * All operations are thread-safe, except that `commit` is called again only when the whole batch before is answered. */
 #ifndef RUNTIME_STATE_STORE_OPS_H
 #define RUNTIME_STATE_STORE_OPS_H
@@ -17,7 +26,13 @@
 #include "gasworks.h"
 #include "runtime/state/state.h"
 
-enum { SPACE_SIZE = 24 /* digest of a space's name: nobody finds two names with one */ };
+enum {
+  SPACE_SIZE = 24, /* digest of a space's name: nobody finds two names with one */
+  LARGE_ID = 12,
+  LARGE_RECORD = LARGE_ID + 4,
+  CHUNK_KEY = SPACE_SIZE + LARGE_ID + 4,
+};
+#define CHUNKS_ALL_KEPT UINT32_MAX
 
 struct snapshot; /* each store has its own */
 
@@ -28,6 +43,10 @@ struct store_key {
   size_t size;
   bool is_read, is_written;
   bool is_delete, is_add; /* when is_written; neither: `value` is set */
+  bool is_large;          /* when it is set: it is a record */
+  bool is_moved;          /* the large value that was there has another key now */
+  bool is_fresh;          /* a chunk, of which nothing is there when chunks have been removed */
+  uint32_t kept;          /* when is_large */
   uint64_t version;       /* when is_read: the one that was there, 0: none */
   int64_t delta;          /* when is_add: for the number of 8 bytes, least first, that is there then; none is 0 */
   uint8_t *value;
@@ -45,6 +64,25 @@ struct store_range {
 
 /* What `sum` is a sum of. The key has its space in front. */
 uint64_t state_range_digest(const void *key, size_t size, uint64_t version);
+
+/* Where the chunks of a space's large values are, and where those are whose chunks a space has. */
+static inline void state_chunk_space(uint8_t out[SPACE_SIZE], const uint8_t space[SPACE_SIZE]) {
+  for (int i = 0; i < SPACE_SIZE; i++) out[i] = space[i];
+  out[SPACE_SIZE - 1] ^= 1;
+}
+
+/* The key of a chunk of the large value with this record or id, which is in `space`. */
+static inline void state_chunk_key(uint8_t out[CHUNK_KEY], const uint8_t space[SPACE_SIZE], const uint8_t id[LARGE_ID],
+                                   uint32_t number) {
+  state_chunk_space(out, space);
+  for (int i = 0; i < LARGE_ID; i++) out[SPACE_SIZE + i] = id[i];
+  for (int i = 0; i < 4; i++) out[SPACE_SIZE + LARGE_ID + i] = (uint8_t)(number >> (24 - 8 * i));
+}
+
+static inline uint32_t state_large_record_size(const uint8_t record[LARGE_RECORD]) {
+  const uint8_t *p = record + LARGE_ID;
+  return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
 
 /* All that a transaction has read. */
 struct store_reads {
@@ -70,6 +108,7 @@ struct store_get {
   const void *value; /* lives until the next get on the snapshot, or its return; NULL: none, or not asked for */
   size_t value_size;
   uint64_t version;    /* 0: no value */
+  bool is_large;       /* the value is a record, even when it was not asked for */
   bool is_stale;       /* `check` was not met, there is no value */
   struct gw_error err; /* zero, unless the store failed */
 };
@@ -83,11 +122,12 @@ struct store_scan {
   const void *first, *end; /* NULL: from the first, to the last */
   size_t first_size, end_size;
   bool is_backward;
-  bool is_for_keys;                /* values are NULL, but have their sizes */
+  bool is_for_keys;                /* values are NULL, but have their sizes; records of large ones are there */
   const struct store_reads *check; /* as of a get */
   /* False: enough. On any thread, one call at a time. A damaged value is NULL. */
   bool (*each)(struct store_scan *scan, const void *key, size_t key_size, const void *value, size_t value_size);
-  uint64_t version; /* of what `each` is called with */
+  uint64_t version; /* of what `each` is called with, */
+  bool is_large;    /* and whether that is a record */
   /* the answer */
   bool is_stale; /* `check` was not met, nothing was scanned */
   struct gw_error err;

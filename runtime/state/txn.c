@@ -68,7 +68,12 @@ void state_txn_abort(struct state_txn *txn) {
 }
 
 void state_txn_rewind(struct state_txn *txn) {
-  for (struct store_key *k = txn->keys; k; k = k->next) k->is_written = k->is_delete = k->is_add = false;
+  for (struct store_key *k = txn->keys; k; k = k->next) {
+    k->is_written = k->is_delete = k->is_add = k->is_large = k->is_moved = k->is_fresh = false;
+    ((struct txn_key *)k)->large = NULL;
+  }
+  txn->larges = NULL;
+  txn->n_ids = 0;
   txn->n_writes = txn->n_sorted = 0;
   txn->is_sorted = false;
   /* Scans are made again. What they met before must still be the same in a newer snapshot. */
@@ -114,8 +119,7 @@ static void table_grow(struct state_txn *txn) {
   txn->n_table = n;
 }
 
-/* The entry of a key, made when it is new; NULL: err says why. */
-static struct txn_key *txn_key(struct state_txn *txn, const void *key, size_t key_size, struct gw_error *err) {
+struct txn_key *state_txn_key(struct state_txn *txn, const void *key, size_t key_size, struct gw_error *err) {
   if (key_size < 1 || key_size > STATE_MAX_KEY) {
     error_set(err, GW_ERROR_LIMIT, "a state key has 1 to %d bytes, this one has %zu", STATE_MAX_KEY, key_size);
     return NULL;
@@ -280,6 +284,7 @@ static int answer_sum(struct state_txn *txn, const void **value, size_t *value_s
   }
   if (get->version && !get->is_for_version) memcpy(&k->sum, get->value, sizeof k->sum);
   k->sum += (uint64_t)k->key.delta;
+  txn->found_large = false;
   *value = &k->sum;
   *value_size = sizeof k->sum;
   return 1;
@@ -295,19 +300,20 @@ int state_txn_answer(struct state_txn *txn, const void **value, size_t *value_si
   k->version = get->version;
   if (k->is_add) return answer_sum(txn, value, value_size, err);
   if (!get->version) return 0;
+  txn->found_large = get->is_large;
   *value = get->value;
   *value_size = get->value_size;
   return 1;
 }
 
-int state_txn_get(struct state_txn *txn, const void *key, size_t key_size, const void **value, size_t *value_size,
-                  struct gw_error *err) {
+bool state_txn_found_large(const struct state_txn *txn) { return txn->found_large; }
+
+int state_txn_get_key(struct state_txn *txn, struct txn_key *k, const void **value, size_t *value_size, struct gw_error *err) {
   *value = NULL;
   *value_size = 0;
-  struct txn_key *k = txn_key(txn, key, key_size, err);
-  if (!k) return -1;
   if (k->key.is_written && !k->key.is_add) {
     if (k->key.is_delete) return 0;
+    txn->found_large = k->key.is_large;
     *value = k->key.value;
     *value_size = k->key.value_size;
     return 1;
@@ -316,10 +322,18 @@ int state_txn_get(struct state_txn *txn, const void *key, size_t key_size, const
   return answered == 1 ? state_txn_answer(txn, value, value_size, err) : answered;
 }
 
+int state_txn_get(struct state_txn *txn, const void *key, size_t key_size, const void **value, size_t *value_size,
+                  struct gw_error *err) {
+  struct txn_key *k = state_txn_key(txn, key, key_size, err);
+  *value = NULL;
+  *value_size = 0;
+  return k ? state_txn_get_key(txn, k, value, value_size, err) : -1;
+}
+
 int state_txn_exists(struct state_txn *txn, const void *key, size_t key_size, struct gw_error *err) {
   const void *value;
   size_t value_size;
-  struct txn_key *k = txn_key(txn, key, key_size, err);
+  struct txn_key *k = state_txn_key(txn, key, key_size, err);
   if (!k) return -1;
   if (k->key.is_written) return !k->key.is_delete;
   int answered = ask(txn, k, ASK_VERSION, err);
@@ -335,22 +349,22 @@ void state_txn_await(struct state_txn *txn, state_wake_fn wake, void *arg) {
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
 
-static bool key_may_be_written(struct state_txn *txn, struct txn_key *k, struct gw_error *err) {
+bool state_txn_may_write(struct state_txn *txn, struct txn_key *k, struct gw_error *err) {
   if (k->key.is_written) return true;
   if (txn->n_writes == STATE_MAX_WRITES)
     return error_set(err, GW_ERROR_LIMIT, "one invocation writes at most %d keys", STATE_MAX_WRITES);
   return state_sorted_insert(txn, k, err);
 }
 
-static void key_mark_written(struct state_txn *txn, struct txn_key *k, bool is_delete) {
+void state_txn_mark_written(struct state_txn *txn, struct txn_key *k, bool is_delete) {
+  state_large_detach(k);
   if (!k->key.is_written) txn->n_writes++;
   k->key.is_written = true;
   k->key.is_delete = is_delete;
-  k->key.is_add = false;
+  k->key.is_add = k->key.is_large = false;
 }
 
-/* A key written again and again reuses its room, so that only what a transaction really holds counts. */
-static bool key_reserve(struct state_txn *txn, struct txn_key *k, size_t size, struct gw_error *err) {
+bool state_txn_reserve(struct state_txn *txn, struct txn_key *k, size_t size, struct gw_error *err) {
   if (k->key.value && k->value_capacity >= size) return true;
   size_t capacity = k->key.value ? 2 * k->value_capacity : size;
   if (capacity < size) capacity = size;
@@ -365,18 +379,18 @@ bool state_txn_set(struct state_txn *txn, const void *key, size_t key_size, cons
                    struct gw_error *err) {
   if (value_size > STATE_MAX_VALUE)
     return error_set(err, GW_ERROR_LIMIT, "a state value has at most %d bytes, this one has %zu", STATE_MAX_VALUE, value_size);
-  struct txn_key *k = txn_key(txn, key, key_size, err);
-  if (!k || !key_reserve(txn, k, value_size, err) || !key_may_be_written(txn, k, err)) return false;
+  struct txn_key *k = state_txn_key(txn, key, key_size, err);
+  if (!k || !state_txn_reserve(txn, k, value_size, err) || !state_txn_may_write(txn, k, err)) return false;
   if (value_size) memmove(k->key.value, value, value_size); /* it may come from a get of this key */
   k->key.value_size = value_size;
-  key_mark_written(txn, k, false);
+  state_txn_mark_written(txn, k, false);
   return true;
 }
 
 bool state_txn_delete(struct state_txn *txn, const void *key, size_t key_size, struct gw_error *err) {
-  struct txn_key *k = txn_key(txn, key, key_size, err);
-  if (!k || !key_may_be_written(txn, k, err)) return false;
-  key_mark_written(txn, k, true);
+  struct txn_key *k = state_txn_key(txn, key, key_size, err);
+  if (!k || !state_txn_may_write(txn, k, err)) return false;
+  state_txn_mark_written(txn, k, true);
   return true;
 }
 
@@ -392,18 +406,19 @@ static int add_to_own(struct state_txn *txn, struct txn_key *k, int64_t delta, s
     k->key.delta = (int64_t)((uint64_t)k->key.delta + (uint64_t)delta);
     return 1;
   }
+  if (k->key.is_large) return fail_add(state_large_record_size(k->key.value), err);
   if (!k->key.is_delete && k->key.value_size != sizeof number) return fail_add(k->key.value_size, err);
   if (!k->key.is_delete) memcpy(&number, k->key.value, sizeof number);
   number += (uint64_t)delta;
-  if (!key_reserve(txn, k, sizeof number, err)) return -1;
+  if (!state_txn_reserve(txn, k, sizeof number, err)) return -1;
   memcpy(k->key.value, &number, sizeof number);
   k->key.value_size = sizeof number;
-  key_mark_written(txn, k, false);
+  state_txn_mark_written(txn, k, false);
   return 1;
 }
 
 int state_txn_add(struct state_txn *txn, const void *key, size_t key_size, int64_t delta, struct gw_error *err) {
-  struct txn_key *k = txn_key(txn, key, key_size, err);
+  struct txn_key *k = state_txn_key(txn, key, key_size, err);
   if (!k) return -1;
   if (k->key.is_written) return add_to_own(txn, k, delta, err);
   txn->delta = delta;
@@ -415,9 +430,10 @@ int state_txn_add(struct state_txn *txn, const void *key, size_t key_size, int64
 int state_txn_add_answer(struct state_txn *txn, struct gw_error *err) {
   struct txn_key *k = txn->asked;
   if (!take_answer(txn, err)) return -1;
+  if (txn->get.is_large) return fail_add(state_large_record_size(txn->get.value), err);
   if (!is_number(&txn->get)) return fail_add(txn->get.value_size, err);
-  if (!key_may_be_written(txn, k, err)) return -1;
-  key_mark_written(txn, k, false);
+  if (!state_txn_may_write(txn, k, err)) return -1;
+  state_txn_mark_written(txn, k, false);
   k->key.is_add = true;
   k->key.delta = txn->delta;
   return 1;

@@ -45,6 +45,26 @@ int state_txn_get_wait(struct state_txn *txn, const void *key, size_t key_size, 
   return state_txn_answer(txn, value, value_size, err);
 }
 
+static void block(void *arg, struct state_txn *txn) {
+  struct waiter w = WAITER;
+  (void)arg;
+  state_txn_await(txn, waiter_wake, &w);
+  waiter_wait(&w);
+}
+
+void state_txn_on_wait(struct state_txn *txn, state_wait_fn wait, void *arg) {
+  txn->wait = wait;
+  txn->wait_arg = arg;
+}
+
+int state_txn_get_waiting(struct state_txn *txn, struct txn_key *k, const void **value, size_t *value_size,
+                          struct gw_error *err) {
+  int found = state_txn_get_key(txn, k, value, value_size, err);
+  if (found != STATE_PENDING) return found;
+  (txn->wait ? txn->wait : block)(txn->wait_arg, txn);
+  return state_txn_answer(txn, value, value_size, err);
+}
+
 int state_txn_scan_next_wait(struct state_txn *txn, uint32_t most, size_t room, struct state_page *page, struct gw_error *err) {
   struct waiter w = WAITER;
   int done = state_txn_scan_next(txn, most, room, page, err);
@@ -126,24 +146,91 @@ struct scanner {
   struct store_scan scan; /* first */
   struct waiter waiter;
   state_each_fn each;
+  state_piece_fn piece; /* or NULL */
   void *arg;
+  struct buffer bytes;  /* of a piece */
+  struct buffer larges; /* for later: of each the key's size, its record and the key */
 };
 
 static void on_scan(struct store_scan *scan) { waiter_wake(&((struct scanner *)scan)->waiter); }
 
 static bool scan_one(struct store_scan *scan, const void *key, size_t key_size, const void *value, size_t value_size) {
-  const struct scanner *s = (struct scanner *)scan;
-  return s->each(s->arg, key, key_size, value, value_size);
+  struct scanner *s = (struct scanner *)scan;
+  if (!scan->is_large || !value) return s->each(s->arg, key, key_size, value, value_size);
+  buffer_append(&s->larges, &key_size, sizeof key_size);
+  buffer_append(&s->larges, value, LARGE_RECORD);
+  buffer_append(&s->larges, key, key_size);
+  return s->each(s->arg, key, key_size, "", state_large_record_size(value) | STATE_LARGE_BIT);
 }
 
-bool state_each(struct state_store *store, const char *space, state_each_fn each, void *arg, struct gw_error *err) {
+struct getter {
+  struct store_get get; /* first */
+  struct waiter waiter;
+};
+
+static void on_get(struct store_get *get) { waiter_wake(&((struct getter *)get)->waiter); }
+
+/* One of a large value, into `out`, which is zeros. */
+static bool get_chunk(struct store *of, const struct scanner *s, const uint8_t *record, uint32_t number, uint8_t *out, size_t n,
+                      struct gw_error *err) {
+  uint8_t bytes[CHUNK_KEY];
+  struct store_key key = {.bytes = bytes, .size = CHUNK_KEY};
+  struct getter g = {.get = {.done = on_get, .key = &key, .snapshot = s->scan.snapshot}, .waiter = WAITER};
+  state_chunk_key(bytes, s->scan.space, record, number);
+  of->ops->get(of, &g.get);
+  waiter_wait(&g.waiter);
+  if (g.get.version && g.get.value_size) memcpy(out, g.get.value, g.get.value_size < n ? g.get.value_size : n);
+  return take_over(&g.get.err, err);
+}
+
+static bool give_pieces(struct store *of, struct scanner *s, const uint8_t *record, const uint8_t *key, size_t key_size,
+                        struct gw_error *err) {
+  enum { CHUNKS = 256 };
+  s->bytes.size = 0;
+  uint8_t *bytes = buffer_reserve(&s->bytes, CHUNKS * STATE_CHUNK);
+  uint64_t size = state_large_record_size(record), n;
+  for (uint64_t at = 0; at < size || !at; at += n ? n : 1) {
+    n = size - at < CHUNKS * STATE_CHUNK ? size - at : CHUNKS * STATE_CHUNK;
+    memset(bytes, 0, n);
+    for (uint64_t i = 0; i < n; i += STATE_CHUNK) {
+      uint32_t number = (uint32_t)((at + i) / STATE_CHUNK);
+      if (!get_chunk(of, s, record, number, bytes + i, n - i < STATE_CHUNK ? n - i : STATE_CHUNK, err)) return false;
+    }
+    if (!s->piece(s->arg, key, key_size, size, at, bytes, n)) return false;
+  }
+  return true;
+}
+
+static bool give_larges(struct store *of, struct scanner *s, struct gw_error *err) {
+  size_t key_size;
+  for (const uint8_t *at = s->larges.bytes, *record; at && at < s->larges.bytes + s->larges.size;
+       at = record + LARGE_RECORD + key_size) {
+    memcpy(&key_size, at, sizeof key_size);
+    record = at + sizeof key_size;
+    if (!give_pieces(of, s, record, record + LARGE_RECORD, key_size, err)) return false;
+  }
+  return true;
+}
+
+bool state_each_piece(struct state_store *store, const char *space, state_each_fn each, state_piece_fn piece, void *arg,
+                      struct gw_error *err) {
   uint8_t digest[SPACE_SIZE];
-  struct scanner s = {.scan = {.done = on_scan, .space = digest, .each = scan_one}, .waiter = WAITER, .each = each, .arg = arg};
+  struct scanner s = {
+      .scan = {.done = on_scan, .space = digest, .each = scan_one}, .waiter = WAITER, .each = each, .piece = piece, .arg = arg};
   struct store *of = store->store;
   state_space_digest(digest, space);
   if (!(s.scan.snapshot = of->ops->take(of, err))) return false;
   of->ops->scan(of, &s.scan);
   waiter_wait(&s.waiter);
+  bool ok = take_over(&s.scan.err, err);
+  if (ok && piece) give_larges(of, &s, err);
   of->ops->give_back(of, s.scan.snapshot);
-  return take_over(&s.scan.err, err);
+  buffer_clear(&s.larges);
+  buffer_clear(&s.bytes);
+  return ok && !err->code;
+}
+
+bool state_each(struct state_store *store, const char *space, state_each_fn each, void *arg, struct gw_error *err) {
+  struct gw_error ignored = {0};
+  return state_each_piece(store, space, each, NULL, arg, err ? err : &ignored);
 }

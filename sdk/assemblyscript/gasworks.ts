@@ -29,6 +29,12 @@ declare function hostStateSet(key: usize, keySize: usize, value: usize, valueSiz
 @external("gasworks", "state_delete") declare function hostStateDelete(key: usize, keySize: usize): void;
 @external("gasworks", "state_exists") declare function hostStateExists(key: usize, keySize: usize): i32;
 @external("gasworks", "state_add") declare function hostStateAdd(key: usize, keySize: usize, delta: i64): void;
+@external("gasworks", "state_size") declare function hostStateSize(key: usize, keySize: usize): usize;
+@external("gasworks", "state_read")
+declare function hostStateRead(key: usize, keySize: usize, offset: u64, out: usize, capacity: usize): usize;
+@external("gasworks", "state_write")
+declare function hostStateWrite(key: usize, keySize: usize, offset: u64, bytes: usize, size: usize): void;
+@external("gasworks", "state_resize") declare function hostStateResize(key: usize, keySize: usize, size: u64): void;
 @external("gasworks", "state_scan")
 declare function hostStateScan(first: usize, firstSize: usize, end: usize, endSize: usize, flags: u32, limit: u32,
   out: usize, capacity: usize): i32;
@@ -173,12 +179,36 @@ export function stateAdd(key: string, delta: i64): void {
   hostStateAdd(pointer(k), k.length, delta);
 }
 
+/** The size of a value; -1: there is none. */
+export function stateSize(key: string): i64 {
+  const k = encode(key), size = hostStateSize(pointer(k), k.length);
+  return size == NONE ? -1 : <i64>size;
+}
+
+/** Reads a part of a value, up to 1 GiB of which are stored in chunks; how many bytes that were, or -1. */
+export function stateRead(key: string, offset: u64, out: Uint8Array): i32 {
+  const k = encode(key);
+  return <i32>hostStateRead(pointer(k), k.length, offset, pointer(out), out.length);
+}
+
+/** Writes a part of a value, which is made when there is none, and grows. */
+export function stateWrite(key: string, offset: u64, bytes: Uint8Array): void {
+  const k = encode(key);
+  hostStateWrite(pointer(k), k.length, offset, pointer(bytes), bytes.length);
+}
+
+/** Cuts a value off, or adds zeros. */
+export function stateResize(key: string, size: u64): void {
+  const k = encode(key);
+  hostStateResize(pointer(k), k.length, size);
+}
+
 export class Pair {
   constructor(public key: string, public value: Uint8Array) {}
 }
 
 /** The first pairs with keys from `first` to before `end` in order, or backwards; an empty bound is none. As many as fit in 64 KiB,
- * but one at least and `limit` at most; 0: any number. An empty array: there are none. */
+ * but one at least and `limit` at most; 0: any number. An empty array: there are none. A value stored in chunks comes empty. */
 export function stateScan(first: string, end: string, isBackward: bool = false, limit: u32 = 0): Pair[] {
   const a = encode(first), b = encode(end), flags: u32 = isBackward ? 1 : 0;
   let page = new Uint8Array(65536);
@@ -189,7 +219,8 @@ export function stateScan(first: string, end: string, isBackward: bool = false, 
   }
   const pairs: Pair[] = [];
   for (let at = 0; at < size;) {
-    const key = at + 8 + load<u32>(pointer(page) + at), value = key + load<u32>(pointer(page) + at + 4);
+    const size = load<u32>(pointer(page) + at + 4), key = at + 8 + load<u32>(pointer(page) + at);
+    const value = key + (size >> 31 ? 0 : size);
     pairs.push(new Pair(decode(page.slice(at + 8, key)), page.slice(key, value)));
     at = value;
   }

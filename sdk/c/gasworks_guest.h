@@ -47,14 +47,24 @@ GW_IMPORT(state_delete) void gw_state_delete(const void *key, size_t key_size);
 GW_IMPORT(state_exists) int32_t gw_state_exists(const void *key, size_t key_size); /* 1 or 0 */
 /* Adds to the number that the value's 8 bytes are, least first, modulo 2^64; no value is 0. Never conflicts with other adds. */
 GW_IMPORT(state_add) void gw_state_add(const void *key, size_t key_size, int64_t delta);
+/* Values by parts, up to 1 GiB, stored in chunks of 4 KiB: what is read and written is looked at, and nothing else. */
+GW_IMPORT(state_size) size_t gw_state_size(const void *key, size_t key_size); /* or GW_NONE */
+/* Copies value[offset ...]; returns the bytes copied, or GW_NONE. */
+GW_IMPORT(state_read) size_t gw_state_read(const void *key, size_t key_size, uint64_t offset, void *out, size_t capacity);
+/* The value is made when there is none, and grows; what lies between is zeros. */
+GW_IMPORT(state_write)
+void gw_state_write(const void *key, size_t key_size, uint64_t offset, const void *bytes, size_t size);
+GW_IMPORT(state_resize) void gw_state_resize(const void *key, size_t key_size, uint64_t size);
 /* Pairs with keys from `first` to before `end` (0 bytes: no bound), at most `limit` (0: any number): for each the sizes of key
  * and value as uint32_t, then key and value, as many as have room. Returns their bytes; 0: there are none; below 0: the first one
- * needs so many. Flags: GW_SCAN_BACKWARD, GW_SCAN_KEYS (sizes of values, not the values). */
+ * needs so many. Flags: GW_SCAN_BACKWARD, GW_SCAN_KEYS (sizes of values, not the values). Of a value in chunks there is the size,
+ * with GW_SCAN_LARGE, and no bytes. */
 GW_IMPORT(state_scan)
 int32_t gw_state_scan(const void *first, size_t first_size, const void *end, size_t end_size, uint32_t flags, uint32_t limit,
                       void *out, size_t capacity);
 #define GW_SCAN_BACKWARD 1u
 #define GW_SCAN_KEYS 2u
+#define GW_SCAN_LARGE 0x80000000u
 
 /* The rest. */
 GW_IMPORT(log) void gw_log(const char *text, size_t size);

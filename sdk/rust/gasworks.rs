@@ -30,6 +30,10 @@ mod host {
         pub fn state_delete(key: *const u8, key_size: usize);
         pub fn state_exists(key: *const u8, key_size: usize) -> i32;
         pub fn state_add(key: *const u8, key_size: usize, delta: i64);
+        pub fn state_size(key: *const u8, key_size: usize) -> usize;
+        pub fn state_read(key: *const u8, key_size: usize, offset: u64, out: *mut u8, capacity: usize) -> usize;
+        pub fn state_write(key: *const u8, key_size: usize, offset: u64, bytes: *const u8, size: usize);
+        pub fn state_resize(key: *const u8, key_size: usize, size: u64);
         pub fn state_scan(first: *const u8, first_size: usize, end: *const u8, end_size: usize, flags: u32, limit: u32, out: *mut u8, capacity: usize) -> i32;
         pub fn log(text: *const u8, size: usize);
         pub fn gas_left() -> u64;
@@ -147,6 +151,32 @@ pub fn state_add(key: impl AsRef<[u8]>, delta: i64) {
     unsafe { host::state_add(key.as_ptr(), key.len(), delta) }
 }
 
+/// The size of a value.
+pub fn state_size(key: impl AsRef<[u8]>) -> Option<usize> {
+    let key = key.as_ref();
+    let size = unsafe { host::state_size(key.as_ptr(), key.len()) };
+    (size != NONE).then_some(size)
+}
+
+/// Reads a part of a value, up to 1 GiB of which are stored in chunks; how many bytes that were.
+pub fn state_read(key: impl AsRef<[u8]>, offset: u64, out: &mut [u8]) -> Option<usize> {
+    let key = key.as_ref();
+    let size = unsafe { host::state_read(key.as_ptr(), key.len(), offset, out.as_mut_ptr(), out.len()) };
+    (size != NONE).then_some(size)
+}
+
+/// Writes a part of a value, which is made when there is none, and grows.
+pub fn state_write(key: impl AsRef<[u8]>, offset: u64, bytes: impl AsRef<[u8]>) {
+    let (key, bytes) = (key.as_ref(), bytes.as_ref());
+    unsafe { host::state_write(key.as_ptr(), key.len(), offset, bytes.as_ptr(), bytes.len()) }
+}
+
+/// Cuts a value off, or adds zeros.
+pub fn state_resize(key: impl AsRef<[u8]>, size: u64) {
+    let key = key.as_ref();
+    unsafe { host::state_resize(key.as_ptr(), key.len(), size) }
+}
+
 fn scan(first: &[u8], end: &[u8], flags: u32, limit: u32, out: &mut Vec<u8>) {
     loop {
         let size = unsafe {
@@ -160,6 +190,7 @@ fn scan(first: &[u8], end: &[u8], flags: u32, limit: u32, out: &mut Vec<u8>) {
 }
 
 /// Pairs with keys from `first` to before `end` in order, or backwards; an empty bound is none. At most `limit`.
+/// A value that is stored in chunks comes empty.
 pub fn state_scan(first: impl AsRef<[u8]>, end: impl AsRef<[u8]>, is_backward: bool, limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
     let (mut first, mut end) = (first.as_ref().to_vec(), end.as_ref().to_vec());
     let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
@@ -172,7 +203,8 @@ pub fn state_scan(first: impl AsRef<[u8]>, end: impl AsRef<[u8]>, is_backward: b
         let number = |at: usize| u32::from_le_bytes([page[at], page[at + 1], page[at + 2], page[at + 3]]) as usize;
         let mut at = 0;
         while at < page.len() {
-            let (key, value) = (at + 8 + number(at), at + 8 + number(at) + number(at + 4));
+            let size = if number(at + 4) >> 31 == 0 { number(at + 4) } else { 0 };
+            let (key, value) = (at + 8 + number(at), at + 8 + number(at) + size);
             pairs.push((page[at + 8..key].to_vec(), page[key..value].to_vec()));
             at = value;
         }
