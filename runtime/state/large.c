@@ -179,7 +179,7 @@ static bool write_chunk(struct state_txn *txn, struct state_large *l, uint32_t n
   if (!state_txn_reserve(txn, k, size, err) || !state_txn_may_write(txn, k, err)) return false;
   if (old_size) memmove(k->key.value, old, old_size); /* it may be the key's own, in another place */
   if (at > old_size) memset(k->key.value + old_size, 0, at - old_size);
-  memcpy(k->key.value + at, bytes, n);
+  if (n) memcpy(k->key.value + at, bytes, n);
   k->key.value_size = size;
   state_txn_mark_written(txn, k, false);
   k->key.is_fresh = !is_in_store(l, number);
@@ -297,7 +297,7 @@ static bool cut_chunk(struct state_txn *txn, struct state_large *l, uint32_t siz
   struct txn_key *k = chunk(txn, l, number, err);
   if (!k || !get_chunk(txn, l, k, number, &bytes, &there, err)) return false;
   if (there <= stays) return true;
-  if (!write_chunk(txn, l, number, 0, bytes, stays, err)) return false;
+  if (!write_chunk(txn, l, number, 0, NULL, 0, err)) return false; /* as it is */
   k->key.value_size = stays;
   return true;
 }
