@@ -292,6 +292,13 @@ double client_number(const cJSON *object, const char *name) {
   return cJSON_IsNumber(item) ? item->valuedouble : 0;
 }
 
+/* Names need no escaping; anything else would lead to another place. */
+bool client_check_name(const char *name, bool may_have_word, struct gw_error *err) {
+  static const char allowed[] = "@abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+  if (*name && *name != '.' && strspn(name, may_have_word ? allowed : allowed + 1) == strlen(name)) return true;
+  return error_set(err, GW_ERROR_USAGE, "%s is no name for a function", *name ? name : "the empty string");
+}
+
 int client_finish(bool ok, struct client_reply *reply, const struct gw_error *err) {
   int exit_code = ok ? 0 : cli_fail(err);
   if (!ok) fwrite(reply->backtrace.bytes, 1, reply->backtrace.size, stderr);

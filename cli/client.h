@@ -28,6 +28,12 @@ struct client client_default(void);
     "tenant", 0, CLI_TEXT, &(client)->tenant, "NAME", "whose functions; $GASWORKS_TENANT or the token's own tenant unless told" \
   }
 
+#define CLIENT_JSON_OPTION(target) \
+  { "json", 0, CLI_FLAG, target, NULL, "the server's answer as JSON" }
+
+/* Whether it can be in a path as it is; with `may_have_word` also NAME@ALIAS and NAME@VERSION. */
+bool client_check_name(const char *name, bool may_have_word, struct gw_error *err);
+
 struct client_request {
   const struct client *client;
   const char *method, *path;  /* path begins with a slash; sent as it is, behind the tenant */

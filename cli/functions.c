@@ -9,17 +9,22 @@
 #include <string.h>
 #include <unistd.h>
 
-#define JSON_OPTION(target) \
-  { "json", 0, CLI_FLAG, target, NULL, "the server's answer as JSON" }
+/* --- deploy ------------------------------------------------------------------------------------------------------ */
 
-/* Function names need no escaping; anything else would lead to another place. */
-static bool check_name(const char *name, struct gw_error *err) {
-  static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
-  if (*name && *name != '.' && strspn(name, allowed) == strlen(name)) return true;
-  return error_set(err, GW_ERROR_USAGE, "%s is no name for a function", *name ? name : "the empty string");
+static void show_imports(const char *word, const cJSON *list) {
+  const cJSON *name;
+  if (cJSON_GetArraySize(list)) printf("  %s:", word);
+  cJSON_ArrayForEach(name, list) printf(" %s", name->valuestring);
+  if (cJSON_GetArraySize(list)) printf("\n");
 }
 
-/* --- deploy ------------------------------------------------------------------------------------------------------ */
+/* Against the version that was live before. */
+static void show_changes(const cJSON *changes) {
+  if (!changes) return;
+  printf("  against version %.0f: %+.0f bytes\n", client_number(changes, "from"), client_number(changes, "size"));
+  show_imports("imports now", cJSON_GetObjectItem(changes, "imports_added"));
+  show_imports("no longer imports", cJSON_GetObjectItem(changes, "imports_removed"));
+}
 
 static void show_deployed(const struct client_reply *reply, const char *name, bool is_json) {
   cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
@@ -29,15 +34,17 @@ static void show_deployed(const struct client_reply *reply, const char *name, bo
     printf("%s %s: version %.0f, %.0f bytes, %s, digest %.16s, %s at %s\n", reply->status == 201 ? "created" : "updated", name,
            client_number(json, "version"), client_number(json, "size"), client_text(json, "interface"),
            client_text(json, "digest"), client_text(json, "access"), client_text(json, "path"));
-  if (!is_json) cJSON_Delete(json);
+  if (is_json) return;
+  show_changes(cJSON_GetObjectItem(json, "changes"));
+  cJSON_Delete(json);
 }
 
 static bool deploy(const struct client *client, const char *name, const char *file, const char *query, struct client_reply *reply,
                    struct gw_error *err) {
-  char path[400];
+  char path[800];
   struct buffer bytes = {0};
   static const char *const headers[] = {"Content-Type: application/wasm", NULL};
-  if (!check_name(name, err) || !cli_read_file(&bytes, file, err)) return false;
+  if (!client_check_name(name, false, err) || !cli_read_file(&bytes, file, err)) return false;
   snprintf(path, sizeof path, "/v1/functions/%.255s%s", name, query);
   struct client_request request = {.client = client, .method = "PUT", .path = path, .headers = headers, .body = &bytes};
   bool ok = client_ask(&request, reply, err);
@@ -51,17 +58,25 @@ static bool check_choice(const char *option, const char *word, const char *one, 
   return false;
 }
 
+/* `word` may be NULL: nothing. */
+static void add_parameter(char *query, size_t size, const char *name, const char *word) {
+  size_t n = strlen(query);
+  if (word) snprintf(query + n, size - n, "%c%s=%.100s", n ? '&' : '?', name, word);
+}
+
 int cli_deploy(int argc, char **argv) {
   struct client client = client_default();
   bool is_json = false;
-  const char *access = NULL, *backtraces = NULL;
+  const char *access = NULL, *backtraces = NULL, *alias = NULL;
   const struct cli_option options[] = {
       CLIENT_OPTIONS(&client),
       {"access", 0, CLI_TEXT, &access, "public|private",
        "whether everybody may call it, or who has a token with the scope invoke; public unless told, or as before"},
       {"backtraces", 0, CLI_TEXT, &backtraces, "on|off",
        "show everybody who calls it where it trapped, not only its owner; off unless told, or as before"},
-      JSON_OPTION(&is_json),
+      {"alias", 0, CLI_TEXT, &alias, "ALIAS",
+       "what leads to the new version, at NAME@ALIAS; callers of NAME stay where they are; `live`, which is NAME, unless told"},
+      CLIENT_JSON_OPTION(&is_json),
   };
   const struct cli_command command = {
       .name = "deploy",
@@ -76,13 +91,14 @@ int cli_deploy(int argc, char **argv) {
   struct client_reply reply = {0};
   struct gw_error err = {0};
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
-  char query[128] = "";
+  char query[400] = "";
   if (!check_choice("access", access, "public", "private", &exit_code) ||
       !check_choice("backtraces", backtraces, "on", "off", &exit_code))
     return exit_code;
-  if (access) snprintf(query, sizeof query, "?access=%s", access);
-  if (backtraces)
-    snprintf(query + strlen(query), sizeof query - strlen(query), "%cbacktraces=%s", *query ? '&' : '?', backtraces);
+  if (alias && !client_check_name(alias, false, &err)) return cli_fail(&err);
+  add_parameter(query, sizeof query, "access", access);
+  add_parameter(query, sizeof query, "backtraces", backtraces);
+  add_parameter(query, sizeof query, "alias", alias);
   bool ok = deploy(&client, argv[0], argv[1], query, &reply, &err);
   if (ok) show_deployed(&reply, argv[0], is_json);
   return client_finish(ok, &reply, &err);
@@ -120,7 +136,7 @@ static void append_path(struct buffer *out, const char *path) {
 }
 
 static bool invoke(struct invocation *v, const char *name, struct client_reply *reply, struct gw_error *err) {
-  if (!check_name(name, err) || !read_body(v, err)) return false;
+  if (!client_check_name(name, true, err) || !read_body(v, err)) return false;
   struct buffer path = {0};
   buffer_format(&path, "/f/%s%s", name, *v->path && *v->path != '/' && *v->path != '?' ? "/" : "");
   append_path(&path, v->path);
@@ -163,7 +179,7 @@ int cli_invoke(int argc, char **argv) {
   };
   const struct cli_command command = {
       .name = "invoke",
-      .arguments = "NAME",
+      .arguments = "NAME[@ALIAS|@VERSION]",
       .description = "Calls the function NAME of the server and prints the reply's body.",
       .options = options,
       .n_options = sizeof options / sizeof *options,
@@ -209,7 +225,7 @@ static void show_list(const struct client_reply *reply, bool is_json) {
 int cli_list(int argc, char **argv) {
   struct client client = client_default();
   bool is_json = false;
-  const struct cli_option options[] = {CLIENT_OPTIONS(&client), JSON_OPTION(&is_json)};
+  const struct cli_option options[] = {CLIENT_OPTIONS(&client), CLIENT_JSON_OPTION(&is_json)};
   const struct cli_command command = {
       .name = "list",
       .arguments = "",
@@ -236,8 +252,19 @@ static int delete_at(const struct client *client, const char *name, const char *
   struct gw_error err = {0};
   snprintf(path, sizeof path, "/v1/functions/%.255s%s", name, what);
   struct client_request request = {.client = client, .method = "DELETE", .path = path};
-  bool ok = check_name(name, &err) && client_ask(&request, &reply, &err);
+  bool ok = client_check_name(name, false, &err) && client_ask(&request, &reply, &err);
   return client_finish(ok, &reply, &err);
+}
+
+/* NAME@VERSION or NAME@ALIAS. */
+static int delete_word(const struct client *client, char *address) {
+  char what[300], *word = strchr(address, '@');
+  *word++ = 0;
+  struct gw_error err = {0};
+  if (!client_check_name(word, false, &err)) return cli_fail(&err);
+  bool is_version = strspn(word, "0123456789") == strlen(word);
+  snprintf(what, sizeof what, "/%s/%.255s", is_version ? "versions" : "aliases", word);
+  return delete_at(client, address, what);
 }
 
 int cli_delete(int argc, char **argv) {
@@ -249,10 +276,10 @@ int cli_delete(int argc, char **argv) {
   };
   const struct cli_command command = {
       .name = "delete",
-      .arguments = "NAME",
+      .arguments = "NAME[@VERSION|@ALIAS]",
       .description =
           "Deletes the function NAME of the server. Its state stays, and a later function of this name finds it, unless\n"
-          "--state deletes it, too.",
+          "--state deletes it, too. With @, deletes one version that no alias leads to, or an alias.",
       .options = options,
       .n_options = sizeof options / sizeof *options,
       .min_operands = 1,
@@ -260,7 +287,9 @@ int cli_delete(int argc, char **argv) {
   };
   int exit_code;
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
-  return delete_at(&client, argv[0], with_state ? "?state=delete" : "");
+  bool is_word = strchr(argv[0], '@') != NULL;
+  if (is_word && with_state) return cli_usage("delete", "--state is for functions: all versions have one state");
+  return is_word ? delete_word(&client, argv[0]) : delete_at(&client, argv[0], with_state ? "?state=delete" : "");
 }
 
 /* --- lift -------------------------------------------------------------------------------------------------------- */

@@ -128,6 +128,8 @@ int cli_serve(int argc, char **argv) {
       {"max-state", 0, CLI_SIZE, &map_size, "BYTES", "limit of the whole state store; 16G unless told"},
       {"max-function-state", 0, CLI_SIZE, &o.max_function_state, "BYTES",
        "limit of one function's state; 2G unless told, 0 is none"},
+      {"keep-versions", 0, CLI_U32, &o.keep_versions, "N",
+       "versions of each function that are kept; those that an alias leads to always are; 10 unless told"},
       {"idempotency-keep", 0, CLI_U32, &o.idempotency_keep, "SECONDS",
        "how long answers to requests with an Idempotency-Key are kept, 0: the header is ignored; 86400 unless told"},
       {"idempotency-size", 0, CLI_SIZE, &o.idempotency_size, "BYTES",

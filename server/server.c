@@ -57,6 +57,7 @@ void server_options_init(struct server_options *options) {
       .sync = true,
       .map_size = (size_t)16 << 30,
       .max_function_state = (uint64_t)2 << 30,
+      .keep_versions = 10,
       .idempotency_keep = 86400,
       .idempotency_size = 64 << 20,
       .gas_limit = 10000000000,
@@ -237,8 +238,8 @@ static void start_worker(void *arg, const char *tenant, uint64_t created_ms) {
   starting->ok = starting->ok && supervisor_start(starting->supervisor, tenant, starting->err);
 }
 
-static void count_function(void *n, const struct function *f) {
-  (void)f;
+static void count_function(void *n, const struct entry *entry) {
+  (void)entry;
   ++*(size_t *)n;
 }
 
@@ -361,6 +362,7 @@ struct server *server_start(const struct server_options *options, struct gw_erro
                                .max_memory = options->max_memory,
                                .memory_limit = options->memory_limit ? options->memory_limit : pressure_default_limit(),
                                .max_reply = options->max_reply,
+                               .keep_versions = options->keep_versions,
                                .has_fine_clocks = options->has_fine_clocks,
                                .tier = options->tier,
                                .trusted = options->trusted,

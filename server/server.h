@@ -70,6 +70,8 @@ struct server_options {
   uint32_t max_idle;         /* idle instances kept per function and loop; 64 */
   uint32_t max_connections;  /* per loop; 8192 */
 
+  uint32_t keep_versions; /* of each function, those included that no alias leads to; 10 */
+
   size_t max_body;    /* of a request to a function; 16 MiB */
   size_t max_module;  /* of a deployed module; 64 MiB */
   size_t max_waiting; /* of all replies of a loop that wait for their clients; 512 MiB */

@@ -180,6 +180,10 @@ static const struct sample {
     {"list", "", NULL, 200},
     {"get", "hello", NULL, 200},
     {"put", "hello", "module", 200},
+    {"list_versions", "hello", NULL, 200},
+    {"drop_version", "hello", NULL, 204}, /* which is no longer the live one */
+    {"set_alias", "hello", "{\"version\":2}", 200},
+    {"drop_alias", "hello", NULL, 204},
     {"delete", "hello", NULL, 204},
     {"lift", "hello", NULL, 404}, /* it is gone by now */
     {"list_tokens", "", NULL, 200},
@@ -209,8 +213,12 @@ static struct question question_of(const struct route *route, const char *where,
   const struct sample *sample = sample_of(route);
   const char *hole = strstr(route->path, "{}"), *rest = strstr(route->path, "/...");
   size_t size = strlen(route->path) - (rest ? strlen(rest) : 0), before = hole ? (size_t)(hole - route->path) : size;
-  snprintf(path, 256, "%s%.*s%s%.*s", where, (int)before, route->path, hole ? subject : "", hole ? (int)(size - before - 2) : 0,
-           hole ? hole + 2 : "");
+  const char *behind = hole ? hole + 2 : "", *second = strstr(behind, "{}");
+  size_t left = second ? (size_t)(second - behind) : hole ? size - before - 2 : 0;
+  snprintf(path, 256, "%s%.*s%s%.*s%s", where, (int)before, route->path, hole ? subject : "", (int)left, behind,
+           !second                           ? ""
+           : strstr(route->path, "versions") ? "1"
+                                             : "beta");
   const char *method = strcmp(route->methods, "ANY") == 0 ? "GET" : route->methods;
   struct question q = {.method = method, .path = path, .body = sample->body};
   if (sample->body && strcmp(sample->body, "module") == 0)

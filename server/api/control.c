@@ -1,77 +1,78 @@
 /* The control plane: deploying, listing and deleting functions. What blocks runs on libuv's worker threads. */
+#include "server/api/control.h"
+
 #include "base/error.h"
 #include "base/heap.h"
 #include "server/api/query.h"
-#include "server/api/route.h"
-#include "server/api/text.h"
-#include "server/function/registry.h"
+#include "server/api/summary.h"
 #include "server/http/reply.h"
 #include "server/loop/loop.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-/* One listing, deployment or deletion under way. */
-struct task {
-  uv_work_t work;
-  struct exchange *exchange;
-  struct registry *registry;
-  struct access *access;
-  char tenant[ACCESS_MAX_NAME + 1];
-  char name[FUNCTION_MAX_FULL_NAME + 1]; /* full */
-  struct function_choice choice;
-  struct buffer body;
-  bool with_state, is_new, ok;
-  struct function *function; /* deployed */
-  cJSON *json;               /* the list */
-  struct gw_error error;
+/* --- tasks -------------------------------------------------------------------------------------------------------- */
+
+struct control_task *control_create(struct exchange *x, const struct place *place) {
+  struct control_task *task = heap_new(1, sizeof *task);
+  task->work.data = task;
+  task->exchange = x;
+  task->registry = x->loop->registry;
+  task->access = x->loop->access;
+  snprintf(task->tenant, sizeof task->tenant, "%s", place->tenant);
+  function_full_name(place->tenant, place->name, task->name);
+  memcpy(task->word, place->word, sizeof task->word);
+  return task;
+}
+
+void control_destroy(struct control_task *task) {
+  buffer_clear(&task->body);
+  function_release(task->function);
+  free(task);
+}
+
+void control_start(struct control_task *task, uv_work_cb work, uv_after_work_cb done) {
+  uv_queue_work(&task->exchange->loop->uv, &task->work, work, done);
+}
+
+void control_refuse(struct control_task *task) {
+  reply_error(task->exchange, &task->error, task->name, NULL, NULL);
+  control_destroy(task);
+}
+
+void control_done(uv_work_t *work, int status) {
+  struct control_task *task = work->data;
+  (void)status;
+  if (!task->ok) {
+    control_refuse(task);
+    return;
+  }
+  reply_empty(task->exchange, 204);
+  control_destroy(task);
+}
+
+/* --- one function ------------------------------------------------------------------------------------------------- */
+
+struct view {
+  cJSON *json;
+  uint64_t revision;
 };
 
-static cJSON *quarantine_json(const struct function *f) {
-  char text[320];
-  cJSON *json = cJSON_CreateObject();
-  cJSON_AddStringToObject(json, "since", text_time(f->quarantine_ms, text));
-  cJSON_AddStringToObject(json, "signal", function_quarantine_signal(f, text, sizeof text));
-  function_describe_quarantine(f, text, sizeof text);
-  cJSON_AddStringToObject(json, "detail", text);
-  return json;
+static void look(void *arg, const struct entry *entry) {
+  struct view *view = arg;
+  view->json = summary_of_entry(entry);
+  view->revision = entry->revision;
+  summary_add_usage(view->json, entry_live(entry));
 }
 
-/* Of slices since the function was loaded, in all tiers. */
-static void add_usage(cJSON *json, const struct function *f) {
-  static const char *const bands[] = {[BAND_INSIDE] = "inside", [BAND_SLOW] = "slow", [BAND_FAST] = "fast"};
-  double gas = 0, ns = 0;
-  for (size_t i = 0; i < sizeof f->usage / sizeof *f->usage; i++) {
-    gas += (double)atomic_load_explicit(&f->usage[i].gas, memory_order_relaxed);
-    ns += (double)atomic_load_explicit(&f->usage[i].cpu_ns, memory_order_relaxed);
+void control_show(struct exchange *x, const char *name) {
+  struct view view;
+  if (registry_with(x->loop->registry, name, look, &view)) {
+    reply_tagged_json(x, 200, view.revision, view.json);
+    return;
   }
-  cJSON_AddNumberToObject(json, "gas", gas);
-  cJSON_AddNumberToObject(json, "cpu_ms", (double)(uint64_t)(ns * 1e-5) / 10);
-  cJSON_AddStringToObject(json, "band", bands[function_band(f)]);
-}
-
-static cJSON *function_json(const struct function *f) {
-  char created[TEXT_TIME_SIZE], path[FUNCTION_PATH_SIZE];
-  cJSON *json = cJSON_CreateObject();
-  cJSON_AddStringToObject(json, "name", function_short_name(f->name));
-  cJSON_AddNumberToObject(json, "version", (double)f->version);
-  cJSON_AddStringToObject(json, "digest", f->digest);
-  cJSON_AddNumberToObject(json, "size", (double)f->size);
-  cJSON_AddStringToObject(json, "interface", f->interface == INTERFACE_HANDLE ? "handle" : "cgi");
-  cJSON_AddStringToObject(json, "created", text_time(f->created_ms, created));
-  cJSON_AddStringToObject(json, "path", function_path(f->name, path));
-  cJSON_AddStringToObject(json, "access", f->config.is_private ? "private" : "public");
-  cJSON_AddStringToObject(json, "backtraces", f->config.shows_backtraces ? "on" : "off");
-  cJSON_AddStringToObject(json, "tier", function_tier_name(function_next_tier(f)));
-  if (function_code_state(f) == CODE_WAITING) cJSON_AddTrueToObject(json, "is_compiling");
-  if (function_code_state(f) == CODE_FAILED) cJSON_AddStringToObject(json, "compile_error", f->code_error.message);
-  if (function_quarantine(f)) cJSON_AddItemToObject(json, "quarantine", quarantine_json(f));
-  cJSON_AddNumberToObject(json, "compile_ms", (double)(uint64_t)(f->compile_ms * 10) / 10);
-  return json;
-}
-
-static void not_found(struct exchange *x, const char *name) {
   char detail[192];
   snprintf(detail, sizeof detail, "no function is called %s", name);
   reply_problem(x, PROBLEM(.status = 404, .detail = detail, .function = name));
@@ -80,32 +81,7 @@ static void not_found(struct exchange *x, const char *name) {
 void route_get(struct exchange *x, const struct place *place) {
   char name[FUNCTION_MAX_FULL_NAME + 1];
   function_full_name(place->tenant, place->name, name);
-  struct function *f = registry_find(x->loop->registry, name);
-  if (!f) {
-    not_found(x, name);
-    return;
-  }
-  cJSON *json = function_json(f);
-  add_usage(json, f);
-  function_release(f);
-  reply_json(x, 200, json);
-}
-
-static struct task *task_create(struct exchange *x, const struct place *place) {
-  struct task *task = heap_new(1, sizeof *task);
-  task->work.data = task;
-  task->exchange = x;
-  task->registry = x->loop->registry;
-  task->access = x->loop->access;
-  snprintf(task->tenant, sizeof task->tenant, "%s", place->tenant);
-  function_full_name(place->tenant, place->name, task->name);
-  return task;
-}
-
-static void task_destroy(struct task *task) {
-  buffer_clear(&task->body);
-  function_release(task->function);
-  free(task);
+  control_show(x, name);
 }
 
 /* --- listing ------------------------------------------------------------------------------------------------------ */
@@ -116,9 +92,9 @@ struct listing {
   cJSON *array;
 };
 
-static void list_one(void *arg, const struct function *f) {
+static void list_one(void *arg, const struct entry *entry) {
   const struct listing *listing = arg;
-  if (function_is_of(f->name, listing->tenant)) cJSON_AddItemToArray(listing->array, function_json(f));
+  if (function_is_of(entry->name, listing->tenant)) cJSON_AddItemToArray(listing->array, summary_of_entry(entry));
 }
 
 static void list_kept(void *arg, const char *name) {
@@ -128,7 +104,7 @@ static void list_kept(void *arg, const char *name) {
 
 /* Reads the state store, which may be far away. */
 static void list_work(uv_work_t *work) {
-  struct task *task = work->data;
+  struct control_task *task = work->data;
   task->json = cJSON_CreateObject();
   cJSON_AddStringToObject(task->json, "tenant", task->tenant);
   struct listing functions = {task->tenant, cJSON_AddArrayToObject(task->json, "functions")};
@@ -138,33 +114,85 @@ static void list_work(uv_work_t *work) {
 }
 
 static void list_done(uv_work_t *work, int status) {
-  struct task *task = work->data;
+  struct control_task *task = work->data;
   (void)status;
   reply_json(task->exchange, 200, task->json);
-  task_destroy(task);
+  control_destroy(task);
 }
 
-void route_list(struct exchange *x, const struct place *place) {
-  struct task *task = task_create(x, place);
-  uv_queue_work(&x->loop->uv, &task->work, list_work, list_done);
+void route_list(struct exchange *x, const struct place *place) { control_start(control_create(x, place), list_work, list_done); }
+
+/* --- conditions --------------------------------------------------------------------------------------------------- */
+
+/* "r17", with its quotes. 0: it is no tag of ours, so nothing has it. */
+static uint64_t revision_of(const char *tag, size_t size) {
+  char digits[24];
+  if (size < 4 || size - 3 >= sizeof digits || memcmp(tag, "\"r", 2) != 0 || tag[size - 1] != '"') return 0;
+  memcpy(digits, tag + 2, size - 3);
+  digits[size - 3] = 0;
+  return entry_version_of(digits);
+}
+
+static bool add_revision(struct registry_condition *c, uint64_t revision, struct gw_error *err) {
+  enum { MOST = sizeof c->revisions / sizeof *c->revisions };
+  if (c->n_revisions == MOST) return error_set(err, GW_ERROR_REQUEST, "If-Match has at most %d tags", MOST);
+  c->revisions[c->n_revisions++] = revision;
+  return true;
+}
+
+static bool read_tags(const char *text, struct registry_condition *c, struct gw_error *err) {
+  if (strcmp(text, "*") == 0) return c->must_exist = true;
+  for (;;) {
+    text += strspn(text, " \t");
+    size_t size = strcspn(text, ", \t");
+    if (!size) return error_set(err, GW_ERROR_REQUEST, "If-Match is a list of tags, or *");
+    if (!add_revision(c, revision_of(text, size), err)) return false;
+    text += size + strspn(text + size, " \t");
+    if (!*text) return true;
+    if (*text++ != ',') return error_set(err, GW_ERROR_REQUEST, "If-Match is a list of tags, or *");
+  }
+}
+
+bool control_read_condition(const struct request *r, struct registry_condition *c, struct gw_error *err) {
+  *c = (struct registry_condition){0};
+  for (uint32_t i = 0; i < r->n_headers; i++) {
+    const struct handler_header *h = &r->headers[i];
+    if (strcasecmp(h->name, "If-Match") == 0 && !read_tags(h->value, c, err)) return false;
+    if (strcasecmp(h->name, "If-None-Match") != 0) continue;
+    if (strcmp(h->value, "*") != 0) return error_set(err, GW_ERROR_REQUEST, "If-None-Match can be * here, and nothing else");
+    c->must_be_new = true;
+  }
+  return true;
 }
 
 /* --- changing ----------------------------------------------------------------------------------------------------- */
 
+/* What the live version was before, where its module can be read still. */
+static void tell_changes(struct control_task *task, struct function *before) {
+  if (before && registry_load(task->registry, before))
+    cJSON_AddItemToObject(task->json, "changes", summary_of_changes(before, task->function));
+}
+
 static void put_work(uv_work_t *work) {
-  struct task *task = work->data;
-  task->function =
-      registry_put(task->registry, task->name, &task->choice, task->body.bytes, task->body.size, &task->is_new, &task->error);
-  if (!task->function || access_has_tenant(task->access, task->tenant)) return;
-  /* deleted meanwhile: whoever did that may have looked for functions before this one was there */
-  function_release(task->function);
-  task->function = NULL;
-  registry_delete(task->registry, task->name, true, &(struct gw_error){0});
-  error_set(&task->error, GW_ERROR_NOT_FOUND, "no tenant is called %s", task->tenant);
+  struct control_task *task = work->data;
+  struct function *before = registry_find(task->registry, task->name);
+  task->wish.bytes = task->body.bytes;
+  task->wish.size = task->body.size;
+  task->function = registry_put(task->registry, task->name, &task->wish, &task->outcome, &task->error);
+  if (task->function && access_has_tenant(task->access, task->tenant)) {
+    task->ok = true;
+    task->json = summary_of_version(task->function);
+    tell_changes(task, before);
+  } else if (task->function) {
+    /* deleted meanwhile: whoever did that may have looked for functions before this one was there */
+    registry_delete(task->registry, task->name, true, &(struct gw_error){0});
+    error_set(&task->error, GW_ERROR_NOT_FOUND, "no tenant is called %s", task->tenant);
+  }
+  function_release(before);
 }
 
 /* A trap here is one of the module's start function: the module's fault, not the server's. */
-static void put_failed(struct exchange *x, const struct task *task) {
+static void put_failed(struct exchange *x, const struct control_task *task) {
   const struct gw_error *err = &task->error;
   if (err->code != GW_ERROR_TRAP) {
     reply_error(x, err, task->name, NULL, NULL);
@@ -175,26 +203,35 @@ static void put_failed(struct exchange *x, const struct task *task) {
 }
 
 static void put_done(uv_work_t *work, int status) {
-  struct task *task = work->data;
+  struct control_task *task = work->data;
   struct exchange *x = task->exchange;
   (void)status;
   x->loop->body_bytes -= task->body.size;
-  if (task->function)
-    reply_json(x, task->is_new ? 201 : 200, function_json(task->function));
+  if (task->ok)
+    reply_tagged_json(x, task->outcome.is_new ? 201 : 200, task->outcome.revision, task->json);
   else
     put_failed(x, task);
-  task_destroy(task);
+  control_destroy(task);
 }
 
 static const char *const no_yes_access[] = {"public", "private", NULL}, *const off_on[] = {"off", "on", NULL};
 
-/* "access=private&backtraces=on". */
-static bool take_choice(const char *query, struct function_choice *choice) {
+static bool take_alias(const struct query_part *part, struct registry_wish *wish) {
+  if (!entry_alias_is_valid(part->word, part->word_size)) return false;
+  memcpy(wish->alias, part->word, part->word_size);
+  wish->alias[part->word_size] = 0;
+  return true;
+}
+
+/* "access=private&backtraces=on&alias=beta". */
+static bool take_wish(const char *query, struct registry_wish *wish) {
+  struct function_choice *choice = &wish->choice;
   struct query_part part;
   while (query_next(&query, &part)) {
     int access = query_is(&part, "access") ? query_word(&part, no_yes_access) : -1;
     int backtraces = query_is(&part, "backtraces") ? query_word(&part, off_on) : -1;
-    if (access < 0 && backtraces < 0) return false;
+    bool is_alias = query_is(&part, "alias") && take_alias(&part, wish);
+    if (access < 0 && backtraces < 0 && !is_alias) return false;
     if (access >= 0) choice->has_private = true, choice->config.is_private = access == 1;
     if (backtraces >= 0) choice->has_backtraces = true, choice->config.shows_backtraces = backtraces == 1;
   }
@@ -202,52 +239,42 @@ static bool take_choice(const char *query, struct function_choice *choice) {
 }
 
 void route_put(struct exchange *x, const struct place *place) {
-  struct function_choice choice = {0};
-  if (!take_choice(x->request.query, &choice)) {
-    reply_problem(x, PROBLEM(.status = 400, .detail = "the parameters of PUT are access=public|private and backtraces=on|off"));
-    return;
+  struct control_task *task = control_create(x, place);
+  if (!take_wish(x->request.query, &task->wish)) {
+    error_set(&task->error, GW_ERROR_REQUEST,
+              "the parameters of PUT are access=public|private, backtraces=on|off and alias=NAME");
+    control_refuse(task);
+  } else if (!control_read_condition(&x->request, &task->wish.condition, &task->error)) {
+    control_refuse(task);
+  } else {
+    task->body = x->request.body; /* the task takes it over, and its share of body_bytes */
+    x->request.body = (struct buffer){0};
+    control_start(task, put_work, put_done);
   }
-  struct task *task = task_create(x, place);
-  task->choice = choice;
-  task->body = x->request.body; /* the task takes it over, and its share of body_bytes */
-  x->request.body = (struct buffer){0};
-  uv_queue_work(&x->loop->uv, &task->work, put_work, put_done);
 }
 
 static void lift_work(uv_work_t *work) {
-  struct task *task = work->data;
+  struct control_task *task = work->data;
   task->ok = registry_lift(task->registry, task->name, &task->error);
 }
 
-static void delete_work(uv_work_t *work) {
-  struct task *task = work->data;
-  task->ok = registry_delete(task->registry, task->name, task->with_state, &task->error);
-}
-
-static void empty_done(uv_work_t *work, int status) {
-  struct task *task = work->data;
-  struct exchange *x = task->exchange;
-  (void)status;
-  if (task->ok)
-    reply_empty(x, 204);
-  else
-    reply_error(x, &task->error, task->name, NULL, NULL);
-  task_destroy(task);
-}
-
 void route_lift(struct exchange *x, const struct place *place) {
-  struct task *task = task_create(x, place);
-  uv_queue_work(&x->loop->uv, &task->work, lift_work, empty_done);
+  control_start(control_create(x, place), lift_work, control_done);
+}
+
+static void delete_work(uv_work_t *work) {
+  struct control_task *task = work->data;
+  task->ok = registry_delete(task->registry, task->name, task->with_state, &task->error);
 }
 
 void route_delete(struct exchange *x, const struct place *place) {
   const char *query = x->request.query;
-  bool with_state = strcmp(query, "state=delete") == 0;
-  if (*query && !with_state) {
-    reply_problem(x, PROBLEM(.status = 400, .detail = "the only parameter of DELETE is state=delete"));
-    return;
+  struct control_task *task = control_create(x, place);
+  task->with_state = strcmp(query, "state=delete") == 0;
+  if (*query && !task->with_state) {
+    error_set(&task->error, GW_ERROR_REQUEST, "the only parameter of DELETE is state=delete");
+    control_refuse(task);
+  } else {
+    control_start(task, delete_work, control_done);
   }
-  struct task *task = task_create(x, place);
-  task->with_state = with_state;
-  uv_queue_work(&x->loop->uv, &task->work, delete_work, empty_done);
 }

@@ -31,8 +31,9 @@ struct census {
   uint64_t by_tier[N_TIERS], waiting, failed, quarantine, slow, hasty;
 };
 
-static void count_function(void *arg, const struct function *f) {
+static void count_function(void *arg, const struct entry *entry) {
   struct census *census = arg;
+  const struct function *f = entry_live(entry);
   enum code_state state = function_code_state(f);
   census->by_tier[function_next_tier(f)]++;
   census->waiting += state == CODE_WAITING;

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+_Static_assert((int)EXCHANGE_MAX_ADDRESS == (int)FUNCTION_MAX_ADDRESS, "requests have room for an address");
 _Static_assert((int)ACCESS_MAX_NAME == (int)FUNCTION_MAX_NAME, "tenants and functions have names of one kind");
 
 enum who { WHO_ALL, WHO_CALLERS, WHO_TENANT, WHO_SERVER };
@@ -52,7 +53,7 @@ struct match {
   bool is_known;             /* there is something for other methods */
   bool allows[METHODS_DELETE + 1];
   bool has_tenant;
-  struct span tenant, name;
+  struct span tenant, name, word;
   const char *rest;
 };
 
@@ -70,7 +71,7 @@ static bool method_fits(enum methods methods, llhttp_method_t method) {
 static bool is_end(const char *pattern, const char *path) { return !*pattern && (!*path || strcmp(path, "/") == 0); }
 
 static bool path_fits(const char *pattern, const char *path, struct match *m) {
-  m->name = (struct span){0};
+  m->name = m->word = (struct span){0};
   while (*pattern) {
     if (pattern[0] == '/' && pattern[1] == '.') { /* ... */
       m->rest = path;
@@ -81,7 +82,7 @@ static bool path_fits(const char *pattern, const char *path, struct match *m) {
       continue;
     }
     size_t size = strcspn(path, "/");
-    m->name = (struct span){path, size};
+    *(m->name.size ? &m->word : &m->name) = (struct span){path, size};
     if (!size) return false;
     path += size;
     pattern += 2;
@@ -135,17 +136,41 @@ static bool percent_decode(char *text) {
   return true;
 }
 
-/* Decodes a segment; false where it is no name. */
-static bool take_name(const struct span *span, char out[ACCESS_MAX_NAME + 1]) {
-  char text[3 * ACCESS_MAX_NAME + 1];
-  if (!span->size || span->size >= sizeof text) return false;
-  memcpy(text, span->at, span->size);
-  text[span->size] = 0;
-  if (!percent_decode(text)) return false;
+enum { MAX_SEGMENT = 3 * (2 * ACCESS_MAX_NAME + 1) };
+
+static bool decode_segment(const struct span *span, char out[MAX_SEGMENT + 1]) {
+  if (!span->size || span->size > MAX_SEGMENT) return false;
+  memcpy(out, span->at, span->size);
+  out[span->size] = 0;
+  return percent_decode(out);
+}
+
+static bool copy_name(const char *text, char out[ACCESS_MAX_NAME + 1]) {
   size_t size = strlen(text);
   if (!function_name_is_valid(text, size)) return false;
   memcpy(out, text, size + 1);
   return true;
+}
+
+/* Decodes a segment; false where it is no name. */
+static bool take_name(const struct span *span, char out[ACCESS_MAX_NAME + 1]) {
+  char text[MAX_SEGMENT + 1];
+  return decode_segment(span, text) && copy_name(text, out);
+}
+
+/* The same of NAME, NAME@ALIAS and NAME@VERSION. */
+static bool take_address(const struct span *span, struct place *place) {
+  char text[MAX_SEGMENT + 1];
+  if (!decode_segment(span, text)) return false;
+  char *at = strchr(text, '@');
+  if (at) *at++ = 0;
+  return copy_name(text, place->name) && (!at || copy_name(at, place->word));
+}
+
+/* The segments of the path that are names. */
+static bool take_names(const struct match *m, struct place *place) {
+  if (m->route->who == WHO_CALLERS) return take_address(&m->name, place);
+  return (!m->name.size || take_name(&m->name, place->name)) && (!m->word.size || take_name(&m->word, place->word));
 }
 
 /* Why a request is refused, before anything of it was looked up. */
@@ -280,7 +305,7 @@ static void begin(struct exchange *x) {
     answer_unknown(x, &m);
   } else if (!check_access(x, &m, tenant, &denial)) {
     answer_denied(x, &denial);
-  } else if ((m.name.size && !take_name(&m.name, place.name)) || (is_call && m.has_tenant && !take_name(&m.tenant, tenant))) {
+  } else if (!take_names(&m, &place) || (is_call && m.has_tenant && !take_name(&m.tenant, tenant))) {
     answer_no_name(x, &m);
   } else {
     place.is_server = m.route->who == WHO_TENANT && !m.has_tenant && !*x->pass.who.tenant;
@@ -312,7 +337,12 @@ void route_call(struct exchange *x, const struct place *place) {
     reply_problem(x, PROBLEM(.status = 400, .detail = "the path holds a broken percent escape"));
     return;
   }
-  function_full_name(place->tenant, place->name, x->request.name);
+  function_full_name(place->tenant, place->name, x->request.address);
+  if (*place->word) {
+    size_t size = strlen(x->request.address);
+    x->request.address[size] = '@';
+    memcpy(x->request.address + size + 1, place->word, strlen(place->word) + 1);
+  }
   x->request.rest = place->rest;
   invoke_begin(x);
 }

@@ -12,6 +12,7 @@ struct place {
   const char *tenant;             /* that the path names, or the token; of a token of the server: the default one */
   bool is_server;                 /* the token is of the server, and the path names no tenant */
   char name[ACCESS_MAX_NAME + 1]; /* the path's segment; "" where there is none */
+  char word[ACCESS_MAX_NAME + 1]; /* the second one, or what follows an @ in the first; "" where there is none */
   char *rest;                     /* of /f/NAME: what follows, as it was sent; "" or with its slash */
 };
 

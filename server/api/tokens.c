@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/heap.h"
+#include "server/api/body.h"
 #include "server/api/route.h"
 #include "server/api/text.h"
 #include "server/function/registry.h"
@@ -147,25 +148,6 @@ static bool take_name(const cJSON *json, struct token *token, struct gw_error *e
   return true;
 }
 
-/* An empty body is an empty object. */
-static cJSON *parse_body(const struct request *r, struct gw_error *err) {
-  cJSON *json = r->body.size ? cJSON_ParseWithLength((const char *)r->body.bytes, r->body.size) : cJSON_CreateObject();
-  if (cJSON_IsObject(json)) return json;
-  cJSON_Delete(json);
-  bad(err, "the body is no JSON object");
-  return NULL;
-}
-
-static bool check_keys(const cJSON *json, const char *const *known, struct gw_error *err) {
-  const cJSON *item;
-  cJSON_ArrayForEach(item, json) {
-    bool is_known = false;
-    for (size_t i = 0; known[i]; i++) is_known |= strcmp(item->string, known[i]) == 0;
-    if (!is_known) return error_set(err, GW_ERROR_REQUEST, "%.64s is nothing that is known here", item->string);
-  }
-  return true;
-}
-
 /* --- changing tokens ---------------------------------------------------------------------------------------------- */
 
 static bool parse_creation(struct change *change) {
@@ -173,9 +155,9 @@ static bool parse_creation(struct change *change) {
   struct gw_error *err = &change->error;
   struct token *token = &change->token;
   uint64_t lifetime_ms = 0;
-  cJSON *json = parse_body(&change->exchange->request, err);
-  bool ok = json && check_keys(json, known, err) && take_name(json, token, err) && take_scopes(json, &token->who.scopes, err) &&
-            take_seconds(json, "expires_in", WHY_EXPIRES, &lifetime_ms, err);
+  cJSON *json = body_parse(&change->exchange->request, err);
+  bool ok = json && body_check_keys(json, known, err) && take_name(json, token, err) &&
+            take_scopes(json, &token->who.scopes, err) && take_seconds(json, "expires_in", WHY_EXPIRES, &lifetime_ms, err);
   const cJSON *given = cJSON_GetObjectItemCaseSensitive(json, "expires_in");
   if (ok && cJSON_IsNumber(given) && !lifetime_ms) ok = bad(err, WHY_EXPIRES); /* 0 would be for ever */
   cJSON_Delete(json);
@@ -209,8 +191,8 @@ void route_create_token(struct exchange *x, const struct place *place) {
 static bool parse_rotation(struct change *change) {
   static const char *const known[] = {"grace", NULL};
   struct gw_error *err = &change->error;
-  cJSON *json = parse_body(&change->exchange->request, err);
-  bool ok = json && check_keys(json, known, err) &&
+  cJSON *json = body_parse(&change->exchange->request, err);
+  bool ok = json && body_check_keys(json, known, err) &&
             take_seconds(json, "grace", "grace is a number of seconds, at most 1,000,000,000", &change->grace_ms, err);
   cJSON_Delete(json);
   return ok;
@@ -296,7 +278,7 @@ static void find_name(struct found *found, const char *name) {
   snprintf(found->names[found->n++], sizeof *found->names, "%s", name);
 }
 
-static void find_function(void *arg, const struct function *f) { find_name(arg, f->name); }
+static void find_function(void *arg, const struct entry *entry) { find_name(arg, entry->name); }
 
 static void find_kept(void *arg, const char *name) { find_name(arg, name); }
 

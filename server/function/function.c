@@ -56,11 +56,18 @@ const char *function_answers(const char *full_name, char out[FUNCTION_ANSWERS_SI
   return out;
 }
 
-const char *function_path(const char *full_name, char out[FUNCTION_PATH_SIZE]) {
-  const char *name = function_short_name(full_name);
-  int tenant = name > full_name ? (int)(name - 1 - full_name) : 0;
-  snprintf(out, FUNCTION_PATH_SIZE, "%s%.*s/f/%s", tenant ? "/t/" : "", tenant, full_name, name);
+const char *function_path(const char *address, char out[FUNCTION_PATH_SIZE]) {
+  const char *name = function_short_name(address);
+  int tenant = name > address ? (int)(name - 1 - address) : 0;
+  snprintf(out, FUNCTION_PATH_SIZE, "%s%.*s/f/%s", tenant ? "/t/" : "", tenant, address, name);
   return out;
+}
+
+const char *function_split_address(const char *address, char name[FUNCTION_MAX_FULL_NAME + 1]) {
+  size_t size = strcspn(address, "@");
+  memcpy(name, address, size);
+  name[size] = 0;
+  return address[size] ? address + size + 1 : NULL;
 }
 
 struct function *function_create(const char *name, const struct function_limits *limits, struct crash_file *crashes) {
@@ -73,6 +80,21 @@ struct function *function_create(const char *name, const struct function_limits 
   f->bundle = (struct wasi_preopen){.guest_path = "/", .host_fd = -1, .is_readonly = true};
   pthread_mutex_init(&f->lock, NULL);
   return f;
+}
+
+struct function *function_copy(const struct function *f) {
+  struct function *copy = function_create(f->name, f->limits, f->crashes);
+  memcpy(copy->digest, f->digest, sizeof copy->digest);
+  copy->config = f->config;
+  copy->version = f->version;
+  copy->size = f->size;
+  copy->created_ms = f->created_ms;
+  copy->compile_ms = f->compile_ms;
+  copy->interface = f->interface;
+  copy->had_state = function_may_write(f);
+  copy->quarantine_ms = f->quarantine_ms;
+  atomic_init(&copy->quarantine, atomic_load(&f->quarantine));
+  return copy;
 }
 
 struct function *function_retain(struct function *f) {
@@ -166,6 +188,10 @@ enum band function_band(const struct function *f) {
   uint64_t ns = atomic_load_explicit(&f->usage[GW_TIER_FAST].cpu_ns, memory_order_relaxed);
   if (ns >= ENOUGH_NS && ns / WIDTH > nominal) return BAND_SLOW;
   return nominal >= ENOUGH_NS && nominal / WIDTH > ns ? BAND_FAST : BAND_INSIDE;
+}
+
+bool function_may_write(const struct function *f) {
+  return f->had_state || (function_load_state(f) == LOAD_READY && f->uses_state);
 }
 
 enum gw_tier function_next_tier(const struct function *f) {

@@ -13,7 +13,9 @@
 struct crash_file;
 
 /* A full name is "NAME" for functions of the default tenant, "TENANT/NAME" for others'. */
-enum { FUNCTION_MAX_NAME = 63, FUNCTION_MAX_FULL_NAME = 2 * FUNCTION_MAX_NAME + 1, FUNCTION_PATH_SIZE = 160 };
+enum { FUNCTION_MAX_NAME = 63, FUNCTION_MAX_FULL_NAME = 2 * FUNCTION_MAX_NAME + 1 };
+/* An address is a full name, or one with "@ALIAS" or "@VERSION" behind it. */
+enum { FUNCTION_MAX_ADDRESS = FUNCTION_MAX_FULL_NAME + 1 + FUNCTION_MAX_NAME, FUNCTION_PATH_SIZE = 224 };
 
 enum interface { INTERFACE_HANDLE, INTERFACE_CGI };
 
@@ -30,6 +32,7 @@ struct function_limits {
   uint64_t max_memory;          /* bytes of all memories and tables of an invocation */
   uint64_t memory_limit;        /* bytes of all memories and tables of the server; 0: none */
   size_t max_reply;             /* bytes a CGI program may print */
+  uint32_t keep_versions;       /* of a function; those that an alias leads to are kept however many they are */
   enum tier_choice tier;        /* of functions */
   const uint8_t (*trusted)[32]; /* public keys: whose artifacts may be deployed */
   size_t n_trusted;
@@ -102,11 +105,15 @@ bool function_is_of(const char *full_name, const char *tenant);
 /* The space of state where answers to requests with an Idempotency-Key are; no function is called so. */
 enum { FUNCTION_ANSWERS_SIZE = FUNCTION_MAX_FULL_NAME + 16 };
 const char *function_answers(const char *full_name, char out[FUNCTION_ANSWERS_SIZE]);
-/* Where it is called: "/f/NAME" or "/t/TENANT/f/NAME". */
-const char *function_path(const char *full_name, char out[FUNCTION_PATH_SIZE]);
+/* Where it is called: "/f/NAME" or "/t/TENANT/f/NAME", with what an address has behind the name. */
+const char *function_path(const char *address, char out[FUNCTION_PATH_SIZE]);
+/* Cuts an address in two: returns the word behind the @, or NULL where there is none. */
+const char *function_split_address(const char *address, char name[FUNCTION_MAX_FULL_NAME + 1]);
 
 /* With one reference, for the caller, and no module. `limits` and `crashes` must outlive it. */
 struct function *function_create(const char *name, const struct function_limits *limits, struct crash_file *crashes);
+/* The same version, not loaded yet. */
+struct function *function_copy(const struct function *function);
 struct function *function_retain(struct function *function);
 void function_release(struct function *function);
 
@@ -134,6 +141,10 @@ static inline const char *function_tier_name(enum gw_tier tier) {
 
 /* The same for any function, loaded or not. Any thread. */
 enum gw_tier function_next_tier(const struct function *f);
+
+/* Whether invocations may write state of its name, after it is deleted, too: what they leave must be found. Registry's writers.
+ */
+bool function_may_write(const struct function *f);
 
 /* A slice has run. Any thread. */
 static inline void function_count(struct function *f, enum gw_tier tier, uint64_t gas, uint64_t ns) {

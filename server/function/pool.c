@@ -11,16 +11,16 @@
 #include "base/heap.h"
 #include "frontend/module.h"
 #include "server/function/crash.h"
-#include "server/function/registry.h"
 #include "server/server.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
-static struct pool **bucket_of(struct loop *loop, const char *name) {
+static struct pool **bucket_of(struct loop *loop, const char *address) {
   uint32_t hash = 2166136261u;
-  for (const char *p = name; *p; p++) hash = (hash ^ (unsigned char)*p) * 16777619u;
+  for (const char *p = address; *p; p++) hash = (hash ^ (unsigned char)*p) * 16777619u;
   return &loop->pools[hash % POOL_BUCKETS];
 }
 
@@ -82,26 +82,28 @@ static void drop_idle(struct pool *pool) {
   }
 }
 
-static struct pool *pool_create(struct loop *loop, const char *name) {
-  struct pool *pool = heap_new(1, sizeof *pool), **bucket = bucket_of(loop, name);
+static struct pool *pool_create(struct loop *loop, const char *address) {
+  struct pool *pool = heap_new(1, sizeof *pool), **bucket = bucket_of(loop, address);
   pool->loop = loop;
   pool->work.data = pool;
-  memcpy(pool->name, name, strlen(name) + 1);
+  memcpy(pool->address, address, strlen(address) + 1);
   pool->next = *bucket;
   *bucket = pool;
   return pool;
 }
 
-struct pool *pool_find(struct loop *loop, const char *name) {
-  struct pool *pool = *bucket_of(loop, name);
-  while (pool && strcmp(pool->name, name) != 0) pool = pool->next;
+static struct pool *find(struct loop *loop, const char *address) {
+  struct pool *pool = *bucket_of(loop, address);
+  while (pool && strcmp(pool->address, address) != 0) pool = pool->next;
   uint64_t epoch = registry_epoch(loop->registry); /* before the look-up: a change in between is seen next time */
   if (pool) pool->used_at = loop_now(loop);
   if (pool && pool->epoch == epoch) return pool->function ? pool : NULL;
-  struct function *f = registry_find(loop->registry, name);
+  struct registry_split split;
+  struct function *f = registry_look(loop->registry, address, &split);
   if (!pool && !f) return NULL;
-  if (!pool) pool = pool_create(loop, name);
+  if (!pool) pool = pool_create(loop, address);
   pool->epoch = epoch;
+  pool->split = split;
   if (f == pool->function) {
     function_release(f);
   } else {
@@ -111,6 +113,15 @@ struct pool *pool_find(struct loop *loop, const char *name) {
     memset(pool->pace, 0, sizeof pool->pace); /* new code */
   }
   return f ? pool : NULL;
+}
+
+struct pool *pool_find(struct loop *loop, const char *address) {
+  struct pool *pool = find(loop, address);
+  if (!pool || !pool->split.share || loop_random(loop) % ENTRY_WHOLE >= pool->split.share) return pool;
+  char canary[FUNCTION_MAX_ADDRESS + 1];
+  snprintf(canary, sizeof canary, "%s@%llu", pool->function->name, (unsigned long long)pool->split.canary);
+  struct pool *other = find(loop, canary);
+  return other ? other : pool;
 }
 
 static void load_work(uv_work_t *work) {

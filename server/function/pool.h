@@ -2,15 +2,17 @@
 #ifndef SERVER_FUNCTION_POOL_H
 #define SERVER_FUNCTION_POOL_H
 
+#include "server/function/registry.h"
 #include "server/function/slot.h"
 #include "server/loop/loop.h"
 
 struct pool {
   struct pool *next; /* in its bucket */
   struct loop *loop;
-  char name[FUNCTION_MAX_FULL_NAME + 1];
+  char address[FUNCTION_MAX_ADDRESS + 1];
   uint64_t epoch;                           /* of the registry when `function` was looked up */
   struct function *function;                /* NULL: deleted */
+  struct registry_split split;              /* at that epoch: which calls are another pool's */
   struct slot *idle;                        /* fresh ones, the last returned first */
   bool never_keeps;                         /* its functions write too much for images */
   uint32_t n_idle, n_out;                   /* n_out: with invocations or waiting to be reset */
@@ -30,8 +32,9 @@ struct pool {
   uint64_t answers_size;     /* bytes that were recorded since then */
 };
 
-/* The pool with the name's current function, or NULL when there is none. */
-struct pool *pool_find(struct loop *loop, const char *name);
+/* The pool with what the address leads to now, or NULL when there is none. Where an alias leads to two versions it is one of
+ * them, by chance and share. */
+struct pool *pool_find(struct loop *loop, const char *address);
 /* Puts the waiter to those that wait for the module, which a worker thread loads; `on_loaded` is called when that is done or has
  * failed. */
 void pool_load(struct pool *pool, struct waiter *waiter, void (*on_loaded)(struct waiter *waiter));

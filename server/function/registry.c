@@ -9,6 +9,7 @@
 #include "server/function/registry.h"
 
 #include "base/arena.h"
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
@@ -21,7 +22,6 @@
 
 #include <cjson/cJSON.h>
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,8 +42,8 @@ struct registry {
   pthread_rwlock_t table_lock;
   struct crash_file *crashes;
   struct background *background; /* TIER_AUTO: compiles; else NULL */
-  struct function **functions;   /* sorted by name */
-  size_t n_functions, capacity;
+  struct entry **entries;        /* sorted by name */
+  size_t n_entries, capacity;
 };
 
 /* --- loading ----------------------------------------------------------------------------------------------------- */
@@ -117,37 +117,41 @@ bool registry_load(struct registry *r, struct function *f) {
 
 /* Index of the first name that is not less; table_lock held. */
 static size_t table_position(const struct registry *r, const char *name, bool *is_there) {
-  size_t low = 0, high = r->n_functions;
+  size_t low = 0, high = r->n_entries;
   while (low < high) {
     size_t middle = low + (high - low) / 2;
-    if (strcmp(r->functions[middle]->name, name) < 0)
+    if (strcmp(r->entries[middle]->name, name) < 0)
       low = middle + 1;
     else
       high = middle;
   }
-  *is_there = low < r->n_functions && strcmp(r->functions[low]->name, name) == 0;
+  *is_there = low < r->n_entries && strcmp(r->entries[low]->name, name) == 0;
   return low;
 }
 
-/* Publishes `f` under its name, or removes the name when f is NULL; returns what was there. */
-static struct function *table_replace(struct registry *r, const char *name, struct function *f) {
+/* NULL: the name means nothing; table_lock held. */
+static struct entry *table_find(const struct registry *r, const char *name) {
+  bool is_there;
+  size_t at = table_position(r, name, &is_there);
+  return is_there ? r->entries[at] : NULL;
+}
+
+/* Publishes `entry` under its name, or removes the name when that is NULL; returns what was there. */
+static struct entry *table_replace(struct registry *r, const char *name, struct entry *entry) {
   pthread_rwlock_wrlock(&r->table_lock);
   bool is_there;
   size_t at = table_position(r, name, &is_there);
-  struct function *old = is_there ? r->functions[at] : NULL;
-  size_t behind = (r->n_functions - at) * sizeof(void *);
-  if (f && !is_there && r->n_functions == r->capacity) {
-    r->capacity = r->capacity ? 2 * r->capacity : 16;
-    r->functions = heap_resize(r->functions, r->capacity, sizeof(void *));
+  struct entry *old = is_there ? r->entries[at] : NULL;
+  size_t behind = (r->n_entries - at) * sizeof(void *);
+  if (entry && !is_there && r->n_entries == r->capacity) array_grow(r->entries, r->capacity, 16);
+  if (entry && !is_there) {
+    memmove(r->entries + at + 1, r->entries + at, behind);
+    r->n_entries++;
+  } else if (!entry && is_there) {
+    memmove(r->entries + at, r->entries + at + 1, behind - sizeof(void *));
+    r->n_entries--;
   }
-  if (f && !is_there) {
-    memmove(r->functions + at + 1, r->functions + at, behind);
-    r->n_functions++;
-  } else if (!f && is_there) {
-    memmove(r->functions + at, r->functions + at + 1, behind - sizeof(void *));
-    r->n_functions--;
-  }
-  if (f) r->functions[at] = f;
+  if (entry) r->entries[at] = entry;
   pthread_rwlock_unlock(&r->table_lock);
   atomic_fetch_add(&r->epoch, 1);
   return old;
@@ -155,95 +159,93 @@ static struct function *table_replace(struct registry *r, const char *name, stru
 
 uint64_t registry_epoch(const struct registry *r) { return atomic_load_explicit(&r->epoch, memory_order_acquire); }
 
-struct function *registry_find(struct registry *r, const char *name) {
+/* The alias that leads there, but for versions. NULL: nothing is there. */
+static struct function *follow(const struct entry *e, const char *word, const struct entry_alias **alias) {
+  uint64_t version = word ? entry_version_of(word) : 0;
+  *alias = version ? NULL : word ? entry_alias(e, word) : e->aliases;
+  return version ? entry_version(e, version) : *alias ? entry_version(e, (*alias)->version) : NULL;
+}
+
+struct function *registry_look(struct registry *r, const char *address, struct registry_split *split) {
+  char name[FUNCTION_MAX_FULL_NAME + 1];
+  const char *word = function_split_address(address, name);
+  const struct entry_alias *alias;
+  *split = (struct registry_split){0};
   pthread_rwlock_rdlock(&r->table_lock);
-  bool is_there;
-  size_t at = table_position(r, name, &is_there);
-  struct function *f = is_there ? function_retain(r->functions[at]) : NULL;
+  const struct entry *e = table_find(r, name);
+  struct function *f = e ? follow(e, word, &alias) : NULL;
+  if (f) function_retain(f);
+  if (f && alias) *split = (struct registry_split){alias->canary, alias->share};
   pthread_rwlock_unlock(&r->table_lock);
   return f;
 }
 
-void registry_each(struct registry *r, void (*each)(void *arg, const struct function *function), void *arg) {
+struct function *registry_find(struct registry *r, const char *address) {
+  struct registry_split split;
+  return registry_look(r, address, &split);
+}
+
+void registry_each(struct registry *r, void (*each)(void *arg, const struct entry *entry), void *arg) {
   pthread_rwlock_rdlock(&r->table_lock);
-  for (size_t i = 0; i < r->n_functions; i++) each(arg, r->functions[i]);
+  for (size_t i = 0; i < r->n_entries; i++) each(arg, r->entries[i]);
   pthread_rwlock_unlock(&r->table_lock);
+}
+
+bool registry_with(struct registry *r, const char *name, void (*visit)(void *arg, const struct entry *entry), void *arg) {
+  pthread_rwlock_rdlock(&r->table_lock);
+  const struct entry *e = table_find(r, name);
+  if (e) visit(arg, e);
+  pthread_rwlock_unlock(&r->table_lock);
+  return e != NULL;
+}
+
+/* A copy to change, or NULL. */
+static struct entry *copy_entry(struct registry *r, const char *name) {
+  pthread_rwlock_rdlock(&r->table_lock);
+  const struct entry *e = table_find(r, name);
+  struct entry *copy = e ? entry_copy(e) : NULL;
+  pthread_rwlock_unlock(&r->table_lock);
+  return copy;
+}
+
+static bool has_digest(const struct entry *e, const char *digest) {
+  for (size_t i = 0; i < e->n_versions; i++)
+    if (strcmp(e->versions[i]->digest, digest) == 0) return true;
+  return false;
 }
 
 static bool digest_is_used(struct registry *r, const char *digest) {
   bool is_used = false;
   pthread_rwlock_rdlock(&r->table_lock);
-  for (size_t i = 0; i < r->n_functions && !is_used; i++) is_used = strcmp(r->functions[i]->digest, digest) == 0;
+  for (size_t i = 0; i < r->n_entries && !is_used; i++) is_used = has_digest(r->entries[i], digest);
   pthread_rwlock_unlock(&r->table_lock);
   return is_used;
 }
 
 /* --- records ----------------------------------------------------------------------------------------------------- */
 
-static const char *interface_name(enum interface i) { return i == INTERFACE_HANDLE ? "handle" : "cgi"; }
-
-static bool record_write(struct registry *r, const struct function *f, struct gw_error *err) {
-  cJSON *json = cJSON_CreateObject();
-  cJSON_AddStringToObject(json, "digest", f->digest);
-  cJSON_AddNumberToObject(json, "version", (double)f->version);
-  cJSON_AddNumberToObject(json, "size", (double)f->size);
-  cJSON_AddNumberToObject(json, "created_ms", (double)f->created_ms);
-  cJSON_AddNumberToObject(json, "compile_ms", f->compile_ms);
-  cJSON_AddStringToObject(json, "interface", interface_name(f->interface));
-  if (f->config.is_private) cJSON_AddTrueToObject(json, "private");
-  if (f->config.shows_backtraces) cJSON_AddTrueToObject(json, "backtraces");
-  if (function_quarantine(f)) {
-    cJSON_AddNumberToObject(json, "quarantine", function_quarantine(f));
-    cJSON_AddNumberToObject(json, "quarantine_ms", (double)f->quarantine_ms);
-  }
-  char *text = cJSON_PrintUnformatted(json);
-  cJSON_Delete(json);
-  bool ok = text && state_put(r->state, REGISTRY_SPACE, f->name, strlen(f->name), text, strlen(text), err);
-  if (!ok) error_set(err, GW_ERROR_STATE, "the record of function %s cannot be written", f->name);
+static bool record_write(struct registry *r, const struct entry *e, struct gw_error *err) {
+  char *text = entry_print(e);
+  bool ok = text && state_put(r->state, REGISTRY_SPACE, e->name, strlen(e->name), text, strlen(text), err);
+  if (!ok) error_set(err, GW_ERROR_STATE, "the record of function %s cannot be written", e->name);
   cJSON_free(text);
   return ok;
 }
 
-static double record_number(const cJSON *json, const char *key) {
-  double n = cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(json, key));
-  return n >= 0 && n < 9e15 ? n : 0;
-}
-
-/* One record at start. A record that cannot be understood gives a function that answers with the reason. */
+/* One record at start. */
 static bool record_read(void *arg, const void *key, size_t key_size, const void *value, size_t value_size) {
   struct registry *r = arg;
   char name[FUNCTION_MAX_FULL_NAME + 1];
   if (!function_full_name_is_valid(key, key_size)) return true;
   memcpy(name, key, key_size);
   name[key_size] = 0;
-  struct function *f = function_create(name, &r->limits, r->crashes);
-  cJSON *json = cJSON_ParseWithLength(value, value_size);
-  const char *digest = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "digest"));
-  const char *interface = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "interface"));
-  if (digest && digest_is_hex(digest) && interface) {
-    snprintf(f->digest, sizeof f->digest, "%s", digest);
-    f->interface = strcmp(interface, "handle") == 0 ? INTERFACE_HANDLE : INTERFACE_CGI;
-  } else {
-    error_set(&f->error, GW_ERROR_IO, "the stored record of function %s is damaged", name);
-    atomic_store(&f->load_state, LOAD_FAILED);
-  }
-  f->config.is_private =
-      !digest || cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "private")); /* of a damaged one, nobody knows */
-  f->config.shows_backtraces = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "backtraces"));
-  f->version = (uint64_t)record_number(json, "version");
-  f->size = (uint64_t)record_number(json, "size");
-  f->created_ms = (uint64_t)record_number(json, "created_ms");
-  f->compile_ms = record_number(json, "compile_ms");
-  atomic_store(&f->quarantine, (uint32_t)fmin(record_number(json, "quarantine"), 64));
-  f->quarantine_ms = (uint64_t)record_number(json, "quarantine_ms");
-  cJSON_Delete(json);
-  function_release(table_replace(r, name, f));
+  entry_destroy(table_replace(r, name, entry_parse(name, value, value_size, &r->limits, r->crashes)));
   return true;
 }
 
 /* So that versions go on counting: a function's last one outlives it. */
-static bool version_keep(struct registry *r, const struct function *f, struct gw_error *err) {
-  return state_put(r->state, VERSIONS_SPACE, f->name, strlen(f->name), &f->version, sizeof f->version, err);
+static bool version_keep(struct registry *r, const struct entry *e, struct gw_error *err) {
+  return state_put(r->state, VERSIONS_SPACE, e->name, strlen(e->name), &e->last, sizeof e->last, err);
 }
 
 /* 0: there never was a function of this name. */
@@ -270,6 +272,38 @@ static void drop_file(struct registry *r, const char *digest) {
   arena_clear(&arena);
 }
 
+/* Frees what a name meant before, with the files that nobody needs now. `writing` held. */
+static void drop_entry(struct registry *r, struct entry *e) {
+  for (size_t i = 0; e && i < e->n_versions; i++) drop_file(r, e->versions[i]->digest);
+  entry_destroy(e);
+}
+
+/* Makes the changed entry durable and publishes it, or destroys it. `writing` held. */
+static bool replace(struct registry *r, struct entry *e, struct gw_error *err) {
+  e->revision++;
+  if (!record_write(r, e, err)) {
+    entry_destroy(e);
+    return false;
+  }
+  drop_entry(r, table_replace(r, e->name, e));
+  return true;
+}
+
+static bool meets(const struct entry *e, const struct registry_condition *c) {
+  if (!c || (!c->must_exist && !c->must_be_new && !c->n_revisions)) return true;
+  if (c->must_be_new) return !e;
+  bool is_one = c->must_exist && e;
+  for (size_t i = 0; e && i < c->n_revisions; i++) is_one |= c->revisions[i] == e->revision;
+  return is_one;
+}
+
+/* `e` is the entry as it is, or NULL. */
+static bool check_condition(const struct entry *e, const struct registry_condition *c, const char *name, struct gw_error *err) {
+  if (meets(e, c)) return true;
+  if (!e) return error_set(err, GW_ERROR_PRECONDITION, "no function is called %s", name);
+  return error_set(err, GW_ERROR_PRECONDITION, "function %s is at revision r%llu", name, (unsigned long long)e->revision);
+}
+
 static bool is_kept(struct registry *r, const char *name);
 
 static struct function_config choose(const struct function_choice *choice, const struct function *old) {
@@ -279,39 +313,68 @@ static struct function_config choose(const struct function_choice *choice, const
   return config;
 }
 
-/* Whether invocations may write state of this name, after it is deleted, too: what they leave must be found. */
-static bool may_write(const struct function *f) {
-  return f->had_state || (function_load_state(f) == LOAD_READY && f->uses_state);
+static bool entry_may_write(const struct entry *e) {
+  for (size_t i = 0; i < e->n_versions; i++)
+    if (function_may_write(e->versions[i])) return true;
+  return false;
 }
 
-/* Makes the prepared `f` durable and publishes it, consuming the caller's reference on success. `writing` held. */
-static bool publish(struct registry *r, struct function *f, const struct function_choice *choice, const void *bytes, size_t size,
-                    bool *is_new, struct gw_error *err) {
-  struct function *old = registry_find(r, f->name);
-  *is_new = !old;
-  uint64_t last = old ? old->version : 0;
-  f->config = choose(choice, old);
-  if (old && strcmp(old->digest, f->digest) == 0) { /* the same bytes do the same again */
+/* The same bytes do the same again. */
+static void inherit_quarantine(struct function *f, const struct entry *e) {
+  for (size_t i = 0; i < e->n_versions; i++) {
+    const struct function *old = e->versions[i];
+    if (strcmp(old->digest, f->digest) != 0 || !function_quarantine(old)) continue;
     atomic_store(&f->quarantine, atomic_load(&old->quarantine));
     f->quarantine_ms = old->quarantine_ms;
   }
+}
+
+/* A damaged record has one version, which is none. */
+static void remove_damaged(struct entry *e) {
+  if (e->n_versions == 1 && !e->versions[0]->digest[0]) entry_remove(e, e->versions[0]->version);
+}
+
+/* The new version is what the alias and, if it is the first, the name leads to. */
+static bool lead_to(struct entry *e, const struct function *f, const char *alias, struct gw_error *err) {
+  struct entry_alias to = {.version = f->version};
+  bool is_first = e->n_versions == 1;
+  snprintf(to.name, sizeof to.name, "%s", *alias ? alias : ENTRY_LIVE);
+  if (is_first) e->aliases->version = f->version;
+  return entry_set_alias(e, &to, err);
+}
+
+/* Adds `f` to its name's entry as the next version, and to what the registry's records say. `e` is a copy of the entry, or NULL;
+ * it is consumed. `writing` held. */
+static bool publish(struct registry *r, struct function *f, struct entry *e, const struct registry_wish *wish,
+                    struct registry_outcome *out, struct gw_error *err) {
+  out->is_new = !e;
   bool was_kept = is_kept(r, f->name);
-  f->had_state = was_kept || (old && may_write(old));
-  function_release(old);
-  struct arena arena = {0};
-  bool ok = !*is_new || version_find(r, f->name, &last, err);
+  uint64_t last = e ? e->last : 0;
+  if (!e) e = entry_create(f->name);
+  const struct function *live = entry_live(e);
+  f->config = choose(&wish->choice, live);
+  remove_damaged(e);
+  inherit_quarantine(f, e);
+  f->had_state = was_kept || entry_may_write(e);
+  bool ok = !out->is_new || version_find(r, f->name, &last, err);
   f->version = last + 1;
-  ok = ok && file_write_durably(module_path(r, &arena, f->digest), bytes, size, 0600, err) && record_write(r, f, err);
-  arena_clear(&arena);
-  if (!ok) {
-    drop_file(r, f->digest);
+  entry_add(e, function_retain(f));
+  if (!ok || !lead_to(e, f, wish->alias, err)) {
+    entry_destroy(e);
     return false;
   }
-  if (was_kept) state_remove(r->state, KEPT_SPACE, f->name, strlen(f->name), NULL); /* it has a function again */
-  old = table_replace(r, f->name, f);
-  if (old) drop_file(r, old->digest);
-  function_release(old);
-  return true;
+  entry_trim(e, r->limits.keep_versions);
+  struct arena arena = {0};
+  ok = file_write_durably(module_path(r, &arena, f->digest), wish->bytes, wish->size, 0600, err);
+  arena_clear(&arena);
+  if (!ok) entry_destroy(e);
+  ok = ok && replace(r, e, err);
+  if (ok)
+    out->revision = e->revision; /* it is published, and nobody else changes it */
+  else
+    drop_file(r, f->digest);
+  if (ok && was_kept) state_remove(r->state, KEPT_SPACE, f->name, strlen(f->name), NULL); /* it has a function again */
+  return ok;
 }
 
 static bool is_own(struct registry *r, const struct artifact *a) {
@@ -337,36 +400,123 @@ static bool admit_artifact(struct registry *r, const void *bytes, size_t size, s
   return engine_accepts(r->engine, a, err) && cache_store(cache, a->key, bytes, size, err);
 }
 
-struct function *registry_put(struct registry *r, const char *name, const struct function_choice *choice, const void *bytes,
-                              size_t size, bool *is_new, struct gw_error *err) {
+static bool put_locked(struct registry *r, struct function *f, const struct registry_wish *wish, struct registry_outcome *out,
+                       struct gw_error *err) {
+  struct entry *e = copy_entry(r, f->name);
+  if (check_condition(e, &wish->condition, f->name, err)) return publish(r, f, e, wish, out, err);
+  entry_destroy(e);
+  return false;
+}
+
+struct function *registry_put(struct registry *r, const char *name, const struct registry_wish *given,
+                              struct registry_outcome *out, struct gw_error *err) {
   struct artifact artifact;
-  if (artifact_is(bytes, size)) {
-    if (!admit_artifact(r, bytes, size, &artifact, err)) return NULL;
-    bytes = artifact.module;
-    size = artifact.module_size;
+  struct registry_wish wish = *given;
+  if (artifact_is(wish.bytes, wish.size)) {
+    if (!admit_artifact(r, wish.bytes, wish.size, &artifact, err)) return NULL;
+    wish.bytes = artifact.module;
+    wish.size = artifact.module_size;
   }
-  if (!file_is_module(bytes, size, err)) return NULL;
+  if (!file_is_module(wish.bytes, wish.size, err)) return NULL;
   struct function *f = function_create(name, &r->limits, r->crashes);
   double begin = now_ms(CLOCK_MONOTONIC);
-  bool ok = prepare_watched(r, f, bytes, size, err);
+  bool ok = prepare_watched(r, f, wish.bytes, wish.size, err);
   if (ok) {
     f->compile_ms = now_ms(CLOCK_MONOTONIC) - begin;
     f->created_ms = (uint64_t)now_ms(CLOCK_REALTIME);
-    f->size = size;
-    struct digest digest = digest_of(bytes, size);
+    f->size = wish.size;
+    struct digest digest = digest_of(wish.bytes, wish.size);
     digest_print(&digest, f->digest);
     atomic_store(&f->load_state, LOAD_READY);
-    function_retain(f); /* for the table */
     pthread_mutex_lock(&r->writing);
-    ok = publish(r, f, choice, bytes, size, is_new, err);
+    ok = put_locked(r, f, &wish, out, err);
     pthread_mutex_unlock(&r->writing);
-    if (!ok) function_release(f);
   }
   if (ok) compile_in_background(r, f);
   if (ok) return f;
   function_release(f);
   return NULL;
 }
+
+/* --- aliases and versions ---------------------------------------------------------------------------------------- */
+
+static bool no_function(const char *name, struct gw_error *err) {
+  return error_set(err, GW_ERROR_NOT_FOUND, "no function is called %s", name);
+}
+
+/* So that who is called behind the change does not wait for its module. What cannot be loaded gets no calls. */
+static bool load_version(struct registry *r, const char *name, uint64_t version, struct gw_error *err) {
+  char address[FUNCTION_MAX_ADDRESS + 1];
+  snprintf(address, sizeof address, "%s@%llu", name, (unsigned long long)version);
+  struct function *f = registry_find(r, address);
+  bool ok = !f || registry_load(r, f); /* none: said later */
+  if (!ok) *err = f->error;
+  function_release(f);
+  return ok;
+}
+
+/* "The one before" becomes its number. */
+static bool resolve(const struct entry *e, struct entry_alias *alias, struct gw_error *err) {
+  if (alias->version != REGISTRY_PREVIOUS) return true;
+  alias->version = e->previous;
+  return alias->version || error_set(err, GW_ERROR_NOT_FOUND, "function %s has no version from before", e->name);
+}
+
+bool registry_set_alias(struct registry *r, const char *name, const struct entry_alias *given,
+                        const struct registry_condition *condition, struct gw_error *err) {
+  struct entry_alias alias = *given;
+  struct entry *e = copy_entry(r, name);
+  bool ok = e ? resolve(e, &alias, err) : no_function(name, err);
+  entry_destroy(e);
+  ok = ok && load_version(r, name, alias.version, err) && (!alias.share || load_version(r, name, alias.canary, err));
+  if (!ok) return false;
+  pthread_mutex_lock(&r->writing);
+  e = copy_entry(r, name);
+  ok = (e || no_function(name, err)) && check_condition(e, condition, name, err) && entry_set_alias(e, &alias, err);
+  if (ok) {
+    entry_trim(e, r->limits.keep_versions);
+    ok = replace(r, e, err);
+  } else {
+    entry_destroy(e);
+  }
+  pthread_mutex_unlock(&r->writing);
+  return ok;
+}
+
+static bool remove_alias(struct entry *e, const char *alias, struct gw_error *err) {
+  struct entry_alias *at = entry_alias(e, alias);
+  if (!at) return error_set(err, GW_ERROR_NOT_FOUND, "function %s has no alias %s", e->name, alias);
+  if (at == e->aliases)
+    return error_set(err, GW_ERROR_IN_USE, "%s is what %s itself leads to: it can be changed, not deleted", alias, e->name);
+  entry_remove_alias(e, at);
+  return true;
+}
+
+static bool remove_version(struct entry *e, uint64_t version, struct gw_error *err) {
+  if (!entry_version(e, version))
+    return error_set(err, GW_ERROR_NOT_FOUND, "function %s has no version %llu", e->name, (unsigned long long)version);
+  if (entry_is_led_to(e, version))
+    return error_set(err, GW_ERROR_IN_USE, "an alias of function %s leads to version %llu", e->name, (unsigned long long)version);
+  entry_remove(e, version);
+  return true;
+}
+
+bool registry_remove(struct registry *r, const char *name, const char *word, const struct registry_condition *condition,
+                     struct gw_error *err) {
+  pthread_mutex_lock(&r->writing);
+  struct entry *e = copy_entry(r, name);
+  uint64_t version = entry_version_of(word);
+  bool ok = (e || no_function(name, err)) && check_condition(e, condition, name, err) &&
+            (version ? remove_version(e, version, err) : remove_alias(e, word, err));
+  if (ok)
+    ok = replace(r, e, err);
+  else
+    entry_destroy(e);
+  pthread_mutex_unlock(&r->writing);
+  return ok;
+}
+
+/* --- deleting ---------------------------------------------------------------------------------------------------- */
 
 static bool note_first(void *arg, const void *key, size_t key_size, const void *value, size_t value_size) {
   (void)key, (void)key_size, (void)value, (void)value_size;
@@ -400,7 +550,7 @@ static bool clear_state(struct registry *r, const char *name, const char *record
 
 /* State without a function. */
 static bool delete_kept(struct registry *r, const char *name, struct gw_error *err) {
-  if (!has_state(r, name) && !is_kept(r, name)) return error_set(err, GW_ERROR_NOT_FOUND, "no function is called %s", name);
+  if (!has_state(r, name) && !is_kept(r, name)) return no_function(name, err);
   return clear_state(r, name, KEPT_SPACE, err);
 }
 
@@ -427,62 +577,66 @@ bool registry_each_kept(struct registry *r, void (*each)(void *arg, const char *
   return state_each(r->state, KEPT_SPACE, kept_one, &kept, err);
 }
 
-static bool delete_locked(struct registry *r, struct function *f, bool with_state, struct gw_error *err) {
-  if (!version_keep(r, f, err)) return false;
-  size_t size = strlen(f->name);
-  if (!with_state && (may_write(f) || has_state(r, f->name)) && !state_put(r->state, KEPT_SPACE, f->name, size, "", 0, err))
-    return false;
-  struct function *there = table_replace(r, f->name, NULL); /* before its state goes: nothing that begins later has its name */
+/* `e`: a copy of the entry. */
+static bool delete_entry(struct registry *r, const struct entry *e, bool with_state, struct gw_error *err) {
+  if (!version_keep(r, e, err)) return false;
+  size_t size = strlen(e->name);
+  bool has_any = entry_may_write(e) || has_state(r, e->name);
+  if (!with_state && has_any && !state_put(r->state, KEPT_SPACE, e->name, size, "", 0, err)) return false;
+  struct entry *there = table_replace(r, e->name, NULL); /* before its state goes: nothing that begins later has its name */
   bool ok =
-      with_state ? clear_state(r, f->name, REGISTRY_SPACE, err) : state_remove(r->state, REGISTRY_SPACE, f->name, size, err);
-  if (!ok) {
-    table_replace(r, f->name, there);
-    return false;
-  }
-  function_release(there);
-  drop_file(r, f->digest);
-  return true;
+      with_state ? clear_state(r, e->name, REGISTRY_SPACE, err) : state_remove(r->state, REGISTRY_SPACE, e->name, size, err);
+  if (ok)
+    drop_entry(r, there);
+  else
+    table_replace(r, e->name, there);
+  return ok;
 }
 
 bool registry_delete(struct registry *r, const char *name, bool with_state, struct gw_error *err) {
   pthread_mutex_lock(&r->writing);
-  struct function *f = registry_find(r, name);
-  bool ok = f            ? delete_locked(r, f, with_state, err)
-            : with_state ? delete_kept(r, name, err)
-                         : error_set(err, GW_ERROR_NOT_FOUND, "no function is called %s", name);
+  struct entry *e = copy_entry(r, name);
+  bool ok = e ? delete_entry(r, e, with_state, err) : with_state ? delete_kept(r, name, err) : no_function(name, err);
   pthread_mutex_unlock(&r->writing);
-  function_release(f);
+  entry_destroy(e);
   return ok;
 }
 
 /* --- quarantine -------------------------------------------------------------------------------------------------- */
 
-bool registry_lift(struct registry *r, const char *name, struct gw_error *err) {
-  pthread_mutex_lock(&r->writing);
-  struct function *f = registry_find(r, name);
-  int signal = f ? function_quarantine(f) : 0;
-  bool ok = signal != 0;
-  if (!ok) error_set(err, GW_ERROR_NOT_FOUND, f ? "function %s is not in quarantine" : "no function is called %s", name);
-  if (ok) {
-    atomic_store(&f->quarantine, 0);
-    ok = record_write(r, f, err);
-    if (!ok) atomic_store(&f->quarantine, (uint32_t)signal);
-  }
-  pthread_mutex_unlock(&r->writing);
-  function_release(f);
+/* The signals of an entry's versions, to be put back. */
+static bool lift(struct registry *r, struct entry *e, struct gw_error *err) {
+  uint32_t *signals = heap_new(e->n_versions, sizeof *signals), any = 0;
+  for (size_t i = 0; i < e->n_versions; i++) any |= signals[i] = atomic_exchange(&e->versions[i]->quarantine, 0);
+  bool ok = any || error_set(err, GW_ERROR_NOT_FOUND, "function %s is not in quarantine", e->name);
+  ok = ok && record_write(r, e, err);
+  for (size_t i = 0; !ok && i < e->n_versions; i++) atomic_store(&e->versions[i]->quarantine, signals[i]);
+  free(signals);
   return ok;
 }
 
-/* The function whose code this was, if it has that name still, and no other code. */
+bool registry_lift(struct registry *r, const char *name, struct gw_error *err) {
+  pthread_mutex_lock(&r->writing);
+  struct entry *e = copy_entry(r, name);
+  bool ok = e ? lift(r, e, err) : no_function(name, err);
+  pthread_mutex_unlock(&r->writing);
+  entry_destroy(e);
+  return ok;
+}
+
+/* The versions whose code this was, if the function is there still. */
 static bool put_in_quarantine(struct registry *r, const struct crash_note *note, struct gw_error *err) {
-  bool ok = true;
-  struct function *f = function_full_name_is_valid(note->name, strlen(note->name)) ? registry_find(r, note->name) : NULL;
-  if (f && note->is_complete && strcmp(f->digest, note->digest) == 0) {
+  bool is_name = note->is_complete && function_full_name_is_valid(note->name, strlen(note->name)), is_any = false;
+  struct entry *e = is_name ? copy_entry(r, note->name) : NULL;
+  for (size_t i = 0; e && i < e->n_versions; i++) {
+    struct function *f = e->versions[i];
+    if (strcmp(f->digest, note->digest) != 0) continue;
+    is_any = true;
     atomic_store(&f->quarantine, note->signal);
     f->quarantine_ms = note->time_ms;
-    ok = record_write(r, f, err);
   }
-  function_release(f);
+  bool ok = !is_any || record_write(r, e, err);
+  entry_destroy(e);
   return ok;
 }
 
@@ -532,9 +686,9 @@ void registry_close(struct registry *r) {
   if (!r) return;
   if (r->background) gw_engine_stop_compiling(r->engine);
   background_destroy(r->background);
-  for (size_t i = 0; i < r->n_functions; i++) function_release(r->functions[i]);
+  for (size_t i = 0; i < r->n_entries; i++) entry_destroy(r->entries[i]);
   crash_close(r->crashes);
-  free(r->functions);
+  free(r->entries);
   free(r->directory);
   pthread_mutex_destroy(&r->writing);
   pthread_rwlock_destroy(&r->table_lock);

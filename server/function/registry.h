@@ -4,7 +4,7 @@
 
 #include "runtime/state/state.h"
 #include "server/function/background.h"
-#include "server/function/function.h"
+#include "server/function/entry.h"
 
 struct registry;
 
@@ -18,22 +18,60 @@ void registry_close(struct registry *registry);
 /* Changes whenever some name means something else than before. Any thread. */
 uint64_t registry_epoch(const struct registry *registry);
 
-/* The current version, with a reference for the caller, or NULL. Any thread. */
-struct function *registry_find(struct registry *registry, const char *name);
+/* An alias may lead to two versions: another one, which has an address of its own, gets a share of ENTRY_WHOLE calls. */
+struct registry_split {
+  uint64_t canary;
+  uint32_t share; /* 0: there is no other */
+};
+
+/* The version that the address leads to, the larger part of its calls, with a reference for the caller; or NULL. Any thread. */
+struct function *registry_look(struct registry *registry, const char *address, struct registry_split *split);
+struct function *registry_find(struct registry *registry, const char *address);
 
 /* Calls `each` in name order with a reader lock held: it must not call the registry. */
-void registry_each(struct registry *registry, void (*each)(void *arg, const struct function *function), void *arg);
+void registry_each(struct registry *registry, void (*each)(void *arg, const struct entry *entry), void *arg);
+/* The same for one name; false where it means nothing. */
+bool registry_with(struct registry *registry, const char *name, void (*visit)(void *arg, const struct entry *entry), void *arg);
 
 /* Names of deleted functions whose state is still there. Any thread. */
 bool registry_each_kept(struct registry *registry, void (*each)(void *arg, const char *name), void *arg, struct gw_error *err);
 
-/* The four below block on compilation and disk: worker threads only. */
+/* What a change wants to find, else it fails with GW_ERROR_PRECONDITION (RFC 9110 section 13.1). */
+struct registry_condition {
+  bool must_exist, must_be_new;
+  size_t n_revisions;
+  uint64_t revisions[4]; /* the entry is at one of them, or must_exist is true */
+};
+
+/* A deployment. */
+struct registry_wish {
+  struct function_choice choice;
+  struct registry_condition condition;
+  char alias[FUNCTION_MAX_NAME + 1]; /* that leads to the new version; "": the live one */
+  const void *bytes;
+  size_t size;
+};
+
+struct registry_outcome {
+  bool is_new; /* the name was free */
+  uint64_t revision;
+};
+
+/* The others below block on compilation and disk: worker threads only. Names are full names. */
 
 /* `bytes` are a module, or an artifact that is signed by somebody trusted, or that this server made itself, whose code is then
- * used. Validates, compiles unless that has time (TIER_AUTO), tries an instance, stores durably and publishes. `*is_new`: the
- * name was free. Names are full names. */
-struct function *registry_put(struct registry *registry, const char *name, const struct function_choice *choice,
-                              const void *bytes, size_t size, bool *is_new, struct gw_error *err);
+ * used. Validates, compiles unless that has time (TIER_AUTO), tries an instance, stores durably and publishes. The first version
+ * of a name is always live. Versions that nothing leads to are kept as the limits say, the newest ones. */
+struct function *registry_put(struct registry *registry, const char *name, const struct registry_wish *wish,
+                              struct registry_outcome *outcome, struct gw_error *err);
+/* Makes `alias` lead to a version, REGISTRY_PREVIOUS being the one that was live before; calls that begin later see that, and
+ * wait for no module. GW_ERROR_NOT_FOUND when there is no such function or version. */
+#define REGISTRY_PREVIOUS UINT64_MAX
+bool registry_set_alias(struct registry *registry, const char *name, const struct entry_alias *alias,
+                        const struct registry_condition *condition, struct gw_error *err);
+/* Takes away a version (digits) or an alias. GW_ERROR_IN_USE for the live alias, and for versions that an alias leads to. */
+bool registry_remove(struct registry *registry, const char *name, const char *word, const struct registry_condition *condition,
+                     struct gw_error *err);
 /* GW_ERROR_NOT_FOUND when there is no such function. Its state stays unless `with_state`, which also removes what a function that
  * was deleted earlier has left. */
 bool registry_delete(struct registry *registry, const char *name, bool with_state, struct gw_error *err);

@@ -16,7 +16,7 @@ struct loop;
 struct upstream;
 
 /* FRONT_HEADERS: what a front adds to a client's head on the way to a worker, or we where an absolute target names the host. */
-enum { MAX_HEADERS = 100, FRONT_HEADERS = 4, EXCHANGE_MAX_NAME = 127 };
+enum { MAX_HEADERS = 100, FRONT_HEADERS = 4, EXCHANGE_MAX_ADDRESS = 191 };
 
 struct request {
   llhttp_method_t method;
@@ -28,13 +28,13 @@ struct request {
   uint32_t n_headers;
   struct handler_header headers[MAX_HEADERS + FRONT_HEADERS];
   struct buffer body;
-  const char *token;                /* of ours, in the head; NULL: none */
-  uint32_t scopes;                  /* of a worker: what the front says that who sent it has in the tenant */
-  uint16_t port;                    /* likewise: where the client came to */
-  const char *peer;                 /* likewise: its address; NULL: not a worker */
-  char name[EXCHANGE_MAX_NAME + 1]; /* full, of the function called */
-  const char *rest;                 /* of the path behind it, decoded */
-  struct arena arena;               /* empty for most requests */
+  const char *token;                      /* of ours, in the head; NULL: none */
+  uint32_t scopes;                        /* of a worker: what the front says that who sent it has in the tenant */
+  uint16_t port;                          /* likewise: where the client came to */
+  const char *peer;                       /* likewise: its address; NULL: not a worker */
+  char address[EXCHANGE_MAX_ADDRESS + 1]; /* of the function called, see server/function/function.h */
+  const char *rest;                       /* of the path behind it, decoded */
+  struct arena arena;                     /* empty for most requests */
 };
 
 /* Whether it is not meant to change anything (RFC 9110 section 9.2.1). */

@@ -47,10 +47,13 @@ void reply_allow(struct exchange *x, uint32_t status, const char *allow) {
   end_reply(x, status, NULL, 0);
 }
 
-void reply_json(struct exchange *x, uint32_t status, cJSON *json) {
+void reply_json(struct exchange *x, uint32_t status, cJSON *json) { reply_tagged_json(x, status, 0, json); }
+
+void reply_tagged_json(struct exchange *x, uint32_t status, uint64_t revision, cJSON *json) {
   char *text = cJSON_PrintUnformatted(json);
   cJSON_Delete(json);
   struct buffer *out = x->ops->begin(x, status);
+  if (revision) buffer_format(out, "ETag: \"r%llu\"\r\n", (unsigned long long)revision);
   APPEND_LITERAL(out, "Content-Type: application/json\r\nCache-Control: no-store\r\n"); /* a token may be in it */
   end_reply(x, status, text, text ? strlen(text) : 0);
   cJSON_free(text);
@@ -181,7 +184,7 @@ static bool append_function_headers(struct buffer *out, const struct buffer *hea
 
 /* A function that replies nothing to HEAD has not said how long its reply to GET is (RFC 9110, 8.6). */
 void reply_function(struct exchange *x, const struct handler *h, uint64_t gas) {
-  if (h->status >= 500) x->loop->service->note(x, h->status, x->request.name, "is what the function replied");
+  if (h->status >= 500) x->loop->service->note(x, h->status, x->request.address, "is what the function replied");
   x->loop->reply_bytes += h->reply.size;
   struct buffer *out = x->ops->begin(x, h->status);
   bool has_content = !has_no_content(h->status), has_length = h->reply.size || x->request.method != HTTP_HEAD;

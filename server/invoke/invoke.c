@@ -143,7 +143,7 @@ struct ending {
 static bool hides_place(const struct invocation *inv, const struct ending *ending) {
   struct exchange *x = inv->exchange;
   if (!ending->err || ending->err->code != GW_ERROR_TRAP || !inv->slot) return false;
-  return !inv->slot->function->config.shows_backtraces && !credentials_allow(x, x->request.name, SCOPE_READ);
+  return !inv->slot->function->config.shows_backtraces && !credentials_allow(x, x->request.address, SCOPE_READ);
 }
 
 /* A guest that is stopped in the middle has nothing that could be reset. */
@@ -162,9 +162,9 @@ static void answer(struct exchange *x, const struct ending *ending, const struct
   else if (ending->problem)
     reply_problem(x, ending->problem);
   else if (ending->err && is_hidden)
-    reply_trap(x, ending->err, x->request.name, gas);
+    reply_trap(x, ending->err, x->request.address, gas);
   else if (ending->err)
-    reply_error(x, ending->err, x->request.name, gas, backtrace);
+    reply_error(x, ending->err, x->request.address, gas, backtrace);
   else
     x->ops->leave(x);
 }
@@ -260,7 +260,7 @@ static void looked(struct invocation *inv, int found, const void *value, size_t 
     finish(inv, (struct ending){.kind = ENDING_REPEATED});
   } else if (outcome == REPEAT_OTHER) {
     refuse(inv, PROBLEM(.status = 422, .title = "Idempotency-Key was used already",
-                        .detail = "another request had this Idempotency-Key", .function = inv->exchange->request.name));
+                        .detail = "another request had this Idempotency-Key", .function = inv->exchange->request.address));
   } else {
     run(inv);
   }
@@ -299,8 +299,8 @@ static void conflicted(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
   struct gw_error err = {0};
   if (++inv->attempt == MAX_ATTEMPTS || loop->is_stopping) {
-    error_set(&err, GW_ERROR_CONFLICT, "function %s met conflicting writes in each of %u attempts", inv->exchange->request.name,
-              inv->attempt);
+    error_set(&err, GW_ERROR_CONFLICT, "function %s met conflicting writes in each of %u attempts",
+              inv->exchange->request.address, inv->attempt);
     end_with_error(inv, &err);
     return;
   }
@@ -326,7 +326,7 @@ static void committed(struct invocation *inv) {
   }
   if (inv->outcome == STATE_FAILED) {
     if (inv->error.code != GW_ERROR_LIMIT)
-      error_set(&inv->error, GW_ERROR_STATE, "the state of function %s cannot be stored", inv->exchange->request.name);
+      error_set(&inv->error, GW_ERROR_STATE, "the state of function %s cannot be stored", inv->exchange->request.address);
     end_with_error(inv, &inv->error);
     return;
   }
@@ -489,7 +489,7 @@ static bool judge(struct invocation *inv, const struct gw_error *err) {
 /* The second run is over, with `err` unless it succeeded: makes `err` the verdict. */
 static void conclude(struct invocation *inv, struct gw_error *err) {
   char whom[128];
-  snprintf(whom, sizeof whom, " about function %.64s", inv->exchange->request.name);
+  snprintf(whom, sizeof whom, " about function %.64s", inv->exchange->request.address);
   if (judge_end(&inv->judge, whom, err) == JUDGE_DISAGREED) metrics_add(&loop_of(inv)->metrics.disagreements, 1);
 }
 
@@ -603,7 +603,7 @@ static bool fill_slot(struct invocation *inv, struct gw_error *err) {
   h->port = r->peer ? r->port : loop_of(inv)->port;
   h->remote_address = r->peer ? r->peer : inv->exchange->ops->peer(inv->exchange);
   char script[FUNCTION_PATH_SIZE];
-  if (!cgi_build_env(&r->arena, h, function_path(r->name, script), &env))
+  if (!cgi_build_env(&r->arena, h, function_path(r->address, script), &env))
     return error_set(err, GW_ERROR_TOO_LARGE, "the request's headers do not fit an environment");
   const char *args[] = {function_short_name(slot->function->name), NULL};
   struct wasi_options options = {.args = args,
@@ -685,7 +685,7 @@ static void attempt(struct invocation *inv) {
 static void end_damaged(struct invocation *inv, const struct gw_error *err) {
   struct gw_error copy = *err; /* the function may go with the invocation */
   refuse(inv, PROBLEM(.status = 500, .title = gw_error_title(copy.code), .detail = copy.message,
-                      .function = inv->exchange->request.name));
+                      .function = inv->exchange->request.address));
 }
 
 /* One of these would perhaps end the process again. */
@@ -693,7 +693,7 @@ static void end_in_quarantine(struct invocation *inv) {
   char detail[320];
   function_describe_quarantine(inv->pool->function, detail, sizeof detail);
   refuse(inv,
-         PROBLEM(.status = 503, .title = "function in quarantine", .detail = detail, .function = inv->exchange->request.name));
+         PROBLEM(.status = 503, .title = "function in quarantine", .detail = detail, .function = inv->exchange->request.address));
 }
 
 /* Its function may be another by now. */
@@ -717,7 +717,7 @@ static void invoke_with_module(struct invocation *inv) {
 
 /* inv->pool has been looked up. */
 static void invoke_found(struct invocation *inv) {
-  const char *name = inv->exchange->request.name;
+  const char *address = inv->exchange->request.address;
   if (inv->pool) {
     if (function_quarantine(inv->pool->function))
       end_in_quarantine(inv);
@@ -725,22 +725,28 @@ static void invoke_found(struct invocation *inv) {
       invoke_with_module(inv);
     return;
   }
-  char detail[192];
-  snprintf(detail, sizeof detail, "no function is called %s", name);
-  refuse(inv, PROBLEM(.status = 404, .detail = detail, .function = name));
+  char detail[256];
+  snprintf(detail, sizeof detail, "no function is called %s", address);
+  refuse(inv, PROBLEM(.status = 404, .detail = detail, .function = address));
+}
+
+/* One version, which its owner may have replaced for a reason, is called by who has a token only. */
+static bool is_version(const char *address) {
+  const char *at = strchr(address, '@');
+  return at && entry_version_of(at + 1);
 }
 
 /* A private function is, to who may not call it, none: with the same work on the way to the same answer. */
 static void look_up(struct invocation *inv) {
   struct exchange *x = inv->exchange;
   struct loop *loop = loop_of(inv);
-  const char *name = x->request.name;
-  inv->pool = pool_find(loop, name);
-  bool is_private = inv->pool && inv->pool->function->config.is_private;
+  const char *address = x->request.address;
+  inv->pool = pool_find(loop, address);
+  bool is_private = inv->pool && (inv->pool->function->config.is_private || is_version(address));
   if (inv->pool && !is_private) return;
-  if (credentials_allow(x, name, SCOPE_INVOKE) || !inv->pool) return;
+  if (credentials_allow(x, address, SCOPE_INVOKE) || !inv->pool) return;
   inv->pool = NULL;
-  function_release(registry_find(loop->registry, name)); /* where there is no function, pool_find has looked here */
+  function_release(registry_find(loop->registry, address)); /* where there is no function, pool_find has looked here */
 }
 
 static void find(struct invocation *inv) {
@@ -757,7 +763,7 @@ void invoke_note(struct exchange *x, uint32_t status, const char *function, cons
   struct loop *loop = x->loop;
   struct invocation *inv = x->invocation;
   char id[INVOCATION_ID_SIZE] = "-";
-  bool is_call = inv && function == x->request.name;
+  bool is_call = inv && function == x->request.address;
   struct log_share *share = is_call && inv->pool ? &inv->pool->failures : &loop->other_lines;
   if (is_call) invoke_id(inv, id);
   log_failure(loop->log, share, loop_now(loop), function ? function : "server", id, status, text);
@@ -801,11 +807,11 @@ void invoke_begin(struct exchange *x) {
   const char *why;
   inv->repeat.has_key = false;
   if (loop->options->idempotency_keep && !repeat_begin(&inv->repeat, &x->request, &why)) {
-    refuse(inv, PROBLEM(.status = 400, .detail = why, .function = x->request.name));
+    refuse(inv, PROBLEM(.status = 400, .detail = why, .function = x->request.address));
     return;
   }
   if (!may_run(inv, &why)) {
-    refuse(inv, PROBLEM(.status = 503, .detail = why, .function = x->request.name, .retry_after = 1));
+    refuse(inv, PROBLEM(.status = 503, .detail = why, .function = x->request.address, .retry_after = 1));
     return;
   }
   invoke_found(inv);

@@ -61,7 +61,7 @@ struct invocation {
 /* A request's name in the log: its loop and number. */
 enum { INVOCATION_ID_SIZE = 40 };
 const char *invoke_id(const struct invocation *inv, char out[INVOCATION_ID_SIZE]);
-/* Answers the exchange by the function request.name with the path request.rest. */
+/* Answers the exchange by what request.address leads to, with the path request.rest. */
 void invoke_begin(struct exchange *x);
 /* What struct exchange_service wants: the exchange's invocation, if one is under way, ends as soon as it can. */
 void invoke_cancel(struct exchange *x, bool with_reply);

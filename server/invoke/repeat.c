@@ -319,6 +319,6 @@ void repeat_recorded(struct pool *pool, const struct handler *reply) {
   struct sweep *s = heap_new(1, sizeof *s);
   s->store = loop->state;
   s->limits = repeat_limits(loop->options);
-  snprintf(s->function, sizeof s->function, "%s", pool->name);
+  function_split_address(pool->address, s->function);
   uv_queue_work(&loop->uv, &s->work, sweep_work, sweep_done);
 }

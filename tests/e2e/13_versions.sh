@@ -1,0 +1,66 @@
+# Versions and aliases, as somebody uses them on the command line.
+start_server "$work/versions"
+export GASWORKS_SERVER=$base
+use() { "$program" "$@" >"$work/body" 2>&1; status=$?; }
+
+letter() { # letter FILE TEXT: a function that replies the text
+  printf '(module (import "gasworks" "reply" (func $r (param i32 i32))) (memory (export "memory") 1) (data (i32.const 16) "%s")
+    (func (export "handle") (call $r (i32.const 16) (i32.const %d))))' "$2" "${#2}" >"$work/letter.wat"
+  wat2wasm "$work/letter.wat" -o "$1"
+}
+letter "$work/one.wasm" one
+letter "$work/two.wasm" second
+letter "$work/three.wasm" three
+
+use deploy v "$work/one.wasm"
+check 'a first version' answers 0
+use deploy v "$work/two.wasm"
+check 'a second one says what it changed' body_has 'against version 1: +3 bytes'
+use deploy v "$work/three.wasm" --alias beta
+check 'a third one for some' answers 0
+use versions v
+check 'the list' eval 'grep -qE "^ +2 .* live$" "$work/body" && grep -qE "^ +3 .* beta$" "$work/body" && grep -qE "^ +1 .* -$" "$work/body"'
+use versions v --json
+check 'as JSON' node -e '
+  const { versions, aliases } = JSON.parse(fs.readFileSync(process.argv[1]));
+  process.exit(versions.map((v) => v.version).join() === "3,2,1" && aliases[0].alias === "live" ? 0 : 1)' "$work/body"
+use invoke v
+check 'callers of the name stay where they are' body_has second
+use invoke v@beta
+check 'those of the alias get the new one' body_has three
+use invoke v@1
+check 'who has a token may call any version' body_has one
+GASWORKS_TOKEN= use invoke v@1
+check 'to others there is none' answers 8
+use rollback v
+check 'going back' body_has 'v@live: version 1'
+use invoke v
+check 'works at once' body_has one
+use rollback v 3
+check 'or to any version' answers 0
+use rollback v 9
+check 'that is there' body_has 'function v has no version 9'
+use alias v live 2 --canary 3 --percent 12.5
+check 'a canary' body_has 'v@live: version 2, 12.5% of the calls version 3'
+use versions v
+check 'is shown' eval 'grep -qE "^ +3 .* live 12.5%, beta$" "$work/body"'
+use alias v live 2 --canary 3
+check 'wants a part of the calls' answers 2
+use alias v live x
+check 'a version is a number' answers 2
+use delete v@3
+check 'what is needed stays' body_has 'an alias of function v leads to version 3'
+use alias v live 2
+use delete v@beta
+check 'an alias goes' answers 0
+use delete v@3
+check 'and then its version' answers 0
+use delete v@1 --state
+check 'the state is the function'"'"'s' answers 2
+stop_server
+check 'a clean end' test "$stop_status" = 0
+start_server "$work/versions"
+GASWORKS_SERVER=$base use invoke v
+check 'all of it survives a restart' body_has second
+stop_server
+unset GASWORKS_SERVER
