@@ -1,8 +1,9 @@
 /* A fresh block of a memory is one fault, which the kernel serves by zeroing 2 MiB. That takes 0.4 ms, and ten times as long on a
- * machine whose host has to find the memory first. No count of gas tells when it happens: an instruction in a thousand may touch
- * a block, or each. So where slices are bounded by time, large memories and what is grown begin without access rights. The first
- * touch of a block faults (trap.c), the block is opened, and the guest goes on by way of a look at the clock
- * (runtime/arch/x86_64/touched.S), where its slice may end. Between two looks lies one block, then.
+ * machine whose host has to find the memory first; with small pages it is 512 faults. No count of gas tells when it happens: an
+ * instruction in a thousand may touch a block, or each. So where slices are bounded by time, memories that are not watched
+ * (dirty.c), or not yet, and what is grown begin without access rights. The first touch of a block faults (trap.c), the block is
+ * opened, and the guest goes on by way of a look at the clock (runtime/arch/x86_64/touched.S), where its slice may end. Between
+ * two looks lies one block, then.
  *
  * An interpreter's handler, also one that baseline code runs, opens the block and has the next charge look (slice_look_soon).
  *

@@ -89,7 +89,7 @@ static uint32_t count(const struct dirty_set *d) {
   return n;
 }
 
-static bool is_zero(const uint8_t *page) {
+bool dirty_is_zero(const uint8_t *page) {
   const uint64_t *words = (const uint64_t *)(const void *)page;
   for (uint32_t i = 0; i < PAGE / sizeof *words; i++)
     if (words[i]) return false;
@@ -98,7 +98,7 @@ static bool is_zero(const uint8_t *page) {
 
 static void save_page(const struct dirty_set *d, uint32_t page) {
   const uint8_t *from = d->base + (size_t)page * PAGE;
-  if (!is_zero(from)) memcpy(d->image + (size_t)page * PAGE, from, PAGE);
+  if (!dirty_is_zero(from)) memcpy(d->image + (size_t)page * PAGE, from, PAGE);
 }
 
 /* Pages that were not in `before` go into the image and become writable. */

@@ -32,6 +32,8 @@ void dirty_close(struct dirty_set *d);
 bool dirty_join(struct dirty_set *d, uint64_t at, uint64_t size);
 /* The write to this address is one to a watched page that was not writable, and now it is. Safe in a signal handler. */
 bool dirty_fault(struct dirty_set *d, uintptr_t address);
+/* Whether all of a host page is zero. */
+bool dirty_is_zero(const uint8_t *page);
 
 /* Back to the image: no system call. For sets that are watched. */
 void dirty_restore(const struct dirty_set *d);

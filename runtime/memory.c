@@ -159,10 +159,17 @@ static void begin_blocks(struct gw_memory *memory, uint64_t offset) {
   if (memory->blocks.is_open) blocks_begin(&memory->blocks, memory->ctx.base + first, first < most ? (most - first) / BLOCK : 0);
 }
 
-static void want_blocks(struct gw_memory *memory, uint64_t initial) {
+static void want_blocks(struct gw_memory *memory) {
   uint64_t *bits = arena_alloc(&memory->store->arena, block_words(memory->reserved / BLOCK) * sizeof *bits);
   memory->blocks.is_open = bits;
-  begin_blocks(memory, dirty_can_watch(&memory->dirty, initial) ? initial : 0);
+  begin_blocks(memory, 0);
+}
+
+/* All up to the initial size is readable then, so blocks are closed behind it only. */
+static bool watch(struct gw_memory *memory) {
+  if (!dirty_watch(&memory->dirty, memory->ctx.base, round_up(memory->initial))) return false;
+  begin_blocks(memory, memory->initial);
+  return true;
 }
 
 struct gw_memory *memory_create(struct gw_store *store, const struct memory_type *type, struct gw_error *err) {
@@ -189,7 +196,7 @@ struct gw_memory *memory_create(struct gw_store *store, const struct memory_type
   memory->limits = type->limits;
   memory->max_pages = max;
   memory->reserved = reserved;
-  if (store->options.slice_ns) want_blocks(memory, min << memory->limits.page_size_log2);
+  if (store->options.slice_ns) want_blocks(memory);
   if (!commit(memory, min << memory->limits.page_size_log2)) {
     error_set(err, GW_ERROR_OUT_OF_MEMORY, "cannot commit %llu memory pages: %s", (unsigned long long)min, strerror(errno));
     memory_destroy(memory);
@@ -224,6 +231,12 @@ bool memory_grow(struct gw_memory *memory, uint64_t pages) {
   return false;
 }
 
+/* One that was only read is the kernel's zero page, and a write to it would be a fault. */
+static void wipe_page(uint8_t *page) {
+  if (dirty_is_zero(page)) return;
+  memset(page, 0, HOST_PAGE);
+}
+
 /* Wipes the resident pages of [from, bytes), whole host pages. False: more than is worth it, or the kernel does not tell. Large
  * memories are wiped in any case: a server's threads do that beside the loop, which would have to wait for the faults. */
 static bool wipe_resident(struct gw_memory *memory, uint64_t from, uint64_t bytes) {
@@ -237,7 +250,7 @@ static bool wipe_resident(struct gw_memory *memory, uint64_t from, uint64_t byte
     for (uint64_t i = 0; i < n; i++) n_resident += (entries[i] & PAGEMAP_PRESENT_OR_SWAPPED) != 0;
     if (n_resident > RESIDENT_LIMIT && !is_large) return false;
     for (uint64_t i = 0; i < n; i++)
-      if (entries[i] & PAGEMAP_PRESENT_OR_SWAPPED) memset(memory->ctx.base + at + i * HOST_PAGE, 0, HOST_PAGE);
+      if (entries[i] & PAGEMAP_PRESENT_OR_SWAPPED) wipe_page(memory->ctx.base + at + i * HOST_PAGE);
   }
   return true;
 }
@@ -263,6 +276,7 @@ static bool give_back(struct gw_memory *memory, uint64_t kept) {
   uint64_t first = smaller(next_block(memory, 0), kept);
   back_by_huge_pages(memory, first, kept);
   if (!empty(memory, 0, first, smaller(next_block(memory, kept - 1), memory->reserved))) return false;
+  if (memory->dirty.is_given_up) begin_blocks(memory, 0);
   if (!memory->blocks.n || memory->blocks.first >= memory->ctx.base + kept) return true;
   blocks_close(&memory->blocks, memory->ctx.base + first);
   return set_access(memory, first, kept, PROT_NONE);
@@ -282,7 +296,7 @@ bool memory_reset(struct gw_memory *memory) {
 }
 
 void memory_watch(struct gw_memory *memory) {
-  if (!memory->dirty.n_pages) dirty_watch(&memory->dirty, memory->ctx.base, round_up(memory->initial));
+  if (!memory->dirty.n_pages) watch(memory);
 }
 
 bool memory_can_keep(const struct gw_memory *memory) {
@@ -292,7 +306,7 @@ bool memory_can_keep(const struct gw_memory *memory) {
 
 bool memory_keep(struct gw_memory *memory) {
   if (memory->initial == 0) return true;
-  if (!memory->dirty.n_pages) return dirty_watch(&memory->dirty, memory->ctx.base, round_up(memory->initial));
+  if (!memory->dirty.n_pages) return watch(memory);
   dirty_keep(&memory->dirty);
   return true;
 }
@@ -308,7 +322,7 @@ bool memory_keep_grown(struct gw_memory *memory) {
   begin_blocks(memory, memory->initial);
   dirty_close(&memory->dirty);
   memory->dirty = (struct dirty_set){0};
-  return dirty_watch(&memory->dirty, memory->ctx.base, round_up(memory->initial));
+  return watch(memory);
 }
 
 static uint8_t *end_of(const struct gw_memory *memory) { return memory->ctx.base + round_up(memory->ctx.bytes); }

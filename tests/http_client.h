@@ -37,7 +37,7 @@ static inline struct buffer wat(const char *text) {
   assert_int_equal(system(command), 0);
   struct buffer bytes = {0};
   struct gw_error err = {0};
-  assert_true(buffer_read_file(&bytes, output, 1 << 20, &err));
+  assert_true(buffer_read_file(&bytes, output, 4 << 20, &err));
   unlink(source);
   unlink(output);
   return bytes;

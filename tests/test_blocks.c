@@ -274,6 +274,26 @@ static const char walk[] =
     " (loop $l (i32.store (local.get $i) (i32.const 7))"
     "  (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (local.get $step))) (i32.const 41943040))))))";
 
+/* A memory that will be watched is closed until it is: the first request touches all of it. */
+static void test_before_watching(void **state) {
+  (void)state;
+  struct gw_error err = {0};
+  for (enum gw_tier tier = GW_TIER_FAST; tier <= GW_TIER_BASELINE; tier++) {
+    begin("(module (memory 192) (func (export \"walk\") (param $step i32) (local $i i32)"
+          " (loop $l (i32.store (local.get $i) (i32.const 7))"
+          "  (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (local.get $step))) (i32.const 12582912))))))",
+          tier, 2, true);
+    call("walk", BLOCK, 0, 0);
+    assert_in_range(n_yields, 4, 6); /* the first block may be open */
+    for (int i = 0; i < 2; i++) {    /* the first one faults at pages that are watched */
+      assert_true(gw_instance_reset(instance, &err));
+      call("walk", BLOCK, 0, 0);
+    }
+    assert_int_equal(n_yields, 0);
+    end();
+  }
+}
+
 /* An instruction that has no code of its own in the baseline tier. */
 static void test_handlers(void **state) {
   (void)state;
@@ -343,7 +363,7 @@ static void test_no_mappings(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_against_bytes), cmocka_unit_test(test_registers),   cmocka_unit_test(test_handlers),
-      cmocka_unit_test(test_cancel),        cmocka_unit_test(test_no_mappings),
+      cmocka_unit_test(test_cancel),        cmocka_unit_test(test_no_mappings), cmocka_unit_test(test_before_watching),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -293,6 +293,29 @@ static void send_heavy(uint16_t port, int n) {
   }
 }
 
+/* One of 300,000 globals, whose instances are made and reset there, too: it replies the 5 of the last, and changes it. */
+static void test_many_globals(void **state) {
+  (void)state;
+  enum { N = 300000 };
+  static const char global[] = "(global (mut i32) (i32.const 53))";
+  char *directory = make_data_dir(), *text = malloc(N * sizeof global + 1000), *at = text;
+  assert_non_null(text);
+  at += sprintf(at, "(module " REPLY "(memory (export \"memory\") 1)");
+  for (int i = 0; i < N; i++) at += sprintf(at, "%s", global);
+  sprintf(at,
+          "(func (export \"handle\") (i32.store8 (i32.const 8) (global.get %d)) (global.set %d (i32.const 54))"
+          "(call $reply (i32.const 8) (i32.const 1))))",
+          N - 1, N - 1);
+  struct server_options o = test_options(directory);
+  o.n_loops = 1;
+  struct server *server = start(&o);
+  assert_int_equal(deploy(server_port(server), "heavy", text), 201);
+  for (int k = 0; k < 4; k++) send_heavy(server_port(server), 4);
+  server_destroy(server);
+  remove_data_dir(directory);
+  free(text);
+}
+
 /* Also where none is kept, and where the limit has room for one only: then they come one after another. */
 static void test_heavy(void **state) {
   (void)state;
@@ -437,10 +460,10 @@ static void test_cpu_limit(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_memory_limit),  cmocka_unit_test(test_heavy),         cmocka_unit_test(test_heavy_trap),
-      cmocka_unit_test(test_replaced_trap), cmocka_unit_test(test_cpu_limit),     cmocka_unit_test(test_leave_trap),
-      cmocka_unit_test(test_initialized),   cmocka_unit_test(test_started),       cmocka_unit_test(test_no_more_addresses),
-      cmocka_unit_test(test_pressure),      cmocka_unit_test(test_pressure_file), cmocka_unit_test(test_start_runs_once),
-      cmocka_unit_test(test_instance_gas)};
+      cmocka_unit_test(test_memory_limit),      cmocka_unit_test(test_heavy),         cmocka_unit_test(test_many_globals),
+      cmocka_unit_test(test_heavy_trap),        cmocka_unit_test(test_replaced_trap), cmocka_unit_test(test_cpu_limit),
+      cmocka_unit_test(test_leave_trap),        cmocka_unit_test(test_initialized),   cmocka_unit_test(test_started),
+      cmocka_unit_test(test_no_more_addresses), cmocka_unit_test(test_pressure),      cmocka_unit_test(test_pressure_file),
+      cmocka_unit_test(test_start_runs_once),   cmocka_unit_test(test_instance_gas)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -137,14 +137,24 @@ static uint64_t initial_memory(const struct module *m) {
   return bytes;
 }
 
-/* What active segments write into fresh pages. */
+/* How many bytes of fresh pages could be written in the time that one of these takes. */
+enum { GLOBAL_BYTES = 128, ELEMENT_BYTES = 32, FUNCTION_BYTES = 40 };
+
+/* What active segments write into fresh pages, and what globals and functions are made of. */
 static uint64_t initial_data(const struct module *m) {
-  uint64_t bytes = 0;
+  uint64_t bytes = (uint64_t)m->n_globals * GLOBAL_BYTES + (uint64_t)m->n_funcs * FUNCTION_BYTES;
   for (uint32_t i = 0; i < m->n_datas; i++)
     if (m->datas[i].mode == SEGMENT_ACTIVE) bytes += m->datas[i].size;
   for (uint32_t i = 0; i < m->n_elems; i++)
-    if (m->elems[i].mode == SEGMENT_ACTIVE) bytes += (uint64_t)m->elems[i].n * sizeof(void *);
+    if (m->elems[i].mode == SEGMENT_ACTIVE) bytes += (uint64_t)m->elems[i].n * ELEMENT_BYTES;
   return bytes;
+}
+
+/* What a reset puts back one by one, at most. */
+static uint64_t initial_cells(const struct module *m) {
+  uint64_t n = m->n_globals;
+  for (uint32_t i = m->n_imported_tables; i < m->n_tables; i++) add_product(&n, m->tables[i].type.limits.min, 1);
+  return n;
 }
 
 static bool classify(struct function *f, struct gw_error *err) {
@@ -158,6 +168,7 @@ static bool classify(struct function *f, struct gw_error *err) {
   f->has_initialize = has_handle && exports_plain(m, "_initialize");
   f->initial_memory = initial_memory(m);
   f->initial_data = initial_data(m);
+  f->initial_cells = initial_cells(m);
   for (uint32_t i = 0; i < m->n_imports; i++) {
     const struct import *import = &m->imports[i];
     if (!name_is(&import->module, "gasworks"))

@@ -74,8 +74,9 @@ struct function {
   struct gw_error error;
   bool uses_state, uses_wasi, has_initialize;
   uint64_t initial_memory,
-      initial_data; /* bytes: the least that an instance takes, and what is written into it when it is made */
-  bool had_state;   /* one of its name before it may write state yet: invocations under way do. Of the registry's writers */
+      initial_data; /* bytes: the least that an instance takes, and what is written into it when it is made, or takes as long */
+  uint64_t initial_cells; /* globals and entries of tables */
+  bool had_state;         /* one of its name before it may write state yet: invocations under way do. Of the registry's writers */
   struct wasi_preopen bundle; /* its files, or host_fd -1 */
 
   struct usage usage[N_TIERS]; /* by enum gw_tier, since it was loaded */

@@ -26,13 +26,15 @@ static struct pool **bucket_of(struct loop *loop, const char *address) {
 
 enum { NICENESS = 10 };
 
-/* Of memories and tables; of segments, which touch fresh pages: both take some milliseconds. */
-enum { HEAVY_BYTES = 16 << 20, HEAVY_DATA = 2 << 20 };
+/* Of memories and tables; of segments, which touch fresh pages; globals and entries: all take some milliseconds. */
+enum { HEAVY_BYTES = 16 << 20, HEAVY_DATA = 2 << 20, HEAVY_CELLS = 1 << 18 };
+/* Pages that go back to the system one by one take as long where they are fewer. */
+enum { HEAVY_TO_DESTROY = 4 << 20 };
 
 /* --- worker threads ---------------------------------------------------------------------------------------------- */
 
 static bool is_heavy(const struct slot *slot) {
-  if (gw_store_memory_bytes(slot->store) > HEAVY_BYTES) return true;
+  if (gw_store_memory_bytes(slot->store) > HEAVY_BYTES || slot->function->initial_cells > HEAVY_CELLS) return true;
   return slot->function->initial_data > HEAVY_DATA && !gw_instance_resets_pages(slot->instance);
 }
 
@@ -61,9 +63,13 @@ static bool has_room(const struct loop *loop, uint64_t bytes) {
 
 static bool has_ample_room(const struct loop *loop) { return has_room(loop, loop->limits->memory_limit / 8); }
 
+static bool is_long_to_destroy(const struct slot *slot) {
+  return is_heavy(slot) || gw_store_memory_bytes(slot->store) > HEAVY_TO_DESTROY;
+}
+
 /* When a loop ends, nobody waits any more. */
 void pool_destroy(struct loop *loop, struct slot *slot) {
-  if (loop->is_stopping || !is_heavy(slot) || !has_ample_room(loop)) {
+  if (loop->is_stopping || !is_long_to_destroy(slot) || !has_ample_room(loop)) {
     slot_destroy(slot);
     return;
   }
@@ -377,7 +383,7 @@ static void make_done(uv_work_t *work, int status) {
 
 bool pool_is_long_to_make(const struct loop *loop, const struct function *function) {
   if (loop->is_stopping || !has_ample_room(loop)) return false;
-  return function->initial_memory > HEAVY_BYTES || function->initial_data > HEAVY_DATA;
+  return function->initial_memory > HEAVY_BYTES || function->initial_data > HEAVY_DATA || function->initial_cells > HEAVY_CELLS;
 }
 
 static void make_elsewhere(struct pool *pool) {
