@@ -1,10 +1,11 @@
 /* Vector instructions of the precise tier, made from the LOWER column of opcode.def as runtime/precise/scalar.c makes the scalar
  * ones: each kind of row is a value in terms of clang's vectors. Shapes are the column's: i8x16 to f64x2. */
+#include "runtime/arch/x86_64/lanes.h"
 #include "runtime/precise/private.h"
 
 #include <string.h>
 
-typedef uint8_t i8x16 __attribute__((vector_size(16)));
+typedef lanes_bytes i8x16;
 typedef uint16_t i16x8 __attribute__((vector_size(16)));
 typedef uint32_t i32x4 __attribute__((vector_size(16)));
 typedef uint64_t i64x2 __attribute__((vector_size(16)));
@@ -171,19 +172,18 @@ WITH_LANE(f64x2)
 #define VREPLACE(shape) VREPLACE_, shape
 #define DEF_VREPLACE_(id, sig, shape) VECTOR(id, sig, shape, with_lane_##shape(x, pc->d, LANE_OF(shape, y)))
 
-/* Operands side by side in b. */
+/* Operands side by side in b. Indices of one are no lanes of the other. */
 #define VSHUFFLE() VSHUFFLE_, 0
-#define DEF_VSHUFFLE_(id, sig, unused)                                     \
-  static HANDLER(plain_##id) {                                             \
-    const uint8_t *mask = pc->pointer;                                     \
-    uint8_t lanes[16];                                                     \
-    for (int i = 0; i < 16; i++) lanes[i] = (&SLOT(pc->b))->v128[mask[i]]; \
-    memcpy(SLOT(pc->a).v128, lanes, sizeof lanes);                         \
-    NEXT;                                                                  \
+#define DEF_VSHUFFLE_(id, sig, unused)                                                            \
+  static HANDLER(plain_##id) {                                                                    \
+    i8x16 mask;                                                                                   \
+    memcpy(&mask, pc->pointer, sizeof mask);                                                      \
+    i8x16 low = (i8x16)get(&SLOT(pc->b)), high = (i8x16)get(&SLOT(pc->b) + 1);                    \
+    set(&SLOT(pc->a), (i64x2)(lanes_select(low, mask) | lanes_select(high, (i8x16)(mask - 16)))); \
+    NEXT;                                                                                         \
   }
 #define VSWIZZLE() VSWIZZLE_, 0
-#define DEF_VSWIZZLE_(id, sig, unused) \
-  LOOP(id, sig, i8x16, i8x16, for (int i = 0; i < 16; i++) v[i] = y[i] < 16 ? x[y[i] & 15] : 0;)
+#define DEF_VSWIZZLE_(id, sig, unused) VECTOR(id, sig, i8x16, lanes_select(x, y))
 
 /* --- bits and tests -------------------------------------------------------------------------------------------------------- */
 
@@ -325,21 +325,32 @@ FUNCTIONS(f64x2, FLOAT_FUNCTIONS)
 #define FROM_HIGH(shape) (N_##shape / 2)
 
 #define VAVGR(shape) VAVGR_, shape
-#define DEF_VAVGR_(id, sig, shape) LOOP(id, sig, shape, shape, EACH(N_##shape) v[i] = (LANE_##shape)((x[i] + y[i] + 1) >> 1);)
+#define DEF_VAVGR_(id, sig, shape) VECTOR(id, sig, shape, (x | y) - ((x ^ y) >> 1))
 #define VNARROW(shape, sign) VNARROW_, shape, sign
-#define DEF_VNARROW_(id, sig, shape, sign)                                \
-  LOOP(id, sig, shape, NARROWED_##shape,                                  \
-       EACH(2 * N_##shape) v[i] = (LANE_OF_NARROWED_##shape)clamp_##sign( \
-           (SIGNED_LANE_##shape)(i < N_##shape ? x[i] : y[i - N_##shape]), 64 / N_##shape);)
-#define NARROWED_i16x8 i8x16
-#define NARROWED_i32x4 i16x8
-#define LANE_OF_NARROWED_i16x8 uint8_t
-#define LANE_OF_NARROWED_i32x4 uint16_t
+#define DEF_VNARROW_(id, sig, shape, sign) \
+  VECTOR(id, sig, shape, halves_##shape(CLAMPED_##sign(shape, x), CLAMPED_##sign(shape, y)))
+/* Of lanes that hold `bits` bits each when they are narrow. */
+#define CLAMPED_SIGNED(shape, v) between_##shape(v, -(1 << (NARROW_BITS(shape) - 1)), (1 << (NARROW_BITS(shape) - 1)) - 1)
+#define CLAMPED_UNSIGNED(shape, v) between_##shape(v, 0, (1 << NARROW_BITS(shape)) - 1)
+#define NARROW_BITS(shape) (64 / N_##shape)
+#define BETWEEN(shape)                                                                                              \
+  static inline shape between_##shape(shape v, int low, int high) {                                                 \
+    s_##shape least = (SIGNED_LANE_##shape)low - (s_##shape){0}, most = (SIGNED_LANE_##shape)high - (s_##shape){0}; \
+    return (shape)__builtin_elementwise_min(__builtin_elementwise_max((s_##shape)v, least), most);                  \
+  }
+BETWEEN(i16x8)
+BETWEEN(i32x4)
+/* The lower half of each lane. */
+static inline i8x16 halves_i16x8(i16x8 x, i16x8 y) {
+  return __builtin_shufflevector((i8x16)x, (i8x16)y, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+static inline i16x8 halves_i32x4(i32x4 x, i32x4 y) {
+  return __builtin_shufflevector((i16x8)x, (i16x8)y, 0, 2, 4, 6, 8, 10, 12, 14);
+}
 static inline int64_t clamp(int64_t v, int64_t low, int64_t high) { return v < low ? low : v > high ? high : v; }
 static inline int64_t clamp_SIGNED(int64_t v, int bits) {
   return clamp(v, -(INT64_C(1) << (bits - 1)), (INT64_C(1) << (bits - 1)) - 1);
 }
-static inline int64_t clamp_UNSIGNED(int64_t v, int bits) { return clamp(v, 0, (INT64_C(1) << bits) - 1); }
 
 #define VEXTEND(shape, half, how) VEXTEND_, shape, half, how
 #define DEF_VEXTEND_(id, sig, shape, half, how) \
