@@ -4,6 +4,7 @@
 #include "runtime/engine.h"
 
 #include "base/error.h"
+#include "runtime/beside.h"
 #include "runtime/trap.h"
 
 #include <dlfcn.h>
@@ -48,14 +49,19 @@ struct gw_engine *gw_engine_create(const struct gw_engine_options *options, stru
   engine->compilers = compilers(engine);
   child_pool_init(&engine->compilers);
   pthread_mutex_init(&engine->host_lock, NULL);
+  pthread_mutex_init(&engine->beside_lock, NULL);
+  pthread_cond_init(&engine->beside_done, NULL);
   return engine;
 }
 
 void gw_engine_destroy(struct gw_engine *engine) {
   if (!engine) return;
+  beside_wait(engine);
   child_pool_clear(&engine->compilers);
   host_modules_clear(engine);
   pthread_mutex_destroy(&engine->host_lock);
+  pthread_mutex_destroy(&engine->beside_lock);
+  pthread_cond_destroy(&engine->beside_done);
   free(engine);
 }
 

@@ -17,6 +17,9 @@ struct gw_engine {
   struct child_pool compilers;
   pthread_mutex_t host_lock;        /* guards the next */
   struct host_module *host_modules; /* runtime/host_func.c */
+  pthread_mutex_t beside_lock;      /* guards n_beside */
+  pthread_cond_t beside_done;       /* when it is 0 */
+  uint32_t n_beside;                /* threads under way (runtime/beside.h) */
 };
 
 /* runtime/host_func.c: releases them. */
@@ -35,7 +38,7 @@ struct gw_module {
   _Atomic(struct code *) codes[N_DIALECTS];
   pthread_mutex_t precise_lock; /* held while translating for the precise tier, which never waits for the compiler */
   /* Of the interpreter, and of the baseline tier. NULL until an instance of the tier needs it, under precise_lock. */
-  struct precise_module *precise[2];
+  _Atomic(struct precise_module *) precise[2];
   pthread_mutex_t source_lock;
   struct source_info *source;           /* NULL until a trap asks for source lines; under source_lock */
   struct gas_blocks blocks[N_DIALECTS]; /* of each of the codes, where the engine profiles */

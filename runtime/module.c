@@ -159,10 +159,13 @@ void gw_module_release(struct gw_module *module) {
 }
 
 struct precise_module *module_interpret(struct gw_module *module, bool is_baseline, struct gw_error *err) {
+  _Atomic(struct precise_module *) *p = &module->precise[is_baseline];
+  struct precise_module *precise = atomic_load_explicit(p, memory_order_acquire);
+  if (precise) return precise; /* whoever has the lock may be translating for a second */
   pthread_mutex_lock(&module->precise_lock);
-  struct precise_module **p = &module->precise[is_baseline];
-  if (!*p) *p = precise_module_create(module, is_baseline);
-  struct precise_module *precise = *p;
+  precise = atomic_load_explicit(p, memory_order_relaxed);
+  if (!precise) precise = precise_module_create(module, is_baseline);
+  atomic_store_explicit(p, precise, memory_order_release);
   pthread_mutex_unlock(&module->precise_lock);
   if (!precise) error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for %u functions", module->decoded.n_funcs);
   return precise;

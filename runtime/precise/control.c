@@ -4,10 +4,13 @@
  * functions find all of it. What may trap, throw or yield in the runtime's helpers notes pc first. */
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/heap.h"
 #include "base/speculation.h"
 #include "frontend/types.h"
 #include "runtime/arch/exhausted.h"
+#include "runtime/beside.h"
 #include "runtime/guarded.h"
+#include "runtime/park.h"
 #include "runtime/precise/private.h"
 
 #include <errno.h>
@@ -125,11 +128,54 @@ static void translate_some(struct precise_module *p, struct precise_func *funcs,
   baseline_add_seconds(p->baseline, clock_seconds(CLOCK_MONOTONIC) - start);
 }
 
-__attribute__((noinline)) static const struct precise_insn *translate(struct precise_func *func) {
-  pthread_mutex_t *lock = &func->module->module->precise_lock;
-  pthread_mutex_lock(lock);
+/* Bytes of a body that take more than a millisecond or two. */
+enum { LONG_BODY = 8 << 10 };
+
+struct beside {
+  struct gw_module *module; /* retained */
+  struct precise_func *func;
+  struct park *park;
+};
+
+/* Callers hold the lock, and let go of it here. */
+static void translate_locked(struct precise_func *func) {
   if (!atomic_load_explicit(&func->code, memory_order_relaxed)) translate_some(func->module, func, 1);
-  pthread_mutex_unlock(lock);
+  pthread_mutex_unlock(&func->module->module->precise_lock);
+}
+
+static void translate_waiting(struct precise_func *func) {
+  pthread_mutex_lock(&func->module->module->precise_lock);
+  translate_locked(func);
+}
+
+static void work_beside(void *arg) {
+  struct beside b = *(struct beside *)arg;
+  free(arg);
+  translate_waiting(b.func);
+  park_wake(b.park);
+  gw_module_release(b.module);
+}
+
+/* On another thread, while others run on this one. */
+static void translate_beside(struct gw_store *store, struct precise_func *func) {
+  struct beside *b = heap_new(1, sizeof *b);
+  *b = (struct beside){gw_module_retain(func->module->module), func, park_begin(store)};
+  if (!beside_run(store->engine, work_beside, b)) work_beside(b);
+  park_here(store);
+}
+
+/* Where slices are bounded by time, nobody waits for more than a short function here, and then the clock is looked at. */
+__attribute__((noinline)) static const struct precise_insn *translate(struct gw_store *store, struct precise_func *func) {
+  struct gw_module *module = func->module->module;
+  const struct func *body = &module->decoded.funcs[func->index];
+  bool is_timed = store->options.slice_ns && store->wake;
+  if (!is_timed)
+    translate_waiting(func);
+  else if (body->end - body->body > LONG_BODY || pthread_mutex_trylock(&module->precise_lock) != 0)
+    translate_beside(store, func);
+  else
+    translate_locked(func);
+  if (is_timed) slice_look_soon(store);
   return func->code;
 }
 
@@ -152,7 +198,7 @@ __attribute__((noinline)) _Noreturn static void trap_at_caller(struct gw_store *
 __attribute__((always_inline)) static inline const struct precise_insn *
 enter(struct gw_store *store, struct precise_func *func, struct vmctx *vmctx, uint8_t *at, struct precise_frame from) {
   const struct precise_insn *code = atomic_load_explicit(&func->code, memory_order_acquire);
-  if (__builtin_expect(!code, 0)) code = translate(func);
+  if (__builtin_expect(!code, 0)) code = translate(store, func);
   from.vmctx = vmctx;
   from.func = func;
   if (__builtin_expect(at + func->frame_bytes > store->precise.high, 0)) {

@@ -138,7 +138,7 @@ static uint64_t initial_memory(const struct module *m) {
 }
 
 /* How many bytes of fresh pages could be written in the time that one of these takes. */
-enum { GLOBAL_BYTES = 128, ELEMENT_BYTES = 32, FUNCTION_BYTES = 40 };
+enum { GLOBAL_BYTES = 128, ELEMENT_BYTES = 32, FUNCTION_BYTES = 128 };
 
 /* What active segments write into fresh pages, and what globals and functions are made of. */
 static uint64_t initial_data(const struct module *m) {
