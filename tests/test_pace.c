@@ -54,7 +54,7 @@ static struct end run(enum gw_tier tier, uint64_t slice_ns, uint64_t limit_ns, u
 static void test_same_for_any_clock(void **state) {
   (void)state;
   static const uint64_t steps[] = {0, 1000, 64000, 300000, 1000000000};
-  for (int tier = 0; tier < 2; tier++) {
+  for (int tier = GW_TIER_FAST; tier <= GW_TIER_BASELINE; tier++) {
     step = 0;
     struct end first = run((enum gw_tier)tier, 0, 0, 0);
     assert_int_equal(first.result, 500000);
@@ -75,7 +75,7 @@ static void test_same_for_any_clock(void **state) {
 
 static void test_cpu_limit(void **state) {
   (void)state;
-  for (int tier = 0; tier < 2; tier++) {
+  for (int tier = GW_TIER_FAST; tier <= GW_TIER_BASELINE; tier++) {
     step = 1000000;
     struct end end = run((enum gw_tier)tier, 0, 10000000, 0);
     assert_int_equal(end.status, GW_STATUS_FAILED);

@@ -110,6 +110,25 @@ static void test_choice(void **state) {
   }
 }
 
+/* CPU time in every tier; of what trapped and was judged, that of the run which has the last word. */
+static void test_cpu_time(void **state) {
+  (void)state;
+  static const char *const tiers[] = {"fast", "baseline", "precise"};
+  static const char text[] = "(module (memory 1) (func (export \"f\") (local i32) (loop (br_if 0 (i32.lt_u (local.tee 0"
+                             " (i32.add (local.get 0) (i32.const 1))) (i32.const 100000)))) (drop (i32.load (i32.const -8)))))";
+  for (int i = 0; i < 3; i++) {
+    int exit_code;
+    struct buffer out = shell(&exit_code,
+                              "d=$(mktemp -d); echo '%s' >$d/a.wat; wat2wasm $d/a.wat -o $d/a.wasm; " GASWORKS
+                              " run --cache off --tier %s --stats --json --invoke f $d/a.wasm 2>&1 |"
+                              " sed -n 's/.*\"cpu_ns\":[^0-9]*\\([0-9]*\\).*/\\1/p'; rm -r $d",
+                              text, tiers[i]);
+    buffer_append(&out, "", 1);
+    if (strtoull((const char *)out.bytes, NULL, 10) < 1000) fail_msg("%s: %s", tiers[i], (const char *)out.bytes);
+    buffer_clear(&out);
+  }
+}
+
 /* The map names functions as the module does, and only the user may read it. */
 static void test_perf(void **state) {
   (void)state;
@@ -420,11 +439,11 @@ static void test_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_tiers),          cmocka_unit_test(test_hand_over),     cmocka_unit_test(test_choice),
-      cmocka_unit_test(test_perf),           cmocka_unit_test(test_short_program), cmocka_unit_test(test_traps),
-      cmocka_unit_test(test_place_of_entry), cmocka_unit_test(test_trace),         cmocka_unit_test(test_until_gas),
-      cmocka_unit_test(test_debug),          cmocka_unit_test(test_back),          cmocka_unit_test(test_ways),
-      cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_tiers),     cmocka_unit_test(test_hand_over),      cmocka_unit_test(test_choice),
+      cmocka_unit_test(test_cpu_time),  cmocka_unit_test(test_perf),           cmocka_unit_test(test_short_program),
+      cmocka_unit_test(test_traps),     cmocka_unit_test(test_place_of_entry), cmocka_unit_test(test_trace),
+      cmocka_unit_test(test_until_gas), cmocka_unit_test(test_debug),          cmocka_unit_test(test_back),
+      cmocka_unit_test(test_ways),      cmocka_unit_test(test_refused),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

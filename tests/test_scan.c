@@ -2,7 +2,11 @@
  * (TEST_LATE), without what is LMDB's own. */
 #include "tests/state_kit.h"
 
+#include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 
 /* --- scans against a model ---------------------------------------------------------------------------------------- */
@@ -589,6 +593,107 @@ static void test_batches(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_directory, remove_directory)
 
+/* --- what is not in memory ------------------------------------------------------------------------------------------ */
+
+#ifndef TEST_LATE
+enum { N_COLD = 1500, COLD_BYTES = 600 };
+
+static void cold_pair(int i, char key[16], uint8_t value[COLD_BYTES]) {
+  snprintf(key, 16, "key%06d", i);
+  memset(value, i, COLD_BYTES);
+}
+
+/* Where the store's file is mapped. */
+static uint8_t *find_map(size_t *size) {
+  char line[512], path[160];
+  unsigned long first = 0, end = 0;
+  bool is_found = false;
+  FILE *maps = fopen("/proc/self/maps", "re");
+  assert_non_null(maps);
+  snprintf(path, sizeof path, "%s/data.mdb", directory);
+  while (!is_found && fgets(line, sizeof line, maps)) is_found = strstr(line, path) && sscanf(line, "%lx-%lx", &first, &end) == 2;
+  fclose(maps);
+  assert_true(is_found);
+  *size = end - first;
+  return (uint8_t *)first;
+}
+
+/* Whether the system has let go of the file's pages, which not all file systems can. It reads no more than is asked for then. */
+static bool make_cold(void) {
+  char path[128];
+  struct stat st;
+  size_t mapped, n_there = 0;
+  uint8_t *map = find_map(&mapped);
+  snprintf(path, sizeof path, "%s/data.mdb", directory);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  assert_true(fd >= 0 && fdatasync(fd) == 0 && fstat(fd, &st) == 0 && (size_t)st.st_size <= mapped);
+  assert_int_equal(madvise(map, mapped, MADV_RANDOM), 0);
+  assert_int_equal(madvise(map, mapped, MADV_DONTNEED), 0);
+  posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+  size_t n = ((size_t)st.st_size + 4095) / 4096;
+  unsigned char *pages = calloc(n, 1);
+  assert_true(pages && mincore(map, (size_t)st.st_size, pages) == 0);
+  for (size_t i = 0; i < n; i++) n_there += pages[i] & 1;
+  free(pages);
+  close(fd);
+  return n_there < n / 2;
+}
+
+/* All pairs in order; how many pages were answered by another thread. */
+static int scan_cold(struct state_store *store, bool is_backward) {
+  struct gw_error err = {0};
+  struct state_page page = {0};
+  struct state_txn *txn = state_txn_begin(store, "f");
+  int n = 0, n_late = 0;
+  assert_true(state_txn_scan(txn, &(struct state_range){.is_backward = is_backward}, &err));
+  while (!page.is_last) {
+    int done = state_txn_scan_next(txn, 1000, 1 << 20, &page, &err);
+    if (done == STATE_PENDING) {
+      struct outcome woken = OUTCOME;
+      state_txn_await(txn, outcome_wake, &woken);
+      outcome_wait(&woken);
+      done = state_txn_scan_answer(txn, &page, &err);
+      n_late++;
+    }
+    assert_int_equal(done, 1);
+    const uint8_t *at = page.bytes;
+    for (uint32_t i = 0; i < page.n_pairs; i++, n++) {
+      char key[16];
+      uint8_t value[COLD_BYTES];
+      cold_pair(is_backward ? N_COLD - 1 - n : n, key, value);
+      assert_memory_equal(at + 8, key, strlen(key));
+      assert_memory_equal(at + 8 + strlen(key), value, COLD_BYTES);
+      at += 8 + strlen(key) + COLD_BYTES;
+    }
+  }
+  assert_int_equal(n, N_COLD);
+  state_txn_abort(txn);
+  return n_late;
+}
+
+/* Where the asker's thread would wait for the disk, another one goes on, at the same key. */
+static void test_cold(void **state) {
+  (void)state;
+  struct gw_error err = {0};
+  struct state_store *store = open_store(MAP_SIZE);
+  struct state_txn *txn = state_txn_begin(store, "f");
+  for (int i = 0; i < N_COLD; i++) {
+    char key[16];
+    uint8_t value[COLD_BYTES];
+    cold_pair(i, key, value);
+    assert_true(state_txn_set(txn, key, strlen(key), value, COLD_BYTES, &err));
+  }
+  assert_true(state_txn_commit_wait(txn, &err));
+  for (int is_backward = 0; is_backward < 2; is_backward++) {
+    bool is_cold = make_cold();
+    int n_late = scan_cold(store, is_backward);
+    if (is_cold) assert_true(n_late > 0);
+    scan_cold(store, is_backward);
+  }
+  state_store_close(store);
+}
+#endif
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_scan_is_the_models),
@@ -602,6 +707,9 @@ int main(void) {
       TEST(test_keys_are_limited),
       TEST(test_much_to_check),
       TEST(test_batches),
+#ifndef TEST_LATE
+      TEST(test_cold),
+#endif
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -431,11 +431,33 @@ static uint64_t slow_clock(void) {
   return now += 1000000;
 }
 
-/* CPU time ends it as cancelled, whose run it is: the function's own, or the judge's. */
-static void test_cpu_limit(void **state) {
+/* Time for gas, by tier: 30 ns for a gas of compiled code are too many, and for one of the interpreter few. */
+static void test_band(void **state) {
   (void)state;
+  static const uint64_t slow[] = {[GW_TIER_FAST] = 2100000000, [GW_TIER_BASELINE] = 6300000000, [GW_TIER_PRECISE] = 33600000000};
+  static const struct function_limits limits = {0};
+  for (int tier = GW_TIER_FAST; tier <= GW_TIER_BASELINE; tier++) {
+    struct function *f = function_create("f", &limits, NULL);
+    assert_int_equal(function_band(f), BAND_INSIDE);
+    function_count(f, (enum gw_tier)tier, 1000000000, slow[tier] / 21 * 19);
+    assert_int_equal(function_band(f), BAND_INSIDE);
+    function_count(f, (enum gw_tier)tier, 0, slow[tier] / 21 * 2);
+    assert_int_equal(function_band(f), BAND_SLOW);
+    function_count(f, (enum gw_tier)((tier + 1) % 3), UINT64_C(1000000000000), 1000);
+    assert_int_equal(function_band(f), BAND_SLOW);
+    function_release(f);
+    f = function_create("f", &limits, NULL);
+    function_count(f, (enum gw_tier)tier, 100000000000, slow[tier] / 5);
+    assert_int_equal(function_band(f), BAND_FAST);
+    function_release(f);
+  }
+}
+
+/* CPU time ends it as cancelled, whose run it is: the function's own, in any tier, or the judge's. */
+static void cpu_limit(enum tier_choice tier) {
   char *directory = make_data_dir();
   struct server_options o = test_options(directory);
+  o.tier = tier;
   o.n_loops = 1;
   o.clock = slow_clock;
   o.max_memory = 4 << 20;
@@ -458,12 +480,27 @@ static void test_cpu_limit(void **state) {
   remove_data_dir(directory);
 }
 
+static void test_cpu_limit(void **state) {
+  (void)state;
+  cpu_limit(TIER_FAST);
+  cpu_limit(TIER_BASELINE);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_memory_limit),      cmocka_unit_test(test_heavy),         cmocka_unit_test(test_many_globals),
-      cmocka_unit_test(test_heavy_trap),        cmocka_unit_test(test_replaced_trap), cmocka_unit_test(test_cpu_limit),
-      cmocka_unit_test(test_leave_trap),        cmocka_unit_test(test_initialized),   cmocka_unit_test(test_started),
-      cmocka_unit_test(test_no_more_addresses), cmocka_unit_test(test_pressure),      cmocka_unit_test(test_pressure_file),
-      cmocka_unit_test(test_start_runs_once),   cmocka_unit_test(test_instance_gas)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory_limit),
+                                     cmocka_unit_test(test_heavy),
+                                     cmocka_unit_test(test_many_globals),
+                                     cmocka_unit_test(test_heavy_trap),
+                                     cmocka_unit_test(test_replaced_trap),
+                                     cmocka_unit_test(test_cpu_limit),
+                                     cmocka_unit_test(test_band),
+                                     cmocka_unit_test(test_leave_trap),
+                                     cmocka_unit_test(test_initialized),
+                                     cmocka_unit_test(test_started),
+                                     cmocka_unit_test(test_no_more_addresses),
+                                     cmocka_unit_test(test_pressure),
+                                     cmocka_unit_test(test_pressure_file),
+                                     cmocka_unit_test(test_start_runs_once),
+                                     cmocka_unit_test(test_instance_gas)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

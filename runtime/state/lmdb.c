@@ -1,5 +1,6 @@
 /* The store in LMDB: in this process, on this machine's file system. It knows LMDB alone. It answers at once, unless that would
- * take long: then a thread of its own looks, be it that a large value is not in memory or that much has to be compared.
+ * take long: then a thread of its own looks, be it that a large value is not in memory or that much has to be compared. A scan
+ * goes over to that thread where it had to wait for the disk once.
  *
  * LMDB keys have at most 511 bytes, so the digest of a space's name stands before a key, and not the name. Before every value
  * stand a version, the id of the LMDB write transaction that put it there, and a checksum. The digest alone is the key of what a
@@ -7,6 +8,7 @@
  * value's record has LARGE_BIT.
  *
  * Locks: lmdb.mutex guards the pool of snapshots and the questions of the reading thread, and is never held while LMDB runs. */
+#define _GNU_SOURCE /* RUSAGE_THREAD */
 #include "runtime/state/store_ops.h"
 
 #include "base/error.h"
@@ -23,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,6 +37,7 @@ enum {
   MAX_CHECKS_AT_ONCE = 512,         /* keys to compare on the asker's thread: about 0.3 ms */
   LARGE_VALUE = 64 << 10,           /* from here on it is asked whether its pages are in memory, */
   MAX_PAGES = (2 << 20) / 4096 + 1, /* which are so many at most */
+  TREE_PAGE = 4096,                 /* about: values apart by more lie in different ones */
 };
 
 _Static_assert(SPACE_SIZE + STATE_MAX_KEY <= 511, "LMDB's longest key");
@@ -543,12 +547,38 @@ static int scan_one(struct store_scan *scan, MDB_val key, MDB_val value, bool *g
   return 0;
 }
 
-static int scan_with(MDB_cursor *cursor, struct store_scan *scan) {
+/* How often this thread has waited for the disk: nobody can say before a page of the tree is read whether it will. */
+static long count_waits(void) {
+  struct rusage usage;
+  return getrusage(RUSAGE_THREAD, &usage) ? 0 : usage.ru_majflt;
+}
+
+/* What a scan on the asker's thread may wait for: one page that is not in memory, with what leads to it. */
+struct patience {
+  bool is_endless;
+  long n_waits;
+  uintptr_t page; /* looked at last: a page has many small values */
+};
+
+static bool is_at_end(struct patience *p, const MDB_val *value) {
+  if (p->is_endless) return false;
+  if (value->mv_size >= LARGE_VALUE) return !is_in_memory(value);
+  uintptr_t page = (uintptr_t)value->mv_data / TREE_PAGE;
+  if (page == p->page) return false;
+  p->page = page;
+  return count_waits() != p->n_waits;
+}
+
+/* *is_left: patience was at its end, and the cursor is where to go on. */
+static int scan_with(MDB_cursor *cursor, struct store_scan *scan, struct patience patience, bool *is_left) {
   MDB_val key, value;
   bool goes_on = true;
   MDB_cursor_op next = scan->is_backward ? MDB_PREV : MDB_NEXT;
-  int rc = scan_seek(cursor, scan, &key, &value);
+  int rc = scan->ask.place ? mdb_cursor_get(cursor, &key, &value, MDB_GET_CURRENT) : scan_seek(cursor, scan, &key, &value);
+  *is_left = false;
   while (!rc && key_is_in_space(&key, scan->space) && is_in_scan(scan, &key)) {
+    *is_left = is_at_end(&patience, &value);
+    if (*is_left) break;
     rc = scan_one(scan, key, value, &goes_on);
     if (rc || !goes_on) break;
     rc = mdb_cursor_get(cursor, &key, &value, next);
@@ -556,16 +586,21 @@ static int scan_with(MDB_cursor *cursor, struct store_scan *scan) {
   return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-static void scan_range(const struct lmdb *store, struct store_scan *scan) {
+/* False: it would wait for the disk, and scan->ask.place is where another thread goes on. */
+static bool scan_range(const struct lmdb *store, struct store_scan *scan, bool may_wait) {
   MDB_txn *txn = scan->snapshot->txn;
-  MDB_cursor *cursor;
-  int rc = check(store, scan->check, txn, &scan->is_stale);
-  if (!rc && !scan->is_stale) rc = mdb_cursor_open(txn, store->dbi, &cursor);
+  MDB_cursor *cursor = scan->ask.place;
+  struct patience patience = {.is_endless = may_wait, .n_waits = may_wait ? 0 : count_waits()};
+  bool is_left = false;
+  int rc = cursor ? 0 : check(store, scan->check, txn, &scan->is_stale);
+  if (!rc && !scan->is_stale && !cursor) rc = mdb_cursor_open(txn, store->dbi, &cursor);
   if (!rc && !scan->is_stale) {
-    rc = scan_with(cursor, scan);
-    mdb_cursor_close(cursor);
+    rc = scan_with(cursor, scan, patience, &is_left);
+    scan->ask.place = is_left ? cursor : NULL;
+    if (!is_left) mdb_cursor_close(cursor);
   }
   if (rc) fail(store, "read", rc, &scan->err);
+  return !is_left;
 }
 
 /* --- what takes long */
@@ -573,7 +608,7 @@ static void scan_range(const struct lmdb *store, struct store_scan *scan) {
 static void answer_ask(const struct lmdb *store, struct store_ask *ask) {
   if (ask->is_scan) {
     struct store_scan *scan = (struct store_scan *)ask;
-    scan_range(store, scan);
+    scan_range(store, scan, true);
     scan->done(scan);
   } else {
     struct store_get *get = (struct store_get *)ask;
@@ -600,7 +635,7 @@ static void *run_reader(void *arg) {
 }
 
 static void ask_reader(struct lmdb *store, struct store_ask *ask, bool is_scan) {
-  *ask = (struct store_ask){.is_scan = is_scan};
+  *ask = (struct store_ask){.is_scan = is_scan, .place = ask->place};
   pthread_mutex_lock(&store->mutex);
   *store->asks_end = ask;
   store->asks_end = &ask->next;
@@ -612,6 +647,7 @@ static bool takes_long(const struct store_reads *reads) { return reads && reads-
 
 static void lmdb_get(struct store *self, struct store_get *get) {
   struct lmdb *store = lmdb_of(self);
+  get->ask.place = NULL;
   if (takes_long(get->check) || !get_value(store, get, false))
     ask_reader(store, &get->ask, false);
   else
@@ -620,12 +656,11 @@ static void lmdb_get(struct store *self, struct store_get *get) {
 
 static void lmdb_scan(struct store *self, struct store_scan *scan) {
   struct lmdb *store = lmdb_of(self);
-  if (takes_long(scan->check)) {
+  scan->ask.place = NULL;
+  if (takes_long(scan->check) || !scan_range(store, scan, false))
     ask_reader(store, &scan->ask, true);
-    return;
-  }
-  scan_range(store, scan);
-  scan->done(scan);
+  else
+    scan->done(scan);
 }
 
 /* --- committing --------------------------------------------------------------------------------------------------- */

@@ -95,6 +95,7 @@ struct store_reads {
 struct store_ask {
   struct store_ask *next;
   bool is_scan;
+  void *place; /* where a scan that has begun goes on, or NULL */
 };
 
 struct store_get {

@@ -193,12 +193,27 @@ static bool open_bundle(struct function *f, struct gw_error *err) {
 
 bool function_classify(struct function *f, struct gw_error *err) { return classify(f, err) && open_bundle(f, err); }
 
-enum band function_band(const struct function *f) {
+uint64_t function_slowness(enum gw_tier tier) {
+  enum { BASELINE = 3, PRECISE = 16 };
+  return tier == GW_TIER_PRECISE ? PRECISE : tier == GW_TIER_BASELINE ? BASELINE : 1;
+}
+
+static enum band band_in(const struct function *f, enum gw_tier tier) {
   enum { GAS_PER_NS = 10, WIDTH = 20, ENOUGH_NS = 100000000 };
-  uint64_t nominal = atomic_load_explicit(&f->usage[GW_TIER_FAST].gas, memory_order_relaxed) / GAS_PER_NS;
-  uint64_t ns = atomic_load_explicit(&f->usage[GW_TIER_FAST].cpu_ns, memory_order_relaxed);
+  uint64_t gas = atomic_load_explicit(&f->usage[tier].gas, memory_order_relaxed);
+  uint64_t ns = atomic_load_explicit(&f->usage[tier].cpu_ns, memory_order_relaxed);
+  uint64_t nominal = gas / GAS_PER_NS * function_slowness(tier);
   if (ns >= ENOUGH_NS && ns / WIDTH > nominal) return BAND_SLOW;
   return nominal >= ENOUGH_NS && nominal / WIDTH > ns ? BAND_FAST : BAND_INSIDE;
+}
+
+enum band function_band(const struct function *f) {
+  enum band band = BAND_INSIDE;
+  for (int tier = 0; tier < N_TIERS && band != BAND_SLOW; tier++) {
+    enum band here = band_in(f, (enum gw_tier)tier);
+    if (here != BAND_INSIDE) band = here;
+  }
+  return band;
 }
 
 bool function_may_write(const struct function *f) {

@@ -153,8 +153,11 @@ static inline void function_count(struct function *f, enum gw_tier tier, uint64_
   atomic_fetch_add_explicit(&f->usage[tier].cpu_ns, ns, memory_order_relaxed);
 }
 
-/* Whether its gas and its time go together: not where compiled code takes more than 20 times the time that gas stands for, or
- * less than a 20th, over 100 ms and more of either. */
+/* How many times as long a tier takes for the same gas as compiled code, about. */
+uint64_t function_slowness(enum gw_tier tier);
+
+/* Whether its gas and its time go together: not where a tier takes more than 20 times the time that gas stands for there, or less
+ * than a 20th, over 100 ms and more of either. One that is slow in some tier is slow. */
 enum band { BAND_INSIDE, BAND_SLOW, BAND_FAST };
 enum band function_band(const struct function *f);
 

@@ -11,8 +11,6 @@ enum {
   START_SLICES = 40, /* of a start function, where a deployment tries it */
   KEEP_CAPACITY = 1 << 20,
   CHECKPOINT_GAS = 20000, /* 2 us and more: making one takes some 50 once (docs/bench.md) */
-  BASELINE_SLOWNESS = 3,  /* likewise, of the baseline tier */
-  PRECISE_SLOWNESS = 16,  /* a slice of the interpreter takes as long as one of compiled code, about */
 };
 
 static bool slot_resolve(void *env, const struct gw_import *import, struct gw_extern *out) {
@@ -42,11 +40,7 @@ static bool slot_wasi(struct slot *slot, const struct function_limits *limits, s
   return slot->wasi != NULL;
 }
 
-static uint64_t slowness(enum gw_tier tier) {
-  return tier == GW_TIER_PRECISE ? PRECISE_SLOWNESS : tier == GW_TIER_BASELINE ? BASELINE_SLOWNESS : 1;
-}
-
-uint64_t slot_slowness(const struct slot *slot) { return slowness(slot->tier); }
+uint64_t slot_slowness(const struct slot *slot) { return function_slowness(slot->tier); }
 
 static struct func_ref *find_func(struct gw_instance *instance, const char *name) {
   struct gw_extern found;
@@ -73,7 +67,7 @@ struct slot *slot_create(struct gw_engine *engine, struct function *function, en
                                      .slice_ns = limits->slice_ns,
                                      .cpu_limit_ns = limits->cpu_limit_ns,
                                      .clock = limits->clock};
-  options.slice = (limits->slice + slowness(tier) - 1) / slowness(tier);
+  options.slice = (limits->slice + function_slowness(tier) - 1) / function_slowness(tier);
   slot->store = gw_store_create(engine, &options, err);
   if (!slot->store) goto fail;
   if (function->uses_wasi && !slot_wasi(slot, limits, err)) goto fail;
