@@ -24,6 +24,7 @@ rules=(
   'runtime/state/lmdb.c|runtime/state/store_ops.h base/ gasworks|lmdb.h'
   'runtime/state/*|runtime/state/ base/ gasworks|sodium.h'
   'runtime/*|runtime/ jit/artifact/ jit/compiler.h instrument/schedule. frontend/ abi/ base/ gasworks|sodium.h sanitizer/ elfutils/ dwarf.h elf.h'
+  'server/function/settings.c|server/function/settings.h runtime/host/header.h base/ gasworks|sodium.h cjson/'
   'server/access/*|server/access/ runtime/state/state.h base/ gasworks|sodium.h cjson/'
   'server/loop/*|server/loop/ server/server.h base/ gasworks|uv.h'
   'server/function/*|server/function/ server/access/access.h server/loop/ server/server.h server/tier.h runtime/ jit/artifact/ frontend/ base/ gasworks|uv.h cjson/'

@@ -520,7 +520,7 @@ static void test_cgi_env(void **state) {
   enum { N = sizeof expected / sizeof *expected };
   struct arena arena = {0};
   const char **env;
-  assert_true(cgi_build_env(&arena, &handler, "/f/f1", &env));
+  assert_true(cgi_build_env(&arena, &handler, "/f/f1", NULL, &env));
   for (size_t i = 0; i < N; i++) expect_env(env, expected[i]);
   size_t n = 0;
   while (env[n]) n++;
@@ -529,7 +529,7 @@ static void test_cgi_env(void **state) {
   memset(huge, 'x', 1 << 20);
   huge[1 << 20] = 0;
   handler.query = huge;
-  assert_false(cgi_build_env(&arena, &handler, "/f/f1", &env));
+  assert_false(cgi_build_env(&arena, &handler, "/f/f1", NULL, &env));
   free(huge);
   arena_clear(&arena);
 }

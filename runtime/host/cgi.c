@@ -73,9 +73,17 @@ static size_t request_size(const struct handler *h, const char *script) {
   return size;
 }
 
-bool cgi_build_env(struct arena *arena, const struct handler *h, const char *script, const char ***env_out) {
+static size_t count(const char *const *texts) {
+  size_t n = 0;
+  while (texts && texts[n]) n++;
+  return n;
+}
+
+bool cgi_build_env(struct arena *arena, const struct handler *h, const char *script, const char *const *more,
+                   const char ***env_out) {
+  size_t n_more = count(more);
   if (h->n_headers > MAX_HEADERS || request_size(h, script) > MAX_ENV) return false;
-  const char **env = arena_alloc_array(arena, N_FIXED + h->n_headers + 1, sizeof *env);
+  const char **env = arena_alloc_array(arena, N_FIXED + h->n_headers + n_more + 1, sizeof *env);
   const char *type = header_value(h, "Content-Type");
   size_t n = 0;
   env[n++] = "GATEWAY_INTERFACE=CGI/1.1";
@@ -96,6 +104,7 @@ bool cgi_build_env(struct arena *arena, const struct handler *h, const char *scr
     if (!header_is_passed(name) || find_header(h, name) != i) continue;
     env[n++] = arena_format(arena, "%s=%s", env_name(arena, name), joined_values(arena, h, i));
   }
+  for (size_t i = 0; i < n_more; i++) env[n++] = more[i];
   *env_out = env;
   return true;
 }

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/heap.h"
+#include "server/api/body.h"
 #include "server/api/query.h"
 #include "server/api/summary.h"
 #include "server/http/reply.h"
@@ -30,6 +31,7 @@ struct control_task *control_create(struct exchange *x, const struct place *plac
 void control_destroy(struct control_task *task) {
   buffer_clear(&task->body);
   function_release(task->function);
+  cJSON_Delete(task->patch);
   free(task);
 }
 
@@ -251,6 +253,51 @@ void route_put(struct exchange *x, const struct place *place) {
     x->request.body = (struct buffer){0};
     control_start(task, put_work, put_done);
   }
+}
+
+/* --- settings ----------------------------------------------------------------------------------------------------- */
+
+/* "access" and "backtraces" are no settings of invocations: they go to the wish. */
+static bool take_word(cJSON *patch, const char *name, const char *const *words, bool *has, bool *is_second,
+                      struct gw_error *err) {
+  cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(patch, name);
+  const char *word = cJSON_GetStringValue(item);
+  bool ok = !item || (word && (strcmp(word, words[0]) == 0 || strcmp(word, words[1]) == 0));
+  *has = item != NULL;
+  *is_second = word && strcmp(word, words[1]) == 0;
+  if (!ok) error_set(err, GW_ERROR_REQUEST, "%s is %s or %s", name, words[0], words[1]);
+  cJSON_Delete(item);
+  return ok;
+}
+
+static bool take_patch(struct control_task *task) {
+  const struct request *r = &task->exchange->request;
+  struct function_choice *choice = &task->wish.choice;
+  struct gw_error *err = &task->error;
+  struct query_part part;
+  const char *query = r->query;
+  while (query_next(&query, &part))
+    if (!query_is(&part, "alias") || !take_alias(&part, &task->wish))
+      return error_set(err, GW_ERROR_REQUEST, "the only parameter of PATCH is alias=NAME");
+  task->patch = body_parse(r, err);
+  return task->patch && control_read_condition(r, &task->wish.condition, err) &&
+         take_word(task->patch, "access", no_yes_access, &choice->has_private, &choice->config.is_private, err) &&
+         take_word(task->patch, "backtraces", off_on, &choice->has_backtraces, &choice->config.shows_backtraces, err);
+}
+
+static void configure_work(uv_work_t *work) {
+  struct control_task *task = work->data;
+  task->function = registry_configure(task->registry, task->name, &task->wish, task->patch, &task->outcome, &task->error);
+  task->ok = task->function != NULL;
+  if (task->ok) task->json = summary_of_version(task->function);
+}
+
+void route_configure(struct exchange *x, const struct place *place) {
+  struct control_task *task = control_create(x, place);
+  if (take_patch(task))
+    control_start(task, configure_work, put_done);
+  else
+    control_refuse(task);
 }
 
 static void lift_work(uv_work_t *work) {

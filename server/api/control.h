@@ -19,6 +19,7 @@ struct control_task {
   struct registry_wish wish;
   struct entry_alias alias;
   struct buffer body;
+  cJSON *patch; /* of settings */
   bool with_state, ok;
   struct registry_outcome outcome;
   struct function *function; /* deployed */

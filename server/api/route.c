@@ -17,7 +17,7 @@ _Static_assert((int)EXCHANGE_MAX_ADDRESS == (int)FUNCTION_MAX_ADDRESS, "requests
 _Static_assert((int)ACCESS_MAX_NAME == (int)FUNCTION_MAX_NAME, "tenants and functions have names of one kind");
 
 enum who { WHO_ALL, WHO_CALLERS, WHO_TENANT, WHO_SERVER };
-enum methods { METHODS_ANY, METHODS_GET, METHODS_PUT, METHODS_POST, METHODS_DELETE };
+enum methods { METHODS_ANY, METHODS_GET, METHODS_PUT, METHODS_POST, METHODS_PATCH, METHODS_DELETE };
 enum body { BODY_SMALL, BODY_CALL, BODY_MODULE };
 enum at { AT_FRONT, AT_WORKER };
 
@@ -63,6 +63,7 @@ static bool method_fits(enum methods methods, llhttp_method_t method) {
   case METHODS_GET: return method == HTTP_GET || method == HTTP_HEAD;
   case METHODS_PUT: return method == HTTP_PUT;
   case METHODS_POST: return method == HTTP_POST;
+  case METHODS_PATCH: return method == HTTP_PATCH;
   case METHODS_DELETE: return method == HTTP_DELETE;
   }
   return false;
@@ -254,7 +255,7 @@ static size_t body_limit(const struct exchange *x) {
 static void answer_server(struct exchange *x) { reply_allow(x, 204, "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"); }
 
 static void answer_unknown(struct exchange *x, const struct match *m) {
-  static const char *const words[] = {"", "GET, HEAD", "PUT", "POST", "DELETE"};
+  static const char *const words[] = {"", "GET, HEAD", "PUT", "POST", "PATCH", "DELETE"};
   char allow[64] = "", detail[128];
   if (!m->is_known) {
     reply_problem(x, PROBLEM(.status = 404, .detail = "nothing is at this path; functions are at /f/NAME, their management at "

@@ -44,6 +44,7 @@ cJSON *summary_of_version(const struct function *f) {
   cJSON_AddStringToObject(json, "path", function_path(f->name, path));
   cJSON_AddStringToObject(json, "access", f->config.is_private ? "private" : "public");
   cJSON_AddStringToObject(json, "backtraces", f->config.shows_backtraces ? "on" : "off");
+  cJSON_AddItemToObject(json, "settings", settings_json(f->settings));
   cJSON_AddStringToObject(json, "tier", function_tier_name(function_next_tier(f)));
   if (function_code_state(f) == CODE_WAITING) cJSON_AddTrueToObject(json, "is_compiling");
   if (function_code_state(f) == CODE_FAILED) cJSON_AddStringToObject(json, "compile_error", f->code_error.message);

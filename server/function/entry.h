@@ -35,7 +35,7 @@ char *entry_print(const struct entry *entry);
 /* From a record, of this format or of the one before versions. One that cannot be understood gives a version whose calls are
  * answered by the reason. `limits` and `crashes`: as for function_create. */
 struct entry *entry_parse(const char *name, const void *record, size_t size, const struct function_limits *limits,
-                          struct crash_file *crashes);
+                          struct crash_file *crashes, const struct settings_key *key);
 /* With references of its own. */
 struct entry *entry_copy(const struct entry *entry);
 void entry_destroy(struct entry *entry); /* NULL: nothing */

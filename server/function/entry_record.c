@@ -23,6 +23,7 @@ static cJSON *version_json(const struct function *f) {
   cJSON_AddStringToObject(json, "interface", interface_name(f->interface));
   if (f->config.is_private) cJSON_AddTrueToObject(json, "private");
   if (f->config.shows_backtraces) cJSON_AddTrueToObject(json, "backtraces");
+  if (f->settings) cJSON_AddItemToObject(json, "settings", cJSON_Duplicate(f->settings->record, true));
   if (function_quarantine(f)) {
     cJSON_AddNumberToObject(json, "quarantine", function_quarantine(f));
     cJSON_AddNumberToObject(json, "quarantine_ms", (double)f->quarantine_ms);
@@ -67,6 +68,7 @@ static uint64_t count(const cJSON *json, const char *key) { return (uint64_t)num
 struct owner {
   const struct function_limits *limits;
   struct crash_file *crashes;
+  const struct settings_key *key;
 };
 
 /* NULL: it is damaged. */
@@ -85,6 +87,8 @@ static struct function *read_version(const char *name, const cJSON *json, const 
   f->compile_ms = number(json, "compile_ms");
   atomic_store(&f->quarantine, (uint32_t)fmin(number(json, "quarantine"), 64));
   f->quarantine_ms = count(json, "quarantine_ms");
+  if (!settings_parse(name, member(json, "settings"), owner->key, &f->settings, &f->error))
+    atomic_store(&f->load_state, LOAD_FAILED);
   return f;
 }
 
@@ -141,8 +145,8 @@ static struct entry *damaged(const char *name, const cJSON *json, const struct o
 }
 
 struct entry *entry_parse(const char *name, const void *record, size_t size, const struct function_limits *limits,
-                          struct crash_file *crashes) {
-  struct owner owner = {limits, crashes};
+                          struct crash_file *crashes, const struct settings_key *key) {
+  struct owner owner = {limits, crashes, key};
   struct entry *e = entry_create(name);
   cJSON *json = cJSON_ParseWithLength(record, size);
   if (!json || !read_entry(e, json, &owner)) {

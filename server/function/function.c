@@ -86,6 +86,7 @@ struct function *function_copy(const struct function *f) {
   struct function *copy = function_create(f->name, f->limits, f->crashes);
   memcpy(copy->digest, f->digest, sizeof copy->digest);
   copy->config = f->config;
+  copy->settings = settings_retain(f->settings);
   copy->version = f->version;
   copy->size = f->size;
   copy->created_ms = f->created_ms;
@@ -105,6 +106,7 @@ struct function *function_retain(struct function *f) {
 void function_release(struct function *f) {
   if (!f || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1) return;
   gw_module_release(f->module);
+  settings_release(f->settings);
   if (f->bundle.host_fd >= 0) close(f->bundle.host_fd);
   pthread_mutex_destroy(&f->lock);
   free(f);
@@ -192,6 +194,17 @@ static bool open_bundle(struct function *f, struct gw_error *err) {
 }
 
 bool function_classify(struct function *f, struct gw_error *err) { return classify(f, err) && open_bundle(f, err); }
+
+bool function_begin(struct function *f) {
+  uint32_t most = f->settings ? f->settings->max_running : 0;
+  if (!most || atomic_fetch_add_explicit(&f->n_running, 1, memory_order_relaxed) < most) return true;
+  function_end(f);
+  return false;
+}
+
+void function_end(struct function *f) {
+  if (f->settings && f->settings->max_running) atomic_fetch_sub_explicit(&f->n_running, 1, memory_order_relaxed);
+}
 
 uint64_t function_slowness(enum gw_tier tier) {
   enum { BASELINE = 3, PRECISE = 16 };

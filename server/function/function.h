@@ -5,6 +5,7 @@
 #include "base/digest.h"
 #include "gasworks.h"
 #include "runtime/host/wasi/wasi.h"
+#include "server/function/settings.h"
 #include "server/tier.h"
 
 #include <pthread.h>
@@ -59,6 +60,7 @@ struct function {
   _Atomic uint32_t refs;
   char name[FUNCTION_MAX_FULL_NAME + 1]; /* full */
   struct function_config config;
+  struct settings *settings;    /* NULL: none */
   char digest[DIGEST_HEX_SIZE]; /* of the module */
   uint64_t version;             /* counts deployments of the name from 1 */
   uint64_t size;                /* bytes of the module */
@@ -80,6 +82,7 @@ struct function {
   struct wasi_preopen bundle; /* its files, or host_fd -1 */
 
   struct usage usage[N_TIERS]; /* by enum gw_tier, since it was loaded */
+  _Atomic uint32_t n_running;  /* invocations, on all loops; counted where settings limit them */
 
   _Atomic uint32_t quarantine; /* the signal that ended the process while it ran, 0: callable */
   uint64_t quarantine_ms;      /* since 1970; constant */
@@ -152,6 +155,21 @@ static inline void function_count(struct function *f, enum gw_tier tier, uint64_
   atomic_fetch_add_explicit(&f->usage[tier].gas, gas, memory_order_relaxed);
   atomic_fetch_add_explicit(&f->usage[tier].cpu_ns, ns, memory_order_relaxed);
 }
+
+/* Limits of an invocation, of the settings and of the server; 0: none. */
+static inline uint64_t function_gas_limit(const struct function *f) {
+  return settings_limit(f->settings ? f->settings->gas_limit : 0, f->limits->gas_limit);
+}
+static inline uint64_t function_max_memory(const struct function *f) {
+  return settings_limit(f->settings ? f->settings->max_memory : 0, f->limits->max_memory);
+}
+static inline uint64_t function_cpu_limit(const struct function *f) { /* nanoseconds */
+  return settings_limit(f->settings ? f->settings->cpu_ms * UINT64_C(1000000) : 0, f->limits->cpu_limit_ns);
+}
+
+/* One more invocation begins; false where as many run as may, of all loops. Whoever began ends. */
+bool function_begin(struct function *f);
+void function_end(struct function *f);
 
 /* How many times as long a tier takes for the same gas as compiled code, about. */
 uint64_t function_slowness(enum gw_tier tier);

@@ -41,6 +41,7 @@ struct registry {
   pthread_mutex_t writing;
   pthread_rwlock_t table_lock;
   struct crash_file *crashes;
+  struct settings_key key;
   struct background *background; /* TIER_AUTO: compiles; else NULL */
   struct entry **entries;        /* sorted by name */
   size_t n_entries, capacity;
@@ -239,7 +240,7 @@ static bool record_read(void *arg, const void *key, size_t key_size, const void 
   if (!function_full_name_is_valid(key, key_size)) return true;
   memcpy(name, key, key_size);
   name[key_size] = 0;
-  entry_destroy(table_replace(r, name, entry_parse(name, value, value_size, &r->limits, r->crashes)));
+  entry_destroy(table_replace(r, name, entry_parse(name, value, value_size, &r->limits, r->crashes, &r->key)));
   return true;
 }
 
@@ -287,6 +288,10 @@ static bool replace(struct registry *r, struct entry *e, struct gw_error *err) {
   }
   drop_entry(r, table_replace(r, e->name, e));
   return true;
+}
+
+static bool no_function(const char *name, struct gw_error *err) {
+  return error_set(err, GW_ERROR_NOT_FOUND, "no function is called %s", name);
 }
 
 static bool meets(const struct entry *e, const struct registry_condition *c) {
@@ -343,6 +348,12 @@ static bool lead_to(struct entry *e, const struct function *f, const char *alias
   return entry_set_alias(e, &to, err);
 }
 
+/* What a new version has from the one that it follows on its alias, or else on the live one. NULL: there is none. */
+static struct function *base_of(const struct entry *e, const char *alias) {
+  const struct entry_alias *there = *alias ? entry_alias(e, alias) : NULL;
+  return there ? entry_version(e, there->version) : entry_live(e);
+}
+
 /* Adds `f` to its name's entry as the next version, and to what the registry's records say. `e` is a copy of the entry, or NULL;
  * it is consumed. `writing` held. */
 static bool publish(struct registry *r, struct function *f, struct entry *e, const struct registry_wish *wish,
@@ -351,8 +362,9 @@ static bool publish(struct registry *r, struct function *f, struct entry *e, con
   bool was_kept = is_kept(r, f->name);
   uint64_t last = e ? e->last : 0;
   if (!e) e = entry_create(f->name);
-  const struct function *live = entry_live(e);
-  f->config = choose(&wish->choice, live);
+  const struct function *base = base_of(e, wish->alias);
+  f->config = choose(&wish->choice, base);
+  if (base && !f->settings) f->settings = settings_retain(base->settings);
   remove_damaged(e);
   inherit_quarantine(f, e);
   f->had_state = was_kept || entry_may_write(e);
@@ -365,7 +377,7 @@ static bool publish(struct registry *r, struct function *f, struct entry *e, con
   }
   entry_trim(e, r->limits.keep_versions);
   struct arena arena = {0};
-  ok = file_write_durably(module_path(r, &arena, f->digest), wish->bytes, wish->size, 0600, err);
+  ok = !wish->bytes || file_write_durably(module_path(r, &arena, f->digest), wish->bytes, wish->size, 0600, err);
   arena_clear(&arena);
   if (!ok) entry_destroy(e);
   ok = ok && replace(r, e, err);
@@ -438,11 +450,60 @@ struct function *registry_put(struct registry *r, const char *name, const struct
   return NULL;
 }
 
-/* --- aliases and versions ---------------------------------------------------------------------------------------- */
-
-static bool no_function(const char *name, struct gw_error *err) {
-  return error_set(err, GW_ERROR_NOT_FOUND, "no function is called %s", name);
+/* The version that a change of settings begins with, with a reference. */
+static struct function *find_base(struct registry *r, const char *name, const char *alias) {
+  pthread_rwlock_rdlock(&r->table_lock);
+  const struct entry *e = table_find(r, name);
+  struct function *base = e ? base_of(e, alias) : NULL;
+  if (base) function_retain(base);
+  pthread_rwlock_unlock(&r->table_lock);
+  return base;
 }
+
+static bool configure_locked(struct registry *r, struct function *f, const struct function *base,
+                             const struct registry_wish *wish, struct registry_outcome *out, struct gw_error *err) {
+  struct entry *e = copy_entry(r, f->name);
+  bool ok = check_condition(e, &wish->condition, f->name, err);
+  const struct function *now = e ? base_of(e, wish->alias) : NULL;
+  if (ok && (!now || now->version != base->version))
+    ok = error_set(err, GW_ERROR_PRECONDITION, "function %s was changed meanwhile", f->name);
+  if (ok) return publish(r, f, e, wish, out, err);
+  entry_destroy(e);
+  return false;
+}
+
+/* A copy of `base` with other settings, loaded and tried. */
+static struct function *make_configured(struct registry *r, const struct function *base, const cJSON *patch,
+                                        struct gw_error *err) {
+  struct settings *settings = settings_patch(base->name, base->settings, patch, &r->key, err);
+  if (!settings) return NULL;
+  struct function *f = function_copy(base);
+  settings_release(f->settings);
+  f->settings = settings;
+  f->created_ms = (uint64_t)now_ms(CLOCK_REALTIME);
+  if (registry_load(r, f)) return f;
+  *err = f->error;
+  function_release(f);
+  return NULL;
+}
+
+struct function *registry_configure(struct registry *r, const char *name, const struct registry_wish *wish, const cJSON *patch,
+                                    struct registry_outcome *out, struct gw_error *err) {
+  struct function *base = find_base(r, name, wish->alias);
+  struct function *f = base ? make_configured(r, base, patch, err) : NULL;
+  bool ok = f || (!base && no_function(name, err));
+  if (ok) {
+    pthread_mutex_lock(&r->writing);
+    ok = configure_locked(r, f, base, wish, out, err);
+    pthread_mutex_unlock(&r->writing);
+  }
+  function_release(base);
+  if (ok) return f;
+  function_release(f);
+  return NULL;
+}
+
+/* --- aliases and versions ---------------------------------------------------------------------------------------- */
 
 /* So that who is called behind the change does not wait for its module. What cannot be loaded gets no calls. */
 static bool load_version(struct registry *r, const char *name, uint64_t version, struct gw_error *err) {
@@ -672,8 +733,9 @@ struct registry *registry_open(const char *data_dir, struct gw_engine *engine, s
   r->directory = strdup(arena_format(&arena, "%s/modules", data_dir));
   arena_clear(&arena);
   r->crashes = crash_open(data_dir, err);
-  bool ok = r->crashes && (limits->tier != TIER_AUTO || (r->background = background_create(err))) &&
-            directory_make(r->directory, err) && state_each(state, REGISTRY_SPACE, record_read, r, err);
+  bool ok = r->crashes && settings_open_key(data_dir, &r->key, err) &&
+            (limits->tier != TIER_AUTO || (r->background = background_create(err))) && directory_make(r->directory, err) &&
+            state_each(state, REGISTRY_SPACE, record_read, r, err);
   if (ok && read_crashes(r, err)) {
     directory_sweep(r->directory, file_is_wanted, r);
     return r;

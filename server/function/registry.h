@@ -64,6 +64,10 @@ struct registry_outcome {
  * of a name is always live. Versions that nothing leads to are kept as the limits say, the newest ones. */
 struct function *registry_put(struct registry *registry, const char *name, const struct registry_wish *wish,
                               struct registry_outcome *outcome, struct gw_error *err);
+/* The next version: the module of the one that `wish->alias`, or the live alias, leads to, with settings changed by the merge
+ * patch, and otherwise as the wish says, which has no bytes. GW_ERROR_PRECONDITION where another change came between. */
+struct function *registry_configure(struct registry *registry, const char *name, const struct registry_wish *wish,
+                                    const cJSON *patch, struct registry_outcome *outcome, struct gw_error *err);
 /* Makes `alias` lead to a version, REGISTRY_PREVIOUS being the one that was live before; calls that begin later see that, and
  * wait for no module. GW_ERROR_NOT_FOUND when there is no such function or version. */
 #define REGISTRY_PREVIOUS UINT64_MAX

@@ -25,9 +25,10 @@ static uint64_t start_gas(const struct function_limits *limits) {
 }
 
 static bool slot_wasi(struct slot *slot, const struct function_limits *limits, struct gw_error *err) {
-  const char *args[] = {slot->function->name, NULL}, *env[] = {NULL};
+  const char *args[] = {slot->function->name, NULL}, *none[] = {NULL};
+  const struct settings *settings = slot->function->settings;
   struct wasi_options options = {.args = args,
-                                 .env = env,
+                                 .env = settings ? settings->env : none,
                                  .stdin_fd = -1,
                                  .stdout_fd = -1,
                                  .stderr_fd = -1,
@@ -61,11 +62,11 @@ struct slot *slot_create(struct gw_engine *engine, struct function *function, en
   slot->handler.clock = limits->has_fine_clocks ? NULL : &slot->clock;
   struct gw_store_options options = {.slice = limits->slice,
                                      .measures_cpu = true,
-                                     .max_memory_bytes = limits->max_memory,
+                                     .max_memory_bytes = function_max_memory(function),
                                      .tier = tier,
                                      .defers_start = true,
                                      .slice_ns = limits->slice_ns,
-                                     .cpu_limit_ns = limits->cpu_limit_ns,
+                                     .cpu_limit_ns = function_cpu_limit(function),
                                      .clock = limits->clock};
   options.slice = (limits->slice + function_slowness(tier) - 1) / function_slowness(tier);
   slot->store = gw_store_create(engine, &options, err);

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 /* llhttp_status_name ends the process when it does not know the status, which is a function's to choose. */
 static const char *reason(uint32_t status) {
@@ -182,14 +183,44 @@ static bool append_function_headers(struct buffer *out, const struct buffer *hea
   return has_type;
 }
 
+/* Whether there is a line of this name. */
+static bool has_line(const struct buffer *headers, const char *name, size_t size) {
+  const char *at = (const char *)headers->bytes, *end = at + headers->size;
+  while (at < end) {
+    const char *newline = memchr(at, '\n', (size_t)(end - at));
+    if (!newline) return false;
+    if ((size_t)(newline - at) > size && at[size] == ':' && strncasecmp(at, name, size) == 0) return true;
+    at = newline + 1;
+  }
+  return false;
+}
+
+/* Of those lines the ones that `headers` has none of the name of; a function that gives one of a name gives all of it. */
+static void append_defaults(struct buffer *to, const struct buffer *defaults, const struct buffer *headers) {
+  const char *at = (const char *)defaults->bytes, *end = at + defaults->size;
+  while (at < end) {
+    const char *newline = memchr(at, '\n', (size_t)(end - at)), *colon = memchr(at, ':', (size_t)(end - at));
+    if (!has_line(headers, at, (size_t)(colon - at))) buffer_append(to, at, (size_t)(newline + 1 - at));
+    at = newline + 1;
+  }
+}
+
 /* A function that replies nothing to HEAD has not said how long its reply to GET is (RFC 9110, 8.6). */
-void reply_function(struct exchange *x, const struct handler *h, uint64_t gas) {
+void reply_function(struct exchange *x, const struct handler *h, const struct buffer *defaults, uint64_t gas) {
   if (h->status >= 500) x->loop->service->note(x, h->status, x->request.address, "is what the function replied");
   x->loop->reply_bytes += h->reply.size;
   struct buffer *out = x->ops->begin(x, h->status);
   bool has_content = !has_no_content(h->status), has_length = h->reply.size || x->request.method != HTTP_HEAD;
   append_gas(out, gas);
-  bool has_type = h->reply_headers.size && append_function_headers(out, &h->reply_headers, has_content);
+  struct buffer all = {0};
+  const struct buffer *headers = &h->reply_headers;
+  if (defaults && defaults->size) {
+    buffer_append(&all, headers->bytes, headers->size);
+    append_defaults(&all, defaults, headers);
+    headers = &all;
+  }
+  bool has_type = headers->size && append_function_headers(out, headers, has_content);
+  buffer_clear(&all);
   if (!has_type && h->reply.size && has_content) APPEND_LITERAL(out, "Content-Type: text/plain; charset=utf-8\r\n");
   x->ops->end(x, h->status, h->reply.bytes, h->reply.size, has_length);
 }

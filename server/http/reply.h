@@ -42,8 +42,8 @@ void reply_text(struct exchange *x, uint32_t status, const char *type, const str
 void reply_empty(struct exchange *x, uint32_t status);
 /* Nothing but an Allow header. */
 void reply_allow(struct exchange *x, uint32_t status, const char *allow);
-/* What a function made of the request. */
-void reply_function(struct exchange *x, const struct handler *h, uint64_t gas);
+/* What a function made of the request. `defaults` (NULL: none): header lines for those that it gave none of. */
+void reply_function(struct exchange *x, const struct handler *h, const struct buffer *defaults, uint64_t gas);
 /* The reason phrase of a status, as people write it. */
 const char *reply_title(uint32_t status, char *out, size_t size);
 

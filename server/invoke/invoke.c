@@ -100,7 +100,10 @@ static void uncount(struct invocation *inv) {
   inv->is_counted = false;
   loop_of(inv)->n_running--;
   if (inv->home) inv->home->n_running--;
+  if (inv->limited) function_end(inv->limited);
+  function_release(inv->limited);
   inv->home = NULL;
+  inv->limited = NULL;
 }
 
 static bool has_backtrace(const struct invocation *inv, const struct gw_error *err) {
@@ -153,12 +156,18 @@ static struct slot *leave_slot(struct invocation *inv, const struct ending *endi
   return NULL;
 }
 
+/* That replies have unless the function gives its own; NULL: none. */
+static const struct buffer *headers_of(const struct slot *slot) {
+  const struct settings *settings = slot ? slot->function->settings : NULL;
+  return settings ? &settings->headers : NULL;
+}
+
 static void answer(struct exchange *x, const struct ending *ending, const struct slot *slot, const uint64_t *gas,
                    const char *backtrace, bool is_hidden) {
   if (ending->kind == ENDING_REPLIED)
-    reply_function(x, &slot->handler, *gas);
+    reply_function(x, &slot->handler, headers_of(slot), *gas);
   else if (ending->kind == ENDING_REPEATED)
-    reply_function(x, &((struct invocation *)x->invocation)->repeated, 0);
+    reply_function(x, &((struct invocation *)x->invocation)->repeated, headers_of(slot), 0);
   else if (ending->problem)
     reply_problem(x, ending->problem);
   else if (ending->err && is_hidden)
@@ -388,7 +397,7 @@ static bool take_reply(struct invocation *inv, struct gw_error *err) {
 /* What ran before is done, now or once: this phase, or what it does behind a checkpoint, gets what gas and CPU time are left. */
 static void start_behind(struct invocation *inv, uint64_t gas_before, enum phase phase) {
   struct slot *slot = inv->slot;
-  uint64_t limit = loop_of(inv)->limits->gas_limit;
+  uint64_t limit = function_gas_limit(slot->function);
   if (!limit) limit = INT64_MAX;
   struct func_ref *funcs[] = {slot->start, slot->initialize, slot->entry}, *func = funcs[phase];
   inv->phase = phase;
@@ -471,7 +480,7 @@ static bool judge(struct invocation *inv, const struct gw_error *err) {
   struct slot *slot = inv->slot;
   struct judged run = {.tier = slot->tier, .module = slot->function->module, .record = &inv->record};
   run.seconds = (double)gw_store_cpu_ns(slot->store) * 1e-9;
-  run.most_seconds = judge_most_seconds(loop_of(inv)->limits->cpu_limit_ns);
+  run.most_seconds = judge_most_seconds(function_cpu_limit(inv->slot->function));
   struct gw_error ignored = {0};
   if (!judge_wants(&run, err)) return false;
   if (pool_is_long_to_make(loop_of(inv), slot->function)) {
@@ -603,7 +612,8 @@ static bool fill_slot(struct invocation *inv, struct gw_error *err) {
   h->port = r->peer ? r->port : loop_of(inv)->port;
   h->remote_address = r->peer ? r->peer : inv->exchange->ops->peer(inv->exchange);
   char script[FUNCTION_PATH_SIZE];
-  if (!cgi_build_env(&r->arena, h, function_path(r->address, script), &env))
+  const struct settings *settings = slot->function->settings;
+  if (!cgi_build_env(&r->arena, h, function_path(r->address, script), settings ? settings->env : NULL, &env))
     return error_set(err, GW_ERROR_TOO_LARGE, "the request's headers do not fit an environment");
   const char *args[] = {function_short_name(slot->function->name), NULL};
   struct wasi_options options = {.args = args,
@@ -778,11 +788,14 @@ static bool may_run(struct invocation *inv, const char **why) {
     *why = "too many functions are running";
   else if (inv->pool && inv->pool->n_running >= loop->options->max_running_each)
     *why = "too many invocations of this function are running";
+  else if (inv->pool && !function_begin(inv->pool->function))
+    *why = "as many invocations of this function are running as it may have";
   if (*why) return false;
   loop->n_running++;
   inv->is_counted = true;
   inv->home = inv->pool;
   if (inv->home) inv->home->n_running++;
+  if (inv->home) inv->limited = function_retain(inv->home->function);
   return true;
 }
 

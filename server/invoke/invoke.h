@@ -30,9 +30,10 @@ struct invocation {
   struct message woken;   /* from whoever has what it is parked for */
   struct exchange *exchange;
   enum invocation_state state;
-  struct pool *pool; /* NULL: no function of the name */
-  struct pool *home; /* that counts it in n_running */
-  uint64_t number;   /* of the loop's requests, for the log */
+  struct pool *pool;        /* NULL: no function of the name */
+  struct pool *home;        /* that counts it in n_running */
+  struct function *limited; /* likewise, with a reference; see function_begin */
+  uint64_t number;          /* of the loop's requests, for the log */
   struct slot *slot;
   struct state_txn *txn;
   struct state_turns turns; /* that its attempts had to wait for */

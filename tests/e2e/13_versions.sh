@@ -55,6 +55,19 @@ use delete v@beta
 check 'an alias goes' answers 0
 use delete v@3
 check 'and then its version' answers 0
+use config v --env PLACE=here --gas-limit 1M --header 'X-Place: here'
+check 'settings' body_has 'PLACE=here'
+printf 'hush\n' | use secrets v set KEY
+check 'a secret, by its name' eval '[[ $(<"$work/body") == KEY ]]'
+use config v
+check 'is shown to nobody' eval 'body_has KEY && ! body_has hush && ! grep -rq hush "$work/versions"'
+request GET /f/v
+check 'a header of all replies' header_is X-Place here
+use secrets v unset KEY
+use config v --unset PLACE --gas-limit 0
+check 'all of it goes again' eval '! body_has PLACE && ! body_has KEY && ! body_has gas_limit'
+use config v --env PLACE
+check 'a variable has a value' answers 2
 use delete v@1 --state
 check 'the state is the function'"'"'s' answers 2
 stop_server

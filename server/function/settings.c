@@ -1,0 +1,331 @@
+/* Secrets are encrypted with XChaCha20-Poly1305 under a key beside the state, not in it: who has a copy of the state has no
+ * secret. Function and name are authenticated, so that a record cannot show a secret under another one. */
+#include "server/function/settings.h"
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/heap.h"
+#include "runtime/host/header.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+_Static_assert((int)SETTINGS_KEY_SIZE == crypto_aead_xchacha20poly1305_ietf_KEYBYTES, "libsodium's size of keys");
+enum { NONCE = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES, TAG = crypto_aead_xchacha20poly1305_ietf_ABYTES };
+
+/* --- the key ------------------------------------------------------------------------------------------------------ */
+
+static bool make_key(const char *path, struct settings_key *key, struct gw_error *err) {
+  randombytes_buf(key->bytes, sizeof key->bytes);
+  return file_write_durably(path, key->bytes, sizeof key->bytes, 0600, err);
+}
+
+static bool read_key(int fd, const char *path, struct settings_key *key, struct gw_error *err) {
+  struct stat s;
+  bool is_private = fstat(fd, &s) == 0 && S_ISREG(s.st_mode) && (s.st_mode & 077) == 0;
+  if (!is_private) return error_set(err, GW_ERROR_IO, "%s is for its owner only: it wants the mode 0600", path);
+  bool is_whole = s.st_size == sizeof key->bytes && read(fd, key->bytes, sizeof key->bytes) == sizeof key->bytes;
+  return is_whole ||
+         error_set(err, GW_ERROR_IO, "%s is damaged: it has %lld bytes, not %d", path, (long long)s.st_size, SETTINGS_KEY_SIZE);
+}
+
+bool settings_open_key(const char *data_dir, struct settings_key *key, struct gw_error *err) {
+  struct buffer path = {0};
+  if (sodium_init() < 0) return error_set(err, GW_ERROR_IO, "libsodium does not begin");
+  buffer_format(&path, "%s/secret-key", data_dir);
+  *buffer_reserve(&path, 1) = 0;
+  const char *name = (const char *)path.bytes;
+  int fd = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  bool ok = fd >= 0           ? read_key(fd, name, key, err)
+            : errno == ENOENT ? make_key(name, key, err)
+                              : error_set(err, GW_ERROR_IO, "cannot read %s: %s", name, strerror(errno));
+  if (fd >= 0) close(fd);
+  buffer_clear(&path);
+  return ok;
+}
+
+/* --- secrets ------------------------------------------------------------------------------------------------------ */
+
+/* What a secret belongs to: "FUNCTION", NUL, "NAME". */
+static void belong(struct buffer *out, const char *full_name, const char *name) {
+  buffer_append(out, full_name, strlen(full_name) + 1);
+  buffer_append(out, name, strlen(name));
+}
+
+/* In base64: nonce and ciphertext. */
+static cJSON *encrypt(const char *full_name, const char *name, const char *value, const struct settings_key *key) {
+  size_t size = strlen(value), total = NONCE + size + TAG;
+  struct buffer box = {0}, of = {0};
+  uint8_t *bytes = buffer_reserve(&box, total);
+  belong(&of, full_name, name);
+  randombytes_buf(bytes, NONCE);
+  crypto_aead_xchacha20poly1305_ietf_encrypt(bytes + NONCE, NULL, (const uint8_t *)value, size, of.bytes, of.size, NULL, bytes,
+                                             key->bytes);
+  size_t room = sodium_base64_ENCODED_LEN(total, sodium_base64_VARIANT_ORIGINAL);
+  char *text = heap_new(room, 1);
+  sodium_bin2base64(text, room, bytes, total, sodium_base64_VARIANT_ORIGINAL);
+  cJSON *json = cJSON_CreateString(text);
+  free(text);
+  buffer_clear(&box);
+  buffer_clear(&of);
+  return json;
+}
+
+/* Appends the value; false for what was encrypted otherwise. */
+static bool decrypt(struct buffer *out, const char *full_name, const char *name, const char *text,
+                    const struct settings_key *key) {
+  size_t room = strlen(text), size = 0;
+  struct buffer of = {0};
+  uint8_t *box = heap_new(room + 1, 1);
+  bool ok =
+      sodium_base642bin(box, room, text, room, NULL, &size, NULL, sodium_base64_VARIANT_ORIGINAL) == 0 && size >= NONCE + TAG;
+  belong(&of, full_name, name);
+  if (ok) {
+    uint8_t *value = buffer_reserve(out, size - NONCE - TAG);
+    ok = crypto_aead_xchacha20poly1305_ietf_decrypt(value, NULL, NULL, box + NONCE, size - NONCE, of.bytes, of.size, box,
+                                                    key->bytes) == 0;
+    if (ok) out->size += size - NONCE - TAG;
+  }
+  free(box);
+  buffer_clear(&of);
+  return ok;
+}
+
+/* --- what may be said --------------------------------------------------------------------------------------------- */
+
+/* Those of a request, which no variable may take the place of. */
+static bool is_of_request(const char *name) {
+  static const char *const taken[] = {"AUTH_TYPE",       "CONTENT_LENGTH",  "CONTENT_TYPE",   "GATEWAY_INTERFACE", "PATH_INFO",
+                                      "PATH_TRANSLATED", "QUERY_STRING",    "REMOTE_ADDR",    "REMOTE_HOST",       "REMOTE_IDENT",
+                                      "REMOTE_USER",     "REQUEST_METHOD",  "REQUEST_URI",    "SCRIPT_NAME",       "SERVER_NAME",
+                                      "SERVER_PORT",     "SERVER_PROTOCOL", "SERVER_SOFTWARE"};
+  for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+    if (strcmp(name, taken[i]) == 0) return true;
+  return strncmp(name, "HTTP_", 5) == 0;
+}
+
+static bool check_variable(const char *name, struct gw_error *err) {
+  static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
+  bool is_name = *name && strlen(name) <= 128 && !(*name >= '0' && *name <= '9') && strspn(name, letters) == strlen(name);
+  if (!is_name) return error_set(err, GW_ERROR_REQUEST, "%.64s is no name for a variable: letters, digits and _", name);
+  return !is_of_request(name) || error_set(err, GW_ERROR_REQUEST, "%.64s is of the request, and cannot be set", name);
+}
+
+static bool check_header(const char *name, const char *value, struct gw_error *err) {
+  size_t size = strlen(name);
+  if (!header_name_is_valid(name, size) || !header_value_is_valid(value, strlen(value)))
+    return error_set(err, GW_ERROR_REQUEST, "%.64s is no header, or has a value that is none", name);
+  return !header_is_reserved(name, size) || error_set(err, GW_ERROR_REQUEST, "the header %.64s is the server's", name);
+}
+
+/* The members of a record and of a patch. */
+static const struct limit {
+  const char *name;
+  double most;
+} limits[] = {{"gas_limit", 9e15}, {"max_memory", 9e15}, {"cpu_ms", UINT32_MAX}, {"max_running", UINT32_MAX}};
+
+static const char *const maps[] = {"env", "secrets", "headers"};
+enum { N_LIMITS = sizeof limits / sizeof *limits, N_MAPS = sizeof maps / sizeof *maps, ENV = 0, SECRETS = 1, HEADERS = 2 };
+
+static const cJSON *member(const cJSON *json, const char *name) { return cJSON_GetObjectItemCaseSensitive(json, name); }
+
+static uint64_t limit_of(const cJSON *record, size_t i) {
+  double n = cJSON_GetNumberValue(member(record, limits[i].name));
+  return n >= 1 && n <= limits[i].most ? (uint64_t)n : 0;
+}
+
+/* --- from a record ------------------------------------------------------------------------------------------------ */
+
+static void add_env(struct settings *s, size_t *n, const struct buffer *text) {
+  char *copy = heap_new(text->size + 1, 1);
+  memcpy(copy, text->bytes, text->size);
+  s->env[(*n)++] = copy;
+}
+
+/* A value of a record, as it is, or decrypted. */
+static bool add_variable(struct settings *s, size_t *n, const cJSON *item, bool is_secret, const char *full_name,
+                         const struct settings_key *key, struct gw_error *err) {
+  struct buffer text = {0};
+  const char *value = cJSON_GetStringValue(item);
+  bool ok = value && check_variable(item->string, err);
+  buffer_format(&text, "%s=", item->string);
+  if (ok && is_secret)
+    ok = decrypt(&text, full_name, item->string, value, key) ||
+         error_set(err, GW_ERROR_IO, "the secret %s of function %s cannot be read: its key is not here", item->string, full_name);
+  else if (ok)
+    buffer_append(&text, value, strlen(value));
+  if (ok) add_env(s, n, &text);
+  if (text.bytes) sodium_memzero(text.bytes, text.size);
+  buffer_clear(&text);
+  return ok;
+}
+
+static bool add_header(struct settings *s, const cJSON *item, struct gw_error *err) {
+  const char *value = cJSON_GetStringValue(item);
+  if (!value || !check_header(item->string, value, err)) return false;
+  header_append(&s->headers, item->string, strlen(item->string), value, strlen(value));
+  return true;
+}
+
+static bool is_small(const cJSON *record, struct gw_error *err) {
+  size_t bytes = 0, n = 0;
+  const cJSON *item;
+  for (size_t i = 0; i < N_MAPS; i++) cJSON_ArrayForEach(item, member(record, maps[i])) {
+      n++;
+      bytes += strlen(item->string) + (cJSON_IsString(item) ? strlen(item->valuestring) : 0);
+    }
+  if (n <= SETTINGS_MAX_VARIABLES && bytes <= SETTINGS_MAX_BYTES) return true;
+  return error_set(err, GW_ERROR_LIMIT, "variables, secrets and headers are at most %d, and %d bytes with their names",
+                   SETTINGS_MAX_VARIABLES, SETTINGS_MAX_BYTES);
+}
+
+static bool read_maps(struct settings *s, const char *full_name, const cJSON *record, const struct settings_key *key,
+                      struct gw_error *err) {
+  const cJSON *item;
+  size_t n = 0;
+  bool ok = is_small(record, err);
+  s->env = heap_new(SETTINGS_MAX_VARIABLES + 1, sizeof *s->env);
+  cJSON_ArrayForEach(item, member(record, maps[ENV])) ok = ok && add_variable(s, &n, item, false, full_name, key, err);
+  cJSON_ArrayForEach(item, member(record, maps[SECRETS])) ok = ok && add_variable(s, &n, item, true, full_name, key, err);
+  cJSON_ArrayForEach(item, member(record, maps[HEADERS])) ok = ok && add_header(s, item, err);
+  return ok;
+}
+
+bool settings_parse(const char *full_name, const cJSON *record, const struct settings_key *key, struct settings **out,
+                    struct gw_error *err) {
+  *out = NULL;
+  if (!record) return true;
+  struct settings *s = *out = heap_new(1, sizeof *s);
+  atomic_init(&s->refs, 1);
+  s->record = cJSON_Duplicate(record, true);
+  s->gas_limit = limit_of(record, 0);
+  s->max_memory = limit_of(record, 1);
+  s->cpu_ms = (uint32_t)limit_of(record, 2);
+  s->max_running = (uint32_t)limit_of(record, 3);
+  if (cJSON_IsObject(record) && read_maps(s, full_name, record, key, err)) return true;
+  error_set(err, GW_ERROR_IO, "the stored settings of function %s are damaged", full_name);
+  return false;
+}
+
+/* --- changing ----------------------------------------------------------------------------------------------------- */
+
+static bool patch_limit(cJSON *record, const cJSON *item, const struct limit *limit, struct gw_error *err) {
+  double n = cJSON_IsNumber(item) ? item->valuedouble : 0;
+  cJSON_DeleteItemFromObjectCaseSensitive(record, limit->name);
+  if (cJSON_IsNull(item)) return true;
+  if (!(n >= 1 && n <= limit->most && n == floor(n)))
+    return error_set(err, GW_ERROR_REQUEST, "%s is a whole number from 1 on, or null", limit->name);
+  cJSON_AddNumberToObject(record, limit->name, n);
+  return true;
+}
+
+struct patching {
+  const char *full_name;
+  const struct settings_key *key;
+  struct gw_error *err;
+};
+
+static bool patch_pair(cJSON *to, const cJSON *item, size_t map, const struct patching *p) {
+  const char *name = item->string, *value = cJSON_GetStringValue(item);
+  if (!value && !cJSON_IsNull(item)) return error_set(p->err, GW_ERROR_REQUEST, "%.64s wants a text, or null", name);
+  bool ok = map == HEADERS ? check_header(name, value ? value : "", p->err) : check_variable(name, p->err);
+  if (map == HEADERS) /* whose names have no case */
+    cJSON_DeleteItemFromObject(to, name);
+  else
+    cJSON_DeleteItemFromObjectCaseSensitive(to, name);
+  if (!ok || !value) return ok;
+  cJSON_AddItemToObject(to, name, map == SECRETS ? encrypt(p->full_name, name, value, p->key) : cJSON_CreateString(value));
+  return true;
+}
+
+static cJSON *map_of(cJSON *record, const char *name) {
+  cJSON *map = cJSON_GetObjectItemCaseSensitive(record, name);
+  return map ? map : cJSON_AddObjectToObject(record, name);
+}
+
+static bool patch_map(cJSON *record, const cJSON *patch, size_t map, const struct patching *p) {
+  const cJSON *item;
+  bool ok = true;
+  if (cJSON_IsNull(patch)) cJSON_DeleteItemFromObjectCaseSensitive(record, maps[map]);
+  if (cJSON_IsNull(patch)) return true;
+  if (!cJSON_IsObject(patch)) return error_set(p->err, GW_ERROR_REQUEST, "%s wants an object, or null", maps[map]);
+  cJSON *to = map_of(record, maps[map]);
+  cJSON_ArrayForEach(item, patch) ok = ok && patch_pair(to, item, map, p);
+  return ok;
+}
+
+static bool patch_member(cJSON *record, const cJSON *item, const struct patching *p) {
+  for (size_t i = 0; i < N_LIMITS; i++)
+    if (strcmp(item->string, limits[i].name) == 0) return patch_limit(record, item, &limits[i], p->err);
+  for (size_t i = 0; i < N_MAPS; i++)
+    if (strcmp(item->string, maps[i]) == 0) return patch_map(record, item, i, p);
+  return error_set(p->err, GW_ERROR_REQUEST, "%.64s is nothing that can be set", item->string);
+}
+
+/* One name cannot be both. */
+static bool is_clear(const cJSON *record, struct gw_error *err) {
+  const cJSON *item;
+  cJSON_ArrayForEach(item, member(record, maps[SECRETS])) {
+    if (member(member(record, maps[ENV]), item->string))
+      return error_set(err, GW_ERROR_REQUEST, "%.64s is a variable and a secret", item->string);
+  }
+  return true;
+}
+
+struct settings *settings_patch(const char *full_name, const struct settings *old, const cJSON *patch,
+                                const struct settings_key *key, struct gw_error *err) {
+  struct patching p = {full_name, key, err};
+  const cJSON *item;
+  cJSON *record = old ? cJSON_Duplicate(old->record, true) : cJSON_CreateObject();
+  bool ok = true;
+  cJSON_ArrayForEach(item, patch) ok = ok && patch_member(record, item, &p);
+  struct settings *s = NULL;
+  ok = ok && is_clear(record, err) && is_small(record, err) && settings_parse(full_name, record, key, &s, err);
+  cJSON_Delete(record);
+  if (ok) return s;
+  settings_release(s);
+  return NULL;
+}
+
+/* --- showing ------------------------------------------------------------------------------------------------------ */
+
+cJSON *settings_json(const struct settings *s) {
+  cJSON *json = s ? cJSON_Duplicate(s->record, true) : cJSON_CreateObject();
+  const cJSON *item;
+  cJSON *names = cJSON_CreateArray(), *secrets = cJSON_DetachItemFromObjectCaseSensitive(json, maps[SECRETS]);
+  cJSON_ArrayForEach(item, secrets) cJSON_AddItemToArray(names, cJSON_CreateString(item->string));
+  cJSON_Delete(secrets);
+  cJSON_AddItemToObject(json, maps[SECRETS], names);
+  return json;
+}
+
+/* --- holding ------------------------------------------------------------------------------------------------------ */
+
+struct settings *settings_retain(struct settings *s) {
+  if (s) atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+  return s;
+}
+
+static void forget(const char *text) {
+  size_t size = strlen(text);
+  char *bytes = (char *)text;
+  sodium_memzero(bytes, size);
+  free(bytes);
+}
+
+void settings_release(struct settings *s) {
+  if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1) return;
+  for (const char **at = s->env; at && *at; at++) forget(*at);
+  free(s->env);
+  buffer_clear(&s->headers);
+  cJSON_Delete(s->record);
+  free(s);
+}

@@ -1,0 +1,55 @@
+/* How a version's invocations run, as its owner says: limits, environment, secrets, headers of replies. Immutable and counted;
+ * shared between versions that differ in other things. */
+#ifndef SERVER_FUNCTION_SETTINGS_H
+#define SERVER_FUNCTION_SETTINGS_H
+
+#include "base/buffer.h"
+#include "gasworks/error.h"
+
+#include <cjson/cJSON.h>
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SETTINGS_MAX_VARIABLES = 64, SETTINGS_MAX_BYTES = 32 << 10, SETTINGS_KEY_SIZE = 32 };
+
+/* Encrypts secrets in records; of a data directory. */
+struct settings_key {
+  uint8_t bytes[SETTINGS_KEY_SIZE];
+};
+
+struct settings {
+  _Atomic uint32_t refs;
+  uint64_t gas_limit, max_memory; /* of an invocation; 0: the server's, which are never exceeded */
+  uint32_t cpu_ms, max_running;   /* likewise; max_running: of this version, on all loops together */
+  const char **env;               /* "NAME=VALUE", secrets too; NULL-terminated */
+  struct buffer headers;          /* "Name: value\r\n" lines that replies have unless the function gives its own */
+  cJSON *record;                  /* what is stored: secrets are encrypted */
+};
+
+/* Reads DIR/secret-key, or makes it (mode 0600, durable). */
+bool settings_open_key(const char *data_dir, struct settings_key *key, struct gw_error *err);
+
+/* Of a record (NULL: none, so `*out` is NULL). `full_name` is the function's: a secret can be read as that function's only.
+ * False, with the reason, for what is no such record, or is encrypted with another key; `*out` then holds the record and nothing
+ * else. */
+bool settings_parse(const char *full_name, const cJSON *record, const struct settings_key *key, struct settings **out,
+                    struct gw_error *err);
+/* `old` (NULL: none) changed by a merge patch (RFC 7396): {"env": {"NAME": "VALUE" or null}, "secrets": ..., "headers": ...,
+ * "gas_limit": N or null, ...}. NULL, with GW_ERROR_REQUEST or GW_ERROR_LIMIT, for what is none. */
+struct settings *settings_patch(const char *full_name, const struct settings *old, const cJSON *patch,
+                                const struct settings_key *key, struct gw_error *err);
+/* What may be shown: of secrets their names. */
+cJSON *settings_json(const struct settings *settings);
+
+struct settings *settings_retain(struct settings *settings); /* NULL stays NULL */
+void settings_release(struct settings *settings);
+
+/* The smaller of the version's limit and the server's, where 0 is none. */
+static inline uint64_t settings_limit(uint64_t own, uint64_t of_server) {
+  return own && (!of_server || own < of_server) ? own : of_server;
+}
+
+#endif
