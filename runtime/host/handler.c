@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "instrument/schedule.h"
 #include "runtime/host/header.h"
-#include "runtime/host/large.h"
+#include "runtime/host/wasi/large.h"
 #include "runtime/host/wasi/wasi.h"
 
 #include <string.h>

@@ -174,10 +174,12 @@ static bool classify(struct function *f, struct gw_error *err) {
   for (uint32_t i = 0; i < m->n_imports; i++) {
     const struct import *import = &m->imports[i];
     if (!name_is(&import->module, "gasworks"))
-      f->uses_wasi = true;
+      f->uses_wasi = true,
+      f->has_files |= name_is(&import->field, "path_open") || name_is(&import->field, "path_create_directory");
     else if (import->field.size > 6 && memcmp(import->field.bytes, "state_", 6) == 0)
       f->uses_state = true;
   }
+  f->uses_state |= f->has_files;
   return true;
 }
 

@@ -36,6 +36,7 @@ static bool slot_wasi(struct slot *slot, const struct function_limits *limits, s
                                  .clock = slot->handler.clock};
   options.preopens = &slot->function->bundle;
   options.n_preopens = slot->function->bundle.host_fd >= 0;
+  options.has_state = slot->function->has_files;
   if (slot->wasi) return wasi_reset(slot->wasi, &options, err);
   slot->wasi = wasi_create(&options, err);
   return slot->wasi != NULL;

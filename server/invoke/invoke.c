@@ -607,6 +607,7 @@ static bool fill_slot(struct invocation *inv, struct gw_error *err) {
   h->body = r->body.bytes;
   h->body_size = r->body.size;
   h->txn = inv->txn;
+  if (slot->wasi) wasi_use_state(slot->wasi, inv->txn);
   if (slot->function->interface != INTERFACE_CGI) return true;
   const char **env;
   h->port = r->peer ? r->port : loop_of(inv)->port;
@@ -620,6 +621,7 @@ static bool fill_slot(struct invocation *inv, struct gw_error *err) {
                                  .env = env,
                                  .preopens = &slot->function->bundle,
                                  .n_preopens = slot->function->bundle.host_fd >= 0,
+                                 .has_state = slot->function->has_files,
                                  .stdin_fd = -1,
                                  .stdout_fd = -1,
                                  .stderr_fd = -1,
@@ -627,7 +629,9 @@ static bool fill_slot(struct invocation *inv, struct gw_error *err) {
                                  .stdin_size = r->body.size,
                                  .clock = h->clock,
                                  .output_limit = loop_of(inv)->limits->max_reply};
-  return wasi_reset(slot->wasi, &options, err);
+  if (!wasi_reset(slot->wasi, &options, err)) return false;
+  wasi_use_state(slot->wasi, inv->txn);
+  return true;
 }
 
 /* From the beginning, in inv->slot. */

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -80,13 +81,28 @@ static enum wasi_errno sort(struct listing *l) {
 }
 
 /* Through a descriptor of its own: the directory's may be another guest's, too, and has one position. */
-static enum wasi_errno fill(struct wasi_call *c, struct listing *l) {
+enum wasi_errno wasi_host_list(struct wasi_call *c, struct buffer *entries, uint64_t *device) {
   int host = openat(c->f->host, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (host < 0) return wasi_host_errno(errno);
-  struct stat st;
-  enum wasi_errno e = fstat(host, &st) ? wasi_host_errno(errno) : read_all(c, host, &l->bytes);
+  struct stat st = {0};
+  enum wasi_errno e = fstat(host, &st) ? wasi_host_errno(errno) : read_all(c, host, entries);
   close(host);
-  l->device = st.st_dev;
+  *device = st.st_dev;
+  return e;
+}
+
+void wasi_dirent_append(struct buffer *entries, uint64_t inode, unsigned char type, const char *name, size_t size) {
+  struct host_dirent d = {.d_ino = inode, .d_type = type};
+  size_t head = offsetof(struct host_dirent, d_name), whole = (head + size + 8) & ~(size_t)7;
+  static const uint8_t zeros[8];
+  d.d_reclen = (unsigned short)whole;
+  buffer_append(entries, &d, head);
+  buffer_append(entries, name, size);
+  buffer_append(entries, zeros, whole - head - size);
+}
+
+static enum wasi_errno fill(struct wasi_call *c, struct listing *l) {
+  enum wasi_errno e = c->f->dir->list(c, &l->bytes, &l->device);
   return e ? e : sort(l);
 }
 

@@ -76,8 +76,8 @@ uint32_t wasi_fd_take(struct wasi *wasi) {
 }
 
 void wasi_fd_close(struct wasi_fd *f) {
-  bool is_host = f->kind != FD_FREE && f->kind != FD_INPUT && f->kind != FD_OUTPUT;
-  if (is_host && !f->is_borrowed) close(f->host);
+  if (f->ops == &wasi_host_ops && !f->is_borrowed) close(f->host);
+  if (f->ops == &wasi_state_ops) wasi_state_close(f);
   wasi_listing_free(f->listing);
   *f = (struct wasi_fd){0};
 }
@@ -91,7 +91,7 @@ void wasi_close_all(struct wasi *wasi) {
 /* Only what the host can seek may the guest seek: C libraries take a character device without the right to seek for a terminal. A
  * deterministic guest does not learn what a stream is. */
 static struct wasi_fd host_stream(const struct wasi *wasi, int host, bool is_input) {
-  struct wasi_fd f = {.kind = FD_STREAM, .host = host, .is_borrowed = true};
+  struct wasi_fd f = {.kind = FD_STREAM, .ops = &wasi_host_ops, .host = host, .is_borrowed = true};
   struct stat st;
   bool is_known = fstat(host, &st) == 0;
   f.is_socket = is_known && S_ISSOCK(st.st_mode);
@@ -127,7 +127,9 @@ static bool open_preopen(struct wasi *wasi, const struct wasi_preopen *p, struct
   uint32_t fd = wasi_fd_take(wasi);
   if (fd == WASI_MAX_FDS) return error_set(err, GW_ERROR_USAGE, "too many directories for the guest");
   uint32_t lost = p->is_readonly ? wasi_rights_to_write() : 0;
-  struct wasi_fd f = {.kind = FD_DIR, .host = p->host_fd, .is_borrowed = !p->host_path, .is_readonly = p->is_readonly};
+  struct wasi_fd f = {.kind = FD_DIR, .ops = &wasi_host_ops, .dir = &wasi_host_dir, .host = p->host_fd};
+  f.is_borrowed = !p->host_path;
+  f.is_readonly = p->is_readonly;
   f.rights = wasi_rights_of(FD_DIR) & ~lost;
   f.inheriting = (wasi_rights_of(FD_DIR) | wasi_rights_of(FD_FILE)) & ~lost;
   if (p->host_path) f.host = open(p->host_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -135,6 +137,18 @@ static bool open_preopen(struct wasi *wasi, const struct wasi_preopen *p, struct
   f.preopen = wasi_keep_string(wasi, p->guest_path);
   wasi->fds[fd] = f;
   return !p->host_path || wasi_can_confine(f.host, p->host_path, err);
+}
+
+static bool open_state(struct wasi *wasi, struct gw_error *err) {
+  uint32_t fd = wasi_fd_take(wasi);
+  if (fd == WASI_MAX_FDS) return error_set(err, GW_ERROR_USAGE, "too many directories for the guest");
+  struct wasi_fd f = wasi_state_root();
+  if (!f.state) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for descriptors");
+  f.rights = wasi_rights_of(FD_DIR);
+  f.inheriting = f.rights | wasi_rights_of(FD_FILE);
+  f.preopen = wasi_keep_string(wasi, WASI_STATE_PATH);
+  wasi->fds[fd] = f;
+  return true;
 }
 
 bool wasi_open_all(struct wasi *wasi, const struct wasi_options *o, struct gw_error *err) {
@@ -145,7 +159,7 @@ bool wasi_open_all(struct wasi *wasi, const struct wasi_options *o, struct gw_er
   wasi->fds[2] = output_stream(wasi, o->stderr_fd, &wasi->error_out);
   for (size_t i = 0; i < o->n_preopens; i++)
     if (!open_preopen(wasi, &o->preopens[i], err)) return false;
-  return true;
+  return !o->has_state || open_state(wasi, err);
 }
 
 /* This is how programs find the directories, and the end of the list. */
@@ -190,7 +204,8 @@ enum wasi_errno wasi_do_fd_fdstat_get(struct wasi_call *c) {
   uint8_t *out = wasi_guest(c, c->v[1].i32, 24);
   if (!out) return WASI_EFAULT;
   enum wasi_filetype type;
-  if (!wasi_fd_filetype(c->wasi, c->f, &type)) return wasi_host_errno(errno);
+  enum wasi_errno e = wasi_fd_filetype(c->wasi, c->f, &type);
+  if (e) return e;
   memset(out, 0, 24);
   out[0] = (uint8_t)type;
   put_u16(out + 2, c->f->flags);

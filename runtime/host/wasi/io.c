@@ -66,8 +66,8 @@ static void advance(struct wasi_vector *v, size_t n) {
 }
 
 /* How many bytes a pipe gives at a time depends on the other end: a deterministic guest gets all it asked for, or the end. */
-static enum wasi_errno read_host(struct wasi_call *c, const struct wasi_fd *f, struct wasi_vector *v, const uint64_t *offset,
-                                 uint32_t *n) {
+static enum wasi_errno host_read(struct wasi_call *c, struct wasi_vector *v, const uint64_t *offset, uint32_t *n) {
+  const struct wasi_fd *f = c->f;
   bool wants_all = f->kind == FD_STREAM && c->wasi->deterministic;
   if (v->n && !wants_all && wasi_would_block(f, POLLIN)) return WASI_EAGAIN;
   ssize_t got = 1;
@@ -91,7 +91,7 @@ static enum wasi_errno do_read(struct wasi_call *c, const uint64_t *offset, int3
   uint32_t n = 0;
   enum wasi_errno e = wasi_vector_get(c, c->v[1].i32, c->v[2].u32, &v);
   if (e) return e;
-  e = c->f->kind == FD_INPUT ? read_input(c, &v, offset ? *offset : w->input_offset, &n) : read_host(c, c->f, &v, offset, &n);
+  e = c->f->kind == FD_INPUT ? read_input(c, &v, offset ? *offset : w->input_offset, &n) : c->f->ops->read(c, &v, offset, &n);
   if (e) return e;
   if (c->f->kind == FD_INPUT && !offset) w->input_offset += n;
   put_u32(n_out, n);
@@ -121,8 +121,9 @@ static int write_flags(const struct wasi_fd *f, bool is_at_offset) {
   return flags;
 }
 
-/* Offset -1: at the file's own position. */
-static enum wasi_errno write_host(const struct wasi_fd *f, const struct wasi_vector *v, off_t offset, uint32_t *n) {
+static enum wasi_errno host_write(struct wasi_call *c, const struct wasi_vector *v, const uint64_t *at, uint32_t *n) {
+  const struct wasi_fd *f = c->f;
+  off_t offset = at ? (off_t)*at : -1; /* -1: at the file's own position */
   *n = 0;
   if (!v->n) return WASI_ESUCCESS;
   if (wasi_would_block(f, POLLOUT)) return WASI_EAGAIN;
@@ -136,7 +137,7 @@ static enum wasi_errno write_host(const struct wasi_fd *f, const struct wasi_vec
   return WASI_ESUCCESS;
 }
 
-static enum wasi_errno do_write(struct wasi_call *c, off_t offset, int32_t n_ptr) {
+static enum wasi_errno do_write(struct wasi_call *c, const uint64_t *offset, int32_t n_ptr) {
   uint8_t *n_out = wasi_guest(c, n_ptr, 4);
   if (!n_out) return WASI_EFAULT;
   struct wasi_vector v;
@@ -144,20 +145,18 @@ static enum wasi_errno do_write(struct wasi_call *c, off_t offset, int32_t n_ptr
   if (e) return e;
   if (!wasi_charge(c, v.size)) return WASI_TRAPPED;
   uint32_t n = (uint32_t)v.size;
-  e = c->f->kind == FD_OUTPUT ? write_buffer(c->wasi, c->f->output, &v) : write_host(c->f, &v, offset, &n);
+  e = c->f->kind == FD_OUTPUT ? write_buffer(c->wasi, c->f->output, &v) : c->f->ops->write(c, &v, offset, &n);
   if (!e) put_u32(n_out, n);
   return e;
 }
 
-enum wasi_errno wasi_do_fd_write(struct wasi_call *c) { return do_write(c, -1, c->v[3].i32); }
+enum wasi_errno wasi_do_fd_write(struct wasi_call *c) { return do_write(c, NULL, c->v[3].i32); }
 
 enum wasi_errno wasi_do_fd_pwrite(struct wasi_call *c) {
-  return c->v[3].u64 > INT64_MAX ? WASI_EINVAL : do_write(c, (off_t)c->v[3].u64, c->v[4].i32);
+  return c->v[3].u64 > INT64_MAX ? WASI_EINVAL : do_write(c, &c->v[3].u64, c->v[4].i32);
 }
 
 /* --- seeking ------------------------------------------------------------------------------------------------------ */
-
-enum { SEEK_TO_START, SEEK_FROM_HERE, SEEK_FROM_END };
 
 static enum wasi_errno seek_input(struct wasi *w, int64_t delta, uint32_t whence, uint64_t *at) {
   const int64_t from[] = {0, (int64_t)w->input_offset, (int64_t)w->input_size};
@@ -167,22 +166,22 @@ static enum wasi_errno seek_input(struct wasi *w, int64_t delta, uint32_t whence
   return WASI_ESUCCESS;
 }
 
-static enum wasi_errno seek(struct wasi_call *c, struct wasi_fd *f, int64_t delta, uint32_t whence, int32_t out_ptr) {
+static enum wasi_errno host_seek(struct wasi_call *c, int64_t delta, uint32_t whence, uint64_t *at) {
   static const int host_whence[] = {SEEK_SET, SEEK_CUR, SEEK_END};
+  off_t to = lseek(c->f->host, delta, host_whence[whence]);
+  if (to < 0) return wasi_host_errno(errno);
+  *at = (uint64_t)to;
+  return WASI_ESUCCESS;
+}
+
+static enum wasi_errno seek(struct wasi_call *c, struct wasi_fd *f, int64_t delta, uint32_t whence, int32_t out_ptr) {
   if (whence > SEEK_FROM_END) return WASI_EINVAL;
   uint8_t *out = wasi_guest(c, out_ptr, 8);
   if (!out) return WASI_EFAULT;
   uint64_t at = 0;
-  if (f->kind == FD_INPUT) {
-    enum wasi_errno e = seek_input(c->wasi, delta, whence, &at);
-    if (e) return e;
-  } else {
-    off_t to = lseek(f->host, delta, host_whence[whence]);
-    if (to < 0) return wasi_host_errno(errno);
-    at = (uint64_t)to;
-  }
-  put_u64(out, at);
-  return WASI_ESUCCESS;
+  enum wasi_errno e = f->kind == FD_INPUT ? seek_input(c->wasi, delta, whence, &at) : f->ops->seek(c, delta, whence, &at);
+  if (!e) put_u64(out, at);
+  return e;
 }
 
 enum wasi_errno wasi_do_fd_seek(struct wasi_call *c) {
@@ -192,3 +191,14 @@ enum wasi_errno wasi_do_fd_seek(struct wasi_call *c) {
 }
 
 enum wasi_errno wasi_do_fd_tell(struct wasi_call *c) { return seek(c, c->f, 0, SEEK_FROM_HERE, c->v[1].i32); }
+
+/* --- the host's files --------------------------------------------------------------------------------------------- */
+
+const struct wasi_ops wasi_host_ops = {.read = host_read,
+                                       .write = host_write,
+                                       .seek = host_seek,
+                                       .set_size = wasi_host_set_size,
+                                       .allocate = wasi_host_allocate,
+                                       .set_times = wasi_host_set_times,
+                                       .sync = wasi_host_sync,
+                                       .stat = wasi_host_stat};

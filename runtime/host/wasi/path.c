@@ -80,13 +80,6 @@ static enum wasi_errno open_place(const struct wasi_fd *f, char *path, struct pl
   return out->directory < 0 ? wasi_open_errno() : WASI_ESUCCESS;
 }
 
-/* The place that two parameters of the call, from `at` on, name beneath `f`. */
-static enum wasi_errno get_place(struct wasi_call *c, const struct wasi_fd *f, int at, char path[WASI_MAX_PATH],
-                                 struct place *out) {
-  enum wasi_errno e = wasi_get_path(c, at, path);
-  return e ? e : open_place(f, path, out);
-}
-
 /* --- opening ------------------------------------------------------------------------------------------------------ */
 
 /* Devices, pipes and sockets in a directory are none of the guest's business. */
@@ -125,12 +118,22 @@ static int host_flags(uint32_t oflags, uint32_t rights, bool follows) {
 }
 
 /* Of what the guest asked for, a file keeps what the directory hands on and what makes sense for it. */
-static struct wasi_fd opened(const struct wasi_call *c, enum wasi_fd_kind kind, int host) {
+static void narrow(const struct wasi_call *c, struct wasi_fd *f) {
   const struct wasi_fd *parent = c->f;
-  struct wasi_fd f = {.kind = kind, .host = host, .is_readonly = parent->is_readonly, .flags = (uint16_t)c->v[7].u32};
-  f.rights = parent->inheriting & (uint32_t)c->v[5].u64 & wasi_rights_of(kind);
-  f.inheriting = kind == FD_DIR ? parent->inheriting & (uint32_t)c->v[6].u64 : 0;
-  return f;
+  f->is_readonly = parent->is_readonly;
+  f->flags = (uint16_t)c->v[7].u32;
+  f->rights = parent->inheriting & (uint32_t)c->v[5].u64 & wasi_rights_of(f->kind);
+  f->inheriting = f->kind == FD_DIR ? parent->inheriting & (uint32_t)c->v[6].u64 : 0;
+}
+
+static enum wasi_errno host_open(struct wasi_call *c, char *path, int flags, struct wasi_fd *out) {
+  int host = wasi_open_beneath(c->f->host, path, flags, flags & O_CREAT ? 0666 : 0);
+  if (host < 0) return wasi_open_errno();
+  *out = (struct wasi_fd){.ops = &wasi_host_ops, .host = host};
+  enum wasi_errno e = kind_of(host, &out->kind);
+  if (out->kind == FD_DIR) out->dir = &wasi_host_dir;
+  if (e) close(host);
+  return e;
 }
 
 /* Making or emptying a file is worth as much as removing it. */
@@ -152,18 +155,24 @@ enum wasi_errno wasi_do_path_open(struct wasi_call *c) {
   c->f = &c->wasi->fds[c->v[0].u32]; /* the table may have moved */
   uint32_t rights = c->f->inheriting & (uint32_t)c->v[5].u64;
   int flags = host_flags(c->v[4].u32, rights, c->v[1].u32 & LOOKUP_FOLLOW);
-  int host = wasi_open_beneath(c->f->host, path, flags, flags & O_CREAT ? 0666 : 0);
-  if (host < 0) return wasi_open_errno();
-  enum wasi_fd_kind kind = FD_FREE;
-  e = kind_of(host, &kind);
-  if (!e && kind == FD_DIR && c->v[5].u64 & WASI_RIGHT_FD_WRITE) e = WASI_EISDIR; /* the kernel said so but to O_DIRECTORY */
-  if (e) {
-    close(host);
-    return e;
+  struct wasi_fd f;
+  e = c->f->dir->open(c, path, flags, &f);
+  if (!e && f.kind == FD_DIR && c->v[5].u64 & WASI_RIGHT_FD_WRITE) { /* the kernel said so but to O_DIRECTORY */
+    wasi_fd_close(&f);
+    e = WASI_EISDIR;
   }
-  c->wasi->fds[fd] = opened(c, kind, host);
+  if (e) return e;
+  narrow(c, &f);
+  c->wasi->fds[fd] = f;
   put_u32(out, fd);
   return WASI_ESUCCESS;
+}
+
+/* Where there are none; nothing is one, then. */
+static enum wasi_errno read_no_link(struct wasi_call *c, char *path) {
+  struct stat st;
+  enum wasi_errno e = c->f->dir->stat(c, path, false, &st);
+  return e ? e : WASI_EINVAL;
 }
 
 /* --- links -------------------------------------------------------------------------------------------------------- */
@@ -176,6 +185,7 @@ enum wasi_errno wasi_do_path_readlink(struct wasi_call *c) {
   if (!out || !used_out) return WASI_EFAULT;
   enum wasi_errno e = wasi_get_path(c, 1, path);
   if (e) return e;
+  if (!c->f->dir->has_links) return read_no_link(c, path);
   int host = wasi_open_beneath(c->f->host, path, O_PATH | O_NOFOLLOW, 0);
   if (host < 0) return wasi_open_errno();
   ssize_t n = readlinkat(host, "", target, sizeof target);
@@ -196,7 +206,9 @@ enum wasi_errno wasi_do_path_symlink(struct wasi_call *c) {
   struct place place;
   enum wasi_errno e = wasi_get_path(c, 0, target);
   if (!e && *target == '/') e = WASI_ENOTCAPABLE;
-  if (!e) e = get_place(c, c->f, 3, path, &place);
+  if (!e) e = wasi_get_path(c, 3, path);
+  if (!e && !c->f->dir->has_links) e = WASI_EPERM;
+  if (!e) e = open_place(c->f, path, &place);
   if (e) return e;
   if (symlinkat(target, place.directory, place.name)) e = wasi_host_errno(errno);
   close(place.directory);
@@ -240,7 +252,10 @@ enum wasi_errno wasi_do_path_link(struct wasi_call *c) {
   struct place new;
   struct wasi_fd *to = wasi_fd(c, c->v[4].i32, NEEDS_DIR_W, WASI_RIGHT_PATH_LINK_TARGET, &e);
   if (!e) e = wasi_get_path(c, 2, old_path);
-  if (!e) e = get_place(c, to, 5, new_path, &new);
+  if (!e) e = wasi_get_path(c, 5, new_path);
+  if (!e && c->f->dir != to->dir) e = WASI_EXDEV;
+  if (!e && !c->f->dir->has_links) e = WASI_EPERM;
+  if (!e) e = open_place(to, new_path, &new);
   if (e) return e;
   e = link_at(c->f, old_path, c->v[1].u32 & LOOKUP_FOLLOW, &new);
   close(new.directory);
@@ -249,14 +264,19 @@ enum wasi_errno wasi_do_path_link(struct wasi_call *c) {
 
 /* --- directories, renaming, removing ------------------------------------------------------------------------------ */
 
-enum wasi_errno wasi_do_path_create_directory(struct wasi_call *c) {
-  char path[WASI_MAX_PATH];
+static enum wasi_errno host_make(struct wasi_call *c, char *path) {
   struct place place;
-  enum wasi_errno e = get_place(c, c->f, 1, path, &place);
+  enum wasi_errno e = open_place(c->f, path, &place);
   if (e) return e;
   if (mkdirat(place.directory, place.name, 0777)) e = wasi_host_errno(errno);
   close(place.directory);
   return e;
+}
+
+enum wasi_errno wasi_do_path_create_directory(struct wasi_call *c) {
+  char path[WASI_MAX_PATH];
+  enum wasi_errno e = wasi_get_path(c, 1, path);
+  return e ? e : c->f->dir->make(c, path);
 }
 
 /* Whether this is a file's last name, which goes away now. */
@@ -264,14 +284,13 @@ static bool is_last_name(const struct place *place, struct stat *st) {
   return !fstatat(place->directory, place->name, st, AT_SYMLINK_NOFOLLOW) && (S_ISDIR(st->st_mode) || st->st_nlink == 1);
 }
 
-static enum wasi_errno remove_at(struct wasi_call *c, int flags) {
-  char path[WASI_MAX_PATH];
+static enum wasi_errno host_remove(struct wasi_call *c, char *path, bool is_directory) {
   struct place place;
   struct stat st;
-  enum wasi_errno e = get_place(c, c->f, 1, path, &place);
+  enum wasi_errno e = open_place(c->f, path, &place);
   if (e) return e;
   bool goes = is_last_name(&place, &st);
-  if (unlinkat(place.directory, place.name, flags))
+  if (unlinkat(place.directory, place.name, is_directory ? AT_REMOVEDIR : 0))
     e = wasi_host_errno(errno);
   else if (goes)
     wasi_inode_forget(c->wasi, st.st_dev, st.st_ino);
@@ -279,8 +298,14 @@ static enum wasi_errno remove_at(struct wasi_call *c, int flags) {
   return e;
 }
 
-enum wasi_errno wasi_do_path_remove_directory(struct wasi_call *c) { return remove_at(c, AT_REMOVEDIR); }
-enum wasi_errno wasi_do_path_unlink_file(struct wasi_call *c) { return remove_at(c, 0); }
+static enum wasi_errno remove_at(struct wasi_call *c, bool is_directory) {
+  char path[WASI_MAX_PATH];
+  enum wasi_errno e = wasi_get_path(c, 1, path);
+  return e ? e : c->f->dir->remove(c, path, is_directory);
+}
+
+enum wasi_errno wasi_do_path_remove_directory(struct wasi_call *c) { return remove_at(c, true); }
+enum wasi_errno wasi_do_path_unlink_file(struct wasi_call *c) { return remove_at(c, false); }
 
 static enum wasi_errno rename_at(struct wasi_call *c, const struct place *from, const struct place *to) {
   struct stat source, target;
@@ -293,14 +318,11 @@ static enum wasi_errno rename_at(struct wasi_call *c, const struct place *from, 
   return WASI_ESUCCESS;
 }
 
-enum wasi_errno wasi_do_path_rename(struct wasi_call *c) {
-  char old_path[WASI_MAX_PATH], new_path[WASI_MAX_PATH];
-  enum wasi_errno e;
+static enum wasi_errno host_rename(struct wasi_call *c, char *old_path, const struct wasi_fd *directory, char *new_path) {
   struct place from, to;
-  struct wasi_fd *target = wasi_fd(c, c->v[3].i32, NEEDS_DIR_W, WASI_RIGHT_PATH_RENAME_TARGET, &e);
-  if (!e) e = get_place(c, c->f, 1, old_path, &from);
+  enum wasi_errno e = open_place(c->f, old_path, &from);
   if (e) return e;
-  e = get_place(c, target, 4, new_path, &to);
+  e = open_place(directory, new_path, &to);
   if (!e) {
     e = rename_at(c, &from, &to);
     close(to.directory);
@@ -308,3 +330,24 @@ enum wasi_errno wasi_do_path_rename(struct wasi_call *c) {
   close(from.directory);
   return e;
 }
+
+enum wasi_errno wasi_do_path_rename(struct wasi_call *c) {
+  char old_path[WASI_MAX_PATH], new_path[WASI_MAX_PATH];
+  enum wasi_errno e;
+  struct wasi_fd *target = wasi_fd(c, c->v[3].i32, NEEDS_DIR_W, WASI_RIGHT_PATH_RENAME_TARGET, &e);
+  if (!e) e = wasi_get_path(c, 1, old_path);
+  if (!e) e = wasi_get_path(c, 4, new_path);
+  if (!e && c->f->dir != target->dir) e = WASI_EXDEV;
+  return e ? e : c->f->dir->rename(c, old_path, target, new_path);
+}
+
+/* --- the host's directories --------------------------------------------------------------------------------------- */
+
+const struct wasi_dir_ops wasi_host_dir = {.open = host_open,
+                                           .stat = wasi_host_stat_at,
+                                           .set_times = wasi_host_set_times_at,
+                                           .make = host_make,
+                                           .remove = host_remove,
+                                           .rename = host_rename,
+                                           .list = wasi_host_list,
+                                           .has_links = true};

@@ -136,6 +136,8 @@ static uint64_t bytes_ready(const struct wasi *w, const struct subscription *s) 
   if (s->f->kind == FD_OUTPUT || w->deterministic) return 1;
   if (s->f->kind == FD_FILE) {
     struct stat st;
+    if (s->f->ops == &wasi_state_ops)
+      return !s->f->ops->stat(s->f, &st) && s->f->position < (uint64_t)st.st_size ? (uint64_t)st.st_size - s->f->position : 0;
     off_t at = lseek(s->f->host, 0, SEEK_CUR);
     return !fstat(s->f->host, &st) && at >= 0 && at < st.st_size ? (uint64_t)(st.st_size - at) : 0;
   }

@@ -8,6 +8,7 @@
 
 #include "instrument/schedule.h"
 #include "runtime/host/wasi/wasi.h"
+#include "runtime/state/state.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -42,12 +43,14 @@ enum wasi_filetype {
 };
 enum { FDFLAG_APPEND = 1, FDFLAG_DSYNC = 2, FDFLAG_NONBLOCK = 4, FDFLAG_RSYNC = 8, FDFLAG_SYNC = 16, FDFLAGS_ALL = 31 };
 enum { LOOKUP_FOLLOW = 1 };
+enum { SEEK_TO_START, SEEK_FROM_HERE, SEEK_FROM_END };
 enum {
   WASI_MAX_FDS = 256,      /* open at one time */
   WASI_MAX_IOVECS = 64,    /* used by one call; more make a short read or write */
   WASI_MAX_VECTORS = 1024, /* of one call, as IOV_MAX; more are EINVAL */
   WASI_MAX_PATH = 4096,
 };
+#define WASI_STATE_PATH "/state"
 
 enum wasi_fd_kind {
   FD_FREE,
@@ -60,18 +63,58 @@ enum wasi_fd_kind {
 };
 
 struct listing;
+struct wasi_call;
+struct wasi_fd;
+struct wasi_vector;
+struct state_dir;
+
+/* What is behind a descriptor: a file or directory of the host, or of the state. All work on c->f, whose kind fits. */
+struct wasi_ops {
+  /* At *offset, or with NULL at the descriptor's position, which moves. Pays for the bytes, and for vectors has no room. */
+  enum wasi_errno (*read)(struct wasi_call *c, struct wasi_vector *v, const uint64_t *offset, uint32_t *n);
+  enum wasi_errno (*write)(struct wasi_call *c, const struct wasi_vector *v, const uint64_t *offset, uint32_t *n);
+  enum wasi_errno (*seek)(struct wasi_call *c, int64_t delta, uint32_t whence, uint64_t *at);
+  enum wasi_errno (*set_size)(struct wasi_call *c, uint64_t size);
+  enum wasi_errno (*allocate)(struct wasi_call *c, uint64_t offset, uint64_t size);
+  enum wasi_errno (*set_times)(struct wasi_call *c, const struct timespec times[2]);
+  enum wasi_errno (*sync)(struct wasi_call *c, bool is_data_alone);
+  enum wasi_errno (*stat)(const struct wasi_fd *f, struct stat *st);
+};
+
+/* Names beneath a directory, c->f. Paths are NUL-terminated, not empty, and may be written to. */
+struct wasi_dir_ops {
+  /* `flags` of open(2); the kind and what is behind it in *out. */
+  enum wasi_errno (*open)(struct wasi_call *c, char *path, int flags, struct wasi_fd *out);
+  enum wasi_errno (*stat)(struct wasi_call *c, char *path, bool follows, struct stat *st);
+  enum wasi_errno (*set_times)(struct wasi_call *c, char *path, bool follows, const struct timespec times[2]);
+  enum wasi_errno (*make)(struct wasi_call *c, char *path);
+  enum wasi_errno (*remove)(struct wasi_call *c, char *path, bool is_directory);
+  enum wasi_errno (*rename)(struct wasi_call *c, char *from, const struct wasi_fd *to_directory, char *to);
+  /* Appends what getdents64(2) gives. */
+  enum wasi_errno (*list)(struct wasi_call *c, struct buffer *entries, uint64_t *device);
+  bool has_links;
+};
+
+extern const struct wasi_ops wasi_host_ops, wasi_state_ops;
+extern const struct wasi_dir_ops wasi_host_dir, wasi_state_dir;
 
 struct wasi_fd {
   enum wasi_fd_kind kind;
-  int host;         /* not of FD_INPUT, FD_OUTPUT */
-  bool is_borrowed; /* `host` is not ours to close */
-  bool is_socket;   /* FD_STREAM, FD_SOCKET */
-  bool is_readonly; /* it is, or was opened beneath, a read-only directory */
-  uint16_t flags;   /* FDFLAG_*: kept here, as the host's open file may be shared with others */
+  const struct wasi_ops *ops;     /* NULL: FD_INPUT, FD_OUTPUT */
+  const struct wasi_dir_ops *dir; /* FD_DIR */
+  int host;                       /* of wasi_host_ops */
+  bool is_borrowed;               /* `host` is not ours to close */
+  bool is_socket;                 /* FD_STREAM, FD_SOCKET */
+  bool is_readonly;               /* it is, or was opened beneath, a read-only directory */
+  uint16_t flags;                 /* FDFLAG_*: kept here, as the host's open file may be shared with others */
   uint32_t rights, inheriting;
   struct buffer *output;   /* FD_OUTPUT */
   const char *preopen;     /* FD_DIR: the guest's name for it, or NULL */
   struct listing *listing; /* FD_DIR: what fd_readdir goes through, or NULL */
+  /* Of wasi_state_ops: */
+  struct state_large *large; /* FD_FILE: the transaction's */
+  uint64_t position;         /* FD_FILE */
+  struct state_dir *state;   /* FD_DIR: its own */
 };
 
 /* Files under the numbers that a deterministic guest sees; runtime/host/wasi/stat.c. */
@@ -106,6 +149,8 @@ struct wasi {
   uint64_t elapsed_ns;       /* deterministic: since the clock's start */
   struct inodes inodes;      /* deterministic */
   uint32_t exit_code;
+  struct state_txn *txn; /* of what lies in /state; NULL: nothing can be done there */
+  struct buffer names;   /* of what is being renamed */
 };
 
 struct wasi_call {
@@ -171,10 +216,17 @@ enum wasi_filetype wasi_filetype(mode_t mode);
 uint64_t wasi_inode(struct wasi *wasi, uint64_t device, uint64_t number);
 /* The file goes away: what gets its number next is another one. */
 void wasi_inode_forget(struct wasi *wasi, uint64_t device, uint64_t number);
-/* What kind of file the guest sees; unlike the others it does not count as meeting the file. False: errno. */
-bool wasi_fd_filetype(const struct wasi *wasi, const struct wasi_fd *f, enum wasi_filetype *out);
-/* What the guest sees of a descriptor; false: errno. */
-bool wasi_fd_stat(struct wasi *wasi, const struct wasi_fd *f, struct stat *st);
+/* What kind of file the guest sees; unlike the others it does not count as meeting the file. */
+enum wasi_errno wasi_fd_filetype(const struct wasi *wasi, const struct wasi_fd *f, enum wasi_filetype *out);
+/* What the guest sees of a descriptor. */
+enum wasi_errno wasi_fd_stat(struct wasi *wasi, const struct wasi_fd *f, struct stat *st);
+enum wasi_errno wasi_host_stat(const struct wasi_fd *f, struct stat *st);
+enum wasi_errno wasi_host_stat_at(struct wasi_call *c, char *path, bool follows, struct stat *st);
+enum wasi_errno wasi_host_set_size(struct wasi_call *c, uint64_t size);
+enum wasi_errno wasi_host_allocate(struct wasi_call *c, uint64_t offset, uint64_t size);
+enum wasi_errno wasi_host_set_times(struct wasi_call *c, const struct timespec times[2]);
+enum wasi_errno wasi_host_set_times_at(struct wasi_call *c, char *path, bool follows, const struct timespec times[2]);
+enum wasi_errno wasi_host_sync(struct wasi_call *c, bool is_data_alone);
 /* `st` of a file beneath `f` as the guest sees it. */
 void wasi_stat_show(struct wasi *wasi, const struct wasi_fd *f, struct stat *st);
 /* Writes struct filestat to guest memory at `ptr`. */
@@ -195,6 +247,20 @@ bool wasi_would_block(const struct wasi_fd *f, short events);
 
 /* runtime/host/wasi/dir.c */
 void wasi_listing_free(struct listing *listing);
+enum wasi_errno wasi_host_list(struct wasi_call *c, struct buffer *entries, uint64_t *device);
+/* One entry for a listing, as getdents64(2) gives it; `type` is DT_*. */
+void wasi_dirent_append(struct buffer *entries, uint64_t inode, unsigned char type, const char *name, size_t size);
+
+/* runtime/host/wasi/state.c */
+/* The directory that all of the state is in. */
+struct wasi_fd wasi_state_root(void);
+void wasi_state_close(struct wasi_fd *f);
+/* Why a call on the state failed, as an errno or, with WASI_TRAPPED, as a trap. */
+enum wasi_errno wasi_state_errno(struct wasi_call *c, const struct gw_error *err);
+/* Before anything is written. */
+bool wasi_state_pay_commit(struct wasi_call *c);
+/* For one piece of work, behind which others may run. False: c->trap is set. */
+bool wasi_state_pay(struct wasi_call *c, enum cost unit, uint64_t units, enum cost other, uint64_t other_units);
 
 /* runtime/host/wasi/path.c */
 /* openat2(2) beneath `directory`; -1: errno, EXDEV when the path leads out. */

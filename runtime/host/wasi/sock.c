@@ -21,7 +21,8 @@ enum wasi_errno wasi_do_sock_accept(struct wasi_call *c) {
   do host = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
   while (host < 0 && errno == EINTR);
   if (host < 0) return wasi_host_errno(errno);
-  struct wasi_fd connection = {.kind = FD_SOCKET, .host = host, .is_socket = true, .flags = (uint16_t)c->v[1].u32};
+  struct wasi_fd connection = {
+      .kind = FD_SOCKET, .ops = &wasi_host_ops, .host = host, .is_socket = true, .flags = (uint16_t)c->v[1].u32};
   connection.rights = wasi_stream_rights(true, true, true);
   c->wasi->fds[fd] = connection;
   put_u32(out, fd);

@@ -80,23 +80,27 @@ static bool is_shown_as_file(const struct wasi *wasi, const struct wasi_fd *f) {
   return is_buffer(f) || (f->kind == FD_STREAM && wasi->deterministic);
 }
 
-bool wasi_fd_filetype(const struct wasi *wasi, const struct wasi_fd *f, enum wasi_filetype *out) {
-  struct stat st = {.st_mode = S_IFREG};
-  if (!is_shown_as_file(wasi, f) && fstat(f->host, &st)) return false;
-  *out = wasi_filetype(st.st_mode);
-  return true;
+enum wasi_errno wasi_host_stat(const struct wasi_fd *f, struct stat *st) {
+  return fstat(f->host, st) ? wasi_host_errno(errno) : WASI_ESUCCESS;
 }
 
-bool wasi_fd_stat(struct wasi *wasi, const struct wasi_fd *f, struct stat *st) {
+enum wasi_errno wasi_fd_filetype(const struct wasi *wasi, const struct wasi_fd *f, enum wasi_filetype *out) {
+  struct stat st = {.st_mode = S_IFREG};
+  enum wasi_errno e = is_shown_as_file(wasi, f) ? WASI_ESUCCESS : f->ops->stat(f, &st);
+  *out = wasi_filetype(st.st_mode);
+  return e;
+}
+
+enum wasi_errno wasi_fd_stat(struct wasi *wasi, const struct wasi_fd *f, struct stat *st) {
   if (is_shown_as_file(wasi, f)) {
     *st = (struct stat){.st_mode = S_IFREG, .st_nlink = 1};
     if (wasi->deterministic) st->st_atim = st->st_mtim = st->st_ctim = (struct timespec){.tv_sec = WASI_VIRTUAL_START_S};
     if (is_buffer(f)) st->st_size = (off_t)(f->kind == FD_INPUT ? wasi->input_size : f->output->size);
-    return true;
+    return WASI_ESUCCESS;
   }
-  if (fstat(f->host, st)) return false;
-  wasi_stat_show(wasi, f, st);
-  return true;
+  enum wasi_errno e = f->ops->stat(f, st);
+  if (!e) wasi_stat_show(wasi, f, st);
+  return e;
 }
 
 static uint64_t time_ns(struct timespec t) { return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec; }
@@ -122,25 +126,26 @@ enum wasi_errno wasi_put_filestat(struct wasi_call *c, int32_t ptr, const struct
 
 enum wasi_errno wasi_do_fd_filestat_get(struct wasi_call *c) {
   struct stat st;
-  if (!wasi_fd_stat(c->wasi, c->f, &st)) return wasi_host_errno(errno);
-  return wasi_put_filestat(c, c->v[1].i32, &st);
+  enum wasi_errno e = wasi_fd_stat(c->wasi, c->f, &st);
+  return e ? e : wasi_put_filestat(c, c->v[1].i32, &st);
+}
+
+enum wasi_errno wasi_host_stat_at(struct wasi_call *c, char *path, bool follows, struct stat *st) {
+  int host = wasi_open_beneath(c->f->host, path, O_PATH | (follows ? 0 : O_NOFOLLOW), 0);
+  if (host < 0) return wasi_open_errno();
+  enum wasi_errno e = fstat(host, st) ? wasi_host_errno(errno) : WASI_ESUCCESS;
+  close(host);
+  return e;
 }
 
 enum wasi_errno wasi_do_path_filestat_get(struct wasi_call *c) {
   char path[WASI_MAX_PATH];
-  enum wasi_errno e = wasi_get_path(c, 2, path);
-  if (e) return e;
-  int host = wasi_open_beneath(c->f->host, path, O_PATH | (c->v[1].u32 & LOOKUP_FOLLOW ? 0 : O_NOFOLLOW), 0);
-  if (host < 0) return wasi_open_errno();
   struct stat st;
-  if (fstat(host, &st)) {
-    e = wasi_host_errno(errno);
-  } else {
-    wasi_stat_show(c->wasi, c->f, &st);
-    e = wasi_put_filestat(c, c->v[4].i32, &st);
-  }
-  close(host);
-  return e;
+  enum wasi_errno e = wasi_get_path(c, 2, path);
+  if (!e) e = c->f->dir->stat(c, path, c->v[1].u32 & LOOKUP_FOLLOW, &st);
+  if (e) return e;
+  wasi_stat_show(c->wasi, c->f, &st);
+  return wasi_put_filestat(c, c->v[4].i32, &st);
 }
 
 /* --- changing it -------------------------------------------------------------------------------------------------- */
@@ -157,11 +162,24 @@ enum wasi_errno wasi_get_times(uint64_t accessed, uint64_t modified, uint32_t fl
   return WASI_ESUCCESS;
 }
 
+enum wasi_errno wasi_host_set_times(struct wasi_call *c, const struct timespec times[2]) {
+  return futimens(c->f->host, times) ? wasi_host_errno(errno) : WASI_ESUCCESS;
+}
+
 enum wasi_errno wasi_do_fd_filestat_set_times(struct wasi_call *c) {
   struct timespec times[2];
   enum wasi_errno e = wasi_get_times(c->v[1].u64, c->v[2].u64, c->v[3].u32, times);
   if (e) return e;
-  return futimens(c->f->host, times) ? wasi_host_errno(errno) : WASI_ESUCCESS;
+  if (!c->f->ops) return WASI_EBADF;
+  return c->f->ops->set_times(c, times);
+}
+
+enum wasi_errno wasi_host_set_times_at(struct wasi_call *c, char *path, bool follows, const struct timespec times[2]) {
+  int host = wasi_open_beneath(c->f->host, path, O_PATH | (follows ? 0 : O_NOFOLLOW), 0);
+  if (host < 0) return wasi_open_errno();
+  enum wasi_errno e = utimensat(host, "", times, AT_EMPTY_PATH) ? wasi_host_errno(errno) : WASI_ESUCCESS;
+  close(host);
+  return e;
 }
 
 enum wasi_errno wasi_do_path_filestat_set_times(struct wasi_call *c) {
@@ -169,25 +187,28 @@ enum wasi_errno wasi_do_path_filestat_set_times(struct wasi_call *c) {
   char path[WASI_MAX_PATH];
   enum wasi_errno e = wasi_get_times(c->v[4].u64, c->v[5].u64, c->v[6].u32, times);
   if (!e) e = wasi_get_path(c, 2, path);
-  if (e) return e;
-  int host = wasi_open_beneath(c->f->host, path, O_PATH | (c->v[1].u32 & LOOKUP_FOLLOW ? 0 : O_NOFOLLOW), 0);
-  if (host < 0) return wasi_open_errno();
-  if (utimensat(host, "", times, AT_EMPTY_PATH)) e = wasi_host_errno(errno);
-  close(host);
-  return e;
+  return e ? e : c->f->dir->set_times(c, path, c->v[1].u32 & LOOKUP_FOLLOW, times);
+}
+
+enum wasi_errno wasi_host_set_size(struct wasi_call *c, uint64_t size) {
+  return ftruncate(c->f->host, (off_t)size) ? wasi_host_errno(errno) : WASI_ESUCCESS;
 }
 
 enum wasi_errno wasi_do_fd_filestat_set_size(struct wasi_call *c) {
   if (c->v[1].u64 > INT64_MAX) return WASI_EINVAL;
-  return ftruncate(c->f->host, (off_t)c->v[1].u64) ? wasi_host_errno(errno) : WASI_ESUCCESS;
+  return c->f->ops->set_size(c, c->v[1].u64);
+}
+
+enum wasi_errno wasi_host_allocate(struct wasi_call *c, uint64_t offset, uint64_t size) {
+  enum { PER_CALL_LOG2 = 24 }; /* 16 MiB are worth a system call more */
+  if (!wasi_charge_for(c, COST_HOST_SYSTEM_CALL, size >> PER_CALL_LOG2)) return WASI_TRAPPED;
+  return fallocate(c->f->host, 0, (off_t)offset, (off_t)size) ? wasi_host_errno(errno) : WASI_ESUCCESS;
 }
 
 enum wasi_errno wasi_do_fd_allocate(struct wasi_call *c) {
-  enum { PER_CALL_LOG2 = 24 }; /* 16 MiB are worth a system call more */
   uint64_t offset = c->v[1].u64, size = c->v[2].u64;
   if (!size || offset > INT64_MAX || size > INT64_MAX - offset) return WASI_EINVAL;
-  if (!wasi_charge_for(c, COST_HOST_SYSTEM_CALL, size >> PER_CALL_LOG2)) return WASI_TRAPPED;
-  return fallocate(c->f->host, 0, (off_t)offset, (off_t)size) ? wasi_host_errno(errno) : WASI_ESUCCESS;
+  return c->f->ops->allocate(c, offset, size);
 }
 
 /* --- advice and syncing ------------------------------------------------------------------------------------------- */
@@ -197,15 +218,19 @@ enum wasi_errno wasi_do_fd_advise(struct wasi_call *c) {
                                POSIX_FADV_WILLNEED, POSIX_FADV_DONTNEED,   POSIX_FADV_NOREUSE};
   uint64_t offset = c->v[1].u64, size = c->v[2].u64;
   if (c->v[3].u32 > 5 || offset > INT64_MAX || size > INT64_MAX - offset) return WASI_EINVAL;
-  if (c->f->kind != FD_FILE || c->f->is_readonly) return WASI_ESUCCESS; /* who else reads it wants its pages kept as they are */
+  if (c->f->kind != FD_FILE || c->f->ops != &wasi_host_ops || c->f->is_readonly)
+    return WASI_ESUCCESS; /* who else reads it wants its pages kept as they are */
   return wasi_host_errno(posix_fadvise(c->f->host, (off_t)offset, (off_t)size, advice[c->v[3].u32]));
 }
 
-/* Of a buffer or a read-only file there is nothing to write back. */
-static enum wasi_errno sync_host(const struct wasi_fd *f, int (*sync_fd)(int)) {
-  if (f->kind == FD_INPUT || f->kind == FD_OUTPUT || f->is_readonly) return WASI_ESUCCESS;
-  return sync_fd(f->host) ? wasi_host_errno(errno) : WASI_ESUCCESS;
+enum wasi_errno wasi_host_sync(struct wasi_call *c, bool is_data_alone) {
+  return (is_data_alone ? fdatasync : fsync)(c->f->host) ? wasi_host_errno(errno) : WASI_ESUCCESS;
 }
 
-enum wasi_errno wasi_do_fd_sync(struct wasi_call *c) { return sync_host(c->f, fsync); }
-enum wasi_errno wasi_do_fd_datasync(struct wasi_call *c) { return sync_host(c->f, fdatasync); }
+/* Of a buffer or a read-only file there is nothing to write back. */
+static enum wasi_errno sync_fd(struct wasi_call *c, bool is_data_alone) {
+  return c->f->ops && !c->f->is_readonly ? c->f->ops->sync(c, is_data_alone) : WASI_ESUCCESS;
+}
+
+enum wasi_errno wasi_do_fd_sync(struct wasi_call *c) { return sync_fd(c, false); }
+enum wasi_errno wasi_do_fd_datasync(struct wasi_call *c) { return sync_fd(c, true); }

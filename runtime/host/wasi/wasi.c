@@ -41,6 +41,7 @@ static void keep_options(struct wasi *wasi, const struct wasi_options *o) {
   size_t bytes = 0, n_args = count(o->args, &bytes), n_env = count(o->env, &bytes);
   size_t n_pointers = n_args + n_env + 2;
   for (size_t i = 0; i < o->n_preopens; i++) bytes += strlen(o->preopens[i].guest_path) + 1;
+  bytes += sizeof WASI_STATE_PATH;
   wasi->strings.size = 0;
   wasi->args = (const char **)buffer_reserve(&wasi->strings, n_pointers * sizeof(char *) + bytes);
   wasi->env = wasi->args + n_args + 1;
@@ -74,6 +75,8 @@ bool wasi_reset(struct wasi *wasi, const struct wasi_options *options, struct gw
   free(wasi->inodes.at);
   wasi->inodes = (struct inodes){0};
   wasi->exit_code = 0;
+  wasi->txn = NULL;
+  empty(&wasi->names);
   return wasi_open_all(wasi, options, err);
 }
 
@@ -93,11 +96,14 @@ void wasi_destroy(struct wasi *wasi) {
   wasi_close_all(wasi);
   free(wasi->fds);
   free(wasi->inodes.at);
+  buffer_clear(&wasi->names);
   buffer_clear(&wasi->out);
   buffer_clear(&wasi->error_out);
   buffer_clear(&wasi->strings);
   free(wasi);
 }
+
+void wasi_use_state(struct wasi *wasi, struct state_txn *txn) { wasi->txn = txn; }
 
 const struct buffer *wasi_stdout(const struct wasi *wasi) { return &wasi->out; }
 const struct buffer *wasi_stderr(const struct wasi *wasi) { return &wasi->error_out; }

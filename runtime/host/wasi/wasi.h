@@ -7,6 +7,7 @@
 #include "runtime/guest_clock.h"
 
 struct wasi;
+struct state_txn;
 
 /* A directory that the guest gets as an open descriptor: all that it can reach is beneath. */
 struct wasi_preopen {
@@ -28,6 +29,7 @@ struct wasi_options {
   size_t output_limit; /* bytes of the stdout and of the stderr buffer each; more is errno EFBIG. 0: 16 MiB */
   bool deterministic;  /* equal inputs give equal answers: a clock of its own, random numbers from the seed (docs/wasi.md) */
   uint64_t seed;
+  bool has_state;            /* the guest has a directory /state, the last one; see wasi_use_state */
   struct guest_clock *clock; /* outlives the struct wasi; NULL: the system's clocks, as fine as they go */
 };
 
@@ -37,6 +39,8 @@ struct wasi_options {
 struct wasi *wasi_create(const struct wasi_options *options, struct gw_error *err);
 bool wasi_reset(struct wasi *wasi, const struct wasi_options *options, struct gw_error *err);
 void wasi_destroy(struct wasi *wasi);
+/* Files in /state lie in this transaction from here to the next reset; until then every call there is ENODEV. */
+void wasi_use_state(struct wasi *wasi, struct state_txn *txn);
 
 /* Resolves "wasi_snapshot_preview1" (and "wasi_unstable") imports; for a gw_resolve_fn with env = wasi. */
 bool wasi_resolve(void *wasi, const struct gw_import *import, struct gw_extern *out);

@@ -1,5 +1,5 @@
 /* Large values for host functions. */
-#include "runtime/host/large.h"
+#include "runtime/host/wasi/large.h"
 
 #include "instrument/schedule.h"
 #include "runtime/park.h"

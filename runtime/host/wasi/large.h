@@ -1,7 +1,7 @@
 /* Large values of the state, as host functions read and write them: what that costs, in pieces between which others may run, and
  * waiting for the store by parking. For the gasworks module and for WASI's files in /state. On the guest's fiber. */
-#ifndef RUNTIME_HOST_LARGE_H
-#define RUNTIME_HOST_LARGE_H
+#ifndef RUNTIME_HOST_WASI_LARGE_H
+#define RUNTIME_HOST_WASI_LARGE_H
 
 #include "gasworks.h"
 #include "runtime/state/state.h"
