@@ -156,7 +156,8 @@ enum gw_status gw_store_resume(struct gw_store *store, struct gw_error *err) {
   if (store->state == RUN_PARKED) return GW_STATUS_PARKED;
   settle(store);
   bool ok = store->state == RUN_FINISHED || store->trap.code == GW_TRAP_EXIT;
-  if (!ok) report_error(store, err);
+  bool is_brief = store->options.slice_ns && store->wake; /* a loop, which asks again beside itself */
+  if (!ok) (is_brief ? report_briefly : report_error)(store, err);
   if (store->engine->options.profile) profile_end(store);
   exceptions_collect(store, store->state == RUN_FINISHED);
   store->state = RUN_NONE;

@@ -17,17 +17,19 @@ static void describe_place(const struct gw_instance *instance, uint32_t func, ch
 }
 
 /* An exception that nobody caught has its place from where it was thrown. */
-static bool find_precise(const struct gw_store *store, struct precise_place *at) {
-  if (store->trap.code == GW_TRAP_EXCEPTION) return precise_find(store, store->trap.pc, at);
+static bool find_precise(const struct gw_store *store, bool is_brief, struct precise_place *at) {
+  bool is_exception = store->trap.code == GW_TRAP_EXCEPTION;
+  if (is_brief) return precise_find_func(store, is_exception ? store->trap.pc : 0, at);
+  if (is_exception) return precise_find(store, store->trap.pc, at);
   return precise_backtrace(store, at, 1) > 0;
 }
 
-void report_error(const struct gw_store *store, struct gw_error *err) {
+static void report(const struct gw_store *store, bool is_brief, struct gw_error *err) {
   const struct trap *t = &store->trap;
   const struct gw_instance *instance = t->instance;
   uint32_t func = instance ? t->func : GW_NO_FUNC;
   struct precise_place at = {.offset = GW_NO_OFFSET};
-  if (store->options.tier != GW_TIER_FAST && !instance && find_precise(store, &at)) {
+  if (store->options.tier != GW_TIER_FAST && !instance && find_precise(store, is_brief, &at)) {
     instance = at.instance;
     func = at.func;
   }
@@ -48,3 +50,7 @@ void report_error(const struct gw_store *store, struct gw_error *err) {
   err->func = func;
   err->offset = at.offset;
 }
+
+void report_error(const struct gw_store *store, struct gw_error *err) { report(store, false, err); }
+
+void report_briefly(const struct gw_store *store, struct gw_error *err) { report(store, true, err); }

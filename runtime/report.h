@@ -8,5 +8,7 @@ struct gw_store;
 
 /* Makes the error that the embedder sees of store->trap. */
 void report_error(const struct gw_store *store, struct gw_error *err);
+/* Without the byte in the module where that was, which takes as long as translating the function. */
+void report_briefly(const struct gw_store *store, struct gw_error *err);
 
 #endif

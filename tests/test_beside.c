@@ -1,4 +1,5 @@
 /* Functions that take long to translate are translated on another thread, while their invocation is parked (runtime/beside.h). */
+#include "runtime/report.h"
 #include "tests/wat.h"
 
 #include <setjmp.h>
@@ -26,6 +27,7 @@ static int write_text(void **state) {
     n += (size_t)snprintf(text + n, sizeof text - n, "(local.set 0 (i32.add (local.get 0) (i32.const 1)))");
   snprintf(text + n, sizeof text - n,
            "(local.get 0)) (func $short (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))"
+           "(func (export \"trap\") (param i32) (result i32) unreachable)"
            "(func (export \"long\") (param i32) (result i32) (call $long (local.get 0)))"
            "(func (export \"short\") (param i32) (result i32) (call $short (local.get 0))))");
   return 0;
@@ -110,7 +112,28 @@ static void test_cancel(void **state) {
   assert_true(n_parked > 0);
 }
 
+/* Who is told of a wake gets the trap without its offset, as finding that is translating again. It is there for who asks. */
+static void test_report(void **state) {
+  (void)state;
+  for (enum gw_tier tier = GW_TIER_PRECISE; tier <= GW_TIER_BASELINE; tier++) {
+    struct gw_error err[3] = {0};
+    union gw_value value;
+    for (int is_told = 0; is_told < 2; is_told++) {
+      start(begin(tier, is_told), "trap", &value);
+      assert_int_equal(gw_store_resume(store, &err[is_told]), GW_STATUS_FAILED);
+      if (is_told) report_error(store, &err[2]);
+      end();
+    }
+    assert_int_not_equal(err[0].offset, GW_NO_OFFSET);
+    assert_int_equal(err[1].offset, GW_NO_OFFSET);
+    assert_int_equal(err[1].func, err[0].func);
+    assert_int_equal(err[1].trap, GW_TRAP_UNREACHABLE);
+    assert_int_equal(err[2].offset, err[0].offset);
+    assert_string_equal(err[2].message, err[0].message);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_parks), cmocka_unit_test(test_cancel)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_parks), cmocka_unit_test(test_cancel), cmocka_unit_test(test_report)};
   return cmocka_run_group_tests_name("beside", tests, write_text, NULL);
 }

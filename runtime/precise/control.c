@@ -661,19 +661,40 @@ size_t precise_backtrace(const struct gw_store *store, struct precise_place *pla
   return n;
 }
 
-bool precise_find(const struct gw_store *store, uintptr_t at, struct precise_place *place) {
-  const struct precise_insn *pc = (const struct precise_insn *)at;
+/* The function that has an instruction or machine code there, or NULL. */
+static const struct precise_func *find_func(const struct gw_store *store, const struct precise_insn *pc,
+                                            const struct gw_instance **instance) {
   for (const struct gw_instance *i = store->instances; i; i = i->next) {
     const struct precise_module *p = i->precise;
-    for (uint32_t k = 0; p && k < i->module->decoded.n_funcs; k++) {
-      const struct precise_func *f = &p->funcs[k];
-      if (!is_of(f, pc)) continue;
-      *place = (struct precise_place){.instance = i};
-      locate(f, pc, place);
-      return true;
-    }
+    *instance = i;
+    for (uint32_t k = 0; p && k < i->module->decoded.n_funcs; k++)
+      if (is_of(&p->funcs[k], pc)) return &p->funcs[k];
   }
-  return false;
+  return NULL;
+}
+
+bool precise_find(const struct gw_store *store, uintptr_t at, struct precise_place *place) {
+  const struct precise_insn *pc = (const struct precise_insn *)at;
+  const struct gw_instance *instance = NULL;
+  const struct precise_func *f = find_func(store, pc, &instance);
+  if (!f) return false;
+  *place = (struct precise_place){.instance = instance};
+  locate(f, pc, place);
+  return true;
+}
+
+bool precise_find_func(const struct gw_store *store, uintptr_t at, struct precise_place *place) {
+  const struct precise_frame *frame = store->precise.frame;
+  const struct gw_instance *instance = NULL;
+  const struct precise_func *f = NULL;
+  if (at) {
+    f = find_func(store, (const struct precise_insn *)at, &instance);
+  } else if (frame && frame->caller) {
+    f = frame->func;
+    instance = frame->vmctx->instance;
+  }
+  if (f) *place = (struct precise_place){.instance = instance, .func = f->index, .offset = GW_NO_OFFSET};
+  return f != NULL;
 }
 
 /* --- modules ---------------------------------------------------------------------------------------------------------------- */

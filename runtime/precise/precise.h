@@ -97,5 +97,7 @@ bool precise_look(const struct gw_store *store, uint32_t index, struct precise_v
 
 /* The place of a throw, as exception_place tells it. */
 bool precise_find(const struct gw_store *store, uintptr_t pc, struct precise_place *place);
+/* The same without its offset, for which the function would have to be translated again; pc 0: where the guest is. */
+bool precise_find_func(const struct gw_store *store, uintptr_t pc, struct precise_place *place);
 
 #endif

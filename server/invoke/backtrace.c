@@ -2,6 +2,7 @@
 
 #include "frontend/module.h"
 #include "runtime/debug/source.h"
+#include "runtime/report.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -115,4 +116,10 @@ void backtrace_append(const struct gw_store *store, struct buffer *out) {
   if (n && !has_names(gw_module_decoded(gw_instance_module(places[0].instance))))
     buffer_append_string(out,
                          "  (the module has no names: they were stripped, or wasm-opt dropped them; see docs/debugging.md)\n");
+}
+
+void backtrace_complete(const struct gw_store *store, struct gw_error *err) {
+  struct gw_error full = {0};
+  report_error(store, &full);
+  if (full.code == err->code && full.trap == err->trap) *err = full;
 }

@@ -11,6 +11,9 @@
  *   "  your code: FUNCTION, FILE:LINE:COLUMN", the innermost place that is in none. */
 void backtrace_append(const struct gw_store *store, struct buffer *out);
 
+/* The trap of a store that told its loop without the byte where it was (report_briefly): with it. On any thread, as above. */
+void backtrace_complete(const struct gw_store *store, struct gw_error *err);
+
 /* Appends ", FILE:LINE:COLUMN" of the instruction at a place, or nothing where that is not known. */
 void backtrace_append_source(const struct precise_place *place, struct buffer *out);
 

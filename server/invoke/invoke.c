@@ -209,6 +209,7 @@ static void backtrace_work(uv_work_t *work) {
   struct invocation *inv = work->data;
   const struct function *before = crash_enter(inv->slot->function);
   backtrace_append(inv->slot->store, &inv->backtrace);
+  if (!inv->is_verdict) backtrace_complete(inv->slot->store, &inv->error);
   crash_enter(before);
 }
 
@@ -499,7 +500,8 @@ static bool judge(struct invocation *inv, const struct gw_error *err) {
 static void conclude(struct invocation *inv, struct gw_error *err) {
   char whom[128];
   snprintf(whom, sizeof whom, " about function %.64s", inv->exchange->request.address);
-  if (judge_end(&inv->judge, whom, err) == JUDGE_DISAGREED) metrics_add(&loop_of(inv)->metrics.disagreements, 1);
+  inv->is_verdict = judge_end(&inv->judge, whom, err) == JUDGE_DISAGREED;
+  if (inv->is_verdict) metrics_add(&loop_of(inv)->metrics.disagreements, 1);
 }
 
 static void wait_for_slice(struct invocation *inv) {
@@ -669,6 +671,7 @@ static void attempt(struct invocation *inv) {
     return;
   }
   inv->state = INVOCATION_RUNNING;
+  inv->is_verdict = false;
   judge_drop(&inv->judge);
   record_begin(&inv->record, RECORD_UNREPEATABLE, MAX_RECORD);
   inv->slot = pool_take(inv->pool, &err);
