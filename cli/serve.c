@@ -128,6 +128,8 @@ int cli_serve(int argc, char **argv) {
       {"max-state", 0, CLI_SIZE, &map_size, "BYTES", "limit of the whole state store; 16G unless told"},
       {"max-function-state", 0, CLI_SIZE, &o.max_function_state, "BYTES",
        "limit of one function's state; 2G unless told, 0 is none"},
+      {"log-size", 0, CLI_SIZE, &o.log_size, "BYTES",
+       "what is kept of each function's log, for `gasworks logs`; 0: nothing; 1M unless told"},
       {"keep-versions", 0, CLI_U32, &o.keep_versions, "N",
        "versions of each function that are kept; those that an alias leads to always are; 10 unless told"},
       {"idempotency-keep", 0, CLI_U32, &o.idempotency_keep, "SECONDS",

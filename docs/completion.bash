@@ -40,7 +40,7 @@ _gasworks() {
     help) mapfile -t COMPREPLY < <(compgen -W "$("$program" help 2>/dev/null | sed -n 's/^  \([a-z]*\) .*/\1/p')" -- "$current") ;;
     tokens) mapfile -t COMPREPLY < <(compgen -W "list create rotate revoke" -- "$current") ;;
     tenants) mapfile -t COMPREPLY < <(compgen -W "list create delete" -- "$current") ;;
-    invoke | delete | lift | versions | alias | rollback | config | secrets)
+    invoke | delete | lift | versions | alias | rollback | config | secrets | logs)
       mapfile -t COMPREPLY < <(compgen -W "$("$program" list --json 2>/dev/null | sed -n 's/.*"name":[^"]*"\([^"]*\)".*/\1/p')" \
         -- "$current")
       ;;

@@ -5,12 +5,14 @@
 #include "base/files.h"
 #include "base/heap.h"
 #include "server/access/access.h"
+#include "server/api/logs.h"
 #include "server/api/route.h"
 #include "server/function/pool.h"
 #include "server/function/registry.h"
 #include "server/http/connection.h"
 #include "server/isolate/supervisor.h"
 #include "server/isolate/upstream.h"
+#include "server/loop/log_store.h"
 #include "server/loop/loop.h"
 #include "server/walls.h"
 
@@ -42,6 +44,7 @@ struct server {
   struct supervisor *supervisor;
   struct registry *registry;
   struct log_writer *log;
+  struct log_store *logs;
   struct loop **loops;
   _Atomic uint32_t n_loops; /* started ones */
   atomic_bool is_draining;
@@ -58,6 +61,7 @@ void server_options_init(struct server_options *options) {
       .map_size = (size_t)16 << 30,
       .max_function_state = (uint64_t)2 << 30,
       .keep_versions = 10,
+      .log_size = 1 << 20,
       .idempotency_keep = 86400,
       .idempotency_size = 64 << 20,
       .gas_limit = 10000000000,
@@ -180,8 +184,9 @@ static bool open_data(struct server *server, struct gw_error *err) {
   server->state = server->options.state;
   if (!server->state && directory_make(state, err))
     server->state = state_store_open(state, server->options.map_size, server->options.sync, err);
+  server->logs = log_store_open(arena_format(&arena, "%s/logs", directory), server->options.log_size, err);
   arena_clear(&arena);
-  if (!server->state) return false;
+  if (!server->state || !server->logs) return false;
   server->access = access_open(server->options.worker_of ? NULL : directory, server->state, err);
   if (!server->access) return false;
   server->registry = registry_open(directory, server->engine, server->state, &server->limits, err);
@@ -281,10 +286,15 @@ static void sum_metrics(const struct loop *loop, struct metrics *sum) {
   }
 }
 
+static void tick(struct loop *loop) {
+  connections_tick(loop);
+  logs_tick(loop);
+}
+
 static const struct loop_ops loop_ops = {.accept = connection_accept,
                                          .adopt = connection_adopt,
                                          .orphaned = orphaned,
-                                         .tick = connections_tick,
+                                         .tick = tick,
                                          .shed = connections_shed,
                                          .stop = stop,
                                          .cancel = connections_cancel,
@@ -306,6 +316,7 @@ static bool start_loop(struct server *server, int fd, struct gw_error *err) {
   loop->supervisor = server->supervisor;
   loop->registry = server->registry;
   loop->log = server->log;
+  loop->logs = server->logs;
   loop->state = server->state;
   loop->engine = server->engine;
   loop->index = server->n_loops;
@@ -425,6 +436,7 @@ void server_destroy(struct server *server) {
   for (uint32_t i = 0; i < server->n_loops; i++) free(server->loops[i]);
   free(server->loops);
   supervisor_destroy(server->supervisor);
+  log_store_close(server->logs);
   log_writer_destroy(server->log);
   registry_close(server->registry);
   access_close(server->access);

@@ -70,6 +70,7 @@ struct server_options {
   uint32_t max_idle;         /* idle instances kept per function and loop; 64 */
   uint32_t max_connections;  /* per loop; 8192 */
 
+  uint64_t log_size;      /* bytes of lines that are kept of each function, about; 0: none; 1 MiB */
   uint32_t keep_versions; /* of each function, those included that no alias leads to; 10 */
 
   size_t max_body;    /* of a request to a function; 16 MiB */

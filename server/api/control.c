@@ -7,6 +7,7 @@
 #include "server/api/query.h"
 #include "server/api/summary.h"
 #include "server/http/reply.h"
+#include "server/loop/log_store.h"
 #include "server/loop/loop.h"
 
 #include <stdio.h>
@@ -22,6 +23,7 @@ struct control_task *control_create(struct exchange *x, const struct place *plac
   task->exchange = x;
   task->registry = x->loop->registry;
   task->access = x->loop->access;
+  task->logs = x->loop->logs;
   snprintf(task->tenant, sizeof task->tenant, "%s", place->tenant);
   function_full_name(place->tenant, place->name, task->name);
   memcpy(task->word, place->word, sizeof task->word);
@@ -312,6 +314,7 @@ void route_lift(struct exchange *x, const struct place *place) {
 static void delete_work(uv_work_t *work) {
   struct control_task *task = work->data;
   task->ok = registry_delete(task->registry, task->name, task->with_state, &task->error);
+  if (task->ok) log_store_remove(task->logs, task->name);
 }
 
 void route_delete(struct exchange *x, const struct place *place) {

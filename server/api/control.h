@@ -13,6 +13,7 @@ struct control_task {
   struct exchange *exchange;
   struct registry *registry;
   struct access *access;
+  struct log_store *logs;
   char tenant[ACCESS_MAX_NAME + 1];
   char name[FUNCTION_MAX_FULL_NAME + 1]; /* full */
   char word[FUNCTION_MAX_NAME + 1];      /* an alias or a version */

@@ -6,6 +6,7 @@
 #include "server/function/registry.h"
 #include "server/http/reply.h"
 #include "server/isolate/supervisor.h"
+#include "server/loop/log_store.h"
 #include "server/loop/loop.h"
 
 #include <inttypes.h>
@@ -43,7 +44,7 @@ static void count_function(void *arg, const struct entry *entry) {
   census->quarantine += function_quarantine(f) != 0;
 }
 
-static void print_functions(struct registry *registry, struct buffer *out) {
+static void print_functions(struct registry *registry, uint64_t lost, struct buffer *out) {
   struct census census = {0};
   registry_each(registry, count_function, &census);
   struct background_totals totals = registry_compilations(registry);
@@ -57,6 +58,7 @@ static void print_functions(struct registry *registry, struct buffer *out) {
         "Functions whose time per gas is more than 20 times what gas stands for, or less.");
   put_labelled(out, "functions_out_of_band", "side", "slow", census.slow);
   put_labelled(out, "functions_out_of_band", "side", "fast", census.hasty);
+  put_one(out, "function_log_lines_lost_total", "counter", "Lines of functions' own logs that were lost.", lost);
   begin(out, "compilations_total", "counter", "Compilations in the background.");
   put_labelled(out, "compilations_total", "result", "done", totals.n_done);
   put_labelled(out, "compilations_total", "result", "failed", totals.n_failed);
@@ -178,7 +180,7 @@ void route_metrics(struct exchange *x, const struct place *place) {
   (void)place;
   loop->ops->sum(loop, &sum);
   print_counters(&sum, &text);
-  print_functions(loop->registry, &text);
+  print_functions(loop->registry, log_store_lost(loop->logs), &text);
   if (!loop->supervisor) {
     answer_text(x, &text);
     return;

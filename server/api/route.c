@@ -1,5 +1,6 @@
 #include "server/api/route.h"
 
+#include "server/api/logs.h"
 #include "server/function/function.h"
 #include "server/http/credentials.h"
 #include "server/http/head.h"
@@ -324,6 +325,8 @@ static void begin(struct exchange *x) {
 static void cancel(struct exchange *x, bool with_reply) {
   if (x->upstream)
     upstream_cancel(x, with_reply);
+  else if (x->watch)
+    logs_cancel(x, with_reply);
   else
     invoke_cancel(x, with_reply);
 }

@@ -29,6 +29,7 @@
 #include "server/http/credentials.h"
 #include "server/http/reply.h"
 #include "server/invoke/backtrace.h"
+#include "server/loop/log_store.h"
 #include "server/server.h"
 
 #include <stddef.h>
@@ -82,15 +83,22 @@ static uint64_t gas_used(const struct invocation *inv) {
   return inv->slot ? inv->gas_before + gw_store_gas_used(inv->slot->store) : 0;
 }
 
+/* To the function's own log, and to the server's. */
+static void write_log(struct invocation *inv, const char *kind, const struct buffer *text) {
+  struct loop *loop = loop_of(inv);
+  const struct function *f = inv->slot->function;
+  char id[INVOCATION_ID_SIZE];
+  struct log_event event = {.request = invoke_id(inv, id), .version = f->version, .kind = kind};
+  if (!text->size) return;
+  log_store_add(loop->logs, f->name, &event, text->bytes, text->size);
+  log_function(loop->log, &inv->pool->lines, loop_now(loop), f->name, text->bytes, text->size);
+}
+
 static void write_logs(struct invocation *inv) {
   struct slot *slot = inv->slot;
-  struct loop *loop = loop_of(inv);
   if (!slot) return;
-  const struct buffer *log = &slot->handler.log;
-  struct log_share *share = &inv->pool->lines;
-  if (log->size) log_function(loop->log, share, loop_now(loop), slot->function->name, log->bytes, log->size);
-  const struct buffer *text = slot->wasi ? wasi_stderr(slot->wasi) : NULL;
-  if (text && text->size) log_function(loop->log, share, loop_now(loop), slot->function->name, text->bytes, text->size);
+  write_log(inv, "log", &slot->handler.log);
+  if (slot->wasi) write_log(inv, "log", wasi_stderr(slot->wasi));
 }
 
 /* No longer among those that run. */
@@ -112,12 +120,11 @@ static bool has_backtrace(const struct invocation *inv, const struct gw_error *e
 
 /* The calls that led to a trap, where the precise tier met it, NUL-terminated; and a word of it in the log. */
 static void report_trap(struct invocation *inv, const struct gw_error *err, struct buffer *backtrace) {
-  struct loop *loop = loop_of(inv);
   struct buffer text = {0};
   if (!has_backtrace(inv, err)) return;
   buffer_format(&text, "trap: %s\n", err->message);
   buffer_append(&text, backtrace->bytes, backtrace->size);
-  log_function(loop->log, &inv->pool->lines, loop_now(loop), inv->slot->function->name, text.bytes, text.size);
+  write_log(inv, "trap", &text);
   buffer_append(backtrace, "", 1);
   buffer_clear(&text);
 }
@@ -784,6 +791,10 @@ void invoke_note(struct exchange *x, uint32_t status, const char *function, cons
   struct log_share *share = is_call && inv->pool ? &inv->pool->failures : &loop->other_lines;
   if (is_call) invoke_id(inv, id);
   log_failure(loop->log, share, loop_now(loop), function ? function : "server", id, status, text);
+  if (!is_call || !inv->pool || !inv->pool->function) return;
+  const struct function *f = inv->pool->function;
+  struct log_event event = {.request = id, .version = f->version, .kind = "failure", .status = status};
+  log_store_add(loop->logs, f->name, &event, text, strlen(text));
 }
 
 /* Whether one more of the function may run; counts it. */

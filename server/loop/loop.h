@@ -41,6 +41,7 @@ struct slot;
 struct state_store;
 struct supervisor;
 struct upstream;
+struct watch;
 struct loop;
 
 /* What a loop does not know and calls: the protocol, and who keeps instances. */
@@ -112,6 +113,8 @@ struct loop {
 
   struct metrics metrics;
   struct log_writer *log;       /* the server's */
+  struct log_store *logs;       /* of functions; likewise */
+  struct watch *watches;        /* requests that wait for lines of them */
   struct log_share other_lines; /* of failures of no function */
   uint64_t n_requests;          /* of functions; numbers them */
   time_t date_second;

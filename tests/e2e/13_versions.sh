@@ -68,6 +68,22 @@ use config v --unset PLACE --gas-limit 0
 check 'all of it goes again' eval '! body_has PLACE && ! body_has KEY && ! body_has gas_limit'
 use config v --env PLACE
 check 'a variable has a value' answers 2
+request GET "/f/v"
+use logs v
+check 'nothing was logged' eval '[[ ! -s $work/body ]]'
+printf '(module (func (export "handle") unreachable))' >"$work/trap.wat"
+wat2wasm "$work/trap.wat" -o "$work/trap.wasm"
+use deploy v "$work/trap.wasm" --alias broken
+request GET "/f/v@broken"
+use logs v
+check 'a trap, with its version' eval 'grep -qE "^[^ ]+Z [0-9]+-[0-9]+ v[0-9]+ trap: unreachable" "$work/body"'
+check 'and the failure' body_has ' 500 '
+(timeout 10 "$program" logs v -f -n 1 >"$work/followed" 2>&1; true) &
+sleep 1
+request GET "/f/v@broken"
+for ((tries = 0; tries < 50; tries++)); do [[ $(grep -c ' 500 ' "$work/followed") -ge 2 ]] && break; sleep 0.1; done
+check 'whoever follows sees the next one' eval '[[ $(grep -c " 500 " "$work/followed") -ge 2 ]]'
+use delete v@broken
 use delete v@1 --state
 check 'the state is the function'"'"'s' answers 2
 stop_server

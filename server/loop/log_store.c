@@ -1,0 +1,417 @@
+/* Lines wait in a buffer of their function, at most PENDING_BYTES. The thread takes one function's buffer after another and
+ * appends it to the function's file; a file that has half of the size becomes the old one, in place of the last old one. Readers
+ * have what waits written first, so that files are all there is to read. */
+#include "server/loop/log_store.h"
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/heap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PENDING_BYTES = 256 << 10, PENDING_ALL = 32 << 20, BUCKETS = 1024, NAME_SIZE = 160, PATH_SIZE = 512, WRITE_MS = 100 };
+
+/* A function that has logged since the start. */
+struct keeper {
+  struct keeper *next;  /* in its bucket */
+  struct keeper *dirty; /* the next one with lines that wait */
+  bool is_dirty;
+  char name[NAME_SIZE];
+  uint64_t last, lost; /* lost: lines that the next one tells of */
+  struct buffer pending;
+};
+
+struct log_store {
+  char directory[PATH_SIZE - NAME_SIZE - 16];
+  uint64_t size;
+  pthread_t thread;
+  pthread_mutex_t files; /* held while files are written, read or removed; before `lock` */
+  pthread_mutex_t lock;  /* guards what follows */
+  pthread_cond_t changed;
+  struct keeper *buckets[BUCKETS], *dirty;
+  size_t pending; /* bytes of all */
+  uint64_t lost;
+  bool is_stopping;
+};
+
+/* --- names -------------------------------------------------------------------------------------------------------- */
+
+static uint32_t hash(const char *name) {
+  uint32_t h = 2166136261u;
+  for (const char *p = name; *p; p++) h = (h ^ (unsigned char)*p) * 16777619u;
+  return h % BUCKETS;
+}
+
+/* `lock` held. NULL: it has not logged yet. */
+static struct keeper *find(struct log_store *s, const char *name) {
+  struct keeper *k = s->buckets[hash(name)];
+  while (k && strcmp(k->name, name) != 0) k = k->next;
+  return k;
+}
+
+static struct keeper *find_or_make(struct log_store *s, const char *name) {
+  struct keeper *k = find(s, name);
+  if (k) return k;
+  k = heap_new(1, sizeof *k);
+  snprintf(k->name, sizeof k->name, "%s", name);
+  k->next = s->buckets[hash(name)];
+  return s->buckets[hash(name)] = k;
+}
+
+/* A full name has one slash at most, which no file's name may have. */
+static void file_path(const struct log_store *s, const char *name, const char *end, char out[PATH_SIZE]) {
+  int n = snprintf(out, PATH_SIZE, "%s/", s->directory);
+  snprintf(out + n, PATH_SIZE - (size_t)n, "%s%s", name, end);
+  for (char *c = out + n; *c; c++)
+    if (*c == '/') *c = '@';
+}
+
+/* --- writing ------------------------------------------------------------------------------------------------------ */
+
+/* The next function whose lines wait, with what they are; false: none. `files` held. */
+static bool take(struct log_store *s, char name[NAME_SIZE], struct buffer *lines) {
+  pthread_mutex_lock(&s->lock);
+  struct keeper *k = s->dirty;
+  if (k) {
+    s->dirty = k->dirty;
+    k->is_dirty = false;
+    memcpy(name, k->name, NAME_SIZE);
+    *lines = k->pending;
+    k->pending = (struct buffer){0};
+    s->pending -= lines->size;
+  }
+  pthread_mutex_unlock(&s->lock);
+  return k != NULL;
+}
+
+static size_t count_lines(const struct buffer *b) {
+  size_t n = 0;
+  for (size_t i = 0; i < b->size; i++) n += b->bytes[i] == '\n';
+  return n;
+}
+
+static void count_lost(struct log_store *s, const char *name, size_t lines) {
+  pthread_mutex_lock(&s->lock);
+  find_or_make(s, name)->lost += lines;
+  s->lost += lines;
+  pthread_mutex_unlock(&s->lock);
+}
+
+/* Bytes, or 0 where there is none. */
+static uint64_t file_size(const char *path) {
+  struct stat st;
+  return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+/* What was written in part has no end of its line: it is taken back. */
+static bool append(const char *path, const struct buffer *lines) {
+  int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) return false;
+  off_t before = lseek(fd, 0, SEEK_END);
+  size_t done = 0;
+  while (done < lines->size) {
+    ssize_t n = write(fd, lines->bytes + done, lines->size - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    done += (size_t)n;
+  }
+  bool ok = done == lines->size;
+  if (!ok && ftruncate(fd, before) != 0) ok = false;
+  return close(fd) == 0 && ok;
+}
+
+static void write_lines(struct log_store *s, const char *name, const struct buffer *lines) {
+  char path[PATH_SIZE], old[PATH_SIZE];
+  file_path(s, name, ".log", path);
+  file_path(s, name, ".old", old);
+  if (file_size(path) + lines->size > s->size / 2) rename(path, old);
+  if (!append(path, lines)) count_lost(s, name, count_lines(lines));
+}
+
+/* `files` held. */
+static void write_all(struct log_store *s) {
+  char name[NAME_SIZE];
+  struct buffer lines;
+  while (take(s, name, &lines)) {
+    write_lines(s, name, &lines);
+    buffer_clear(&lines);
+  }
+}
+
+/* False when it is time to stop. Lines that come together are written together. */
+static bool wait_for_lines(struct log_store *s) {
+  struct timespec pause = {.tv_nsec = WRITE_MS * 1000000};
+  pthread_mutex_lock(&s->lock);
+  while (!s->dirty && !s->is_stopping) pthread_cond_wait(&s->changed, &s->lock);
+  bool goes_on = !s->is_stopping;
+  pthread_mutex_unlock(&s->lock);
+  if (goes_on) nanosleep(&pause, NULL);
+  return goes_on;
+}
+
+static void *run(void *arg) {
+  struct log_store *s = arg;
+  while (wait_for_lines(s)) {
+    pthread_mutex_lock(&s->files);
+    write_all(s);
+    pthread_mutex_unlock(&s->files);
+  }
+  return NULL;
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+struct log_store *log_store_open(const char *directory, uint64_t size, struct gw_error *err) {
+  struct log_store *s = heap_new(1, sizeof *s);
+  s->size = size;
+  pthread_mutex_init(&s->files, NULL);
+  pthread_mutex_init(&s->lock, NULL);
+  pthread_cond_init(&s->changed, NULL);
+  bool fits = (size_t)snprintf(s->directory, sizeof s->directory, "%s", directory) < sizeof s->directory;
+  bool ok = fits || error_set(err, GW_ERROR_IO, "the path %.64s... is too long", directory);
+  ok = ok && directory_make(directory, err);
+  int problem = ok ? pthread_create(&s->thread, NULL, run, s) : 0;
+  if (problem) ok = error_set(err, GW_ERROR_UNAVAILABLE, "cannot start the thread of logs: %s", strerror(problem));
+  if (ok) return s;
+  pthread_mutex_destroy(&s->files);
+  pthread_mutex_destroy(&s->lock);
+  pthread_cond_destroy(&s->changed);
+  free(s);
+  return NULL;
+}
+
+static void free_keepers(struct log_store *s) {
+  for (size_t i = 0; i < BUCKETS; i++)
+    for (struct keeper *k; (k = s->buckets[i]);) {
+      s->buckets[i] = k->next;
+      buffer_clear(&k->pending);
+      free(k);
+    }
+}
+
+void log_store_close(struct log_store *s) {
+  if (!s) return;
+  pthread_mutex_lock(&s->lock);
+  s->is_stopping = true;
+  pthread_cond_signal(&s->changed);
+  pthread_mutex_unlock(&s->lock);
+  pthread_join(s->thread, NULL);
+  write_all(s);
+  free_keepers(s);
+  pthread_mutex_destroy(&s->files);
+  pthread_mutex_destroy(&s->lock);
+  pthread_cond_destroy(&s->changed);
+  free(s);
+}
+
+/* --- lines -------------------------------------------------------------------------------------------------------- */
+
+/* Numbers are microseconds since 1970, or more: so they ascend over restarts, and nothing must be read to know the last one. */
+static uint64_t next_number(struct keeper *k, const struct timespec *now) {
+  uint64_t us = (uint64_t)now->tv_sec * 1000000 + (uint64_t)now->tv_nsec / 1000;
+  return k->last = us > k->last ? us : k->last + 1;
+}
+
+/* Text of a guest: any bytes. What is no UTF-8, or a control character, becomes a question mark, so that all of it is JSON. */
+static void append_text(struct buffer *out, const char *text, size_t size) {
+  static const char hex[] = "0123456789abcdef";
+  for (size_t i = 0; i < size; i++) {
+    unsigned char c = (unsigned char)text[i];
+    char escaped[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+    if (c == '"' || c == '\\')
+      buffer_append(out, (char[]){'\\', (char)c}, 2);
+    else if (c < 32 || c == 127)
+      buffer_append(out, escaped, sizeof escaped);
+    else
+      buffer_append(out, &text[i], 1);
+  }
+}
+
+/* Bytes of the UTF-8 sequence that `text` begins with; 0: it is none. */
+static size_t sequence(const unsigned char *text, size_t size) {
+  size_t n = text[0] < 0x80                      ? 1
+             : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
+             : (text[0] & 0xf0) == 0xe0          ? 3
+             : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
+                                                 : 0;
+  if (!n || n > size) return 0;
+  for (size_t i = 1; i < n; i++)
+    if ((text[i] & 0xc0) != 0x80) return 0;
+  bool is_bad = n == 3   ? (text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] >= 0xa0)
+                : n == 4 ? (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] >= 0x90)
+                         : false;
+  return is_bad ? 0 : n;
+}
+
+static void append_utf8(struct buffer *out, const char *text, size_t size) {
+  for (size_t i = 0; i < size;) {
+    size_t n = sequence((const unsigned char *)text + i, size - i);
+    append_text(out, n ? text + i : "?", n ? n : 1);
+    i += n ? n : 1;
+  }
+}
+
+static void append_line(struct buffer *out, uint64_t number, const struct timespec *now, const struct log_event *event,
+                        const char *text, size_t size) {
+  struct tm tm;
+  char when[32];
+  bool is_cut = size > LOG_MAX_TEXT;
+  strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", gmtime_r(&now->tv_sec, &tm));
+  buffer_format(out, "{\"seq\":%llu,\"time\":\"%s.%03ldZ\",\"request\":\"%s\",\"version\":%llu,\"kind\":\"%s\",",
+                (unsigned long long)number, when, now->tv_nsec / 1000000, event->request, (unsigned long long)event->version,
+                event->kind);
+  if (event->status) buffer_format(out, "\"status\":%u,", event->status);
+  if (is_cut) buffer_append_string(out, "\"is_cut\":true,");
+  buffer_append_string(out, "\"text\":\"");
+  append_utf8(out, text, is_cut ? LOG_MAX_TEXT : size);
+  buffer_append_string(out, "\"}\n");
+}
+
+/* `lock` held. */
+static void add_line(struct log_store *s, struct keeper *k, const struct timespec *now, const struct log_event *event,
+                     const char *text, size_t size) {
+  size_t before = k->pending.size;
+  if (before >= PENDING_BYTES || s->pending >= PENDING_ALL) {
+    k->lost++;
+    s->lost++;
+    return;
+  }
+  if (k->lost) {
+    char words[64];
+    int n = snprintf(words, sizeof words, "%llu lines were lost", (unsigned long long)k->lost);
+    struct log_event loss = {.request = "-", .kind = "lost"};
+    append_line(&k->pending, next_number(k, now), now, &loss, words, (size_t)n);
+    k->lost = 0;
+  }
+  append_line(&k->pending, next_number(k, now), now, event, text, size);
+  s->pending += k->pending.size - before;
+  if (k->is_dirty) return;
+  k->is_dirty = true;
+  k->dirty = s->dirty;
+  s->dirty = k;
+}
+
+void log_store_add(struct log_store *s, const char *function, const struct log_event *event, const void *text, size_t size) {
+  struct timespec now;
+  const char *at = text, *end = at + size;
+  if (!s->size || !size) return;
+  clock_gettime(CLOCK_REALTIME, &now);
+  pthread_mutex_lock(&s->lock);
+  struct keeper *k = find_or_make(s, function);
+  while (at < end) {
+    const char *newline = memchr(at, '\n', (size_t)(end - at)), *stop = newline ? newline : end;
+    add_line(s, k, &now, event, at, (size_t)(stop - at));
+    at = stop + 1;
+  }
+  pthread_cond_signal(&s->changed);
+  pthread_mutex_unlock(&s->lock);
+}
+
+uint64_t log_store_last(struct log_store *s, const char *function) {
+  pthread_mutex_lock(&s->lock);
+  const struct keeper *k = find(s, function);
+  uint64_t last = k ? k->last : 0;
+  pthread_mutex_unlock(&s->lock);
+  return last;
+}
+
+uint64_t log_store_lost(struct log_store *s) {
+  pthread_mutex_lock(&s->lock);
+  uint64_t lost = s->lost;
+  pthread_mutex_unlock(&s->lock);
+  return lost;
+}
+
+/* --- reading ------------------------------------------------------------------------------------------------------ */
+
+static bool read_file(struct log_store *s, const char *name, const char *end, struct buffer *out, struct gw_error *err) {
+  char path[PATH_SIZE];
+  file_path(s, name, end, path);
+  return access(path, F_OK) != 0 || buffer_read_file(out, path, 2 * (s->size + PENDING_BYTES), err);
+}
+
+/* Of a line; 0: it is none of ours. */
+static uint64_t number_of(const char *line, size_t size) {
+  static const char begin[] = "{\"seq\":";
+  uint64_t n = 0;
+  if (size < sizeof begin || memcmp(line, begin, sizeof begin - 1) != 0) return 0;
+  for (size_t i = sizeof begin - 1; i < size && line[i] >= '0' && line[i] <= '9' && n < UINT64_MAX / 16; i++)
+    n = n * 10 + (uint64_t)(line[i] - '0');
+  return n;
+}
+
+/* Where the line before `end` begins. */
+static size_t line_before(const char *bytes, size_t end) {
+  size_t at = end - 1;
+  while (at && bytes[at - 1] != '\n') at--;
+  return at;
+}
+
+/* Where the last `limit` lines behind number `after` begin. */
+static size_t find_start(const struct buffer *all, uint64_t after, size_t limit) {
+  const char *bytes = (const char *)all->bytes;
+  size_t start = all->size;
+  for (size_t end = all->size; end && limit; limit--) {
+    size_t at = line_before(bytes, end);
+    if (number_of(bytes + at, end - at) <= after) break;
+    start = end = at;
+  }
+  return start;
+}
+
+static void select_lines(const struct buffer *all, uint64_t after, size_t limit, struct buffer *out) {
+  const char *bytes = (const char *)all->bytes;
+  size_t start = find_start(all, after, after ? SIZE_MAX : limit), end = start;
+  for (const char *newline; end < all->size && limit; limit--) {
+    newline = memchr(bytes + end, '\n', all->size - end);
+    if (!newline || !number_of(bytes + end, all->size - end)) break;
+    end = (size_t)(newline + 1 - bytes);
+  }
+  buffer_append(out, bytes + start, end - start);
+}
+
+bool log_store_read(struct log_store *s, const char *function, uint64_t after, size_t limit, struct buffer *out,
+                    struct gw_error *err) {
+  struct buffer all = {0};
+  pthread_mutex_lock(&s->files);
+  write_all(s);
+  bool ok = read_file(s, function, ".old", &all, err) && read_file(s, function, ".log", &all, err);
+  pthread_mutex_unlock(&s->files);
+  if (ok && all.size) select_lines(&all, after, limit, out);
+  buffer_clear(&all);
+  return ok;
+}
+
+/* Unless somebody has logged again meanwhile. */
+static void forget(struct log_store *s, const char *name) {
+  pthread_mutex_lock(&s->lock);
+  struct keeper **at = &s->buckets[hash(name)];
+  while (*at && strcmp((*at)->name, name) != 0) at = &(*at)->next;
+  struct keeper *k = *at;
+  if (k && !k->is_dirty) {
+    *at = k->next;
+    buffer_clear(&k->pending);
+    free(k);
+  }
+  pthread_mutex_unlock(&s->lock);
+}
+
+void log_store_remove(struct log_store *s, const char *function) {
+  char path[PATH_SIZE];
+  pthread_mutex_lock(&s->files);
+  write_all(s);
+  file_path(s, function, ".log", path);
+  remove(path);
+  file_path(s, function, ".old", path);
+  remove(path);
+  forget(s, function);
+  pthread_mutex_unlock(&s->files);
+}
