@@ -427,7 +427,7 @@ static void test_routes(void **state) {
   char allow[64];
   assert_int_equal(r.status, 405);
   assert_true(header(&r, "allow", allow, sizeof allow));
-  assert_string_equal(allow, "GET, HEAD, PUT, DELETE");
+  assert_string_equal(allow, "GET, HEAD, PUT, PATCH, DELETE");
   reply_clear(&r);
   r = call(port, "/v1/functions/hello");
   assert_non_null(strstr(r.body, "\"name\":\"hello\",\"version\":1,"));
