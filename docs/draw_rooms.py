@@ -14,7 +14,7 @@ rows = [
     ["cli"],
     ["server"],
     ["server/http", "server/api", "server/invoke", "server/isolate", "server/access", "server/function", "server/loop"],
-    ["runtime/capi", "runtime/host", "runtime/host/wasi", "runtime/debug", "runtime/state"],
+    ["runtime/capi", "runtime/host", "runtime/host/wasi", "runtime/debug", "runtime/state", "runtime/receipt"],
     ["runtime", "runtime/precise", "runtime/arch/x86_64"],
     ["jit/artifact", "jit"],
     ["jit/access", "instrument/meter", "frontend/lower"],

@@ -23,6 +23,8 @@ rules=(
   'jit/*|jit/ instrument/ frontend/module.h frontend/instruction.h frontend/lower/lower.h frontend/lower/values.h abi/ base/ gasworks|llvm-c/ elf.h'
   'runtime/state/lmdb.c|runtime/state/store_ops.h base/ gasworks|lmdb.h'
   'runtime/state/*|runtime/state/ base/ gasworks|sodium.h'
+  'runtime/receipt/leaf.c|runtime/receipt/ base/ gasworks|cbor/'
+  'runtime/receipt/*|runtime/receipt/ base/ gasworks|sodium.h'
   'runtime/*|runtime/ jit/artifact/ jit/compiler.h instrument/schedule. frontend/ abi/ base/ gasworks|sodium.h sanitizer/ elfutils/ dwarf.h elf.h'
   'server/function/settings.c|server/function/settings.h runtime/host/header.h base/ gasworks|sodium.h cjson/'
   'server/access/*|server/access/ runtime/state/state.h base/ gasworks|sodium.h cjson/'
@@ -34,7 +36,7 @@ rules=(
   'server/*|server/ runtime/ jit/artifact/ instrument/schedule. frontend/ abi/ base/ gasworks|uv.h llhttp.h cjson/ sanitizer/'
   'cli/*|cli/ server/ runtime/ jit/artifact/ instrument/schedule. instrument/blocks.h instrument/fit. instrument/rounds.h frontend/ abi/ base/ gasworks|cjson/ sodium.h sanitizer/'
 )
-libraries='llvm-c/|llvm/|elfutils/|dwarf\.h|elf\.h|lmdb\.h|sodium|uv\.h|llhttp|cjson/|cmocka'
+libraries='llvm-c/|llvm/|elfutils/|dwarf\.h|elf\.h|lmdb\.h|sodium|cbor/|uv\.h|llhttp|cjson/|cmocka'
 
 # Headers of one folder: HEADER | who may include it.
 private=(

@@ -41,6 +41,7 @@ words = {
     "runtime/host": "",
     "runtime/host/wasi": "wasi gw",
     "runtime/state": "state snapshot",
+    "runtime/receipt": "receipt",
     "server": "server walls",
 }
 

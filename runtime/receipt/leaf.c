@@ -1,0 +1,164 @@
+#include "runtime/receipt/leaf.h"
+
+#include "base/error.h"
+
+#include <cbor/callbacks.h>
+#include <cbor/encoding.h>
+#include <cbor/streaming.h>
+
+#include <string.h>
+
+#define FIELD(key, name, kind, word) _Static_assert((int)FIELD_##name == (key), "keys ascend by one");
+#include "runtime/receipt/leaf.def"
+#undef FIELD
+
+_Static_assert(FIELD_PREVIOUS == FIELD_COUNT - 1, "what is added last is last");
+_Static_assert(FIELD_COUNT < 24, "keys, and the head of the map, are one byte");
+
+enum { OUTCOME_AT = 4 /* behind the map's head, 0, the format, 1 */, MAP_HEAD = 0xa0 };
+
+static const struct {
+  enum leaf_kind kind;
+  const char *word;
+} fields[] = {
+#define FIELD(key, name, kind, word) {LEAF_##kind, word},
+#include "runtime/receipt/leaf.def"
+#undef FIELD
+};
+
+const char *leaf_field_word(enum leaf_field field) { return fields[field].word; }
+enum leaf_kind leaf_field_kind(enum leaf_field field) { return fields[field].kind; }
+
+const char *leaf_outcome_word(uint64_t outcome) {
+  static const char *const words[] = {"replied", "trapped", "failed", "cancelled", "repeated", "void"};
+  _Static_assert(sizeof words / sizeof *words == OUTCOME_COUNT, "all have words");
+  return outcome < OUTCOME_COUNT ? words[outcome] : NULL;
+}
+
+/* --- writing ------------------------------------------------------------------------------------------------------ */
+
+static size_t put_bytes(uint8_t *out, size_t room, const struct leaf_value *value, bool is_text) {
+  size_t n = is_text ? cbor_encode_string_start(value->size, out, room) : cbor_encode_bytestring_start(value->size, out, room);
+  if (value->size) memcpy(out + n, value->bytes, value->size);
+  return n + value->size;
+}
+
+size_t leaf_encode(const struct leaf *leaf, uint8_t out[LEAF_MAX]) {
+  size_t size = 1;
+  uint8_t n = 0;
+  for (unsigned i = 0; i < FIELD_COUNT; i++) {
+    const struct leaf_value *value = &leaf->fields[i];
+    if (!value->is_there) continue;
+    n++;
+    out[size++] = (uint8_t)i;
+    if (fields[i].kind == LEAF_NUMBER)
+      size += cbor_encode_uint(value->number, out + size, LEAF_MAX - size);
+    else
+      size += put_bytes(out + size, LEAF_MAX - size, value, fields[i].kind == LEAF_TEXT);
+  }
+  out[0] = MAP_HEAD | n;
+  return size;
+}
+
+size_t leaf_previous_size(uint64_t previous) {
+  return previous < 24 ? 2 : previous < 1 << 8 ? 3 : previous < 1 << 16 ? 4 : previous < 1ull << 32 ? 6 : 10;
+}
+
+size_t leaf_add_previous(uint8_t leaf[LEAF_MAX], size_t size, uint64_t previous) {
+  leaf[0]++;
+  leaf[size++] = FIELD_PREVIOUS;
+  return size + cbor_encode_uint(previous, leaf + size, LEAF_MAX - size);
+}
+
+void leaf_make_void(uint8_t *out, size_t size) {
+  static const uint8_t nothing[LEAF_MAX];
+  uint8_t bytes[LEAF_MAX];
+  struct leaf leaf = {0};
+  leaf_set_number(&leaf, FIELD_FORMAT, LEAF_FORMAT);
+  leaf_set_number(&leaf, FIELD_OUTCOME, OUTCOME_VOID);
+  leaf_set_bytes(&leaf, FIELD_PAD, nothing, 0);
+  size_t least = leaf_encode(&leaf, bytes), more = size - least;
+  /* The head of the padding grows by one byte, and by two: a size is left out at each. */
+  size_t pad = more < 24 ? more : more < 258 ? more - 1 : more - 2;
+  if (more == 257) {
+    leaf_set_number(&leaf, FIELD_TIME, 0);
+    pad = more - 3;
+  }
+  leaf.fields[FIELD_PAD].size = pad;
+  leaf_encode(&leaf, bytes);
+  memcpy(out, bytes, size);
+}
+
+void leaf_void(uint8_t *leaf) { leaf[OUTCOME_AT] = OUTCOME_VOID; }
+
+/* --- reading ------------------------------------------------------------------------------------------------------ */
+
+/* What the callbacks for one item found. */
+struct item {
+  enum { ITEM_OTHER, ITEM_NUMBER, ITEM_TEXT, ITEM_BYTES, ITEM_MAP } kind;
+  uint64_t number;
+  const uint8_t *bytes;
+  size_t size;
+};
+
+static void on_number(void *arg, uint64_t number) { *(struct item *)arg = (struct item){.kind = ITEM_NUMBER, .number = number}; }
+static void on_8(void *arg, uint8_t n) { on_number(arg, n); }
+static void on_16(void *arg, uint16_t n) { on_number(arg, n); }
+static void on_32(void *arg, uint32_t n) { on_number(arg, n); }
+static void on_bytes(void *arg, cbor_data bytes, size_t size) {
+  *(struct item *)arg = (struct item){.kind = ITEM_BYTES, .bytes = bytes, .size = size};
+}
+static void on_text(void *arg, cbor_data bytes, size_t size) {
+  *(struct item *)arg = (struct item){.kind = ITEM_TEXT, .bytes = bytes, .size = size};
+}
+static void on_map(void *arg, size_t size) { *(struct item *)arg = (struct item){.kind = ITEM_MAP, .number = size}; }
+
+static bool read_item(const uint8_t *bytes, size_t size, size_t *at, struct item *item) {
+  struct cbor_callbacks callbacks = cbor_empty_callbacks;
+  callbacks.uint8 = on_8;
+  callbacks.uint16 = on_16;
+  callbacks.uint32 = on_32;
+  callbacks.uint64 = on_number;
+  callbacks.byte_string = on_bytes;
+  callbacks.string = on_text;
+  callbacks.map_start = on_map;
+  *item = (struct item){0};
+  struct cbor_decoder_result result = cbor_stream_decode(bytes + *at, size - *at, &callbacks, item);
+  *at += result.read;
+  return result.status == CBOR_DECODER_FINISHED && item->kind != ITEM_OTHER;
+}
+
+static bool value_fits(enum leaf_field field, const struct item *item) {
+  switch (fields[field].kind) {
+  case LEAF_NUMBER: return item->kind == ITEM_NUMBER;
+  case LEAF_TEXT: return item->kind == ITEM_TEXT && item->size <= LEAF_MAX_TEXT;
+  case LEAF_DIGEST: return item->kind == ITEM_BYTES && item->size == LEAF_DIGEST_SIZE;
+  case LEAF_BYTES: return item->kind == ITEM_BYTES;
+  }
+  return false;
+}
+
+static bool read_field(struct leaf *leaf, const uint8_t *bytes, size_t size, size_t *at) {
+  struct item key, value;
+  if (!read_item(bytes, size, at, &key) || key.kind != ITEM_NUMBER || key.number >= FIELD_COUNT) return false;
+  if (!read_item(bytes, size, at, &value) || !value_fits((enum leaf_field)key.number, &value)) return false;
+  leaf->fields[key.number] = (struct leaf_value){true, value.number, value.bytes, value.size};
+  return true;
+}
+
+bool leaf_decode(struct leaf *leaf, const uint8_t *bytes, size_t size, struct gw_error *err) {
+  struct item map;
+  uint8_t again[LEAF_MAX];
+  size_t at = 0;
+  *leaf = (struct leaf){0};
+  bool ok = size <= LEAF_MAX && read_item(bytes, size, &at, &map) && map.kind == ITEM_MAP && map.number <= FIELD_COUNT;
+  for (uint64_t i = 0; ok && i < map.number; i++) ok = read_field(leaf, bytes, size, &at);
+  if (!ok) return error_set(err, GW_ERROR_MALFORMED, "this is no leaf of the log: it is not a map of the known fields");
+  /* Canonical is what the encoder makes of it; so are order, lengths of numbers, and that nothing follows. */
+  if (leaf_encode(leaf, again) != size || memcmp(again, bytes, size) != 0)
+    return error_set(err, GW_ERROR_MALFORMED, "this is no leaf of the log: its CBOR is not canonical");
+  if (leaf->fields[FIELD_FORMAT].number != LEAF_FORMAT || !leaf->fields[FIELD_FORMAT].is_there ||
+      !leaf->fields[FIELD_OUTCOME].is_there)
+    return error_set(err, GW_ERROR_MALFORMED, "the leaf's format is not %d", LEAF_FORMAT);
+  return true;
+}
