@@ -1,0 +1,116 @@
+#include "runtime/receipt/files.h"
+
+#include "base/error.h"
+#include "runtime/receipt/leaf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_BUNDLE = TREE_TILE * (2 + LEAF_MAX), MAX_KEYS_FILE = FILES_MAX_KEYS * NOTE_MAX_VKEY };
+
+void files_path(char out[FILES_PATH], const char *directory, uint64_t segment, const char *word) {
+  snprintf(out, FILES_PATH, "%s/%08" PRIu64 ".%s", directory, segment, word);
+}
+
+/* As much as there is of `size` bytes from `at` on; -1 where the file is not there. */
+static ssize_t read_at(const char *path, uint64_t at, void *out, size_t size) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  size_t done = 0;
+  if (fd < 0) return -1;
+  while (done < size) {
+    ssize_t n = pread(fd, (char *)out + done, size - done, (off_t)(at + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    done += (size_t)n;
+  }
+  close(fd);
+  return (ssize_t)done;
+}
+
+bool files_read_hashes(void *directory, unsigned level, uint64_t first, size_t n, struct tree_hash *out) {
+  char path[FILES_PATH];
+  uint64_t at = first;
+  if (level == 0) {
+    files_path(path, directory, first / FILES_SEGMENT, "hashes");
+    at = first % FILES_SEGMENT;
+  } else {
+    snprintf(path, sizeof path, "%s/level.%u", (const char *)directory, level);
+  }
+  return read_at(path, at * sizeof *out, out, n * sizeof *out) == (ssize_t)(n * sizeof *out);
+}
+
+bool files_next_leaf(const uint8_t *bytes, size_t size, size_t *at, const uint8_t **leaf, size_t *leaf_size) {
+  if (size - *at < 2) return false;
+  *leaf_size = (size_t)bytes[*at] << 8 | bytes[*at + 1];
+  if (size - *at - 2 < *leaf_size || !*leaf_size) return false;
+  *leaf = bytes + *at + 2;
+  *at += 2 + *leaf_size;
+  return true;
+}
+
+/* How many bytes the first `n` leaves take; 0: they are not all there. */
+static size_t bundle_size(const uint8_t *bytes, size_t size, size_t n) {
+  const uint8_t *leaf;
+  size_t at = 0, leaf_size;
+  for (size_t i = 0; i < n; i++)
+    if (!files_next_leaf(bytes, size, &at, &leaf, &leaf_size)) return 0;
+  return at;
+}
+
+enum files_answer files_read_bundle(const char *directory, uint64_t bundle, size_t n, struct buffer *out) {
+  char path[FILES_PATH];
+  uint32_t at;
+  uint64_t segment = bundle / FILES_BUNDLES;
+  files_path(path, directory, segment, "hashes");
+  size_t place = offsetof(struct files_hashes, bundles) + bundle % FILES_BUNDLES * sizeof at;
+  if (read_at(path, place, &at, sizeof at) != sizeof at) return FILES_DAMAGED;
+  files_path(path, directory, segment, "leaves");
+  uint8_t *bytes = buffer_reserve(out, MAX_BUNDLE);
+  ssize_t size = read_at(path, at, bytes, MAX_BUNDLE);
+  if (size < 0) return FILES_PRUNED;
+  size_t used = bundle_size(bytes, (size_t)size, n);
+  out->size += used;
+  return used ? FILES_FOUND : FILES_DAMAGED;
+}
+
+enum files_answer files_read_leaf(const char *directory, uint64_t index, struct buffer *out) {
+  size_t at = 0, n = index % TREE_TILE + 1, leaf_size = 0;
+  const uint8_t *leaf = NULL;
+  out->size = 0;
+  enum files_answer answer = files_read_bundle(directory, index / TREE_TILE, n, out);
+  if (answer != FILES_FOUND) return answer;
+  for (size_t i = 0; i < n; i++)
+    if (!files_next_leaf(out->bytes, out->size, &at, &leaf, &leaf_size)) return FILES_DAMAGED;
+  memmove(out->bytes, leaf, leaf_size);
+  out->size = leaf_size;
+  return FILES_FOUND;
+}
+
+bool files_read_checkpoint(const char *directory, struct buffer *out, struct gw_error *err) {
+  char path[FILES_PATH];
+  snprintf(path, sizeof path, "%s/checkpoint", directory);
+  return buffer_read_file(out, path, NOTE_MAX_SIZE, err);
+}
+
+size_t files_read_keys(const char *directory, struct note_key keys[FILES_MAX_KEYS], struct gw_error *err) {
+  char path[FILES_PATH];
+  struct buffer text = {0};
+  size_t n = 0;
+  snprintf(path, sizeof path, "%s/keys", directory);
+  bool ok = buffer_read_file(&text, path, MAX_KEYS_FILE, err);
+  buffer_append(&text, "", 1);
+  char *at = (char *)text.bytes;
+  for (char *end; ok && (end = strchr(at, '\n')); at = end + 1) {
+    *end = 0;
+    ok = n < FILES_MAX_KEYS && note_parse_key(&keys[n], at, err);
+    n += ok;
+  }
+  buffer_clear(&text);
+  if (ok && !n) ok = error_set(err, GW_ERROR_STATE, "%s names no key", path);
+  return ok ? n : 0;
+}

@@ -1,0 +1,292 @@
+/* The sequence: who gets which index, and where its leaf goes. */
+#include "base/error.h"
+#include "base/files.h"
+#include "base/heap.h"
+#include "base/sha256.h"
+#include "runtime/receipt/private.h"
+
+#include <sodium.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+  SPARE_ROOM = 256 << 10, /* bytes, and */
+  SPARE_LEAVES = 1024,    /* leaves that are left, else there is no room */
+};
+
+const char *receipt_log_id(const struct receipt_log *log) { return log->id; }
+const char *receipt_log_directory(const struct receipt_log *log) { return log->options.directory; }
+
+/* --- chains ------------------------------------------------------------------------------------------------------- */
+
+static struct receipt_chain **bucket_of(struct receipt_log *log, const char *name) {
+  uint64_t hash = 14695981039346656037u; /* FNV-1a: names are those of deployed functions */
+  for (const char *c = name; *c; c++) hash = (hash ^ (unsigned char)*c) * 1099511628211u;
+  return &log->buckets[(hash ^ hash >> 32) % CHAIN_BUCKETS];
+}
+
+struct receipt_chain *receipt_log_chain(struct receipt_log *log, const char *function) {
+  pthread_mutex_lock(&log->mutex);
+  struct receipt_chain **bucket = bucket_of(log, function), *chain = *bucket;
+  while (chain && strcmp(chain->name, function) != 0) chain = chain->next_in_bucket;
+  if (!chain) {
+    size_t size = strlen(function) + 1;
+    chain = heap_new(1, sizeof *chain + size);
+    memcpy(chain->name, function, size);
+    chain->last = chain->settled = NO_INDEX;
+    chain->next_in_bucket = *bucket;
+    *bucket = chain;
+    chain->next = log->chains;
+    log->chains = chain;
+  }
+  pthread_mutex_unlock(&log->mutex);
+  return chain;
+}
+
+/* --- the sequence ------------------------------------------------------------------------------------------------- */
+
+bool receipt_log_has_room(const struct receipt_log *log) { return atomic_load_explicit(&log->has_room, memory_order_relaxed); }
+
+static void look_at_room(struct receipt_log *log) {
+  const struct segment *s = log->current;
+  size_t left = s->room - s->used, n_left = (s->number + 1) * FILES_SEGMENT - log->n;
+  size_t step = s->room < SEGMENT_MAX_STEP ? s->room : SEGMENT_MAX_STEP;
+  bool is_short = (left < step / 2 && s->room < SEGMENT_MAX_BYTES) || (!log->spare && n_left <= FILES_SEGMENT / 2);
+  bool has_room =
+      !log->has_failed && (left >= SPARE_ROOM || s->room == SEGMENT_MAX_BYTES) && (n_left >= SPARE_LEAVES || log->spare);
+  if (has_room != receipt_log_has_room(log)) atomic_store_explicit(&log->has_room, has_room, memory_order_relaxed);
+  if (is_short || log->is_idle) receipt_writer_wake(log);
+}
+
+/* Where the next index goes; NULL: nowhere. */
+static struct segment *segment_for(struct receipt_log *log, size_t size) {
+  struct segment *s = log->current;
+  if (log->has_failed) return NULL;
+  if (log->n == (s->number + 1) * FILES_SEGMENT) {
+    if (!log->spare) return NULL;
+    s->next = log->spare;
+    log->current = s = log->spare;
+    log->spare = NULL;
+  }
+  return s->room - s->used >= size + 2 ? s : NULL;
+}
+
+bool receipt_log_reserve(struct receipt_log *log, struct receipt_chain *chain, uint8_t leaf[LEAF_MAX], size_t *size,
+                         struct receipt_place *place) {
+  pthread_mutex_lock(&log->mutex);
+  uint64_t previous = chain->last;
+  size_t whole = *size + (previous == NO_INDEX ? 0 : leaf_previous_size(previous));
+  struct segment *s = segment_for(log, whole);
+  if (s) {
+    receipt_segment_take(s, log->n, whole, place);
+    s->chains[log->n % FILES_SEGMENT] = chain;
+    chain->last = log->n++;
+  }
+  look_at_room(log);
+  pthread_mutex_unlock(&log->mutex);
+  if (!s) return false;
+  if (previous != NO_INDEX) leaf_add_previous(leaf, *size, previous);
+  *size = whole;
+  return true;
+}
+
+/* Its hash says that the leaf is there, so the hash's first word comes last. */
+struct tree_hash receipt_log_fill(const struct receipt_place *place, const uint8_t *leaf) {
+  uint64_t word;
+  struct tree_hash hash = tree_leaf(leaf, place->size);
+  memcpy(place->leaf, leaf, place->size);
+  memcpy(place->hash->bytes + sizeof word, hash.bytes + sizeof word, sizeof hash - sizeof word);
+  memcpy(&word, hash.bytes, sizeof word);
+  __atomic_store_n((uint64_t *)(void *)place->hash->bytes, word, __ATOMIC_RELEASE);
+  return hash;
+}
+
+uint64_t receipt_log_durable(const struct receipt_log *log) { return atomic_load(&log->durable); }
+
+void receipt_log_checkpoint(struct receipt_log *log, struct buffer *out) {
+  pthread_mutex_lock(&log->head_mutex);
+  buffer_append(out, log->head.bytes, log->head.size);
+  pthread_mutex_unlock(&log->head_mutex);
+}
+
+/* Whatever the writer does now may have begun before this was asked: what it begins next has not. */
+static bool wait_for_writer(struct receipt_log *log) {
+  uint64_t seen = log->n_checkpoints + 1 + log->is_awake;
+  log->wants_now = true;
+  receipt_writer_wake(log);
+  while (log->n_checkpoints < seen && !log->has_failed) {
+    log->wants_now = true;
+    receipt_writer_wake(log);
+    pthread_cond_wait(&log->settled_more, &log->mutex);
+  }
+  return !log->has_failed;
+}
+
+bool receipt_log_settle(struct receipt_log *log) {
+  pthread_mutex_lock(&log->mutex);
+  uint64_t n = log->n;
+  bool ok = wait_for_writer(log);
+  pthread_mutex_unlock(&log->mutex);
+  return ok && receipt_log_durable(log) >= n;
+}
+
+bool receipt_log_rotate(struct receipt_log *log, struct gw_error *err) {
+  pthread_mutex_lock(&log->mutex);
+  log->wants_key = true;
+  bool ok = wait_for_writer(log) && !log->wants_key;
+  log->wants_key = false;
+  pthread_mutex_unlock(&log->mutex);
+  return ok || error_set(err, GW_ERROR_STATE, "the log of receipts cannot get a new key");
+}
+
+/* --- opening and closing ------------------------------------------------------------------------------------------ */
+
+static char *path_in(const struct receipt_log *log, const char *name, char out[FILES_PATH]) {
+  snprintf(out, FILES_PATH, "%s/%s", log->options.directory, name);
+  return out;
+}
+
+static void make_id(struct receipt_log *log) {
+  struct sha256 s;
+  uint8_t hash[SHA256_SIZE];
+  sha256_begin(&s);
+  sha256_add(&s, log->options.origin, strlen(log->options.origin));
+  sha256_end(&s, hash);
+  sodium_bin2hex(log->id, sizeof log->id, hash, (sizeof log->id - 1) / 2);
+}
+
+/* A new log has a random origin, unless somebody names it: two logs of one name would be one that forks. */
+static bool open_origin(struct receipt_log *log, const char *wanted, struct gw_error *err) {
+  char path[FILES_PATH], random[64];
+  struct buffer text = {0};
+  if (access(path_in(log, "origin", path), F_OK) == 0) {
+    if (!buffer_read_file(&text, path, NOTE_MAX_NAME, err)) return false;
+    buffer_append(&text, "", 1);
+    log->options.origin = (char *)text.bytes;
+    return note_name_is_valid(log->options.origin) || error_set(err, GW_ERROR_STATE, "%s holds no name", path);
+  }
+  uint8_t bytes[16];
+  randombytes_buf(bytes, sizeof bytes);
+  int n = snprintf(random, sizeof random, "gasworks.invalid/");
+  sodium_bin2hex(random + n, sizeof random - (size_t)n, bytes, sizeof bytes);
+  log->options.origin = strdup(wanted ? wanted : random);
+  if (!note_name_is_valid(log->options.origin))
+    return error_set(err, GW_ERROR_USAGE, "a log cannot be called %s: it takes printable ASCII without blanks and '+'", wanted);
+  return file_write_durably(path, log->options.origin, strlen(log->options.origin), 0600, err);
+}
+
+/* `keys` is written first: a key that never signed does not hurt. */
+bool receipt_writer_new_key(struct receipt_log *log, struct gw_error *err) {
+  char path[FILES_PATH], line[NOTE_MAX_VKEY];
+  struct buffer text = {0};
+  struct note_key key = {0};
+  uint8_t secret[NOTE_SECRET_SIZE];
+  if (log->n_keys == FILES_MAX_KEYS) return error_set(err, GW_ERROR_LIMIT, "a log has at most %d keys", FILES_MAX_KEYS);
+  strcpy(key.name, log->options.origin);
+  crypto_sign_keypair(key.public_key, secret);
+  for (size_t i = 0; i <= log->n_keys; i++) {
+    note_print_key(i < log->n_keys ? &log->keys[i] : &key, line);
+    buffer_format(&text, "%s\n", line);
+  }
+  bool ok = file_write_durably(path_in(log, "keys", path), text.bytes, text.size, 0644, err);
+  ok = ok && file_write_durably(path_in(log, "key", path), secret, sizeof secret, 0600, err);
+  buffer_clear(&text);
+  if (ok) {
+    memcpy(log->secrets[1], log->secrets[0], sizeof secret);
+    memcpy(log->secrets[0], secret, sizeof secret);
+    log->has_old_secret = log->n_keys > 0;
+    log->keys[log->n_keys++] = key;
+  }
+  sodium_memzero(secret, sizeof secret);
+  return ok;
+}
+
+/* The secret key's second half is the public one. After a crash between the two files the last of `keys` may be one that is lost.
+ */
+static bool open_keys(struct receipt_log *log, struct gw_error *err) {
+  char path[FILES_PATH];
+  struct buffer secret = {0};
+  if (access(path_in(log, "keys", path), F_OK) != 0) return receipt_writer_new_key(log, err);
+  log->n_keys = files_read_keys(log->options.directory, log->keys, err);
+  if (!log->n_keys) return false;
+  if (access(path_in(log, "key", path), F_OK) != 0) return receipt_writer_new_key(log, err);
+  bool ok = buffer_read_file(&secret, path, NOTE_SECRET_SIZE, err);
+  if (ok && secret.size != NOTE_SECRET_SIZE) ok = error_set(err, GW_ERROR_STATE, "%s holds no key", path);
+  if (ok) memcpy(log->secrets[0], secret.bytes, NOTE_SECRET_SIZE);
+  if (secret.bytes) sodium_memzero(secret.bytes, secret.size);
+  buffer_clear(&secret);
+  for (size_t i = 0; ok && i < log->n_keys; i++) {
+    if (memcmp(log->keys[i].public_key, log->secrets[0] + 32, NOTE_PUBLIC_SIZE) != 0) continue;
+    struct note_key key = log->keys[i]; /* the one that signs is the last */
+    log->keys[i] = log->keys[log->n_keys - 1];
+    log->keys[log->n_keys - 1] = key;
+    return true;
+  }
+  return ok && error_set(err, GW_ERROR_STATE, "%s is not among the log's keys", path);
+}
+
+static void log_free(struct receipt_log *log) {
+  for (struct segment *s = log->first, *next; s; s = next) {
+    next = s->next;
+    receipt_segment_close(s, false);
+  }
+  if (log->spare) receipt_segment_close(log->spare, false);
+  for (struct receipt_chain *c = log->chains, *next; c; c = next) {
+    next = c->next;
+    free(c);
+  }
+  for (int i = 0; i < TREE_LEVELS; i++)
+    if (log->levels[i] >= 0) close(log->levels[i]);
+  sodium_memzero(log->secrets, sizeof log->secrets);
+  pthread_mutex_destroy(&log->mutex);
+  pthread_mutex_destroy(&log->head_mutex);
+  pthread_cond_destroy(&log->wake);
+  pthread_cond_destroy(&log->settled_more);
+  buffer_clear(&log->head);
+  free((void *)log->options.origin);
+  free((void *)log->options.directory);
+  free(log);
+}
+
+struct receipt_log *receipt_log_open(const struct receipt_options *options, const struct receipt_kept *kept, size_t n_kept,
+                                     struct gw_error *err) {
+  struct receipt_log *log = heap_new(1, sizeof *log);
+  pthread_condattr_t monotonic;
+  log->options = *options;
+  log->options.directory = strdup(options->directory);
+  log->options.origin = NULL;
+  for (int i = 0; i < TREE_LEVELS; i++) log->levels[i] = -1;
+  pthread_mutex_init(&log->mutex, NULL);
+  pthread_mutex_init(&log->head_mutex, NULL);
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(&log->wake, &monotonic);
+  pthread_cond_init(&log->settled_more, NULL);
+  pthread_condattr_destroy(&monotonic);
+  bool ok = sodium_init() >= 0 && directory_make(options->directory, err) && open_origin(log, options->origin, err) &&
+            open_keys(log, err);
+  if (ok) {
+    make_id(log);
+    ok = receipt_recover(log, kept, n_kept, err) && receipt_writer_checkpoint(log, err) && receipt_writer_start(log, err);
+  }
+  if (!ok) {
+    log_free(log);
+    return NULL;
+  }
+  pthread_mutex_lock(&log->mutex);
+  look_at_room(log);
+  pthread_mutex_unlock(&log->mutex);
+  return log;
+}
+
+void receipt_log_close(struct receipt_log *log) {
+  if (!log) return;
+  receipt_writer_stop(log);
+  log_free(log);
+}

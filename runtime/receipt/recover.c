@@ -1,0 +1,280 @@
+/* Opening: what the last checkpoint covers is there, and checked; what came behind it is looked through.
+ *
+ * Behind the checkpoint each leaf has its size in front, its hash beside it if it was filled, or it is among those that were
+ * stored with state. All others become void, of the same size, in place: so this can be interrupted at any point and done again.
+ */
+#include "base/error.h"
+#include "base/files.h"
+#include "runtime/receipt/private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LEAST_LEAF = 7, MAX_CHAINS_FILE = 64 << 20 };
+
+static bool damaged(const struct receipt_log *log, const char *what, struct gw_error *err) {
+  return error_set(err, GW_ERROR_STATE, "the log of receipts in %s is damaged: %s", log->options.directory, what);
+}
+
+/* --- the checkpoint ----------------------------------------------------------------------------------------------- */
+
+static bool read_head(struct receipt_log *log, struct gw_error *err) {
+  struct note_checkpoint head;
+  struct tree_source source = {files_read_hashes, (void *)log->options.directory};
+  struct tree_hash root;
+  char path[FILES_PATH];
+  struct buffer text = {0};
+  snprintf(path, sizeof path, "%s/checkpoint", log->options.directory);
+  if (access(path, F_OK) != 0) return true; /* a new log */
+  bool ok = files_read_checkpoint(log->options.directory, &text, err) &&
+            note_parse_checkpoint(&head, text.bytes, text.size, err) &&
+            note_check(text.bytes, text.size, log->keys, log->n_keys, err);
+  buffer_clear(&text);
+  if (!ok) return false;
+  if (strcmp(head.origin, log->options.origin) != 0) return damaged(log, "its checkpoint is another log's", err);
+  if (!tree_root(&source, head.size, &root)) return damaged(log, "hashes are missing", err);
+  if (!tree_hash_is(&root, &head.root)) return damaged(log, "its hashes are not those of its checkpoint", err);
+  log->settled = log->n = head.size;
+  atomic_store(&log->durable, head.size);
+  return true;
+}
+
+/* --- segments ----------------------------------------------------------------------------------------------------- */
+
+static bool open_segment(struct receipt_log *log, uint64_t number, struct gw_error *err) {
+  struct segment *s = receipt_segment_open(log->options.directory, number, SEGMENT_MIN_ROOM, err);
+  if (!s) return false;
+  if (log->current)
+    log->current->next = s;
+  else
+    log->first = s;
+  log->current = s;
+  return true;
+}
+
+bool receipt_log_advance(struct receipt_log *log, struct gw_error *err) {
+  return open_segment(log, log->current->number + 1, err);
+}
+
+/* Bytes that the first n leaves of the segment take; false: they are not there. */
+static bool find_end(const struct segment *s, size_t n, size_t *end) {
+  const uint8_t *leaf;
+  size_t size, first = n ? (n - 1) / TREE_TILE : 0;
+  *end = n ? s->hashes->bundles[first] : 0;
+  if (*end > s->room) return false;
+  for (size_t i = first * TREE_TILE; i < n; i++)
+    if (!files_next_leaf(s->leaves, s->room, end, &leaf, &size) || size > LEAF_MAX) return false;
+  return true;
+}
+
+/* --- behind the checkpoint ---------------------------------------------------------------------------------------- */
+
+struct recovery {
+  struct receipt_log *log;
+  const struct receipt_kept *kept, *kept_end;
+};
+
+static const struct receipt_kept *kept_at(struct recovery *r, uint64_t index) {
+  while (r->kept < r->kept_end && r->kept->index < index) r->kept++;
+  return r->kept < r->kept_end && r->kept->index == index ? r->kept : NULL;
+}
+
+static bool is_whole(const uint8_t *leaf, size_t size, const struct tree_hash *hash) {
+  struct tree_hash again = tree_leaf(leaf, size);
+  return tree_hash_is(hash, &again);
+}
+
+static bool ensure_room(struct segment *s, size_t size, struct gw_error *err) {
+  while (s->room - s->used < size)
+    if (s->room == SEGMENT_MAX_BYTES || !receipt_segment_grow(s, &s->room, err)) return false;
+  return true;
+}
+
+/* The next leaf, of `size` bytes that are given out already, or that are so now. */
+static bool put(struct recovery *r, const uint8_t *leaf, size_t size, struct gw_error *err) {
+  struct receipt_place place;
+  uint8_t nothing[LEAF_MAX];
+  if (!ensure_room(r->log->current, size + 2, err)) return false;
+  receipt_segment_take(r->log->current, r->log->n++, size, &place);
+  if (!leaf) leaf_make_void(nothing, size);
+  receipt_log_fill(&place, leaf ? leaf : nothing);
+  return true;
+}
+
+/* One leaf that was given out, at `leaf`. */
+static bool recover_leaf(struct recovery *r, const uint8_t *leaf, size_t size, struct gw_error *err) {
+  struct segment *s = r->log->current;
+  uint8_t copy[LEAF_MAX];
+  const struct receipt_kept *kept = kept_at(r, r->log->n);
+  memcpy(copy, leaf, size);
+  if (is_whole(copy, size, &s->hashes->hashes[r->log->n % FILES_SEGMENT])) return put(r, copy, size, err);
+  if (kept && kept->size == size) return put(r, kept->bytes, size, err);
+  return put(r, NULL, size, err);
+}
+
+static bool is_possible(size_t size) { return size >= LEAST_LEAF && size != 31 && size <= LEAF_MAX; }
+
+static bool is_complete(const struct receipt_log *log) { return log->n == (log->current->number + 1) * FILES_SEGMENT; }
+
+/* Whether the next pair of files was begun. */
+static bool has_next(const struct receipt_log *log) {
+  char path[FILES_PATH];
+  files_path(path, log->options.directory, log->current->number + 1, "leaves");
+  return access(path, F_OK) == 0;
+}
+
+static bool recover_given_out(struct recovery *r, struct gw_error *err) {
+  struct receipt_log *log = r->log;
+  for (;;) {
+    struct segment *s = log->current;
+    const uint8_t *leaf;
+    size_t at = s->used, size;
+    if (is_complete(log)) {
+      if (!has_next(log)) return true;
+      if (!receipt_log_advance(log, err)) return false;
+      continue;
+    }
+    if (!files_next_leaf(s->leaves, s->room, &at, &leaf, &size) || !is_possible(size)) return true;
+    if (!recover_leaf(r, leaf, size, err)) return false;
+  }
+}
+
+/* After a power failure the store may have leaves that the log's files have not heard of. */
+static bool recover_kept(struct recovery *r, struct gw_error *err) {
+  struct receipt_log *log = r->log;
+  for (; r->kept < r->kept_end; r->kept++) {
+    if (r->kept->index < log->n) continue;
+    while (log->n <= r->kept->index) {
+      bool is_it = log->n == r->kept->index;
+      if (is_complete(log) && !receipt_log_advance(log, err)) return false;
+      if (!put(r, is_it ? r->kept->bytes : NULL, is_it ? r->kept->size : LEAST_LEAF, err)) return false;
+    }
+  }
+  return true;
+}
+
+static void wipe(uint8_t *bytes, size_t size) {
+  enum { PIECE = 4096 };
+  static const uint8_t nothing[PIECE];
+  for (size_t at = 0; at < size; at += PIECE) { /* a page that is not written to stays clean */
+    size_t n = size - at < PIECE ? size - at : PIECE;
+    if (memcmp(bytes + at, nothing, n) != 0) memset(bytes + at, 0, n);
+  }
+}
+
+/* What is behind the last leaf must not look like one. */
+static void wipe_rest(struct receipt_log *log) {
+  struct segment *s = log->current;
+  size_t n = log->n - s->number * FILES_SEGMENT;
+  char path[FILES_PATH];
+  wipe(s->leaves + s->used, s->room - s->used);
+  if (n < FILES_SEGMENT) wipe(s->hashes->hashes[n].bytes, (FILES_SEGMENT - n) * sizeof *s->hashes->hashes);
+  for (uint64_t i = s->number + 1;; i++) {
+    files_path(path, log->options.directory, i, "hashes");
+    unlink(path);
+    files_path(path, log->options.directory, i, "leaves");
+    if (unlink(path)) return;
+  }
+}
+
+/* --- chains ------------------------------------------------------------------------------------------------------- */
+
+bool receipt_chains_write(struct receipt_log *log, struct gw_error *err) {
+  char path[FILES_PATH];
+  struct buffer text = {0};
+  snprintf(path, sizeof path, "%s/chains", log->options.directory);
+  buffer_format(&text, "%" PRIu64 "\n", log->settled);
+  pthread_mutex_lock(&log->mutex);
+  const struct receipt_chain *chains = log->chains; /* those that come later come in front */
+  pthread_mutex_unlock(&log->mutex);
+  for (const struct receipt_chain *c = chains; c; c = c->next)
+    if (c->settled != NO_INDEX) buffer_format(&text, "%" PRIu64 " %s\n", c->settled, c->name);
+  bool ok = file_write_durably(path, text.bytes, text.size, 0600, err);
+  if (ok) log->n_chained = log->settled;
+  buffer_clear(&text);
+  return ok;
+}
+
+static void set_chain(struct receipt_log *log, const char *name, uint64_t index) {
+  struct receipt_chain *chain = receipt_log_chain(log, name);
+  chain->last = chain->settled = index;
+}
+
+static void read_chains(struct receipt_log *log) {
+  char path[FILES_PATH];
+  struct buffer text = {0};
+  struct gw_error ignored = {0};
+  snprintf(path, sizeof path, "%s/chains", log->options.directory);
+  if (access(path, F_OK) != 0 || !buffer_read_file(&text, path, MAX_CHAINS_FILE, &ignored)) return;
+  buffer_append(&text, "", 1);
+  char *at = (char *)text.bytes, *end;
+  log->n_chained = strtoull(at, &end, 10);
+  if (*end != '\n' || log->n_chained > log->n) log->n_chained = 0;
+  while (log->n_chained && (at = strchr(end, '\n')) && at[1]) {
+    uint64_t index = strtoull(at + 1, &end, 10);
+    char *newline = strchr(end, '\n');
+    if (*end != ' ' || !newline) break;
+    *newline = 0;
+    set_chain(log, end + 1, index);
+    *newline = '\n';
+  }
+  buffer_clear(&text);
+}
+
+static void follow_leaf(struct receipt_log *log, const uint8_t *bytes, size_t size, uint64_t index) {
+  struct leaf leaf;
+  struct gw_error ignored = {0};
+  char name[LEAF_MAX_TEXT + 1];
+  if (!leaf_decode(&leaf, bytes, size, &ignored) || !leaf.fields[FIELD_FUNCTION].is_there) return;
+  const struct leaf_value *function = &leaf.fields[FIELD_FUNCTION];
+  memcpy(name, function->bytes, function->size);
+  name[function->size] = 0;
+  set_chain(log, name, index);
+}
+
+/* From where they were written to the last leaf. Of leaves that are forgotten nothing is known. */
+static void follow_chains(struct receipt_log *log) {
+  struct buffer bundle = {0};
+  for (uint64_t i = log->n_chained / TREE_TILE * TREE_TILE; i < log->n; i += TREE_TILE) {
+    size_t n = log->n - i < TREE_TILE ? log->n - i : TREE_TILE, at = 0, size;
+    const uint8_t *leaf;
+    bundle.size = 0;
+    if (files_read_bundle(log->options.directory, i / TREE_TILE, n, &bundle) != FILES_FOUND) continue;
+    for (size_t k = 0; k < n && files_next_leaf(bundle.bytes, bundle.size, &at, &leaf, &size); k++)
+      follow_leaf(log, leaf, size, i + k);
+  }
+  buffer_clear(&bundle);
+}
+
+static uint64_t find_oldest(const struct receipt_log *log) {
+  char path[FILES_PATH];
+  uint64_t end = log->n / FILES_SEGMENT, low = 0;
+  while (low < end) { /* those that are forgotten come first */
+    uint64_t middle = low + (end - low) / 2;
+    files_path(path, log->options.directory, middle, "leaves");
+    if (access(path, F_OK) == 0)
+      end = middle;
+    else
+      low = middle + 1;
+  }
+  return low;
+}
+
+bool receipt_recover(struct receipt_log *log, const struct receipt_kept *kept, size_t n_kept, struct gw_error *err) {
+  struct recovery recovery = {log, kept, kept + n_kept};
+  if (!read_head(log, err)) return false;
+  uint64_t number = log->n / FILES_SEGMENT;
+  if (!open_segment(log, number, err)) return false;
+  if (!find_end(log->current, log->n % FILES_SEGMENT, &log->current->used)) return damaged(log, "leaves are missing", err);
+  if (!recover_given_out(&recovery, err) || !recover_kept(&recovery, err)) return false;
+  if (is_complete(log) && !receipt_log_advance(log, err)) return false;
+  wipe_rest(log);
+  log->oldest = find_oldest(log);
+  read_chains(log);
+  follow_chains(log);
+  receipt_writer_settle(log);
+  return log->settled == log->n || damaged(log, "its hashes cannot be written", err);
+}

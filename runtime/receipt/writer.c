@@ -1,0 +1,282 @@
+/* The log's thread: it hashes what is filled, makes room ahead, and once in a while syncs and signs. A checkpoint is made known
+ * when all below it and itself are on disk, so that it is a prefix of whatever the log becomes. */
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/heap.h"
+#include "runtime/receipt/private.h"
+
+#include <sodium.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PRUNE_SECONDS = 10 };
+
+/* --- settling ----------------------------------------------------------------------------------------------------- */
+
+static int open_level(struct receipt_log *log, unsigned level) {
+  char path[FILES_PATH];
+  snprintf(path, sizeof path, "%s/level.%u", log->options.directory, level);
+  if (log->levels[level] < 0) log->levels[level] = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  return log->levels[level];
+}
+
+/* `size` leaves are settled, a multiple of 256: the tiles that end there have a hash in the next level. */
+static bool end_tiles(struct receipt_log *log, uint64_t size, const struct tree_hash *leaves) {
+  struct tree_hash tile[TREE_TILE], hash = tree_of(leaves, TREE_TILE);
+  uint64_t n = size / TREE_TILE;
+  for (unsigned level = 1; level < TREE_LEVELS; level++, n /= TREE_TILE) {
+    int fd = open_level(log, level);
+    if (fd < 0 || pwrite(fd, &hash, sizeof hash, (off_t)((n - 1) * sizeof hash)) != sizeof hash) return false;
+    if (n % TREE_TILE) return true;
+    if (pread(fd, tile, sizeof tile, (off_t)((n - TREE_TILE) * sizeof hash)) != sizeof tile) return false;
+    hash = tree_of(tile, TREE_TILE);
+  }
+  return true;
+}
+
+static bool is_filled(const struct tree_hash *hash) {
+  return __atomic_load_n((const uint64_t *)(const void *)hash->bytes, __ATOMIC_ACQUIRE) != 0;
+}
+
+static void fail(struct receipt_log *log) {
+  pthread_mutex_lock(&log->mutex);
+  log->has_failed = true;
+  atomic_store(&log->has_room, false);
+  pthread_mutex_unlock(&log->mutex);
+}
+
+/* The segment is complete. */
+static bool leave_segment(struct receipt_log *log) {
+  struct segment *s = log->first;
+  struct gw_error ignored = {0};
+  if (!receipt_segment_sync(s)) return false;
+  pthread_mutex_lock(&log->mutex);
+  log->first = s->next;
+  pthread_mutex_unlock(&log->mutex);
+  receipt_segment_close(s, true);
+  receipt_chains_write(log, &ignored); /* if it cannot be written, starting takes longer */
+  return true;
+}
+
+/* The next leaf is filled. */
+static bool settle_one(struct receipt_log *log, size_t at) {
+  struct segment *s = log->first;
+  if (s->chains[at]) s->chains[at]->settled = log->settled;
+  log->settled++;
+  return log->settled % TREE_TILE || end_tiles(log, log->settled, &s->hashes->hashes[at + 1 - TREE_TILE]);
+}
+
+void receipt_writer_settle(struct receipt_log *log) {
+  pthread_mutex_lock(&log->mutex);
+  uint64_t n = log->has_failed ? log->settled : log->n;
+  pthread_mutex_unlock(&log->mutex);
+  bool ok = true;
+  while (log->settled < n && ok) {
+    if (log->settled == (log->first->number + 1) * FILES_SEGMENT) ok = leave_segment(log);
+    size_t at = log->settled % FILES_SEGMENT;
+    if (!ok || !is_filled(&log->first->hashes->hashes[at])) break;
+    ok = settle_one(log, at);
+  }
+  if (!ok) fail(log);
+}
+
+/* --- checkpoints -------------------------------------------------------------------------------------------------- */
+
+static struct segment *next_segment(struct receipt_log *log, struct segment *s) {
+  pthread_mutex_lock(&log->mutex);
+  struct segment *next = s->next;
+  pthread_mutex_unlock(&log->mutex);
+  return next;
+}
+
+static bool sync_all(struct receipt_log *log) {
+  bool ok = true;
+  for (struct segment *s = log->first; s && ok; s = next_segment(log, s)) ok = receipt_segment_sync(s);
+  for (int i = 0; i < TREE_LEVELS && ok; i++)
+    if (log->levels[i] >= 0) ok = fdatasync(log->levels[i]) == 0;
+  return ok;
+}
+
+static void sign(struct receipt_log *log, const struct note_checkpoint *checkpoint, struct buffer *out) {
+  size_t n = log->has_old_secret ? 2 : 1;
+  struct note_key keys[2] = {log->keys[log->n_keys - 1], log->keys[log->n_keys - n]};
+  note_append_checkpoint(out, checkpoint, keys, (const uint8_t(*)[NOTE_SECRET_SIZE])log->secrets, n);
+}
+
+bool receipt_writer_checkpoint(struct receipt_log *log, struct gw_error *err) {
+  struct note_checkpoint checkpoint = {.size = log->settled};
+  struct tree_source source = {files_read_hashes, (void *)log->options.directory};
+  struct buffer text = {0};
+  char path[FILES_PATH];
+  snprintf(checkpoint.origin, sizeof checkpoint.origin, "%s", log->options.origin);
+  snprintf(path, sizeof path, "%s/checkpoint", log->options.directory);
+  if (!sync_all(log)) return error_set(err, GW_ERROR_IO, "cannot sync %s: %s", log->options.directory, strerror(errno));
+  if (!tree_root(&source, checkpoint.size, &checkpoint.root))
+    return error_set(err, GW_ERROR_STATE, "hashes are missing in %s", log->options.directory);
+  sign(log, &checkpoint, &text);
+  if (!file_write_durably(path, text.bytes, text.size, 0644, err)) {
+    buffer_clear(&text);
+    return false;
+  }
+  sodium_memzero(log->secrets[1], sizeof log->secrets[1]);
+  log->has_old_secret = false;
+  pthread_mutex_lock(&log->head_mutex);
+  struct buffer old = log->head;
+  log->head = text;
+  pthread_mutex_unlock(&log->head_mutex);
+  atomic_store(&log->durable, checkpoint.size);
+  buffer_clear(&old);
+  return true;
+}
+
+/* --- room --------------------------------------------------------------------------------------------------------- */
+
+static void grow_current(struct receipt_log *log) {
+  struct gw_error ignored = {0};
+  pthread_mutex_lock(&log->mutex);
+  struct segment *s = log->current; /* only this thread closes it */
+  size_t room = s->room, step = room < SEGMENT_MAX_STEP ? room : SEGMENT_MAX_STEP;
+  bool is_short = room - s->used < step / 2 && room < SEGMENT_MAX_BYTES;
+  pthread_mutex_unlock(&log->mutex);
+  if (!is_short || !receipt_segment_grow(s, &room, &ignored)) return;
+  pthread_mutex_lock(&log->mutex);
+  s->room = room;
+  pthread_mutex_unlock(&log->mutex);
+}
+
+static void make_spare(struct receipt_log *log) {
+  struct gw_error ignored = {0};
+  pthread_mutex_lock(&log->mutex);
+  uint64_t number = log->current->number + 1, left = number * FILES_SEGMENT - log->n;
+  size_t room = log->current->used / 2;
+  bool is_wanted = !log->spare && left <= FILES_SEGMENT / 2;
+  pthread_mutex_unlock(&log->mutex);
+  if (!is_wanted) return;
+  if (room < SEGMENT_MIN_ROOM) room = SEGMENT_MIN_ROOM;
+  if (room > SEGMENT_MAX_STEP) room = SEGMENT_MAX_STEP;
+  struct segment *spare = receipt_segment_open(log->options.directory, number, room, &ignored);
+  pthread_mutex_lock(&log->mutex);
+  log->spare = spare;
+  pthread_mutex_unlock(&log->mutex);
+}
+
+/* --- forgetting --------------------------------------------------------------------------------------------------- */
+
+/* The leaves of complete segments, the oldest first. Their hashes stay: so do all proofs. */
+static void prune(struct receipt_log *log) {
+  char path[FILES_PATH];
+  struct stat st;
+  uint64_t bytes = 0, end = log->n_chained / FILES_SEGMENT, now = (uint64_t)time(NULL);
+  if ((!log->options.keep_bytes && !log->options.keep_seconds) || now < log->pruned_at + PRUNE_SECONDS) return;
+  log->pruned_at = now;
+  for (uint64_t i = log->oldest; i < end; i++) {
+    files_path(path, log->options.directory, i, "leaves");
+    if (!stat(path, &st)) bytes += (uint64_t)st.st_size;
+  }
+  for (; log->oldest < end; log->oldest++) {
+    files_path(path, log->options.directory, log->oldest, "leaves");
+    if (stat(path, &st)) continue;
+    bool is_old = log->options.keep_seconds && (uint64_t)st.st_mtime + log->options.keep_seconds < now;
+    bool is_much = log->options.keep_bytes && bytes > log->options.keep_bytes;
+    if ((!is_old && !is_much) || unlink(path)) return;
+    bytes -= (uint64_t)st.st_size;
+  }
+}
+
+/* --- the thread --------------------------------------------------------------------------------------------------- */
+
+void receipt_writer_wake(struct receipt_log *log) {
+  log->is_idle = false;
+  if (!log->is_awake) pthread_cond_signal(&log->wake);
+  log->is_awake = true;
+}
+
+/* A sync that failed may have lost what it was to write, and the next one would not say so: nothing is promised any more. */
+static void work(struct receipt_log *log, bool is_time, bool wants_key) {
+  struct gw_error err = {0};
+  grow_current(log);
+  make_spare(log);
+  receipt_writer_settle(log);
+  bool has_key = wants_key && receipt_writer_new_key(log, &err);
+  err = (struct gw_error){0};
+  if (is_time && !log->has_failed && (log->settled != atomic_load(&log->durable) || has_key) &&
+      !receipt_writer_checkpoint(log, &err)) {
+    fprintf(stderr, "[server] receipts: %s\n", err.message);
+    fail(log);
+  }
+  if (is_time) prune(log);
+  pthread_mutex_lock(&log->mutex);
+  if (has_key) log->wants_key = false;
+  if (is_time) log->n_checkpoints++;
+  pthread_cond_broadcast(&log->settled_more);
+  pthread_mutex_unlock(&log->mutex);
+}
+
+/* Sleeps until it is woken, or until `at`, in nanoseconds. */
+static void sleep_until(struct receipt_log *log, uint64_t at) {
+  struct timespec until = {.tv_sec = (time_t)(at / 1000000000), .tv_nsec = (long)(at % 1000000000)};
+  log->is_awake = false;
+  while (!log->is_awake && !log->is_stopping)
+    if (pthread_cond_timedwait(&log->wake, &log->mutex, &until) == ETIMEDOUT) break;
+  log->is_awake = true;
+}
+
+static void sleep_idle(struct receipt_log *log) {
+  log->is_awake = false;
+  log->is_idle = true;
+  while (!log->is_awake && !log->is_stopping) pthread_cond_wait(&log->wake, &log->mutex);
+  log->is_idle = false;
+  log->is_awake = true;
+}
+
+static void *run(void *arg) {
+  struct receipt_log *log = arg;
+  uint64_t period = (uint64_t)log->options.period_ms * 1000000, next = clock_ns(CLOCK_MONOTONIC) + period;
+  pthread_mutex_lock(&log->mutex);
+  while (!log->is_stopping) {
+    bool is_quiet = log->has_failed || (log->n == atomic_load(&log->durable) && !log->wants_now && atomic_load(&log->has_room));
+    if (is_quiet)
+      sleep_idle(log);
+    else if (!log->wants_now)
+      sleep_until(log, next);
+    if (log->is_stopping) break;
+    uint64_t now = clock_ns(CLOCK_MONOTONIC);
+    if (is_quiet && now >= next) next = now + period; /* the first leaf in a while: others will follow */
+    bool is_time = now >= next || log->wants_now, wants_key = log->wants_key;
+    log->wants_now = false;
+    pthread_mutex_unlock(&log->mutex);
+    work(log, is_time, wants_key);
+    pthread_mutex_lock(&log->mutex);
+    if (is_time) next = clock_ns(CLOCK_MONOTONIC) + period;
+  }
+  pthread_mutex_unlock(&log->mutex);
+  return NULL;
+}
+
+bool receipt_writer_start(struct receipt_log *log, struct gw_error *err) {
+  int rc = pthread_create(&log->writer, NULL, run, log);
+  log->has_writer = !rc;
+  return !rc || error_set(err, GW_ERROR_UNAVAILABLE, "cannot start the thread of receipts: %s", strerror(rc));
+}
+
+void receipt_writer_stop(struct receipt_log *log) {
+  struct gw_error ignored = {0};
+  pthread_mutex_lock(&log->mutex);
+  log->is_stopping = true;
+  pthread_cond_signal(&log->wake);
+  pthread_mutex_unlock(&log->mutex);
+  if (log->has_writer) pthread_join(log->writer, NULL);
+  receipt_writer_settle(log);
+  if (log->has_failed) return;
+  receipt_writer_checkpoint(log, &ignored);
+  receipt_chains_write(log, &ignored);
+}

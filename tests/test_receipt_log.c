@@ -1,0 +1,395 @@
+/* The log of receipts: order, tree, checkpoints, what a crash leaves, rotation, forgetting. Crashes are children that die. */
+#define _GNU_SOURCE /* nftw */
+#include "base/files.h"
+#include "runtime/receipt/files.h"
+#include "runtime/receipt/receipt.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char directory[64];
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *walk) {
+  (void)st, (void)type, (void)walk;
+  return remove(path);
+}
+
+static int setup(void **state) {
+  (void)state;
+  strcpy(directory, "/tmp/gasworks-log-XXXXXX");
+  return mkdtemp(directory) ? 0 : -1;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  return nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static struct receipt_log *open_with(const struct receipt_kept *kept, size_t n) {
+  struct receipt_options options = {.directory = directory, .origin = "example.com/log", .period_ms = 1000};
+  struct gw_error err = {0};
+  struct receipt_log *log = receipt_log_open(&options, kept, n, &err);
+  if (!log) fail_msg("%s", err.message);
+  return log;
+}
+
+static struct receipt_log *open_log(void) { return open_with(NULL, 0); }
+
+static size_t make_leaf(uint8_t out[LEAF_MAX], const char *function, uint64_t number) {
+  struct leaf leaf = {0};
+  static const uint8_t digest[32] = {7};
+  leaf_set_number(&leaf, FIELD_FORMAT, LEAF_FORMAT);
+  leaf_set_number(&leaf, FIELD_OUTCOME, OUTCOME_REPLIED);
+  leaf_set_bytes(&leaf, FIELD_FUNCTION, function, strlen(function));
+  leaf_set_bytes(&leaf, FIELD_MODULE, digest, sizeof digest);
+  leaf_set_number(&leaf, FIELD_COMPUTE, number);
+  return leaf_encode(&leaf, out);
+}
+
+static struct receipt_place reserve(struct receipt_log *log, const char *function, uint64_t number, uint8_t leaf[LEAF_MAX]) {
+  struct receipt_place place;
+  size_t size = make_leaf(leaf, function, number);
+  while (!receipt_log_has_room(log)) usleep(1000); /* faster than the disk gives room, as a server that refuses requests then */
+  assert_true(receipt_log_reserve(log, receipt_log_chain(log, function), leaf, &size, &place));
+  return place;
+}
+
+static struct tree_hash append(struct receipt_log *log, const char *function, uint64_t number) {
+  uint8_t leaf[LEAF_MAX];
+  struct receipt_place place = reserve(log, function, number, leaf);
+  return receipt_log_fill(&place, leaf);
+}
+
+static struct leaf read_leaf(uint64_t index, struct buffer *bytes) {
+  struct leaf leaf;
+  struct gw_error err = {0};
+  assert_int_equal(files_read_leaf(directory, index, bytes), FILES_FOUND);
+  if (!leaf_decode(&leaf, bytes->bytes, bytes->size, &err)) fail_msg("%s", err.message);
+  return leaf;
+}
+
+/* The checkpoint is signed, its root is that of the leaves themselves, and each leaf is proved to be in it. */
+static struct note_checkpoint check_all(void) {
+  struct buffer text = {0}, bytes = {0};
+  struct gw_error err = {0};
+  struct note_key keys[FILES_MAX_KEYS];
+  struct note_checkpoint head;
+  struct tree_proof proof;
+  struct tree_source source = {files_read_hashes, directory};
+  size_t n = files_read_keys(directory, keys, &err);
+  assert_true(n > 0 && files_read_checkpoint(directory, &text, &err) && note_check(text.bytes, text.size, keys, n, &err));
+  assert_true(note_parse_checkpoint(&head, text.bytes, text.size, &err));
+  for (uint64_t i = 0; i<head.size; i += head.size> 3000 ? 97 : 1) {
+    read_leaf(i, &bytes);
+    struct tree_hash hash = tree_leaf(bytes.bytes, bytes.size);
+    assert_true(tree_prove_inclusion(&source, i, head.size, &proof));
+    if (!tree_check_inclusion(&proof, i, head.size, &hash, &head.root)) fail_msg("leaf %d", (int)i);
+  }
+  buffer_clear(&text);
+  buffer_clear(&bytes);
+  return head;
+}
+
+static void assert_follows(const struct note_checkpoint *old, const struct note_checkpoint *new) {
+  struct tree_source source = {files_read_hashes, directory};
+  struct tree_proof proof;
+  assert_true(old->size <= new->size);
+  assert_true(tree_prove_consistency(&source, old->size, new->size, &proof));
+  assert_true(tree_check_consistency(&proof, old->size, new->size, &old->root, &new->root));
+}
+
+/* --- one process -------------------------------------------------------------------------------------------------- */
+
+static void leaves_are_kept_in_order(void **state) {
+  struct receipt_log *log = open_log();
+  struct buffer bytes = {0};
+  (void)state;
+  assert_true(receipt_log_has_room(log));
+  assert_int_equal(check_all().size, 0);
+  for (uint64_t i = 0; i < 1000; i++) append(log, i % 3 ? "one" : "two", i);
+  assert_true(receipt_log_settle(log));
+  assert_int_equal(receipt_log_durable(log), 1000);
+  struct note_checkpoint head = check_all();
+  assert_int_equal(head.size, 1000);
+  receipt_log_close(log);
+  log = open_log();
+  append(log, "two", 7);
+  receipt_log_close(log);
+  struct note_checkpoint later = check_all();
+  assert_int_equal(later.size, 1001);
+  assert_follows(&head, &later);
+  assert_int_equal(read_leaf(1000, &bytes).fields[FIELD_PREVIOUS].number, 999);
+  assert_int_equal(read_leaf(999, &bytes).fields[FIELD_PREVIOUS].number, 996);
+  assert_int_equal(read_leaf(998, &bytes).fields[FIELD_PREVIOUS].number, 997);
+  assert_false(read_leaf(0, &bytes).fields[FIELD_PREVIOUS].is_there);
+  buffer_clear(&bytes);
+}
+
+static void segments_follow_each_other(void **state) {
+  struct receipt_log *log = open_log();
+  (void)state;
+  for (uint64_t i = 0; i < 2 * FILES_SEGMENT + 300; i++) {
+    append(log, "many", i);
+    if (i % 20000 == 19999) assert_true(receipt_log_settle(log));
+  }
+  receipt_log_close(log);
+  struct note_checkpoint head = check_all();
+  assert_int_equal(head.size, 2 * FILES_SEGMENT + 300);
+  log = open_log();
+  append(log, "many", 0);
+  receipt_log_close(log);
+  struct note_checkpoint later = check_all();
+  assert_follows(&head, &later);
+  struct buffer bytes = {0};
+  assert_int_equal(read_leaf(head.size, &bytes).fields[FIELD_PREVIOUS].number, head.size - 1);
+  buffer_clear(&bytes);
+}
+
+/* A segment is full exactly when the log closes, and when it crashes. */
+static void a_log_ends_with_its_segment(void **state) {
+  (void)state;
+  for (int round = 0; round < 2; round++) {
+    struct receipt_log *log = open_log();
+    for (uint64_t i = 0; i < FILES_SEGMENT; i++) append(log, "f", i);
+    receipt_log_close(log);
+  }
+  assert_int_equal(check_all().size, 2 * FILES_SEGMENT);
+}
+
+static void *append_many(void *arg) {
+  for (uint64_t i = 0; i < 20000; i++) append(arg, "threads", i);
+  return NULL;
+}
+
+static void threads_share_the_sequence(void **state) {
+  struct receipt_log *log = open_log();
+  pthread_t threads[3];
+  struct buffer bytes = {0};
+  (void)state;
+  for (int i = 0; i < 3; i++) assert_int_equal(pthread_create(&threads[i], NULL, append_many, log), 0);
+  for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+  receipt_log_close(log);
+  assert_int_equal(check_all().size, 60000);
+  for (uint64_t i = 1; i < 60000; i += 371) assert_int_equal(read_leaf(i, &bytes).fields[FIELD_PREVIOUS].number, i - 1);
+  buffer_clear(&bytes);
+}
+
+static void a_checkpoint_covers_what_is_filled(void **state) {
+  struct receipt_log *log = open_log();
+  uint8_t leaf[LEAF_MAX];
+  (void)state;
+  append(log, "f", 0);
+  struct receipt_place place = reserve(log, "f", 1, leaf);
+  append(log, "f", 2);
+  assert_false(receipt_log_settle(log)); /* the one in the middle is not there yet */
+  assert_int_equal(receipt_log_durable(log), 1);
+  receipt_log_fill(&place, leaf);
+  assert_true(receipt_log_settle(log));
+  assert_int_equal(receipt_log_durable(log), 3);
+  receipt_log_close(log);
+  check_all();
+}
+
+static void keys_rotate(void **state) {
+  struct receipt_log *log = open_log();
+  struct buffer old = {0}, both = {0}, new = {0};
+  struct note_key keys[FILES_MAX_KEYS];
+  struct gw_error err = {0};
+  struct stat st;
+  char path[128];
+  (void)state;
+  append(log, "f", 0);
+  assert_true(receipt_log_settle(log));
+  receipt_log_checkpoint(log, &old);
+  assert_true(receipt_log_rotate(log, &err));
+  receipt_log_checkpoint(log, &both);
+  append(log, "f", 1);
+  assert_true(receipt_log_settle(log));
+  receipt_log_checkpoint(log, &new);
+  receipt_log_close(log);
+  assert_int_equal(files_read_keys(directory, keys, &err), 2);
+  assert_true(note_check(old.bytes, old.size, &keys[0], 1, &err));
+  assert_false(note_check(old.bytes, old.size, &keys[1], 1, &err));
+  assert_true(note_check(both.bytes, both.size, &keys[0], 1, &err) && note_check(both.bytes, both.size, &keys[1], 1, &err));
+  assert_false(note_check(new.bytes, new.size, &keys[0], 1, &err));
+  assert_true(note_check(new.bytes, new.size, &keys[1], 1, &err));
+  snprintf(path, sizeof path, "%s/key", directory);
+  assert_int_equal(stat(path, &st), 0);
+  assert_int_equal(st.st_mode & 0777, 0600);
+  receipt_log_close(open_log());
+  check_all();
+  buffer_clear(&old);
+  buffer_clear(&both);
+  buffer_clear(&new);
+}
+
+static void old_leaves_are_forgotten(void **state) {
+  struct receipt_options options = {.directory = directory, .period_ms = 1000, .keep_bytes = 1};
+  struct gw_error err = {0};
+  struct buffer bytes = {0};
+  struct tree_source source = {files_read_hashes, directory};
+  struct tree_proof proof;
+  (void)state;
+  struct receipt_log *log = receipt_log_open(&options, NULL, 0, &err);
+  struct tree_hash tenth = {0};
+  for (uint64_t i = 0; i < FILES_SEGMENT + 10; i++) {
+    struct tree_hash hash = append(log, "f", i);
+    if (i == 10) tenth = hash;
+  }
+  assert_true(receipt_log_settle(log));
+  receipt_log_close(log);
+  assert_int_equal(files_read_leaf(directory, 10, &bytes), FILES_PRUNED);
+  assert_int_equal(files_read_leaf(directory, FILES_SEGMENT, &bytes), FILES_FOUND);
+  log = receipt_log_open(&options, NULL, 0, &err); /* which asks for none of them */
+  append(log, "f", 0);
+  receipt_log_close(log);
+  struct note_checkpoint head;
+  bytes.size = 0;
+  assert_true(files_read_checkpoint(directory, &bytes, &err) && note_parse_checkpoint(&head, bytes.bytes, bytes.size, &err));
+  assert_int_equal(head.size, FILES_SEGMENT + 11);
+  assert_true(tree_prove_inclusion(&source, 10, head.size, &proof));
+  assert_true(tree_check_inclusion(&proof, 10, head.size, &tenth, &head.root));
+  assert_int_equal(read_leaf(head.size - 1, &bytes).fields[FIELD_PREVIOUS].number, head.size - 2);
+  buffer_clear(&bytes);
+}
+
+/* --- crashes ------------------------------------------------------------------------------------------------------ */
+
+/* A child appends and dies: `n` leaves that are filled but for those of `holes`. */
+static void die_after(uint64_t n, const uint64_t *holes, size_t n_holes) {
+  pid_t pid = fork();
+  assert_true(pid >= 0);
+  if (pid == 0) {
+    struct receipt_log *log = open_log();
+    uint8_t leaf[LEAF_MAX];
+    for (uint64_t i = 0; i < n; i++) {
+      struct receipt_place place = reserve(log, i % 2 ? "odd" : "even", i, leaf);
+      bool is_hole = false;
+      for (size_t k = 0; k < n_holes; k++) is_hole |= holes[k] == i;
+      if (!is_hole) receipt_log_fill(&place, leaf);
+    }
+    kill(getpid(), SIGKILL);
+  }
+  int status;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void a_crash_loses_nothing_that_was_filled(void **state) {
+  static const uint64_t holes[] = {3, 600, 899};
+  struct buffer bytes = {0};
+  (void)state;
+  die_after(900, holes, 3);
+  receipt_log_close(open_log());
+  struct note_checkpoint head = check_all();
+  assert_int_equal(head.size, 900);
+  for (uint64_t i = 0; i < 900; i++) {
+    struct leaf leaf = read_leaf(i, &bytes);
+    bool is_hole = i == 3 || i == 600 || i == 899;
+    assert_int_equal(leaf.fields[FIELD_OUTCOME].number, is_hole ? OUTCOME_VOID : OUTCOME_REPLIED);
+    if (!is_hole) assert_int_equal(leaf.fields[FIELD_COMPUTE].number, i);
+  }
+  die_after(10, NULL, 0); /* and goes on: 900 is even's, whose last was 898 */
+  receipt_log_close(open_log());
+  struct note_checkpoint later = check_all();
+  assert_int_equal(later.size, 910);
+  assert_follows(&head, &later);
+  assert_int_equal(read_leaf(900, &bytes).fields[FIELD_PREVIOUS].number, 898);
+  assert_int_equal(read_leaf(901, &bytes).fields[FIELD_PREVIOUS].number, 897);
+  buffer_clear(&bytes);
+}
+
+static void a_crash_behind_a_segments_end_loses_nothing(void **state) {
+  static const uint64_t holes[] = {FILES_SEGMENT - 1, FILES_SEGMENT};
+  (void)state;
+  die_after(FILES_SEGMENT + 400, holes, 2);
+  receipt_log_close(open_log());
+  assert_int_equal(check_all().size, FILES_SEGMENT + 400);
+}
+
+/* What was stored with state takes its place; what the log has not heard of, too, and what is between is void. */
+static void leaves_that_were_kept_take_their_places(void **state) {
+  static const uint64_t holes[] = {4, 5};
+  uint8_t leaf[LEAF_MAX], other[LEAF_MAX];
+  struct buffer bytes = {0};
+  (void)state;
+  die_after(8, holes, 2);
+  size_t size = make_leaf(leaf, "even", 4), other_size = make_leaf(other, "even", 12);
+  size = leaf_add_previous(leaf, size, 2);
+  struct receipt_kept kept[] = {{2, other, other_size}, {4, leaf, size}, {12, other, other_size}};
+  receipt_log_close(open_with(kept, 3));
+  assert_int_equal(check_all().size, 13);
+  assert_int_equal(read_leaf(2, &bytes).fields[FIELD_COMPUTE].number, 2); /* it was there */
+  assert_int_equal(read_leaf(4, &bytes).fields[FIELD_COMPUTE].number, 4);
+  assert_int_equal(read_leaf(5, &bytes).fields[FIELD_OUTCOME].number, OUTCOME_VOID);
+  assert_int_equal(read_leaf(7, &bytes).fields[FIELD_COMPUTE].number, 7);
+  for (uint64_t i = 8; i < 12; i++) assert_int_equal(read_leaf(i, &bytes).fields[FIELD_OUTCOME].number, OUTCOME_VOID);
+  assert_int_equal(read_leaf(12, &bytes).fields[FIELD_COMPUTE].number, 12);
+  buffer_clear(&bytes);
+}
+
+/* --- damage ------------------------------------------------------------------------------------------------------- */
+
+static void flip(const char *name, off_t at) {
+  char path[128];
+  uint8_t byte = 0;
+  snprintf(path, sizeof path, "%s/%s", directory, name);
+  int fd = open(path, O_RDWR);
+  assert_true(fd >= 0 && pread(fd, &byte, 1, at) == 1);
+  byte ^= 1;
+  assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+  close(fd);
+}
+
+static void damage_is_found_when_the_log_is_opened(void **state) {
+  static const struct {
+    const char *name;
+    off_t at;
+  } cases[] = {{"00000000.hashes", 32 * 600}, {"level.1", 33}, {"checkpoint", 20},
+               {"checkpoint", 100},           {"origin", 3},   {"key", 40}};
+  struct receipt_options options = {.directory = directory, .period_ms = 1000};
+  (void)state;
+  struct receipt_log *log = open_log();
+  for (uint64_t i = 0; i < 700; i++) append(log, "f", i);
+  receipt_log_close(log);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct gw_error err = {0};
+    flip(cases[i].name, cases[i].at);
+    log = receipt_log_open(&options, NULL, 0, &err);
+    if (log) fail_msg("%s at %d", cases[i].name, (int)cases[i].at);
+    assert_true(*err.message);
+    flip(cases[i].name, cases[i].at);
+  }
+  receipt_log_close(open_log());
+  check_all();
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+      TEST(leaves_are_kept_in_order),
+      TEST(segments_follow_each_other),
+      TEST(a_log_ends_with_its_segment),
+      TEST(threads_share_the_sequence),
+      TEST(a_checkpoint_covers_what_is_filled),
+      TEST(keys_rotate),
+      TEST(old_leaves_are_forgotten),
+      TEST(a_crash_loses_nothing_that_was_filled),
+      TEST(a_crash_behind_a_segments_end_loses_nothing),
+      TEST(leaves_that_were_kept_take_their_places),
+      TEST(damage_is_found_when_the_log_is_opened),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
