@@ -24,6 +24,7 @@
 #include "runtime/instance.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { MAX_FRAMES = 64 << 10 };
 
@@ -81,6 +82,7 @@ void checkpoint_take(struct gw_store *store) {
   c->frames = frames;
   c->size = size;
   c->gas = gw_store_gas_used(store);
+  memcpy(c->host_gas, store->host_gas, sizeof c->host_gas);
   c->n_calls = store->record ? store->record->n_calls : 0;
   c->func = store->func;
   c->values = store->values;
@@ -90,6 +92,7 @@ void checkpoint_take(struct gw_store *store) {
 void checkpoint_restore(struct gw_store *store) {
   const struct checkpoint *c = &store->checkpoint;
   fiber_restore(&store->fiber, c->frames, c->size);
+  for (int i = 0; i < HOST_GAS_COUNT; i++) store->host_gas[i] += c->host_gas[i];
   if (store->record) store->record->n_calls = c->n_calls;
 }
 

@@ -4,6 +4,7 @@
 #define RUNTIME_CHECKPOINT_H
 
 #include "gasworks.h"
+#include "runtime/host_api.h"
 
 /* A store's. All zero: none is wanted. */
 struct checkpoint {
@@ -14,7 +15,8 @@ struct checkpoint {
   bool is_starting;             /* the invocation that starts goes on from it */
   bool is_failed;               /* half of it could be kept: the instance cannot be reset any more */
   uint64_t gas;                 /* used before it */
-  uint64_t n_calls;             /* of host functions before it, as the record counts them */
+  uint64_t host_gas[HOST_GAS_COUNT];
+  uint64_t n_calls; /* of host functions before it, as the record counts them */
   struct func_ref *func;
   union gw_value *values;
   uint8_t *frames; /* the fiber's, from the stack pointer up; NULL: there is no checkpoint */

@@ -1,4 +1,6 @@
 /* What host functions may ask of the invocation that called them (gasworks.h). */
+#include "runtime/host_api.h"
+
 #include "runtime/instance.h"
 #include "runtime/invocation.h"
 #include "runtime/slice.h"
@@ -9,6 +11,34 @@
 bool gw_instance_charge(struct gw_instance *instance, uint64_t gas) {
   return !instance->store->engine->options.gas || slice_take(instance->store, gas) != GAS_OUT;
 }
+
+static enum host_gas kind_of(enum cost unit) {
+  switch (unit) {
+  case COST_HOST_BYTE: return HOST_GAS_BYTES;
+  case COST_STATE_READ:
+  case COST_STATE_WRITE:
+  case COST_STATE_BYTE:
+  case COST_STATE_COMMIT: return HOST_GAS_STORAGE;
+  default: return HOST_GAS_CALLS;
+  }
+}
+
+bool host_api_charge_gas(struct gw_instance *instance, enum host_gas kind, uint64_t gas) {
+  if (!gw_instance_charge(instance, gas)) return false;
+  instance->store->host_gas[kind] += gas;
+  return true;
+}
+
+bool host_api_charge(struct gw_instance *instance, enum cost unit, uint64_t units) {
+  return host_api_charge_gas(instance, kind_of(unit), gw_instance_schedule(instance)->gas[unit] * units);
+}
+
+void host_api_charge_piece(struct gw_instance *instance, enum host_gas kind, uint64_t gas) {
+  instance->store->host_gas[kind] += gas; /* before: it may not come back */
+  gw_instance_charge_piece(instance, gas);
+}
+
+uint64_t host_api_gas(const struct gw_store *store, enum host_gas kind) { return store->host_gas[kind]; }
 
 bool gw_instance_affords(const struct gw_instance *instance, uint64_t gas) { return slice_affords(instance->store, gas); }
 

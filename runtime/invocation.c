@@ -50,6 +50,7 @@ void gw_store_start(struct gw_store *store, struct func_ref *func, union gw_valu
   store->exec.exception = NULL;
   store->checkpoint.is_starting = false;
   store->checkpoint.is_wanted = store->checkpoint.instance && !store->checkpoint.is_decided;
+  memset(store->host_gas, 0, sizeof store->host_gas);
   slice_begin(store);
   if (store->engine->options.profile) profile_begin(store);
 }

@@ -61,10 +61,11 @@ struct gw_store {
   struct checkpoint checkpoint;
   struct func_ref *func;
   union gw_value *values;
-  uint64_t limit;         /* gas of this invocation */
-  uint64_t owed;          /* used already when the next one begins */
-  struct profile profile; /* used only by engines that profile */
-  uint64_t reserve;       /* gas that is not yet in a slice; limit = used + exec.gas + reserve */
+  uint64_t limit;                    /* gas of this invocation */
+  uint64_t owed;                     /* used already when the next one begins */
+  uint64_t host_gas[HOST_GAS_COUNT]; /* of the invocation's, what host functions charged */
+  struct profile profile;            /* used only by engines that profile */
+  uint64_t reserve;                  /* gas that is not yet in a slice; limit = used + exec.gas + reserve */
   struct slice slice;
   struct trap trap;
   struct host_finish *finishes; /* of the host functions that it owns: runtime/host_func.c */

@@ -1,9 +1,12 @@
 #include "server/server.h"
 
 #include "base/arena.h"
+#include "base/array.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/heap.h"
+#include "runtime/receipt/receipt.h"
+#include "runtime/state/state.h"
 #include "server/access/access.h"
 #include "server/api/logs.h"
 #include "server/api/route.h"
@@ -40,6 +43,7 @@ struct server {
   int lock_fd, stop_fd; /* -1: not open */
   uint16_t port;
   struct state_store *state;
+  struct receipt_log *receipts;
   struct access *access;
   struct supervisor *supervisor;
   struct registry *registry;
@@ -64,6 +68,8 @@ void server_options_init(struct server_options *options) {
       .log_size = 1 << 20,
       .idempotency_keep = 86400,
       .idempotency_size = 64 << 20,
+      .receipts = true,
+      .receipts_size = (uint64_t)16 << 30,
       .gas_limit = 10000000000,
       .slice = 5000000,
       .slice_us = 500,
@@ -174,6 +180,39 @@ static bool open_bundles(struct server *server, struct gw_error *err) {
   return server->limits.has_bundles || error_set(err, GW_ERROR_IO, "cannot open the directory %s: %s", path, strerror(errno));
 }
 
+/* Leaves that were committed with state. */
+struct kept {
+  struct arena arena;
+  struct receipt_kept *items;
+  size_t n, capacity;
+};
+
+static bool keep_leaf(void *arg, uint64_t index, const void *bytes, size_t size) {
+  struct kept *kept = arg;
+  if (size > LEAF_MAX) return true;
+  if (kept->n == kept->capacity) array_grow(kept->items, kept->capacity, 64);
+  kept->items[kept->n++] = (struct receipt_kept){.index = index, .bytes = arena_copy(&kept->arena, bytes, size), .size = size};
+  return true;
+}
+
+enum { CHECKPOINT_MS = 1000 };
+
+static bool open_receipts(struct server *server, struct gw_error *err) {
+  const struct server_options *o = &server->options;
+  struct kept kept = {0};
+  if (!o->receipts || o->isolated) return true; /* a front runs no functions */
+  struct receipt_options options = {.directory = arena_format(&kept.arena, "%s/receipts", o->data_dir),
+                                    .origin = o->receipts_origin,
+                                    .keep_bytes = o->receipts_size,
+                                    .keep_seconds = o->receipts_keep,
+                                    .period_ms = CHECKPOINT_MS};
+  if (state_each_seal(server->state, keep_leaf, &kept, err))
+    server->receipts = receipt_log_open(&options, kept.items, kept.n, err);
+  free(kept.items);
+  arena_clear(&kept.arena);
+  return server->receipts != NULL;
+}
+
 static bool open_data(struct server *server, struct gw_error *err) {
   const char *directory = server->options.data_dir;
   struct arena arena = {0};
@@ -186,7 +225,7 @@ static bool open_data(struct server *server, struct gw_error *err) {
     server->state = state_store_open(state, server->options.map_size, server->options.sync, err);
   server->logs = log_store_open(arena_format(&arena, "%s/logs", directory), server->options.log_size, err);
   arena_clear(&arena);
-  if (!server->state || !server->logs) return false;
+  if (!server->state || !server->logs || !open_receipts(server, err)) return false;
   server->access = access_open(server->options.worker_of ? NULL : directory, server->state, err);
   if (!server->access) return false;
   server->registry = registry_open(directory, server->engine, server->state, &server->limits, err);
@@ -318,6 +357,7 @@ static bool start_loop(struct server *server, int fd, struct gw_error *err) {
   loop->log = server->log;
   loop->logs = server->logs;
   loop->state = server->state;
+  loop->receipts = server->receipts;
   loop->engine = server->engine;
   loop->index = server->n_loops;
   server->loops[server->n_loops] = loop;
@@ -441,6 +481,7 @@ void server_destroy(struct server *server) {
   registry_close(server->registry);
   access_close(server->access);
   if (server->state != server->options.state) state_store_close(server->state);
+  receipt_log_close(server->receipts);
   if (server->owns_engine) gw_engine_destroy(server->engine);
   gw_cache_close(server->cache);
   if (server->limits.has_bundles) close(server->limits.bundles);

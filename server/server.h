@@ -51,8 +51,12 @@ struct server_options {
   uint64_t max_function_state; /* likewise of one function's keys and values; 0: none; 2 GiB */
   uint32_t
       idempotency_keep; /* seconds that answers to requests with an Idempotency-Key are kept; 0: the header is ignored; 86,400 */
-  uint64_t idempotency_size; /* bytes of them for each function, beyond which the oldest go; 64 MiB */
-  struct state_store *state; /* instead of the own one, and the caller's to close; NULL */
+  uint64_t idempotency_size;   /* bytes of them for each function, beyond which the oldest go; 64 MiB */
+  bool receipts;               /* each invocation has one, in receipts/ of data_dir (docs/receipts.md); true */
+  const char *receipts_origin; /* the name of a new log; NULL: a random one */
+  uint64_t receipts_size;      /* bytes of them that are kept, beyond which the oldest go; 0: all; 16 GiB */
+  uint32_t receipts_keep;      /* seconds likewise; 0: for ever; 0 */
+  struct state_store *state;   /* instead of the own one, and the caller's to close; NULL */
 
   uint64_t gas_limit;    /* per invocation; 10^10, about one second */
   uint64_t slice;        /* gas an invocation runs before others of its loop get their turn; 5 * 10^6, about half a millisecond */

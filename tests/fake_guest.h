@@ -4,6 +4,7 @@
 #define TESTS_FAKE_GUEST_H
 
 #include "gasworks.h"
+#include "runtime/host_api.h"
 #include "runtime/park.h"
 #include "instrument/schedule.h"
 
@@ -59,6 +60,16 @@ bool gw_instance_affords(const struct gw_instance *instance, uint64_t gas) {
 }
 
 void gw_instance_charge_piece(struct gw_instance *instance, uint64_t gas) { gw_instance_charge(instance, gas); }
+bool host_api_charge_gas(struct gw_instance *instance, enum host_gas kind, uint64_t gas) {
+  (void)kind;
+  return gw_instance_charge(instance, gas);
+}
+bool host_api_charge(struct gw_instance *instance, enum cost unit, uint64_t units) {
+  return gw_instance_charge(instance, gw_instance_schedule(instance)->gas[unit] * units);
+}
+void host_api_charge_piece(struct gw_instance *instance, enum host_gas kind, uint64_t gas) {
+  host_api_charge_gas(instance, kind, gas);
+}
 
 void gw_instance_unrepeatable(struct gw_instance *instance) {
   (void)instance;

@@ -188,6 +188,11 @@ static const struct sample {
     {"drop_alias", "hello", NULL, 204},
     {"delete", "hello", NULL, 204},
     {"lift", "hello", NULL, 404}, /* it is gone by now */
+    {"receipt", "999999999", NULL, 404},
+    {"checkpoint", "", NULL, 200},
+    {"log_keys", "", NULL, 200},
+    {"tile", "", NULL, 404}, /* no tile is named */
+    {"rotate_log", "", NULL, 200},
     {"list_tokens", "", NULL, 200},
     {"create_token", "", "{\"scopes\":[\"read\"]}", 201},
     {"rotate_token", NULL, NULL, 200},

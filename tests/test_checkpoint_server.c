@@ -137,10 +137,15 @@ static unsigned long long metric(struct server *server, const char *name) {
   return value;
 }
 
-/* The one part of a head that no two replies share. */
+/* The parts of a head that no two replies share. */
+static void drop_line(char *head, const char *name) {
+  char *line = strstr(head, name);
+  if (line) memmove(line, line + strcspn(line, "\n"), strlen(line + strcspn(line, "\n")) + 1);
+}
+
 static void drop_date(char *head) {
-  char *date = strstr(head, "Date: ");
-  if (date) memset(date, '-', strcspn(date, "\r"));
+  drop_line(head, "Date: ");
+  drop_line(head, "Gasworks-Receipt: ");
 }
 
 static void expect_same(const char *path, const char *body) {

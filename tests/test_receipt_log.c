@@ -376,6 +376,60 @@ static void damage_is_found_when_the_log_is_opened(void **state) {
   check_all();
 }
 
+static void paths_of_tiles_are_read(void **state) {
+  static const struct {
+    const char *path;
+    bool is_good, is_entries;
+    unsigned level;
+    uint64_t n;
+    size_t width;
+  } cases[] = {
+      {"/0/000", true, false, 0, 0, 256},
+      {"/1/x001/x234/067", true, false, 1, 1234067, 256},
+      {"/entries/x001/000.p/255", true, true, 0, 1000, 255},
+      {"/7/000.p/1", true, false, 7, 0, 1},
+      {.path = ""},
+      {.path = "/"},
+      {.path = "/0"},
+      {.path = "/0/0"},
+      {.path = "/0/00a"},
+      {.path = "/00/000"},
+      {.path = "/8/000"},
+      {.path = "/-1/000"},
+      {.path = "/0/x000/001"},
+      {.path = "/0/001/002"},
+      {.path = "/0/000.p/0"},
+      {.path = "/0/000.p/256"},
+      {.path = "/0/000.p/01"},
+      {.path = "/0/000.p/1/"},
+      {.path = "/0/000/"},
+      {.path = "/entriesx/000"},
+      {.path = "/0/x999/x999/x999/x999/x999/x999/x999/999"},
+  };
+  struct files_tile tile;
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    if (files_parse_tile(cases[i].path, &tile) != cases[i].is_good) fail_msg("%s", cases[i].path);
+    if (!cases[i].is_good) continue;
+    assert_int_equal(tile.is_entries, cases[i].is_entries);
+    assert_int_equal(tile.level, cases[i].level);
+    assert_int_equal(tile.n, cases[i].n);
+    assert_int_equal(tile.width, cases[i].width);
+  }
+  /* the specification's example: a tree of 70,000 */
+  static const struct {
+    const char *path;
+    bool is_there;
+  } of_70000[] = {
+      {"/0/272", true},      {"/0/273", false},     {"/0/273.p/112", true},      {"/0/273.p/113", false}, {"/0/274.p/1", false},
+      {"/1/000", true},      {"/1/001", false},     {"/1/001.p/17", true},       {"/1/001.p/18", false},  {"/2/000.p/1", true},
+      {"/2/000.p/2", false}, {"/3/000.p/1", false}, {"/entries/273.p/112", true}};
+  for (size_t i = 0; i < sizeof of_70000 / sizeof *of_70000; i++) {
+    assert_true(files_parse_tile(of_70000[i].path, &tile));
+    if (files_has_tile(&tile, 70000) != of_70000[i].is_there) fail_msg("%s", of_70000[i].path);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -390,6 +444,7 @@ int main(void) {
       TEST(a_crash_behind_a_segments_end_loses_nothing),
       TEST(leaves_that_were_kept_take_their_places),
       TEST(damage_is_found_when_the_log_is_opened),
+      TEST(paths_of_tiles_are_read),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

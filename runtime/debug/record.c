@@ -4,6 +4,7 @@
  * little, all that they asked for is kept instead, and the others cost nothing. */
 #include "runtime/debug/record.h"
 
+#include "runtime/host_api.h"
 #include "runtime/instance.h"
 
 #include <stdlib.h>
@@ -203,7 +204,7 @@ static enum gw_trap answer(struct record *r, struct gw_instance *caller, const s
   memcpy(trap->message, take(r, entry->message_size), size);
   trap->message[size] = 0;
   if (!apply_changes(r, caller, entry->n_changes)) return part(r, caller);
-  if (entry->trap != GW_TRAP_OUT_OF_GAS && !gw_instance_charge(caller, entry->gas)) return GW_TRAP_OUT_OF_GAS;
+  if (entry->trap != GW_TRAP_OUT_OF_GAS && !host_api_charge_gas(caller, HOST_GAS_CALLS, entry->gas)) return GW_TRAP_OUT_OF_GAS;
   return (enum gw_trap)entry->trap;
 }
 

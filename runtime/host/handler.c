@@ -7,6 +7,7 @@
 #include "runtime/host/header.h"
 #include "runtime/host/wasi/large.h"
 #include "runtime/host/wasi/wasi.h"
+#include "runtime/host_api.h"
 
 #include <string.h>
 
@@ -52,14 +53,17 @@ static bool get_span(struct call *c, int at, const char *argument, struct span *
   return false;
 }
 
+/* For state. */
 static bool charge_gas(struct call *c, uint64_t gas) {
-  if (gw_instance_charge(c->caller, gas)) return true;
+  if (host_api_charge_gas(c->caller, HOST_GAS_STORAGE, gas)) return true;
   c->trap = GW_TRAP_OUT_OF_GAS;
   return false;
 }
 
 static bool charge(struct call *c, enum cost per_unit, uint64_t units) {
-  return charge_gas(c, gw_instance_schedule(c->caller)->gas[per_unit] * units);
+  if (host_api_charge(c->caller, per_unit, units)) return true;
+  c->trap = GW_TRAP_OUT_OF_GAS;
+  return false;
 }
 
 /* Traps with "gasworks.FUNCTION: REASON". */
@@ -202,7 +206,7 @@ static void give_value(struct call *c, struct span out, const void *value, size_
 
 static bool afford(struct call *c, uint64_t price) {
   if (gw_instance_affords(c->caller, price)) return true;
-  gw_instance_charge(c->caller, price);
+  host_api_charge_gas(c->caller, HOST_GAS_STORAGE, price);
   c->trap = GW_TRAP_OUT_OF_GAS;
   return false;
 }
@@ -359,7 +363,7 @@ static bool pay_page(struct call *c, const struct state_page *page) {
   uint64_t price = (uint64_t)gas[COST_HOST_ENTRY] * page->n_met + gas[COST_MEMORY_BYTES_16] * page->n_units +
                    (uint64_t)gas[COST_STATE_BYTE] * page->size;
   if (!afford(c, price)) return false;
-  gw_instance_charge_piece(c->caller, price);
+  host_api_charge_piece(c->caller, HOST_GAS_STORAGE, price);
   return true;
 }
 
@@ -444,7 +448,7 @@ static void random_bytes(struct call *c) {
   if (!c->h->world) gw_instance_unrepeatable(c->caller);
   for (uint32_t at = 0, n; at < out.size; at += n) { /* in pieces, between which others may run */
     n = out.size - at < MAX_PIECE ? out.size - at : MAX_PIECE;
-    gw_instance_charge_piece(c->caller, n * price);
+    host_api_charge_piece(c->caller, HOST_GAS_CALLS, n * price);
     if (c->h->world)
       wasi_random_piece(c->h->world, at, out.bytes + at, n, at + n == out.size);
     else

@@ -91,6 +91,59 @@ enum files_answer files_read_leaf(const char *directory, uint64_t index, struct 
   return FILES_FOUND;
 }
 
+/* --- paths of tiles ----------------------------------------------------------------------------------------------- */
+
+/* A number without zeros in front, up to `most`. */
+static bool take_number(const char **at, uint64_t most, uint64_t *out) {
+  const char *first = *at;
+  *out = 0;
+  while (**at >= '0' && **at <= '9' && *out <= most) *out = *out * 10 + (uint64_t)(*(*at)++ - '0');
+  return *at != first && *out <= most && (*first != '0' || *at == first + 1);
+}
+
+/* "x001/x234/067": three digits each, all but the last behind an x, and none in front that could be left out. */
+static bool take_index(const char **at, uint64_t *n) {
+  bool is_last = false, is_first = true;
+  for (*n = 0; !is_last; is_first = false) {
+    if (**at != '/') return false;
+    ++*at;
+    is_last = **at != 'x';
+    *at += !is_last;
+    uint64_t piece = 0;
+    for (int i = 0; i < 3; i++, ++*at) {
+      if (**at < '0' || **at > '9') return false;
+      piece = piece * 10 + (uint64_t)(**at - '0');
+    }
+    if (*n > UINT64_MAX / 1000 / TREE_TILE - 1 || (is_first && !is_last && !piece)) return false;
+    *n = *n * 1000 + piece;
+  }
+  return true;
+}
+
+bool files_parse_tile(const char *path, struct files_tile *tile) {
+  uint64_t level = 0, width = TREE_TILE;
+  *tile = (struct files_tile){.is_entries = strncmp(path, "/entries", 8) == 0};
+  if (tile->is_entries)
+    path += 8;
+  else if (*path++ != '/' || !take_number(&path, TREE_LEVELS - 1, &level))
+    return false;
+  if (!take_index(&path, &tile->n)) return false;
+  if (strncmp(path, ".p/", 3) == 0) {
+    path += 3;
+    if (!take_number(&path, TREE_TILE - 1, &width) || !width) return false;
+  }
+  tile->level = (unsigned)level;
+  tile->width = width;
+  return !*path;
+}
+
+bool files_has_tile(const struct files_tile *tile, uint64_t size) {
+  uint64_t n = size >> (8 * tile->level);
+  return tile->n <= n / TREE_TILE && tile->n * TREE_TILE + tile->width <= n;
+}
+
+/* --- small files -------------------------------------------------------------------------------------------------- */
+
 bool files_read_checkpoint(const char *directory, struct buffer *out, struct gw_error *err) {
   char path[FILES_PATH];
   snprintf(path, sizeof path, "%s/checkpoint", directory);

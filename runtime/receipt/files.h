@@ -43,6 +43,17 @@ enum files_answer files_read_leaf(const char *directory, uint64_t index, struct 
 /* Of a bundle's bytes the leaf at `at`, which becomes that of the next; false: there is none. */
 bool files_next_leaf(const uint8_t *bytes, size_t size, size_t *at, const uint8_t **leaf, size_t *leaf_size);
 
+/* What a path of tlog-tiles behind "tile" names: "/L/N", "/entries/N", with ".p/W" if it is partial. */
+struct files_tile {
+  bool is_entries;
+  unsigned level; /* below TREE_LEVELS; 0 of entries */
+  uint64_t n;
+  size_t width;
+};
+bool files_parse_tile(const char *path, struct files_tile *tile);
+/* Whether a tree of so many leaves has it. */
+bool files_has_tile(const struct files_tile *tile, uint64_t size);
+
 /* The whole file. */
 bool files_read_checkpoint(const char *directory, struct buffer *out, struct gw_error *err);
 /* The public keys; returns how many, 0 with err set. */

@@ -39,7 +39,7 @@ struct receipt_chain *receipt_log_chain(struct receipt_log *log, const char *fun
     size_t size = strlen(function) + 1;
     chain = heap_new(1, sizeof *chain + size);
     memcpy(chain->name, function, size);
-    chain->last = chain->settled = NO_INDEX;
+    chain->last = chain->settled = RECEIPT_NO_INDEX;
     chain->next_in_bucket = *bucket;
     *bucket = chain;
     chain->next = log->chains;
@@ -53,7 +53,7 @@ struct receipt_chain *receipt_log_chain(struct receipt_log *log, const char *fun
 
 bool receipt_log_has_room(const struct receipt_log *log) { return atomic_load_explicit(&log->has_room, memory_order_relaxed); }
 
-static void look_at_room(struct receipt_log *log) {
+void receipt_log_look(struct receipt_log *log) {
   const struct segment *s = log->current;
   size_t left = s->room - s->used, n_left = (s->number + 1) * FILES_SEGMENT - log->n;
   size_t step = s->room < SEGMENT_MAX_STEP ? s->room : SEGMENT_MAX_STEP;
@@ -81,17 +81,17 @@ bool receipt_log_reserve(struct receipt_log *log, struct receipt_chain *chain, u
                          struct receipt_place *place) {
   pthread_mutex_lock(&log->mutex);
   uint64_t previous = chain->last;
-  size_t whole = *size + (previous == NO_INDEX ? 0 : leaf_previous_size(previous));
+  size_t whole = *size + (previous == RECEIPT_NO_INDEX ? 0 : leaf_previous_size(previous));
   struct segment *s = segment_for(log, whole);
   if (s) {
     receipt_segment_take(s, log->n, whole, place);
     s->chains[log->n % FILES_SEGMENT] = chain;
     chain->last = log->n++;
   }
-  look_at_room(log);
+  receipt_log_look(log);
   pthread_mutex_unlock(&log->mutex);
   if (!s) return false;
-  if (previous != NO_INDEX) leaf_add_previous(leaf, *size, previous);
+  if (previous != RECEIPT_NO_INDEX) leaf_add_previous(leaf, *size, previous);
   *size = whole;
   return true;
 }
@@ -280,7 +280,7 @@ struct receipt_log *receipt_log_open(const struct receipt_options *options, cons
     return NULL;
   }
   pthread_mutex_lock(&log->mutex);
-  look_at_room(log);
+  receipt_log_look(log);
   pthread_mutex_unlock(&log->mutex);
   return log;
 }

@@ -18,7 +18,7 @@ enum {
   CHAIN_BUCKETS = 1024,
 };
 
-#define NO_INDEX UINT64_MAX
+#define RECEIPT_NO_INDEX UINT64_MAX
 
 /* A pair of files, mapped. */
 struct segment {
@@ -33,7 +33,7 @@ struct segment {
 
 struct receipt_chain {
   struct receipt_chain *next, *next_in_bucket;
-  uint64_t last;    /* NO_INDEX: there is none. Under the mutex */
+  uint64_t last;    /* RECEIPT_NO_INDEX: there is none. Under the mutex */
   uint64_t settled; /* the last one that a checkpoint may cover. The writer's */
   char name[];
 };
@@ -94,6 +94,8 @@ bool receipt_writer_new_key(struct receipt_log *log, struct gw_error *err);
 
 /* runtime/receipt/recover.c: from the last checkpoint to the last leaf. */
 bool receipt_recover(struct receipt_log *log, const struct receipt_kept *kept, size_t n_kept, struct gw_error *err);
+/* Under the mutex, when room was taken or made: whether there is some, and whether the writer should make more. */
+void receipt_log_look(struct receipt_log *log);
 /* Opens the next segment, for recovery. */
 bool receipt_log_advance(struct receipt_log *log, struct gw_error *err);
 bool receipt_chains_write(struct receipt_log *log, struct gw_error *err);

@@ -191,7 +191,7 @@ bool receipt_chains_write(struct receipt_log *log, struct gw_error *err) {
   const struct receipt_chain *chains = log->chains; /* those that come later come in front */
   pthread_mutex_unlock(&log->mutex);
   for (const struct receipt_chain *c = chains; c; c = c->next)
-    if (c->settled != NO_INDEX) buffer_format(&text, "%" PRIu64 " %s\n", c->settled, c->name);
+    if (c->settled != RECEIPT_NO_INDEX) buffer_format(&text, "%" PRIu64 " %s\n", c->settled, c->name);
   bool ok = file_write_durably(path, text.bytes, text.size, 0600, err);
   if (ok) log->n_chained = log->settled;
   buffer_clear(&text);

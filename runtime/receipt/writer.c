@@ -216,6 +216,7 @@ static void work(struct receipt_log *log, bool is_time, bool wants_key) {
   if (is_time) prune(log);
   pthread_mutex_lock(&log->mutex);
   if (has_key) log->wants_key = false;
+  receipt_log_look(log);
   if (is_time) log->n_checkpoints++;
   pthread_cond_broadcast(&log->settled_more);
   pthread_mutex_unlock(&log->mutex);

@@ -91,6 +91,7 @@ void state_txn_commit(struct state_txn *txn, state_done_fn done, void *arg) {
                                       .limit = txn->limit,
                                       .keys = txn->keys,
                                       .ranges = txn->reads.ranges,
+                                      .seal = txn->seal,
                                       .done = on_commit};
   pthread_mutex_lock(&store->mutex);
   queue_push(is_large(txn) ? &store->large : &store->small, &txn->commit);

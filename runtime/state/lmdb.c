@@ -803,6 +803,38 @@ static int write_key(const struct lmdb *store, const struct store_key *k, MDB_tx
   return write_bits(write, store->dbi, k->bytes, k->size, k->is_large ? LARGE_BIT : 0, k->value, k->value_size);
 }
 
+/* --- seals */
+
+enum { MOST_UNSEALED = 64 /* that one commit removes: more than it adds */ };
+
+static int remove_seals(MDB_txn *write, MDB_dbi dbi, const uint8_t space[SPACE_SIZE], uint64_t settled) {
+  MDB_cursor *cursor;
+  uint8_t least[SPACE_SIZE + 1] = {0};
+  MDB_val key = {sizeof least, least}, value;
+  uint64_t index;
+  int rc = mdb_cursor_open(write, dbi, &cursor);
+  if (rc) return rc;
+  memcpy(least, space, SPACE_SIZE);
+  rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+  for (int i = 0; !rc && i < MOST_UNSEALED && key_is_in_space(&key, space) && key.mv_size == SPACE_SIZE + sizeof index; i++) {
+    memcpy(&index, (uint8_t *)key.mv_data + SPACE_SIZE, sizeof index);
+    if (__builtin_bswap64(index) >= settled) break;
+    rc = mdb_cursor_del(cursor, 0);
+    if (!rc) rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+  }
+  mdb_cursor_close(cursor);
+  return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int write_seal(const struct lmdb *store, const struct state_seal *seal, MDB_txn *write) {
+  uint8_t key[SPACE_SIZE + sizeof seal->index];
+  uint64_t index = __builtin_bswap64(seal->index);
+  state_seal_space(key);
+  memcpy(key + SPACE_SIZE, &index, sizeof index);
+  int rc = remove_seals(write, store->dbi, key, seal->settled);
+  return rc ? rc : write_value(write, store->dbi, key, sizeof key, seal->bytes, seal->size);
+}
+
 static int apply(const struct lmdb *store, struct store_commit *c, MDB_txn *write) {
   struct reckoning r = {.can_add = true};
   c->changed_key = c->keys;
@@ -817,7 +849,12 @@ static int apply(const struct lmdb *store, struct store_commit *c, MDB_txn *writ
     c->outcome = STATE_FAILED;
     return 0;
   }
-  if (r.after != r.before) rc = write_value(write, store->dbi, c->space, SPACE_SIZE, &r.after, sizeof r.after);
+  if (c->seal && !state_seal_make(c)) {
+    c->outcome = STATE_FAILED;
+    return 0;
+  }
+  if (c->seal) rc = write_seal(store, c->seal, write);
+  if (!rc && r.after != r.before) rc = write_value(write, store->dbi, c->space, SPACE_SIZE, &r.after, sizeof r.after);
   if (!rc && r.chunks) rc = remove_chunks(store, c, write);
   for (const struct store_key *k = c->keys; k && !rc; k = k->next)
     if (k->is_written) rc = write_key(store, k, write);
@@ -843,6 +880,8 @@ static void answer(const struct lmdb *store, struct store_commit *c, int rc) {
   struct gw_error err = {0};
   if (rc)
     fail(store, "write to", rc, &err);
+  else if (c->is_unsealed)
+    error_set(&err, GW_ERROR_UNAVAILABLE, "there is no room for its receipt");
   else if (c->outcome == STATE_FAILED)
     error_set(&err, GW_ERROR_LIMIT, "its state would take more than %llu bytes, which is the limit",
               (unsigned long long)c->limit);

@@ -93,6 +93,9 @@ struct state_txn {
   uint64_t taken_ms;  /* when the snapshot was */
   bool must_validate; /* a snapshot was given up: what was read must be the same in the next one */
   bool is_stale;      /* and it was not */
+  struct sha256 read; /* what was read, if has_read */
+  bool has_read;
+  struct state_seal *seal;
 
   struct store_get get;
   _Atomic(enum get_state) get_state;
@@ -158,6 +161,10 @@ int state_txn_get_waiting(struct state_txn *txn, struct txn_key *k, const void *
 void state_txn_begin_ask(struct state_txn *txn);
 void state_txn_on_answer(struct state_txn *txn);
 bool state_txn_is_answered(const struct state_txn *txn);
+
+/* runtime/state/seal.c: an answer that the transaction got, for its digest. */
+enum read_record { READ_NOTHING, READ_VALUE, READ_PAGE, READ_EXISTS };
+void state_note_read(struct state_txn *txn, enum read_record kind, const struct store_key *key, const void *value, size_t size);
 
 /* A newer snapshot for the next read. */
 void state_txn_renew(struct state_txn *txn);

@@ -386,5 +386,6 @@ int state_txn_scan_answer(struct state_txn *txn, struct state_page *page, struct
   s->answer.size = s->page.size;
   s->answer.is_last |= s->is_over;
   *page = s->answer;
+  state_note_read(txn, READ_PAGE, NULL, page->bytes, page->size);
   return 1;
 }

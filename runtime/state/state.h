@@ -6,6 +6,7 @@
 #define RUNTIME_STATE_STATE_H
 
 #include "base/buffer.h"
+#include "base/sha256.h"
 #include "gasworks.h"
 
 enum {
@@ -163,6 +164,25 @@ void state_txn_abort(struct state_txn *txn);
 
 /* state_txn_commit of a transaction that only wrote, for threads that may block. */
 bool state_txn_commit_wait(struct state_txn *txn, struct gw_error *err);
+
+/* What a commit stores beside the transaction's keys, in the same transaction of the store: a receipt of it. */
+struct state_seal {
+  /* On the store's thread, when nothing stands against the commit any more; only the store itself may still fail. With SHA-256 of
+   * what was written; fills in the rest. False: the commit fails, because there can be no receipt. Called again when the store
+   * tries again. */
+  bool (*make)(struct state_seal *seal, const uint8_t written[SHA256_SIZE]);
+  uint64_t index; /* by which it is stored */
+  const void *bytes;
+  size_t size;
+  uint64_t settled; /* those with a lower index are not needed any more */
+};
+/* `seal` outlives the commit. A transaction that wrote nothing is not sealed. */
+void state_txn_seal(struct state_txn *txn, struct state_seal *seal);
+/* What is stored so, by ascending index. */
+typedef bool (*state_each_seal_fn)(void *arg, uint64_t index, const void *bytes, size_t size);
+bool state_each_seal(struct state_store *store, state_each_seal_fn each, void *arg, struct gw_error *err);
+/* SHA-256 of what the transaction has read so far (docs/receipts.md); false: nothing. */
+bool state_txn_read_digest(const struct state_txn *txn, uint8_t out[SHA256_SIZE]);
 
 /* Synchronous forms for the registry and tests: each one durable transaction. They block, so not on a loop. */
 bool state_put(struct state_store *store, const char *space, const void *key, size_t key_size, const void *value,

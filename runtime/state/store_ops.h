@@ -142,6 +142,8 @@ struct store_commit {
   uint64_t limit; /* bytes that the space may come to take by it; 0: any number */
   const struct store_key *keys;
   const struct store_range *ranges;
+  struct state_seal *seal; /* NULL: none */
+  bool is_unsealed;        /* FAILED, because the seal could not be made */
   /* Once for each, in any order. err is set when FAILED. The question is gone afterwards. */
   void (*done)(struct store_commit *commit, enum state_outcome outcome, const struct gw_error *err);
   /* When it conflicted: what had changed first, if the store can tell. */
@@ -149,6 +151,11 @@ struct store_commit {
   const struct store_range *changed_range;
   enum state_outcome outcome; /* the store's own, for its use until then; FAILED: the limit */
 };
+
+/* The space where seals are, by index, the greatest byte first. */
+void state_seal_space(uint8_t out[SPACE_SIZE]);
+/* Calls the seal's `make`; false: is_unsealed is set. */
+bool state_seal_make(struct store_commit *commit);
 
 struct store_clear {
   void (*done)(struct store_clear *clear);

@@ -75,7 +75,7 @@ void state_txn_rewind(struct state_txn *txn) {
   txn->larges = NULL;
   txn->n_ids = 0;
   txn->n_writes = txn->n_sorted = 0;
-  txn->is_sorted = false;
+  txn->is_sorted = txn->has_read = false;
   /* Scans are made again. What they met before must still be the same in a newer snapshot. */
   txn->rewound_reads = txn->rewound_bytes = 0;
   for (const struct store_range *r = txn->reads.ranges; r; r = r->next) {
@@ -287,6 +287,7 @@ static int answer_sum(struct state_txn *txn, const void **value, size_t *value_s
   txn->found_large = false;
   *value = &k->sum;
   *value_size = sizeof k->sum;
+  state_note_read(txn, READ_VALUE, &k->key, &k->sum, sizeof k->sum);
   return 1;
 }
 
@@ -299,6 +300,10 @@ int state_txn_answer(struct state_txn *txn, const void **value, size_t *value_si
   k->is_read = true;
   k->version = get->version;
   if (k->is_add) return answer_sum(txn, value, value_size, err);
+  if (get->is_for_version)
+    state_note_read(txn, READ_EXISTS, k, &(uint8_t){get->version != 0}, 1);
+  else
+    state_note_read(txn, get->version ? READ_VALUE : READ_NOTHING, k, get->value, get->value_size);
   if (!get->version) return 0;
   txn->found_large = get->is_large;
   *value = get->value;

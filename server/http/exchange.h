@@ -17,7 +17,7 @@ struct upstream;
 struct watch;
 
 /* FRONT_HEADERS: what a front adds to a client's head on the way to a worker, or we where an absolute target names the host. */
-enum { MAX_HEADERS = 100, FRONT_HEADERS = 4, EXCHANGE_MAX_ADDRESS = 191 };
+enum { MAX_HEADERS = 100, FRONT_HEADERS = 4, EXCHANGE_MAX_ADDRESS = 191, EXCHANGE_RECEIPT_SIZE = 104 };
 
 struct request {
   llhttp_method_t method;
@@ -69,10 +69,11 @@ struct exchange {
   const struct exchange_ops *ops;
   struct loop *loop;
   struct request request;
-  struct pass pass;              /* of the token that the connection showed last */
-  struct upstream *upstream;     /* where a worker answers it; NULL: nowhere */
-  struct watch *watch;           /* where it waits for lines of a log (server/api/logs.c); NULL: nowhere */
-  struct invocation *invocation; /* invoke's, kept from request to request; NULL: there was none */
+  struct pass pass;                    /* of the token that the connection showed last */
+  struct upstream *upstream;           /* where a worker answers it; NULL: nowhere */
+  struct watch *watch;                 /* where it waits for lines of a log (server/api/logs.c); NULL: nowhere */
+  char receipt[EXCHANGE_RECEIPT_SIZE]; /* for the reply; "": none */
+  struct invocation *invocation;       /* invoke's, kept from request to request; NULL: there was none */
 };
 
 #endif

@@ -111,6 +111,15 @@ static void append_gas(struct buffer *out, uint64_t gas) {
   APPEND_LITERAL(out, "\r\n");
 }
 
+/* Of this reply and no other. */
+static void append_receipt(struct exchange *x, struct buffer *out) {
+  if (!*x->receipt) return;
+  APPEND_LITERAL(out, "Gasworks-Receipt: ");
+  buffer_append_string(out, x->receipt);
+  APPEND_LITERAL(out, "\r\n");
+  *x->receipt = 0;
+}
+
 /* Where the server's files are is for its log, not for whoever called. */
 static void hide_paths(struct problem *p) {
   if (p->status != 500 || p->trap || !p->detail || !strchr(p->detail, '/')) return;
@@ -131,6 +140,7 @@ void reply_problem(struct exchange *x, const struct problem *given) {
   struct buffer *out = x->ops->begin(x, p->status);
   APPEND_LITERAL(out, "Content-Type: application/problem+json\r\n");
   if (p->has_gas) append_gas(out, p->gas);
+  append_receipt(x, out);
   if (p->allow) buffer_format(out, "Allow: %s\r\n", p->allow);
   if (p->challenge) buffer_format(out, "WWW-Authenticate: %s\r\n", p->challenge);
   if (p->retry_after) buffer_format(out, "Retry-After: %u\r\n", p->retry_after);
@@ -212,6 +222,7 @@ void reply_function(struct exchange *x, const struct handler *h, const struct bu
   struct buffer *out = x->ops->begin(x, h->status);
   bool has_content = !has_no_content(h->status), has_length = h->reply.size || x->request.method != HTTP_HEAD;
   append_gas(out, gas);
+  append_receipt(x, out);
   struct buffer all = {0};
   const struct buffer *headers = &h->reply_headers;
   if (defaults && defaults->size) {

@@ -169,6 +169,51 @@ static const struct buffer *headers_of(const struct slot *slot) {
   return settings ? &settings->headers : NULL;
 }
 
+/* --- receipts */
+
+static enum leaf_outcome outcome_of(const struct ending *ending) {
+  switch (ending->kind) {
+  case ENDING_REPEATED: return OUTCOME_REPEATED;
+  case ENDING_REPLIED: return OUTCOME_REPLIED;
+  case ENDING_CANCELLED: return OUTCOME_CANCELLED;
+  case ENDING_FAILED:
+  case ENDING_REFUSED: break;
+  }
+  return ending->err && ending->err->code == GW_ERROR_TRAP ? OUTCOME_TRAPPED : OUTCOME_FAILED;
+}
+
+/* What is small is hashed here, what is not has been. */
+static struct draft_facts facts_of(struct invocation *inv, const struct ending *ending) {
+  const struct handler *reply = ending->kind == ENDING_REPEATED ? &inv->repeated : inv->slot ? &inv->slot->handler : NULL;
+  struct draft_facts facts = {.outcome = outcome_of(ending),
+                              .function = inv->slot ? inv->slot->function->name : inv->exchange->request.address,
+                              .slot = inv->slot,
+                              .record = ending->kind == ENDING_REPEATED ? NULL : &inv->record,
+                              .gas = ending->kind == ENDING_REPEATED ? 0 : gas_used(inv)};
+  if (!inv->draft.has_request) draft_hash_request(&inv->draft, &inv->exchange->request);
+  if (facts.outcome == OUTCOME_TRAPPED) facts.trap = ending->err->trap;
+  if (facts.outcome != OUTCOME_REPLIED && facts.outcome != OUTCOME_REPEATED) return facts;
+  facts.status = reply->status;
+  if (!inv->draft.has_reply) draft_hash_reply(&inv->draft, reply);
+  return facts;
+}
+
+/* Before anything of the invocation goes. No reply leaves without its receipt. */
+static void write_receipt(struct invocation *inv, struct ending *ending) {
+  static const struct gw_error no_room = {.code = GW_ERROR_UNAVAILABLE,
+                                          .message = "there is no room for the receipt: the server's disk is full"};
+  struct draft *d = &inv->draft;
+  if (!d->is_due && ending->kind != ENDING_REPEATED) return;
+  if (d->log && !d->is_made) {
+    struct draft_facts facts = facts_of(inv, ending);
+    if (!draft_finish(d, &facts, inv->txn)) *ending = (struct ending){.kind = ENDING_FAILED, .err = &no_room};
+  }
+  if (d->is_made)
+    draft_print(d, inv->exchange->receipt);
+  else
+    metrics_add(&loop_of(inv)->metrics.unreceipted, 1);
+}
+
 static void answer(struct exchange *x, const struct ending *ending, const struct slot *slot, const uint64_t *gas,
                    const char *backtrace, bool is_hidden) {
   if (ending->kind == ENDING_REPLIED)
@@ -192,6 +237,7 @@ static void finish(struct invocation *inv, struct ending ending) {
   struct exchange *x = inv->exchange;
   struct buffer backtrace = inv->backtrace;
   uint64_t gas = gas_used(inv);
+  write_receipt(inv, &ending);
   inv->backtrace = (struct buffer){0};
   bool is_hidden = hides_place(inv, &ending);
   bool is_cancelled = ending.kind == ENDING_CANCELLED, has_gas = inv->slot && !is_cancelled;
@@ -331,6 +377,7 @@ static void conflicted(struct invocation *inv) {
 }
 
 static void committed(struct invocation *inv) {
+  draft_settle(&inv->draft, inv->outcome == STATE_COMMITTED);
   if (inv->outcome == STATE_COMMITTED) {
     if (inv->repeat.has_key) repeat_recorded(inv->pool, &inv->slot->handler);
     end_with_reply(inv);
@@ -342,7 +389,7 @@ static void committed(struct invocation *inv) {
     return;
   }
   if (inv->outcome == STATE_FAILED) {
-    if (inv->error.code != GW_ERROR_LIMIT)
+    if (inv->error.code != GW_ERROR_LIMIT && inv->error.code != GW_ERROR_UNAVAILABLE)
       error_set(&inv->error, GW_ERROR_STATE, "the state of function %s cannot be stored", inv->exchange->request.address);
     end_with_error(inv, &inv->error);
     return;
@@ -368,6 +415,10 @@ static void on_commit(void *arg, enum state_outcome outcome, const struct gw_err
 
 static void commit(struct invocation *inv) {
   struct state_txn *txn = inv->txn;
+  if (inv->draft.log) {
+    struct draft_facts facts = facts_of(inv, &(struct ending){.kind = ENDING_REPLIED});
+    draft_prepare(&inv->draft, &facts, txn);
+  }
   inv->txn = NULL;
   inv->slot->handler.txn = NULL;
   inv->has_outcome = false;
@@ -567,6 +618,37 @@ static enum gw_status resume(struct invocation *inv, struct gw_error *err) {
   return status;
 }
 
+static void complete(struct invocation *inv) {
+  if (inv->txn)
+    commit(inv);
+  else
+    end_with_reply(inv);
+}
+
+static void hash_reply_work(uv_work_t *work) {
+  struct invocation *inv = work->data;
+  draft_hash_reply(&inv->draft, &inv->slot->handler);
+}
+
+static void hash_reply_done(uv_work_t *work, int status) {
+  (void)status;
+  complete(work->data);
+}
+
+static void hash_in_worker(struct invocation *inv, uv_work_cb work, uv_after_work_cb done) {
+  inv->state = INVOCATION_HASHING;
+  inv->work.data = inv;
+  uv_queue_work(&loop_of(inv)->uv, &inv->work, work, done);
+}
+
+/* It has replied. */
+static void end_run(struct invocation *inv) {
+  if (inv->draft.log && inv->slot->handler.reply.size > DRAFT_LARGE)
+    hash_in_worker(inv, hash_reply_work, hash_reply_done);
+  else
+    complete(inv);
+}
+
 static void run_slice(struct invocation *inv) {
   struct gw_error err = {0};
   crash_enter(inv->slot->function);
@@ -594,10 +676,8 @@ static void run_slice(struct invocation *inv) {
     if (!judge(inv, &err)) end_with_trap(inv, &err);
   } else if (!record_answer(inv, &err)) {
     end_with_error(inv, &err);
-  } else if (inv->txn) {
-    commit(inv);
   } else {
-    end_with_reply(inv);
+    end_run(inv);
   }
 }
 
@@ -649,6 +729,7 @@ static void start_run(struct invocation *inv) {
   struct slot *slot = inv->slot;
   struct gw_error err = {0};
   inv->gas_before = 0;
+  inv->draft.has_reply = false;
   if (!fill_slot(inv, &err)) {
     end_with_error(inv, &err);
     return;
@@ -664,9 +745,32 @@ static void start_run(struct invocation *inv) {
     wait_for_slice(inv);
 }
 
+static void hash_request_work(uv_work_t *work) {
+  struct invocation *inv = work->data;
+  draft_hash_request(&inv->draft, &inv->exchange->request);
+}
+
+static void hash_request_done(uv_work_t *work, int status) {
+  struct invocation *inv = work->data;
+  (void)status;
+  if (inv->is_cancelled) {
+    release_slot(inv); /* nothing ran in it */
+    end_cancelled(inv, inv->wants_reply);
+    return;
+  }
+  inv->state = INVOCATION_RUNNING;
+  crash_enter(inv->slot->function);
+  start_run(inv);
+  crash_enter(NULL);
+}
+
 static void run(struct invocation *inv) {
   metrics_add(&loop_of(inv)->metrics.invocations[inv->slot->tier], 1);
-  start_run(inv);
+  inv->draft.is_due = true;
+  if (inv->draft.log && !inv->draft.has_request && inv->exchange->request.body.size > DRAFT_LARGE)
+    hash_in_worker(inv, hash_request_work, hash_request_done);
+  else
+    start_run(inv);
 }
 
 /* The module is there: one run. */
@@ -828,6 +932,8 @@ void invoke_begin(struct exchange *x) {
   inv->txn = NULL;
   inv->is_cancelled = inv->is_counted = inv->is_woken = false;
   judge_drop(&inv->judge);
+  draft_begin(&inv->draft, x->loop->receipts);
+  *x->receipt = 0;
   inv->attempt = 0;
   inv->turns.n = 0;
   inv->cpu_before = 0;
@@ -839,6 +945,11 @@ void invoke_begin(struct exchange *x) {
   inv->repeat.has_key = false;
   if (loop->options->idempotency_keep && !repeat_begin(&inv->repeat, &x->request, &why)) {
     refuse(inv, PROBLEM(.status = 400, .detail = why, .function = x->request.address));
+    return;
+  }
+  if (loop->receipts && !receipt_log_has_room(loop->receipts)) {
+    refuse(inv, PROBLEM(.status = 503, .detail = "there is no room for receipts: the server's disk is full",
+                        .function = x->request.address, .retry_after = 1));
     return;
   }
   if (!may_run(inv, &why)) {
@@ -868,6 +979,10 @@ void invoke_cancel(struct exchange *x, bool with_reply) {
     return;
   case INVOCATION_REPORTING:
   case INVOCATION_COMMITTING: inv->is_cancelled = true; return;
+  case INVOCATION_HASHING:
+    inv->is_cancelled = true;
+    inv->wants_reply = with_reply;
+    return;
   case INVOCATION_PARKED:
     if (!cancel_parked(inv, with_reply)) return;
     break;

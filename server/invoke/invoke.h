@@ -5,6 +5,7 @@
 #include "runtime/debug/judge.h"
 #include "runtime/state/state.h"
 #include "server/function/slot.h"
+#include "server/invoke/draft.h"
 #include "server/invoke/repeat.h"
 #include "server/loop/loop.h"
 
@@ -17,6 +18,7 @@ enum invocation_state {
   INVOCATION_LOOKING,    /* the store looks for the answer of a repeated request */
   INVOCATION_PARKED,     /* a host function of it waits for an answer */
   INVOCATION_REPORTING,  /* it trapped, and a worker thread reads where, or makes the instance that judges it */
+  INVOCATION_HASHING,    /* a worker thread makes the digest of a large request or reply */
   INVOCATION_COMMITTING, /* with the state store */
   INVOCATION_DELAYED,    /* will run again after a conflict */
 };
@@ -39,9 +41,10 @@ struct invocation {
   struct state_turns turns; /* that its attempts had to wait for */
   struct repeat repeat;
   struct handler repeated; /* the answer of a repeated request; until the next request */
-  struct record record;    /* what the first run read of clocks and random numbers */
-  struct judge judge;      /* under way: it runs again in the precise tier, because compiled code trapped */
-  bool is_counted;         /* in n_running of loop and home */
+  struct draft draft;
+  struct record record; /* what the first run read of clocks and random numbers */
+  struct judge judge;   /* under way: it runs again in the precise tier, because compiled code trapped */
+  bool is_counted;      /* in n_running of loop and home */
   enum phase phase;
   bool is_cancelled; /* the client has gone */
   bool wants_reply;  /* when it was cancelled while it was parked */

@@ -35,6 +35,7 @@ struct connection;
 struct exchange_service;
 struct function_limits;
 struct pool;
+struct receipt_log;
 struct registry;
 struct server_options;
 struct slot;
@@ -72,6 +73,7 @@ struct loop {
   struct access *access; /* the server's */
   struct registry *registry;
   struct state_store *state;
+  struct receipt_log *receipts; /* NULL: none are kept */
   struct gw_engine *engine;
   uint32_t index;
   bool has_loop, has_thread;

@@ -2,6 +2,7 @@
 #include "runtime/host/wasi/large.h"
 
 #include "instrument/schedule.h"
+#include "runtime/host_api.h"
 #include "runtime/park.h"
 
 enum { PIECE = 16 * STATE_CHUNK };
@@ -64,7 +65,7 @@ bool large_read(struct gw_instance *caller, struct state_txn *txn, struct state_
                 size_t n, struct gw_error *err) {
   for (size_t done = 0, piece; done < n; done += piece) {
     piece = piece_at(offset + done, n - done);
-    gw_instance_charge_piece(caller, large_read_price(caller, offset + done, piece));
+    host_api_charge_piece(caller, HOST_GAS_STORAGE, large_read_price(caller, offset + done, piece));
     if (!state_large_read(txn, large, offset + done, (uint8_t *)out + done, piece, err)) return false;
   }
   return true;
@@ -75,7 +76,7 @@ bool large_write(struct gw_instance *caller, struct state_txn *txn, struct state
   size_t piece;
   for (*done = 0; *done < n; *done += piece) {
     piece = piece_at(offset + *done, n - *done);
-    gw_instance_charge_piece(caller, large_write_price(caller, offset + *done, piece));
+    host_api_charge_piece(caller, HOST_GAS_STORAGE, large_write_price(caller, offset + *done, piece));
     if (!state_large_write(txn, large, offset + *done, (const uint8_t *)bytes + *done, piece, err)) return false;
   }
   return true;

@@ -1,6 +1,8 @@
 /* WASI: arguments, environment, clocks, random numbers, exit. */
 #include "runtime/host/wasi/private.h"
 
+#include "runtime/host_api.h"
+
 #include <sodium.h>
 
 /* --- arguments and environment ------------------------------------------------------------------------------------ */
@@ -134,7 +136,7 @@ enum wasi_errno wasi_do_random_get(struct wasi_call *c) {
   if (!c->wasi->deterministic) gw_instance_unrepeatable(c->caller);
   for (uint64_t at = 0, n; at < size; at += n) {
     n = size - at < MAX_PIECE ? size - at : MAX_PIECE;
-    gw_instance_charge_piece(c->caller, n * price);
+    host_api_charge_piece(c->caller, HOST_GAS_CALLS, n * price);
     wasi_random_piece(c->wasi, at, out + at, n, at + n == size);
   }
   return WASI_ESUCCESS;

@@ -2,6 +2,7 @@
 #include "runtime/host/wasi/private.h"
 
 #include "base/error.h"
+#include "runtime/host_api.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -127,7 +128,7 @@ enum wasi_errno wasi_host_errno(int host) {
 }
 
 bool wasi_charge_for(struct wasi_call *c, enum cost unit, uint64_t units) {
-  if (gw_instance_charge(c->caller, units * gw_instance_schedule(c->caller)->gas[unit])) return true;
+  if (host_api_charge(c->caller, unit, units)) return true;
   c->trap = GW_TRAP_OUT_OF_GAS;
   return false;
 }

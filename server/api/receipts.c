@@ -1,0 +1,262 @@
+/* Receipts and their log: one receipt with its proof, the checkpoint, and tiles as C2SP tlog-tiles has them (docs/receipts.md).
+ * Files are read on libuv's worker threads. */
+#include "base/error.h"
+#include "base/heap.h"
+#include "runtime/receipt/files.h"
+#include "runtime/receipt/receipt.h"
+#include "server/api/route.h"
+#include "server/function/function.h"
+#include "server/http/reply.h"
+#include "server/loop/loop.h"
+#include "server/server.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One question under way. */
+struct question {
+  uv_work_t work;
+  struct exchange *exchange;
+  struct receipt_log *log;
+  char tenant[ACCESS_MAX_NAME + 1]; /* "": who asks may see all */
+  uint64_t index;
+  struct files_tile tile;
+  /* the answer */
+  uint32_t status;
+  const char *detail; /* of a problem; static */
+  const char *type;
+  struct buffer text;
+  cJSON *json;
+};
+
+static struct question *question_new(struct exchange *x, const struct place *place) {
+  struct question *q = heap_new(1, sizeof *q);
+  q->work.data = q;
+  q->exchange = x;
+  q->log = x->loop->receipts;
+  snprintf(q->tenant, sizeof q->tenant, "%s", place->is_server ? "" : place->tenant);
+  return q;
+}
+
+static void answered(uv_work_t *work, int status) {
+  struct question *q = work->data;
+  struct exchange *x = q->exchange;
+  struct question answer = *q;
+  (void)status;
+  free(q);
+  if (answer.status != 200)
+    reply_problem(x, PROBLEM(.status = answer.status, .detail = answer.detail));
+  else if (answer.json)
+    reply_json(x, 200, answer.json);
+  else
+    reply_text(x, 200, answer.type, &answer.text);
+  buffer_clear(&answer.text);
+}
+
+static void ask(struct question *q, uv_work_cb work) { uv_queue_work(&q->exchange->loop->uv, &q->work, work, answered); }
+
+/* False: it has been answered that there is no log. */
+static bool has_log(struct exchange *x) {
+  if (x->loop->receipts) return true;
+  reply_problem(x, PROBLEM(.status = 404, .detail = "no receipts are kept here"));
+  return false;
+}
+
+/* --- one receipt -------------------------------------------------------------------------------------------------- */
+
+static void add_hex(cJSON *json, const char *name, const uint8_t *bytes, size_t size) {
+  char *text = heap_new(size + 1, 2), *at = text;
+  for (size_t i = 0; i < size; i++) at += snprintf(at, 3, "%02x", bytes[i]);
+  cJSON_AddStringToObject(json, name, text);
+  free(text);
+}
+
+static void add_field(cJSON *json, enum leaf_field field, const struct leaf_value *value) {
+  const char *word = leaf_field_word(field);
+  char text[LEAF_MAX_TEXT + 1];
+  switch (leaf_field_kind(field)) {
+  case LEAF_NUMBER:
+    if (field == FIELD_OUTCOME && leaf_outcome_word(value->number))
+      cJSON_AddStringToObject(json, word, leaf_outcome_word(value->number));
+    else
+      cJSON_AddNumberToObject(json, word, (double)value->number);
+    break;
+  case LEAF_TEXT:
+    snprintf(text, sizeof text, "%.*s", (int)value->size, (const char *)value->bytes);
+    cJSON_AddStringToObject(json, word, text);
+    break;
+  case LEAF_DIGEST:
+  case LEAF_BYTES: add_hex(json, word, value->bytes, value->size); break;
+  }
+}
+
+static cJSON *leaf_json(const struct leaf *leaf) {
+  cJSON *json = cJSON_CreateObject();
+  for (int i = 0; i < FIELD_COUNT; i++)
+    if (leaf->fields[i].is_there) add_field(json, (enum leaf_field)i, &leaf->fields[i]);
+  return json;
+}
+
+static bool may_see(const struct question *q, const struct leaf *leaf) {
+  char name[LEAF_MAX_TEXT + 1];
+  const struct leaf_value *function = &leaf->fields[FIELD_FUNCTION];
+  if (!*q->tenant) return true;
+  if (!function->is_there) return false;
+  snprintf(name, sizeof name, "%.*s", (int)function->size, (const char *)function->bytes);
+  return function_is_of(name, q->tenant);
+}
+
+/* NULL: the last checkpoint does not cover it yet. */
+static char *proof_text(const struct question *q) {
+  struct buffer head = {0}, text = {0};
+  struct note_checkpoint checkpoint;
+  struct tree_proof proof;
+  struct gw_error ignored = {0};
+  struct tree_source source = {files_read_hashes, (void *)receipt_log_directory(q->log)};
+  receipt_log_checkpoint(q->log, &head);
+  bool ok = note_parse_checkpoint(&checkpoint, head.bytes, head.size, &ignored) && q->index < checkpoint.size &&
+            tree_prove_inclusion(&source, q->index, checkpoint.size, &proof);
+  if (ok) {
+    note_append_proof(&text, q->index, &proof, head.bytes, head.size);
+    buffer_append(&text, "", 1);
+  }
+  buffer_clear(&head);
+  return (char *)text.bytes;
+}
+
+/* What is not filled yet has no hash. */
+static bool read_leaf(const struct question *q, struct buffer *bytes, struct tree_hash *hash, struct leaf *leaf) {
+  struct tree_hash stored;
+  struct gw_error ignored = {0};
+  const char *directory = receipt_log_directory(q->log);
+  if (files_read_leaf(directory, q->index, bytes) != FILES_FOUND) return false;
+  *hash = tree_leaf(bytes->bytes, bytes->size);
+  return files_read_hashes((void *)directory, 0, q->index, 1, &stored) && tree_hash_is(hash, &stored) &&
+         leaf_decode(leaf, bytes->bytes, bytes->size, &ignored);
+}
+
+static bool is_pruned(const struct question *q, struct buffer *bytes) {
+  return q->index < receipt_log_durable(q->log) &&
+         files_read_leaf(receipt_log_directory(q->log), q->index, bytes) == FILES_PRUNED;
+}
+
+static void receipt_work(uv_work_t *work) {
+  struct question *q = work->data;
+  struct buffer bytes = {0};
+  struct tree_hash hash;
+  struct leaf leaf;
+  q->status = 404;
+  q->detail = "there is no such receipt";
+  if (read_leaf(q, &bytes, &hash, &leaf) && may_see(q, &leaf)) {
+    char *proof = proof_text(q);
+    q->status = 200;
+    q->json = cJSON_CreateObject();
+    cJSON_AddStringToObject(q->json, "log", receipt_log_id(q->log));
+    cJSON_AddNumberToObject(q->json, "index", (double)q->index);
+    add_hex(q->json, "hash", hash.bytes, sizeof hash.bytes);
+    add_hex(q->json, "leaf", bytes.bytes, bytes.size);
+    cJSON_AddItemToObject(q->json, "fields", leaf_json(&leaf));
+    if (proof) cJSON_AddStringToObject(q->json, "proof", proof);
+    free(proof);
+  } else if (is_pruned(q, &bytes)) {
+    q->status = 410;
+    q->detail = "this leaf was forgotten, as the server was told to; its hash is still in the tree";
+  }
+  buffer_clear(&bytes);
+}
+
+void route_receipt(struct exchange *x, const struct place *place) {
+  char *end;
+  if (!has_log(x)) return;
+  struct question *q = question_new(x, place);
+  q->index = strtoull(place->name, &end, 10);
+  if (!*end && place->name[0] >= '0' && place->name[0] <= '9' && strlen(place->name) < 19) {
+    ask(q, receipt_work);
+    return;
+  }
+  free(q);
+  reply_problem(x, PROBLEM(.status = 400, .detail = "a receipt is asked for by its index, the number in Gasworks-Receipt"));
+}
+
+/* --- the log ------------------------------------------------------------------------------------------------------ */
+
+void route_checkpoint(struct exchange *x, const struct place *place) {
+  struct buffer text = {0};
+  (void)place;
+  if (!has_log(x)) return;
+  receipt_log_checkpoint(x->loop->receipts, &text);
+  reply_text(x, 200, "text/plain; charset=utf-8", &text);
+  buffer_clear(&text);
+}
+
+static void keys_work(uv_work_t *work) {
+  struct question *q = work->data;
+  struct note_key keys[FILES_MAX_KEYS];
+  char line[NOTE_MAX_VKEY];
+  struct gw_error err = {0};
+  size_t n = files_read_keys(receipt_log_directory(q->log), keys, &err);
+  q->status = n ? 200 : 500;
+  q->detail = "the log's keys cannot be read";
+  q->type = "text/plain; charset=utf-8";
+  for (size_t i = 0; i < n; i++) {
+    note_print_key(&keys[i], line);
+    buffer_format(&q->text, "%s\n", line);
+  }
+}
+
+void route_log_keys(struct exchange *x, const struct place *place) {
+  if (has_log(x)) ask(question_new(x, place), keys_work);
+}
+
+static void rotate_work(uv_work_t *work) {
+  struct question *q = work->data;
+  struct gw_error err = {0};
+  q->status = 500;
+  q->detail = "the log of receipts cannot get a new key";
+  if (receipt_log_rotate(q->log, &err)) keys_work(work);
+}
+
+void route_rotate_log(struct exchange *x, const struct place *place) {
+  if (has_log(x)) ask(question_new(x, place), rotate_work);
+}
+
+static void tile_work(uv_work_t *work) {
+  struct question *q = work->data;
+  const struct files_tile *t = &q->tile;
+  const char *directory = receipt_log_directory(q->log);
+  enum files_answer answer = FILES_DAMAGED;
+  q->type = "application/octet-stream";
+  if (t->is_entries) {
+    answer = files_read_bundle(directory, t->n, t->width, &q->text);
+  } else {
+    size_t size = t->width * sizeof(struct tree_hash);
+    void *out = buffer_reserve(&q->text, size);
+    if (files_read_hashes((void *)directory, t->level, t->n * TREE_TILE, t->width, out)) answer = FILES_FOUND;
+    q->text.size = size;
+  }
+  q->status = answer == FILES_FOUND ? 200 : answer == FILES_PRUNED ? 410 : 500;
+  q->detail = answer == FILES_PRUNED
+                  ? "these leaves were forgotten, as the server was told to; their hashes are still in the tree"
+                  : "the log cannot be read";
+}
+
+/* Leaves name functions: those of a tenant's own process are its own, others only the server's tokens may read. */
+static bool may_read_entries(const struct exchange *x, const struct place *place) {
+  return place->is_server || x->loop->options->worker_of;
+}
+
+void route_tile(struct exchange *x, const struct place *place) {
+  struct files_tile tile;
+  if (!has_log(x)) return;
+  if (!files_parse_tile(place->rest, &tile) || !files_has_tile(&tile, receipt_log_durable(x->loop->receipts))) {
+    reply_problem(x, PROBLEM(.status = 404, .detail = "the tree of the last checkpoint has no such tile"));
+  } else if (tile.is_entries && !may_read_entries(x, place)) {
+    reply_problem(x, PROBLEM(.status = 403, .detail = "this needs a token of the server, not of a tenant"));
+  } else {
+    struct question *q = question_new(x, place);
+    q->tile = tile;
+    ask(q, tile_work);
+  }
+}

@@ -1,0 +1,187 @@
+#define _GNU_SOURCE /* mempcpy */
+#include "server/invoke/draft.h"
+
+#include "instrument/schedule.h"
+#include "runtime/host_api.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+_Static_assert((int)SHA256_SIZE == (int)DIGEST_SIZE, "all digests of a leaf have one size");
+
+void draft_begin(struct draft *d, struct receipt_log *log) {
+  d->log = log;
+  d->chain = NULL;
+  d->is_due = d->is_made = d->is_reserved = d->has_request = d->has_reply = d->has_read = false;
+}
+
+/* --- digests ------------------------------------------------------------------------------------------------------ */
+
+static void add_text(struct sha256 *s, const char *text) { sha256_add(s, text, strlen(text)); }
+
+void draft_hash_request(struct draft *d, const struct request *r) {
+  struct sha256 s;
+  sha256_begin(&s);
+  add_text(&s, r->method_name);
+  sha256_add(&s, " ", 1);
+  add_text(&s, r->target);
+  sha256_add(&s, "\n", 1);
+  for (uint32_t i = 0; i < r->n_headers; i++) {
+    add_text(&s, r->headers[i].name);
+    sha256_add(&s, ":", 1);
+    add_text(&s, r->headers[i].value);
+    sha256_add(&s, "\n", 1);
+  }
+  sha256_add(&s, "\n", 1);
+  sha256_add(&s, r->body.bytes, r->body.size);
+  sha256_end(&s, d->request);
+  d->has_request = true;
+}
+
+void draft_hash_reply(struct draft *d, const struct handler *h) {
+  struct sha256 s;
+  char status[16];
+  int n = snprintf(status, sizeof status, "%u\n", h->status);
+  sha256_begin(&s);
+  sha256_add(&s, status, (size_t)n);
+  sha256_add(&s, h->reply_headers.bytes, h->reply_headers.size);
+  sha256_add(&s, "\n", 1);
+  sha256_add(&s, h->reply.bytes, h->reply.size);
+  sha256_end(&s, d->reply);
+  d->has_reply = true;
+}
+
+static uint8_t digit(char c) { return (uint8_t)(c <= '9' ? c - '0' : c - 'a' + 10); }
+
+static void read_hex(const char *hex, uint8_t out[SHA256_SIZE]) {
+  for (int i = 0; i < SHA256_SIZE; i++) out[i] = (uint8_t)(digit(hex[2 * i]) << 4 | digit(hex[2 * i + 1]));
+}
+
+/* --- the leaf ----------------------------------------------------------------------------------------------------- */
+
+static void set_digest(struct draft *d, enum leaf_field field, const uint8_t digest[SHA256_SIZE]) {
+  leaf_set_bytes(&d->leaf, field, digest, SHA256_SIZE);
+}
+
+static void set_slot(struct draft *d, const struct slot *slot) {
+  read_hex(slot->function->digest, d->module);
+  set_digest(d, FIELD_MODULE, d->module);
+  set_digest(d, FIELD_SCHEDULE, gw_instance_schedule(slot->instance)->digest.bytes);
+}
+
+/* Whatever no host function charged is what instructions did. */
+static void set_gas(struct draft *d, const struct draft_facts *facts) {
+  static const enum leaf_field fields[HOST_GAS_COUNT] = {FIELD_CALLS, FIELD_MOVED, FIELD_STORAGE};
+  uint64_t rest = facts->gas;
+  for (int i = 0; i < HOST_GAS_COUNT; i++) {
+    uint64_t gas = facts->slot && facts->gas ? host_api_gas(facts->slot->store, (enum host_gas)i) : 0;
+    if (gas > rest) gas = rest;
+    rest -= gas;
+    if (gas) leaf_set_number(&d->leaf, fields[i], gas);
+  }
+  leaf_set_number(&d->leaf, FIELD_COMPUTE, rest);
+}
+
+static void set_host(struct draft *d, const struct record *record) {
+  struct sha256 s;
+  if (!record || !record->log.size) return;
+  sha256_begin(&s);
+  sha256_add(&s, record->log.bytes, record->log.size);
+  sha256_end(&s, d->host);
+  set_digest(d, FIELD_HOST, d->host);
+}
+
+static void set_read(struct draft *d, const struct state_txn *txn) {
+  if (txn) d->has_read = state_txn_read_digest(txn, d->read);
+  if (d->has_read) set_digest(d, FIELD_READ, d->read);
+}
+
+static void make_leaf(struct draft *d, const struct draft_facts *facts, const struct state_txn *txn) {
+  d->leaf = (struct leaf){0};
+  leaf_set_number(&d->leaf, FIELD_FORMAT, LEAF_FORMAT);
+  leaf_set_number(&d->leaf, FIELD_OUTCOME, facts->outcome);
+  leaf_set_bytes(&d->leaf, FIELD_FUNCTION, facts->function, strlen(facts->function));
+  if (facts->slot) set_slot(d, facts->slot);
+  leaf_set_number(&d->leaf, FIELD_SEMANTICS, LEAF_SEMANTICS);
+  leaf_set_number(&d->leaf, FIELD_TIME, (uint64_t)time(NULL));
+  if (facts->status) leaf_set_number(&d->leaf, FIELD_STATUS, facts->status);
+  if (facts->outcome == OUTCOME_TRAPPED) leaf_set_number(&d->leaf, FIELD_TRAP, facts->trap);
+  if (d->has_request) set_digest(d, FIELD_REQUEST, d->request);
+  if (d->has_reply && facts->status) set_digest(d, FIELD_REPLY, d->reply);
+  set_read(d, txn);
+  set_host(d, facts->record);
+  set_gas(d, facts);
+  if (!d->chain) d->chain = receipt_log_chain(d->log, facts->function);
+}
+
+/* --- into the log ------------------------------------------------------------------------------------------------- */
+
+static bool reserve(struct draft *d) {
+  d->size = leaf_encode(&d->leaf, d->bytes);
+  return receipt_log_reserve(d->log, d->chain, d->bytes, &d->size, &d->place);
+}
+
+static void fill_void(struct draft *d) {
+  leaf_void(d->bytes);
+  receipt_log_fill(&d->place, d->bytes);
+  d->is_reserved = false;
+}
+
+/* In the commit, on the store's thread. What an earlier try was given is void. */
+static bool seal(struct state_seal *seal, const uint8_t written[SHA256_SIZE]) {
+  struct draft *d = (struct draft *)seal;
+  if (d->is_reserved) fill_void(d);
+  memcpy(d->written, written, SHA256_SIZE);
+  set_digest(d, FIELD_WRITTEN, d->written);
+  if (!reserve(d)) return false;
+  d->is_reserved = true;
+  seal->index = d->place.index;
+  seal->bytes = d->bytes;
+  seal->size = d->size;
+  seal->settled = receipt_log_durable(d->log);
+  return true;
+}
+
+void draft_prepare(struct draft *d, const struct draft_facts *facts, struct state_txn *txn) {
+  if (!d->log) return;
+  make_leaf(d, facts, txn);
+  d->seal = (struct state_seal){.make = seal};
+  if (txn) state_txn_seal(txn, &d->seal);
+}
+
+void draft_settle(struct draft *d, bool is_committed) {
+  if (!d->is_reserved) return;
+  if (!is_committed) {
+    fill_void(d);
+    return;
+  }
+  d->hash = receipt_log_fill(&d->place, d->bytes);
+  d->is_reserved = false;
+  d->is_made = true;
+}
+
+bool draft_finish(struct draft *d, const struct draft_facts *facts, const struct state_txn *txn) {
+  if (d->is_made || !d->log) return true;
+  make_leaf(d, facts, txn);
+  if (!reserve(d)) return false;
+  d->hash = receipt_log_fill(&d->place, d->bytes);
+  d->is_made = true;
+  return true;
+}
+
+void draft_print(const struct draft *d, char out[EXCHANGE_RECEIPT_SIZE]) {
+  static const char digits[] = "0123456789abcdef";
+  char *at = stpcpy(out, receipt_log_id(d->log)), number[20], *first = number + sizeof number;
+  uint64_t n = d->place.index;
+  do *--first = (char)('0' + n % 10);
+  while (n /= 10);
+  *at++ = '/';
+  at = mempcpy(at, first, (size_t)(number + sizeof number - first));
+  *at++ = '/';
+  for (int i = 0; i < TREE_HASH_SIZE; i++) {
+    *at++ = digits[d->hash.bytes[i] >> 4];
+    *at++ = digits[d->hash.bytes[i] & 15];
+  }
+  *at = 0;
+}
