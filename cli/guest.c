@@ -157,13 +157,15 @@ bool guest_load(struct guest *g, int n_arguments, char **arguments, struct gw_er
 
 /* --- one run -------------------------------------------------------------------------------------------------------- */
 
+static uint64_t limit_of(const struct guest *g) { return (uint64_t)g->cpu_limit_ms * 1000000; }
+
 static bool open_run(struct guest *g, enum gw_tier tier, struct gw_error *err) {
   struct gw_store_options options = {.measures_cpu = true,
                                      .gas_limit = g->gas_limit,
                                      .max_memory_bytes = g->max_memory,
                                      .max_depth = g->max_stack,
+                                     .cpu_limit_ns = g->judge_limit_ns ? g->judge_limit_ns : limit_of(g),
                                      .tier = tier};
-  options.cpu_limit_ns = (uint64_t)g->cpu_limit_ms * 1000000;
   if (g->may_switch) options.slice = SLICE;
   gw_store_destroy(g->store);
   g->instance = NULL;
@@ -295,7 +297,7 @@ static bool must_judge(const struct guest *g, const struct gw_error *err) {
                        .module = g->module,
                        .record = &g->record,
                        .seconds = g->seconds_run,
-                       .most_seconds = judge_most_seconds((uint64_t)g->cpu_limit_ms * 1000000)};
+                       .most_seconds = judge_most_seconds(limit_of(g))};
   return g->is_judged && !g->profile && judge_wants(&run, err);
 }
 
@@ -304,12 +306,13 @@ static void judge(struct guest *g, struct gw_error *err) {
   struct judge trial = {0};
   struct gw_error second = {0};
   double seconds_instantiate = g->seconds_instantiate, seconds_run = g->seconds_run;
-  judge_begin(&trial, &g->record, err);
+  judge_begin(&trial, &g->record, limit_of(g), err);
+  if (g->gas) g->judge_limit_ns = trial.limit_ns; /* nothing else asks for the time */
   bool ok = guest_run(g, GW_TIER_PRECISE, &second);
   g->seconds_instantiate = seconds_instantiate;
   g->seconds_run = seconds_run;
   *err = ok ? (struct gw_error){0} : second;
-  judge_end(&trial, "", err);
+  judge_end(&trial, gw_store_cpu_ns(g->store), "", err);
 }
 
 bool guest_run_judged(struct guest *g, struct gw_error *err) {

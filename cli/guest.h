@@ -25,6 +25,7 @@ struct guest {
   enum tier_choice tier;
   uint32_t opt_level, max_stack, cpu_limit_ms;
   uint64_t gas_limit, max_memory, seed;
+  uint64_t judge_limit_ns; /* of CPU time, while the judge runs; 0 */
   const char *invoke, *schedule_path, *cache_path;
   struct cli_list dirs, env;
   int stdin_fd;     /* the program's; not closed */

@@ -191,6 +191,27 @@ static void test_whole_modules(void **state) {
   close_traps(engine, module);
 }
 
+/* Buffers for a large function's code do not stay. */
+static void test_large_function(void **state) {
+  enum { N = 200000, ROOM = 16 * N };
+  (void)state;
+  struct gw_engine *engine;
+  struct gw_error err = {0};
+  gw_module_release(open_traps(&engine, &(struct gw_engine_options){.gas = true}));
+  char *text = test_malloc(ROOM), *at = text;
+  at += sprintf(at, "(module (func (param i32) (result i32) local.get 0\n");
+  for (int i = 0; i < N; i++) at += sprintf(at, "i32.eqz\n");
+  sprintf(at, "))");
+  struct gw_module *module = wat_module(engine, text);
+  struct precise_module *p = module_interpret(module, true, &err);
+  precise_module_translate(p);
+  struct precise_stats stats = precise_module_stats(p);
+  assert_true(stats.bytes > N);
+  assert_true(stats.kept <= 1 << 20);
+  test_free(text);
+  close_traps(engine, module);
+}
+
 /* Who watches sees each instruction, so it is interpreted. */
 static void test_watching(void **state) {
   (void)state;
@@ -227,6 +248,7 @@ static void test_threads(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_places), cmocka_unit_test(test_whole_modules),
-                                     cmocka_unit_test(test_watching), cmocka_unit_test(test_threads)};
+                                     cmocka_unit_test(test_watching), cmocka_unit_test(test_large_function),
+                                     cmocka_unit_test(test_threads)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -164,14 +164,14 @@ static void test_parted(void **state) {
   struct record record = {0};
   (void)state;
   record_begin(&record, RECORD_ALL, 100);
-  judge_begin(&trial, &record, &fast);
+  judge_begin(&trial, &record, 0, &fast);
   assert_true(judge_is_under_way(&trial));
   record.has_parted = true;
-  assert_int_equal(judge_end(&trial, " about x", &precise), JUDGE_DISAGREED);
+  assert_int_equal(judge_end(&trial, 0, " about x", &precise), JUDGE_DISAGREED);
   assert_non_null(strstr(precise.message, "the tiers disagree about x: compiled code says \"the host's word\""));
   precise = fast;
-  judge_begin(&trial, &record, &fast);
-  assert_int_equal(judge_end(&trial, "", &precise), JUDGE_CONFIRMED);
+  judge_begin(&trial, &record, 0, &fast);
+  assert_int_equal(judge_end(&trial, 0, "", &precise), JUDGE_CONFIRMED);
   record_clear(&record);
 }
 
@@ -190,15 +190,21 @@ static void test_verdicts(void **state) {
   snprintf(
       fast.message, sizeof fast.message,
       "out of bounds memory access in function with_a_long_name at address 0x10000, memory size 65536 and more words than fit");
-  judge_begin(&trial, &record, &fast);
-  assert_int_equal(judge_end(&trial, "", &report), JUDGE_DISAGREED);
+  judge_begin(&trial, &record, 0, &fast);
+  assert_int_equal(judge_end(&trial, 0, "", &report), JUDGE_DISAGREED);
   assert_false(judge_is_under_way(&trial));
   assert_null(strstr(report.message, "6553\"")); /* numbers are whole */
   assert_non_null(strstr(report.message, "the interpreter says \"success\""));
   report = (struct gw_error){.code = GW_ERROR_TRAP, .trap = GW_TRAP_CANCELLED};
-  judge_begin(&trial, &record, &fast);
-  assert_int_equal(judge_end(&trial, "", &report), JUDGE_CANCELLED);
+  judge_begin(&trial, &record, 0, &fast);
+  assert_int_equal(judge_end(&trial, 0, "", &report), JUDGE_CANCELLED);
   assert_int_equal(report.trap, GW_TRAP_CANCELLED);
+  judge_begin(&trial, &record, 1000, &fast);
+  assert_int_equal(judge_end(&trial, 1000, "", &report), JUDGE_CANCELLED);
+  judge_begin(&trial, &record, 1000, &fast);
+  assert_int_equal(judge_end(&trial, 1001, "", &report), JUDGE_LATE);
+  assert_int_equal(report.trap, GW_TRAP_MEMORY_OUT_OF_BOUNDS);
+  assert_true(judge_limit_ns(0) == 32000000000 && judge_limit_ns(UINT64_MAX) == 32000000000 && judge_limit_ns(1) == 1);
   assert_true(judge_most_seconds(0) == 2 && judge_most_seconds(UINT64_MAX) == 2);
   assert_true(judge_most_seconds(1600000000) == 0.1);
 }

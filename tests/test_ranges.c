@@ -94,10 +94,11 @@ static struct tier open_tier(struct gw_engine *engine, struct gw_module *module,
   return t;
 }
 
-static enum gw_trap call(struct tier *t, const char *name, int32_t address, int32_t start, int32_t bound, int32_t *result) {
+static enum gw_trap call(struct tier *t, const char *name, int32_t address, int32_t start, int32_t bound, uint64_t gas,
+                         int32_t *result) {
   struct gw_error err = {0};
   union gw_value values[3] = {{.i32 = address}, {.i32 = start}, {.i32 = bound}};
-  gw_store_set_gas_limit(t->store, GAS_LIMIT);
+  gw_store_set_gas_limit(t->store, gas);
   bool is_done = gw_call_export(t->instance, name, values, 3, &err);
   *result = is_done ? values[0].i32 : 0;
   return is_done ? GW_TRAP_NONE : err.trap;
@@ -105,8 +106,8 @@ static enum gw_trap call(struct tier *t, const char *name, int32_t address, int3
 
 static void compare(struct tier *precise, struct tier *fast, const char *name, int32_t address, int32_t start, int32_t bound) {
   int32_t expected, got;
-  enum gw_trap trap = call(precise, name, address, start, bound, &expected);
-  enum gw_trap other = call(fast, name, address, start, bound, &got);
+  enum gw_trap trap = call(precise, name, address, start, bound, GAS_LIMIT, &expected);
+  enum gw_trap other = call(fast, name, address, start, bound, GAS_LIMIT, &got);
   bool is_same = trap == GW_TRAP_OUT_OF_GAS ? other != GW_TRAP_NONE : trap == other && expected == got;
   if (!is_same)
     fail_msg("%s(%d, %d, %d): %s, %d; in the precise tier %s, %d", name, address, start, bound, gw_trap_message(other), got,
@@ -149,7 +150,54 @@ static void test_edges(void **state) {
   test_free(text);
 }
 
+/* --- limits of what is looked at --------------------------------------------------------------------------------------- */
+
+/* One loop in both tiers, with gas enough: whether it traps, and how. */
+static void check_one(const char *memory, const char *comparison, int32_t step, int32_t stride, const int32_t args[3],
+                      enum gw_trap wanted) {
+  char text[2048];
+  size_t n = (size_t)snprintf(text, sizeof text, "(module (memory %s)", memory);
+  n += add_function(text + n, sizeof text - n, "f", comparison, step, stride, ALWAYS);
+  snprintf(text + n, sizeof text - n, ")");
+  struct gw_error err = {0};
+  struct gw_engine *engine =
+      gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = 2, .gas = true, .verify = true}, &err);
+  struct gw_module *module = wat_module(engine, text);
+  static const enum gw_tier tiers[] = {GW_TIER_PRECISE, GW_TIER_FAST};
+  for (size_t i = 0; i < N(tiers); i++) {
+    int32_t result;
+    struct tier tier = open_tier(engine, module, tiers[i]);
+    enum gw_trap trap = call(&tier, "f", args[0], args[1], args[2], UINT64_C(1) << 32, &result);
+    if (trap != wanted) fail_msg("%s by %d and %d, tier %zu: %s", comparison, step, stride, i, gw_trap_message(trap));
+    gw_store_destroy(tier.store);
+  }
+  gw_module_release(module);
+  gw_engine_destroy(engine);
+}
+
+/* Long steps of addresses leap over the last page, which no memory has, and go on from the beginning. The memory has all others,
+ * of which three are touched. */
+static void test_long_strides(void **state) {
+  (void)state;
+  check_one("65535 65535", "ne", 1, 131072, (int32_t[]){-131072 + 64, 0, 3}, GW_TRAP_NONE);
+  check_one("65535 65535", "lt_u", 1, 131072, (int32_t[]){-65536 + 64, 0, 3}, GW_TRAP_MEMORY_OUT_OF_BOUNDS);
+  check_one("65535 65535", "ne", 1, -131072, (int32_t[]){64, 0, 3}, GW_TRAP_NONE);
+}
+
+/* The counter goes around all numbers, misses its bound the first time, and meets it 300,000 rounds after the beginning.
+ * Addresses step by less, so they have not gone around. */
+static void test_short_strides(void **state) {
+  enum { STEP = 16381, ROUNDS = 300000 };
+  int32_t start = (int32_t)(0u - (uint32_t)STEP * ROUNDS);
+  (void)state;
+  check_one("16 16", "ne", STEP, 1, (int32_t[]){64, start, 0}, GW_TRAP_NONE);
+  check_one("4 4", "ne", STEP, 1, (int32_t[]){64, start, 0}, GW_TRAP_MEMORY_OUT_OF_BOUNDS);
+  check_one("16 16", "ne", -STEP, 1, (int32_t[]){64, -start, 0}, GW_TRAP_NONE);
+  check_one("16 16", "lt_u", STEP, 1, (int32_t[]){64, start - 1, -1}, GW_TRAP_NONE);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_edges)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_edges), cmocka_unit_test(test_long_strides),
+                                     cmocka_unit_test(test_short_strides)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -486,21 +486,54 @@ static void test_cpu_limit(void **state) {
   cpu_limit(TIER_BASELINE);
 }
 
+/* Looked at every few thousand gas, time flies. */
+static uint64_t fast_clock(void) {
+  static _Atomic uint64_t now;
+  return now += 100000000;
+}
+
+/* Compiled code traps in front of this loop, before a million rounds that the judge would interpret. */
+#define COUNTED                                                                                         \
+  "(module (memory (export \"memory\") 16 16) (func (export \"handle\") (local $i i32) (local $x i32) " \
+  "(loop $l (local.set $x (i32.add (local.get $x) (i32.load8_u (local.get $i)))) "                      \
+  "(br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 1048577)))) "   \
+  "(i32.store (i32.const 0) (local.get $x))))"
+
+/* A judgement has a limit of CPU time, also where invocations have none: beyond it the trap stands as compiled code saw it. */
+static void test_late_judge(void **state) {
+  (void)state;
+  static const uint32_t limits_ms[] = {0, 20000};
+  for (int i = 0; i < 2; i++) {
+    char *directory = make_data_dir();
+    struct server_options o = test_options(directory);
+    o.n_loops = 1;
+    o.opt_level = 2;
+    o.clock = fast_clock;
+    o.cpu_limit_ms = limits_ms[i];
+    struct server *server = start(&o);
+    uint16_t port = server_port(server);
+    assert_int_equal(deploy(port, "counted", COUNTED), 201);
+    struct reply r = call(port, "/f/counted");
+    assert_int_equal(r.status, 500);
+    assert_non_null(strstr(r.body, "out of bounds memory access in function handle"));
+    assert_null(strstr(r.body, "at byte"));
+    reply_clear(&r);
+    r = call(port, "/metrics");
+    assert_non_null(strstr(r.body, "\ngasworks_judgements_total 1\n"));
+    assert_non_null(strstr(r.body, "\ngasworks_tier_disagreements_total 0\n"));
+    reply_clear(&r);
+    server_destroy(server);
+    remove_data_dir(directory);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory_limit),
-                                     cmocka_unit_test(test_heavy),
-                                     cmocka_unit_test(test_many_globals),
-                                     cmocka_unit_test(test_heavy_trap),
-                                     cmocka_unit_test(test_replaced_trap),
-                                     cmocka_unit_test(test_cpu_limit),
-                                     cmocka_unit_test(test_band),
-                                     cmocka_unit_test(test_leave_trap),
-                                     cmocka_unit_test(test_initialized),
-                                     cmocka_unit_test(test_started),
-                                     cmocka_unit_test(test_no_more_addresses),
-                                     cmocka_unit_test(test_pressure),
-                                     cmocka_unit_test(test_pressure_file),
-                                     cmocka_unit_test(test_start_runs_once),
-                                     cmocka_unit_test(test_instance_gas)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_memory_limit), cmocka_unit_test(test_heavy),         cmocka_unit_test(test_many_globals),
+      cmocka_unit_test(test_heavy_trap),   cmocka_unit_test(test_replaced_trap), cmocka_unit_test(test_cpu_limit),
+      cmocka_unit_test(test_band),         cmocka_unit_test(test_leave_trap),    cmocka_unit_test(test_late_judge),
+      cmocka_unit_test(test_initialized),  cmocka_unit_test(test_started),       cmocka_unit_test(test_no_more_addresses),
+      cmocka_unit_test(test_pressure),     cmocka_unit_test(test_pressure_file), cmocka_unit_test(test_start_runs_once),
+      cmocka_unit_test(test_instance_gas)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

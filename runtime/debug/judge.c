@@ -12,14 +12,18 @@ bool judge_wants(const struct judged *run, const struct gw_error *err) {
   return run->most_seconds <= 0 || run->seconds < run->most_seconds;
 }
 
-double judge_most_seconds(uint64_t cpu_limit_ns) {
-  static const double most = 2, slowness = 16;
-  double limit = (double)cpu_limit_ns * 1e-9 / slowness;
-  return limit > 0 && limit < most ? limit : most;
+enum { MOST_SECONDS = 2, SLOWNESS = 16 };
+
+uint64_t judge_limit_ns(uint64_t cpu_limit_ns) {
+  uint64_t most = UINT64_C(1000000000) * MOST_SECONDS * SLOWNESS;
+  return cpu_limit_ns && cpu_limit_ns < most ? cpu_limit_ns : most;
 }
 
-void judge_begin(struct judge *judge, struct record *record, const struct gw_error *err) {
+double judge_most_seconds(uint64_t cpu_limit_ns) { return (double)judge_limit_ns(cpu_limit_ns) * 1e-9 / SLOWNESS; }
+
+void judge_begin(struct judge *judge, struct record *record, uint64_t cpu_limit_ns, const struct gw_error *err) {
   judge->record = record;
+  judge->limit_ns = judge_limit_ns(cpu_limit_ns);
   judge->first = *err;
   record_replay(record, RECORD_ENDS);
 }
@@ -60,10 +64,12 @@ static void disagree(struct gw_error *out, const char *whom, const struct gw_err
 }
 
 /* A run that has left the record's way traps as a host function does, so its trap alone could pass for the first run's. */
-enum judge_verdict judge_end(struct judge *judge, const char *whom, struct gw_error *err) {
-  bool is_confirmed = judge_confirms(&judge->first, err) && !judge->record->has_parted;
+enum judge_verdict judge_end(struct judge *judge, uint64_t cpu_ns, const char *whom, struct gw_error *err) {
+  bool is_late = judge_is_late(judge, cpu_ns), is_confirmed = judge_confirms(&judge->first, err) && !judge->record->has_parted;
   judge_drop(judge);
-  if (err->code == GW_ERROR_TRAP && err->trap == GW_TRAP_CANCELLED) return JUDGE_CANCELLED;
+  bool is_cancelled = err->code == GW_ERROR_TRAP && err->trap == GW_TRAP_CANCELLED;
+  if (is_cancelled && is_late) *err = judge->first;
+  if (is_cancelled) return is_late ? JUDGE_LATE : JUDGE_CANCELLED;
   if (is_confirmed) return JUDGE_CONFIRMED;
   disagree(err, whom, &judge->first, err);
   return JUDGE_DISAGREED;

@@ -204,8 +204,21 @@ bool baseline_compile(struct baseline *b, struct precise_func *func, const struc
   return true;
 }
 
+static size_t kept_bytes(const struct baseline_output *o) {
+  return o->code.capacity + o->scratch_capacity + o->insns_capacity * (sizeof *o->starts + sizeof *o->entries);
+}
+
+/* What a large function needed is ten times its body: too much to wait for the next one. */
+static void drop_large_buffers(struct baseline *b) {
+  enum { MOST_KEPT = 1 << 20 };
+  if (kept_bytes(&b->output) <= MOST_KEPT) return;
+  baseline_output_clear(&b->output);
+  b->output = (struct baseline_output){0};
+}
+
 bool baseline_publish(struct baseline *b, struct precise_func *funcs, uint32_t n) {
   bool ok = publish_code(b);
+  drop_large_buffers(b);
   for (uint32_t i = 0; i < n; i++) {
     struct precise_func *f = &funcs[i];
     if (!f->native || f->code) continue;
@@ -238,5 +251,7 @@ uint32_t baseline_index(const struct precise_func *func, const struct precise_in
 }
 
 struct precise_stats baseline_stats(const struct baseline *b) {
-  return b->stats;
+  struct precise_stats stats = b->stats;
+  stats.kept = kept_bytes(&b->output);
+  return stats;
 }

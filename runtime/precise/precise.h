@@ -72,8 +72,8 @@ void precise_module_translate(struct precise_module *p);
 /* What the baseline tier has made so far. */
 struct precise_stats {
   uint32_t functions, refused; /* with code; without, as there was no room or memory: interpreted */
-  uint64_t bytes;
-  double seconds; /* of translating and emitting */
+  uint64_t bytes, kept;        /* of code; of buffers that the next function's code is made in */
+  double seconds;              /* of translating and emitting */
 };
 /* Of a module of the baseline tier, or NULL: nothing. Callers hold module->precise_lock. */
 struct precise_stats precise_module_stats(const struct precise_module *p);

@@ -507,7 +507,7 @@ static void judge_in(struct invocation *inv, struct slot *precise, const struct 
   if (inv->txn) state_txn_rewind(inv->txn);
   inv->slot = precise;
   metrics_add(&loop_of(inv)->metrics.judgements, 1);
-  judge_begin(&inv->judge, &inv->record, err);
+  judge_begin(&inv->judge, &inv->record, loop_of(inv)->limits->cpu_limit_ns, err);
   inv->cpu_before = 0;
   start_run(inv);
 }
@@ -558,8 +558,22 @@ static bool judge(struct invocation *inv, const struct gw_error *err) {
 static void conclude(struct invocation *inv, struct gw_error *err) {
   char whom[128];
   snprintf(whom, sizeof whom, " about function %.64s", inv->exchange->request.address);
-  inv->is_verdict = judge_end(&inv->judge, whom, err) == JUDGE_DISAGREED;
+  enum judge_verdict verdict = judge_end(&inv->judge, gw_store_cpu_ns(inv->slot->store), whom, err);
+  inv->is_verdict = verdict == JUDGE_DISAGREED;
   if (inv->is_verdict) metrics_add(&loop_of(inv)->metrics.disagreements, 1);
+  if (verdict == JUDGE_LATE)
+    end_with_error(inv, err); /* the store's backtrace is another one's */
+  else
+    end_with_trap(inv, err);
+}
+
+/* A judgement that takes too long is over. */
+static enum gw_status keep_limit(struct invocation *inv, enum gw_status status, struct gw_error *err) {
+  struct gw_store *store = inv->slot->store;
+  if (status != GW_STATUS_YIELDED || !judge_is_late(&inv->judge, gw_store_cpu_ns(store))) return status;
+  gw_store_cancel(store);
+  *err = (struct gw_error){.code = GW_ERROR_TRAP, .trap = GW_TRAP_CANCELLED};
+  return GW_STATUS_FAILED;
 }
 
 static void wait_for_slice(struct invocation *inv) {
@@ -660,6 +674,7 @@ static void run_slice(struct invocation *inv) {
     else
       status = was_short ? resume(inv, &err) : GW_STATUS_YIELDED;
   }
+  status = keep_limit(inv, status, &err);
   if (status == GW_STATUS_YIELDED) {
     if (inv->txn) state_txn_refresh(inv->txn);
     wait_for_slice(inv);
@@ -671,7 +686,6 @@ static void run_slice(struct invocation *inv) {
     conflicted(inv);
   } else if (judge_is_under_way(&inv->judge)) {
     conclude(inv, &err);
-    end_with_trap(inv, &err);
   } else if (status == GW_STATUS_FAILED || !take_reply(inv, &err)) {
     if (!judge(inv, &err)) end_with_trap(inv, &err);
   } else if (!record_answer(inv, &err)) {
