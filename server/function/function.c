@@ -159,6 +159,11 @@ static uint64_t initial_cells(const struct module *m) {
   return n;
 }
 
+static bool begins_with(const struct name *name, const char *with) {
+  size_t n = strlen(with);
+  return name->size > n && memcmp(name->bytes, with, n) == 0;
+}
+
 static bool classify(struct function *f, struct gw_error *err) {
   const struct module *m = gw_module_decoded(f->module);
   bool has_handle = exports_plain(m, "handle");
@@ -173,11 +178,10 @@ static bool classify(struct function *f, struct gw_error *err) {
   f->initial_cells = initial_cells(m);
   for (uint32_t i = 0; i < m->n_imports; i++) {
     const struct import *import = &m->imports[i];
-    if (!name_is(&import->module, "gasworks"))
-      f->uses_wasi = true,
-      f->has_files |= name_is(&import->field, "path_open") || name_is(&import->field, "path_create_directory");
-    else if (import->field.size > 6 && memcmp(import->field.bytes, "state_", 6) == 0)
-      f->uses_state = true;
+    bool is_ours = name_is(&import->module, "gasworks");
+    f->uses_wasi |= !is_ours;
+    f->has_files |= !is_ours && begins_with(&import->field, "path_");
+    f->uses_state |= is_ours && begins_with(&import->field, "state_");
   }
   f->uses_state |= f->has_files;
   return true;

@@ -75,7 +75,7 @@ struct function {
   struct gw_module *module; /* NULL after a failure */
   struct gw_error error;
   bool uses_state, uses_wasi, has_initialize;
-  bool has_files; /* it imports what files are opened with, and so has /state */
+  bool has_files; /* it imports functions of paths, and so has /state */
   uint64_t initial_memory,
       initial_data; /* bytes: the least that an instance takes, and what is written into it when it is made, or takes as long */
   uint64_t initial_cells; /* globals and entries of tables */
