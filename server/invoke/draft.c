@@ -4,7 +4,6 @@
 #include "instrument/schedule.h"
 #include "runtime/host_api.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -41,10 +40,13 @@ void draft_hash_request(struct draft *d, const struct request *r) {
 
 void draft_hash_reply(struct draft *d, const struct handler *h) {
   struct sha256 s;
-  char status[16];
-  int n = snprintf(status, sizeof status, "%u\n", h->status);
+  char status[16], *first = status + sizeof status;
+  uint32_t n = h->status;
+  *--first = '\n';
+  do *--first = (char)('0' + n % 10);
+  while (n /= 10);
   sha256_begin(&s);
-  sha256_add(&s, status, (size_t)n);
+  sha256_add(&s, first, (size_t)(status + sizeof status - first));
   sha256_add(&s, h->reply_headers.bytes, h->reply_headers.size);
   sha256_add(&s, "\n", 1);
   sha256_add(&s, h->reply.bytes, h->reply.size);

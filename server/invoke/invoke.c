@@ -743,7 +743,7 @@ static void start_run(struct invocation *inv) {
   struct slot *slot = inv->slot;
   struct gw_error err = {0};
   inv->gas_before = 0;
-  inv->draft.has_reply = false;
+  inv->draft.has_reply = inv->draft.has_read = false;
   if (!fill_slot(inv, &err)) {
     end_with_error(inv, &err);
     return;
