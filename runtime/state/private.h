@@ -163,7 +163,7 @@ void state_txn_on_answer(struct state_txn *txn);
 bool state_txn_is_answered(const struct state_txn *txn);
 
 /* runtime/state/seal.c: an answer that the transaction got, for its digest. */
-enum read_record { READ_NOTHING, READ_VALUE, READ_PAGE, READ_EXISTS };
+enum read_record { READ_NOTHING, READ_VALUE, READ_PAGE, READ_EXISTS, READ_LARGE };
 void state_note_read(struct state_txn *txn, enum read_record kind, const struct store_key *key, const void *value, size_t size);
 
 /* A newer snapshot for the next read. */

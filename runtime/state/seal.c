@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum write_record { WRITTEN_DELETE, WRITTEN_VALUE, WRITTEN_ADD };
+enum write_record { WRITTEN_DELETE, WRITTEN_VALUE, WRITTEN_ADD, WRITTEN_LARGE = 4 };
 
 static void add_sized(struct sha256 *s, const void *bytes, size_t size) {
   uint64_t n = size;
@@ -28,13 +28,14 @@ bool state_txn_read_digest(const struct state_txn *txn, uint8_t out[SHA256_SIZE]
 }
 
 static void add_written(struct sha256 *s, const struct store_key *k) {
-  uint8_t byte = k->is_delete ? WRITTEN_DELETE : k->is_add ? WRITTEN_ADD : WRITTEN_VALUE;
+  uint8_t byte = k->is_delete ? WRITTEN_DELETE : k->is_add ? WRITTEN_ADD : k->is_large ? WRITTEN_LARGE : WRITTEN_VALUE;
   sha256_add(s, &byte, 1);
   add_sized(s, k->bytes, k->size);
   if (k->is_add)
     add_sized(s, &k->delta, sizeof k->delta);
   else if (!k->is_delete)
     add_sized(s, k->value, k->value_size);
+  if (k->is_large && !k->is_delete) sha256_add(s, &k->kept, sizeof k->kept);
 }
 
 void state_txn_seal(struct state_txn *txn, struct state_seal *seal) { txn->seal = seal; }

@@ -303,7 +303,7 @@ int state_txn_answer(struct state_txn *txn, const void **value, size_t *value_si
   if (get->is_for_version)
     state_note_read(txn, READ_EXISTS, k, &(uint8_t){get->version != 0}, 1);
   else
-    state_note_read(txn, get->version ? READ_VALUE : READ_NOTHING, k, get->value, get->value_size);
+    state_note_read(txn, !get->version ? READ_NOTHING : get->is_large ? READ_LARGE : READ_VALUE, k, get->value, get->value_size);
   if (!get->version) return 0;
   txn->found_large = get->is_large;
   *value = get->value;
