@@ -13,7 +13,7 @@
 
 enum {
   SEGMENT_MAX_BYTES = FILES_SEGMENT * (LEAF_MAX + 2), /* of N.leaves: so much is mapped, whatever the file has */
-  SEGMENT_MIN_ROOM = 2 << 20,
+  SEGMENT_MIN_ROOM = 8 << 20,                         /* half of it is left when more is made, which may wait for a sync */
   SEGMENT_MAX_STEP = 16 << 20,
   CHAIN_BUCKETS = 1024,
 };
