@@ -158,14 +158,14 @@ static inline void function_count(struct function *f, enum gw_tier tier, uint64_
 }
 
 /* Limits of an invocation, of the settings and of the server; 0: none. */
-static inline uint64_t function_gas_limit(const struct function *f) {
-  return settings_limit(f->settings ? f->settings->gas_limit : 0, f->limits->gas_limit);
+static inline uint64_t function_gas_limit(const struct function *f, const struct function_limits *server) {
+  return settings_limit(f->settings ? f->settings->gas_limit : 0, server->gas_limit);
 }
-static inline uint64_t function_max_memory(const struct function *f) {
-  return settings_limit(f->settings ? f->settings->max_memory : 0, f->limits->max_memory);
+static inline uint64_t function_max_memory(const struct function *f, const struct function_limits *server) {
+  return settings_limit(f->settings ? f->settings->max_memory : 0, server->max_memory);
 }
-static inline uint64_t function_cpu_limit(const struct function *f) { /* nanoseconds */
-  return settings_limit(f->settings ? f->settings->cpu_ms * UINT64_C(1000000) : 0, f->limits->cpu_limit_ns);
+static inline uint64_t function_cpu_limit(const struct function *f, const struct function_limits *server) { /* nanoseconds */
+  return settings_limit(f->settings ? f->settings->cpu_ms * UINT64_C(1000000) : 0, server->cpu_limit_ns);
 }
 
 /* One more invocation begins; false where as many run as may, of all loops. Whoever began ends. */

@@ -63,11 +63,11 @@ struct slot *slot_create(struct gw_engine *engine, struct function *function, en
   slot->handler.clock = limits->has_fine_clocks ? NULL : &slot->clock;
   struct gw_store_options options = {.slice = limits->slice,
                                      .measures_cpu = true,
-                                     .max_memory_bytes = function_max_memory(function),
+                                     .max_memory_bytes = function_max_memory(function, limits),
                                      .tier = tier,
                                      .defers_start = true,
                                      .slice_ns = limits->slice_ns,
-                                     .cpu_limit_ns = function_cpu_limit(function),
+                                     .cpu_limit_ns = function_cpu_limit(function, limits),
                                      .clock = limits->clock};
   options.slice = (limits->slice + function_slowness(tier) - 1) / function_slowness(tier);
   slot->store = gw_store_create(engine, &options, err);

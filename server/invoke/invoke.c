@@ -456,7 +456,7 @@ static bool take_reply(struct invocation *inv, struct gw_error *err) {
 /* What ran before is done, now or once: this phase, or what it does behind a checkpoint, gets what gas and CPU time are left. */
 static void start_behind(struct invocation *inv, uint64_t gas_before, enum phase phase) {
   struct slot *slot = inv->slot;
-  uint64_t limit = function_gas_limit(slot->function);
+  uint64_t limit = function_gas_limit(slot->function, loop_of(inv)->limits);
   if (!limit) limit = INT64_MAX;
   struct func_ref *funcs[] = {slot->start, slot->initialize, slot->entry}, *func = funcs[phase];
   inv->phase = phase;
@@ -539,7 +539,7 @@ static bool judge(struct invocation *inv, const struct gw_error *err) {
   struct slot *slot = inv->slot;
   struct judged run = {.tier = slot->tier, .module = slot->function->module, .record = &inv->record};
   run.seconds = (double)gw_store_cpu_ns(slot->store) * 1e-9;
-  run.most_seconds = judge_most_seconds(function_cpu_limit(inv->slot->function));
+  run.most_seconds = judge_most_seconds(function_cpu_limit(inv->slot->function, loop_of(inv)->limits));
   struct gw_error ignored = {0};
   if (!judge_wants(&run, err)) return false;
   if (pool_is_long_to_make(loop_of(inv), slot->function)) {
