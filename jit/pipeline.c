@@ -100,6 +100,7 @@ static bool charge(struct pipeline *p, const struct module *m, const struct comp
   bool is_joined = is_optimized && access_spares_last_page(m);
   if (is_optimized && !simplify(p, is_joined, options, err)) return false;
   if (is_optimized && !options->exact) relax(p, m);
+  if (is_optimized && !options->gas && !access_are_checked(m)) access_keep_stores(p->module);
   access_pin_vectors(p->module);
   if (options->gas && !gas_instrument(p->module, options->verify, err)) return false;
   if (is_joined && !options->exact) access_reroll_loops(p->module);

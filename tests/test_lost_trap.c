@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -452,9 +453,92 @@ static void test_outside(void **state) {
   run_levels(outside_text, outside_names, sizeof outside_names / sizeof *outside_names);
 }
 
+/* --- loops that never end --------------------------------------------------------------------------------------------- */
+
+/* Each stores at the address in every round, and has no other end than its trap. Without gas nothing else ends it, so a store
+ * that LLVM moves behind the loop is lost. */
+#define FOREVER(name, body) "(func (export \"" name "\") (param i32 i32 i32) (result i32) (local i32 i32) " body " (local.get 3))"
+#define ON "(local.set 3 (i32.add (local.get 3) (i32.const 8)))"
+
+static const char endless_text[] =
+    "(module (memory 1 1) (memory $second 1 1) (global $g (mut i32) (i32.const 0x7fffff00))"
+    "(func $far (result i32) (i32.const 0x7fffff00))" FOREVER(
+        "plain", "(loop $l (i32.store " P " (local.get 3)) " ON
+                 " (br $l))") FOREVER("counts around", "(loop $l (i32.store " P " (local.get 3)) " ON
+                                                       " (br_if $l (i32.ge_u (local.get 3) (i32.const 0))))")
+        FOREVER("jumps over its bound",
+                "(loop $l (i32.store8 " P " (local.get 3)) " ON
+                " (br_if $l (i32.ne (local.get 3) (i32.const 3))))") FOREVER("made in the loop",
+                                                                             "(loop $l (i64.store offset=16 (i32.add (i32.shl " Y
+                                                                             " (i32.const 3)) " P ") (i64.const 1)) " ON
+                                                                             " (br $l))")
+            FOREVER("in an arm", "(loop $l (if (i32.and (local.get 3) (i32.const 8)) (then (i32.store " P " (local.get 3)))) " ON
+                                 " (br $l))") FOREVER("at the address of a global",
+                                                      "(loop $l (i32.store (global.get $g) (local.get 3)) " ON " (br $l))")
+                FOREVER("at what a function returns", "(loop $l (i32.store (call $far) (local.get 3)) " ON " (br $l))") FOREVER(
+                    "behind a loop that ends",
+                    "(loop $o (local.set 4 (i32.const 0)) (loop $l (i32.store (i32.shl (local.get 4) (i32.const 2))"
+                    " (local.get 3)) (br_if $l (i32.lt_u (local.tee 4 (i32.add (local.get 4) (i32.const 1))) (i32.const 100))))"
+                    "(i32.store " P " (local.get 3)) " ON " (br $o))")
+                    FOREVER("in a loop that ends",
+                            "(loop $o (local.set 4 (i32.const 0)) (loop $l (i32.store " P " (local.get 4))"
+                            " (br_if $l (i32.lt_u (local.tee 4 (i32.add (local.get 4) (i32.const 1))) (i32.const 100)))) " ON
+                            " (br $o))") FOREVER("in two memories",
+                                                 "(loop $l (i32.store $second (i32.const 0) (local.get 3)) (i32.store $second " P
+                                                 " (local.get 3)) " ON
+                                                 " (br $l))") FOREVER("twice", "(loop $l (i32.store " P " (local.get 3)) " ON
+                                                                               " (i32.store " P " (local.get 3)) (br $l))")
+                        FOREVER("by a table of labels", "(loop $l (i32.store " P " (local.get 3)) " ON
+                                                        " (block $a (block $b (br_table $a $b $l (local.get 3)))) (br $l))") ")";
+
+static const char *const endless_names[] = {"plain",
+                                            "counts around",
+                                            "jumps over its bound",
+                                            "made in the loop",
+                                            "in an arm",
+                                            "at the address of a global",
+                                            "at what a function returns",
+                                            "behind a loop that ends",
+                                            "in a loop that ends",
+                                            "in two memories",
+                                            "twice",
+                                            "by a table of labels"};
+
+static void run_endless(struct gw_engine *engine, uint32_t level) {
+  struct gw_error err = {0};
+  struct gw_module *module = wat_module(engine, endless_text);
+  struct gw_store_options options = {.tier = GW_TIER_FAST};
+  struct gw_store *store = gw_store_create(engine, &options, &err);
+  struct gw_instance *instance = store ? gw_instance_create(store, module, NULL, NULL, &err) : NULL;
+  if (!instance) fail_msg("%s", err.message);
+  for (size_t i = 0; i < sizeof endless_names / sizeof *endless_names; i++) {
+    union gw_value values[3] = {{.i32 = 0x7fffff00}, {.i32 = 1}, {.i32 = 1}};
+    err = (struct gw_error){0};
+    print_message("-O%u: %s\n", level, endless_names[i]); /* the last one is who does not end */
+    bool ok = gw_call_export(instance, endless_names[i], values, 3, &err);
+    if (ok || err.trap != GW_TRAP_MEMORY_OUT_OF_BOUNDS) fail_msg("%s", ok ? "returns" : err.message);
+  }
+  gw_store_destroy(store);
+  gw_module_release(module);
+}
+
+static void test_endless(void **state) {
+  (void)state;
+  alarm(60);
+  for (uint32_t level = 0; level <= 3; level++) {
+    struct gw_error err = {0};
+    struct gw_engine_options options = {.loose_traps = true, .opt_level = level, .verify = true};
+    struct gw_engine *engine = gw_engine_create(&options, &err);
+    if (!engine) fail_msg("%s", err.message);
+    run_endless(engine, level);
+    gw_engine_destroy(engine);
+  }
+  alarm(0);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels), cmocka_unit_test(test_merged),
-                                     cmocka_unit_test(test_late),   cmocka_unit_test(test_loops),
-                                     cmocka_unit_test(test_stores), cmocka_unit_test(test_outside)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels), cmocka_unit_test(test_merged), cmocka_unit_test(test_late),
+                                     cmocka_unit_test(test_loops),  cmocka_unit_test(test_stores), cmocka_unit_test(test_outside),
+                                     cmocka_unit_test(test_endless)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

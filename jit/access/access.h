@@ -24,6 +24,9 @@ bool access_are_guarded(const struct module *m);
  * whose memories are guarded; run before access_relax_loads. */
 void access_check_ranges(LLVMModuleRef module);
 
+/* Makes volatile the stores that would be lost with a loop that never ends (jit/access/keep_stores.c). For code without gas. */
+void access_keep_stores(LLVMModuleRef module);
+
 /* Whether all accesses are to a memory that ends before the last page of indices (runtime/memory.c), as the next two want. */
 bool access_spares_last_page(const struct module *m);
 /* Computes the addresses of neighbours from one another (jit/access/join_offsets.c). Run on simplified SSA form, before loads
