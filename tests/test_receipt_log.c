@@ -1,4 +1,5 @@
-/* The log of receipts: order, tree, checkpoints, what a crash leaves, rotation, forgetting. Crashes are children that die. */
+/* The log of receipts: order, tree, checkpoints, what a crash leaves, rotation, forgetting, disks that are full, slow or fail.
+ * Crashes are children that die; disks are this file's functions of the C library's names. */
 #define _GNU_SOURCE /* nftw */
 #include "base/files.h"
 #include "runtime/receipt/files.h"
@@ -6,20 +7,42 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 static char directory[64];
+
+/* --- the disk ------------------------------------------------------------------------------------------------------ */
+
+static atomic_bool sync_fails, sync_hangs, is_full;
+static atomic_int n_syncs;
+
+int fdatasync(int fd) {
+  atomic_fetch_add(&n_syncs, 1);
+  while (sync_hangs) usleep(1000);
+  if (!sync_fails) return (int)syscall(SYS_fdatasync, fd);
+  errno = EIO;
+  return -1;
+}
+
+int posix_fallocate(int fd, off_t at, off_t size) {
+  if (is_full) return ENOSPC;
+  return syscall(SYS_fallocate, fd, 0, at, size) ? errno : 0;
+}
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *walk) {
   (void)st, (void)type, (void)walk;
@@ -28,6 +51,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 static int setup(void **state) {
   (void)state;
+  sync_fails = sync_hangs = is_full = false;
   strcpy(directory, "/tmp/gasworks-log-XXXXXX");
   return mkdtemp(directory) ? 0 : -1;
 }
@@ -265,6 +289,146 @@ static void old_leaves_are_forgotten(void **state) {
   buffer_clear(&bytes);
 }
 
+/* By the time of its last leaf. */
+static void leaves_of_some_age_are_forgotten(void **state) {
+  struct receipt_options options = {.directory = directory, .period_ms = 1000, .keep_seconds = 3600};
+  struct gw_error err = {0};
+  struct buffer bytes = {0};
+  struct timespec old[2] = {{.tv_sec = time(NULL) - 7200}, {.tv_sec = time(NULL) - 7200}};
+  char path[128];
+  (void)state;
+  struct receipt_log *log = receipt_log_open(&options, NULL, 0, &err);
+  for (uint64_t i = 0; i < 2 * FILES_SEGMENT + 10; i++) append(log, "f", i);
+  assert_true(receipt_log_settle(log));
+  receipt_log_close(log);
+  assert_int_equal(files_read_leaf(directory, 10, &bytes), FILES_FOUND);
+  snprintf(path, sizeof path, "%s/00000000.leaves", directory);
+  assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+  log = receipt_log_open(&options, NULL, 0, &err);
+  append(log, "f", 0);
+  assert_true(receipt_log_settle(log));
+  assert_int_equal(files_read_leaf(directory, 10, &bytes), FILES_PRUNED);
+  assert_int_equal(files_read_leaf(directory, FILES_SEGMENT, &bytes), FILES_FOUND);
+  receipt_log_close(log);
+  buffer_clear(&bytes);
+}
+
+/* --- disks --------------------------------------------------------------------------------------------------------- */
+
+/* Whether it has become so: what a thread does is waited for, and never for ever. */
+static bool comes_to_have_room(const struct receipt_log *log, bool wanted) {
+  for (int i = 0; i < 20000 && receipt_log_has_room(log) != wanted; i++) usleep(1000);
+  return receipt_log_has_room(log) == wanted;
+}
+
+/* A sync that takes long, and longer than segments take to fill. */
+static void room_waits_for_no_sync(void **state) {
+  enum { N = 3 * FILES_SEGMENT };
+  struct receipt_log *log = open_log();
+  (void)state;
+  append(log, "f", 0);
+  sync_hangs = true;
+  int before = n_syncs;
+  while (n_syncs == before) append(log, "f", 0);
+  uint8_t leaf[LEAF_MAX];
+  struct receipt_place place;
+  for (uint64_t i = 0; i < N; i++) {
+    size_t size = make_leaf(leaf, "f", i);
+    assert_true(comes_to_have_room(log, true));
+    assert_true(receipt_log_reserve(log, receipt_log_chain(log, "f"), leaf, &size, &place));
+    receipt_log_fill(&place, leaf);
+  }
+  assert_true(receipt_log_durable(log) < N);
+  sync_hangs = false;
+  assert_true(receipt_log_settle(log));
+  receipt_log_close(log);
+  assert_true(check_all().size > N);
+}
+
+static void a_full_disk_has_no_room_and_loses_nothing(void **state) {
+  struct receipt_log *log = open_log();
+  uint8_t leaf[LEAF_MAX];
+  struct receipt_place place;
+  uint64_t n = 0;
+  (void)state;
+  is_full = true;
+  for (size_t size; receipt_log_has_room(log); n++) { /* until what is there is used */
+    size = make_leaf(leaf, "f", n);
+    assert_true(receipt_log_reserve(log, receipt_log_chain(log, "f"), leaf, &size, &place));
+    receipt_log_fill(&place, leaf);
+  }
+  assert_true(n > 100);
+  for (size_t size;; n++) { /* those that ran already have room, and then there is none */
+    size = make_leaf(leaf, "f", n);
+    if (!receipt_log_reserve(log, receipt_log_chain(log, "f"), leaf, &size, &place)) break;
+    receipt_log_fill(&place, leaf);
+  }
+  assert_true(receipt_log_settle(log));
+  assert_int_equal(check_all().size, n);
+  is_full = false;
+  assert_true(comes_to_have_room(log, true));
+  append(log, "f", n);
+  receipt_log_close(log);
+  assert_int_equal(check_all().size, n + 1);
+}
+
+/* Nothing is promised behind a sync that failed; what was filled is found again. */
+static void a_failed_sync_ends_the_promises(void **state) {
+  struct receipt_log *log = open_log();
+  struct buffer bytes = {0}, before = {0}, after = {0};
+  uint8_t leaf[LEAF_MAX];
+  struct receipt_place place;
+  (void)state;
+  append(log, "f", 0);
+  assert_true(receipt_log_settle(log));
+  receipt_log_checkpoint(log, &before);
+  append(log, "f", 1);
+  sync_fails = true;
+  assert_false(receipt_log_settle(log));
+  sync_fails = false; /* the next one would succeed, and would have lost what the first could not write */
+  assert_false(receipt_log_has_room(log));
+  size_t size = make_leaf(leaf, "f", 2);
+  assert_false(receipt_log_reserve(log, receipt_log_chain(log, "f"), leaf, &size, &place));
+  assert_false(receipt_log_settle(log));
+  assert_int_equal(receipt_log_durable(log), 1);
+  receipt_log_checkpoint(log, &after);
+  assert_true(after.size == before.size && memcmp(after.bytes, before.bytes, before.size) == 0);
+  receipt_log_close(log);
+  receipt_log_close(open_log());
+  assert_int_equal(check_all().size, 2);
+  assert_int_equal(read_leaf(1, &bytes).fields[FIELD_COMPUTE].number, 1);
+  buffer_clear(&bytes);
+  buffer_clear(&before);
+  buffer_clear(&after);
+}
+
+/* A log that nobody uses is small, and one that was closed is no larger than its leaves. */
+static void a_log_takes_room_as_it_needs_it(void **state) {
+  struct receipt_log *log = open_log();
+  char path[128];
+  struct stat st;
+  uint64_t blocks = 0;
+  static const char *const names[] = {"leaves", "hashes"};
+  (void)state;
+  append(log, "f", 0);
+  assert_true(receipt_log_settle(log));
+  for (int i = 0; i < 2; i++) {
+    snprintf(path, sizeof path, "%s/00000000.%s", directory, names[i]);
+    assert_int_equal(stat(path, &st), 0);
+    blocks += (uint64_t)st.st_blocks * 512;
+  }
+  if (blocks > 2 << 20) fail_msg("%d bytes", (int)blocks);
+  for (uint64_t i = 0; i < FILES_SEGMENT; i++) append(log, "f", i);
+  receipt_log_close(log);
+  snprintf(path, sizeof path, "%s/00000001.leaves", directory);
+  assert_int_equal(stat(path, &st), 0);
+  assert_true(st.st_size < LEAF_MAX);
+  snprintf(path, sizeof path, "%s/00000002.leaves", directory);
+  assert_int_equal(stat(path, &st), -1);
+  receipt_log_close(open_log());
+  assert_int_equal(check_all().size, FILES_SEGMENT + 1);
+}
+
 /* --- crashes ------------------------------------------------------------------------------------------------------ */
 
 /* A child appends and dies: `n` leaves that are filled but for those of `holes`. */
@@ -440,6 +604,11 @@ int main(void) {
       TEST(a_checkpoint_covers_what_is_filled),
       TEST(keys_rotate),
       TEST(old_leaves_are_forgotten),
+      TEST(leaves_of_some_age_are_forgotten),
+      TEST(room_waits_for_no_sync),
+      TEST(a_full_disk_has_no_room_and_loses_nothing),
+      TEST(a_failed_sync_ends_the_promises),
+      TEST(a_log_takes_room_as_it_needs_it),
       TEST(a_crash_loses_nothing_that_was_filled),
       TEST(a_crash_behind_a_segments_end_loses_nothing),
       TEST(leaves_that_were_kept_take_their_places),

@@ -15,11 +15,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum {
-  SPARE_ROOM = 256 << 10, /* bytes, and */
-  SPARE_LEAVES = 1024,    /* leaves that are left, else there is no room */
-};
-
 const char *receipt_log_id(const struct receipt_log *log) { return log->id; }
 const char *receipt_log_directory(const struct receipt_log *log) { return log->options.directory; }
 
@@ -53,28 +48,19 @@ struct receipt_chain *receipt_log_chain(struct receipt_log *log, const char *fun
 
 bool receipt_log_has_room(const struct receipt_log *log) { return atomic_load_explicit(&log->has_room, memory_order_relaxed); }
 
-void receipt_log_look(struct receipt_log *log) {
-  const struct segment *s = log->current;
-  size_t left = s->room - s->used, n_left = (s->number + 1) * FILES_SEGMENT - log->n;
-  size_t step = s->room < SEGMENT_MAX_STEP ? s->room : SEGMENT_MAX_STEP;
-  bool is_short = (left < step / 2 && s->room < SEGMENT_MAX_BYTES) || (!log->spare && n_left <= FILES_SEGMENT / 2);
-  bool has_room =
-      !log->has_failed && (left >= SPARE_ROOM || s->room == SEGMENT_MAX_BYTES) && (n_left >= SPARE_LEAVES || log->spare);
-  if (has_room != receipt_log_has_room(log)) atomic_store_explicit(&log->has_room, has_room, memory_order_relaxed);
-  if (is_short || log->is_idle) receipt_writer_wake(log);
-}
-
 /* Where the next index goes; NULL: nowhere. */
 static struct segment *segment_for(struct receipt_log *log, size_t size) {
   struct segment *s = log->current;
   if (log->has_failed) return NULL;
   if (log->n == (s->number + 1) * FILES_SEGMENT) {
-    if (!log->spare) return NULL;
-    s->next = log->spare;
-    log->current = s = log->spare;
-    log->spare = NULL;
+    if (!log->spares) return NULL;
+    s->next = log->spares;
+    log->current = s = log->spares;
+    log->spares = s->next;
+    log->spare_leaves -= s->room.leaves;
+    s->next = NULL;
   }
-  return s->room - s->used >= size + 2 ? s : NULL;
+  return s->room.bytes - s->used >= size + 2 && s->room.leaves > log->n % FILES_SEGMENT ? s : NULL;
 }
 
 bool receipt_log_reserve(struct receipt_log *log, struct receipt_chain *chain, uint8_t leaf[LEAF_MAX], size_t *size,
@@ -87,8 +73,10 @@ bool receipt_log_reserve(struct receipt_log *log, struct receipt_chain *chain, u
     receipt_segment_take(s, log->n, whole, place);
     s->chains[log->n % FILES_SEGMENT] = chain;
     chain->last = log->n++;
+    log->bytes += whole + 2;
   }
-  receipt_log_look(log);
+  receipt_room_look(log);
+  if (log->is_idle) receipt_writer_wake(log);
   pthread_mutex_unlock(&log->mutex);
   if (!s) return false;
   if (previous != RECEIPT_NO_INDEX) leaf_add_previous(leaf, *size, previous);
@@ -234,9 +222,12 @@ static bool open_keys(struct receipt_log *log, struct gw_error *err) {
 static void log_free(struct receipt_log *log) {
   for (struct segment *s = log->first, *next; s; s = next) {
     next = s->next;
-    receipt_segment_close(s, false);
+    receipt_segment_close(s, log->is_closed);
   }
-  if (log->spare) receipt_segment_close(log->spare, false);
+  for (struct segment *s = log->spares, *next; s; s = next) {
+    next = s->next;
+    receipt_segment_discard(s, log->options.directory);
+  }
   for (struct receipt_chain *c = log->chains, *next; c; c = next) {
     next = c->next;
     free(c);
@@ -247,6 +238,7 @@ static void log_free(struct receipt_log *log) {
   pthread_mutex_destroy(&log->mutex);
   pthread_mutex_destroy(&log->head_mutex);
   pthread_cond_destroy(&log->wake);
+  pthread_cond_destroy(&log->wake_room);
   pthread_cond_destroy(&log->settled_more);
   buffer_clear(&log->head);
   free((void *)log->options.origin);
@@ -267,26 +259,26 @@ struct receipt_log *receipt_log_open(const struct receipt_options *options, cons
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
   pthread_cond_init(&log->wake, &monotonic);
+  pthread_cond_init(&log->wake_room, &monotonic);
   pthread_cond_init(&log->settled_more, NULL);
   pthread_condattr_destroy(&monotonic);
   bool ok = sodium_init() >= 0 && directory_make(options->directory, err) && open_origin(log, options->origin, err) &&
             open_keys(log, err);
   if (ok) {
     make_id(log);
-    ok = receipt_recover(log, kept, n_kept, err) && receipt_writer_checkpoint(log, err) && receipt_writer_start(log, err);
+    ok = receipt_recover(log, kept, n_kept, err) && receipt_writer_checkpoint(log, err) && receipt_writer_start(log, err) &&
+         receipt_room_start(log, err);
   }
-  if (!ok) {
-    log_free(log);
-    return NULL;
-  }
-  pthread_mutex_lock(&log->mutex);
-  receipt_log_look(log);
-  pthread_mutex_unlock(&log->mutex);
-  return log;
+  if (ok) return log;
+  if (log->has_writer) receipt_writer_stop(log);
+  log_free(log);
+  return NULL;
 }
 
 void receipt_log_close(struct receipt_log *log) {
   if (!log) return;
+  receipt_room_stop(log);
   receipt_writer_stop(log);
+  log->is_closed = true;
   log_free(log);
 }

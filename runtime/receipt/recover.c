@@ -45,12 +45,13 @@ static bool read_head(struct receipt_log *log, struct gw_error *err) {
 /* --- segments ----------------------------------------------------------------------------------------------------- */
 
 static bool open_segment(struct receipt_log *log, uint64_t number, struct gw_error *err) {
-  struct segment *s = receipt_segment_open(log->options.directory, number, SEGMENT_MIN_ROOM, err);
+  static const struct segment_room room = {ROOM_BYTES, ROOM_LEAVES};
+  struct segment *s = receipt_segment_open(log->options.directory, number, &room, err);
   if (!s) return false;
   if (log->current)
     log->current->next = s;
   else
-    log->first = s;
+    log->first = log->settling = s;
   log->current = s;
   return true;
 }
@@ -64,9 +65,9 @@ static bool find_end(const struct segment *s, size_t n, size_t *end) {
   const uint8_t *leaf;
   size_t size, first = n ? (n - 1) / TREE_TILE : 0;
   *end = n ? s->hashes->bundles[first] : 0;
-  if (*end > s->room) return false;
+  if (*end > s->room.bytes) return false;
   for (size_t i = first * TREE_TILE; i < n; i++)
-    if (!files_next_leaf(s->leaves, s->room, end, &leaf, &size) || size > LEAF_MAX) return false;
+    if (!files_next_leaf(s->leaves, s->room.bytes, end, &leaf, &size) || size > LEAF_MAX) return false;
   return true;
 }
 
@@ -87,17 +88,20 @@ static bool is_whole(const uint8_t *leaf, size_t size, const struct tree_hash *h
   return tree_hash_is(hash, &again);
 }
 
-static bool ensure_room(struct segment *s, size_t size, struct gw_error *err) {
-  while (s->room - s->used < size)
-    if (s->room == SEGMENT_MAX_BYTES || !receipt_segment_grow(s, &s->room, err)) return false;
-  return true;
+/* For the index-th leaf of so many bytes, and some more. */
+static bool ensure_room(struct segment *s, size_t index, size_t size, struct gw_error *err) {
+  if (s->room.bytes - s->used >= size && s->room.leaves > index) return true;
+  struct segment_room wanted = {s->used + size + ROOM_BYTES, index + ROOM_LEAVES};
+  bool ok = receipt_segment_extend(s, &wanted, err);
+  s->room = wanted;
+  return ok;
 }
 
 /* The next leaf, of `size` bytes that are given out already, or that are so now. */
 static bool put(struct recovery *r, const uint8_t *leaf, size_t size, struct gw_error *err) {
   struct receipt_place place;
   uint8_t nothing[LEAF_MAX];
-  if (!ensure_room(r->log->current, size + 2, err)) return false;
+  if (!ensure_room(r->log->current, r->log->n % FILES_SEGMENT, size + 2, err)) return false;
   receipt_segment_take(r->log->current, r->log->n++, size, &place);
   if (!leaf) leaf_make_void(nothing, size);
   receipt_log_fill(&place, leaf ? leaf : nothing);
@@ -137,7 +141,7 @@ static bool recover_given_out(struct recovery *r, struct gw_error *err) {
       if (!receipt_log_advance(log, err)) return false;
       continue;
     }
-    if (!files_next_leaf(s->leaves, s->room, &at, &leaf, &size) || !is_possible(size)) return true;
+    if (!files_next_leaf(s->leaves, s->room.bytes, &at, &leaf, &size) || !is_possible(size)) return true;
     if (!recover_leaf(r, leaf, size, err)) return false;
   }
 }
@@ -156,27 +160,16 @@ static bool recover_kept(struct recovery *r, struct gw_error *err) {
   return true;
 }
 
-static void wipe(uint8_t *bytes, size_t size) {
-  enum { PIECE = 4096 };
-  static const uint8_t nothing[PIECE];
-  for (size_t at = 0; at < size; at += PIECE) { /* a page that is not written to stays clean */
-    size_t n = size - at < PIECE ? size - at : PIECE;
-    if (memcmp(bytes + at, nothing, n) != 0) memset(bytes + at, 0, n);
-  }
-}
-
 /* What is behind the last leaf must not look like one. */
-static void wipe_rest(struct receipt_log *log) {
+static bool wipe_rest(struct receipt_log *log, struct gw_error *err) {
   struct segment *s = log->current;
-  size_t n = log->n - s->number * FILES_SEGMENT;
   char path[FILES_PATH];
-  wipe(s->leaves + s->used, s->room - s->used);
-  if (n < FILES_SEGMENT) wipe(s->hashes->hashes[n].bytes, (FILES_SEGMENT - n) * sizeof *s->hashes->hashes);
+  if (!receipt_segment_wipe(s, log->n - s->number * FILES_SEGMENT, err)) return false;
   for (uint64_t i = s->number + 1;; i++) {
     files_path(path, log->options.directory, i, "hashes");
     unlink(path);
     files_path(path, log->options.directory, i, "leaves");
-    if (unlink(path)) return;
+    if (unlink(path)) return true;
   }
 }
 
@@ -271,7 +264,7 @@ bool receipt_recover(struct receipt_log *log, const struct receipt_kept *kept, s
   if (!find_end(log->current, log->n % FILES_SEGMENT, &log->current->used)) return damaged(log, "leaves are missing", err);
   if (!recover_given_out(&recovery, err) || !recover_kept(&recovery, err)) return false;
   if (is_complete(log) && !receipt_log_advance(log, err)) return false;
-  wipe_rest(log);
+  if (!wipe_rest(log, err)) return false;
   log->oldest = find_oldest(log);
   read_chains(log);
   follow_chains(log);

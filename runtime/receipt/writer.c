@@ -1,4 +1,4 @@
-/* The log's thread: it hashes what is filled, makes room ahead, and once in a while syncs and signs. A checkpoint is made known
+/* The thread that hashes what is filled, and once in a while syncs and signs. A checkpoint is made known
  * when all below it and itself are on disk, so that it is a prefix of whatever the log becomes. */
 #include "base/clock.h"
 #include "base/error.h"
@@ -54,22 +54,16 @@ static void fail(struct receipt_log *log) {
   pthread_mutex_unlock(&log->mutex);
 }
 
-/* The segment is complete. */
-static bool leave_segment(struct receipt_log *log) {
-  struct segment *s = log->first;
-  struct gw_error ignored = {0};
-  if (!receipt_segment_sync(s)) return false;
+static struct segment *next_segment(struct receipt_log *log, const struct segment *s) {
   pthread_mutex_lock(&log->mutex);
-  log->first = s->next;
+  struct segment *next = s->next;
   pthread_mutex_unlock(&log->mutex);
-  receipt_segment_close(s, true);
-  receipt_chains_write(log, &ignored); /* if it cannot be written, starting takes longer */
-  return true;
+  return next;
 }
 
 /* The next leaf is filled. */
 static bool settle_one(struct receipt_log *log, size_t at) {
-  struct segment *s = log->first;
+  struct segment *s = log->settling;
   if (s->chains[at]) s->chains[at]->settled = log->settled;
   log->settled++;
   return log->settled % TREE_TILE || end_tiles(log, log->settled, &s->hashes->hashes[at + 1 - TREE_TILE]);
@@ -81,9 +75,9 @@ void receipt_writer_settle(struct receipt_log *log) {
   pthread_mutex_unlock(&log->mutex);
   bool ok = true;
   while (log->settled < n && ok) {
-    if (log->settled == (log->first->number + 1) * FILES_SEGMENT) ok = leave_segment(log);
+    if (log->settled == (log->settling->number + 1) * FILES_SEGMENT) log->settling = next_segment(log, log->settling);
     size_t at = log->settled % FILES_SEGMENT;
-    if (!ok || !is_filled(&log->first->hashes->hashes[at])) break;
+    if (!is_filled(&log->settling->hashes->hashes[at])) break;
     ok = settle_one(log, at);
   }
   if (!ok) fail(log);
@@ -91,19 +85,29 @@ void receipt_writer_settle(struct receipt_log *log) {
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
 
-static struct segment *next_segment(struct receipt_log *log, struct segment *s) {
-  pthread_mutex_lock(&log->mutex);
-  struct segment *next = s->next;
-  pthread_mutex_unlock(&log->mutex);
-  return next;
-}
-
 static bool sync_all(struct receipt_log *log) {
   bool ok = true;
-  for (struct segment *s = log->first; s && ok; s = next_segment(log, s)) ok = receipt_segment_sync(s);
+  for (struct segment *s = log->first; s && ok; s = next_segment(log, s)) ok = receipt_segment_sync(s, log->options.directory);
   for (int i = 0; i < TREE_LEVELS && ok; i++)
     if (log->levels[i] >= 0) ok = fdatasync(log->levels[i]) == 0;
   return ok;
+}
+
+/* Complete segments, all of which a checkpoint covers. */
+static void leave_segments(struct receipt_log *log) {
+  struct gw_error ignored = {0};
+  bool has_left = false;
+  while (log->first != log->settling) {
+    struct segment *s = log->first;
+    pthread_mutex_lock(&log->mutex);
+    bool is_free = log->growing != s;
+    if (is_free) log->first = s->next;
+    pthread_mutex_unlock(&log->mutex);
+    if (!is_free) break; /* the next time */
+    receipt_segment_close(s, true);
+    has_left = true;
+  }
+  if (has_left) receipt_chains_write(log, &ignored); /* if it cannot be written, starting takes longer */
 }
 
 static void sign(struct receipt_log *log, const struct note_checkpoint *checkpoint, struct buffer *out) {
@@ -135,38 +139,8 @@ bool receipt_writer_checkpoint(struct receipt_log *log, struct gw_error *err) {
   pthread_mutex_unlock(&log->head_mutex);
   atomic_store(&log->durable, checkpoint.size);
   buffer_clear(&old);
+  leave_segments(log);
   return true;
-}
-
-/* --- room --------------------------------------------------------------------------------------------------------- */
-
-static void grow_current(struct receipt_log *log) {
-  struct gw_error ignored = {0};
-  pthread_mutex_lock(&log->mutex);
-  struct segment *s = log->current; /* only this thread closes it */
-  size_t room = s->room, step = room < SEGMENT_MAX_STEP ? room : SEGMENT_MAX_STEP;
-  bool is_short = room - s->used < step / 2 && room < SEGMENT_MAX_BYTES;
-  pthread_mutex_unlock(&log->mutex);
-  if (!is_short || !receipt_segment_grow(s, &room, &ignored)) return;
-  pthread_mutex_lock(&log->mutex);
-  s->room = room;
-  pthread_mutex_unlock(&log->mutex);
-}
-
-static void make_spare(struct receipt_log *log) {
-  struct gw_error ignored = {0};
-  pthread_mutex_lock(&log->mutex);
-  uint64_t number = log->current->number + 1, left = number * FILES_SEGMENT - log->n;
-  size_t room = log->current->used / 2;
-  bool is_wanted = !log->spare && left <= FILES_SEGMENT / 2;
-  pthread_mutex_unlock(&log->mutex);
-  if (!is_wanted) return;
-  if (room < SEGMENT_MIN_ROOM) room = SEGMENT_MIN_ROOM;
-  if (room > SEGMENT_MAX_STEP) room = SEGMENT_MAX_STEP;
-  struct segment *spare = receipt_segment_open(log->options.directory, number, room, &ignored);
-  pthread_mutex_lock(&log->mutex);
-  log->spare = spare;
-  pthread_mutex_unlock(&log->mutex);
 }
 
 /* --- forgetting --------------------------------------------------------------------------------------------------- */
@@ -203,8 +177,6 @@ void receipt_writer_wake(struct receipt_log *log) {
 /* A sync that failed may have lost what it was to write, and the next one would not say so: nothing is promised any more. */
 static void work(struct receipt_log *log, bool is_time, bool wants_key) {
   struct gw_error err = {0};
-  grow_current(log);
-  make_spare(log);
   receipt_writer_settle(log);
   bool has_key = wants_key && receipt_writer_new_key(log, &err);
   err = (struct gw_error){0};
@@ -216,7 +188,6 @@ static void work(struct receipt_log *log, bool is_time, bool wants_key) {
   if (is_time) prune(log);
   pthread_mutex_lock(&log->mutex);
   if (has_key) log->wants_key = false;
-  receipt_log_look(log);
   if (is_time) log->n_checkpoints++;
   pthread_cond_broadcast(&log->settled_more);
   pthread_mutex_unlock(&log->mutex);
@@ -244,7 +215,7 @@ static void *run(void *arg) {
   uint64_t period = (uint64_t)log->options.period_ms * 1000000, next = clock_ns(CLOCK_MONOTONIC) + period;
   pthread_mutex_lock(&log->mutex);
   while (!log->is_stopping) {
-    bool is_quiet = log->has_failed || (log->n == atomic_load(&log->durable) && !log->wants_now && atomic_load(&log->has_room));
+    bool is_quiet = log->has_failed || (log->n == atomic_load(&log->durable) && !log->wants_now);
     if (is_quiet)
       sleep_idle(log);
     else if (!log->wants_now)
