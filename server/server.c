@@ -213,6 +213,12 @@ static bool open_receipts(struct server *server, struct gw_error *err) {
   return server->receipts != NULL;
 }
 
+static bool has_function(void *arg, const char *name) {
+  struct function *f = function_full_name_is_valid(name, strlen(name)) ? registry_find(arg, name) : NULL;
+  function_release(f);
+  return f != NULL;
+}
+
 static bool open_data(struct server *server, struct gw_error *err) {
   const char *directory = server->options.data_dir;
   struct arena arena = {0};
@@ -229,6 +235,7 @@ static bool open_data(struct server *server, struct gw_error *err) {
   server->access = access_open(server->options.worker_of ? NULL : directory, server->state, err);
   if (!server->access) return false;
   server->registry = registry_open(directory, server->engine, server->state, &server->limits, err);
+  if (server->registry) log_store_sweep(server->logs, has_function, server->registry);
   return server->registry != NULL;
 }
 

@@ -22,7 +22,7 @@ struct question {
   size_t size;
 };
 
-static struct reply ask_on(int fd, const struct question *q) {
+static void send_question(int fd, const struct question *q) {
   char head[2048];
   size_t size = q->bytes ? q->size : q->body ? strlen(q->body) : 0;
   int n = snprintf(head, sizeof head, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %zu\r\n", q->method, q->path,
@@ -33,6 +33,10 @@ static struct reply ask_on(int fd, const struct question *q) {
   send_text(fd, head);
   /* who refuses at the head closes behind its reply, and sending more may fail */
   if (size) send(fd, q->bytes ? q->bytes : q->body, size, MSG_NOSIGNAL);
+}
+
+static struct reply ask_on(int fd, const struct question *q) {
+  send_question(fd, q);
   return receive(fd, strcmp(q->method, "HEAD") != 0);
 }
 
@@ -536,6 +540,28 @@ static void test_revoked_at_once(void **state) {
   close(fd);
 }
 
+/* A reader who waited for a function's log with a token that has ended meanwhile gets none of it. */
+static void test_revoked_while_waiting(void **state) {
+  (void)state;
+  struct made token = make("/t/acme", "{\"scopes\":[\"read\"]}");
+  struct question q = {.method = "GET", .path = "/v1/functions/talks/logs?wait=60", .token = token.text};
+  deploy_as(admin, "/t/acme/v1/functions/talks",
+            "(module (import \"gasworks\" \"log\" (func $log (param i32 i32))) (memory (export \"memory\") 1)"
+            "(data (i32.const 0) \"tick\") (func (export \"handle\") (call $log (i32.const 0) (i32.const 4))))",
+            201);
+  int fd = dial(port);
+  send_question(fd, &q);
+  usleep(200000);
+  end_token(&token);
+  assert_int_equal(STATUS(.method = "GET", .path = "/t/acme/f/talks"), 200);
+  struct reply r = receive(fd, true);
+  assert_int_equal(r.status, 401);
+  assert_null(strstr(r.body, "tick"));
+  reply_clear(&r);
+  close(fd);
+  assert_int_equal(STATUS(.method = "DELETE", .path = "/t/acme/v1/functions/talks", .token = admin), 204);
+}
+
 /* The old one is good for as long as the new one says, on a connection that remembers it, too. */
 static void test_rotation(void **state) {
   (void)state;
@@ -714,13 +740,21 @@ static void test_insecure(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_same_answer),       cmocka_unit_test(test_tenant_of_others),
-      cmocka_unit_test(test_tenants_are_apart), cmocka_unit_test(test_private),
-      cmocka_unit_test(test_token_is_hidden),   cmocka_unit_test(test_backtrace_is_the_owners),
-      cmocka_unit_test(test_revoked_at_once),   cmocka_unit_test(test_rotation),
-      cmocka_unit_test(test_bad_requests),      cmocka_unit_test(test_body_is_not_read),
-      cmocka_unit_test(test_restart),           cmocka_unit_test(test_routes),
-      cmocka_unit_test(test_many_tokens),       cmocka_unit_test(test_state_of_the_deleted),
+      cmocka_unit_test(test_same_answer),
+      cmocka_unit_test(test_tenant_of_others),
+      cmocka_unit_test(test_tenants_are_apart),
+      cmocka_unit_test(test_private),
+      cmocka_unit_test(test_token_is_hidden),
+      cmocka_unit_test(test_backtrace_is_the_owners),
+      cmocka_unit_test(test_revoked_at_once),
+      cmocka_unit_test(test_rotation),
+      cmocka_unit_test(test_revoked_while_waiting),
+      cmocka_unit_test(test_bad_requests),
+      cmocka_unit_test(test_body_is_not_read),
+      cmocka_unit_test(test_restart),
+      cmocka_unit_test(test_routes),
+      cmocka_unit_test(test_many_tokens),
+      cmocka_unit_test(test_state_of_the_deleted),
       cmocka_unit_test(test_insecure),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);

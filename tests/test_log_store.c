@@ -6,6 +6,8 @@
 #include <cjson/cJSON.h>
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -154,8 +156,9 @@ static void test_bounds(void **state) {
   for (int round = 0; round < ROUNDS; round++) {
     snprintf(line + 900, 100, " %d", round);
     add("loud", line);
-    if (round % 10 == 0) expect_lines("quiet", 1); /* which writes */
+    if (round % 10 == 0) cJSON_Delete(lines_of("loud", 0, 1)); /* which writes */
   }
+  expect_lines("quiet", 1);
   cJSON *lines = lines_of("loud", 0, 10000);
   int n = cJSON_GetArraySize(lines);
   assert_in_range(n, 10, ROUNDS - 1);
@@ -175,6 +178,7 @@ static void test_loss(void **state) {
   uint64_t lost = log_store_lost(store);
   assert_true(lost > 0);
   expect_lines("quiet", 1);
+  cJSON_Delete(lines_of("loud", 0, 1)); /* which writes */
   add("loud", "after");
   cJSON *lines = lines_of("loud", 0, 2);
   snprintf(words, sizeof words, "%llu lines were lost", (unsigned long long)lost);
@@ -206,6 +210,67 @@ static void test_bad_files(void **state) {
   assert_true(log_store_read(store, "g", 0, 10, &out, &err));
   assert_true(log_store_read(store, "g", 5, 10, &out, &err));
   buffer_clear(&out);
+}
+
+/* Those who log all the time hold up no reader of others. */
+static atomic_bool is_over;
+
+static void *talk(void *arg) {
+  char name[32];
+  (void)arg;
+  for (unsigned i = 0; !atomic_load(&is_over); i++) {
+    snprintf(name, sizeof name, "f%u", i % 300);
+    add(name, "word");
+  }
+  return NULL;
+}
+
+static void test_talkers(void **state) {
+  (void)state;
+  enum { THREADS = 3 };
+  pthread_t threads[THREADS];
+  atomic_store(&is_over, false);
+  for (int i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, talk, NULL);
+  for (int i = 1; i <= 20; i++) {
+    add("quiet", "here");
+    expect_lines("quiet", i);
+  }
+  atomic_store(&is_over, true);
+  for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+}
+
+/* However many fill their room, who comes late has some. */
+static void test_room(void **state) {
+  (void)state;
+  enum { TALKERS = 140, LINES = 6 };
+  char name[32], line[LOG_MAX_TEXT];
+  memset(line, 1, sizeof line); /* six bytes each */
+  for (int round = 0; round < LINES; round++)
+    for (int i = 0; i < TALKERS; i++) {
+      snprintf(name, sizeof name, "f%d", i);
+      log_store_add(store, name, &(struct log_event){.request = "-", .kind = "log"}, line, sizeof line);
+    }
+  add("late", "here");
+  expect_lines("late", 1);
+}
+
+/* What a process that died has written in part goes, and is no part of the lines behind it: in either file. */
+static void test_torn_line(void **state) {
+  (void)state;
+  static const char torn[] = "{\"seq\":1000,\"time\":\"2026-01-01T00:00:00.000Z\",\"request\":\"-\",\"vers";
+  static const char *const ends[] = {"log", "old"};
+  char path[160];
+  add("f", "one");
+  expect_lines("f", 1);
+  for (int i = 0; i < 2; i++) {
+    snprintf(path, sizeof path, "%s/logs/f.%s", directory, ends[i]);
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    assert_int_equal(write(fd, torn, sizeof torn - 1), sizeof torn - 1);
+    close(fd);
+    expect_lines("f", i + 1);
+    if (i == 0) add("f", "two");
+    expect_lines("f", 2);
+  }
 }
 
 /* --- on a server -------------------------------------------------------------------------------------------------- */
@@ -290,6 +355,84 @@ static void test_waiting(void **state) {
   assert_true(has("/v1/functions/f/logs?after=9000000000000000&wait=1", "{\"lines\":[],\"next\":9000000000000000}"));
 }
 
+/* A function that works for some time, and then logs a line. */
+#define WAT_SLOW(end)                                                                                              \
+  "(module " IMPORT("log", "(param i32 i32)") "(memory (export \"memory\") 1) (data (i32.const 0) \"late\")"       \
+                                              "(func (export \"handle\") (local $i i32)"                           \
+                                              "(loop $l (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i)" \
+                                              "(i32.const 1))) (i32.const 9000000))))"                             \
+                                              "(call $log (i32.const 0) (i32.const 4))" end "))"
+
+/* Calls it, and returns when it runs. */
+static int call_slow(void) {
+  int fd = dial(port);
+  send_text(fd, "GET /f/f HTTP/1.1\r\nHost: t\r\n\r\n");
+  while (!has("/v1/functions/f", "\"gas\":") || has("/v1/functions/f", "\"gas\":0,")) usleep(1000);
+  return fd;
+}
+
+static int hang_up(int fd) {
+  struct reply r = receive(fd, true);
+  int status = r.status;
+  reply_clear(&r);
+  close(fd);
+  return status;
+}
+
+/* A failure is of the version that failed, whatever was deployed meanwhile. */
+static void test_version_of_failure(void **state) {
+  (void)state;
+  assert_int_equal(deploy(port, "f", WAT_SLOW("unreachable")), 201);
+  int fd = call_slow();
+  assert_int_equal(deploy(port, "f", WAT_HELLO), 200);
+  assert_int_equal(status_of(port, "GET", "/f/f"), 200); /* perhaps on the same loop */
+  assert_int_equal(status_of(port, "GET", "/f/f"), 200);
+  assert_int_equal(hang_up(fd), 500);
+  assert_true(has("/v1/functions/f/logs", "\"version\":1,\"kind\":\"failure\",\"status\":500,"));
+}
+
+/* What runs on when its function is deleted logs for nobody: a later function of the name may be another's. */
+static void test_log_of_deleted(void **state) {
+  (void)state;
+  assert_int_equal(deploy(port, "f", WAT_SLOW("unreachable")), 201);
+  int fd = call_slow();
+  assert_int_equal(status_of(port, "DELETE", "/v1/functions/f"), 204);
+  assert_int_equal(deploy(port, "f", WAT_LOG), 201);
+  assert_int_equal(hang_up(fd), 500);
+  assert_true(has("/v1/functions/f/logs", "{\"lines\":[],\"next\":0}"));
+}
+
+static void leave_log(const char *name) {
+  char path[160];
+  static const char line[] = "{\"seq\":1000,\"text\":\"of before\"}\n";
+  snprintf(path, sizeof path, "%s/logs/%s.log", directory, name);
+  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  assert_int_equal(write(fd, line, sizeof line - 1), sizeof line - 1);
+  close(fd);
+}
+
+/* Nor is what was left by a process that died between a function's end and its log's. */
+static void test_logs_of_nobody(void **state) {
+  (void)state;
+  char path[160];
+  assert_int_equal(deploy(port, "f", WAT_LOG), 201);
+  leave_log("new");
+  assert_int_equal(deploy(port, "new", WAT_LOG), 201);
+  assert_true(has("/v1/functions/new/logs", "{\"lines\":[],\"next\":0}"));
+  leave_log("f");
+  leave_log("gone");
+  leave_log("acme@gone");
+  server_destroy(server);
+  struct server_options o = test_options(directory);
+  server = start(&o);
+  port = server_port(server);
+  assert_true(has("/v1/functions/f/logs", "of before"));
+  snprintf(path, sizeof path, "%s/logs/gone.log", directory);
+  assert_int_not_equal(access(path, F_OK), 0);
+  snprintf(path, sizeof path, "%s/logs/acme@gone.log", directory);
+  assert_int_not_equal(access(path, F_OK), 0);
+}
+
 static struct reply ask_stream(const char *last) {
   char text[256];
   int fd = dial(port);
@@ -338,8 +481,10 @@ int main(void) {
 #define ALONE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 #define SERVED(function) cmocka_unit_test_setup_teardown(function, begin, end)
   const struct CMUnitTest tests[] = {
-      ALONE(test_order),     ALONE(test_hostile_text), ALONE(test_long_lines), ALONE(test_bounds),  ALONE(test_loss),
-      ALONE(test_bad_files), SERVED(test_kinds),       SERVED(test_waiting),   SERVED(test_stream), SERVED(test_stopping),
+      ALONE(test_order),     ALONE(test_hostile_text),        ALONE(test_long_lines),      ALONE(test_bounds),
+      ALONE(test_loss),      ALONE(test_bad_files),           SERVED(test_kinds),          SERVED(test_waiting),
+      SERVED(test_stream),   SERVED(test_stopping),           ALONE(test_talkers),         ALONE(test_room),
+      ALONE(test_torn_line), SERVED(test_version_of_failure), SERVED(test_log_of_deleted), SERVED(test_logs_of_nobody),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

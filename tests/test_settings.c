@@ -226,6 +226,8 @@ static void test_environment(void **state) {
   assert_int_equal(unlink(path), 0);
   begin(NULL);
   assert_int_equal(status_of(port, "GET", "/f/f"), 500);
+  assert_int_equal(deploy(port, "f", WAT_ENV "  "), 500); /* it would run without its secret */
+  assert_int_equal(status_of(port, "GET", "/f/f"), 500);
   assert_int_equal(change("/v1/functions/f", "{\"env\":{\"PLACE\":\"there\"}}"), 500);
   assert_int_equal(change("/v1/functions/f", "{\"secrets\":{\"KEY\":\"new\"}}"), 200);
   assert_true(body_has("/f/f", "PLACE=here") && body_has("/f/f", "KEY=new"));

@@ -230,6 +230,41 @@ static void test_conditions(void **state) {
   assert_int_equal(put("/v1/functions/f", 'd', "If-Match: W/\"r3\", \"r03\", r3\r\n"), 412);
 }
 
+/* A tag of a function that was deleted is no later one's. */
+static void test_tags_of_the_deleted(void **state) {
+  (void)state;
+  assert_int_equal(put("/v1/functions/f", 'a', ""), 201);
+  assert_int_equal(put("/v1/functions/f", 'b', "If-Match: \"r1\"\r\n"), 200);
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(status_of(port, "DELETE", "/v1/functions/f"), 204);
+    if (i) restart();
+    assert_int_equal(put("/v1/functions/f", 'c', ""), 201);
+    for (int revision = 1; revision <= 2; revision++) {
+      char line[64];
+      snprintf(line, sizeof line, "If-Match: \"r%d\"\r\n", revision);
+      assert_int_equal(put("/v1/functions/f", 'd', line), 412);
+    }
+  }
+  expect_view("/v1/functions/f", "\"version\":4,");
+}
+
+/* Who may not call a private canary gets the public version each time; and a public one of a private version tells nobody of it.
+ */
+static void test_private_canary(void **state) {
+  (void)state;
+  assert_int_equal(put("/v1/functions/f", 'a', ""), 201);
+  assert_int_equal(put("/v1/functions/f?alias=side&access=private", 'b', ""), 200);
+  assert_int_equal(lead("/v1/functions/f/aliases/live", "{\"version\":1,\"canary\":2,\"percent\":90}"), 200);
+  assert_int_equal(lead("/v1/functions/f/aliases/hidden", "{\"version\":2,\"canary\":1,\"percent\":90}"), 200);
+  int n = 0;
+  for (int i = 0; i < 100; i++) {
+    n += called("/f/f") == 'b';
+    assert_int_equal(answer(ask("GET", "/f/f", "Origin: http://elsewhere\r\n", NULL, 0), "a"), 200);
+    assert_int_equal(answer(ask("GET", "/f/f@hidden", "Origin: http://elsewhere\r\n", NULL, 0), NULL), 404);
+  }
+  assert_in_range(n, 50, 100);
+}
+
 static int module_files(void) {
   char directory[128];
   int n = 0;
@@ -399,8 +434,12 @@ static void test_damaged_records(void **state) {
 int main(void) {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
   const struct CMUnitTest tests[] = {
-      TEST(test_rollback), TEST(test_aliases), TEST(test_bad_aliases),        TEST(test_canary),     TEST(test_conditions),
-      TEST(test_trimming), TEST(test_changes), TEST(test_changes_under_load), TEST(test_old_record), TEST(test_damaged_records),
+      TEST(test_rollback),       TEST(test_aliases),
+      TEST(test_bad_aliases),    TEST(test_canary),
+      TEST(test_conditions),     TEST(test_tags_of_the_deleted),
+      TEST(test_private_canary), TEST(test_trimming),
+      TEST(test_changes),        TEST(test_changes_under_load),
+      TEST(test_old_record),     TEST(test_damaged_records),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,15 +71,19 @@ static void look(void *arg, const struct entry *entry) {
   summary_add_usage(view->json, entry_live(entry));
 }
 
+static void reply_no_function(struct exchange *x, const char *name) {
+  char detail[192];
+  snprintf(detail, sizeof detail, "no function is called %s", name);
+  reply_problem(x, PROBLEM(.status = 404, .detail = detail, .function = name));
+}
+
 void control_show(struct exchange *x, const char *name) {
   struct view view;
   if (registry_with(x->loop->registry, name, look, &view)) {
     reply_tagged_json(x, 200, view.revision, view.json);
     return;
   }
-  char detail[192];
-  snprintf(detail, sizeof detail, "no function is called %s", name);
-  reply_problem(x, PROBLEM(.status = 404, .detail = detail, .function = name));
+  reply_no_function(x, name);
 }
 
 void route_get(struct exchange *x, const struct place *place) {
@@ -98,7 +102,7 @@ struct listing {
 
 static void list_one(void *arg, const struct entry *entry) {
   const struct listing *listing = arg;
-  if (function_is_of(entry->name, listing->tenant)) cJSON_AddItemToArray(listing->array, summary_of_entry(entry));
+  cJSON_AddItemToArray(listing->array, summary_of_entry(entry));
 }
 
 static void list_kept(void *arg, const char *name) {
@@ -109,22 +113,33 @@ static void list_kept(void *arg, const char *name) {
 /* Reads the state store, which may be far away. */
 static void list_work(uv_work_t *work) {
   struct control_task *task = work->data;
-  task->json = cJSON_CreateObject();
-  cJSON_AddStringToObject(task->json, "tenant", task->tenant);
-  struct listing functions = {task->tenant, cJSON_AddArrayToObject(task->json, "functions")};
-  struct listing kept = {task->tenant, cJSON_AddArrayToObject(task->json, "kept_state")};
-  registry_each(task->registry, list_one, &functions);
+  cJSON *json = cJSON_CreateObject();
+  cJSON_AddStringToObject(json, "tenant", task->tenant);
+  struct listing functions = {task->tenant, cJSON_AddArrayToObject(json, "functions")};
+  struct listing kept = {task->tenant, cJSON_AddArrayToObject(json, "kept_state")};
+  registry_each_of(task->registry, task->tenant, list_one, &functions);
   registry_each_kept(task->registry, list_kept, &kept, NULL);
+  control_print(task, json);
 }
 
-static void list_done(uv_work_t *work, int status) {
+void control_print(struct control_task *task, cJSON *json) {
+  task->text = cJSON_PrintUnformatted(json);
+  cJSON_Delete(json);
+}
+
+void control_printed(uv_work_t *work, int status) {
   struct control_task *task = work->data;
   (void)status;
-  reply_json(task->exchange, 200, task->json);
+  if (task->text)
+    reply_printed_json(task->exchange, 200, task->revision, task->text);
+  else
+    reply_no_function(task->exchange, task->name);
   control_destroy(task);
 }
 
-void route_list(struct exchange *x, const struct place *place) { control_start(control_create(x, place), list_work, list_done); }
+void route_list(struct exchange *x, const struct place *place) {
+  control_start(control_create(x, place), list_work, control_printed);
+}
 
 /* --- conditions --------------------------------------------------------------------------------------------------- */
 
@@ -180,6 +195,8 @@ static void tell_changes(struct control_task *task, struct function *before) {
 static void put_work(uv_work_t *work) {
   struct control_task *task = work->data;
   struct function *before = registry_find(task->registry, task->name);
+  if (!before)
+    log_store_remove(task->logs, task->name); /* what invocations of an earlier one have left is not for this one's owner */
   task->wish.bytes = task->body.bytes;
   task->wish.size = task->body.size;
   task->function = registry_put(task->registry, task->name, &task->wish, &task->outcome, &task->error);

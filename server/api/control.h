@@ -25,6 +25,8 @@ struct control_task {
   struct registry_outcome outcome;
   struct function *function; /* deployed */
   cJSON *json;               /* the answer */
+  char *text;                /* likewise, where it may be long: printed already, NULL-terminated */
+  uint64_t revision;         /* of that */
   struct gw_error error;
 };
 
@@ -34,6 +36,10 @@ void control_destroy(struct control_task *task);
 void control_start(struct control_task *task, uv_work_cb work, uv_after_work_cb done);
 /* For `done`: 204, or the task's error. */
 void control_done(uv_work_t *work, int status);
+/* The same for answers that may be long: `work` prints them with this one, which consumes `json`; `done` sends them, or 404 where
+ * nothing was printed. */
+void control_print(struct control_task *task, cJSON *json);
+void control_printed(uv_work_t *work, int status);
 /* Answers by the error that the task has, and destroys it. */
 void control_refuse(struct control_task *task);
 /* The function as it is now, or 404. */

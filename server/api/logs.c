@@ -7,6 +7,7 @@
 #include "base/heap.h"
 #include "server/api/control.h"
 #include "server/api/query.h"
+#include "server/http/credentials.h"
 #include "server/http/reply.h"
 #include "server/loop/log_store.h"
 #include "server/loop/loop.h"
@@ -90,7 +91,9 @@ static void read_done(uv_work_t *work, int status) {
   if (w->exchange && w->ok && must_wait(w)) return; /* the loop looks again */
   if (w->exchange) {
     unlist(w);
-    if (w->ok)
+    if (!credentials_allow(w->exchange, w->name, SCOPE_READ))
+      reply_problem(w->exchange, PROBLEM(.status = 401, .detail = "the token is not good any more"));
+    else if (w->ok)
       answer(w);
     else
       reply_error(w->exchange, &w->error, w->name, NULL, NULL);

@@ -12,29 +12,21 @@
 
 /* --- versions ----------------------------------------------------------------------------------------------------- */
 
-struct view {
-  cJSON *json;
-  uint64_t revision;
-};
-
-static void list(void *arg, const struct entry *entry) {
-  struct view *view = arg;
-  cJSON *array = cJSON_AddArrayToObject(view->json, "versions");
+/* Of many versions with their settings: some megabytes at most. */
+static void list_work(uv_work_t *work) {
+  struct control_task *task = work->data;
+  struct entry *entry = registry_entry(task->registry, task->name);
+  if (!entry) return;
+  cJSON *json = cJSON_CreateObject(), *array = cJSON_AddArrayToObject(json, "versions");
   for (size_t i = entry->n_versions; i-- > 0;) cJSON_AddItemToArray(array, summary_of_version(entry->versions[i]));
-  cJSON_AddItemToObject(view->json, "aliases", summary_of_aliases(entry));
-  view->revision = entry->revision;
+  cJSON_AddItemToObject(json, "aliases", summary_of_aliases(entry));
+  task->revision = entry->revision;
+  entry_destroy(entry);
+  control_print(task, json);
 }
 
 void route_list_versions(struct exchange *x, const struct place *place) {
-  char name[FUNCTION_MAX_FULL_NAME + 1];
-  struct view view = {.json = cJSON_CreateObject()};
-  function_full_name(place->tenant, place->name, name);
-  if (registry_with(x->loop->registry, name, list, &view)) {
-    reply_tagged_json(x, 200, view.revision, view.json);
-    return;
-  }
-  cJSON_Delete(view.json);
-  control_show(x, name);
+  control_start(control_create(x, place), list_work, control_printed);
 }
 
 /* --- aliases ------------------------------------------------------------------------------------------------------ */

@@ -83,6 +83,7 @@ struct function {
   struct wasi_preopen bundle; /* its files, or host_fd -1 */
 
   struct usage usage[N_TIERS]; /* by enum gw_tier, since it was loaded */
+  _Atomic bool is_deleted;     /* with its name: what still runs logs for nobody, and a later one of the name may be another's */
   _Atomic uint32_t n_running;  /* invocations, on all loops; counted where settings limit them */
 
   _Atomic uint32_t quarantine; /* the signal that ended the process while it ran, 0: callable */

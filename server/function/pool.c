@@ -98,7 +98,7 @@ static struct pool *pool_create(struct loop *loop, const char *address) {
   return pool;
 }
 
-static struct pool *find(struct loop *loop, const char *address) {
+struct pool *pool_find(struct loop *loop, const char *address) {
   struct pool *pool = *bucket_of(loop, address);
   while (pool && strcmp(pool->address, address) != 0) pool = pool->next;
   uint64_t epoch = registry_epoch(loop->registry); /* before the look-up: a change in between is seen next time */
@@ -121,13 +121,11 @@ static struct pool *find(struct loop *loop, const char *address) {
   return f ? pool : NULL;
 }
 
-struct pool *pool_find(struct loop *loop, const char *address) {
-  struct pool *pool = find(loop, address);
-  if (!pool || !pool->split.share || loop_random(loop) % ENTRY_WHOLE >= pool->split.share) return pool;
-  char canary[FUNCTION_MAX_ADDRESS + 1];
-  snprintf(canary, sizeof canary, "%s@%llu", pool->function->name, (unsigned long long)pool->split.canary);
-  struct pool *other = find(loop, canary);
-  return other ? other : pool;
+struct pool *pool_canary(struct pool *pool, uint32_t draw) {
+  if (draw >= pool->split.share) return NULL;
+  char address[FUNCTION_MAX_ADDRESS + 1];
+  snprintf(address, sizeof address, "%s@%llu", pool->function->name, (unsigned long long)pool->split.canary);
+  return pool_find(pool->loop, address);
 }
 
 static void load_work(uv_work_t *work) {

@@ -32,9 +32,10 @@ struct pool {
   uint64_t answers_size;     /* bytes that were recorded since then */
 };
 
-/* The pool with what the address leads to now, or NULL when there is none. Where an alias leads to two versions it is one of
- * them, by chance and share. */
+/* The pool with what the address leads to now, or NULL when there is none. */
 struct pool *pool_find(struct loop *loop, const char *address);
+/* Where its alias leads to two versions, the pool of the other one for its share of draws, each below ENTRY_WHOLE; else NULL. */
+struct pool *pool_canary(struct pool *pool, uint32_t draw);
 /* Puts the waiter to those that wait for the module, which a worker thread loads; `on_loaded` is called when that is done or has
  * failed. */
 void pool_load(struct pool *pool, struct waiter *waiter, void (*on_loaded)(struct waiter *waiter));

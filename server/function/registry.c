@@ -28,7 +28,7 @@
 
 static const char REGISTRY_SPACE[] = "\x01registry";
 static const char KEPT_SPACE[] = "\x01kept";         /* names of deleted functions whose state is still there */
-static const char VERSIONS_SPACE[] = "\x01versions"; /* the last one of deleted functions: 8 bytes, the host's order */
+static const char VERSIONS_SPACE[] = "\x01versions"; /* struct past, of deleted functions */
 
 enum { MAX_STORED_MODULE = 1 << 30 };
 
@@ -200,13 +200,37 @@ bool registry_with(struct registry *r, const char *name, void (*visit)(void *arg
   return e != NULL;
 }
 
-/* A copy to change, or NULL. */
+/* A copy, also to change, or NULL. */
 static struct entry *copy_entry(struct registry *r, const char *name) {
   pthread_rwlock_rdlock(&r->table_lock);
   const struct entry *e = table_find(r, name);
   struct entry *copy = e ? entry_copy(e) : NULL;
   pthread_rwlock_unlock(&r->table_lock);
   return copy;
+}
+
+struct entry *registry_entry(struct registry *r, const char *name) {
+  return copy_entry(r, name);
+}
+
+/* A copy of the tenant's first entry whose name is greater ("": of all). */
+static struct entry *copy_behind(struct registry *r, const char *name, const char *tenant) {
+  bool is_there;
+  struct entry *copy = NULL;
+  pthread_rwlock_rdlock(&r->table_lock);
+  for (size_t i = table_position(r, name, &is_there) + is_there; i < r->n_entries && !copy; i++)
+    if (function_is_of(r->entries[i]->name, tenant)) copy = entry_copy(r->entries[i]);
+  pthread_rwlock_unlock(&r->table_lock);
+  return copy;
+}
+
+void registry_each_of(struct registry *r, const char *tenant, void (*each)(void *arg, const struct entry *entry), void *arg) {
+  char name[FUNCTION_MAX_FULL_NAME + 1] = "";
+  for (struct entry *e; (e = copy_behind(r, name, tenant));) {
+    memcpy(name, e->name, sizeof name);
+    each(arg, e);
+    entry_destroy(e);
+  }
 }
 
 static bool has_digest(const struct entry *e, const char *digest) {
@@ -244,19 +268,26 @@ static bool record_read(void *arg, const void *key, size_t key_size, const void 
   return true;
 }
 
-/* So that versions go on counting: a function's last one outlives it. */
-static bool version_keep(struct registry *r, const struct entry *e, struct gw_error *err) {
-  return state_put(r->state, VERSIONS_SPACE, e->name, strlen(e->name), &e->last, sizeof e->last, err);
+/* What outlives a function, so that neither a version nor a tag comes twice; the host's order. Records of before have the version
+ * only. */
+struct past {
+  uint64_t last, revision;
+};
+
+static bool past_keep(struct registry *r, const struct entry *e, struct gw_error *err) {
+  struct past past = {e->last, e->revision};
+  return state_put(r->state, VERSIONS_SPACE, e->name, strlen(e->name), &past, sizeof past, err);
 }
 
-/* 0: there never was a function of this name. */
-static bool version_find(struct registry *r, const char *name, uint64_t *version, struct gw_error *err) {
+/* Zeros: there never was a function of this name. */
+static bool past_find(struct registry *r, const char *name, struct past *past, struct gw_error *err) {
   const void *value;
   size_t size;
   struct state_txn *txn = state_txn_begin(r->state, VERSIONS_SPACE);
   int found = state_txn_get_wait(txn, name, strlen(name), &value, &size, err);
-  *version = 0;
-  if (found == 1 && size == sizeof *version) memcpy(version, value, size);
+  *past = (struct past){0};
+  if (found == 1 && (size == sizeof past->last || size == sizeof *past)) memcpy(past, value, size);
+  if (past->revision < past->last) past->revision = past->last; /* each version was a change */
   state_txn_abort(txn);
   return found >= 0;
 }
@@ -354,30 +385,45 @@ static struct function *base_of(const struct entry *e, const char *alias) {
   return there ? entry_version(e, there->version) : entry_live(e);
 }
 
+/* Those of the version before, unless it has its own. */
+static bool follow_settings(struct function *f, const struct function *base, struct gw_error *err) {
+  if (f->settings || !base) return true;
+  if (base->settings && base->settings->is_damaged)
+    return error_set(err, GW_ERROR_IO, "%s; a deployment would be without them: set them again first", base->error.message);
+  f->settings = settings_retain(base->settings);
+  return true;
+}
+
+static bool drop(struct entry *e) {
+  entry_destroy(e);
+  return false;
+}
+
 /* Adds `f` to its name's entry as the next version, and to what the registry's records say. `e` is a copy of the entry, or NULL;
  * it is consumed. `writing` held. */
 static bool publish(struct registry *r, struct function *f, struct entry *e, const struct registry_wish *wish,
                     struct registry_outcome *out, struct gw_error *err) {
   out->is_new = !e;
   bool was_kept = is_kept(r, f->name);
-  uint64_t last = e ? e->last : 0;
-  if (!e) e = entry_create(f->name);
+  struct past past = {0};
+  if (!e) {
+    e = entry_create(f->name);
+    if (!past_find(r, f->name, &past, err)) return drop(e);
+    e->last = past.last;
+    e->revision = past.revision;
+  }
   const struct function *base = base_of(e, wish->alias);
+  if (!follow_settings(f, base, err)) return drop(e);
   f->config = choose(&wish->choice, base);
-  if (base && !f->settings) f->settings = settings_retain(base->settings);
   remove_damaged(e);
   inherit_quarantine(f, e);
   f->had_state = was_kept || entry_may_write(e);
-  bool ok = !out->is_new || version_find(r, f->name, &last, err);
-  f->version = last + 1;
+  f->version = e->last + 1;
   entry_add(e, function_retain(f));
-  if (!ok || !lead_to(e, f, wish->alias, err)) {
-    entry_destroy(e);
-    return false;
-  }
+  if (!lead_to(e, f, wish->alias, err)) return drop(e);
   entry_trim(e, r->limits.keep_versions);
   struct arena arena = {0};
-  ok = !wish->bytes || file_write_durably(module_path(r, &arena, f->digest), wish->bytes, wish->size, 0600, err);
+  bool ok = !wish->bytes || file_write_durably(module_path(r, &arena, f->digest), wish->bytes, wish->size, 0600, err);
   arena_clear(&arena);
   if (!ok) entry_destroy(e);
   ok = ok && replace(r, e, err);
@@ -523,6 +569,13 @@ static bool resolve(const struct entry *e, struct entry_alias *alias, struct gw_
   return alias->version || error_set(err, GW_ERROR_NOT_FOUND, "function %s has no version from before", e->name);
 }
 
+/* Between look and change, another change may have made another one the one before. */
+static bool is_previous_still(const struct entry *e, const struct entry_alias *given, const struct entry_alias *alias,
+                              struct gw_error *err) {
+  if (given->version != REGISTRY_PREVIOUS || e->previous == alias->version) return true;
+  return error_set(err, GW_ERROR_PRECONDITION, "function %s was changed meanwhile", e->name);
+}
+
 bool registry_set_alias(struct registry *r, const char *name, const struct entry_alias *given,
                         const struct registry_condition *condition, struct gw_error *err) {
   struct entry_alias alias = *given;
@@ -533,7 +586,8 @@ bool registry_set_alias(struct registry *r, const char *name, const struct entry
   if (!ok) return false;
   pthread_mutex_lock(&r->writing);
   e = copy_entry(r, name);
-  ok = (e || no_function(name, err)) && check_condition(e, condition, name, err) && entry_set_alias(e, &alias, err);
+  ok = (e || no_function(name, err)) && check_condition(e, condition, name, err) && is_previous_still(e, given, &alias, err) &&
+       entry_set_alias(e, &alias, err);
   if (ok) {
     entry_trim(e, r->limits.keep_versions);
     ok = replace(r, e, err);
@@ -638,19 +692,26 @@ bool registry_each_kept(struct registry *r, void (*each)(void *arg, const char *
   return state_each(r->state, KEPT_SPACE, kept_one, &kept, err);
 }
 
+static void mark_deleted(const struct entry *e, bool is_deleted) {
+  for (size_t i = 0; i < e->n_versions; i++) atomic_store_explicit(&e->versions[i]->is_deleted, is_deleted, memory_order_relaxed);
+}
+
 /* `e`: a copy of the entry. */
 static bool delete_entry(struct registry *r, const struct entry *e, bool with_state, struct gw_error *err) {
-  if (!version_keep(r, e, err)) return false;
+  if (!past_keep(r, e, err)) return false;
   size_t size = strlen(e->name);
   bool has_any = entry_may_write(e) || has_state(r, e->name);
   if (!with_state && has_any && !state_put(r->state, KEPT_SPACE, e->name, size, "", 0, err)) return false;
+  mark_deleted(e, true);
   struct entry *there = table_replace(r, e->name, NULL); /* before its state goes: nothing that begins later has its name */
   bool ok =
       with_state ? clear_state(r, e->name, REGISTRY_SPACE, err) : state_remove(r->state, REGISTRY_SPACE, e->name, size, err);
-  if (ok)
+  if (ok) {
     drop_entry(r, there);
-  else
+  } else {
+    mark_deleted(e, false);
     table_replace(r, e->name, there);
+  }
   return ok;
 }
 

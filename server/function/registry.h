@@ -28,10 +28,17 @@ struct registry_split {
 struct function *registry_look(struct registry *registry, const char *address, struct registry_split *split);
 struct function *registry_find(struct registry *registry, const char *address);
 
-/* Calls `each` in name order with a reader lock held: it must not call the registry. */
+/* Calls `each` in name order with a reader lock held: it must not call the registry, and must be short, because who changes
+ * something waits for it. */
 void registry_each(struct registry *registry, void (*each)(void *arg, const struct entry *entry), void *arg);
 /* The same for one name; false where it means nothing. */
 bool registry_with(struct registry *registry, const char *name, void (*visit)(void *arg, const struct entry *entry), void *arg);
+
+/* For what takes longer: the entry, to be destroyed, or NULL; and the tenant's entries in name order. No lock is held meanwhile,
+ * and what changes between two may be seen or not. Worker threads only: what they hold last, they free. */
+struct entry *registry_entry(struct registry *registry, const char *name);
+void registry_each_of(struct registry *registry, const char *tenant, void (*each)(void *arg, const struct entry *entry),
+                      void *arg);
 
 /* Names of deleted functions whose state is still there. Any thread. */
 bool registry_each_kept(struct registry *registry, void (*each)(void *arg, const char *name), void *arg, struct gw_error *err);

@@ -211,8 +211,8 @@ bool settings_parse(const char *full_name, const cJSON *record, const struct set
   s->cpu_ms = (uint32_t)limit_of(record, 2);
   s->max_running = (uint32_t)limit_of(record, 3);
   if (cJSON_IsObject(record) && read_maps(s, full_name, record, key, err)) return true;
-  error_set(err, GW_ERROR_IO, "the stored settings of function %s are damaged", full_name);
-  return false;
+  s->is_damaged = true;
+  return error_set(err, GW_ERROR_IO, "the stored settings of function %s are damaged", full_name);
 }
 
 /* --- changing ----------------------------------------------------------------------------------------------------- */

@@ -27,14 +27,15 @@ struct settings {
   const char **env;               /* "NAME=VALUE", secrets too; NULL-terminated */
   struct buffer headers;          /* "Name: value\r\n" lines that replies have unless the function gives its own */
   cJSON *record;                  /* what is stored: secrets are encrypted */
+  bool is_damaged;                /* the record, or it is encrypted with another key: nothing may run with this */
 };
 
 /* Reads DIR/secret-key, or makes it (mode 0600, durable). */
 bool settings_open_key(const char *data_dir, struct settings_key *key, struct gw_error *err);
 
 /* Of a record (NULL: none, so `*out` is NULL). `full_name` is the function's: a secret can be read as that function's only.
- * False, with the reason, for what is no such record, or is encrypted with another key; `*out` then holds the record and nothing
- * else. */
+ * False, with the reason, for what is no such record, or is encrypted with another key; `*out` then holds the record, and is
+ * damaged. */
 bool settings_parse(const char *full_name, const cJSON *record, const struct settings_key *key, struct settings **out,
                     struct gw_error *err);
 /* `old` (NULL: none) changed by a merge patch (RFC 7396): {"env": {"NAME": "VALUE" or null}, "secrets": ..., "headers": ...,

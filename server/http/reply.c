@@ -53,6 +53,10 @@ void reply_json(struct exchange *x, uint32_t status, cJSON *json) { reply_tagged
 void reply_tagged_json(struct exchange *x, uint32_t status, uint64_t revision, cJSON *json) {
   char *text = cJSON_PrintUnformatted(json);
   cJSON_Delete(json);
+  reply_printed_json(x, status, revision, text);
+}
+
+void reply_printed_json(struct exchange *x, uint32_t status, uint64_t revision, char *text) {
   struct buffer *out = x->ops->begin(x, status);
   if (revision) buffer_format(out, "ETag: \"r%llu\"\r\n", (unsigned long long)revision);
   APPEND_LITERAL(out, "Content-Type: application/json\r\nCache-Control: no-store\r\n"); /* a token may be in it */

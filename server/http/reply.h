@@ -37,6 +37,8 @@ void reply_trap(struct exchange *x, const struct gw_error *err, const char *func
 void reply_json(struct exchange *x, uint32_t status, cJSON *json);
 /* The same with the strong tag "rREVISION" (RFC 9110 section 8.8.3); 0: none. */
 void reply_tagged_json(struct exchange *x, uint32_t status, uint64_t revision, cJSON *json);
+/* The same of JSON that is printed already, which it frees (cJSON_free). */
+void reply_printed_json(struct exchange *x, uint32_t status, uint64_t revision, char *text);
 /* Text of ours; `type` is its Content-Type. */
 void reply_text(struct exchange *x, uint32_t status, const char *type, const struct buffer *text);
 void reply_empty(struct exchange *x, uint32_t status);

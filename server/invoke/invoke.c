@@ -90,7 +90,8 @@ static void write_log(struct invocation *inv, const char *kind, const struct buf
   char id[INVOCATION_ID_SIZE];
   struct log_event event = {.request = invoke_id(inv, id), .version = f->version, .kind = kind};
   if (!text->size) return;
-  log_store_add(loop->logs, f->name, &event, text->bytes, text->size);
+  if (!atomic_load_explicit(&f->is_deleted, memory_order_relaxed))
+    log_store_add(loop->logs, f->name, &event, text->bytes, text->size);
   log_function(loop->log, &inv->pool->lines, loop_now(loop), f->name, text->bytes, text->size);
 }
 
@@ -230,6 +231,13 @@ static void answer(struct exchange *x, const struct ending *ending, const struct
     x->ops->leave(x);
 }
 
+/* Who has it, whatever its address leads to by now. */
+static void note_version(struct invocation *inv) {
+  const struct function *f = inv->slot ? inv->slot->function : inv->pool ? inv->pool->function : NULL;
+  inv->version = f ? f->version : 0;
+  inv->is_gone = !f || atomic_load_explicit(&f->is_deleted, memory_order_relaxed);
+}
+
 /* The one exit: every invocation that invoke_begin was called for comes through here, once. All of it is known here, as long as
  * its slot is there: function, tier, gas and how it ended. Nothing of it may be used behind the answer. */
 static void finish(struct invocation *inv, struct ending ending) {
@@ -240,6 +248,7 @@ static void finish(struct invocation *inv, struct ending ending) {
   write_receipt(inv, &ending);
   inv->backtrace = (struct buffer){0};
   bool is_hidden = hides_place(inv, &ending);
+  note_version(inv);
   bool is_cancelled = ending.kind == ENDING_CANCELLED, has_gas = inv->slot && !is_cancelled;
   if (is_cancelled && inv->slot) gw_store_cancel(inv->slot->store);
   abort_txn(inv);
@@ -878,22 +887,52 @@ static bool is_version(const char *address) {
   return at && entry_version_of(at + 1);
 }
 
+static const char WHY_LIMITED[] = "as many invocations of this function are running as it may have";
+
+static void refuse_full(struct invocation *inv, const char *why) {
+  refuse(inv, PROBLEM(.status = 503, .detail = why, .function = inv->exchange->request.address, .retry_after = 1));
+}
+
+/* A private canary of a public version is for who may call it; others get the version, and no answer that fails. */
+static void take_canary(struct invocation *inv) {
+  struct exchange *x = inv->exchange;
+  struct pool *canary = pool_canary(inv->pool, inv->draw);
+  if (!canary) return;
+  if (!canary->function->config.is_private || credentials_allow(x, x->request.address, SCOPE_INVOKE)) inv->pool = canary;
+}
+
 /* A private function is, to who may not call it, none: with the same work on the way to the same answer. */
 static void look_up(struct invocation *inv) {
   struct exchange *x = inv->exchange;
   struct loop *loop = loop_of(inv);
   const char *address = x->request.address;
   inv->pool = pool_find(loop, address);
-  bool is_private = inv->pool && (inv->pool->function->config.is_private || is_version(address));
-  if (inv->pool && !is_private) return;
-  if (credentials_allow(x, address, SCOPE_INVOKE) || !inv->pool) return;
-  inv->pool = NULL;
-  function_release(registry_find(loop->registry, address)); /* where there is no function, pool_find has looked here */
+  bool is_open = inv->pool && !inv->pool->function->config.is_private && !is_version(address);
+  bool may = is_open || credentials_allow(x, address, SCOPE_INVOKE);
+  if (inv->pool && !may) {
+    inv->pool = NULL;
+    function_release(registry_find(loop->registry, address)); /* where there is no function, pool_find has looked here */
+  }
+  if (inv->pool) take_canary(inv);
+}
+
+/* It may have been counted as another version's. */
+static bool count_again(struct invocation *inv) {
+  struct function *f = inv->pool ? inv->pool->function : NULL;
+  if (!f || f == inv->limited) return true;
+  if (!function_begin(f)) return false;
+  if (inv->limited) function_end(inv->limited);
+  function_release(inv->limited);
+  inv->limited = function_retain(f);
+  return true;
 }
 
 static void find(struct invocation *inv) {
   look_up(inv);
-  invoke_found(inv);
+  if (count_again(inv))
+    invoke_found(inv);
+  else
+    refuse_full(inv, WHY_LIMITED);
 }
 
 const char *invoke_id(const struct invocation *inv, char out[INVOCATION_ID_SIZE]) {
@@ -909,10 +948,11 @@ void invoke_note(struct exchange *x, uint32_t status, const char *function, cons
   struct log_share *share = is_call && inv->pool ? &inv->pool->failures : &loop->other_lines;
   if (is_call) invoke_id(inv, id);
   log_failure(loop->log, share, loop_now(loop), function ? function : "server", id, status, text);
-  if (!is_call || !inv->pool || !inv->pool->function) return;
-  const struct function *f = inv->pool->function;
-  struct log_event event = {.request = id, .version = f->version, .kind = "failure", .status = status};
-  log_store_add(loop->logs, f->name, &event, text, strlen(text));
+  if (!is_call || !inv->pool || inv->is_gone) return;
+  char name[FUNCTION_MAX_FULL_NAME + 1];
+  function_split_address(function, name);
+  struct log_event event = {.request = id, .version = inv->version, .kind = "failure", .status = status};
+  log_store_add(loop->logs, name, &event, text, strlen(text));
 }
 
 /* Whether one more of the function may run; counts it. */
@@ -925,7 +965,7 @@ static bool may_run(struct invocation *inv, const char **why) {
   else if (inv->pool && inv->pool->n_running >= loop->options->max_running_each)
     *why = "too many invocations of this function are running";
   else if (inv->pool && !function_begin(inv->pool->function))
-    *why = "as many invocations of this function are running as it may have";
+    *why = WHY_LIMITED;
   if (*why) return false;
   loop->n_running++;
   inv->is_counted = true;
@@ -952,6 +992,7 @@ void invoke_begin(struct exchange *x) {
   inv->turns.n = 0;
   inv->cpu_before = 0;
   inv->number = ++loop->n_requests;
+  inv->draw = loop_random(loop) % ENTRY_WHOLE;
   look_up(inv);
   loop->last_begin = loop_now(loop);
   loop->is_trimmed = false;
@@ -967,7 +1008,7 @@ void invoke_begin(struct exchange *x) {
     return;
   }
   if (!may_run(inv, &why)) {
-    refuse(inv, PROBLEM(.status = 503, .detail = why, .function = x->request.address, .retry_after = 1));
+    refuse_full(inv, why);
     return;
   }
   invoke_found(inv);

@@ -35,6 +35,9 @@ struct invocation {
   struct pool *pool;        /* NULL: no function of the name */
   struct pool *home;        /* that counts it in n_running */
   struct function *limited; /* likewise, with a reference; see function_begin */
+  uint32_t draw;            /* below ENTRY_WHOLE: whether the canary has it, however often it begins */
+  uint64_t version;         /* that ended, for the log */
+  bool is_gone;             /* its function was deleted meanwhile */
   uint64_t number;          /* of the loop's requests, for the log */
   struct slot *slot;
   struct state_txn *txn;

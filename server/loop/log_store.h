@@ -38,6 +38,9 @@ bool log_store_read(struct log_store *store, const char *function, uint64_t afte
                     struct gw_error *err);
 /* The function is no more. Worker threads only. */
 void log_store_remove(struct log_store *store, const char *function);
+/* Removes files of functions that are none (any more): a process may have died between a function's end and its log's. At start.
+ */
+void log_store_sweep(struct log_store *store, bool (*is_wanted)(void *arg, const char *function), void *arg);
 /* Lines that were lost, of all functions: they came faster than the disk takes them, or it is full. */
 uint64_t log_store_lost(struct log_store *store);
 
