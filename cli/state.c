@@ -277,6 +277,8 @@ static bool delete (struct command *c, struct gw_error *err) {
 static uint8_t *take_base64(const cJSON *json, const char *name, size_t *size) {
   const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, name));
   if (!text) return NULL;
+  for (const char *c = text; *c; c++)
+    if ((unsigned char)*c > '~') return NULL; /* which libsodium takes as a slash */
   uint8_t *bytes = heap_new(1, strlen(text) + 1);
   if (!sodium_base642bin(bytes, strlen(text) + 1, text, strlen(text), NULL, size, NULL, sodium_base64_VARIANT_ORIGINAL))
     return bytes;

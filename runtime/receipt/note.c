@@ -31,10 +31,12 @@ static void append_base64(struct buffer *out, const void *bytes, size_t size) {
   out->size += strlen(text);
 }
 
-/* Exactly so many bytes. libsodium takes no bits behind the last byte that are not zero. */
+/* Exactly so many bytes. libsodium takes no bits behind the last byte that are not zero, but each byte above ASCII as a slash. */
 static bool read_base64(const char *text, size_t text_size, void *out, size_t size) {
   size_t n;
   const char *end;
+  for (size_t i = 0; i < text_size; i++)
+    if ((unsigned char)text[i] > '~') return false;
   return sodium_base642bin(out, size, text, text_size, NULL, &n, &end, sodium_base64_VARIANT_ORIGINAL) == 0 && n == size &&
          end == text + text_size;
 }

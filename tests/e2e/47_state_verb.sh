@@ -61,6 +61,9 @@ check "import" test "$(<"$work/body")" = $'/a\t3\n/b\t1'
 echo '{"key":"@"}' >"$work/bad.json"
 state import counter-c <"$work/bad.json"
 check "a line that is none" says "line 1 is none that export prints"
+echo '{"key":"Lw==","value":"éAAA"}' >"$work/bad.json"
+state import counter-c <"$work/bad.json"
+check "Base64 is ASCII" says "line 1 is none that export prints"
 for ((n = 0; n < 3000; n++)); do printf '{"key":"%s","value":"YQ=="}\n' "$(printf 'k%07d' $n | base64)"; done >"$work/many"
 state import counter-c <"$work/many"
 state stat counter-c
