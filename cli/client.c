@@ -93,6 +93,7 @@ static const char *header_value(const char *line, const char *name) {
 struct receiver {
   struct client_reply *reply;
   bool wants_headers;
+  size_t max_reply;
 };
 
 static size_t receive_header(char *bytes, size_t one, size_t size, void *user) {
@@ -105,10 +106,12 @@ static size_t receive_header(char *bytes, size_t one, size_t size, void *user) {
   memcpy(line, bytes, n);
   line[n] = 0;
   const char *gas = header_value(line, "Gasworks-Gas:"), *type = header_value(line, "Content-Type:");
+  const char *receipt = header_value(line, "Gasworks-Receipt:");
   if (gas) {
     reply->has_gas = true;
     reply->gas = strtoull(gas, NULL, 10);
   }
+  if (receipt) snprintf(reply->receipt, sizeof reply->receipt, "%.*s", (int)strspn(receipt, "0123456789abcdef/"), receipt);
   if (type) reply->is_problem = strncasecmp(type, "application/problem+json", 24) == 0;
   return size;
 }
@@ -116,6 +119,7 @@ static size_t receive_header(char *bytes, size_t one, size_t size, void *user) {
 static size_t receive_body(char *bytes, size_t one, size_t size, void *user) {
   struct receiver *receiver = user;
   (void)one;
+  if (receiver->max_reply && size > receiver->max_reply - receiver->reply->body.size) return 0; /* libcurl ends it */
   buffer_append(&receiver->reply->body, bytes, size);
   return size;
 }
@@ -204,7 +208,7 @@ static CURLcode perform(CURL *curl, const struct client_request *request, const 
 
 bool client_send(const struct client_request *request, struct client_reply *reply, struct gw_error *err) {
   char message[CURL_ERROR_SIZE] = "";
-  struct receiver receiver = {reply, request->wants_headers};
+  struct receiver receiver = {reply, request->wants_headers, request->max_reply};
   *reply = (struct client_reply){0};
   struct buffer authorization = {0};
   if (!make_authorization(request->client, &authorization, err) || !open_libcurl(err)) {

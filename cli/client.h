@@ -41,6 +41,7 @@ struct client_request {
   const char *const *headers; /* "Name: value", NULL-terminated, or NULL */
   const struct buffer *body;  /* NULL: none */
   bool wants_headers;         /* keep the reply's header lines */
+  size_t max_reply;           /* bytes of its body, beyond which there is no answer; 0: any number */
 };
 
 struct client_reply {
@@ -49,7 +50,8 @@ struct client_reply {
   struct buffer headers;   /* status line and header lines, if wanted */
   struct buffer body;      /* NUL behind its end */
   bool has_gas, is_problem;
-  uint64_t gas; /* Gasworks-Gas */
+  uint64_t gas;      /* Gasworks-Gas */
+  char receipt[128]; /* Gasworks-Receipt; "": there was none */
 };
 
 /* Sends and waits. False when no reply came; any status is a success. Clear the reply in either case. */

@@ -163,6 +163,7 @@ static bool show_invoked(const struct invocation *v, struct client_reply *reply,
   if (!is_sentence) fwrite(reply->body.bytes, 1, reply->body.size, stdout);
   fflush(stdout);
   if (reply->has_gas && (v->is_verbose || isatty(STDERR_FILENO))) fprintf(stderr, "gas %llu\n", (unsigned long long)reply->gas);
+  if (*reply->receipt && v->is_verbose) fprintf(stderr, "receipt %s\n", reply->receipt);
   return reply->status < 400 || client_problem(reply, err);
 }
 
@@ -175,7 +176,7 @@ int cli_invoke(int argc, char **argv) {
       {"path", 'p', CLI_TEXT, &v.path, "PATH", "what follows the function's name: /rest?query; what needs it is percent-encoded"},
       {"header", 'H', CLI_LIST, &v.headers, "LINE", "a header line, 'Name: value'"},
       {"include", 'i', CLI_FLAG, &v.wants_headers, NULL, "show the reply's headers too"},
-      {"verbose", 'v', CLI_FLAG, &v.is_verbose, NULL, "show the gas on standard error even if that is no terminal"},
+      {"verbose", 'v', CLI_FLAG, &v.is_verbose, NULL, "show gas and receipt on standard error, even if that is no terminal"},
   };
   const struct cli_command command = {
       .name = "invoke",

@@ -186,6 +186,7 @@ static const struct sample {
     {"put", "hello", "module", 200},
     {"configure", "hello", "{\"gas_limit\":1000000}", 200},
     {"logs", "hello", NULL, 200},
+    {"receipts", "hello", NULL, 200},
     {"list_versions", "hello", NULL, 200},
     {"drop_version", "hello", NULL, 204}, /* which is no longer the live one */
     {"set_alias", "hello", "{\"version\":2}", 200},

@@ -136,6 +136,11 @@ static void test_exit_codes(void **state) {
       {"run --schedule /dev/null x", 2},
       {"inspect --schedule /dev/null x", 2},
       {"serve --schedule /dev/null", 2},
+      {"receipts frobnicate", 2},
+      {"receipts get", 2},
+      {"verify 1", 2},
+      {"verify --key x 1", 3},
+      {"verify --key @/nonexistent 1", 7},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     int exit_code;
@@ -262,7 +267,7 @@ static void test_completion(void **state) {
     const char *offered;
   } rows[] = {
       {"insp", "inspect"},         {"cache --js", "--json"}, {"serve --walls ''", "on off"}, {"serve --sync o", "on off"},
-      {"run --tier p", "precise"}, {"run -O ''", "0 1 2 3"}, {"inspect --gas --no", ""},
+      {"run --tier p", "precise"}, {"run -O ''", "0 1 2 3"}, {"inspect --gas --no", ""},     {"receipts ch", "checkpoint"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     char command[512], offered[256] = "";

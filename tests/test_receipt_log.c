@@ -579,6 +579,9 @@ static void paths_of_tiles_are_read(void **state) {
     assert_int_equal(tile.level, cases[i].level);
     assert_int_equal(tile.n, cases[i].n);
     assert_int_equal(tile.width, cases[i].width);
+    char printed[FILES_TILE_PATH];
+    files_print_tile(&tile, printed);
+    assert_string_equal(printed, cases[i].path);
   }
   /* the specification's example: a tree of 70,000 */
   static const struct {

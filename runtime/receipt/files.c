@@ -137,6 +137,26 @@ bool files_parse_tile(const char *path, struct files_tile *tile) {
   return !*path;
 }
 
+/* "x001/x234/067" goes to the end of a buffer, the last digits first. */
+static const char *print_index(uint64_t n, char out[FILES_TILE_PATH]) {
+  char *at = out + FILES_TILE_PATH, piece[8];
+  const char *form = "/%03u";
+  for (*--at = 0; form; n /= 1000) {
+    int size = snprintf(piece, sizeof piece, form, (unsigned)(n % 1000));
+    at -= size;
+    memcpy(at, piece, (size_t)size);
+    form = n >= 1000 ? "/x%03u" : NULL;
+  }
+  return at;
+}
+
+void files_print_tile(const struct files_tile *tile, char out[FILES_TILE_PATH]) {
+  char index[FILES_TILE_PATH], level[12] = "/entries", width[8] = "";
+  if (!tile->is_entries) snprintf(level, sizeof level, "/%u", tile->level);
+  if (tile->width < TREE_TILE) snprintf(width, sizeof width, ".p/%u", (unsigned)tile->width);
+  snprintf(out, FILES_TILE_PATH, "%s%.40s%s", level, print_index(tile->n, index), width);
+}
+
 bool files_has_tile(const struct files_tile *tile, uint64_t size) {
   uint64_t n = size >> (8 * tile->level);
   return tile->n <= n / TREE_TILE && tile->n * TREE_TILE + tile->width <= n;
@@ -150,20 +170,26 @@ bool files_read_checkpoint(const char *directory, struct buffer *out, struct gw_
   return buffer_read_file(out, path, NOTE_MAX_SIZE, err);
 }
 
+size_t files_parse_keys(char *text, struct note_key *keys, size_t most, struct gw_error *err) {
+  size_t n = 0;
+  for (char *end; *text; text = end) {
+    end = text + strcspn(text, "\n");
+    if (*end) *end++ = 0;
+    if (n == most) error_set(err, GW_ERROR_LIMIT, "there are more than %zu keys", most);
+    if (n == most || !note_parse_key(&keys[n], text, err)) return 0;
+    n++;
+  }
+  if (!n) error_set(err, GW_ERROR_MALFORMED, "no key is named");
+  return n;
+}
+
 size_t files_read_keys(const char *directory, struct note_key keys[FILES_MAX_KEYS], struct gw_error *err) {
   char path[FILES_PATH];
   struct buffer text = {0};
-  size_t n = 0;
   snprintf(path, sizeof path, "%s/keys", directory);
   bool ok = buffer_read_file(&text, path, MAX_KEYS_FILE, err);
   buffer_append(&text, "", 1);
-  char *at = (char *)text.bytes;
-  for (char *end; ok && (end = strchr(at, '\n')); at = end + 1) {
-    *end = 0;
-    ok = n < FILES_MAX_KEYS && note_parse_key(&keys[n], at, err);
-    n += ok;
-  }
+  size_t n = ok ? files_parse_keys((char *)text.bytes, keys, FILES_MAX_KEYS, err) : 0;
   buffer_clear(&text);
-  if (ok && !n) ok = error_set(err, GW_ERROR_STATE, "%s names no key", path);
-  return ok ? n : 0;
+  return n;
 }

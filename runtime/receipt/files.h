@@ -20,6 +20,7 @@ enum {
   FILES_BUNDLES = FILES_SEGMENT / TREE_TILE,
   FILES_PATH = 4096,
   FILES_MAX_KEYS = 64,
+  FILES_TILE_PATH = 64,
 };
 
 /* Both at once, so that neither is there alone. */
@@ -51,11 +52,15 @@ struct files_tile {
   size_t width;
 };
 bool files_parse_tile(const char *path, struct files_tile *tile);
+/* The other way round. */
+void files_print_tile(const struct files_tile *tile, char out[FILES_TILE_PATH]);
 /* Whether a tree of so many leaves has it. */
 bool files_has_tile(const struct files_tile *tile, uint64_t size);
 
 /* The whole file. */
 bool files_read_checkpoint(const char *directory, struct buffer *out, struct gw_error *err);
+/* Keys as text, one a line, which is written to; returns how many, 0 with err set. */
+size_t files_parse_keys(char *text, struct note_key *keys, size_t most, struct gw_error *err);
 /* The public keys; returns how many, 0 with err set. */
 size_t files_read_keys(const char *directory, struct note_key keys[FILES_MAX_KEYS], struct gw_error *err);
 

@@ -26,10 +26,23 @@ static struct receipt_chain **bucket_of(struct receipt_log *log, const char *nam
   return &log->buckets[(hash ^ hash >> 32) % CHAIN_BUCKETS];
 }
 
+/* Under the mutex; NULL: it is not there. */
+static struct receipt_chain *find_chain(struct receipt_chain *bucket, const char *function) {
+  while (bucket && strcmp(bucket->name, function) != 0) bucket = bucket->next_in_bucket;
+  return bucket;
+}
+
+bool receipt_log_last(struct receipt_log *log, const char *function, uint64_t *index) {
+  pthread_mutex_lock(&log->mutex);
+  const struct receipt_chain *chain = find_chain(*bucket_of(log, function), function);
+  *index = chain ? chain->last : RECEIPT_NO_INDEX;
+  pthread_mutex_unlock(&log->mutex);
+  return *index != RECEIPT_NO_INDEX;
+}
+
 struct receipt_chain *receipt_log_chain(struct receipt_log *log, const char *function) {
   pthread_mutex_lock(&log->mutex);
-  struct receipt_chain **bucket = bucket_of(log, function), *chain = *bucket;
-  while (chain && strcmp(chain->name, function) != 0) chain = chain->next_in_bucket;
+  struct receipt_chain **bucket = bucket_of(log, function), *chain = find_chain(*bucket, function);
   if (!chain) {
     size_t size = strlen(function) + 1;
     chain = heap_new(1, sizeof *chain + size);
@@ -140,13 +153,13 @@ static char *path_in(const struct receipt_log *log, const char *name, char out[F
   return out;
 }
 
-static void make_id(struct receipt_log *log) {
+void receipt_log_id_of(const char *origin, char id[RECEIPT_ID_SIZE]) {
   struct sha256 s;
   uint8_t hash[SHA256_SIZE];
   sha256_begin(&s);
-  sha256_add(&s, log->options.origin, strlen(log->options.origin));
+  sha256_add(&s, origin, strlen(origin));
   sha256_end(&s, hash);
-  sodium_bin2hex(log->id, sizeof log->id, hash, (sizeof log->id - 1) / 2);
+  sodium_bin2hex(id, RECEIPT_ID_SIZE, hash, (RECEIPT_ID_SIZE - 1) / 2);
 }
 
 /* A new log has a random origin, unless somebody names it: two logs of one name would be one that forks. */
@@ -265,7 +278,7 @@ struct receipt_log *receipt_log_open(const struct receipt_options *options, cons
   bool ok = sodium_init() >= 0 && directory_make(options->directory, err) && open_origin(log, options->origin, err) &&
             open_keys(log, err);
   if (ok) {
-    make_id(log);
+    receipt_log_id_of(log->options.origin, log->id);
     ok = receipt_recover(log, kept, n_kept, err) && receipt_writer_checkpoint(log, err) && receipt_writer_start(log, err) &&
          receipt_room_start(log, err);
   }

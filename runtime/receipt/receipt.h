@@ -44,10 +44,14 @@ struct receipt_log *receipt_log_open(const struct receipt_options *options, cons
 void receipt_log_close(struct receipt_log *log);
 
 const char *receipt_log_id(const struct receipt_log *log);
+/* Of a log of that origin. */
+void receipt_log_id_of(const char *origin, char id[RECEIPT_ID_SIZE]);
 const char *receipt_log_directory(const struct receipt_log *log);
 
 /* Of the function of that full name. */
 struct receipt_chain *receipt_log_chain(struct receipt_log *log, const char *function);
+/* The index of its newest leaf, which need not be filled yet; false: it has none. */
+bool receipt_log_last(struct receipt_log *log, const char *function, uint64_t *index);
 
 /* Whether there is room for some more leaves. If not, `receipt_log_reserve` will soon fail. */
 bool receipt_log_has_room(const struct receipt_log *log);

@@ -1,9 +1,12 @@
 /* Receipts and their log: one receipt with its proof, the checkpoint, and tiles as C2SP tlog-tiles has them (docs/receipts.md).
  * Files are read on libuv's worker threads. */
+#include "server/api/receipts.h"
+
 #include "base/error.h"
 #include "base/heap.h"
 #include "runtime/receipt/files.h"
 #include "runtime/receipt/receipt.h"
+#include "server/api/query.h"
 #include "server/api/route.h"
 #include "server/function/function.h"
 #include "server/http/reply.h"
@@ -15,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { USUAL_LIST = 20, MAX_LIST = 100, MAX_LOOKS = 1000 /* leaves that a list looks at */ };
+
 /* One question under way. */
 struct question {
   uv_work_t work;
@@ -23,6 +28,8 @@ struct question {
   char tenant[ACCESS_MAX_NAME + 1]; /* "": who asks may see all */
   uint64_t index;
   struct files_tile tile;
+  char function[FUNCTION_MAX_FULL_NAME + 1]; /* whose receipts, from `index` down */
+  uint32_t limit;
   /* the answer */
   uint32_t status;
   const char *detail; /* of a problem; static */
@@ -92,7 +99,7 @@ static void add_field(cJSON *json, enum leaf_field field, const struct leaf_valu
   }
 }
 
-static cJSON *leaf_json(const struct leaf *leaf) {
+cJSON *receipts_fields(const struct leaf *leaf) {
   cJSON *json = cJSON_CreateObject();
   for (int i = 0; i < FIELD_COUNT; i++)
     if (leaf->fields[i].is_there) add_field(json, (enum leaf_field)i, &leaf->fields[i]);
@@ -109,17 +116,17 @@ static bool may_see(const struct question *q, const struct leaf *leaf) {
 }
 
 /* NULL: the last checkpoint does not cover it yet. */
-static char *proof_text(const struct question *q) {
+static char *proof_text(const struct question *q, uint64_t index) {
   struct buffer head = {0}, text = {0};
   struct note_checkpoint checkpoint;
   struct tree_proof proof;
   struct gw_error ignored = {0};
   struct tree_source source = {files_read_hashes, (void *)receipt_log_directory(q->log)};
   receipt_log_checkpoint(q->log, &head);
-  bool ok = note_parse_checkpoint(&checkpoint, head.bytes, head.size, &ignored) && q->index < checkpoint.size &&
-            tree_prove_inclusion(&source, q->index, checkpoint.size, &proof);
+  bool ok = note_parse_checkpoint(&checkpoint, head.bytes, head.size, &ignored) && index < checkpoint.size &&
+            tree_prove_inclusion(&source, index, checkpoint.size, &proof);
   if (ok) {
-    note_append_proof(&text, q->index, &proof, head.bytes, head.size);
+    note_append_proof(&text, index, &proof, head.bytes, head.size);
     buffer_append(&text, "", 1);
   }
   buffer_clear(&head);
@@ -127,19 +134,32 @@ static char *proof_text(const struct question *q) {
 }
 
 /* What is not filled yet has no hash. */
-static bool read_leaf(const struct question *q, struct buffer *bytes, struct tree_hash *hash, struct leaf *leaf) {
+static bool read_leaf(const struct question *q, uint64_t index, struct buffer *bytes, struct tree_hash *hash, struct leaf *leaf) {
   struct tree_hash stored;
   struct gw_error ignored = {0};
   const char *directory = receipt_log_directory(q->log);
-  if (files_read_leaf(directory, q->index, bytes) != FILES_FOUND) return false;
+  if (files_read_leaf(directory, index, bytes) != FILES_FOUND) return false;
   *hash = tree_leaf(bytes->bytes, bytes->size);
-  return files_read_hashes((void *)directory, 0, q->index, 1, &stored) && tree_hash_is(hash, &stored) &&
+  return files_read_hashes((void *)directory, 0, index, 1, &stored) && tree_hash_is(hash, &stored) &&
          leaf_decode(leaf, bytes->bytes, bytes->size, &ignored);
 }
 
-static bool is_pruned(const struct question *q, struct buffer *bytes) {
-  return q->index < receipt_log_durable(q->log) &&
-         files_read_leaf(receipt_log_directory(q->log), q->index, bytes) == FILES_PRUNED;
+static bool is_pruned(const struct question *q, uint64_t index, struct buffer *bytes) {
+  return index < receipt_log_durable(q->log) && files_read_leaf(receipt_log_directory(q->log), index, bytes) == FILES_PRUNED;
+}
+
+static cJSON *receipt_json(const struct question *q, uint64_t index, const struct buffer *bytes, const struct tree_hash *hash,
+                           const struct leaf *leaf) {
+  char *proof = proof_text(q, index);
+  cJSON *json = cJSON_CreateObject();
+  cJSON_AddStringToObject(json, "log", receipt_log_id(q->log));
+  cJSON_AddNumberToObject(json, "index", (double)index);
+  add_hex(json, "hash", hash->bytes, sizeof hash->bytes);
+  add_hex(json, "leaf", bytes->bytes, bytes->size);
+  cJSON_AddItemToObject(json, "fields", receipts_fields(leaf));
+  if (proof) cJSON_AddStringToObject(json, "proof", proof);
+  free(proof);
+  return json;
 }
 
 static void receipt_work(uv_work_t *work) {
@@ -149,18 +169,10 @@ static void receipt_work(uv_work_t *work) {
   struct leaf leaf;
   q->status = 404;
   q->detail = "there is no such receipt";
-  if (read_leaf(q, &bytes, &hash, &leaf) && may_see(q, &leaf)) {
-    char *proof = proof_text(q);
+  if (read_leaf(q, q->index, &bytes, &hash, &leaf) && may_see(q, &leaf)) {
     q->status = 200;
-    q->json = cJSON_CreateObject();
-    cJSON_AddStringToObject(q->json, "log", receipt_log_id(q->log));
-    cJSON_AddNumberToObject(q->json, "index", (double)q->index);
-    add_hex(q->json, "hash", hash.bytes, sizeof hash.bytes);
-    add_hex(q->json, "leaf", bytes.bytes, bytes.size);
-    cJSON_AddItemToObject(q->json, "fields", leaf_json(&leaf));
-    if (proof) cJSON_AddStringToObject(q->json, "proof", proof);
-    free(proof);
-  } else if (is_pruned(q, &bytes)) {
+    q->json = receipt_json(q, q->index, &bytes, &hash, &leaf);
+  } else if (is_pruned(q, q->index, &bytes)) {
     q->status = 410;
     q->detail = "this leaf was forgotten, as the server was told to; its hash is still in the tree";
   }
@@ -178,6 +190,111 @@ void route_receipt(struct exchange *x, const struct place *place) {
   }
   free(q);
   reply_problem(x, PROBLEM(.status = 400, .detail = "a receipt is asked for by its index, the number in Gasworks-Receipt"));
+}
+
+/* --- the receipts of a function ------------------------------------------------------------------------------------ */
+
+/* From leaf to leaf of one function, the newest first. */
+struct walk {
+  const struct question *q;
+  cJSON *list;
+  uint64_t at;
+  bool is_linked; /* a leaf of the function led here, or the client */
+  bool is_over, is_forgotten;
+  struct buffer bytes;
+};
+
+static bool is_of(const struct leaf *leaf, const char *function) {
+  const struct leaf_value *name = &leaf->fields[FIELD_FUNCTION];
+  return name->is_there && name->size == strlen(function) && memcmp(name->bytes, function, name->size) == 0;
+}
+
+/* Down by one, where no leaf says how far. */
+static void step_down(struct walk *w) {
+  w->is_linked = false;
+  if (w->at)
+    w->at--;
+  else
+    w->is_over = true;
+}
+
+/* A void leaf that names no function is shown where a chain leads to it, so that whoever checks the chain sees why it goes on
+ * elsewhere. */
+static void look(struct walk *w) {
+  struct tree_hash hash;
+  struct leaf leaf;
+  if (!read_leaf(w->q, w->at, &w->bytes, &hash, &leaf)) {
+    w->is_over = w->is_forgotten = is_pruned(w->q, w->at, &w->bytes);
+    step_down(w);
+    return;
+  }
+  bool is_ours = is_of(&leaf, w->q->function);
+  bool is_gap = w->is_linked && leaf.fields[FIELD_OUTCOME].number == OUTCOME_VOID && !leaf.fields[FIELD_FUNCTION].is_there;
+  const struct leaf_value *previous = &leaf.fields[FIELD_PREVIOUS];
+  if (is_ours || is_gap) cJSON_AddItemToArray(w->list, receipt_json(w->q, w->at, &w->bytes, &hash, &leaf));
+  if (!is_ours) {
+    step_down(w);
+  } else if (previous->is_there && previous->number < w->at) {
+    w->is_linked = true;
+    w->at = previous->number;
+  } else {
+    w->is_over = true;
+  }
+}
+
+static void list_work(uv_work_t *work) {
+  struct question *q = work->data;
+  struct walk w = {.q = q, .list = cJSON_CreateArray(), .at = q->index, .is_linked = true};
+  for (uint32_t i = 0, n = 0; i < MAX_LOOKS && n < q->limit && !w.is_over; i++, n = (uint32_t)cJSON_GetArraySize(w.list))
+    look(&w);
+  q->status = 200;
+  q->json = cJSON_CreateObject();
+  cJSON_AddStringToObject(q->json, "log", receipt_log_id(q->log));
+  cJSON_AddItemToObject(q->json, "receipts", w.list);
+  if (!w.is_over) cJSON_AddNumberToObject(q->json, "next", (double)w.at + 1);
+  if (w.is_forgotten) cJSON_AddTrueToObject(q->json, "forgotten");
+  buffer_clear(&w.bytes);
+}
+
+/* Decimal digits and nothing else, from 1 to `most`. */
+static bool take_number(const struct query_part *part, uint64_t most, uint64_t *out) {
+  *out = 0;
+  for (size_t i = 0; i < part->word_size; i++) {
+    if (part->word[i] < '0' || part->word[i] > '9' || *out > most) return false;
+    *out = *out * 10 + (uint64_t)(part->word[i] - '0');
+  }
+  return *out && *out <= most;
+}
+
+/* `before` stays as it is where the query does not say it. */
+static bool take_parameters(struct question *q, const char *query, uint64_t *before) {
+  struct query_part part;
+  uint64_t limit = USUAL_LIST;
+  while (query_next(&query, &part)) {
+    bool is_limit = query_is(&part, "limit");
+    if (!is_limit && !query_is(&part, "before")) return false;
+    if (!take_number(&part, is_limit ? MAX_LIST : 1ull << 53, is_limit ? &limit : before)) return false;
+  }
+  q->limit = (uint32_t)limit;
+  return true;
+}
+
+void route_receipts(struct exchange *x, const struct place *place) {
+  uint64_t before = 0, last;
+  if (!has_log(x)) return;
+  struct question *q = question_new(x, place);
+  function_full_name(place->tenant, place->name, q->function);
+  bool is_good = take_parameters(q, x->request.query, &before);
+  if (is_good && receipt_log_last(q->log, q->function, &last)) {
+    q->index = before && before <= last ? before - 1 : last;
+    ask(q, list_work);
+    return;
+  }
+  free(q);
+  if (is_good)
+    reply_problem(x, PROBLEM(.status = 404, .detail = "no function of this name has a receipt"));
+  else
+    reply_problem(x, PROBLEM(.status = 400, .detail = "the parameters are limit=1 to 100 and before=INDEX"));
 }
 
 /* --- the log ------------------------------------------------------------------------------------------------------ */
