@@ -325,6 +325,68 @@ static void test_without_a_key(void **state) {
   state_store_close(store);
 }
 
+/* Fills the transaction up to `left` more keys. */
+static void fill_up(struct state_txn *txn, int left) {
+  struct gw_error err = {0};
+  char key[16];
+  for (int i = 0; i < STATE_MAX_WRITES - left; i++) {
+    int n = snprintf(key, sizeof key, "full%d", i);
+    assert_true(state_txn_set(txn, key, (size_t)n, "", 0, &err));
+  }
+}
+
+/* A write for which there is no room leaves nothing behind the value's end, and no chunks that no record tells of. */
+static void test_failed_writes_leave_nothing(void **state) {
+  (void)state;
+  static uint8_t bytes[8 * STATE_CHUNK], there[8 * STATE_CHUNK];
+  struct state_store *store = open_store(MAP_SIZE);
+  struct gw_error err = {0};
+  memset(bytes, 'x', sizeof bytes);
+  struct state_txn *txn = state_txn_begin(store, "f");
+  assert_true(state_txn_set(txn, "b", 1, bytes, sizeof bytes, &err));
+  write_at(txn, 0, "text");
+  assert_int_equal(commit(txn), STATE_COMMITTED);
+  txn = state_txn_begin(store, "f");
+  struct state_large *chunks = open_large(txn, 0, false), *one = open_large(txn, 1, false);
+  fill_up(txn, 4);
+  assert_false(state_large_write(txn, one, 0, "y", 1, &err));
+  assert_int_equal(state_large_n_written(one), 0);
+  assert_true(state_large_is_one(one));
+  assert_false(state_large_write(txn, chunks, 2, bytes, sizeof bytes - 2, &err));
+  assert_int_equal(state_large_size(chunks), 4);
+  assert_int_equal(state_large_n_written(chunks), 1);
+  assert_true(state_large_resize(txn, chunks, sizeof there, &err));
+  assert_true(state_large_read(txn, chunks, 0, there, sizeof there, &err));
+  assert_memory_equal(there, "tex", 2);
+  for (size_t i = 4; i < sizeof there; i++) assert_int_equal(there[i], 0);
+  assert_int_equal(commit(txn), STATE_COMMITTED);
+  assert_int_equal(count_stored(store, true).n, 1);
+  state_store_close(store);
+}
+
+/* Values that are opened again have as much room as they had. */
+static void test_rewound_values_have_room(void **state) {
+  (void)state;
+  static uint8_t bytes[STATE_MAX_VALUE];
+  struct state_store *store = open_store(MAP_SIZE);
+  struct gw_error err = {0};
+  struct state_txn *txn = state_txn_begin(store, "f");
+  assert_true(state_txn_set(txn, "b", 1, bytes, sizeof bytes, &err));
+  assert_int_equal(commit(txn), STATE_COMMITTED);
+  txn = state_txn_begin(store, "f");
+  for (int run = 0; run < 2; run++) {
+    for (int i = 0; i < 40; i++) {
+      struct state_large *one = open_large(txn, 1, false);
+      assert_true(state_large_move(txn, one, "c", 1, &err));
+      assert_true(state_large_move(txn, one, "b", 1, &err));
+      assert_true(state_txn_set(txn, "b", 1, bytes, sizeof bytes, &err));
+    }
+    state_txn_rewind(txn);
+  }
+  state_txn_abort(txn);
+  state_store_close(store);
+}
+
 /* They are no numbers, and a scan shows their sizes. */
 static void test_beside_other_values(void **state) {
   (void)state;
@@ -358,6 +420,8 @@ static void test_beside_other_values(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(test_values_are_as_in_memory),
+                                     TEST(test_failed_writes_leave_nothing),
+                                     TEST(test_rewound_values_have_room),
                                      TEST(test_chunks_conflict_by_themselves),
                                      TEST(test_whole_chunks_are_not_read),
                                      TEST(test_sparse),

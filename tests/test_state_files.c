@@ -395,6 +395,117 @@ static void test_full(void **unused) {
   assert_int_equal(guest_u32(OUT), ROOM_SIZE);
 }
 
+/* A directory that a key alone makes is gone with it; nothing says so to a descriptor of it, whose path must stay one. */
+static void test_moved_without_keys(void **unused) {
+  (void)unused;
+  struct gw_error err = {0};
+  char key[STATE_MAX_KEY + 1] = "a/", longer[256];
+  memset(key + 2, 'n', 470);
+  key[200] = key[400] = '/';
+  key[472] = 0;
+  memset(longer, 'm', 250);
+  longer[250] = 0;
+  assert_true(state_txn_set(txn, key, 472, "", 0, &err));
+  assert_true(state_txn_set(txn, "a/x", 3, "", 0, &err));
+  key[400] = 0;
+  uint32_t n = put_name(NAME, key);
+  OK("path_open", ROOT, 0, NAME, n, DIRECTORY, READ | 1 << 14 | 1 << 13 | 1 << 9, ALL, 0, OUT);
+  uint32_t fd = guest_u32(OUT);
+  key[400] = '/';
+  n = put_name(NAME, key);
+  OK("path_unlink_file", ROOT, NAME, n);
+  n = put_name(NAME, "a");
+  uint32_t n2 = put_name(NAME2, longer);
+  OK("path_rename", ROOT, NAME, n, ROOT, NAME2, n2);
+  n = put_name(NAME, "y");
+  assert_int_equal(CALL("path_open", fd, 0, NAME, n, 0, ALL, ALL, 0, OUT), NOENT);
+  assert_int_equal(CALL("fd_readdir", fd, ROOM, ROOM_SIZE, 0, OUT), NOENT);
+}
+
+static uint64_t gas_of_stat(const char *name) {
+  uint64_t before = guest_gas_used();
+  uint32_t n = put_name(NAME, name);
+  assert_int_equal(CALL("path_filestat_get", ROOT, 0, NAME, n, OUT), NOENT);
+  return guest_gas_used() - before;
+}
+
+/* Whether something is a directory may take a walk over all that was deleted there. */
+static void test_deleted_names_are_paid_for(void **unused) {
+  (void)unused;
+  enum { N = 5000 };
+  struct gw_error err = {0};
+  char key[16];
+  uint64_t before = gas_of_stat("d");
+  for (int i = 0; i < N; i++) {
+    int n = snprintf(key, sizeof key, "d/%d", i);
+    assert_true(state_txn_set(txn, key, (size_t)n, "", 0, &err));
+    assert_true(state_txn_delete(txn, key, (size_t)n, &err));
+  }
+  uint64_t price = gas_of_stat("d"), entry = schedule_default()->gas[COST_HOST_ENTRY];
+  assert_in_range(price, before + (N - 100) * entry, before + N * entry);
+  guest.gas = price - 1;
+  uint64_t values[] = {ROOT, 0, NAME, put_name(NAME, "d"), OUT};
+  enum gw_trap trap;
+  guest_call_wasi(wasi_resolve, state, "path_filestat_get", values, 5, &trap);
+  assert_int_equal(trap, GW_TRAP_OUT_OF_GAS);
+}
+
+/* Listings are kept until their descriptors are closed, all together in bounded memory. */
+static void test_listings_are_bounded(void **unused) {
+  (void)unused;
+  enum { N = 8000, MOST = 100, NOMEM = 48 };
+  struct gw_error err = {0};
+  char key[251];
+  uint32_t e = SUCCESS, n = put_name(NAME, "d"), fds[MOST];
+  memset(key, 'n', sizeof key);
+  memcpy(key, "d/", 2);
+  for (int i = 0; i < N; i++) {
+    for (int j = 0, rest = i; j < 4; j++, rest /= 10) key[5 - j] = (char)('0' + rest % 10);
+    assert_true(state_txn_set(txn, key, 250, "", 0, &err));
+  }
+  int i = 0;
+  for (; i < MOST && e == SUCCESS; i++) {
+    OK("path_open", ROOT, 0, NAME, n, DIRECTORY, READ | 1 << 14, ALL, 0, OUT);
+    fds[i] = guest_u32(OUT);
+    e = CALL("fd_readdir", fds[i], ROOM, ROOM_SIZE, 0, OUT);
+  }
+  assert_int_equal(e, NOMEM);
+  assert_in_range(i, 10, 20);
+  OK("fd_close", fds[0]);
+  OK("fd_readdir", fds[i - 1], ROOM, ROOM_SIZE, 0, OUT);
+}
+
+/* Where many are sorted by pieces: a directory and what begins with its name are not in the order of keys. */
+static void test_large_listings_are_sorted(void **unused) {
+  (void)unused;
+  enum { N = 5000 };
+  struct gw_error err = {0};
+  static char last[40], name[40];
+  char key[40];
+  for (int i = 0; i < N; i++) {
+    int n = snprintf(key, sizeof key, i % 3 ? "%d/x" : "%d.x", i / 3);
+    assert_true(state_txn_set(txn, key, (size_t)n, "", 0, &err));
+    n = snprintf(key, sizeof key, "%d-", i);
+    assert_true(state_txn_set(txn, key, (size_t)n, "", 0, &err));
+  }
+  int n = 0;
+  last[0] = 0;
+  for (uint64_t cookie = 0, used = 1; used; n += used > 0) {
+    OK("fd_readdir", ROOT, ROOM, 24 + 39, cookie, OUT);
+    used = guest_u32(OUT);
+    if (!used) break;
+    uint32_t size;
+    memcpy(&size, guest.memory + ROOM + 16, 4);
+    memcpy(&cookie, guest.memory + ROOM, 8);
+    assert_in_range(size, 1, sizeof name - 1);
+    memcpy(name, guest.memory + ROOM + 24, size);
+    name[size] = 0;
+    assert_true(strcmp(last, name) < 0);
+    memcpy(last, name, sizeof last);
+  }
+  assert_int_equal(n, 2 + N + (N + 2) / 3 + (N + 2) / 3);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -405,6 +516,10 @@ int main(void) {
                                      TEST(test_keys_are_files),
                                      TEST(test_long_paths),
                                      TEST(test_unlinked_files),
-                                     TEST(test_full)};
+                                     TEST(test_full),
+                                     TEST(test_moved_without_keys),
+                                     TEST(test_deleted_names_are_paid_for),
+                                     TEST(test_listings_are_bounded),
+                                     TEST(test_large_listings_are_sorted)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -87,9 +87,17 @@ static void make_id(struct state_txn *txn, uint8_t out[LARGE_ID]) {
   memcpy(out, digest, LARGE_ID);
 }
 
+/* What is not used any more when the transaction is rewound. */
+static void *alloc_passing(struct state_txn *txn, size_t size) {
+  size_t before = txn->arena.used;
+  void *p = arena_alloc(&txn->arena, size);
+  txn->passing_bytes += txn->arena.used - before;
+  return p;
+}
+
 static struct state_large *new_large(struct state_txn *txn, struct gw_error *err) {
   if (!state_txn_has_room(txn, sizeof(struct state_large), err)) return NULL;
-  struct state_large *l = arena_alloc(&txn->arena, sizeof *l);
+  struct state_large *l = alloc_passing(txn, sizeof *l);
   *l = (struct state_large){.next = txn->larges, .kept = CHUNKS_ALL_KEPT};
   txn->larges = l;
   return l;
@@ -114,7 +122,7 @@ static struct state_large *open_found(struct state_txn *txn, struct txn_key *k, 
     l->origin = k;
   } else {
     if (!state_txn_has_room(txn, size + 1, err)) return NULL;
-    uint8_t *bytes = arena_alloc(&txn->arena, size + 1);
+    uint8_t *bytes = alloc_passing(txn, size + 1);
     if (size) memcpy(bytes, value, size);
     l->plain = bytes;
     l->size = (uint32_t)size;
@@ -261,15 +269,24 @@ static bool write_pieces(struct state_txn *txn, struct state_large *l, uint64_t 
   return true;
 }
 
+/* The transaction has written nothing behind the end. */
+static void cut_written(struct state_txn *txn, struct state_large *l) {
+  forget_chunks(txn, l, n_chunks(l->size));
+  for (struct txn_key *k = l->written; k && l->size % STATE_CHUNK; k = k->next_chunk)
+    if (number_of(k) == l->size / STATE_CHUNK && k->key.value_size > l->size % STATE_CHUNK)
+      k->key.value_size = l->size % STATE_CHUNK;
+}
+
 /* One record becomes chunks. */
 static bool convert(struct state_txn *txn, struct state_large *l, struct gw_error *err) {
   const uint8_t *plain = l->plain;
   if (!plain) return true;
   make_id(txn, l->id);
-  if (!write_pieces(txn, l, 0, plain, l->size, err)) return false;
+  bool ok = write_pieces(txn, l, 0, plain, l->size, err);
   l->plain = NULL;
-  if (update(txn, l, err)) return true;
+  if (ok && update(txn, l, err)) return true;
   l->plain = plain;
+  forget_chunks(txn, l, 0); /* no record would tell of them */
   return false;
 }
 
@@ -282,10 +299,14 @@ bool state_large_write(struct state_txn *txn, struct state_large *l, uint64_t of
                        struct gw_error *err) {
   if (!n) return true;
   if (!size_is_valid(offset, err) || !size_is_valid(offset + n, err) || !convert(txn, l, err)) return false;
-  if (!write_pieces(txn, l, offset, bytes, n, err)) return false;
-  if (offset + n <= l->size) return true;
-  l->size = (uint32_t)(offset + n);
-  return update(txn, l, err);
+  bool ok = write_pieces(txn, l, offset, bytes, n, err);
+  if (ok && offset + n <= l->size) return true;
+  uint32_t before = l->size;
+  if (ok) l->size = (uint32_t)(offset + n);
+  if (ok && update(txn, l, err)) return true;
+  l->size = before;
+  cut_written(txn, l);
+  return false;
 }
 
 /* The last chunk that stays keeps nothing behind the end. */

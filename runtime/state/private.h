@@ -75,7 +75,8 @@ struct state_txn {
   size_t n_table, n_keys, n_writes;
   struct store_reads reads; /* for the store; `keys` are all keys */
   size_t rewound_reads;     /* of those, the ranges' before it was rewound: they count towards no limit, */
-  size_t rewound_bytes;     /* and neither does what remembers them */
+  size_t rewound_bytes;     /* and neither does what remembers them, and values that were opened */
+  size_t passing_bytes;     /* of the arena, for values opened since it began */
   struct txn_scan *scan;    /* the last one; NULL before the first */
   struct txn_key **sorted;  /* what is written, in order, from the first scan on */
   size_t n_sorted, n_sorted_max;

@@ -110,7 +110,8 @@ bool state_large_has_key(const struct state_large *large);
 /* What lies within the value. */
 bool state_large_read(struct state_txn *txn, struct state_large *large, uint64_t offset, void *out, size_t n,
                       struct gw_error *err);
-/* Beyond the end it grows, and what lies between is zeros. On an error some of the first bytes may be written. */
+/* Beyond the end it grows, and what lies between is zeros. On an error some of the first bytes within its size may be
+ * written, and nothing behind it. */
 bool state_large_write(struct state_txn *txn, struct state_large *large, uint64_t offset, const void *bytes, size_t n,
                        struct gw_error *err);
 bool state_large_resize(struct state_txn *txn, struct state_large *large, uint64_t size, struct gw_error *err);

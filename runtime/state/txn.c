@@ -76,8 +76,9 @@ void state_txn_rewind(struct state_txn *txn) {
   txn->n_ids = 0;
   txn->n_writes = txn->n_sorted = 0;
   txn->is_sorted = txn->has_read = false;
-  /* Scans are made again. What they met before must still be the same in a newer snapshot. */
-  txn->rewound_reads = txn->rewound_bytes = 0;
+  /* Scans are made and values opened again. What they met before must still be the same in a newer snapshot. */
+  txn->rewound_reads = 0;
+  txn->rewound_bytes = txn->passing_bytes;
   for (const struct store_range *r = txn->reads.ranges; r; r = r->next) {
     txn->rewound_reads += 1 + r->n;
     txn->rewound_bytes += RANGE_BYTES;

@@ -248,6 +248,8 @@ bool wasi_would_block(const struct wasi_fd *f, short events);
 /* runtime/host/wasi/dir.c */
 void wasi_listing_free(struct listing *listing);
 enum wasi_errno wasi_host_list(struct wasi_call *c, struct buffer *entries, uint64_t *device);
+/* Of all listings that are kept. */
+size_t wasi_listed_bytes(const struct wasi *wasi);
 /* One entry for a listing, as getdents64(2) gives it; `type` is DT_*. */
 void wasi_dirent_append(struct buffer *entries, uint64_t inode, unsigned char type, const char *name, size_t size);
 

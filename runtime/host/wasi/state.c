@@ -6,12 +6,14 @@
 #include "runtime/host/wasi/private.h"
 
 #include "runtime/host/wasi/large.h"
+#include "runtime/host_api.h"
 
 #include "base/error.h"
 
 #include <stdlib.h>
 
 enum wasi_errno wasi_state_errno(struct wasi_call *c, const struct gw_error *err) {
+  if (c->trap) return WASI_TRAPPED; /* it ran out of gas */
   if (err->code == GW_ERROR_LIMIT && !state_txn_is_stale(c->wasi->txn)) return WASI_ENOSPC;
   gw_instance_fail(c->caller, "the state in " WASI_STATE_PATH ": %s", err->message);
   c->trap = GW_TRAP_HOST;
@@ -24,7 +26,7 @@ bool wasi_state_pay_commit(struct wasi_call *c) {
 
 static bool affords(struct wasi_call *c, uint64_t price) {
   if (gw_instance_affords(c->caller, price)) return true;
-  gw_instance_charge(c->caller, price);
+  host_api_charge_gas(c->caller, HOST_GAS_STORAGE, price);
   c->trap = GW_TRAP_OUT_OF_GAS;
   return false;
 }
@@ -33,12 +35,12 @@ bool wasi_state_pay(struct wasi_call *c, enum cost unit, uint64_t units, enum co
   const uint32_t *gas = gw_instance_schedule(c->caller)->gas;
   uint64_t price = gas[unit] * units + gas[other] * other_units;
   if (!affords(c, price)) return false;
-  gw_instance_charge_piece(c->caller, price);
+  host_api_charge_piece(c->caller, HOST_GAS_STORAGE, price);
   return true;
 }
 
 static bool charge_gas(struct wasi_call *c, uint64_t price) {
-  if (gw_instance_charge(c->caller, price)) return true;
+  if (host_api_charge_gas(c->caller, HOST_GAS_STORAGE, price)) return true;
   c->trap = GW_TRAP_OUT_OF_GAS;
   return false;
 }

@@ -13,7 +13,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
-enum { NAME_SIZE = 255 };
+enum {
+  NAME_SIZE = 255,
+  MAX_LISTED = 32 << 20, /* bytes of all listings that are open: one of as many files as a transaction may read */
+};
 
 /* A path within the state, without slashes at its ends; the root is empty. A directory's has a slash behind it as a key. */
 struct place {
@@ -74,12 +77,14 @@ static bool scan_beneath(struct wasi_call *c, const char *path, size_t size, con
   return state_txn_scan(c->wasi->txn, &range, err);
 }
 
-/* Whether a key begins with the path and a slash, and goes on. */
+/* Whether a key begins with the path and a slash, and goes on. What was deleted is met on the way, and paid for. */
 static int has_keys_beneath(struct wasi_call *c, const char *path, size_t size, struct gw_error *err) {
   struct state_page page = {0};
   if (!scan_beneath(c, path, size, "", 1, err)) return -1;
-  while (!page.is_last && !page.n_pairs)
+  while (!page.is_last && !page.n_pairs) {
     if (next_page(c, 1, &page, err) < 0) return -1;
+    if (page.n_met > 1 && !wasi_state_pay(c, COST_HOST_ENTRY, page.n_met - 1, COST_STATE_BYTE, 0)) return -1;
+  }
   return page.n_pairs > 0;
 }
 
@@ -387,6 +392,10 @@ static void move_open(struct wasi *w, const struct place *from, const struct pla
     struct state_dir *d = w->fds[i].state;
     if (!d || d->is_gone || !is_beneath(d->path, d->size, from->path, from->size)) continue;
     size_t rest = d->size - from->size;
+    if (to->size + rest >= STATE_MAX_KEY) { /* no key is beneath it, or that would be too long, too: nothing can be there */
+      d->is_gone = true;
+      continue;
+    }
     memmove(d->path + to->size, d->path + from->size, rest);
     memcpy(d->path, to->path, to->size);
     d->size = to->size + rest;
@@ -503,6 +512,7 @@ static enum wasi_errno list_keys(struct wasi_call *c, const struct state_dir *d,
     if (next_page(c, MOST, &page, &err) < 0) return wasi_state_errno(c, &err);
     if (!wasi_state_pay(c, COST_HOST_ENTRY, page.n_met, COST_STATE_BYTE, page.size)) return WASI_TRAPPED;
     list_page(d, &page, entries, next, &next_size);
+    if (wasi_listed_bytes(c->wasi) > MAX_LISTED) return WASI_ENOMEM;
     begins = next_size;
   }
   return WASI_ESUCCESS;
