@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """Kills a server under load, again and again: every receipt that a reply named is there afterwards, whole, in every later
-   checkpoint, and the verifier that knows docs/receipts.md alone agrees. Then one bit is changed here and there.
+   checkpoint, and the verifier that knows docs/receipts.md alone agrees. Then one bit is changed here and there. Before that, what a
+   client sent and got is what its receipt says, and the key rotates.
    receipts.py GASWORKS EXAMPLES [--count KILLS] [--seed N]"""
 import argparse
+import atexit
+import hashlib
 import http.client
 import json
 import os
@@ -10,6 +13,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,10 +24,36 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import verify_receipts as verifier  # noqa: E402
 
 
+# Sets a value of 100,000 bytes and reads it again; and a program of CGI that replies and fails.
+LARGE = """(module (import "gasworks" "state_get" (func $get (param i32 i32 i32 i32) (result i32)))
+  (import "gasworks" "state_set" (func $set (param i32 i32 i32 i32))) (memory (export "memory") 4) (data (i32.const 0) "k")
+  (func (export "handle")
+    (memory.fill (i32.const 8) (i32.const 120) (i32.const 100000))
+    (drop (call $get (i32.const 0) (i32.const 1) (i32.const 8) (i32.const 100000)))
+    (call $set (i32.const 0) (i32.const 1) (i32.const 8) (i32.const 100000))))"""
+FAILS = """(module (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32))) (memory (export "memory") 1)
+  (data (i32.const 0) "\\10\\00\\00\\00\\13\\00\\00\\00") (data (i32.const 16) "Status: 422\\0a\\0asorry\\0a")
+  (func (export "_start")
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+    (call $exit (i32.const 3))))"""
+
+
+def deploy_text(server, work, name, text):
+    path = os.path.join(work, name)
+    with open(path + ".wat", "w", encoding="utf-8") as f:
+        f.write(text)
+    subprocess.run(["wat2wasm", path + ".wat", "-o", path + ".wasm"], check=True)
+    with open(path + ".wasm", "rb") as f:
+        status, body, _ = server.ask("PUT", "/v1/functions/" + name, f.read())
+    assert status == 201, body
+
+
 class Server:
     def __init__(self, program, data):
         self.process = subprocess.Popen([program, "serve", "--data", data, "--insecure", "--listen", "127.0.0.1:0", "--workers", "2",
                                          "--tier", "precise", "--drain", "0"], stderr=subprocess.PIPE, text=True)
+        atexit.register(self.process.kill)
         line = ""
         while "serving on" not in line:
             line = self.process.stderr.readline()
@@ -120,6 +150,112 @@ def change_bits(keys, folder, receipt, name):
             sys.exit(f"FAIL a changed bit of character {at} of the receipt's {field} is not found")
 
 
+def exchange(server, method, target, headers, body):
+    """As bytes, so that what was sent is known to the last one: status, headers, body, and the receipt once a checkpoint has it."""
+    head = f"{method} {target} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(head.encode() + b"\r\n" + body)
+        reply = http.client.HTTPResponse(connection, method=method)
+        reply.begin()
+        content = reply.read()
+    name = reply.getheader("Gasworks-Receipt")
+    for _ in range(200):
+        _, text, _ = server.ask("GET", "/v1/receipts/" + name.split("/")[1])
+        receipt = json.loads(text)
+        if "proof" in receipt:
+            break
+        time.sleep(0.05)
+    _, keys, _ = server.ask("GET", "/v1/log/keys")
+    keys = [verifier.parse_key(line) for line in keys.decode().splitlines()]
+    return reply, content, verifier.verify_receipt(keys, name, receipt)
+
+
+def sized(data):
+    return len(data).to_bytes(8, "little") + data
+
+
+def stored(data):
+    return sized(data) if len(data) <= 65536 else sized(data)[:8] + hashlib.blake2b(data, digest_size=32).digest()
+
+
+def expect(fields, key, wanted, what):
+    if fields.get(key) != wanted:
+        sys.exit(f"FAIL {what}: field {key} is {fields.get(key)!r} and not {wanted!r}")
+
+
+def check_digests(server):
+    """All of it computed from what the client sent and got, as docs/receipts.md says."""
+    for name, body, target in (("hello", b"", "/f/hello?a=%20b"), ("hello", b"x" * 300000, "/f/hello/"), ("counter", b"", "/f/counter/k")):
+        method = "POST" if body or name == "counter" else "GET"
+        headers = [("host", "127.0.0.1"), ("x-word", "a  b"), ("content-length", str(len(body)))]
+        for count in (1, 2) if name == "counter" else (0,):
+            reply, content, fields = exchange(server, method, target, headers, body)
+            what = f"{method} {target}"
+            sent = f"{method} {target}\n" + "".join(f"{n}:{v}\n" for n, v in headers) + "\n"
+            expect(fields, 9, hashlib.sha256(sent.encode() + body).digest(), what)
+            own = [header for header in reply.getheaders() if name == "counter" and header[0].lower() == "content-type"]
+            got = f"{reply.status}\n" + "".join(f"{n}: {value}\r\n" for n, value in own) + "\n"
+            expect(fields, 12, hashlib.sha256(got.encode() + content).digest(), what)
+            expect(fields, 1, 0, what)
+            expect(fields, 2, name.encode(), what)
+            expect(fields, 7, 200, what)
+            gas = sum(fields.get(kind, 0) for kind in (14, 15, 16, 17))
+            if gas != int(reply.getheader("Gasworks-Gas")) or not fields.get(16) or (name == "counter") != (17 in fields):
+                sys.exit(f"FAIL {what}: gas of all kinds is {gas} and not {reply.getheader('Gasworks-Gas')}")
+            if name == "counter":
+                key = hashlib.blake2b(b"counter", digest_size=24).digest() + b"/k"
+                read = b"\0" + sized(key) if count == 1 else b"\1" + sized(key) + stored(b"1")
+                expect(fields, 10, hashlib.sha256(read).digest(), what)
+                expect(fields, 11, hashlib.sha256(b"\1" + sized(key) + stored(b"%d" % count)).digest(), what)
+    _, _, fields = exchange(server, "POST", "/f/trap?kind=div", [("host", "127.0.0.1"), ("content-length", "0")], b"")
+    if fields[1] != 1 or 8 not in fields or 12 in fields or 7 in fields:
+        sys.exit(f"FAIL the receipt of a trap: {fields}")
+
+
+def check_ends(server, work):
+    """A value that is named by its digest; a program that says that it failed."""
+    headers = [("host", "127.0.0.1"), ("content-length", "0")]
+    deploy_text(server, work, "large", LARGE)
+    deploy_text(server, work, "fails", FAILS)
+    record = sized(hashlib.blake2b(b"large", digest_size=24).digest() + b"k")
+    value = record + stored(b"x" * 100000)
+    for read in (b"\0" + record, b"\1" + value):
+        _, _, fields = exchange(server, "POST", "/f/large", headers, b"")
+        expect(fields, 10, hashlib.sha256(read).digest(), "a large value")
+        expect(fields, 11, hashlib.sha256(b"\1" + value).digest(), "a large value")
+    reply, content, fields = exchange(server, "POST", "/f/fails", headers, b"")
+    assert reply.status == 422 and content == b"sorry\n", content
+    expect(fields, 1, 2, "a program that fails with a reply")
+    expect(fields, 7, 422, "a program that fails with a reply")
+    expect(fields, 12, hashlib.sha256(b"422\n\n" + content).digest(), "a program that fails with a reply")
+
+
+def rotate(server):
+    """Both keys sign the next checkpoint, the new one alone those behind it, and the old one is still known."""
+    _, before, _ = server.ask("GET", "/v1/log/keys")
+    status, body, _ = server.ask("POST", "/v1/log/rotate")
+    assert status == 200, body
+    _, after, _ = server.ask("GET", "/v1/log/keys")
+    old, both = before.decode().splitlines(), after.decode().splitlines()
+    if len(both) != len(old) + 1 or both[:-1] != old:
+        sys.exit("FAIL the log has no new key")
+    _, note, _ = server.ask("GET", "/v1/log/checkpoint")
+    for key in (both[-1], both[-2]):
+        verifier.open_checkpoint(note.decode(), [verifier.parse_key(key)])
+    server.ask("GET", "/f/hello")
+    for _ in range(200):
+        _, note, _ = server.ask("GET", "/v1/log/checkpoint")
+        if note.count("\u2014".encode()) == 1:
+            break
+        time.sleep(0.05)
+    verifier.open_checkpoint(note.decode(), [verifier.parse_key(both[-1])])
+    try:
+        verifier.open_checkpoint(note.decode(), [verifier.parse_key(both[-2])])
+    except verifier.Wrong:
+        return
+    sys.exit("FAIL the old key goes on to sign")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
@@ -131,12 +267,15 @@ def main():
     work = tempfile.mkdtemp(prefix="gasworks-receipts-")
     data, mirror = os.path.join(work, "data"), os.path.join(work, "mirror")
     told, checkpoints = [], []
-    functions = ["/f/hello", "/f/counter", "/f/trap", "/v1/log/checkpoint"]
+    functions = ["/f/hello", "/f/counter", "/f/trap", "/f/trap?kind=oob", "/v1/log/checkpoint"]
     server = Server(args.program, data)
     for name, file in (("hello", "hello"), ("counter", "counter-c"), ("trap", "trap")):
         with open(os.path.join(args.examples, file + ".wasm"), "rb") as f:
             status, body, _ = server.ask("PUT", "/v1/functions/" + name, f.read())
             assert status in (200, 201), body
+    check_digests(server)
+    check_ends(server, work)
+    rotate(server)
     for kill in range(args.count):
         is_over = threading.Event()
         threads = [threading.Thread(target=load, args=(server, functions, told, checkpoints, is_over)) for _ in range(4)]

@@ -132,6 +132,34 @@ static void only_canonical_leaves_are_read(void **state) {
   }
 }
 
+static const char *type_of(enum leaf_kind kind) {
+  return kind == LEAF_NUMBER ? "number" : kind == LEAF_TEXT ? "text" : kind == LEAF_DIGEST ? "32 bytes" : "bytes";
+}
+
+/* Whoever writes a verifier reads the page. */
+static void the_page_lists_fields_and_outcomes(void **state) {
+  struct buffer page = {0};
+  struct gw_error err = {0};
+  char row[128];
+  size_t n = 0;
+  (void)state;
+  assert_true(buffer_read_file(&page, SOURCE_DIR "/docs/receipts.md", 1 << 20, &err));
+  buffer_append(&page, "", 1);
+  const char *text = (const char *)page.bytes;
+  for (unsigned i = 0; i < FIELD_COUNT; i++) {
+    snprintf(row, sizeof row, "\n| %u | `%s` | %s | ", i, leaf_field_word((enum leaf_field)i),
+             type_of(leaf_field_kind((enum leaf_field)i)));
+    if (!strstr(text, row)) fail_msg("docs/receipts.md has no row%s", row);
+  }
+  for (unsigned i = 0; i < OUTCOME_COUNT; i++) {
+    snprintf(row, sizeof row, "\n| %u | `%s` | ", i, leaf_outcome_word(i));
+    if (!strstr(text, row)) fail_msg("docs/receipts.md has no row%s", row);
+  }
+  for (const char *at = text; (at = strstr(at, "` | ")); at++) n++;
+  assert_int_equal(n, FIELD_COUNT + OUTCOME_COUNT); /* and no others */
+  buffer_clear(&page);
+}
+
 static void void_leaves_have_every_size(void **state) {
   uint8_t bytes[LEAF_MAX];
   struct leaf leaf;
@@ -391,6 +419,7 @@ int main(void) {
       cmocka_unit_test(plain_compression_hashes_abc),
       cmocka_unit_test(a_leaf_is_the_bytes_of_the_format),
       cmocka_unit_test(only_canonical_leaves_are_read),
+      cmocka_unit_test(the_page_lists_fields_and_outcomes),
       cmocka_unit_test(void_leaves_have_every_size),
       cmocka_unit_test(roots_are_the_published_ones),
       cmocka_unit_test(inclusion_is_proved),

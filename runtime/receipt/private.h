@@ -82,6 +82,7 @@ struct receipt_log {
   struct segment *first;    /* what is not durable yet, up to `current`. The writer's */
   struct segment *settling; /* where the next leaf to be settled is. The writer's */
   uint64_t settled;         /* the writer's: all leaves below are filled */
+  bool is_told;             /* why there is no checkpoint. The writer's */
   uint64_t n_chained;       /* at which size `chains` was written */
   uint64_t oldest;          /* segment whose leaves are there */
   uint64_t pruned_at;       /* seconds since 1970 */
@@ -118,9 +119,9 @@ void receipt_room_look(struct receipt_log *log);
 
 /* runtime/receipt/writer.c */
 bool receipt_writer_start(struct receipt_log *log, struct gw_error *err);
-/* All leaves that are filled, up to the first that is not. */
+/* All leaves that are filled, up to the first that is not, or whose tile has no room on disk. */
 void receipt_writer_settle(struct receipt_log *log);
-/* Syncs, signs, and makes it known. */
+/* Syncs, signs, and makes it known. False: not now, or never again, which then is noted. */
 bool receipt_writer_checkpoint(struct receipt_log *log, struct gw_error *err);
 void receipt_writer_stop(struct receipt_log *log);
 /* Under the mutex. */

@@ -29,7 +29,7 @@ static int open_level(struct receipt_log *log, unsigned level) {
   return log->levels[level];
 }
 
-/* `size` leaves are settled, a multiple of 256: the tiles that end there have a hash in the next level. */
+/* `size` leaves will be settled, a multiple of 256: the tiles that end there have a hash in the next level. */
 static bool end_tiles(struct receipt_log *log, uint64_t size, const struct tree_hash *leaves) {
   struct tree_hash tile[TREE_TILE], hash = tree_of(leaves, TREE_TILE);
   uint64_t n = size / TREE_TILE;
@@ -47,11 +47,13 @@ static bool is_filled(const struct tree_hash *hash) {
   return __atomic_load_n((const uint64_t *)(const void *)hash->bytes, __ATOMIC_ACQUIRE) != 0;
 }
 
-static void fail(struct receipt_log *log) {
+/* For ever. */
+static bool fail(struct receipt_log *log) {
   pthread_mutex_lock(&log->mutex);
   log->has_failed = true;
   atomic_store(&log->has_room, false);
   pthread_mutex_unlock(&log->mutex);
+  return false;
 }
 
 static struct segment *next_segment(struct receipt_log *log, const struct segment *s) {
@@ -61,26 +63,25 @@ static struct segment *next_segment(struct receipt_log *log, const struct segmen
   return next;
 }
 
-/* The next leaf is filled. */
+/* The next leaf is filled. False: its tile cannot be written now, and nothing happened. */
 static bool settle_one(struct receipt_log *log, size_t at) {
   struct segment *s = log->settling;
+  uint64_t n = log->settled + 1;
+  if (n % TREE_TILE == 0 && !end_tiles(log, n, &s->hashes->hashes[at + 1 - TREE_TILE])) return false;
   if (s->chains[at]) s->chains[at]->settled = log->settled;
-  log->settled++;
-  return log->settled % TREE_TILE || end_tiles(log, log->settled, &s->hashes->hashes[at + 1 - TREE_TILE]);
+  log->settled = n;
+  return true;
 }
 
 void receipt_writer_settle(struct receipt_log *log) {
   pthread_mutex_lock(&log->mutex);
   uint64_t n = log->has_failed ? log->settled : log->n;
   pthread_mutex_unlock(&log->mutex);
-  bool ok = true;
-  while (log->settled < n && ok) {
+  while (log->settled < n) {
     if (log->settled == (log->settling->number + 1) * FILES_SEGMENT) log->settling = next_segment(log, log->settling);
     size_t at = log->settled % FILES_SEGMENT;
-    if (!is_filled(&log->settling->hashes->hashes[at])) break;
-    ok = settle_one(log, at);
+    if (!is_filled(&log->settling->hashes->hashes[at]) || !settle_one(log, at)) return;
   }
-  if (!ok) fail(log);
 }
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
@@ -123,9 +124,14 @@ bool receipt_writer_checkpoint(struct receipt_log *log, struct gw_error *err) {
   char path[FILES_PATH];
   snprintf(checkpoint.origin, sizeof checkpoint.origin, "%s", log->options.origin);
   snprintf(path, sizeof path, "%s/checkpoint", log->options.directory);
-  if (!sync_all(log)) return error_set(err, GW_ERROR_IO, "cannot sync %s: %s", log->options.directory, strerror(errno));
-  if (!tree_root(&source, checkpoint.size, &checkpoint.root))
-    return error_set(err, GW_ERROR_STATE, "hashes are missing in %s", log->options.directory);
+  if (!sync_all(log)) {
+    error_set(err, GW_ERROR_IO, "cannot sync %s: %s", log->options.directory, strerror(errno));
+    return fail(log);
+  }
+  if (!tree_root(&source, checkpoint.size, &checkpoint.root)) {
+    error_set(err, GW_ERROR_STATE, "hashes are missing in %s", log->options.directory);
+    return fail(log);
+  }
   sign(log, &checkpoint, &text);
   if (!file_write_durably(path, text.bytes, text.size, 0644, err)) {
     buffer_clear(&text);
@@ -174,16 +180,17 @@ void receipt_writer_wake(struct receipt_log *log) {
   log->is_awake = true;
 }
 
-/* A sync that failed may have lost what it was to write, and the next one would not say so: nothing is promised any more. */
+/* A sync that failed may have lost what it was to write, and the next one would not say so: nothing is promised any more. A disk
+ * that is full is tried again. */
 static void work(struct receipt_log *log, bool is_time, bool wants_key) {
   struct gw_error err = {0};
   receipt_writer_settle(log);
   bool has_key = wants_key && receipt_writer_new_key(log, &err);
   err = (struct gw_error){0};
-  if (is_time && !log->has_failed && (log->settled != atomic_load(&log->durable) || has_key) &&
-      !receipt_writer_checkpoint(log, &err)) {
-    fprintf(stderr, "[server] receipts: %s\n", err.message);
-    fail(log);
+  if (is_time && !log->has_failed && (log->settled != atomic_load(&log->durable) || log->has_old_secret)) {
+    bool ok = receipt_writer_checkpoint(log, &err);
+    if (!ok && !log->is_told) fprintf(stderr, "[server] receipts: %s\n", err.message);
+    log->is_told = !ok;
   }
   if (is_time) prune(log);
   pthread_mutex_lock(&log->mutex);

@@ -94,8 +94,12 @@ static void set_host(struct draft *d, const struct record *record) {
   set_digest(d, FIELD_HOST, d->host);
 }
 
+void draft_keep_read(struct draft *d, const struct state_txn *txn) {
+  if (d->log && txn) d->has_read = state_txn_read_digest(txn, d->read);
+}
+
 static void set_read(struct draft *d, const struct state_txn *txn) {
-  if (txn) d->has_read = state_txn_read_digest(txn, d->read);
+  draft_keep_read(d, txn);
   if (d->has_read) set_digest(d, FIELD_READ, d->read);
 }
 

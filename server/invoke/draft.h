@@ -8,8 +8,8 @@
 #include "server/function/slot.h"
 #include "server/http/exchange.h"
 
-/* From so many bytes on, a worker thread makes the digest: a millisecond's work. */
-enum { DRAFT_LARGE = 512 << 10 };
+/* From so many bytes on, a worker thread makes the digest: half a millisecond's work without instructions for it. */
+enum { DRAFT_LARGE = 128 << 10 };
 
 struct draft {
   struct state_seal seal;  /* first */
@@ -43,6 +43,8 @@ void draft_begin(struct draft *d, struct receipt_log *log);
 /* Digests; on any thread. */
 void draft_hash_request(struct draft *d, const struct request *request);
 void draft_hash_reply(struct draft *d, const struct handler *reply);
+/* Of what was read, when the transaction goes before the receipt is made. */
+void draft_keep_read(struct draft *d, const struct state_txn *txn);
 /* Before the commit, which stores the leaf together with what was written; without `txn` nothing is stored. */
 void draft_prepare(struct draft *d, const struct draft_facts *facts, struct state_txn *txn);
 /* The commit is over. */

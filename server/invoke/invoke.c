@@ -196,6 +196,7 @@ static struct draft_facts facts_of(struct invocation *inv, const struct ending *
   if (facts.outcome != OUTCOME_REPLIED && facts.outcome != OUTCOME_REPEATED) return facts;
   facts.status = reply->status;
   if (!inv->draft.has_reply) draft_hash_reply(&inv->draft, reply);
+  if (facts.outcome == OUTCOME_REPLIED && inv->has_failed) facts.outcome = OUTCOME_FAILED;
   return facts;
 }
 
@@ -439,6 +440,13 @@ static void commit(struct invocation *inv) {
 
 /* --- running ----------------------------------------------------------------------------------------------------- */
 
+/* Nothing it wrote counts, and its receipt says so. */
+static void fail_with_reply(struct invocation *inv) {
+  inv->has_failed = true;
+  draft_keep_read(&inv->draft, inv->txn);
+  abort_txn(inv);
+}
+
 /* The guest has returned: takes its reply. */
 static bool take_reply(struct invocation *inv, struct gw_error *err) {
   struct slot *slot = inv->slot;
@@ -453,7 +461,7 @@ static bool take_reply(struct invocation *inv, struct gw_error *err) {
     /* what a program that failed has written is half of something, unless it says itself that it is an error */
     if (code && (!out->size || h->status < 400))
       return error_set(err, GW_ERROR_BAD_REPLY, "function %s exited with code %u", name, code);
-    if (code) abort_txn(inv); /* a failure with a reply: nothing it wrote counts */
+    if (code) fail_with_reply(inv);
   }
   if (h->status < 200 || h->status > 599)
     return error_set(err, GW_ERROR_BAD_REPLY, "function %s replied with status %u", name, h->status);
@@ -752,7 +760,7 @@ static void start_run(struct invocation *inv) {
   struct slot *slot = inv->slot;
   struct gw_error err = {0};
   inv->gas_before = 0;
-  inv->draft.has_reply = inv->draft.has_read = false;
+  inv->draft.has_reply = inv->draft.has_read = inv->has_failed = false;
   if (!fill_slot(inv, &err)) {
     end_with_error(inv, &err);
     return;

@@ -60,6 +60,7 @@ struct invocation {
   uint64_t retry_at;
   enum state_outcome outcome;
   struct gw_error error; /* of the commit, or the trap that is being reported */
+  bool has_failed;       /* by its own word: its reply goes, and nothing that it wrote is stored */
   bool is_verdict;       /* the error has both tiers' ends, as they disagree */
   uv_work_t work;        /* while it is */
   struct slot *precise;  /* made for the judge */

@@ -57,6 +57,34 @@ if unshare -m mount -t tmpfs none "$work/small" 2>/dev/null; then
   check 'room again: deploys' answers 201
   request GET /f/hello/
   check 'room again: answers' answers 200
+  # the log of receipts uses what room it has, and then no function runs; what it told stays true
+  request GET /f/hello/
+  before=$(header Gasworks-Receipt)
+  fill_disk
+  curl -s -m 100 -o /dev/null -H 'Host: gasworks.test' -w '%{http_code}\n' "$base/f/hello/[1-20000]" >"$work/codes"
+  check 'full log: first it goes on' grep -q 200 "$work/codes"
+  check 'full log: then 503, and nothing else' test "$(uniq "$work/codes" | tr '\n' ' ')" = '200 503 '
+  request GET /f/hello/
+  check 'full log: no function runs' answers 503
+  check 'full log: and it says why' body_has 'no room for receipts'
+  check 'full log: no receipt is named' test -z "$(header Gasworks-Receipt)"
+  last=$(grep -c 200 "$work/codes")
+  index=${before#*/} index=${index%/*}
+  request GET "/v1/receipts/$((index + last))"
+  check 'full log: the last receipt is there' answers 200
+  request GET "/v1/receipts/$((index + last + 1))"
+  check 'full log: and none behind it' answers 404
+  request GET /metrics
+  check 'full log: each invocation has its receipt' body_has 'gasworks_invocations_without_receipt_total 0'
+  rm "$small/fill"
+  for ((n = 0; n < 100; n++)); do
+    request GET /f/hello/
+    [[ $status == 503 ]] || break
+    sleep 0.1
+  done
+  check 'room again: functions run' answers 200
+  after=$(header Gasworks-Receipt) after=${after#*/}
+  check 'room again: receipts go on without a hole' test "${after%/*}" = $((index + last + 1))
   check 'full disk: an artifact is not left half written' unshare -m sh -c '
     mount -t tmpfs -o size=4k none "$3" && ! "$1" compile -o "$3/program.gwa" "$2" 2>"$4" && grep -q "No space left on device" "$4" && [ -z "$(ls "$3")" ]
   ' sh "$program" "$examples/sieve.wasm" "$work/small" "$work/out"
