@@ -67,12 +67,19 @@ static bool write_out(const void *bytes, size_t size, struct gw_error *err) {
   return fwrite(bytes, 1, size, stdout) == size || error_set(err, GW_ERROR_IO, "cannot write the value: %s", strerror(errno));
 }
 
-/* A large value is lines of its size and of pieces. */
-static bool print_piece(const void *key, size_t key_size, uint64_t size, uint64_t offset, const void *bytes, size_t n) {
+static bool print_part(const void *key, size_t key_size, uint64_t size, uint64_t offset, const void *bytes, size_t n) {
   cJSON *json = pair_json(key, key_size, bytes, n);
   cJSON_AddNumberToObject(json, "size", (double)size);
   cJSON_AddNumberToObject(json, "offset", (double)offset);
   return print_line(json);
+}
+
+/* A large value is lines of its size and of pieces. Where nothing is stored there are none, but an empty one where it begins and
+ * where it ends: a gibibyte may cost its function no more than a line. */
+static bool print_piece(const void *key, size_t key_size, uint64_t size, uint64_t offset, const void *bytes, size_t n) {
+  if (bytes) return print_part(key, key_size, size, offset, bytes, n);
+  bool ok = offset || print_part(key, key_size, size, 0, "", 0);
+  return ok && (offset + n < size || print_part(key, key_size, size, size, "", 0));
 }
 
 struct wanted {
@@ -85,7 +92,11 @@ static bool get_piece(void *arg, const void *key, size_t key_size, uint64_t size
   const struct wanted *w = arg;
   if (key_size != strlen(w->key) || memcmp(key, w->key, key_size) != 0) return true;
   if (w->command->wants_json) return print_piece(key, key_size, size, offset, bytes, n);
-  return write_out(bytes, n, w->err);
+  static const char zeros[STATE_CHUNK];
+  bool ok = true;
+  for (size_t i = 0; !bytes && ok && i < n; i += sizeof zeros)
+    ok = write_out(zeros, n - i < sizeof zeros ? n - i : sizeof zeros, w->err);
+  return bytes ? write_out(bytes, n, w->err) : ok;
 }
 
 static bool skip_one(void *arg, const void *key, size_t key_size, const void *value, size_t size) {

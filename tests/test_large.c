@@ -301,6 +301,42 @@ static void test_sparse(void **state) {
   state_store_close(store);
 }
 
+struct pieces {
+  uint64_t n, n_stored, bytes;
+};
+
+static bool count_pair(void *arg, const void *key, size_t key_size, const void *value, size_t value_size) {
+  (void)arg, (void)key, (void)key_size, (void)value, (void)value_size;
+  return true;
+}
+
+static bool count_piece(void *arg, const void *key, size_t key_size, uint64_t size, uint64_t offset, const void *bytes,
+                        size_t n) {
+  struct pieces *p = arg;
+  (void)key, (void)key_size, (void)size, (void)offset;
+  p->n++;
+  p->n_stored += bytes != NULL;
+  p->bytes += n;
+  return true;
+}
+
+/* Who goes over all bytes is told where nothing is stored. */
+static void test_sparse_pieces(void **state) {
+  (void)state;
+  enum { SIZE = 64 << 20 };
+  struct state_store *store = open_store(MAP_SIZE);
+  struct gw_error err = {0};
+  struct pieces p = {0};
+  struct state_txn *txn = state_txn_begin(store, "f");
+  write_at(txn, SIZE - 3, "end");
+  assert_int_equal(commit(txn), STATE_COMMITTED);
+  assert_true(state_each_piece(store, "f", count_pair, count_piece, &p, &err));
+  assert_int_equal(p.bytes, SIZE);
+  assert_int_equal(p.n_stored, 1);
+  assert_int_equal(p.n, SIZE >> 20);
+  state_store_close(store);
+}
+
 /* What has no key any more can be used until the transaction ends, and leaves nothing. */
 static void test_without_a_key(void **state) {
   (void)state;
@@ -425,6 +461,7 @@ int main(void) {
                                      TEST(test_chunks_conflict_by_themselves),
                                      TEST(test_whole_chunks_are_not_read),
                                      TEST(test_sparse),
+                                     TEST(test_sparse_pieces),
                                      TEST(test_without_a_key),
                                      TEST(test_beside_other_values)};
   return cmocka_run_group_tests(tests, NULL, NULL);

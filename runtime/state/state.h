@@ -198,7 +198,8 @@ bool state_clear_and_remove(struct state_store *store, const char *space, const 
  * bytes. */
 typedef bool (*state_each_fn)(void *arg, const void *key, size_t key_size, const void *value, size_t value_size);
 bool state_each(struct state_store *store, const char *space, state_each_fn each, void *arg, struct gw_error *err);
-/* The same, and then all bytes of large values at the same moment, in pieces, of an empty one a piece of 0 bytes. */
+/* The same, and then all bytes of large values at the same moment, in pieces, of an empty one a piece of 0 bytes.
+ * A piece of which nothing is stored is NULL: it is zeros. */
 typedef bool (*state_piece_fn)(void *arg, const void *key, size_t key_size, uint64_t size, uint64_t offset, const void *bytes,
                                size_t n);
 bool state_each_piece(struct state_store *store, const char *space, state_each_fn each, state_piece_fn piece, void *arg,

@@ -172,13 +172,14 @@ static void on_get(struct store_get *get) { waiter_wake(&((struct getter *)get)-
 
 /* One of a large value, into `out`, which is zeros. */
 static bool get_chunk(struct store *of, const struct scanner *s, const uint8_t *record, uint32_t number, uint8_t *out, size_t n,
-                      struct gw_error *err) {
+                      bool *is_there, struct gw_error *err) {
   uint8_t bytes[CHUNK_KEY];
   struct store_key key = {.bytes = bytes, .size = CHUNK_KEY};
   struct getter g = {.get = {.done = on_get, .key = &key, .snapshot = s->scan.snapshot}, .waiter = WAITER};
   state_chunk_key(bytes, s->scan.space, record, number);
   of->ops->get(of, &g.get);
   waiter_wait(&g.waiter);
+  *is_there |= g.get.version != 0;
   if (g.get.version && g.get.value_size) memcpy(out, g.get.value, g.get.value_size < n ? g.get.value_size : n);
   return take_over(&g.get.err, err);
 }
@@ -191,12 +192,13 @@ static bool give_pieces(struct store *of, struct scanner *s, const uint8_t *reco
   uint64_t size = state_large_record_size(record), n;
   for (uint64_t at = 0; at < size || !at; at += n ? n : 1) {
     n = size - at < CHUNKS * STATE_CHUNK ? size - at : CHUNKS * STATE_CHUNK;
+    bool is_there = false;
     memset(bytes, 0, n);
     for (uint64_t i = 0; i < n; i += STATE_CHUNK) {
       uint32_t number = (uint32_t)((at + i) / STATE_CHUNK);
-      if (!get_chunk(of, s, record, number, bytes + i, n - i < STATE_CHUNK ? n - i : STATE_CHUNK, err)) return false;
+      if (!get_chunk(of, s, record, number, bytes + i, n - i < STATE_CHUNK ? n - i : STATE_CHUNK, &is_there, err)) return false;
     }
-    if (!s->piece(s->arg, key, key_size, size, at, bytes, n)) return false;
+    if (!s->piece(s->arg, key, key_size, size, at, is_there || !n ? bytes : NULL, n)) return false;
   }
   return true;
 }
