@@ -105,7 +105,8 @@ static void put_const(struct buffer *b, char type, int64_t value) {
   wasm_signed_leb(b, value);
 }
 
-/* Which argument says where to put what differs from server to server, or -1: nothing else reads there, be it a path or a reply. */
+/* Which argument says where to put what differs from server to server, or -1: nothing else reads there, be it a path or a reply.
+ */
 static int place_of_random(const struct host_function *f) {
   if (strcmp(f->name, "random") == 0 || strcmp(f->name, "random_get") == 0) return 0;
   return strcmp(f->name, "clock_time_get") == 0 ? 2 : -1;
