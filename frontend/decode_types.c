@@ -1,6 +1,8 @@
 /* Types, names and counts in the binary format (spec 5.2 and 5.3) and the type section. */
 #include "frontend/decode.h"
 
+#include "base/utf8.h"
+
 #include <string.h>
 
 /* Few items are read as far as they go, so that the message is about the first that is wrong. */
@@ -21,19 +23,6 @@ uint32_t read_count(struct reader *r, enum limit limit, uint32_t used, uint32_t 
     reader_fail_end(r);
     return 0;
   }
-  return n;
-}
-
-/* Length of the UTF-8 sequence at `s`, or 0. Rejects overlong forms, surrogates and what is above U+10FFFF. */
-static size_t utf8_sequence(const uint8_t *s, size_t left) {
-  if (s[0] < 0x80) return 1;
-  size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-  if (s[0] < 0xc2 || s[0] > 0xf4 || left < n) return 0;
-  uint8_t low = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
-  uint8_t high = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
-  if (s[1] < low || s[1] > high) return 0;
-  for (size_t i = 2; i < n; i++)
-    if ((s[i] & 0xc0) != 0x80) return 0;
   return n;
 }
 

@@ -125,12 +125,6 @@ void logs_cancel(struct exchange *x, bool with_reply) {
 
 /* --- asking ------------------------------------------------------------------------------------------------------- */
 
-static const char *header_of(const struct request *r, const char *name) {
-  for (uint32_t i = 0; i < r->n_headers; i++)
-    if (strcasecmp(r->headers[i].name, name) == 0) return r->headers[i].value;
-  return "";
-}
-
 /* Decimal digits and nothing else. */
 static bool take_number(const char *text, size_t size, uint64_t most, uint64_t *out) {
   *out = 0;
@@ -164,15 +158,15 @@ void route_logs(struct exchange *x, const struct place *place) {
   uint64_t wait_s = 0;
   function_full_name(place->tenant, place->name, w->name);
   struct function *f = registry_find(x->loop->registry, w->name);
-  w->is_stream = strstr(header_of(&x->request, "Accept"), "text/event-stream") != NULL;
+  const char *accept = request_header(&x->request, "Accept"), *last = request_header(&x->request, "Last-Event-ID");
+  w->is_stream = accept && strstr(accept, "text/event-stream");
   w->limit = USUAL_LINES;
   if (w->is_stream) wait_s = STREAM_WAIT_S;
-  const char *last = header_of(&x->request, "Last-Event-ID");
   if (!f) {
     control_show(x, w->name);
     free(w);
   } else if (!take_parameters(w, x->request.query, &wait_s) ||
-             (*last && !take_number(last, strlen(last), UINT64_MAX / 16, &w->after))) {
+             (last && *last && !take_number(last, strlen(last), UINT64_MAX / 16, &w->after))) {
     reply_problem(x, PROBLEM(.status = 400, .detail = "the parameters are after=NUMBER, limit=1 to 10000 and wait=SECONDS, 60 at "
                                                       "most"));
     free(w);

@@ -67,12 +67,6 @@ bool credentials_allow(struct exchange *x, const char *function, enum scope scop
 
 /* --- web pages ---------------------------------------------------------------------------------------------------- */
 
-static const char *find(const struct request *r, const char *name) {
-  for (uint32_t i = 0; i < r->n_headers; i++)
-    if (strcasecmp(r->headers[i].name, name) == 0) return r->headers[i].value;
-  return NULL;
-}
-
 static bool is_address(const char *host, size_t size) {
   char text[INET6_ADDRSTRLEN];
   struct in6_addr address;
@@ -105,7 +99,7 @@ static bool origin_is_host(const char *origin, const char *host) {
 
 struct refusal credentials_check_origin(const struct exchange *x) {
   const struct request *r = &x->request;
-  const char *host = find(r, "host");
+  const char *host = request_header(r, "host");
   if (host && !host_is_ours(x->loop->options, host))
     return (struct refusal){421, "this server is not called by the name in Host; `gasworks serve --host NAME` makes it be"};
   for (uint32_t i = 0; i < r->n_headers; i++)

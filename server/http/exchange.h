@@ -10,6 +10,8 @@
 
 #include <llhttp.h>
 
+#include <strings.h>
+
 struct exchange;
 struct invocation;
 struct loop;
@@ -37,6 +39,13 @@ struct request {
   const char *rest;                       /* of the path behind it, decoded */
   struct arena arena;                     /* empty for most requests */
 };
+
+/* The value of the first header of this name, in any case; NULL: there is none. */
+static inline const char *request_header(const struct request *r, const char *name) {
+  for (uint32_t i = 0; i < r->n_headers; i++)
+    if (strcasecmp(r->headers[i].name, name) == 0) return r->headers[i].value;
+  return NULL;
+}
 
 /* Whether it is not meant to change anything (RFC 9110 section 9.2.1). */
 static inline bool request_is_safe(const struct request *r) {

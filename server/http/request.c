@@ -108,12 +108,6 @@ static int on_header_value_complete(llhttp_t *parser) {
   return c->intake.is_head_complete ? 0 : end_value(c);
 }
 
-static const char *request_header(const struct request *r, const char *name) {
-  for (uint32_t i = 0; i < r->n_headers; i++)
-    if (strcasecmp(r->headers[i].name, name) == 0) return r->headers[i].value;
-  return NULL;
-}
-
 /* Appends to the head, whose strings may move; returns where it is. */
 static size_t keep_string(struct connection *c, const char *text, size_t size) {
   size_t at = c->intake.head.size;

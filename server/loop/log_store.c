@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/heap.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -290,25 +291,9 @@ static void append_text(struct buffer *out, const char *text, size_t size) {
   }
 }
 
-/* Bytes of the UTF-8 sequence that `text` begins with; 0: it is none. */
-static size_t sequence(const unsigned char *text, size_t size) {
-  size_t n = text[0] < 0x80                      ? 1
-             : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
-             : (text[0] & 0xf0) == 0xe0          ? 3
-             : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
-                                                 : 0;
-  if (!n || n > size) return 0;
-  for (size_t i = 1; i < n; i++)
-    if ((text[i] & 0xc0) != 0x80) return 0;
-  bool is_bad = n == 3   ? (text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] >= 0xa0)
-                : n == 4 ? (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] >= 0x90)
-                         : false;
-  return is_bad ? 0 : n;
-}
-
 static void append_utf8(struct buffer *out, const char *text, size_t size) {
   for (size_t i = 0; i < size;) {
-    size_t n = sequence((const unsigned char *)text + i, size - i);
+    size_t n = utf8_sequence((const uint8_t *)text + i, size - i);
     append_text(out, n ? text + i : "?", n ? n : 1);
     i += n ? n : 1;
   }
