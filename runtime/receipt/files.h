@@ -1,12 +1,13 @@
 /* The log's files, to read: beside a server that writes them, too. Any thread; each call opens what it reads.
  *
- *   origin, key, keys   the log's name, its secret key (0600), and all its public keys, the present one last
- *   checkpoint          the last one
- *   N.leaves            65,536 leaves, each behind its size in two bytes, the greater first: bundles of tlog-tiles one behind the
- * other N.hashes            their hashes, then for each 256 of them where they begin in N.leaves level.L             hashes of
- * tile level L, from 1 on chains              the last leaf of each function, as of some size of the tree
+ *   origin, key, keys  the log's name, its secret key (0600), and all its public keys, the present one last
+ *   checkpoint         the last one
+ *   N.leaves           65,536 leaves, each behind its size in two bytes, the greater first: bundles of tlog-tiles, end to end
+ *   N.hashes           their hashes, then for each 256 of them where they begin in N.leaves
+ *   level.L            hashes of tile level L, from 1 on
+ *   chains             the last leaf of each function, as of some size of the tree
  *
- * A tile is a piece of these files, full or partial: nothing is written twice, and a checkpoint syncs three files, not thousands.
+ * A tile is a piece of these files, full or partial: nothing is written twice, and a checkpoint syncs a few files, not thousands.
  */
 #ifndef RUNTIME_RECEIPT_FILES_H
 #define RUNTIME_RECEIPT_FILES_H
