@@ -10,7 +10,7 @@
 
 struct config {
   struct client client;
-  const char *alias, *access, *backtraces;
+  const char *alias, *access, *backtraces, *group, *read_only_get;
   struct cli_list env, unset, headers, no_headers;
   uint64_t gas_limit, max_memory;
   uint32_t cpu_ms, max_running;
@@ -41,6 +41,8 @@ static void show(const char *name, const struct client_reply *reply, bool is_jso
   printf("%-12s %s\n%-12s %s\n", "access", client_text(json, "access"), "backtraces", client_text(json, "backtraces"));
   for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
     if (cJSON_GetObjectItem(settings, limits[i])) printf("%-12s %.0f\n", limits[i], client_number(settings, limits[i]));
+  if ((item = cJSON_GetObjectItem(settings, "state_group"))) printf("%-12s %s\n", "state group", item->valuestring);
+  if (cJSON_GetObjectItem(settings, "read_only_get")) printf("%-12s read-only\n", "GET");
   show_map("env", cJSON_GetObjectItem(settings, "env"));
   show_map("header", cJSON_GetObjectItem(settings, "headers"));
   cJSON_ArrayForEach(item, cJSON_GetObjectItem(settings, "secrets")) printf("%-12s %s\n", "secret", item->valuestring);
@@ -103,6 +105,11 @@ static void add_limit(cJSON *patch, const char *name, uint64_t value) {
 static bool make_patch(cJSON *patch, const struct config *c, struct gw_error *err) {
   if (c->access) cJSON_AddStringToObject(patch, "access", c->access);
   if (c->backtraces) cJSON_AddStringToObject(patch, "backtraces", c->backtraces);
+  if (c->group && *c->group) cJSON_AddStringToObject(patch, "state_group", c->group);
+  if (c->group && !*c->group) cJSON_AddNullToObject(patch, "state_group");
+  if (c->read_only_get && strcmp(c->read_only_get, "on") != 0 && strcmp(c->read_only_get, "off") != 0)
+    return error_set(err, GW_ERROR_USAGE, "--read-only-get wants on or off, not %s", c->read_only_get);
+  if (c->read_only_get) cJSON_AddBoolToObject(patch, "read_only_get", strcmp(c->read_only_get, "on") == 0);
   add_limit(patch, "gas_limit", c->gas_limit);
   add_limit(patch, "max_memory", c->max_memory);
   add_limit(patch, "cpu_ms", c->cpu_ms == (uint32_t)NOT_GIVEN_U32 ? NOT_GIVEN : c->cpu_ms);
@@ -139,6 +146,8 @@ int cli_config(int argc, char **argv) {
       {"max-running", 0, CLI_U32, &c.max_running, "N", "invocations at one time, beyond which callers get 503; 0: no limit"},
       {"access", 0, CLI_TEXT, &c.access, "public|private", "whether everybody may call it"},
       {"backtraces", 0, CLI_TEXT, &c.backtraces, "on|off", "show everybody who calls it where it trapped"},
+      {"state-group", 0, CLI_TEXT, &c.group, "GROUP", "share the state of this group with its other functions; '' has its own"},
+      {"read-only-get", 0, CLI_TEXT, &c.read_only_get, "on|off", "GET may write no state, and meets no conflicts"},
       {"alias", 0, CLI_TEXT, &c.alias, "ALIAS", "whose version changes, and what leads to the new one; `live` unless told"},
       CLIENT_JSON_OPTION(&c.is_json),
   };

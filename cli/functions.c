@@ -67,7 +67,7 @@ static void add_parameter(char *query, size_t size, const char *name, const char
 int cli_deploy(int argc, char **argv) {
   struct client client = client_default();
   bool is_json = false;
-  const char *access = NULL, *backtraces = NULL, *alias = NULL;
+  const char *access = NULL, *backtraces = NULL, *alias = NULL, *group = NULL, *read_only_get = NULL;
   const struct cli_option options[] = {
       CLIENT_OPTIONS(&client),
       {"access", 0, CLI_TEXT, &access, "public|private",
@@ -76,6 +76,10 @@ int cli_deploy(int argc, char **argv) {
        "show everybody who calls it where it trapped, not only its owner; off unless told, or as before"},
       {"alias", 0, CLI_TEXT, &alias, "ALIAS",
        "what leads to the new version, at NAME@ALIAS; callers of NAME stay where they are; `live`, which is NAME, unless told"},
+      {"state-group", 0, CLI_TEXT, &group, "GROUP",
+       "share the state of this group with its other functions; '' has its own; as before unless told"},
+      {"read-only-get", 0, CLI_TEXT, &read_only_get, "on|off",
+       "GET may write no state, and meets no conflicts; as before unless told"},
       CLIENT_JSON_OPTION(&is_json),
   };
   const struct cli_command command = {
@@ -93,12 +97,16 @@ int cli_deploy(int argc, char **argv) {
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
   char query[400] = "";
   if (!check_choice("access", access, "public", "private", &exit_code) ||
-      !check_choice("backtraces", backtraces, "on", "off", &exit_code))
+      !check_choice("backtraces", backtraces, "on", "off", &exit_code) ||
+      !check_choice("read-only-get", read_only_get, "on", "off", &exit_code))
     return exit_code;
   if (alias && !client_check_name(alias, false, &err)) return cli_fail(&err);
+  if (group && *group && !client_check_name(group, false, &err)) return cli_fail(&err);
   add_parameter(query, sizeof query, "access", access);
   add_parameter(query, sizeof query, "backtraces", backtraces);
   add_parameter(query, sizeof query, "alias", alias);
+  add_parameter(query, sizeof query, "state_group", group);
+  add_parameter(query, sizeof query, "read_only_get", read_only_get);
   bool ok = deploy(&client, argv[0], argv[1], query, &reply, &err);
   if (ok) show_deployed(&reply, argv[0], is_json);
   return client_finish(ok, &reply, &err);
@@ -201,6 +209,19 @@ int cli_invoke(int argc, char **argv) {
 
 /* --- list -------------------------------------------------------------------------------------------------------- */
 
+/* A group and who is in it. */
+static void show_group(const cJSON *group) {
+  const cJSON *members = cJSON_GetObjectItem(group, "members"), *member;
+  const char *name = client_text(group, "name");
+  if (!cJSON_GetArraySize(members)) {
+    printf("group %-18s has no function any more, its state is kept: gasworks delete --group %s\n", name, name);
+    return;
+  }
+  printf("group %-18s is shared by", name);
+  cJSON_ArrayForEach(member, members) printf(" %s", member->valuestring);
+  printf("\n");
+}
+
 static void show_list(const struct client_reply *reply, bool is_json) {
   cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
   const cJSON *functions = cJSON_GetObjectItem(json, "functions"), *f;
@@ -220,6 +241,7 @@ static void show_list(const struct client_reply *reply, bool is_json) {
   const cJSON *kept = cJSON_GetObjectItem(json, "kept_state");
   cJSON_ArrayForEach(f, kept)
       printf("%-24s is deleted, its state is kept: gasworks delete --state %s\n", f->valuestring, f->valuestring);
+  cJSON_ArrayForEach(f, cJSON_GetObjectItem(json, "state_groups")) show_group(f);
   cJSON_Delete(json);
 }
 
@@ -246,15 +268,19 @@ int cli_list(int argc, char **argv) {
 
 /* --- delete ------------------------------------------------------------------------------------------------------ */
 
-/* `what`: of the function, behind its name. */
-static int delete_at(const struct client *client, const char *name, const char *what) {
+/* `kind`: functions or groups; `what`: of it, behind its name. */
+static int delete_of(const struct client *client, const char *kind, const char *name, const char *what) {
   char path[320];
   struct client_reply reply = {0};
   struct gw_error err = {0};
-  snprintf(path, sizeof path, "/v1/functions/%.255s%s", name, what);
+  snprintf(path, sizeof path, "/v1/%s/%.255s%s", kind, name, what);
   struct client_request request = {.client = client, .method = "DELETE", .path = path};
   bool ok = client_check_name(name, false, &err) && client_ask(&request, &reply, &err);
   return client_finish(ok, &reply, &err);
+}
+
+static int delete_at(const struct client *client, const char *name, const char *what) {
+  return delete_of(client, "functions", name, what);
 }
 
 /* NAME@VERSION or NAME@ALIAS. */
@@ -270,10 +296,11 @@ static int delete_word(const struct client *client, char *address) {
 
 int cli_delete(int argc, char **argv) {
   struct client client = client_default();
-  bool with_state = false;
+  bool with_state = false, is_group = false;
   const struct cli_option options[] = {
       CLIENT_OPTIONS(&client),
-      {"state", 0, CLI_FLAG, &with_state, NULL, "delete its state, too"},
+      {"state", 0, CLI_FLAG, &with_state, NULL, "delete its state, too, and that of a group that it is the last one of"},
+      {"group", 0, CLI_FLAG, &is_group, NULL, "NAME is a group that no function is in any more: delete its state"},
   };
   const struct cli_command command = {
       .name = "delete",
@@ -289,6 +316,8 @@ int cli_delete(int argc, char **argv) {
   int exit_code;
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
   bool is_word = strchr(argv[0], '@') != NULL;
+  if (is_group && (is_word || with_state)) return cli_usage("delete", "--group wants the name of a group, and no --state");
+  if (is_group) return delete_of(&client, "groups", argv[0], "");
   if (is_word && with_state) return cli_usage("delete", "--state is for functions: all versions have one state");
   return is_word ? delete_word(&client, argv[0]) : delete_at(&client, argv[0], with_state ? "?state=delete" : "");
 }

@@ -21,8 +21,9 @@ enum { IMPORT_BATCH = 1000, MAP_SIZE_LOG2 = 34 };
 struct command {
   const char *data, *first, *end;
   uint64_t limit;
-  bool is_backward, is_forced, wants_json;
+  bool is_backward, is_forced, wants_json, is_group;
   const char **operands; /* behind the command's name; NULL: not given */
+  const char *space;     /* of the function or the group that is the first one */
   char *directory;       /* of the state */
   struct state_store *store;
 };
@@ -106,17 +107,18 @@ static bool skip_one(void *arg, const void *key, size_t key_size, const void *va
 
 static bool get_large(struct command *c, const char *key, struct gw_error *err) {
   struct wanted w = {c, key, err};
-  return state_each_piece(c->store, c->operands[0], skip_one, get_piece, &w, err);
+  return state_each_piece(c->store, c->space, skip_one, get_piece, &w, err);
 }
 
 static bool get(struct command *c, struct gw_error *err) {
-  const char *function = c->operands[0], *key = c->operands[1];
-  struct state_txn *txn = state_txn_begin(c->store, function);
+  const char *key = c->operands[1];
+  struct state_txn *txn = state_txn_begin(c->store, c->space);
   const void *value;
   size_t size;
   int found = state_txn_get_wait(txn, key, strlen(key), &value, &size, err);
   bool is_large = found > 0 && state_txn_found_large(txn);
-  if (found == 0) error_set(err, GW_ERROR_NOT_FOUND, "function %s has no key %s", function, key);
+  if (found == 0)
+    error_set(err, GW_ERROR_NOT_FOUND, "%s %s has no key %s", c->is_group ? "group" : "function", c->operands[0], key);
   if (found > 0 && !is_large)
     found = c->wants_json ? print_line(pair_json(key, strlen(key), value, size)) : write_out(value, size, err);
   state_txn_abort(txn);
@@ -184,7 +186,7 @@ static uint32_t still_wanted(const struct each *e) {
 static bool scan_some(struct each *e, const struct state_range *range, struct buffer *last, struct gw_error *err) {
   struct state_page page = {0};
   uint64_t before = e->n;
-  struct state_txn *txn = state_txn_begin(e->command->store, e->command->operands[0]);
+  struct state_txn *txn = state_txn_begin(e->command->store, e->command->space);
   bool ok = state_txn_scan(txn, range, err);
   while (ok && !page.is_last && still_wanted(e) && e->n - before < 50000) {
     ok = state_txn_scan_next_wait(txn, still_wanted(e), SIZE_MAX, &page, err) == 1;
@@ -229,12 +231,12 @@ static bool export_piece(void *arg, const void *key, size_t key_size, uint64_t s
 
 static bool export(struct command *c, struct gw_error *err) {
   struct each e = {.command = c, .is_export = true};
-  return state_each_piece(c->store, c->operands[0], export_one, export_piece, &e, err);
+  return state_each_piece(c->store, c->space, export_one, export_piece, &e, err);
 }
 
 static bool stat_function(struct command *c, struct gw_error *err) {
   struct each e = {.command = c};
-  if (!state_each(c->store, c->operands[0], export_one, &e, err)) return false;
+  if (!state_each(c->store, c->space, export_one, &e, err)) return false;
   if (!c->wants_json) {
     printf("%llu keys, %llu bytes\n", (unsigned long long)e.n, (unsigned long long)e.bytes);
     return true;
@@ -276,12 +278,12 @@ static bool backup(struct command *c, struct gw_error *err) { return copy_to(c, 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
 
 static bool put(struct command *c, struct gw_error *err) {
-  return state_put(c->store, c->operands[0], c->operands[1], strlen(c->operands[1]), c->operands[2], strlen(c->operands[2]), err);
+  return state_put(c->store, c->space, c->operands[1], strlen(c->operands[1]), c->operands[2], strlen(c->operands[2]), err);
 }
 
 static bool delete (struct command *c, struct gw_error *err) {
-  if (c->operands[1]) return state_remove(c->store, c->operands[0], c->operands[1], strlen(c->operands[1]), err);
-  return state_clear(c->store, c->operands[0], err);
+  if (c->operands[1]) return state_remove(c->store, c->space, c->operands[1], strlen(c->operands[1]), err);
+  return state_clear(c->store, c->space, err);
 }
 
 /* The bytes of a member in base64; malloc'd. */
@@ -329,7 +331,7 @@ static bool import(struct command *c, struct gw_error *err) {
   uint64_t n = 0;
   bool ok = true, is_more = true;
   while (ok && is_more) {
-    struct state_txn *txn = state_txn_begin(c->store, c->operands[0]);
+    struct state_txn *txn = state_txn_begin(c->store, c->space);
     int in_batch = 0;
     while (ok && in_batch < IMPORT_BATCH && (is_more = getline(&line, &capacity, stdin) >= 0)) {
       ok = import_line(txn, line, ++n, err);
@@ -406,7 +408,7 @@ static const struct {
   const char *name;
   int min_operands, max_operands;
   enum opens opens;
-  bool has_function; /* as its first operand, if that is given */
+  bool has_function; /* or a group as its first operand, if that is given */
   bool (*run)(struct command *c, struct gw_error *err);
 } commands[] = {
     {"get", 2, 2, OPENS_TO_READ, true, get},           {"scan", 1, 1, OPENS_TO_READ, true, scan},
@@ -441,7 +443,10 @@ static int find_and_run(struct command *c, int argc, char **argv) {
   for (int i = 1; i < argc; i++) operands[i - 1] = argv[i];
   c->operands = operands;
   if (commands[which].has_function && operands[0] && !function_full_name_is_valid(operands[0], strlen(operands[0])))
-    return cli_usage("state", "%s is no name of a function", operands[0]);
+    return cli_usage("state", "%s is no name of a function or group", operands[0]);
+  if (c->is_group && !(commands[which].has_function && operands[0])) return cli_usage("state", "%s takes no --group", argv[0]);
+  char space[SETTINGS_SPACE_SIZE];
+  c->space = c->is_group ? settings_group_space(operands[0], space) : operands[0];
   size_t size = strlen(c->data) + sizeof "/state";
   c->directory = heap_new(1, size);
   snprintf(c->directory, size, "%s/state", c->data);
@@ -454,6 +459,7 @@ int cli_state(int argc, char **argv) {
   struct command c = {.data = "gasworks-data"};
   const struct cli_option options[] = {
       {"data", 'd', CLI_TEXT, &c.data, "DIR", "the data directory; gasworks-data unless told"},
+      {"group", 0, CLI_FLAG, &c.is_group, NULL, "FUNCTION is the name of a group, whose functions share state"},
       {"first", 0, CLI_TEXT, &c.first, "KEY", "scan: from this key on"},
       {"end", 0, CLI_TEXT, &c.end, "KEY", "scan: up to this key, without it"},
       {"limit", 0, CLI_NUMBER, &c.limit, "N", "scan: so many at most; 0, any number, unless told"},

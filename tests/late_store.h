@@ -212,10 +212,18 @@ static void late_remove_superfluous(struct late_data *data, const struct store_k
   if (k->is_large && k->kept != CHUNKS_ALL_KEPT) late_remove_chunks(data, k->bytes, k->value, k->kept);
 }
 
+static bool late_writes_to(const struct store_commit *c, const uint8_t *space) {
+  bool writes = !memcmp(space, c->space, SPACE_SIZE);
+  for (const struct store_key *k = c->keys; k; k = k->next)
+    writes |=
+        k->is_written && !memcmp(space, k->bytes, SPACE_SIZE - 1) && (space[SPACE_SIZE - 1] ^ k->bytes[SPACE_SIZE - 1]) <= 1;
+  return writes;
+}
+
 static void late_apply(struct late_store *s, struct store_commit *c) {
   bool is_valid = late_is_same(s->data->newest, c->keys, c->ranges);
   for (const struct late_cleared *i = s->cleared; i; i = i->next)
-    if (!memcmp(i->space, c->space, SPACE_SIZE) && i->at > c->began) is_valid = false;
+    if (late_writes_to(c, i->space) && i->at > c->began) is_valid = false;
   for (const struct store_key *k = c->keys; k; k = k->next) {
     const struct late_value *v = k->is_add ? late_find(s->data->newest, k->bytes, k->size) : NULL;
     if (v && v->size != sizeof k->delta) is_valid = false;

@@ -193,6 +193,7 @@ static const struct sample {
     {"drop_alias", "hello", NULL, 204},
     {"delete", "hello", NULL, 204},
     {"lift", "hello", NULL, 404}, /* it is gone by now */
+    {"drop_group", "hello", NULL, 404},
     {"receipt", "999999999", NULL, 404},
     {"checkpoint", "", NULL, 200},
     {"log_keys", "", NULL, 200},

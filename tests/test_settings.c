@@ -70,6 +70,13 @@ static void test_bad_patches(void **state) {
       "{\"gas_limit\":1.5}",
       "{\"gas_limit\":\"1\"}",
       "{\"cpu_ms\":4294967296}",
+      "{\"state_group\":1}",
+      "{\"state_group\":\"\"}",
+      "{\"state_group\":\"other/g\"}",
+      "{\"state_group\":\"A\"}",
+      "{\"state_group\":[]}",
+      "{\"read_only_get\":1}",
+      "{\"read_only_get\":\"on\"}",
   };
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     struct gw_error err = {0};

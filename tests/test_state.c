@@ -711,6 +711,103 @@ static void test_free_pages_at_the_end(void **state) {
   state_store_close(store);
 }
 
+/* Who writes to another space than its own does not bring back what was cleared there. */
+static void test_clear_is_a_barrier_for_others(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  struct gw_error err = {0};
+  for (int large = 0; large < 2; large++) {
+    struct state_txn *a = state_txn_begin(store, "group");
+    struct state_large *l;
+    set(a, "k", "1");
+    state_txn_in(a, "answers");
+    if (large)
+      assert_true(state_large_create(a, "x", 1, &l, &err) && state_large_write(a, l, 0, "2", 1, &err));
+    else
+      set(a, "x", "2");
+    state_txn_in(a, NULL);
+    assert_true(state_clear(store, "answers", &err));
+    assert_int_equal(commit(a), STATE_CONFLICT);
+    expect_all(store, "answers", "");
+    expect_all(store, "group", "");
+  }
+  struct state_txn *b = state_txn_begin(store, "group");
+  assert_true(state_clear(store, "third", &err));
+  set(b, "k", "1");
+  assert_int_equal(commit(b), STATE_COMMITTED);
+  state_store_close(store);
+}
+
+/* Of one moment, whatever others commit and however long it takes, and never a conflict. */
+static void test_only_reads(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  struct gw_error err = {0};
+  struct state_large *large;
+  struct state_page page;
+  put(store, "f", "a", "1");
+  put(store, "f", "b", "1");
+  struct state_txn *r = state_txn_begin(store, "f");
+  state_txn_only_reads(r);
+  assert_string_equal(get(r, "a"), "1");
+  put(store, "f", "a", "2");
+  put(store, "f", "b", "2");
+  usleep(250000);
+  state_txn_refresh(r);
+  assert_string_equal(get(r, "b"), "1");
+  assert_string_equal(get(r, "a"), "1");
+  assert_true(state_txn_scan(r, &(struct state_range){0}, &err));
+  assert_int_equal(state_txn_scan_next_wait(r, 10, 1000, &page, &err), 1);
+  assert_int_equal(page.n_pairs, 2);
+  assert_true(page.is_last);
+  assert_false(state_txn_set(r, "a", 1, "3", 1, &err));
+  assert_int_equal(err.code, GW_ERROR_FORBIDDEN);
+  err = (struct gw_error){0};
+  assert_false(state_txn_delete(r, "a", 1, &err));
+  err = (struct gw_error){0};
+  assert_int_equal(state_large_open(r, "new", 3, true, &large, &err), -1);
+  assert_int_equal(err.code, GW_ERROR_FORBIDDEN);
+  err = (struct gw_error){0};
+  assert_int_equal(state_large_open(r, "a", 1, true, &large, &err), 1);
+  assert_int_equal(state_large_size(large), 1);
+  assert_false(state_large_write(r, large, 0, "x", 1, &err));
+  err = (struct gw_error){0};
+  assert_false(state_large_resize(r, large, 0, &err));
+  assert_int_equal(err.code, GW_ERROR_FORBIDDEN);
+  state_txn_rewind(r);
+  assert_string_equal(get(r, "a"), "1");
+  assert_true(state_txn_is_read_only(r));
+  assert_int_equal(commit(r), STATE_COMMITTED);
+  expect_all(store, "f", "a=2 b=2 ");
+  state_store_close(store);
+}
+
+/* As many reads as it likes: none is counted, and none takes memory. */
+static void test_only_reads_keep_nothing(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  struct gw_error err = {0};
+  const void *value;
+  size_t size;
+  put(store, "f", "here", "1");
+  struct state_txn *r = state_txn_begin(store, "f");
+  state_txn_only_reads(r);
+  assert_string_equal(get(r, "here"), "1");
+  size_t before = r->arena.used;
+  for (int i = 0; i < (IS_LATE ? 1000 : STATE_MAX_READS + 1000); i++) {
+    assert_int_equal(state_txn_get_wait(r, &i, sizeof i, &value, &size, &err), 0);
+    if (i % 100) continue;
+    struct state_page page;
+    assert_true(state_txn_scan(r, &(struct state_range){0}, &err));
+    assert_int_equal(state_txn_scan_next_wait(r, 10, 1000, &page, &err), 1);
+    assert_int_equal(page.n_pairs, 1);
+  }
+  assert_in_range(r->arena.used - before, 0, 8192); /* one scan */
+  assert_string_equal(get(r, "here"), "1");
+  state_txn_abort(r);
+  state_store_close(store);
+}
+
 static void not_here(void **state) {
   (void)state;
   skip();
@@ -741,6 +838,9 @@ int main(void) {
       TEST(old_snapshot_is_given_up),
       TEST(long_reader_holds_nothing_back),
       TEST(clear_is_a_barrier),
+      TEST(clear_is_a_barrier_for_others),
+      TEST(only_reads),
+      TEST(only_reads_keep_nothing),
       LMDB(flipped_byte_is_found),
       LMDB(layout_1_is_converted),
       LMDB(truncated_file_is_found),

@@ -506,6 +506,41 @@ static void test_large_listings_are_sorted(void **unused) {
   assert_int_equal(n, 2 + N + (N + 2) / 3 + (N + 2) / 3);
 }
 
+/* As on a file system that is mounted to be read. */
+static void test_read_only(void **unused) {
+  (void)unused;
+  enum { ROFS = 69, EXIST = 20 };
+  struct gw_error err = {0};
+  assert_true(state_txn_set(txn, "f", 1, "text", 4, &err) && state_txn_set(txn, "d/g", 3, "", 0, &err));
+  assert_true(state_txn_commit_wait(txn, &err));
+  txn = state_txn_begin(store, "f");
+  state_txn_only_reads(txn);
+  state = world(state, true);
+  uint32_t f = put_name(NAME, "f"), g = 0;
+  assert_int_equal(CALL("path_open", ROOT, 0, NAME, f, 0, READ | WRITE, 0, 0, OUT), ROFS);
+  assert_int_equal(CALL("path_open", ROOT, 0, NAME, f, TRUNC, WRITE, 0, 0, OUT), ROFS);
+  OK("path_open", ROOT, 0, NAME, f, CREAT, READ, 0, 0, OUT); /* it is there */
+  OK("path_open", ROOT, 0, NAME, f, 0, READ, 0, 0, OUT);
+  guest_put_u32(IOV, DATA);
+  guest_put_u32(IOV + 4, 100);
+  OK("fd_read", guest_u32(OUT), IOV, 1, OUT + 8);
+  assert_int_equal(guest_u32(OUT + 8), 4);
+  assert_memory_equal(guest.memory + DATA, "text", 4);
+  assert_int_equal(CALL("path_unlink_file", ROOT, NAME, f), ROFS);
+  g = put_name(NAME2, "new");
+  assert_int_equal(CALL("path_rename", ROOT, NAME, f, ROOT, NAME2, g), ROFS);
+  assert_int_equal(CALL("path_open", ROOT, 0, NAME2, g, CREAT, READ, 0, 0, OUT), ROFS);
+  assert_int_equal(CALL("path_open", ROOT, 0, NAME2, g, 0, READ | WRITE, 0, 0, OUT), NOENT);
+  assert_int_equal(CALL("path_create_directory", ROOT, NAME2, g), ROFS);
+  g = put_name(NAME2, "d");
+  assert_int_equal(CALL("path_create_directory", ROOT, NAME2, g), EXIST);
+  assert_int_equal(CALL("path_remove_directory", ROOT, NAME2, g), ROFS);
+  f = put_name(NAME, "e");
+  assert_int_equal(CALL("path_rename", ROOT, NAME2, g, ROOT, NAME, f), ROFS); /* a directory with what is in it */
+  OK("path_filestat_get", ROOT, 0, NAME2, g, OUT);
+  assert_true(state_txn_is_read_only(txn));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -513,6 +548,7 @@ int main(void) {
                                      TEST(test_sizes),
                                      TEST(test_no_state),
                                      TEST(test_no_links),
+                                     TEST(test_read_only),
                                      TEST(test_keys_are_files),
                                      TEST(test_long_paths),
                                      TEST(test_unlinked_files),

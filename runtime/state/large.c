@@ -115,7 +115,7 @@ static struct state_large *open_found(struct state_txn *txn, struct txn_key *k, 
                                       struct gw_error *err) {
   bool is_large = txn->found_large;
   struct state_large *l = new_large(txn, err);
-  if (!l) return NULL;
+  if (!l || !(k = state_txn_keep_key(txn, k, err))) return NULL;
   if (is_large) {
     memcpy(l->id, value, LARGE_ID);
     l->size = state_large_record_size(value);

@@ -665,11 +665,28 @@ static void lmdb_scan(struct store *self, struct store_scan *scan) {
 
 /* --- committing --------------------------------------------------------------------------------------------------- */
 
+/* A space and that of its chunks are one. */
+static bool is_same_space(const uint8_t *a, const uint8_t *b) {
+  return !memcmp(a, b, SPACE_SIZE - 1) && (a[SPACE_SIZE - 1] ^ b[SPACE_SIZE - 1]) <= 1;
+}
+
 /* Whether the space was cleared after the store had counted `began` clears. Within a write transaction. */
 static bool was_cleared(const struct lmdb *store, const uint8_t space[SPACE_SIZE], uint64_t began) {
-  if (began == atomic_load_explicit(&store->n_clears, memory_order_relaxed)) return false;
   for (const struct cleared *c = store->cleared; c; c = c->next)
-    if (memcmp(c->space, space, SPACE_SIZE) == 0) return c->at > began;
+    if (is_same_space(c->space, space)) return c->at > began;
+  return false;
+}
+
+/* Its own space, or another one that it writes to: what was deleted must not come back. */
+static bool meets_clear(const struct lmdb *store, const struct store_commit *c) {
+  const uint8_t *last = c->space;
+  if (c->began == atomic_load_explicit(&store->n_clears, memory_order_relaxed)) return false;
+  if (was_cleared(store, c->space, c->began)) return true;
+  for (const struct store_key *k = c->keys; k; k = k->next) {
+    if (!k->is_written || is_same_space(k->bytes, last)) continue;
+    last = k->bytes;
+    if (was_cleared(store, k->bytes, c->began)) return true;
+  }
   return false;
 }
 
@@ -760,10 +777,6 @@ static int remove_chunks(const struct lmdb *store, const struct store_commit *c,
   return rc;
 }
 
-static bool is_in_space_of(const struct store_commit *c, const struct store_key *k) {
-  return !memcmp(k->bytes, c->space, SPACE_SIZE - 1) && (k->bytes[SPACE_SIZE - 1] ^ c->space[SPACE_SIZE - 1]) <= 1;
-}
-
 struct reckoning {
   uint64_t before, after; /* what the space takes, and will */
   uint64_t chunks;        /* of that, in chunks that go */
@@ -775,7 +788,7 @@ static int reckon(const struct lmdb *store, const struct store_commit *c, MDB_tx
   int rc = read_usage(write, store->dbi, c->space, &r->before);
   r->after = r->before;
   for (const struct store_key *k = c->keys; k && !rc; k = k->next) {
-    if (!k->is_written || !is_in_space_of(c, k)) continue;
+    if (!k->is_written || !is_same_space(k->bytes, c->space)) continue;
     MDB_val key = {k->size, (void *)k->bytes}, old;
     rc = find(write, store->dbi, &key, &old);
     if (!rc) rc = each_superfluous(write, store->dbi, k, &old, &r->chunks);
@@ -841,7 +854,7 @@ static int apply(const struct lmdb *store, struct store_commit *c, MDB_txn *writ
   c->changed_range = c->ranges;
   int rc = validate(store, &c->changed_key, &c->changed_range, write);
   bool is_valid = !c->changed_key && !c->changed_range;
-  if (was_cleared(store, c->space, c->began)) is_valid = false;
+  if (meets_clear(store, c)) is_valid = false;
   if (!rc && is_valid) rc = reckon(store, c, write, &r);
   c->outcome = is_valid && r.can_add ? STATE_COMMITTED : STATE_CONFLICT;
   if (c->outcome == STATE_CONFLICT || rc) return rc;

@@ -107,6 +107,8 @@ struct state_txn {
   void *wake_arg;
 
   bool skips_lanes;
+  bool only_reads, is_expired;
+  struct txn_key *passing; /* where only_reads: the key of a question, of which nothing is kept */
   int n_lanes;
   struct lane *lanes[MAX_LANES]; /* that it is in */
   struct lane *waits_for;        /* guarded by the lanes' mutex, as is the next */
@@ -152,6 +154,8 @@ bool state_txn_count_reads(struct state_txn *txn, size_t n, struct gw_error *err
 /* Of a question that the store will answer by state_txn_on_answer. */
 /* The entry of a key, made when it is new; NULL: err says why. */
 struct txn_key *state_txn_key(struct state_txn *txn, const void *key, size_t key_size, struct gw_error *err);
+/* The key, with an entry that stays. */
+struct txn_key *state_txn_keep_key(struct state_txn *txn, struct txn_key *k, struct gw_error *err);
 /* A key written again and again reuses its room, so that only what a transaction really holds counts. */
 bool state_txn_reserve(struct state_txn *txn, struct txn_key *k, size_t size, struct gw_error *err);
 bool state_txn_may_write(struct state_txn *txn, struct txn_key *k, struct gw_error *err);

@@ -188,10 +188,12 @@ static bool on_key(struct store_scan *scan, const void *key, size_t key_size, co
     k = next_own(s);
   }
   if (s->is_full) return false;
-  memcpy(whole, s->txn->space, SPACE_SIZE);
-  memcpy(whole + SPACE_SIZE, key, key_size);
-  s->n_new++;
-  s->new_sum += state_range_digest(whole, SPACE_SIZE + key_size, scan->version);
+  if (!s->txn->only_reads) {
+    memcpy(whole, s->txn->space, SPACE_SIZE);
+    memcpy(whole + SPACE_SIZE, key, key_size);
+    s->n_new++;
+    s->new_sum += state_range_digest(whole, SPACE_SIZE + key_size, scan->version);
+  }
   if (!value && !scan->is_for_keys) {
     s->is_damaged = true;
     return false;
@@ -251,21 +253,31 @@ static uint64_t range_hash(const struct txn_scan *s) {
   return hash;
 }
 
+static void place_range(const struct txn_scan *s, struct store_range *r) {
+  if (s->scan.is_backward) {
+    r->end_size = whole_bound(s->txn, r->end, s->end, s->end_size, true);
+    memcpy(r->first, r->end, r->first_size = r->end_size);
+  } else {
+    r->first_size = whole_bound(s->txn, r->first, s->first, s->first_size, false);
+    memcpy(r->end, r->first, r->end_size = r->first_size);
+  }
+}
+
 /* A range that has seen nothing yet, where the scan begins. */
 static bool begin_range(struct txn_scan *s, struct gw_error *err) {
   struct state_txn *txn = s->txn;
-  struct store_range *r;
+  struct store_range *r = txn->only_reads ? (struct store_range *)txn->reads.ranges : NULL; /* nothing is kept of the last one */
+  if (r) {
+    r->n = r->sum = 0;
+    place_range(s, r);
+    s->range = r;
+    return true;
+  }
   if (!state_txn_has_room(txn, RANGE_BYTES, err) || !state_txn_count_reads(txn, 1, err)) return false;
   r = arena_alloc(&txn->arena, sizeof *r);
   r->first = arena_alloc(&txn->arena, BOUND_SIZE);
   r->end = arena_alloc(&txn->arena, BOUND_SIZE);
-  if (s->scan.is_backward) {
-    r->end_size = whole_bound(txn, r->end, s->end, s->end_size, true);
-    memcpy(r->first, r->end, r->first_size = r->end_size);
-  } else {
-    r->first_size = whole_bound(txn, r->first, s->first, s->first_size, false);
-    memcpy(r->end, r->first, r->end_size = r->first_size);
-  }
+  place_range(s, r);
   r->hash = range_hash(s);
   r->next = (struct store_range *)txn->reads.ranges;
   txn->reads.ranges = s->range = r;

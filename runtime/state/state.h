@@ -17,6 +17,7 @@ enum {
   STATE_PENDING = 2,
   STATE_CHUNK = 4096,        /* bytes of a large value that are stored together */
   STATE_MAX_LARGE = 1 << 30, /* bytes of one */
+  STATE_MAX_READING_MS = 10000,
 };
 
 struct state_store; /* one per process, thread-safe */
@@ -48,6 +49,11 @@ void state_txn_limit(struct state_txn *txn, uint64_t bytes);
 void state_txn_in(struct state_txn *txn, const char *space);
 /* It will likely write nothing: it need not wait where others queue for a key (lane.c). If it does write, it may conflict. */
 void state_txn_expect_no_writes(struct state_txn *txn);
+/* All that it reads is of one moment, and it can write nothing (GW_ERROR_FORBIDDEN). So it meets no conflict, waits in no lane
+ * and keeps no record of what it reads. It keeps its snapshot until it ends, but a slice that ends after STATE_MAX_READING_MS
+ * gives it up, and what is read then fails. Said before it reads anything. */
+void state_txn_only_reads(struct state_txn *txn);
+bool state_txn_is_for_reading(const struct state_txn *txn);
 /* What a transaction that conflicted had met, for the next attempt at the same: it queues for all of that before it reads, in an
  * order that all keep, and so cannot lose again to who reads the same keys in another order. Zeroed before the first attempt. */
 struct state_turns {

@@ -181,9 +181,10 @@ struct store_ops {
   void (*give_back)(struct store *self, struct snapshot *snapshot);
   void (*get)(struct store *self, struct store_get *get);
   void (*scan)(struct store *self, struct store_scan *scan);
-  /* For each transaction, in order: when its space was not cleared since it began and all that it read has the same version
-   * still, and its ranges are the same, earlier ones of the batch included, and where it adds there is nothing or 8 bytes, what
-   * it wrote is stored, durably before `done`; else it conflicts. One that fails, for its limit or otherwise, fails alone. */
+  /* For each transaction, in order: when no space of its own or of what it writes was cleared since it began and all that it read
+   * has the same version still, and its ranges are the same, earlier ones of the batch included, and where it adds there is
+   * nothing or 8 bytes, what it wrote is stored, durably before `done`; else it conflicts. One that fails, for its limit or
+   * otherwise, fails alone. */
   void (*commit)(struct store *self, struct store_commit *first);
   /* All of it to a descriptor, of one moment. Blocks. */
   bool (*copy)(struct store *self, int fd, struct gw_error *err);

@@ -33,6 +33,9 @@ void state_txn_in(struct state_txn *txn, const char *space) {
 
 void state_txn_expect_no_writes(struct state_txn *txn) { txn->skips_lanes = true; }
 
+void state_txn_only_reads(struct state_txn *txn) { txn->only_reads = txn->skips_lanes = true; }
+bool state_txn_is_for_reading(const struct state_txn *txn) { return txn->only_reads; }
+
 void state_txn_take_turns(struct state_txn *txn, struct state_turns *turns) {
   txn->turns = turns;
   txn->wanted = *turns;
@@ -67,6 +70,8 @@ void state_txn_abort(struct state_txn *txn) {
   state_txn_destroy(txn);
 }
 
+static uint64_t now_ms(void) { return clock_ns(CLOCK_MONOTONIC_COARSE) / 1000000; }
+
 void state_txn_rewind(struct state_txn *txn) {
   for (struct store_key *k = txn->keys; k; k = k->next) {
     k->is_written = k->is_delete = k->is_add = k->is_large = k->is_moved = k->is_fresh = false;
@@ -74,6 +79,7 @@ void state_txn_rewind(struct state_txn *txn) {
   }
   txn->larges = NULL;
   txn->n_ids = 0;
+  if (txn->only_reads) txn->taken_ms = now_ms(); /* it reads as long again */
   txn->n_writes = txn->n_sorted = 0;
   txn->is_sorted = txn->has_read = false;
   /* Scans are made and values opened again. What they met before must still be the same in a newer snapshot. */
@@ -95,6 +101,7 @@ bool state_txn_has_room(const struct state_txn *txn, size_t size, struct gw_erro
 }
 
 bool state_txn_count_reads(struct state_txn *txn, size_t n, struct gw_error *err) {
+  if (txn->only_reads) return true;
   if (n <= STATE_MAX_READS + txn->rewound_reads - txn->reads.n) {
     txn->reads.n += n;
     return true;
@@ -120,23 +127,15 @@ static void table_grow(struct state_txn *txn) {
   txn->n_table = n;
 }
 
-struct txn_key *state_txn_key(struct state_txn *txn, const void *key, size_t key_size, struct gw_error *err) {
-  if (key_size < 1 || key_size > STATE_MAX_KEY) {
-    error_set(err, GW_ERROR_LIMIT, "a state key has 1 to %d bytes, this one has %zu", STATE_MAX_KEY, key_size);
-    return NULL;
-  }
-  if (2 * (txn->n_keys + 1) > txn->n_table) {
-    if (!state_txn_has_room(txn, 2 * txn->n_table * sizeof *txn->table, err)) return NULL;
-    table_grow(txn);
-  }
-  uint8_t bytes[SPACE_SIZE + STATE_MAX_KEY];
-  size_t size = SPACE_SIZE + key_size;
-  memcpy(bytes, txn->space, SPACE_SIZE);
-  memcpy(bytes + SPACE_SIZE, key, key_size);
-  uint64_t hash;
-  crypto_shorthash((uint8_t *)&hash, bytes, size, txn->store->hash_key);
-  struct txn_key **place = table_place(txn->table, txn->n_table, hash, bytes, size);
-  if (*place) return *place;
+static struct txn_key *pass_key(struct state_txn *txn, uint64_t hash, const uint8_t *bytes, size_t size) {
+  if (!txn->passing) txn->passing = arena_alloc(&txn->arena, sizeof *txn->passing + SPACE_SIZE + STATE_MAX_KEY);
+  *txn->passing = (struct txn_key){.hash = hash, .key = {.size = size, .bytes = txn->passing->bytes}};
+  memcpy(txn->passing->bytes, bytes, size);
+  return txn->passing;
+}
+
+static struct txn_key *add_key(struct state_txn *txn, struct txn_key **place, uint64_t hash, const uint8_t *bytes, size_t size,
+                               struct gw_error *err) {
   if (!state_txn_has_room(txn, sizeof **place + size, err)) return NULL;
   struct txn_key *k = arena_alloc(&txn->arena, sizeof *k + size);
   k->hash = hash;
@@ -146,15 +145,43 @@ struct txn_key *state_txn_key(struct state_txn *txn, const void *key, size_t key
   txn->reads.keys = txn->keys;
   txn->keys_end = &k->key.next;
   txn->n_keys++;
-  *place = k;
-  return k;
+  return *place = k;
+}
+
+static bool table_has_room(struct state_txn *txn, struct gw_error *err) {
+  if (2 * (txn->n_keys + 1) <= txn->n_table) return true;
+  if (!state_txn_has_room(txn, 2 * txn->n_table * sizeof *txn->table, err)) return false;
+  table_grow(txn);
+  return true;
+}
+
+struct txn_key *state_txn_keep_key(struct state_txn *txn, struct txn_key *k, struct gw_error *err) {
+  if (k != txn->passing) return k;
+  if (!table_has_room(txn, err)) return NULL;
+  struct txn_key **place = table_place(txn->table, txn->n_table, k->hash, k->bytes, k->key.size);
+  return *place ? *place : add_key(txn, place, k->hash, k->bytes, k->key.size, err);
+}
+
+struct txn_key *state_txn_key(struct state_txn *txn, const void *key, size_t key_size, struct gw_error *err) {
+  if (key_size < 1 || key_size > STATE_MAX_KEY) {
+    error_set(err, GW_ERROR_LIMIT, "a state key has 1 to %d bytes, this one has %zu", STATE_MAX_KEY, key_size);
+    return NULL;
+  }
+  if (!table_has_room(txn, err)) return NULL;
+  uint8_t bytes[SPACE_SIZE + STATE_MAX_KEY];
+  size_t size = SPACE_SIZE + key_size;
+  memcpy(bytes, txn->space, SPACE_SIZE);
+  memcpy(bytes + SPACE_SIZE, key, key_size);
+  uint64_t hash;
+  crypto_shorthash((uint8_t *)&hash, bytes, size, txn->store->hash_key);
+  struct txn_key **place = table_place(txn->table, txn->n_table, hash, bytes, size);
+  if (*place) return *place;
+  return txn->only_reads ? pass_key(txn, hash, bytes, size) : add_key(txn, place, hash, bytes, size, err);
 }
 
 /* --- snapshots ---------------------------------------------------------------------------------------------------- */
 
 enum { MAX_SNAPSHOT_AGE_MS = 200 };
-
-static uint64_t now_ms(void) { return clock_ns(CLOCK_MONOTONIC_COARSE) / 1000000; }
 
 void state_txn_return_snapshot(struct state_txn *txn) {
   struct store *store = txn->store->store;
@@ -169,6 +196,11 @@ void state_txn_renew(struct state_txn *txn) {
 }
 
 void state_txn_refresh(struct state_txn *txn) {
+  if (txn->only_reads && txn->snapshot && now_ms() - txn->taken_ms >= STATE_MAX_READING_MS) {
+    state_txn_return_snapshot(txn);
+    txn->is_expired = true;
+  }
+  if (txn->only_reads) return;
   if (txn->snapshot && now_ms() - txn->taken_ms >= MAX_SNAPSHOT_AGE_MS) state_txn_renew(txn);
 }
 
@@ -177,6 +209,9 @@ bool state_txn_is_stale(const struct state_txn *txn) { return txn->is_stale; }
 bool state_txn_take_snapshot(struct state_txn *txn, struct gw_error *err) {
   struct store *store = txn->store->store;
   if (txn->snapshot) return true;
+  if (txn->is_expired)
+    return error_set(err, GW_ERROR_STATE, "an invocation that may only read state reads for %d s at most",
+                     STATE_MAX_READING_MS / 1000);
   if (!(txn->snapshot = store->ops->take(store, err))) return false;
   txn->taken_ms = now_ms();
   return true;
@@ -357,6 +392,7 @@ void state_txn_await(struct state_txn *txn, state_wake_fn wake, void *arg) {
 
 bool state_txn_may_write(struct state_txn *txn, struct txn_key *k, struct gw_error *err) {
   if (k->key.is_written) return true;
+  if (txn->only_reads) return error_set(err, GW_ERROR_FORBIDDEN, "this invocation may only read state (read_only_get)");
   if (txn->n_writes == STATE_MAX_WRITES)
     return error_set(err, GW_ERROR_LIMIT, "one invocation writes at most %d keys", STATE_MAX_WRITES);
   return state_sorted_insert(txn, k, err);

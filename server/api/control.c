@@ -110,6 +110,18 @@ static void list_kept(void *arg, const char *name) {
   if (function_is_of(name, listing->tenant)) cJSON_AddItemToArray(listing->array, cJSON_CreateString(function_short_name(name)));
 }
 
+static void list_group(void *arg, const char *name, const char *members) {
+  cJSON *json = cJSON_CreateObject(), *array;
+  cJSON_AddStringToObject(json, "name", function_short_name(name));
+  array = cJSON_AddArrayToObject(json, "members");
+  for (size_t size; (size = strcspn(members, ",")); members += size + (members[size] == ',')) {
+    char member[FUNCTION_MAX_NAME + 1] = "";
+    memcpy(member, members, size);
+    cJSON_AddItemToArray(array, cJSON_CreateString(member));
+  }
+  cJSON_AddItemToArray(arg, json);
+}
+
 /* Reads the state store, which may be far away. */
 static void list_work(uv_work_t *work) {
   struct control_task *task = work->data;
@@ -117,8 +129,10 @@ static void list_work(uv_work_t *work) {
   cJSON_AddStringToObject(json, "tenant", task->tenant);
   struct listing functions = {task->tenant, cJSON_AddArrayToObject(json, "functions")};
   struct listing kept = {task->tenant, cJSON_AddArrayToObject(json, "kept_state")};
+  cJSON *groups = cJSON_AddArrayToObject(json, "state_groups");
   registry_each_of(task->registry, task->tenant, list_one, &functions);
   registry_each_kept(task->registry, list_kept, &kept, NULL);
+  registry_each_group(task->registry, task->tenant, list_group, groups, NULL);
   control_print(task, json);
 }
 
@@ -244,26 +258,42 @@ static bool take_alias(const struct query_part *part, struct registry_wish *wish
   return true;
 }
 
-/* "access=private&backtraces=on&alias=beta". */
-static bool take_wish(const char *query, struct registry_wish *wish) {
+/* A setting; a group without a name is none. */
+static bool take_setting(const struct query_part *part, cJSON *patch) {
+  int word = query_is(part, "read_only_get") ? query_word(part, off_on) : -1;
+  char name[FUNCTION_MAX_NAME + 1] = "";
+  if (word >= 0) return cJSON_AddBoolToObject(patch, "read_only_get", word == 1);
+  if (!query_is(part, "state_group") || part->word_size >= sizeof name) return false;
+  memcpy(name, part->word, part->word_size);
+  return *name ? cJSON_AddStringToObject(patch, "state_group", name) : cJSON_AddNullToObject(patch, "state_group");
+}
+
+/* "access=private&backtraces=on&alias=beta&state_group=shop&read_only_get=on". */
+static bool take_wish(struct control_task *task) {
+  struct registry_wish *wish = &task->wish;
   struct function_choice *choice = &wish->choice;
   struct query_part part;
+  const char *query = task->exchange->request.query;
+  task->patch = cJSON_CreateObject();
+  wish->settings = task->patch;
   while (query_next(&query, &part)) {
     int access = query_is(&part, "access") ? query_word(&part, no_yes_access) : -1;
     int backtraces = query_is(&part, "backtraces") ? query_word(&part, off_on) : -1;
-    bool is_alias = query_is(&part, "alias") && take_alias(&part, wish);
-    if (access < 0 && backtraces < 0 && !is_alias) return false;
+    bool is_other = (query_is(&part, "alias") && take_alias(&part, wish)) || take_setting(&part, task->patch);
+    if (access < 0 && backtraces < 0 && !is_other) return false;
     if (access >= 0) choice->has_private = true, choice->config.is_private = access == 1;
     if (backtraces >= 0) choice->has_backtraces = true, choice->config.shows_backtraces = backtraces == 1;
   }
+  if (!task->patch->child) wish->settings = NULL;
   return true;
 }
 
 void route_put(struct exchange *x, const struct place *place) {
   struct control_task *task = control_create(x, place);
-  if (!take_wish(x->request.query, &task->wish)) {
+  if (!take_wish(task)) {
     error_set(&task->error, GW_ERROR_REQUEST,
-              "the parameters of PUT are access=public|private, backtraces=on|off and alias=NAME");
+              "the parameters of PUT are access=public|private, backtraces=on|off, alias=NAME, state_group=NAME and "
+              "read_only_get=on|off");
     control_refuse(task);
   } else if (!control_read_condition(&x->request, &task->wish.condition, &task->error)) {
     control_refuse(task);
@@ -344,4 +374,13 @@ void route_delete(struct exchange *x, const struct place *place) {
   } else {
     control_start(task, delete_work, control_done);
   }
+}
+
+static void drop_group_work(uv_work_t *work) {
+  struct control_task *task = work->data;
+  task->ok = registry_drop_group(task->registry, task->name, &task->error);
+}
+
+void route_drop_group(struct exchange *x, const struct place *place) {
+  control_start(control_create(x, place), drop_group_work, control_done);
 }

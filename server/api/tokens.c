@@ -270,6 +270,7 @@ struct found {
   const char *tenant;
   size_t n;
   char (*names)[FUNCTION_MAX_FULL_NAME + 1];
+  bool has_groups; /* functions share state, or have */
 };
 
 static void find_name(struct found *found, const char *name) {
@@ -282,11 +283,18 @@ static void find_function(void *arg, const struct entry *entry) { find_name(arg,
 
 static void find_kept(void *arg, const char *name) { find_name(arg, name); }
 
+static void find_group(void *arg, const char *name, const char *members) {
+  (void)name, (void)members;
+  ((struct found *)arg)->has_groups = true;
+}
+
 /* A tenant of the name that comes later must not find what this one had. */
 static bool find_all(struct change *change, struct found *found) {
   *found = (struct found){.tenant = change->name};
+  found->has_groups = false;
   registry_each(change->registry, find_function, found);
-  return registry_each_kept(change->registry, find_kept, found, &change->error);
+  return registry_each_kept(change->registry, find_kept, found, &change->error) &&
+         registry_each_group(change->registry, change->name, find_group, found, &change->error);
 }
 
 static bool delete_access(void *arg) {
@@ -304,8 +312,9 @@ static void delete_isolated(struct change *change) {
     error_set(&change->error, GW_ERROR_UNAVAILABLE, "the process of this tenant does not answer");
   } else {
     cJSON *json = is_there ? cJSON_Parse((const char *)list.bytes) : NULL;
-    change->is_used =
-        cJSON_GetArraySize(cJSON_GetObjectItem(json, "functions")) || cJSON_GetArraySize(cJSON_GetObjectItem(json, "kept_state"));
+    change->is_used = cJSON_GetArraySize(cJSON_GetObjectItem(json, "functions")) ||
+                      cJSON_GetArraySize(cJSON_GetObjectItem(json, "kept_state")) ||
+                      cJSON_GetArraySize(cJSON_GetObjectItem(json, "state_groups"));
     cJSON_Delete(json);
     change->ok = !change->is_used && supervisor_remove(change->supervisor, change->name, delete_access, change);
   }
@@ -320,7 +329,7 @@ static void delete_tenant_work(uv_work_t *work) {
     return;
   }
   change->ok = find_all(change, &found);
-  change->is_used = change->ok && found.n && access_has_tenant(change->access, change->name);
+  change->is_used = change->ok && (found.n || found.has_groups) && access_has_tenant(change->access, change->name);
   change->ok = change->ok && !change->is_used && access_delete_tenant(change->access, change->name, &change->error);
   if (change->ok) find_all(change, &late); /* what was being deployed meanwhile */
   for (size_t i = 0; i < late.n; i++) registry_delete(change->registry, late.names[i], true, &(struct gw_error){0});
@@ -337,8 +346,8 @@ static void delete_tenant_done(uv_work_t *work, int status) {
     return;
   }
   change_destroy(change);
-  reply_problem(x, PROBLEM(.status = 409, .detail = "the tenant has functions, or state that deleted ones have left: delete them "
-                                                    "first, with their state"));
+  reply_problem(x, PROBLEM(.status = 409, .detail = "the tenant has functions, or state that deleted ones or groups have left: "
+                                                    "delete them first, with their state"));
 }
 
 void route_delete_tenant(struct exchange *x, const struct place *place) {

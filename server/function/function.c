@@ -51,6 +51,8 @@ bool function_is_of(const char *full_name, const char *tenant) {
   return size == (size_t)(slash - full_name) && memcmp(full_name, tenant, size) == 0;
 }
 
+const char *function_space(const struct function *f) { return f->settings && f->settings->space ? f->settings->space : f->name; }
+
 const char *function_answers(const char *full_name, char out[FUNCTION_ANSWERS_SIZE]) {
   snprintf(out, FUNCTION_ANSWERS_SIZE, "%s#answers", full_name);
   return out;

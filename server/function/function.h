@@ -108,6 +108,8 @@ void function_full_name(const char *tenant, const char *name, char out[FUNCTION_
 const char *function_short_name(const char *full_name);
 /* Whether the function is the tenant's. */
 bool function_is_of(const char *full_name, const char *tenant);
+/* The space of state that its invocations read and write: its own, which has its name, or that of a group. */
+const char *function_space(const struct function *function);
 /* The space of state where answers to requests with an Idempotency-Key are; no function is called so. */
 enum { FUNCTION_ANSWERS_SIZE = FUNCTION_MAX_FULL_NAME + 16 };
 const char *function_answers(const char *full_name, char out[FUNCTION_ANSWERS_SIZE]);
@@ -168,6 +170,9 @@ static inline uint64_t function_max_memory(const struct function *f, const struc
 static inline uint64_t function_cpu_limit(const struct function *f, const struct function_limits *server) { /* nanoseconds */
   return settings_limit(f->settings ? f->settings->cpu_ms * UINT64_C(1000000) : 0, server->cpu_limit_ns);
 }
+
+/* Whether a GET may write no state. */
+static inline bool function_gets_only_read(const struct function *f) { return f->settings && f->settings->is_get_read_only; }
 
 /* One more invocation begins; false where as many run as may, of all loops. Whoever began ends. */
 bool function_begin(struct function *f);

@@ -28,6 +28,7 @@
 
 static const char REGISTRY_SPACE[] = "\x01registry";
 static const char KEPT_SPACE[] = "\x01kept";         /* names of deleted functions whose state is still there */
+static const char GROUPS_SPACE[] = "\x01groups";     /* full names of groups that functions share state in, or have */
 static const char VERSIONS_SPACE[] = "\x01versions"; /* struct past, of deleted functions */
 
 enum { MAX_STORED_MODULE = 1 << 30 };
@@ -292,6 +293,15 @@ static bool past_find(struct registry *r, const char *name, struct past *past, s
   return found >= 0;
 }
 
+static bool has_record(struct registry *r, const char *space, const char *name) {
+  struct state_txn *txn = state_txn_begin(r->state, space);
+  const void *value;
+  size_t size;
+  bool is_there = state_txn_get_wait(txn, name, strlen(name), &value, &size, NULL) == 1;
+  state_txn_abort(txn);
+  return is_there;
+}
+
 /* --- changes ----------------------------------------------------------------------------------------------------- */
 
 static double now_ms(clockid_t clock) { return (double)clock_ns(clock) / 1e6; }
@@ -340,7 +350,8 @@ static bool check_condition(const struct entry *e, const struct registry_conditi
   return error_set(err, GW_ERROR_PRECONDITION, "function %s is at revision r%llu", name, (unsigned long long)e->revision);
 }
 
-static bool is_kept(struct registry *r, const char *name);
+static bool is_kept(struct registry *r, const char *name) { return has_record(r, KEPT_SPACE, name); }
+static bool note_group(struct registry *r, const struct function *f, struct gw_error *err);
 
 static struct function_config choose(const struct function_choice *choice, const struct function *old) {
   struct function_config config = choice->config;
@@ -394,6 +405,16 @@ static bool follow_settings(struct function *f, const struct function *base, str
   return true;
 }
 
+/* As the wish says. */
+static bool change_settings(struct registry *r, struct function *f, const struct registry_wish *wish, struct gw_error *err) {
+  if (!wish->settings) return true;
+  struct settings *changed = settings_patch(f->name, f->settings, wish->settings, &r->key, err);
+  if (!changed) return false;
+  settings_release(f->settings);
+  f->settings = changed;
+  return true;
+}
+
 static bool drop(struct entry *e) {
   entry_destroy(e);
   return false;
@@ -413,7 +434,7 @@ static bool publish(struct registry *r, struct function *f, struct entry *e, con
     e->revision = past.revision;
   }
   const struct function *base = base_of(e, wish->alias);
-  if (!follow_settings(f, base, err)) return drop(e);
+  if (!follow_settings(f, base, err) || !change_settings(r, f, wish, err) || !note_group(r, f, err)) return drop(e);
   f->config = choose(&wish->choice, base);
   remove_damaged(e);
   inherit_quarantine(f, e);
@@ -631,6 +652,99 @@ bool registry_remove(struct registry *r, const char *name, const char *word, con
   return ok;
 }
 
+/* --- groups ------------------------------------------------------------------------------------------------------ */
+
+/* Before a version is published that is in one: a group with state is always known. `writing` held. */
+static bool note_group(struct registry *r, const struct function *f, struct gw_error *err) {
+  const char *group = f->settings ? f->settings->group : NULL;
+  return !group || has_record(r, GROUPS_SPACE, group) || state_put(r->state, GROUPS_SPACE, group, strlen(group), "", 0, err);
+}
+
+static bool version_is_in(const struct function *f, const char *group) {
+  return f->settings && f->settings->group && strcmp(f->settings->group, group) == 0;
+}
+
+static bool entry_is_in(const struct entry *e, const char *group) {
+  for (size_t i = 0; i < e->n_versions; i++)
+    if (version_is_in(e->versions[i], group)) return true;
+  return false;
+}
+
+/* Short names of those that are in it, with commas. */
+static void list_members(struct registry *r, const char *group, struct buffer *out) {
+  out->size = 0;
+  pthread_rwlock_rdlock(&r->table_lock);
+  for (size_t i = 0; i < r->n_entries; i++)
+    if (entry_is_in(r->entries[i], group))
+      buffer_format(out, "%s%s", out->size ? "," : "", function_short_name(r->entries[i]->name));
+  pthread_rwlock_unlock(&r->table_lock);
+  buffer_append(out, "", 1);
+}
+
+struct groups {
+  struct registry *registry;
+  const char *tenant;
+  void (*each)(void *arg, const char *name, const char *members);
+  void *arg;
+  struct buffer members;
+};
+
+static bool group_one(void *arg, const void *key, size_t key_size, const void *value, size_t value_size) {
+  struct groups *g = arg;
+  char name[FUNCTION_MAX_FULL_NAME + 1] = "";
+  (void)value, (void)value_size;
+  if (!function_full_name_is_valid(key, key_size)) return true;
+  memcpy(name, key, key_size);
+  if (!function_is_of(name, g->tenant)) return true;
+  list_members(g->registry, name, &g->members);
+  g->each(g->arg, name, (const char *)g->members.bytes);
+  return true;
+}
+
+bool registry_each_group(struct registry *r, const char *tenant, void (*each)(void *arg, const char *name, const char *members),
+                         void *arg, struct gw_error *err) {
+  struct groups groups = {r, tenant, each, arg, {0}};
+  bool ok = state_each(r->state, GROUPS_SPACE, group_one, &groups, err);
+  buffer_clear(&groups.members);
+  return ok;
+}
+
+/* Invocations under way write nothing behind it. `writing` held. */
+static bool clear_group(struct registry *r, const char *group, struct gw_error *err) {
+  char space[SETTINGS_SPACE_SIZE];
+  return state_clear_and_remove(r->state, settings_group_space(group, space), GROUPS_SPACE, group, strlen(group), err);
+}
+
+static bool drop_group(struct registry *r, const char *group, struct gw_error *err) {
+  struct buffer members = {0};
+  list_members(r, group, &members);
+  bool ok = members.size == 1 || error_set(err, GW_ERROR_IN_USE, "%.300s shares the state of group %s, in some version",
+                                           (const char *)members.bytes, function_short_name(group));
+  buffer_clear(&members);
+  return ok && clear_group(r, group, err);
+}
+
+bool registry_drop_group(struct registry *r, const char *group, struct gw_error *err) {
+  pthread_mutex_lock(&r->writing);
+  bool ok = has_record(r, GROUPS_SPACE, group) ? drop_group(r, group, err)
+                                               : error_set(err, GW_ERROR_NOT_FOUND, "no group is called %s", group);
+  pthread_mutex_unlock(&r->writing);
+  return ok;
+}
+
+/* Those that a deleted function was the last one of. */
+static bool clear_groups_of(struct registry *r, const struct entry *e, struct gw_error *err) {
+  bool ok = true;
+  for (size_t i = 0; ok && i < e->n_versions; i++) {
+    const struct settings *s = e->versions[i]->settings;
+    struct gw_error in_use = {0};
+    if (!s || !s->group || !has_record(r, GROUPS_SPACE, s->group)) continue;
+    ok = drop_group(r, s->group, &in_use) || in_use.code == GW_ERROR_IN_USE;
+    if (!ok) *err = in_use;
+  }
+  return ok;
+}
+
 /* --- deleting ---------------------------------------------------------------------------------------------------- */
 
 static bool note_first(void *arg, const void *key, size_t key_size, const void *value, size_t value_size) {
@@ -645,15 +759,6 @@ static bool has_state(struct registry *r, const char *name) {
   if (!state_each(r->state, name, note_first, &is_any, NULL)) return false;
   if (!is_any) state_each(r->state, function_answers(name, answers), note_first, &is_any, NULL);
   return is_any;
-}
-
-static bool is_kept(struct registry *r, const char *name) {
-  struct state_txn *txn = state_txn_begin(r->state, KEPT_SPACE);
-  const void *value;
-  size_t size;
-  bool is_there = state_txn_get_wait(txn, name, strlen(name), &value, &size, NULL) == 1;
-  state_txn_abort(txn);
-  return is_there;
 }
 
 /* And what it answered. */
@@ -712,7 +817,7 @@ static bool delete_entry(struct registry *r, const struct entry *e, bool with_st
     mark_deleted(e, false);
     table_replace(r, e->name, there);
   }
-  return ok;
+  return ok && (!with_state || clear_groups_of(r, e, err));
 }
 
 bool registry_delete(struct registry *r, const char *name, bool with_state, struct gw_error *err) {

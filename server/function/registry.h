@@ -43,6 +43,11 @@ void registry_each_of(struct registry *registry, const char *tenant, void (*each
 /* Names of deleted functions whose state is still there. Any thread. */
 bool registry_each_kept(struct registry *registry, void (*each)(void *arg, const char *name), void *arg, struct gw_error *err);
 
+/* Groups of functions that share state, and groups that nobody is in any more, whose state is still there. `members`: short names
+ * with commas between them. Worker threads only. */
+bool registry_each_group(struct registry *registry, const char *tenant,
+                         void (*each)(void *arg, const char *name, const char *members), void *arg, struct gw_error *err);
+
 /* What a change wants to find, else it fails with GW_ERROR_PRECONDITION (RFC 9110 section 13.1). */
 struct registry_condition {
   bool must_exist, must_be_new;
@@ -57,6 +62,7 @@ struct registry_wish {
   char alias[FUNCTION_MAX_NAME + 1]; /* that leads to the new version; "": the live one */
   const void *bytes;
   size_t size;
+  const cJSON *settings; /* a merge patch of those that it would have; NULL: none. Of registry_put only */
 };
 
 struct registry_outcome {
@@ -84,8 +90,11 @@ bool registry_set_alias(struct registry *registry, const char *name, const struc
 bool registry_remove(struct registry *registry, const char *name, const char *word, const struct registry_condition *condition,
                      struct gw_error *err);
 /* GW_ERROR_NOT_FOUND when there is no such function. Its state stays unless `with_state`, which also removes what a function that
- * was deleted earlier has left. */
+ * was deleted earlier has left, and the state of a group that it was the last one of. */
 bool registry_delete(struct registry *registry, const char *name, bool with_state, struct gw_error *err);
+/* Deletes a group's state, and so the group. GW_ERROR_IN_USE while a version of any function is in it; GW_ERROR_NOT_FOUND when
+ * there is no such group. */
+bool registry_drop_group(struct registry *registry, const char *group, struct gw_error *err);
 /* A function in quarantine can be called again. GW_ERROR_NOT_FOUND when there is no such function, or it is in none. */
 bool registry_lift(struct registry *registry, const char *name, struct gw_error *err);
 /* Reads and checks the stored module of a function of the registry, and makes it callable, unless that is done. */

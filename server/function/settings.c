@@ -126,6 +126,13 @@ static bool check_header(const char *name, const char *value, struct gw_error *e
   return !header_is_reserved(name, size) || error_set(err, GW_ERROR_REQUEST, "the header %.64s is the server's", name);
 }
 
+/* As a function's name is (function_name_is_valid). */
+static bool is_group_name(const char *name) {
+  static const char letters[] = "_-abcdefghijklmnopqrstuvwxyz0123456789";
+  size_t size = strlen(name);
+  return size && size <= 63 && !strchr("_-", *name) && strspn(name, letters) == size;
+}
+
 /* The members of a record and of a patch. */
 static const struct limit {
   const char *name;
@@ -133,6 +140,7 @@ static const struct limit {
 } limits[] = {{"gas_limit", 9e15}, {"max_memory", 9e15}, {"cpu_ms", UINT32_MAX}, {"max_running", UINT32_MAX}};
 
 static const char *const maps[] = {"env", "secrets", "headers"};
+static const char GROUP[] = "state_group", READ_ONLY_GET[] = "read_only_get";
 enum { N_LIMITS = sizeof limits / sizeof *limits, N_MAPS = sizeof maps / sizeof *maps, ENV = 0, SECRETS = 1, HEADERS = 2 };
 
 static const cJSON *member(const cJSON *json, const char *name) { return cJSON_GetObjectItemCaseSensitive(json, name); }
@@ -199,6 +207,28 @@ static bool read_maps(struct settings *s, const char *full_name, const cJSON *re
   return ok;
 }
 
+const char *settings_group_space(const char *group, char out[SETTINGS_SPACE_SIZE]) {
+  snprintf(out, SETTINGS_SPACE_SIZE, "%s#group", group); /* no function is called so */
+  return out;
+}
+
+/* A group is of the function's tenant, whatever it is called. */
+static bool read_state(struct settings *s, const char *full_name, const cJSON *record) {
+  char space[SETTINGS_SPACE_SIZE];
+  const cJSON *item = member(record, GROUP);
+  const char *name = cJSON_GetStringValue(item);
+  s->is_get_read_only = cJSON_IsTrue(member(record, READ_ONLY_GET));
+  if (!item) return true;
+  if (!name || !is_group_name(name)) return false;
+  const char *slash = strchr(full_name, '/');
+  size_t tenant = slash ? (size_t)(slash + 1 - full_name) : 0;
+  s->group = heap_new(tenant + strlen(name) + 1, 1);
+  memcpy(s->group, full_name, tenant);
+  memcpy(s->group + tenant, name, strlen(name) + 1);
+  s->space = strdup(settings_group_space(s->group, space));
+  return s->space;
+}
+
 bool settings_parse(const char *full_name, const cJSON *record, const struct settings_key *key, struct settings **out,
                     struct gw_error *err) {
   *out = NULL;
@@ -210,7 +240,7 @@ bool settings_parse(const char *full_name, const cJSON *record, const struct set
   s->max_memory = limit_of(record, 1);
   s->cpu_ms = (uint32_t)limit_of(record, 2);
   s->max_running = (uint32_t)limit_of(record, 3);
-  if (cJSON_IsObject(record) && read_maps(s, full_name, record, key, err)) return true;
+  if (cJSON_IsObject(record) && read_state(s, full_name, record) && read_maps(s, full_name, record, key, err)) return true;
   s->is_damaged = true;
   return error_set(err, GW_ERROR_IO, "the stored settings of function %s are damaged", full_name);
 }
@@ -225,6 +255,23 @@ static bool patch_limit(cJSON *record, const cJSON *item, const struct limit *li
     return error_set(err, GW_ERROR_REQUEST, "%s is a whole number from 1 on, or null", limit->name);
   cJSON_AddNumberToObject(record, limit->name, n);
   return true;
+}
+
+static bool patch_group(cJSON *record, const cJSON *item, struct gw_error *err) {
+  const char *name = cJSON_GetStringValue(item);
+  cJSON_DeleteItemFromObjectCaseSensitive(record, GROUP);
+  if (cJSON_IsNull(item)) return true;
+  if (!name || !is_group_name(name))
+    return error_set(err, GW_ERROR_REQUEST, "%s is a name such as functions have, or null", GROUP);
+  cJSON_AddStringToObject(record, GROUP, name);
+  return true;
+}
+
+static bool patch_read_only_get(cJSON *record, const cJSON *item, struct gw_error *err) {
+  cJSON_DeleteItemFromObjectCaseSensitive(record, READ_ONLY_GET);
+  if (cJSON_IsTrue(item)) cJSON_AddTrueToObject(record, READ_ONLY_GET);
+  if (cJSON_IsBool(item) || cJSON_IsNull(item)) return true;
+  return error_set(err, GW_ERROR_REQUEST, "%s is true, false or null", READ_ONLY_GET);
 }
 
 struct patching {
@@ -267,6 +314,8 @@ static bool patch_member(cJSON *record, const cJSON *item, const struct patching
     if (strcmp(item->string, limits[i].name) == 0) return patch_limit(record, item, &limits[i], p->err);
   for (size_t i = 0; i < N_MAPS; i++)
     if (strcmp(item->string, maps[i]) == 0) return patch_map(record, item, i, p);
+  if (strcmp(item->string, GROUP) == 0) return patch_group(record, item, p->err);
+  if (strcmp(item->string, READ_ONLY_GET) == 0) return patch_read_only_get(record, item, p->err);
   return error_set(p->err, GW_ERROR_REQUEST, "%.64s is nothing that can be set", item->string);
 }
 
@@ -326,6 +375,8 @@ void settings_release(struct settings *s) {
   for (const char **at = s->env; at && *at; at++) forget(*at);
   free(s->env);
   buffer_clear(&s->headers);
+  free(s->group);
+  free(s->space);
   cJSON_Delete(s->record);
   free(s);
 }

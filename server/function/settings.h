@@ -1,5 +1,5 @@
-/* How a version's invocations run, as its owner says: limits, environment, secrets, headers of replies. Immutable and counted;
- * shared between versions that differ in other things. */
+/* How a version's invocations run, as its owner says: limits, environment, secrets, headers of replies, state. Immutable and
+ * counted; shared between versions that differ in other things. */
 #ifndef SERVER_FUNCTION_SETTINGS_H
 #define SERVER_FUNCTION_SETTINGS_H
 
@@ -27,6 +27,8 @@ struct settings {
   const char **env;               /* "NAME=VALUE", secrets too; NULL-terminated */
   struct buffer headers;          /* "Name: value\r\n" lines that replies have unless the function gives its own */
   cJSON *record;                  /* what is stored: secrets are encrypted */
+  char *group, *space;            /* of state that it shares: full name, and the space's; NULL: its state is its own */
+  bool is_get_read_only;          /* GET and HEAD may write no state */
   bool is_damaged;                /* the record, or it is encrypted with another key: nothing may run with this */
 };
 
@@ -42,6 +44,9 @@ bool settings_parse(const char *full_name, const cJSON *record, const struct set
  * "gas_limit": N or null, ...}. NULL, with GW_ERROR_REQUEST or GW_ERROR_LIMIT, for what is none. */
 struct settings *settings_patch(const char *full_name, const struct settings *old, const cJSON *patch,
                                 const struct settings_key *key, struct gw_error *err);
+/* Of a group's full name, which is one of a function: the space where its state is. */
+enum { SETTINGS_SPACE_SIZE = 160 };
+const char *settings_group_space(const char *group, char out[SETTINGS_SPACE_SIZE]);
 /* What may be shown: of secrets their names. */
 cJSON *settings_json(const struct settings *settings);
 

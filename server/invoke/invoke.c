@@ -822,10 +822,14 @@ static void attempt(struct invocation *inv) {
     return;
   }
   if (inv->slot->function->uses_state || inv->repeat.has_key) {
-    inv->txn = state_txn_begin(loop->state, inv->slot->function->name);
+    inv->txn = state_txn_begin(loop->state, function_space(inv->slot->function));
     state_txn_limit(inv->txn, loop->options->max_function_state);
     state_txn_take_turns(inv->txn, &inv->turns);
-    if (!inv->attempt && request_is_safe(&inv->exchange->request)) state_txn_expect_no_writes(inv->txn);
+    bool is_safe = request_is_safe(&inv->exchange->request);
+    if (is_safe && function_gets_only_read(inv->slot->function))
+      state_txn_only_reads(inv->txn);
+    else if (is_safe && !inv->attempt)
+      state_txn_expect_no_writes(inv->txn);
   }
   if (inv->txn && registry_epoch(loop->registry) != inv->pool->epoch) {
     /* it may have been deleted with its state just before the transaction began, which then nobody would stop */

@@ -14,6 +14,7 @@
 
 enum wasi_errno wasi_state_errno(struct wasi_call *c, const struct gw_error *err) {
   if (c->trap) return WASI_TRAPPED; /* it ran out of gas */
+  if (err->code == GW_ERROR_FORBIDDEN) return WASI_EROFS;
   if (err->code == GW_ERROR_LIMIT && !state_txn_is_stale(c->wasi->txn)) return WASI_ENOSPC;
   gw_instance_fail(c->caller, "the state in " WASI_STATE_PATH ": %s", err->message);
   c->trap = GW_TRAP_HOST;

@@ -44,6 +44,9 @@ static bool has_state(struct wasi_call *c) {
   return c->wasi->txn;
 }
 
+/* Nothing can be written, and that is said before it is looked whether there is anything, as Linux does. */
+static bool is_read_only(const struct wasi_call *c) { return state_txn_is_for_reading(c->wasi->txn); }
+
 static int key_exists(struct wasi_call *c, const char *key, size_t size, struct gw_error *err) {
   struct state_txn *txn = c->wasi->txn;
   const void *value;
@@ -223,6 +226,7 @@ static enum wasi_errno open_file(struct wasi_call *c, const struct place *p, int
 static enum wasi_errno make_file(struct wasi_call *c, const struct place *p, int flags, struct wasi_fd *out) {
   struct gw_error err = {0};
   if (!(flags & O_CREAT) || p->gone) return WASI_ENOENT;
+  if (is_read_only(c)) return WASI_EROFS;
   *out = (struct wasi_fd){.kind = FD_FILE, .ops = &wasi_state_ops};
   if (!pay_write(c, p->size)) return WASI_TRAPPED;
   if (state_large_create(c->wasi->txn, p->path, p->size, &out->large, &err)) return WASI_ESUCCESS;
@@ -234,9 +238,10 @@ static enum wasi_errno dir_open(struct wasi_call *c, char *path, int flags, stru
   enum wasi_errno e = find_place(c, c->f, path, &p);
   if (e) return e;
   if (flags & O_CREAT && p.has_slash && p.last == LAST_NAME) return WASI_EISDIR;
+  bool writes = (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC, is_refused = writes && is_read_only(c);
   switch (node_of(c, &p, &e)) {
   case NODE_NONE: return make_file(c, &p, flags, out);
-  case NODE_FILE: return open_file(c, &p, flags, out);
+  case NODE_FILE: return is_refused ? WASI_EROFS : open_file(c, &p, flags, out);
   case NODE_DIR: return open_directory(&p, flags, out);
   case NODE_FAILED: break;
   }
@@ -337,6 +342,7 @@ static enum wasi_errno dir_remove(struct wasi_call *c, char *path, bool is_direc
   enum wasi_errno e = find_place(c, c->f, path, &p);
   if (e) return e;
   if (p.last != LAST_NAME) return !is_directory ? WASI_EISDIR : p.last == LAST_DOT ? WASI_EINVAL : WASI_ENOTEMPTY;
+  if (is_read_only(c)) return WASI_EROFS;
   enum node node = node_of(c, &p, &e);
   if (e) return e;
   if (node == NODE_NONE) return WASI_ENOENT;
@@ -437,6 +443,7 @@ static bool is_same(const struct place *a, const struct place *b) {
 static enum wasi_errno check_rename(struct wasi_call *c, const struct place *from, struct place *to, enum node *old) {
   enum wasi_errno e;
   if (from->last != LAST_NAME || to->last != LAST_NAME) return WASI_EBUSY;
+  if (is_read_only(c)) return WASI_EROFS;
   *old = node_of(c, from, &e);
   if (e) return e;
   if (*old == NODE_NONE || to->gone) return WASI_ENOENT;
