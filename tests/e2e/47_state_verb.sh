@@ -40,7 +40,41 @@ check "a backup beside the server" exits 0
 state backup "$work/backup"
 check "over no other file" says "cannot write $work/backup: File exists"
 request POST /f/counter-c/a
+
+# Functions that share state, by the command line.
+gw() { GASWORKS_SERVER=$base GASWORKS_TOKEN=@$work/kept/admin-token "$program" "$@" >"$work/body" 2>"$work/errors"; code=$?; }
+gw deploy one "$examples/counter-c.wasm" --state-group shop
+check "deployed into a group" exits 0
+gw deploy two "$examples/counter-c.wasm"
+gw config two --state-group shop --read-only-get on
+check "joined" body_has "state group  shop"
+check "and GET is read-only" body_has "GET          read-only"
+request POST /f/one/x
+request POST /f/two/x
+check "two functions count together" test "$(tr -d '\n' <"$work/body")" = 2
+state get --group shop /x
+check "in the group's state" test "$(tr -d '\n' <"$work/body")" = 2
+state get two /x
+check "not in one's own" exits 8
+gw list
+check "the list shows it" body_has "is shared by one two"
+gw delete --group shop
+check "a group in use stays" says "one,two shares the state of group shop"
+gw delete one
+gw delete two
+gw list
+check "without functions it is kept" body_has "gasworks delete --group shop"
+gw delete --group shop
+check "until it is deleted" exits 0
+gw delete --group shop --state
+check "--group takes no --state" exits 2
+gw config counter-c --state-group No
+check "a group is called as functions are" says "state_group is a name such as functions have, or null"
+gw config counter-c --read-only-get maybe
+check "on or off" exits 2
 stop_server
+state get stat --group
+check "of no group" exits 2
 
 state put counter-c /a 7
 state get counter-c /a

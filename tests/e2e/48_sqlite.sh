@@ -39,6 +39,11 @@ request GET /f/ledger
 sum=$(node -p 'JSON.parse(require("fs").readFileSync(0)).reduce((s, a) => s + a.balance, 0)' <"$work/body")
 check "none of it is lost" test "$sum" = 10000
 cp "$work/body" "$work/accounts"
+status=$(curl -s -o "$work/body" -w '%{http_code}' -X PATCH -H 'Host: gasworks.test' -H "Authorization: Bearer $(<"$work/sqlite/admin-token")" \
+  -d '{"read_only_get":true}' "$base/v1/functions/ledger")
+request GET /f/ledger
+check "GET on a file system to be read" cmp "$work/body" "$work/accounts"
+request POST '/f/ledger?from=1&to=2&amount=0'
 
 stop_server
 "$program" state --data "$work/sqlite" export ledger >"$work/exported"
