@@ -33,6 +33,7 @@ rules=(
   'server/http/*|server/http/ server/access/ server/loop/ server/server.h runtime/host/ base/ gasworks|uv.h llhttp.h cjson/'
   'server/isolate/*|server/isolate/ server/http/ server/access/ server/loop/ server/server.h runtime/host/header.h base/ gasworks|uv.h llhttp.h'
   'server/invoke/*|server/invoke/ server/http/exchange.h server/http/reply.h server/http/credentials.h server/function/ server/loop/ server/server.h runtime/ frontend/ instrument/schedule. base/ gasworks|uv.h'
+  'server/ui/*|server/ui/ base/ gasworks|'
   'server/*|server/ runtime/ jit/artifact/ instrument/schedule. frontend/ abi/ base/ gasworks|uv.h llhttp.h cjson/ sanitizer/'
   'cli/*|cli/ server/ runtime/ jit/artifact/ instrument/schedule. instrument/blocks.h instrument/fit. instrument/rounds.h frontend/ abi/ base/ gasworks|cjson/ sodium.h sanitizer/'
 )

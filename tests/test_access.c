@@ -206,7 +206,9 @@ static const struct sample {
     {"list_tenants", "", NULL, 200},
     {"create_tenant", "other", NULL, 200},
     {"delete_tenant", "other", NULL, 204},
+    {"numbers", "", NULL, 200},
     {"metrics", "", NULL, 200},
+    {"ui", "", NULL, 308}, /* to /ui/ */
     {"healthz", "", NULL, 200},
     {"readyz", "", NULL, 200},
 };

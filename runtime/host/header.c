@@ -27,8 +27,9 @@ bool header_name_is(const char *expected, const void *name, size_t size) {
 }
 
 bool header_is_reserved(const void *name, size_t size) {
-  static const char *const reserved[] = {"Connection", "Content-Length", "Date",    "Keep-Alive",       "Proxy-Connection",
-                                         "TE",         "Trailer",        "Upgrade", "Transfer-Encoding"};
+  static const char *const reserved[] = {"Connection",       "Content-Length",         "Date", "Keep-Alive",
+                                         "Proxy-Connection", "Service-Worker-Allowed", "TE",   "Trailer",
+                                         "Upgrade",          "Transfer-Encoding"};
   static const char own[] = "Gasworks-";
   for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
     if (header_name_is(reserved[i], name, size)) return true;

@@ -1,8 +1,9 @@
 /* GET /metrics: what the loops have counted, and what there is, in Prometheus' text format, version 0.0.4. */
 #define _GNU_SOURCE /* memrchr */
 #include "base/heap.h"
-#include "server/function/background.h"
 #include "server/api/route.h"
+#include "server/api/tallies.h"
+#include "server/function/background.h"
 #include "server/function/registry.h"
 #include "server/http/reply.h"
 #include "server/isolate/supervisor.h"
@@ -95,9 +96,11 @@ static void print_counters(const struct metrics *sum, struct buffer *out) {
 #define COUNTERS(name, text, help, size, label, word) \
   begin(out, text "_total", "counter", help);         \
   print_kinds(out, text "_total", label, word_##word, sum->name, size);
+#define GAUGE(name, text, help) put_one(out, text, "gauge", help, sum->name);
 #include "server/loop/metrics.def"
 #undef COUNTER
 #undef COUNTERS
+#undef GAUGE
 }
 
 static void answer_text(struct exchange *x, struct buffer *text) {
@@ -111,7 +114,9 @@ static void answer_text(struct exchange *x, struct buffer *text) {
 struct gathering {
   uv_work_t work;
   struct exchange *exchange;
-  struct supervisor *supervisor;
+  struct supervisor *supervisor; /* NULL: there are no workers */
+  struct registry *registry;
+  uint64_t lost;
   struct buffer own, sum; /* texts */
 };
 
@@ -131,11 +136,32 @@ static double value_in(const struct buffer *text, const char *line, size_t key_s
   return 0;
 }
 
+/* Whether the line is a number of the metric NAME, of a histogram's kinds too, with labels. */
+static bool is_of_metric(const char *line, const char *name, size_t size) {
+  static const char *const ends[] = {"{", "_bucket{", "_sum{", "_count{"};
+  if (strncmp(line, name, size) != 0) return false;
+  for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+    if (strncmp(line + size, ends[i], strlen(ends[i])) == 0) return true;
+  return false;
+}
+
+/* Functions are the workers' alone: their lines, behind the metric's heading. */
+static void add_lines_of_functions(const struct buffer *texts, size_t n, const char *heading, struct buffer *out) {
+  static const char begins[] = "# TYPE gasworks_function_";
+  if (strncmp(heading, begins, sizeof begins - 1) != 0) return;
+  const char *name = heading + strlen("# TYPE ");
+  size_t size = strcspn(name, " ");
+  for (size_t i = 0; i < n; i++)
+    for (const char *line = (const char *)texts[i].bytes, *end; (end = strchr(line, '\n')); line = end + 1)
+      if (is_of_metric(line, name, size)) buffer_append(out, line, (size_t)(end + 1 - line));
+}
+
 /* A line of the front's text, with what the workers have. */
 static void add_line(const struct buffer *texts, size_t n, const char *line, size_t size, struct buffer *out) {
   const char *space = memrchr(line, ' ', size);
   if (*line == '#' || !space || is_fronts(line)) {
     buffer_append(out, line, size);
+    add_lines_of_functions(texts, n, line, out);
     return;
   }
   size_t key_size = (size_t)(space - line);
@@ -148,8 +174,7 @@ static void add_line(const struct buffer *texts, size_t n, const char *line, siz
     buffer_format(out, " %.0f\n", value);
 }
 
-static void gather_work(uv_work_t *work) {
-  struct gathering *g = work->data;
+static void gather(struct gathering *g) {
   char(*names)[SUPERVISOR_NAME_SIZE];
   size_t n = supervisor_tenants(g->supervisor, &names);
   struct buffer *texts = heap_new(n + 1, sizeof *texts);
@@ -161,6 +186,16 @@ static void gather_work(uv_work_t *work) {
   for (size_t i = 0; i < n; i++) buffer_clear(&texts[i]);
   free(texts);
   free(names);
+}
+
+static void gather_work(uv_work_t *work) {
+  struct gathering *g = work->data;
+  print_functions(g->registry, g->lost, &g->own);
+  tallies_print(g->registry, &g->own);
+  if (g->supervisor)
+    gather(g);
+  else
+    g->sum = g->own, g->own = (struct buffer){0};
 }
 
 static void gather_done(uv_work_t *work, int status) {
@@ -180,12 +215,12 @@ void route_metrics(struct exchange *x, const struct place *place) {
   (void)place;
   loop->ops->sum(loop, &sum);
   print_counters(&sum, &text);
-  print_functions(loop->registry, log_store_lost(loop->logs), &text);
-  if (!loop->supervisor) {
-    answer_text(x, &text);
-    return;
-  }
   struct gathering *g = heap_new(1, sizeof *g);
-  *g = (struct gathering){.work.data = g, .exchange = x, .supervisor = loop->supervisor, .own = text};
+  *g = (struct gathering){.work.data = g,
+                          .exchange = x,
+                          .supervisor = loop->supervisor,
+                          .registry = loop->registry,
+                          .lost = log_store_lost(loop->logs),
+                          .own = text};
   uv_queue_work(&loop->uv, &g->work, gather_work, gather_done);
 }

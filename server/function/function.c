@@ -5,6 +5,7 @@
 #include "base/heap.h"
 #include "frontend/module.h"
 #include "server/access/access.h"
+#include "server/function/tally.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -80,6 +81,7 @@ struct function *function_create(const char *name, const struct function_limits 
   f->limits = limits;
   f->crashes = crashes;
   f->bundle = (struct wasi_preopen){.guest_path = "/", .host_fd = -1, .is_readonly = true};
+  f->tally = tally_create();
   pthread_mutex_init(&f->lock, NULL);
   return f;
 }
@@ -95,9 +97,16 @@ struct function *function_copy(const struct function *f) {
   copy->compile_ms = f->compile_ms;
   copy->interface = f->interface;
   copy->had_state = function_may_write(f);
+  function_share_tally(copy, f);
   copy->quarantine_ms = f->quarantine_ms;
   atomic_init(&copy->quarantine, atomic_load(&f->quarantine));
   return copy;
+}
+
+void function_share_tally(struct function *f, const struct function *of) {
+  struct tally *before = f->tally;
+  f->tally = tally_retain(of->tally);
+  tally_release(before);
 }
 
 struct function *function_retain(struct function *f) {
@@ -109,6 +118,7 @@ void function_release(struct function *f) {
   if (!f || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1) return;
   gw_module_release(f->module);
   settings_release(f->settings);
+  tally_release(f->tally);
   if (f->bundle.host_fd >= 0) close(f->bundle.host_fd);
   pthread_mutex_destroy(&f->lock);
   free(f);

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 struct crash_file;
+struct tally;
 
 /* A full name is "NAME" for functions of the default tenant, "TENANT/NAME" for others'. */
 enum { FUNCTION_MAX_NAME = 63, FUNCTION_MAX_FULL_NAME = 2 * FUNCTION_MAX_NAME + 1 };
@@ -83,6 +84,7 @@ struct function {
   struct wasi_preopen bundle; /* its files, or host_fd -1 */
 
   struct usage usage[N_TIERS]; /* by enum gw_tier, since it was loaded */
+  struct tally *tally;         /* of all versions of the name */
   _Atomic bool is_deleted;     /* with its name: what still runs logs for nobody, and a later one of the name may be another's */
   _Atomic uint32_t n_running;  /* invocations, on all loops; counted where settings limit them */
 
@@ -122,6 +124,8 @@ const char *function_split_address(const char *address, char name[FUNCTION_MAX_F
 struct function *function_create(const char *name, const struct function_limits *limits, struct crash_file *crashes);
 /* The same version, not loaded yet. */
 struct function *function_copy(const struct function *function);
+/* Before it is published: what is counted of it is counted with `of`. */
+void function_share_tally(struct function *function, const struct function *of);
 struct function *function_retain(struct function *function);
 void function_release(struct function *function);
 

@@ -236,6 +236,13 @@ static bool has_idle(struct pool *pool) {
   return pool->idle != NULL;
 }
 
+bool pool_is_warm(struct pool *pool) {
+  if (has_idle(pool)) return true;
+  const struct slot *slot = pool->loop->used_slots;
+  while (slot && slot->pool != pool) slot = slot->next;
+  return slot != NULL;
+}
+
 struct slot *pool_take(struct pool *pool, struct gw_error *err) {
   pool->makes_here = false;
   if (has_idle(pool)) {

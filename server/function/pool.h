@@ -42,6 +42,8 @@ void pool_load(struct pool *pool, struct waiter *waiter, void (*on_loaded)(struc
 /* Where none is idle and one takes long to make: puts the waiter to those that wait, and a worker thread makes or resets one.
  * Then `on_loaded` is called, which looks again. False: pool_take is to be called. */
 bool pool_wait(struct pool *pool, struct waiter *waiter, void (*on_loaded)(struct waiter *waiter));
+/* Whether pool_take has an instance that is there already, fresh or used in this turn. */
+bool pool_is_warm(struct pool *pool);
 /* A fresh slot; it comes back with pool_return or is destroyed by who takes n_out down. */
 struct slot *pool_take(struct pool *pool, struct gw_error *err);
 /* A fresh one of the precise tier, which does not go back into the pool; of this function, which may be the pool's no more. */

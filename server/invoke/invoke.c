@@ -26,6 +26,7 @@
 #include "server/function/crash.h"
 #include "server/function/pool.h"
 #include "server/function/registry.h"
+#include "server/function/tally.h"
 #include "server/http/credentials.h"
 #include "server/http/reply.h"
 #include "server/invoke/backtrace.h"
@@ -130,12 +131,6 @@ static void report_trap(struct invocation *inv, const struct gw_error *err, stru
   buffer_clear(&text);
 }
 
-static void count_end(struct invocation *inv, const struct gw_error *err) {
-  struct metrics *m = &loop_of(inv)->metrics;
-  metrics_add(&m->gas, gas_used(inv));
-  if (err && err->code == GW_ERROR_TRAP) metrics_add(&m->traps[err->trap], 1);
-}
-
 enum ending_kind {
   ENDING_REPEATED,  /* the answer of the same request before is the answer */
   ENDING_REPLIED,   /* the function's reply is the answer, and what it wrote is durable */
@@ -149,6 +144,51 @@ struct ending {
   const struct gw_error *err;
   const struct problem *problem;
 };
+
+/* Of the version that ran, or would have; NULL: no function. */
+static struct tally_part *tally_of(const struct invocation *inv) {
+  const struct function *f = inv->slot ? inv->slot->function : inv->pool ? inv->pool->function : NULL;
+  return f ? tally_part(f->tally, loop_of(inv)) : NULL;
+}
+
+/* 0: nobody hears one. */
+static uint32_t status_of(const struct invocation *inv, const struct ending *ending) {
+  if (ending->kind == ENDING_REPLIED) return inv->slot->handler.status;
+  if (ending->kind == ENDING_REPEATED) return inv->repeated.status;
+  if (ending->problem) return ending->problem->status;
+  return ending->err ? (uint32_t)gw_error_http_status(ending->err) : 0;
+}
+
+/* For the function and its owner. */
+static void count_of_function(struct invocation *inv, const struct ending *ending, uint64_t gas, bool has_trapped) {
+  struct tally_part *t = tally_of(inv);
+  if (!t) return;
+  uint32_t status = status_of(inv, ending);
+  bool is_error = status >= 500 || status == 402, is_cancelled = ending->kind == ENDING_CANCELLED;
+  tally_add(&t->requests, 1);
+  tally_add(&t->gas, gas);
+  tally_add_latency(t, (uv_hrtime() - inv->began + 999) / 1000);
+  if (is_error) tally_add(&t->errors, 1);
+  if (status >= 400 && !is_error) tally_add(&t->client_errors, 1);
+  if (has_trapped) tally_add(&t->traps, 1);
+  if (ending->kind == ENDING_REPEATED) tally_add(&t->repeated, 1);
+  if (is_cancelled) tally_add(&t->cancelled, 1);
+  if (is_cancelled) tally_add(&t->cancelled_gas, gas);
+}
+
+/* While its slot is there. */
+static void count_end(struct invocation *inv, const struct ending *ending) {
+  struct metrics *m = &loop_of(inv)->metrics;
+  uint64_t gas = gas_used(inv);
+  bool is_cancelled = ending->kind == ENDING_CANCELLED;
+  bool has_trapped = !is_cancelled && ending->err && ending->err->code == GW_ERROR_TRAP;
+  metrics_add(&m->gas, gas);
+  if (is_cancelled && inv->slot) metrics_add(&m->traps[GW_TRAP_CANCELLED], 1);
+  if (is_cancelled) metrics_add(&m->cancelled, 1);
+  if (is_cancelled) metrics_add(&m->cancelled_gas, gas);
+  if (has_trapped) metrics_add(&m->traps[ending->err->trap], 1);
+  count_of_function(inv, ending, gas, has_trapped);
+}
 
 /* Where it trapped names functions and source files: to its owner, and to others only when the function says so. */
 static bool hides_place(const struct invocation *inv, const struct ending *ending) {
@@ -210,10 +250,9 @@ static void write_receipt(struct invocation *inv, struct ending *ending) {
     struct draft_facts facts = facts_of(inv, ending);
     if (!draft_finish(d, &facts, inv->txn)) *ending = (struct ending){.kind = ENDING_FAILED, .err = &no_room};
   }
-  if (d->is_made)
-    draft_print(d, inv->exchange->receipt);
-  else
-    metrics_add(&loop_of(inv)->metrics.unreceipted, 1);
+  if (d->is_made) draft_print(d, inv->exchange->receipt);
+  struct metrics *m = &loop_of(inv)->metrics;
+  metrics_add(d->is_made ? &m->receipts : &m->unreceipted, 1);
 }
 
 static void answer(struct exchange *x, const struct ending *ending, const struct slot *slot, const uint64_t *gas,
@@ -242,7 +281,6 @@ static void note_version(struct invocation *inv) {
 /* The one exit: every invocation that invoke_begin was called for comes through here, once. All of it is known here, as long as
  * its slot is there: function, tier, gas and how it ended. Nothing of it may be used behind the answer. */
 static void finish(struct invocation *inv, struct ending ending) {
-  static const struct gw_error cancelled = {.code = GW_ERROR_TRAP, .trap = GW_TRAP_CANCELLED};
   struct exchange *x = inv->exchange;
   struct buffer backtrace = inv->backtrace;
   uint64_t gas = gas_used(inv);
@@ -255,7 +293,7 @@ static void finish(struct invocation *inv, struct ending ending) {
   abort_txn(inv);
   write_logs(inv);
   if (ending.kind == ENDING_FAILED) report_trap(inv, ending.err, &backtrace);
-  count_end(inv, is_cancelled && inv->slot ? &cancelled : ending.err);
+  count_end(inv, &ending);
   judge_drop(&inv->judge);
   struct slot *slot = leave_slot(inv, &ending);
   uncount(inv);
@@ -371,6 +409,8 @@ static void look_again(struct invocation *inv) {
 static void conflicted(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
   struct gw_error err = {0};
+  metrics_add(&loop->metrics.conflicts, 1);
+  tally_add(&tally_of(inv)->conflicts, 1);
   if (++inv->attempt == MAX_ATTEMPTS || loop->is_stopping) {
     error_set(&err, GW_ERROR_CONFLICT, "function %s met conflicting writes in each of %u attempts",
               inv->exchange->request.address, inv->attempt);
@@ -389,6 +429,7 @@ static void conflicted(struct invocation *inv) {
 static void committed(struct invocation *inv) {
   draft_settle(&inv->draft, inv->outcome == STATE_COMMITTED);
   if (inv->outcome == STATE_COMMITTED) {
+    metrics_add(&loop_of(inv)->metrics.commits, 1);
     if (inv->repeat.has_key) repeat_recorded(inv->pool, &inv->slot->handler);
     end_with_reply(inv);
     return;
@@ -804,10 +845,19 @@ static void run(struct invocation *inv) {
     start_run(inv);
 }
 
+/* Its request had to wait for more than a free instance. */
+static void count_cold(struct invocation *inv) {
+  if (inv->is_cold) return;
+  inv->is_cold = true;
+  metrics_add(&loop_of(inv)->metrics.cold, 1);
+  tally_add(&tally_of(inv)->cold, 1);
+}
+
 /* The module is there: one run. */
 static void attempt(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
   struct gw_error err = {0};
+  if (!pool_is_warm(inv->pool)) count_cold(inv);
   if (pool_wait(inv->pool, &inv->waiter, on_loaded)) {
     inv->state = INVOCATION_LOADING;
     return;
@@ -872,6 +922,7 @@ static void invoke_with_module(struct invocation *inv) {
     break;
   case LOAD_FAILED: end_damaged(inv, &f->error); break;
   case LOAD_PENDING:
+    count_cold(inv);
     inv->state = INVOCATION_LOADING;
     pool_load(inv->pool, &inv->waiter, on_loaded);
     break;
@@ -996,7 +1047,8 @@ void invoke_begin(struct exchange *x) {
   inv->woken = (struct message){.deliver = deliver_wake};
   inv->slot = NULL;
   inv->txn = NULL;
-  inv->is_cancelled = inv->is_counted = inv->is_woken = false;
+  inv->is_cancelled = inv->is_counted = inv->is_woken = inv->is_cold = false;
+  inv->began = uv_hrtime();
   judge_drop(&inv->judge);
   draft_begin(&inv->draft, x->loop->receipts);
   *x->receipt = 0;

@@ -39,6 +39,7 @@ struct invocation {
   uint64_t version;         /* that ended, for the log */
   bool is_gone;             /* its function was deleted meanwhile */
   uint64_t number;          /* of the loop's requests, for the log */
+  uint64_t began;           /* in nanoseconds */
   struct slot *slot;
   struct state_txn *txn;
   struct state_turns turns; /* that its attempts had to wait for */
@@ -48,6 +49,7 @@ struct invocation {
   struct record record; /* what the first run read of clocks and random numbers */
   struct judge judge;   /* under way: it runs again in the precise tier, because compiled code trapped */
   bool is_counted;      /* in n_running of loop and home */
+  bool is_cold;         /* counted as a cold start */
   enum phase phase;
   bool is_cancelled; /* the client has gone */
   bool wants_reply;  /* when it was cancelled while it was parked */

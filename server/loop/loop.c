@@ -106,8 +106,27 @@ static void give_memory_back(struct loop *loop) {
   malloc_trim(0);
 }
 
+static void set(_Atomic uint64_t *gauge, uint64_t value) { atomic_store_explicit(gauge, value, memory_order_relaxed); }
+
+static uint64_t count_delayed(const struct loop *loop) {
+  uint64_t n = 0;
+  for (const struct waiter *w = loop->delayed.first; w; w = w->next) n++;
+  return n;
+}
+
+static void tell_gauges(struct loop *loop) {
+  struct metrics *m = &loop->metrics;
+  set(&m->connections, loop->n_connections);
+  set(&m->running, loop->n_running);
+  set(&m->delayed, count_delayed(loop));
+  set(&m->idle, loop->n_idle);
+  set(&m->body_bytes, loop->body_bytes);
+  set(&m->reply_bytes, loop->reply_bytes);
+}
+
 static void on_tick(uv_timer_t *handle) {
   struct loop *loop = handle->data;
+  tell_gauges(loop);
   loop->ops->tick(loop);
   loop->ops->shed(loop);
   if (++loop->ticks % TRIM_TICKS == 0) {

@@ -12,9 +12,11 @@ enum { TURN_KINDS = 22 }; /* 1, 2, 4 ... 2^20 microseconds, and longer ones */
 struct metrics {
 #define COUNTER(name, text, help) _Atomic uint64_t name;
 #define COUNTERS(name, text, help, size, label, word) _Atomic uint64_t name[size];
+#define GAUGE(name, text, help) _Atomic uint64_t name;
 #include "server/loop/metrics.def"
 #undef COUNTER
 #undef COUNTERS
+#undef GAUGE
 };
 
 static inline void metrics_add(_Atomic uint64_t *counter, uint64_t n) {
