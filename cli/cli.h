@@ -2,6 +2,7 @@
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
+#include "base/arena.h"
 #include "base/buffer.h"
 #include "gasworks.h"
 #include "server/tier.h"
@@ -48,6 +49,8 @@ struct cli_option {
   const char *help;  /* one line */
 };
 
+enum { CLI_MAX_OPTIONS = 96 }; /* of one verb */
+
 struct cli_command {
   const char *name;
   const char *arguments;   /* what follows the options in the usage line */
@@ -61,6 +64,15 @@ struct cli_command {
 /* Parses argv[1..]: fills the targets, puts the operands to argv[0..*argc). Returns false when the verb is over, with the exit
  * code in *exit_code: --help was given, or the usage was wrong and has been explained on stderr. */
 bool cli_parse(const struct cli_command *command, int *argc, char ***argv, int *exit_code);
+/* The same, and which rows of the table the arguments gave. */
+bool cli_parse_given(const struct cli_command *command, int *argc, char ***argv, int *exit_code, bool given[CLI_MAX_OPTIONS]);
+
+/* Gives the target the value. False: it is none; cli_expected says what would be. `text` must live as long as the target's user.
+ */
+bool cli_set_option(const struct cli_option *option, const char *text);
+const char *cli_expected(enum cli_type type);
+/* What the target has, in words that are the same for the same value. */
+const char *cli_option_text(const struct cli_option *option, struct arena *arena);
 void cli_list_add(struct cli_list *list, const char *item);
 void cli_list_clear(struct cli_list *list);
 

@@ -9,6 +9,46 @@
 #include <string.h>
 #include <unistd.h>
 
+/* --- until it is compiled ---------------------------------------------------------------------------------------------- */
+
+enum { FIRST_PAUSE_MS = 5, MAX_PAUSE_MS = 250 };
+
+/* The version's summary, as GET .../versions has it now. Delete it. */
+static cJSON *ask_version(const struct client *client, const char *name, double version, struct gw_error *err) {
+  char path[320];
+  struct client_reply reply = {0};
+  cJSON *found = NULL, *one;
+  snprintf(path, sizeof path, "/v1/functions/%.255s/versions", name);
+  struct client_request request = {.client = client, .method = "GET", .path = path};
+  bool ok = client_ask(&request, &reply, err);
+  cJSON *json = ok ? cJSON_Parse((const char *)reply.body.bytes) : NULL;
+  cJSON_ArrayForEach(one, cJSON_GetObjectItem(json, "versions")) {
+    if (client_number(one, "version") == version) found = cJSON_Duplicate(one, true);
+  }
+  if (ok && !found) error_set(err, GW_ERROR_NOT_FOUND, "version %.0f of function %s is gone", version, name);
+  cJSON_Delete(json);
+  client_reply_clear(&reply);
+  return found;
+}
+
+/* Until the version has machine code, or never will have any, which is an error. Its summary; delete it. */
+static cJSON *wait_for_code(const struct client *client, const char *name, double version, struct gw_error *err) {
+  unsigned pause_ms = FIRST_PAUSE_MS;
+  cJSON *json;
+  while ((json = ask_version(client, name, version, err)) && cJSON_GetObjectItem(json, "is_compiling")) {
+    cJSON_Delete(json);
+    if (isatty(STDERR_FILENO)) fprintf(stderr, "\rcompiling version %.0f", version);
+    usleep(pause_ms * 1000);
+    if (pause_ms < MAX_PAUSE_MS) pause_ms *= 2;
+  }
+  if (isatty(STDERR_FILENO)) fputs("\r\033[K", stderr);
+  const char *why = cJSON_GetStringValue(cJSON_GetObjectItem(json, "compile_error"));
+  if (!why) return json;
+  error_set(err, GW_ERROR_COMPILE, "version %.0f is deployed, but not compiled, so it runs slower: %.400s", version, why);
+  cJSON_Delete(json);
+  return NULL;
+}
+
 /* --- deploy ------------------------------------------------------------------------------------------------------ */
 
 static void show_imports(const char *word, const cJSON *list) {
@@ -26,8 +66,7 @@ static void show_changes(const cJSON *changes) {
   show_imports("no longer imports", cJSON_GetObjectItem(changes, "imports_removed"));
 }
 
-static void show_deployed(const struct client_reply *reply, const char *name, bool is_json) {
-  cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
+static void show_deployed(const struct client_reply *reply, const char *name, cJSON *json, bool is_json) {
   if (is_json)
     cli_print_json(json, false);
   else
@@ -37,6 +76,19 @@ static void show_deployed(const struct client_reply *reply, const char *name, bo
   if (is_json) return;
   show_changes(cJSON_GetObjectItem(json, "changes"));
   cJSON_Delete(json);
+}
+
+/* What changes until the code is there, which the reply could not know yet. */
+static bool wait_deployed(const struct client *client, const char *name, cJSON *json, struct gw_error *err) {
+  static const char *const changing[] = {"tier", "is_compiling", "compile_ms"};
+  cJSON *version = wait_for_code(client, name, client_number(json, "version"), err);
+  for (size_t i = 0; version && i < sizeof changing / sizeof *changing; i++) {
+    cJSON_DeleteItemFromObject(json, changing[i]);
+    cJSON *item = cJSON_DetachItemFromObject(version, changing[i]);
+    if (item) cJSON_AddItemToObject(json, changing[i], item);
+  }
+  cJSON_Delete(version);
+  return version != NULL;
 }
 
 static bool deploy(const struct client *client, const char *name, const char *file, const char *query, struct client_reply *reply,
@@ -66,7 +118,7 @@ static void add_parameter(char *query, size_t size, const char *name, const char
 
 int cli_deploy(int argc, char **argv) {
   struct client client = client_default();
-  bool is_json = false;
+  bool is_json = false, waits = false;
   const char *access = NULL, *backtraces = NULL, *alias = NULL, *group = NULL, *read_only_get = NULL;
   const struct cli_option options[] = {
       CLIENT_OPTIONS(&client),
@@ -80,6 +132,8 @@ int cli_deploy(int argc, char **argv) {
        "share the state of this group with its other functions; '' has its own; as before unless told"},
       {"read-only-get", 0, CLI_TEXT, &read_only_get, "on|off",
        "GET may write no state, and meets no conflicts; as before unless told"},
+      {"wait", 'w', CLI_FLAG, &waits, NULL,
+       "end when its code is compiled, not when it can be called, in slower code until then; fail where it cannot be compiled"},
       CLIENT_JSON_OPTION(&is_json),
   };
   const struct cli_command command = {
@@ -108,7 +162,10 @@ int cli_deploy(int argc, char **argv) {
   add_parameter(query, sizeof query, "state_group", group);
   add_parameter(query, sizeof query, "read_only_get", read_only_get);
   bool ok = deploy(&client, argv[0], argv[1], query, &reply, &err);
-  if (ok) show_deployed(&reply, argv[0], is_json);
+  cJSON *json = ok ? cJSON_Parse((const char *)reply.body.bytes) : NULL;
+  bool is_deployed = ok;
+  if (ok && waits) ok = wait_deployed(&client, argv[0], json, &err);
+  if (is_deployed) show_deployed(&reply, argv[0], json, is_json);
   return client_finish(ok, &reply, &err);
 }
 

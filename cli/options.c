@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 
+#include <assert.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -11,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_OPTIONS = 48, HELP_COLUMN = 26, MAX_FILE = 1 << 30 };
+enum { MAX_OPTIONS = CLI_MAX_OPTIONS, HELP_COLUMN = 26, MAX_FILE = 1 << 30 };
 
 int cli_fail(const struct gw_error *err) {
   fprintf(stderr, "gasworks: %s\n", err->message[0] ? err->message : gw_error_title(err->code));
@@ -119,17 +120,18 @@ static bool set_on_off(const char *text, bool *out) {
   return *out || strcmp(text, "off") == 0;
 }
 
+static const char *const tier_names[] = {
+    [TIER_FAST] = "fast", [TIER_PRECISE] = "precise", [TIER_AUTO] = "auto", [TIER_BASELINE] = "baseline"};
+
 static bool set_tier(const char *text, enum tier_choice *out) {
-  static const char *const names[] = {
-      [TIER_FAST] = "fast", [TIER_PRECISE] = "precise", [TIER_AUTO] = "auto", [TIER_BASELINE] = "baseline"};
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+  for (size_t i = 0; i < sizeof tier_names / sizeof *tier_names; i++) {
     *out = (enum tier_choice)i;
-    if (strcmp(text, names[i]) == 0) return true;
+    if (strcmp(text, tier_names[i]) == 0) return true;
   }
   return false;
 }
 
-static bool set_value(const struct cli_option *o, const char *text) {
+bool cli_set_option(const struct cli_option *o, const char *text) {
   switch (o->type) {
   case CLI_FLAG: *(bool *)o->target = true; return true;
   case CLI_ON_OFF: return set_on_off(text, o->target);
@@ -145,7 +147,7 @@ static bool set_value(const struct cli_option *o, const char *text) {
   return false;
 }
 
-static const char *expected(enum cli_type type) {
+const char *cli_expected(enum cli_type type) {
   switch (type) {
   case CLI_ON_OFF: return "on or off";
   case CLI_TIER: return "fast, precise, baseline or auto";
@@ -153,6 +155,31 @@ static const char *expected(enum cli_type type) {
   case CLI_SIZE: return "a number of bytes, K M G allowed";
   default: return "a number";
   }
+}
+
+/* The value, always in the same words. */
+const char *cli_option_text(const struct cli_option *o, struct arena *arena) {
+  switch (o->type) {
+  case CLI_FLAG:
+  case CLI_ON_OFF: return *(const bool *)o->target ? "on" : "off";
+  case CLI_TIER: return tier_names[*(const enum tier_choice *)o->target];
+  case CLI_LEVEL:
+  case CLI_U32: return arena_format(arena, "%" PRIu32, *(const uint32_t *)o->target);
+  case CLI_NUMBER:
+  case CLI_SIZE: return arena_format(arena, "%" PRIu64, *(const uint64_t *)o->target);
+  case CLI_TEXT:
+  case CLI_MAYBE: {
+    const char *text = *(const char *const *)o->target;
+    return text ? arena_format(arena, "%s", text) : "";
+  }
+  case CLI_LIST: {
+    const struct cli_list *list = o->target;
+    const char *text = "";
+    for (size_t i = 0; i < list->n; i++) text = arena_format(arena, "%s%s%s", text, i ? "\n" : "", list->items[i]);
+    return text;
+  }
+  }
+  return "";
 }
 
 /* --- parsing ----------------------------------------------------------------------------------------------------- */
@@ -197,8 +224,15 @@ static int unknown_option(const struct cli_command *c, int answer, const char *a
 }
 
 bool cli_parse(const struct cli_command *c, int *argc, char ***argv, int *exit_code) {
+  bool given[CLI_MAX_OPTIONS];
+  return cli_parse_given(c, argc, argv, exit_code, given);
+}
+
+bool cli_parse_given(const struct cli_command *c, int *argc, char ***argv, int *exit_code, bool given[CLI_MAX_OPTIONS]) {
   struct getopt_tables tables;
+  assert(c->n_options <= MAX_OPTIONS);
   fill_tables(c, &tables);
+  memset(given, 0, CLI_MAX_OPTIONS * sizeof *given);
   opterr = 0;
   optind = 0; /* glibc: start afresh */
   int answer;
@@ -213,10 +247,11 @@ bool cli_parse(const struct cli_command *c, int *argc, char ***argv, int *exit_c
       *exit_code = unknown_option(c, answer, (*argv)[optind - 1]);
       return false;
     }
-    if (!set_value(o, optarg)) {
-      *exit_code = cli_usage(c->name, "--%s wants %s, not %s", o->name, expected(o->type), optarg);
+    if (!cli_set_option(o, optarg)) {
+      *exit_code = cli_usage(c->name, "--%s wants %s, not %s", o->name, cli_expected(o->type), optarg);
       return false;
     }
+    given[o - c->options] = true;
   }
   *argc -= optind;
   *argv += optind;

@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 #include "base/error.h"
+#include "cli/config_file.h"
 #include "cli/gas.h"
 #include "cli/key.h"
 #include "server/isolate/supervisor.h"
@@ -10,11 +11,13 @@
 #include "server/walls.h"
 
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 /* ADDRESS:PORT, [IPv6]:PORT, or a port alone. Cuts `text` in place. */
 static bool parse_listen(char *text, struct server_options *options) {
@@ -45,45 +48,111 @@ static bool become_worker(struct server_options *o, struct gw_error *err) {
   return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 || error_set(err, GW_ERROR_IO, "a worker cannot be bound to its front's life");
 }
 
-static int serve(const struct server_options *options) {
-  struct gw_error err = {0};
-  struct server *server = server_start(options, &err);
-  if (!server) return cli_fail(&err);
-  if (options->is_insecure && !options->worker_of)
-    fputs("gasworks: --insecure: no tokens are asked for: whoever reaches the server may deploy, delete and call all functions\n",
-          stderr);
-  if (options->has_walls && !options->worker_of && walls_missing()) fprintf(stderr, "gasworks: %s\n", walls_missing());
-  bool is_ipv6 = strchr(options->address, ':') != NULL;
-  if (!options->quiet && !options->worker_of)
-    fprintf(stderr, "gasworks: serving on http://%s%s%s:%u\n", is_ipv6 ? "[" : "", options->address, is_ipv6 ? "]" : "",
-            (unsigned)server_port(server));
-  bool ok = server_run(server, &err);
-  server_destroy(server);
-  return ok ? 0 : cli_fail(&err);
+/* What the command line and the configuration file say, and what the server's options point into. */
+struct serving {
+  struct server_options o;
+  int argc; /* the command line, in its own order */
+  char **argv;
+  const char *listen, *schedule_path, *isolate;
+  const char *config, *config_text;
+  bool is_check, is_json;
+  struct cli_list trusted, hosts;
+  struct buffer text; /* of the file, NUL behind its end */
+  struct config_file file;
+  char *address, *directory;
+  struct schedule schedule;
+  uint8_t (*keys)[32];
+  size_t n_options;
+  const char *names[CLI_MAX_OPTIONS], *values[CLI_MAX_OPTIONS]; /* of the table's rows */
+  struct cli_list arguments;                                    /* of workers */
+  struct gw_error err;                                          /* why a file that an option names cannot be read */
+  struct serving *next;                                         /* of a later reload, the last one first */
+};
+
+static void serving_clear(struct serving *s) {
+  free(s->argv);
+  free(s->address);
+  free(s->directory);
+  free(s->keys);
+  cli_list_clear(&s->trusted);
+  cli_list_clear(&s->hosts);
+  cli_list_clear(&s->arguments);
+  config_file_clear(&s->file);
+  buffer_clear(&s->text);
 }
 
-static bool read_keys(const struct cli_list *files, uint8_t (**keys)[32], struct server_options *o, struct gw_error *err) {
-  *keys = heap_new(files->n + 1, sizeof **keys);
-  for (size_t i = 0; i < files->n; i++)
-    if (!cli_read_public_key(files->items[i], (*keys)[i], err)) return false;
-  o->trusted = (const uint8_t(*)[32]) * keys;
-  o->n_trusted = files->n;
+/* --- checks ------------------------------------------------------------------------------------------------------ */
+
+static size_t row_of(const struct serving *s, const char *name) {
+  size_t row = 0;
+  while (row < s->n_options && strcmp(s->names[row], name) != 0) row++;
+  return row;
+}
+
+/* A value that no type refuses: it becomes a problem of the file's line. */
+__attribute__((format(printf, 3, 4))) static void refuse(struct serving *s, const char *name, const char *format, ...) {
+  char text[400];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  size_t row = row_of(s, name);
+  config_file_problem(&s->file, row < s->n_options ? s->file.places[row] : (struct toml_place){0}, "%s", text);
+}
+
+static void check_isolate(struct serving *s) {
+  if (strcmp(s->isolate, "tenant") != 0 && strcmp(s->isolate, "none") != 0)
+    refuse(s, "isolate", "--isolate wants none or tenant, not %s", s->isolate);
+}
+
+static void check_listen(struct serving *s) {
+  s->address = strdup(s->listen);
+  if (!s->address || !parse_listen(s->address, &s->o)) refuse(s, "listen", "--listen wants ADDRESS:PORT, not %s", s->listen);
+}
+
+/* Files that options name, which a running server does not read again. */
+static void check_files(struct serving *s) {
+  if (!cli_read_schedule(s->schedule_path, &s->schedule, &s->err)) refuse(s, "schedule", "%s", s->err.message);
+  s->keys = heap_new(s->trusted.n + 1, sizeof *s->keys);
+  for (size_t i = 0; i < s->trusted.n; i++) {
+    struct gw_error err = {0};
+    if (cli_read_public_key(s->trusted.items[i], s->keys[i], &err)) continue;
+    refuse(s, "trust", "%s", err.message);
+    if (!s->err.code) s->err = err;
+  }
+  s->o.schedule = &s->schedule;
+  s->o.trusted = (const uint8_t(*)[32])s->keys;
+  s->o.n_trusted = s->trusted.n;
+}
+
+/* --- options ----------------------------------------------------------------------------------------------------- */
+
+/* The file's directory stays open to the server, which reads it again at SIGHUP; editors put a new file in its place. */
+static bool read_file(struct serving *s, struct gw_error *err) {
+  if (s->config_text) {
+    buffer_append_string(&s->text, s->config_text);
+  } else if (!buffer_read_file(&s->text, s->config, CONFIG_MAX_SIZE, err)) {
+    return false;
+  }
+  const char *slash = strrchr(s->config, '/');
+  s->directory = !slash ? strdup(".") : strndup(s->config, slash == s->config ? 1 : (size_t)(slash - s->config));
   return true;
 }
 
-int cli_serve(int argc, char **argv) {
-  struct server_options o;
-  const char *listen = NULL, *schedule_path = NULL, *isolate = "none";
-  struct schedule schedule;
-  struct cli_list trusted = {0}, hosts = {0};
-  uint8_t(*keys)[32] = NULL;
+/* Options with their own variables, which the command line fills, then the file. False: the verb is over, with the exit code.
+ * What is wrong with a file is among its problems instead. */
+static bool read_options(struct serving *s, int argc, char **argv, bool has_text, int *exit_code) {
   struct gw_error err = {0};
   uint64_t max_body, max_module, max_reply, map_size;
+  bool given[CLI_MAX_OPTIONS];
+  struct server_options o;
   server_options_init(&o);
   o.has_walls = true;
+  s->isolate = "none", s->listen = "127.0.0.1:8080";
   max_body = o.max_body, max_module = o.max_module, max_reply = o.max_reply, map_size = o.map_size;
   const struct cli_option options[] = {
-      {"listen", 'l', CLI_TEXT, &listen, "ADDRESS:PORT", "where to listen; 127.0.0.1:8080 unless told, port 0 is any free one"},
+      {"listen", 'l', CLI_TEXT, &s->listen, "ADDRESS:PORT",
+       "where to listen; 127.0.0.1:8080 unless told, port 0 is any free one"},
       {"data", 'd', CLI_TEXT, &o.data_dir, "DIR", "where functions and state are kept; gasworks-data unless told"},
       {"bundles", 0, CLI_TEXT, &o.bundles, "DIR",
        "let function NAME read the files in DIR/NAME (another tenant's: DIR/@TENANT/NAME), as its directory /; none unless told"},
@@ -102,9 +171,9 @@ int cli_serve(int argc, char **argv) {
        "time by the clock that compiling a function may take; four times the CPU time unless told"},
       {"compile-memory", 0, CLI_SIZE, &o.compile_memory, "BYTES",
        "address space that compiling a function may take (K M G allowed); 4G unless told"},
-      {"trust", 0, CLI_LIST, &trusted, "FILE.pub", "take compiled functions that this key signed (`gasworks key`)"},
+      {"trust", 0, CLI_LIST, &s->trusted, "FILE.pub", "take compiled functions that this key signed (`gasworks key`)"},
       {"gas-limit", 0, CLI_NUMBER, &o.gas_limit, "N", "gas of one invocation (k M G T allowed); 10G unless told"},
-      {"schedule", 0, CLI_TEXT, &schedule_path, "FILE",
+      {"schedule", 0, CLI_TEXT, &s->schedule_path, "FILE",
        "prices, as `gasworks schedule --text` prints them; built in unless told"},
       {"slice", 0, CLI_NUMBER, &o.slice, "N", "gas before other invocations get their turn; 5M unless told"},
       {"slice-time", 0, CLI_U32, &o.slice_us, "US", "time likewise, in microseconds, 0 for gas alone; 500 unless told"},
@@ -152,10 +221,15 @@ int cli_serve(int argc, char **argv) {
        "give up files, system calls and privileges that a server does not need (Landlock, seccomp); on unless told"},
       {"insecure", 0, CLI_FLAG, &o.is_insecure, NULL,
        "ask nobody for a token: whoever reaches the server may deploy, delete and call all functions"},
-      {"host", 0, CLI_LIST, &hosts, "NAME", "a name that the server is managed by, besides addresses and localhost"},
-      {"isolate", 0, CLI_TEXT, &isolate, "none|tenant",
+      {"host", 0, CLI_LIST, &s->hosts, "NAME", "a name that the server is managed by, besides addresses and localhost"},
+      {"isolate", 0, CLI_TEXT, &s->isolate, "none|tenant",
        "tenant: run each tenant's functions in a process of its own, with its own data, walls and limits; none unless told"},
       {"worker-of", 0, CLI_TEXT, &o.worker_of, "TENANT", "be such a process; for --isolate, which starts it"},
+      {"config", 'c', CLI_TEXT, &s->config, "FILE",
+       "options of this page from a file in TOML, NAME = VALUE; the command line's go before it; SIGHUP reads it again"},
+      {"check", 0, CLI_FLAG, &s->is_check, NULL, "say what is wrong with options and file, with line and column, and end"},
+      {"json", 0, CLI_FLAG, &s->is_json, NULL, "with --check, as a JSON object"},
+      {"config-text", 0, CLI_TEXT, &s->config_text, "TEXT", "what FILE says; for --isolate, which starts processes with it"},
       {"quiet", 'q', CLI_FLAG, &o.quiet, NULL, "nothing on standard error but errors and what functions log"},
   };
   const struct cli_command command = {
@@ -166,36 +240,174 @@ int cli_serve(int argc, char **argv) {
       .options = options,
       .n_options = sizeof options / sizeof *options,
   };
-  int exit_code;
-  struct cli_list arguments = {0};
-  cli_list_add(&arguments, "gasworks");
-  for (int i = 0; i < argc; i++) cli_list_add(&arguments, argv[i]); /* before parsing puts them in another order */
-  if (!cli_parse(&command, &argc, &argv, &exit_code)) {
-    cli_list_clear(&arguments);
-    return exit_code;
+  static const char *const refused[] = {"config", "check", "json", "config-text", "worker-of", NULL};
+  s->argc = argc;
+  s->argv = heap_new((size_t)argc + 1, sizeof *s->argv);
+  memcpy(s->argv, argv, (size_t)argc * sizeof *argv); /* before parsing puts them in another order */
+  char **rest = heap_new((size_t)argc + 1, sizeof *rest), **operands = rest;
+  memcpy(rest, argv, (size_t)argc * sizeof *argv);
+  bool ok = cli_parse_given(&command, &argc, &operands, exit_code, given);
+  free(rest);
+  if (!ok) return false;
+  if (!has_text) s->config_text = NULL;
+  if (s->config && !read_file(s, &err)) {
+    *exit_code = cli_fail(&err);
+    return false;
   }
-  bool is_isolated = strcmp(isolate, "tenant") == 0 && !o.worker_of;
-  o.isolated = is_isolated ? arguments.items : NULL;
-  char *address = strdup(listen ? listen : "127.0.0.1:8080");
+  if (s->config) config_file_read(&s->file, &s->text, &command, given, refused);
+  for (; s->n_options < command.n_options; s->n_options++) {
+    s->names[s->n_options] = options[s->n_options].name;
+    s->values[s->n_options] = cli_option_text(&options[s->n_options], &s->file.arena);
+  }
   o.max_body = max_body, o.max_module = max_module, o.max_reply = max_reply, o.map_size = map_size;
-  o.schedule = &schedule;
-  o.hosts = hosts.items;
-  o.n_hosts = hosts.n;
+  o.hosts = s->hosts.items;
+  o.n_hosts = s->hosts.n;
   o.compiler_program = "/proc/self/exe";
-  if (!cli_read_schedule(schedule_path, &schedule, &err) || !read_keys(&trusted, &keys, &o, &err))
-    exit_code = cli_fail(&err);
-  else if (strcmp(isolate, "tenant") != 0 && strcmp(isolate, "none") != 0)
-    exit_code = cli_usage("serve", "--isolate wants none or tenant, not %s", isolate);
-  else if (o.worker_of && !become_worker(&o, &err))
-    exit_code = cli_fail(&err);
-  else if (address && parse_listen(address, &o))
-    exit_code = serve(&o);
-  else
-    exit_code = cli_usage("serve", "--listen wants ADDRESS:PORT, not %s", listen);
-  free(address);
-  free(keys);
-  cli_list_clear(&trusted);
-  cli_list_clear(&hosts);
-  cli_list_clear(&arguments);
+  o.config_dir = s->directory;
+  s->o = o;
+  check_isolate(s);
+  check_listen(s);
+  return true;
+}
+
+/* Workers have the same command line, and for a file what it says now, as it may be wrong by the time that one starts. */
+static void make_arguments(struct serving *s) {
+  static const char none[] = "";
+  cli_list_add(&s->arguments, "gasworks");
+  for (int i = 0; i < s->argc; i++) cli_list_add(&s->arguments, s->argv[i]);
+  if (!s->config) return;
+  buffer_append(&s->text, "", 1);
+  cli_list_add(&s->arguments, "--config-text");
+  cli_list_add(&s->arguments, s->text.size > 1 ? (const char *)s->text.bytes : none);
+  if (s->o.cache_dir && strcmp(s->o.cache_dir, "off") == 0) cli_list_add(&s->arguments, "--cache=off");
+}
+
+/* --- reload ------------------------------------------------------------------------------------------------------ */
+
+static bool is_live(const char *name) {
+  static const char *const live[] = {
+#define LIVE(option, field) option,
+#include "server/live.def"
+#undef LIVE
+  };
+  for (size_t i = 0; i < sizeof live / sizeof *live; i++)
+    if (strcmp(live[i], name) == 0) return true;
+  return false;
+}
+
+/* NUL behind its end. */
+static void list_changes(const struct serving *before, const struct serving *now, bool are_live, struct buffer *out) {
+  for (size_t i = 0; i < now->n_options; i++)
+    if (is_live(now->names[i]) == are_live && strcmp(before->values[i], now->values[i]) != 0)
+      buffer_format(out, "%s%s", out->size ? ", " : "", now->names[i]);
+  buffer_append(out, "", 1);
+}
+
+/* What changed and counts from now on, then what wants a restart. Those keep the values that they had, for the next reload. */
+static void tell_changes(const struct serving *before, struct serving *now, struct buffer *out) {
+  struct buffer live = {0}, others = {0};
+  list_changes(before, now, true, &live);
+  list_changes(before, now, false, &others);
+  buffer_format(out, "gasworks: %s is taken: %s%s\n", now->config, live.size > 1 ? "changed " : "nothing changed",
+                (const char *)live.bytes);
+  if (others.size > 1) buffer_format(out, "gasworks: changed, and waiting for a restart: %s\n", (const char *)others.bytes);
+  for (size_t i = 0; i < now->n_options; i++)
+    if (!is_live(now->names[i])) now->values[i] = arena_format(&now->file.arena, "%s", before->values[i]);
+  buffer_clear(&live);
+  buffer_clear(&others);
+}
+
+/* At SIGHUP. The file is taken whole or not at all. */
+static void reload(void *arg, struct server *server) {
+  struct serving *first = arg, *before = first->next ? first->next : first, *now = heap_new(1, sizeof *now);
+  struct buffer out = {0};
+  int exit_code;
+  bool ok = read_options(now, first->argc, first->argv, false, &exit_code);
+  if (ok && now->file.n_problems) {
+    config_file_print(&now->file, now->config, &out);
+    ok = false;
+  }
+  if (ok) {
+    if (first->o.worker_of) now->o.drain_ms = 0; /* as in become_worker */
+    make_arguments(now);
+    server_reload(server, &now->o, first->o.isolated ? now->arguments.items : NULL);
+    tell_changes(before, now, &out);
+    if (before != first && !first->o.isolated) { /* else workers are started with its arguments until the next one is there */
+      first->next = before->next;
+      serving_clear(before);
+      free(before);
+    }
+    now->next = first->next;
+    first->next = now;
+  } else {
+    buffer_format(&out, "gasworks: %s is not taken: everything stays as it was\n", first->config);
+    serving_clear(now);
+    free(now);
+  }
+  if (!first->o.worker_of || !ok) fd_write_all(STDERR_FILENO, out.bytes, out.size);
+  buffer_clear(&out);
+}
+
+/* --- serving ----------------------------------------------------------------------------------------------------- */
+
+static int serve(const struct server_options *options) {
+  struct gw_error err = {0};
+  struct server *server = server_start(options, &err);
+  if (!server) return cli_fail(&err);
+  if (options->is_insecure && !options->worker_of)
+    fputs("gasworks: --insecure: no tokens are asked for: whoever reaches the server may deploy, delete and call all functions\n",
+          stderr);
+  if (options->has_walls && !options->worker_of && walls_missing()) fprintf(stderr, "gasworks: %s\n", walls_missing());
+  bool is_ipv6 = strchr(options->address, ':') != NULL;
+  if (!options->quiet && !options->worker_of)
+    fprintf(stderr, "gasworks: serving on http://%s%s%s:%u\n", is_ipv6 ? "[" : "", options->address, is_ipv6 ? "]" : "",
+            (unsigned)server_port(server));
+  bool ok = server_run(server, &err);
+  server_destroy(server);
+  return ok ? 0 : cli_fail(&err);
+}
+
+static int tell_problems(struct serving *s) {
+  struct buffer out = {0};
+  bool ok = s->file.n_problems == 0;
+  const char *path = s->config ? s->config : "gasworks serve";
+  if (s->is_check && s->is_json) {
+    cli_print_json(config_file_json(&s->file, s->config), false);
+  } else if (ok) {
+    printf("%s: nothing is wrong\n", path);
+  } else if (!s->config && !s->is_check) {
+    return s->err.code ? cli_fail(&s->err) : cli_usage("serve", "%s", s->file.problems[0].message);
+  } else {
+    config_file_print(&s->file, path, &out);
+    fwrite(out.bytes, 1, out.size, stderr);
+    buffer_clear(&out);
+  }
+  return ok ? 0 : gw_error_exit_code(&(struct gw_error){.code = GW_ERROR_USAGE});
+}
+
+static int run(struct serving *s) {
+  struct gw_error err = {0};
+  if (s->file.n_problems || s->is_check) return tell_problems(s);
+  if (s->o.worker_of && !become_worker(&s->o, &err)) return cli_fail(&err);
+  make_arguments(s);
+  s->o.isolated = strcmp(s->isolate, "tenant") == 0 && !s->o.worker_of ? s->arguments.items : NULL;
+  if (s->config) s->o.hangup = reload, s->o.hangup_arg = s;
+  return serve(&s->o);
+}
+
+int cli_serve(int argc, char **argv) {
+  struct serving s = {0};
+  int exit_code;
+  if (read_options(&s, argc, argv, true, &exit_code)) {
+    check_files(&s);
+    exit_code = s.is_json && !s.is_check ? cli_usage("serve", "--json is for --check") : run(&s);
+  }
+  while (s.next) {
+    struct serving *next = s.next;
+    s.next = next->next;
+    serving_clear(next);
+    free(next);
+  }
+  serving_clear(&s);
   return exit_code;
 }

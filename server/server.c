@@ -34,9 +34,22 @@
 
 enum { MAX_LOOPS = 256 };
 
+/* Options as a reload left them, with a message to each loop. Kept until the server ends: requests look at older ones. */
+struct epoch {
+  struct epoch *before;
+  struct server_options options;
+  struct function_limits limits;
+  struct turnover {
+    struct message message;
+    struct loop *loop;
+    const struct epoch *epoch;
+  } turnovers[];
+};
+
 struct server {
   struct server_options options;
   struct function_limits limits;
+  struct epoch *epoch;    /* NULL: there was no reload */
   struct gw_cache *cache; /* of the own engine, or NULL */
   struct gw_engine *engine;
   bool owns_engine;
@@ -166,7 +179,7 @@ static bool copy_channel(int *fds, uint32_t n, struct gw_error *err) {
 static bool close_walls(struct server *server, struct gw_error *err) {
   const struct server_options *o = &server->options;
   bool has_cache = o->cache_dir && strcmp(o->cache_dir, "off") != 0;
-  struct walls_paths paths = {.written = {o->data_dir, has_cache ? o->cache_dir : NULL}, .read = o->bundles};
+  struct walls_paths paths = {.written = {o->data_dir, has_cache ? o->cache_dir : NULL}, .read = {o->bundles, o->config_dir}};
   if (!o->has_walls) return true;
   return directory_make(o->data_dir, err) && (!has_cache || directory_make(o->cache_dir, err)) &&
          walls_around_server(&paths, err);
@@ -389,21 +402,35 @@ static bool start_loops(struct server *server, struct gw_error *err) {
   return ok;
 }
 
-static void block_shutdown_signals(sigset_t *set) {
+static void block_shutdown_signals(sigset_t *set, bool with_hangup) {
   sigset_t pipe;
   sigemptyset(set);
   sigaddset(set, SIGTERM);
   sigaddset(set, SIGINT);
+  if (with_hangup) sigaddset(set, SIGHUP);
   pthread_sigmask(SIG_BLOCK, set, NULL);
   sigemptyset(&pipe);
   sigaddset(&pipe, SIGPIPE); /* who has gone must not end the server, whichever thread writes */
   pthread_sigmask(SIG_BLOCK, &pipe, NULL);
 }
 
+/* What can change while the server runs is set here, what cannot is left alone. */
+static void fill_limits(struct function_limits *limits, const struct server_options *o) {
+  limits->gas_limit = o->gas_limit;
+  limits->slice = o->slice;
+  limits->slice_ns = (uint64_t)o->slice_us * 1000;
+  limits->cpu_limit_ns = (uint64_t)o->cpu_limit_ms * 1000000;
+  limits->max_memory = o->max_memory;
+  limits->memory_limit = o->memory_limit ? o->memory_limit : pressure_default_limit();
+  limits->max_reply = o->max_reply;
+  limits->keep_versions = o->keep_versions;
+  limits->has_fine_clocks = o->has_fine_clocks;
+}
+
 struct server *server_start(const struct server_options *options, struct gw_error *err) {
   struct server *server = heap_new(1, sizeof *server);
   sigset_t set;
-  block_shutdown_signals(&set); /* threads made from here on inherit it: only server_run takes the two */
+  block_shutdown_signals(&set, options->hangup != NULL); /* threads made from here on inherit it: only server_run takes the two */
   server->options = *options;
   if (!options->max_running_each) server->options.max_running_each = (options->max_running + 1) / 2;
   server->lock_fd = server->stop_fd = -1;
@@ -411,20 +438,9 @@ struct server *server_start(const struct server_options *options, struct gw_erro
     server_destroy(server);
     return NULL;
   }
-  server->limits =
-      (struct function_limits){.gas_limit = options->gas_limit,
-                               .slice = options->slice,
-                               .slice_ns = (uint64_t)options->slice_us * 1000,
-                               .cpu_limit_ns = (uint64_t)options->cpu_limit_ms * 1000000,
-                               .clock = options->clock,
-                               .max_memory = options->max_memory,
-                               .memory_limit = options->memory_limit ? options->memory_limit : pressure_default_limit(),
-                               .max_reply = options->max_reply,
-                               .keep_versions = options->keep_versions,
-                               .has_fine_clocks = options->has_fine_clocks,
-                               .tier = options->tier,
-                               .trusted = options->trusted,
-                               .n_trusted = options->n_trusted};
+  server->limits = (struct function_limits){
+      .clock = options->clock, .tier = options->tier, .trusted = options->trusted, .n_trusted = options->n_trusted};
+  fill_limits(&server->limits, options);
   server->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   bool ok = server->stop_fd >= 0 || error_set(err, GW_ERROR_IO, "cannot make an eventfd: %s", strerror(errno));
   ok = ok && (server->log = log_writer_create(STDERR_FILENO, err));
@@ -461,14 +477,50 @@ static uint32_t wait_for_signal(struct server *server, int signals, int timeout_
   return read(signals, &info, sizeof info) == sizeof info ? info.ssi_signo : 0;
 }
 
+/* --- reload ------------------------------------------------------------------------------------------------------ */
+
+static const struct server_options *options_now(const struct server *server) {
+  return server->epoch ? &server->epoch->options : &server->options;
+}
+
+/* On the loop's thread, between two callbacks, so that no request sees some of both. Instances of other limits go. */
+static void turn_over(struct message *message) {
+  const struct turnover *turnover = (const struct turnover *)message;
+  struct loop *loop = turnover->loop;
+  loop->options = &turnover->epoch->options;
+  loop->limits = &turnover->epoch->limits;
+  fair_set_slice(&loop->fair, turnover->epoch->limits.slice);
+}
+
+void server_reload(struct server *server, const struct server_options *options, const char *const *arguments) {
+  struct epoch *epoch = heap_new(1, sizeof *epoch + server->n_loops * sizeof *epoch->turnovers);
+  epoch->before = server->epoch;
+  epoch->options = *options_now(server);
+#define LIVE(option, field) epoch->options.field = options->field;
+#include "server/live.def"
+#undef LIVE
+  if (!options->max_running_each) epoch->options.max_running_each = (options->max_running + 1) / 2;
+  epoch->limits = server->limits;
+  fill_limits(&epoch->limits, &epoch->options);
+  server->epoch = epoch;
+  registry_limit(server->registry, &epoch->limits);
+  for (uint32_t i = 0; i < server->n_loops; i++) {
+    epoch->turnovers[i] = (struct turnover){.message.deliver = turn_over, .loop = server->loops[i], .epoch = epoch};
+    loop_post(server->loops[i], &epoch->turnovers[i].message);
+  }
+  if (server->supervisor && arguments) supervisor_reload(server->supervisor, arguments, epoch->options.grace_ms);
+}
+
 bool server_run(struct server *server, struct gw_error *err) {
   sigset_t set;
-  block_shutdown_signals(&set);
+  block_shutdown_signals(&set, server->options.hangup != NULL);
   int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   if (signals < 0) return error_set(err, GW_ERROR_IO, "cannot make a signalfd: %s", strerror(errno));
-  if (wait_for_signal(server, signals, -1) == SIGTERM) {
+  uint32_t signal;
+  while ((signal = wait_for_signal(server, signals, -1)) == SIGHUP) server->options.hangup(server->options.hangup_arg, server);
+  if (signal == SIGTERM) {
     atomic_store_explicit(&server->is_draining, true, memory_order_relaxed);
-    wait_for_signal(server, signals, (int)server->options.drain_ms);
+    wait_for_signal(server, signals, (int)options_now(server)->drain_ms);
   }
   server_stop(server);
   join_loops(server);
@@ -492,6 +544,11 @@ void server_destroy(struct server *server) {
   if (server->owns_engine) gw_engine_destroy(server->engine);
   gw_cache_close(server->cache);
   if (server->limits.has_bundles) close(server->limits.bundles);
+  while (server->epoch) {
+    struct epoch *before = server->epoch->before;
+    free(server->epoch);
+    server->epoch = before;
+  }
   if (server->lock_fd >= 0) close(server->lock_fd);
   if (server->stop_fd >= 0) close(server->stop_fd);
   free(server);

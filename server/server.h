@@ -19,9 +19,10 @@ struct state_store; /* runtime/state/state.h */
 
 /* Fill with server_options_init, then change. Strings must live until server_start returns. */
 struct server_options {
-  const char *address;  /* numeric IPv4 or IPv6; 127.0.0.1 */
-  uint16_t port;        /* 0: any free one, see server_port; 8080 */
-  const char *data_dir; /* made if missing: state/ (LMDB) and modules/; "gasworks-data" */
+  const char *address;    /* numeric IPv4 or IPv6; 127.0.0.1 */
+  uint16_t port;          /* 0: any free one, see server_port; 8080 */
+  const char *data_dir;   /* made if missing: state/ (LMDB) and modules/; "gasworks-data" */
+  const char *config_dir; /* what is read at server_hangup lies in it: a directory that has_walls leaves open; NULL: none */
   const char
       *bundles;     /* its directory NAME holds the files of function NAME, as a read-only "/"; NULL: functions have no files */
   uint32_t n_loops; /* 0: one per core */
@@ -88,6 +89,10 @@ struct server_options {
   uint32_t drain_ms;        /* at SIGTERM, /readyz says no for so long before the listeners close; 1,000 */
   uint32_t grace_ms;        /* at shutdown, before running requests are cancelled; 10,000 */
   bool quiet;               /* no lines on stderr except functions' logs */
+
+  /* Called by server_run at SIGHUP, which ends the process where this is NULL; see server_reload. */
+  void (*hangup)(void *arg, struct server *server);
+  void *hangup_arg;
 };
 
 void server_options_init(struct server_options *options);
@@ -103,6 +108,11 @@ uint16_t server_port(const struct server *server);
  * unless another signal comes, while all else goes on. Then there are no new connections, running requests finish (after the
  * grace period they are cancelled), idle connections are closed. Call at most once. False when signals cannot be received. */
 bool server_run(struct server *server, struct gw_error *err);
+
+/* From now on the running server has these options, as far as it can (server/live.def); the others stay as they were. Requests
+ * under way keep what they began with, connections stay. `arguments` are for workers that start from now on, with --isolate
+ * tenant, and must outlive the server; NULL otherwise. Those that run get SIGHUP. From the hangup callback only. */
+void server_reload(struct server *server, const struct server_options *options, const char *const *arguments);
 
 /* Begins the shutdown. From any thread; not from a signal handler. Without server_run, server_destroy waits for it. */
 void server_stop(struct server *server);

@@ -96,7 +96,8 @@ static bool allow_server(int ruleset, const struct ruleset *known, const struct 
   static const char *const told[] = {"/proc/self", "/proc/meminfo", "/proc/pressure", "/sys/fs/cgroup",
                                      "/sys/devices/system/cpu"};
   static const char *const devices[] = {"/dev/null", "/dev/urandom", "/dev/random"};
-  bool ok = allow_program(ruleset, known, err) && allow(ruleset, known, paths->read, FS_READ, err);
+  bool ok = allow_program(ruleset, known, err);
+  for (size_t i = 0; i < 2 && ok; i++) ok = allow(ruleset, known, paths->read[i], FS_READ, err);
   for (size_t i = 0; i < 2 && ok; i++) ok = allow(ruleset, known, paths->written[i], FS_WRITE, err);
   for (size_t i = 0; i < sizeof told / sizeof *told && ok; i++) ok = allow(ruleset, known, told[i], FS_READ, err);
   for (size_t i = 0; i < sizeof devices / sizeof *devices && ok; i++)

@@ -224,7 +224,7 @@ static void test_start_runs_once(void **state) {
   struct slot *slot = f.module ? slot_create(engine, &f, GW_TIER_FAST, &limits, &err) : NULL;
   if (!slot) fail_msg("%s", err.message);
   for (int i = 0; i < 2; i++) {
-    assert_true(slot_reset(slot, &limits, &err));
+    assert_true(slot_reset(slot, &err));
     assert_true(slot_try_start(slot, &limits, &err));
   }
   uint64_t gas = gw_store_gas_used(slot->store);
@@ -232,7 +232,7 @@ static void test_start_runs_once(void **state) {
   assert_false(slot->is_kept);
   assert_true(slot_keep_start(slot, gas, &err));
   assert_true(slot->is_kept);
-  assert_true(slot_reset(slot, &limits, &err));
+  assert_true(slot_reset(slot, &err));
   assert_int_equal(slot->start_gas, gas);
   slot_destroy(slot);
   gw_module_release(f.module);

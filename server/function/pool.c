@@ -167,17 +167,22 @@ static void give_up(struct slot *slot) {
 /* Fresh, or destroyed. */
 static bool freshen(struct slot *slot) {
   struct gw_error err = {0};
-  bool ok = slot_reset(slot, slot->pool->loop->limits, &err);
+  bool ok = slot_reset(slot, &err);
   if (!ok) give_up(slot);
   return ok;
+}
+
+/* The function may have another version by now, or be compiled, and the server other limits. */
+static bool is_current(const struct slot *slot) {
+  return slot->tier == function_tier(slot->function) && slot->function == slot->pool->function &&
+         slot->limits == slot->pool->loop->limits;
 }
 
 /* A slot of the pool that was used in this turn and waits for its reset. */
 static struct slot *take_used(struct pool *pool) {
   for (struct slot **at = &pool->loop->used_slots; *at; at = &(*at)->next) {
     struct slot *slot = *at;
-    if (slot->pool != pool || is_heavy(slot) || slot->function != pool->function || slot->tier != function_tier(pool->function))
-      continue;
+    if (slot->pool != pool || is_heavy(slot) || !is_current(slot)) continue;
     *at = slot->next;
     return freshen(slot) ? slot : NULL;
   }
@@ -230,9 +235,8 @@ static struct slot *pop_idle(struct pool *pool) {
   return slot;
 }
 
-/* The function may have been compiled since they were made. */
 static bool has_idle(struct pool *pool) {
-  while (pool->idle && pool->idle->tier != function_tier(pool->function)) pool_destroy(pool->loop, pop_idle(pool));
+  while (pool->idle && !is_current(pool->idle)) pool_destroy(pool->loop, pop_idle(pool));
   return pool->idle != NULL;
 }
 
@@ -273,10 +277,6 @@ static void add_idle(struct slot *slot) {
   pool->loop->n_idle++;
 }
 
-static bool is_current(const struct slot *slot) {
-  return slot->tier == function_tier(slot->function) && slot->function == slot->pool->function;
-}
-
 static bool is_wanted(const struct slot *slot) {
   const struct pool *pool = slot->pool;
   return is_current(slot) && pool->n_idle < pool->loop->options->max_idle && pool->loop->n_idle < LOOP_MAX_IDLE;
@@ -293,7 +293,7 @@ static void reset_work(uv_work_t *work) {
   struct reset *reset = work->data;
   struct gw_error err = {0};
   step_back();
-  reset->ok = slot_reset(reset->slot, reset->slot->pool->loop->limits, &err);
+  reset->ok = slot_reset(reset->slot, &err);
 }
 
 /* Who waits for it gets it, however many are idle. */

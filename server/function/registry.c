@@ -36,8 +36,8 @@ enum { MAX_STORED_MODULE = 1 << 30 };
 struct registry {
   struct gw_engine *engine;
   struct state_store *state;
-  struct function_limits limits;
-  char *directory; /* of the modules */
+  const struct function_limits *_Atomic limits; /* the caller's, see registry_limit */
+  char *directory;                              /* of the modules */
   _Atomic uint64_t epoch;
   pthread_mutex_t writing;
   pthread_rwlock_t table_lock;
@@ -53,13 +53,14 @@ struct registry {
 /* Decode, validate, compile if calls are to wait for it, and one trial instance, which finds unknown imports and
  * start functions that trap. */
 static bool prepare(struct registry *r, struct function *f, const void *bytes, size_t size, struct gw_error *err) {
+  const struct function_limits *limits = r->limits;
   f->module = gw_module_create(r->engine, bytes, size, err);
   if (!f->module || !function_classify(f, err)) return false;
-  if (r->limits.tier == TIER_FAST && !gw_module_compile(f->module, err)) return false;
-  bool is_never = r->limits.tier == TIER_PRECISE || r->limits.tier == TIER_BASELINE;
+  if (limits->tier == TIER_FAST && !gw_module_compile(f->module, err)) return false;
+  bool is_never = limits->tier == TIER_PRECISE || limits->tier == TIER_BASELINE;
   if (!is_never && module_is_compiled(f->module)) atomic_store(&f->code_state, CODE_READY);
-  struct slot *trial = slot_create(r->engine, f, function_tier(f), &r->limits, err);
-  bool ok = trial && slot_try_start(trial, &r->limits, err);
+  struct slot *trial = slot_create(r->engine, f, function_tier(f), limits, err);
+  bool ok = trial && slot_try_start(trial, limits, err);
   slot_destroy(trial);
   return ok;
 }
@@ -265,7 +266,7 @@ static bool record_read(void *arg, const void *key, size_t key_size, const void 
   if (!function_full_name_is_valid(key, key_size)) return true;
   memcpy(name, key, key_size);
   name[key_size] = 0;
-  entry_destroy(table_replace(r, name, entry_parse(name, value, value_size, &r->limits, r->crashes, &r->key)));
+  entry_destroy(table_replace(r, name, entry_parse(name, value, value_size, r->limits, r->crashes, &r->key)));
   return true;
 }
 
@@ -442,7 +443,7 @@ static bool publish(struct registry *r, struct function *f, struct entry *e, con
   f->version = e->last + 1;
   entry_add(e, function_retain(f));
   if (!lead_to(e, f, wish->alias, err)) return drop(e);
-  entry_trim(e, r->limits.keep_versions);
+  entry_trim(e, r->limits->keep_versions);
   struct arena arena = {0};
   bool ok = !wish->bytes || file_write_durably(module_path(r, &arena, f->digest), wish->bytes, wish->size, 0600, err);
   arena_clear(&arena);
@@ -467,9 +468,10 @@ static bool is_own(struct registry *r, const struct artifact *a) {
 /* Machine code from strangers is not data. What is admitted goes to the cache, where the module's code is looked for; code of
  * another optimisation level than this server's would never be found there, so it is refused. */
 static bool admit_artifact(struct registry *r, const void *bytes, size_t size, struct artifact *a, struct gw_error *err) {
+  const struct function_limits *limits = r->limits;
   struct gw_cache *cache = engine_cache(r->engine);
   if (!artifact_check(bytes, size, a, err)) return false;
-  if (!artifact_verify(a, r->limits.trusted, r->limits.n_trusted) && !is_own(r, a))
+  if (!artifact_verify(a, limits->trusted, limits->n_trusted) && !is_own(r, a))
     return error_set(err, GW_ERROR_FORBIDDEN,
                      "machine code is taken only when a key signed it that this server trusts: deploy the .wasm file");
   struct digest digest = digest_of(a->module, a->module_size);
@@ -497,7 +499,7 @@ struct function *registry_put(struct registry *r, const char *name, const struct
     wish.size = artifact.module_size;
   }
   if (!file_is_module(wish.bytes, wish.size, err)) return NULL;
-  struct function *f = function_create(name, &r->limits, r->crashes);
+  struct function *f = function_create(name, r->limits, r->crashes);
   double begin = now_ms(CLOCK_MONOTONIC);
   bool ok = prepare_watched(r, f, wish.bytes, wish.size, err);
   if (ok) {
@@ -610,7 +612,7 @@ bool registry_set_alias(struct registry *r, const char *name, const struct entry
   ok = (e || no_function(name, err)) && check_condition(e, condition, name, err) && is_previous_still(e, given, &alias, err) &&
        entry_set_alias(e, &alias, err);
   if (ok) {
-    entry_trim(e, r->limits.keep_versions);
+    entry_trim(e, r->limits->keep_versions);
     ok = replace(r, e, err);
   } else {
     entry_destroy(e);
@@ -892,7 +894,7 @@ struct registry *registry_open(const char *data_dir, struct gw_engine *engine, s
   struct registry *r = heap_new(1, sizeof *r);
   r->engine = engine;
   r->state = state;
-  r->limits = *limits;
+  r->limits = limits;
   pthread_mutex_init(&r->writing, NULL);
   pthread_rwlock_init(&r->table_lock, NULL);
   struct arena arena = {0};
@@ -909,6 +911,8 @@ struct registry *registry_open(const char *data_dir, struct gw_engine *engine, s
   registry_close(r);
   return NULL;
 }
+
+void registry_limit(struct registry *r, const struct function_limits *limits) { r->limits = limits; }
 
 void registry_close(struct registry *r) {
   if (!r) return;

@@ -8,10 +8,12 @@
 
 struct registry;
 
-/* Reads all records; modules are loaded when they are first called. `engine` and `state` must outlive the registry.
+/* Reads all records; modules are loaded when they are first called. `engine`, `state` and `limits` must outlive the registry.
  * A damaged record or module concerns its function only. */
 struct registry *registry_open(const char *data_dir, struct gw_engine *engine, struct state_store *state,
                                const struct function_limits *limits, struct gw_error *err);
+/* From now on others count, which must outlive it likewise; tier and bundles are the same. Any thread. */
+void registry_limit(struct registry *registry, const struct function_limits *limits);
 /* Nobody may hold a function any more. */
 void registry_close(struct registry *registry);
 

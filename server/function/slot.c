@@ -58,6 +58,7 @@ struct slot *slot_create(struct gw_engine *engine, struct function *function, en
     return NULL;
   }
   slot->function = function_retain(function);
+  slot->limits = limits;
   slot->tier = tier;
   handler_reset(&slot->handler);
   slot->handler.clock = limits->has_fine_clocks ? NULL : &slot->clock;
@@ -90,7 +91,7 @@ static void trim(struct buffer *b) {
   if (b->capacity > KEEP_CAPACITY) buffer_clear(b);
 }
 
-static bool reset(struct slot *slot, const struct function_limits *limits, struct gw_error *err) {
+static bool reset(struct slot *slot, struct gw_error *err) {
   struct handler *h = &slot->handler;
   handler_reset(h);
   guest_clock_turn(&slot->clock);
@@ -102,14 +103,14 @@ static bool reset(struct slot *slot, const struct function_limits *limits, struc
   h->headers = NULL;
   h->body = NULL;
   h->n_headers = h->body_size = 0;
-  if (slot->wasi && !slot_wasi(slot, limits, err)) return false;
+  if (slot->wasi && !slot_wasi(slot, slot->limits, err)) return false;
   if (checkpoint_is_kept(slot->store)) slot->is_kept = true;
   return gw_instance_reset(slot->instance, err);
 }
 
-bool slot_reset(struct slot *slot, const struct function_limits *limits, struct gw_error *err) {
+bool slot_reset(struct slot *slot, struct gw_error *err) {
   const struct function *before = crash_enter(slot->function);
-  bool ok = reset(slot, limits, err);
+  bool ok = reset(slot, err);
   crash_enter(before);
   return ok;
 }

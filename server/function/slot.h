@@ -11,6 +11,7 @@ struct slot {
   struct slot *next; /* in its pool's or its loop's list */
   struct pool *pool;
   struct function *function;
+  const struct function_limits *limits; /* that it was made with; where others count by now it is not used again */
   enum gw_tier tier;
   struct gw_store *store;
   struct gw_instance *instance;
@@ -29,11 +30,11 @@ struct slot {
   uint64_t used_at;         /* loop time in ms of the last return */
 };
 
-/* Retains `function`, whose module must be there. */
+/* Retains `function`, whose module must be there. `limits` must outlive the slot. */
 struct slot *slot_create(struct gw_engine *engine, struct function *function, enum gw_tier tier,
                          const struct function_limits *limits, struct gw_error *err);
 /* Fresh again: nothing of the last request is left. On failure the slot can only be destroyed. */
-bool slot_reset(struct slot *slot, const struct function_limits *limits, struct gw_error *err);
+bool slot_reset(struct slot *slot, struct gw_error *err);
 /* How many times longer than compiled code it takes for the same gas, about. */
 uint64_t slot_slowness(const struct slot *slot);
 /* Runs the start function, on the present thread until it ends: for slots that get no request. */

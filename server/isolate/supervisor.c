@@ -245,6 +245,15 @@ static void *watch(void *arg) {
   return NULL;
 }
 
+void supervisor_reload(struct supervisor *s, const char *const *arguments, uint32_t grace_ms) {
+  pthread_mutex_lock(&s->lock);
+  s->arguments = arguments;
+  s->grace_ms = grace_ms;
+  for (const struct worker *w = s->workers; w; w = w->next)
+    if (w->pid) kill(w->pid, SIGHUP);
+  pthread_mutex_unlock(&s->lock);
+}
+
 /* --- asking ------------------------------------------------------------------------------------------------------- */
 
 static bool send_descriptor(int channel, int fd) {

@@ -33,6 +33,9 @@ bool supervisor_remove(struct supervisor *supervisor, const char *tenant, bool (
 /* Removes data of tenants without a worker: what a removal left that a crash cut short. */
 void supervisor_sweep(struct supervisor *supervisor);
 
+/* Workers that start from now on have these arguments, which must outlive it; those that run get SIGHUP. */
+void supervisor_reload(struct supervisor *supervisor, const char *const *arguments, uint32_t grace_ms);
+
 /* A connection to the tenant's worker, the caller's to close; -1: there is no such tenant, or its worker is being started. Any
  * thread. */
 int supervisor_connect(struct supervisor *supervisor, const char *tenant);

@@ -17,8 +17,13 @@ enum { MAX_QUANTA_OWED = 64, QUANTUM_SLICES = 4, CHARGES_OF_QUANTUM = 200 /* as 
 #define MAX_QUANTUM (INT64_MAX / MAX_QUANTA_OWED / 4)
 
 void fair_init(struct fair *fair, uint64_t slice) {
+  *fair = (struct fair){0};
+  fair_set_slice(fair, slice);
+}
+
+void fair_set_slice(struct fair *fair, uint64_t slice) {
   bool is_limited = slice > 0 && slice < MAX_QUANTUM / QUANTUM_SLICES;
-  *fair = (struct fair){.quantum = is_limited ? (int64_t)slice * QUANTUM_SLICES : MAX_QUANTUM};
+  fair->quantum = is_limited ? (int64_t)slice * QUANTUM_SLICES : MAX_QUANTUM;
 }
 
 void fair_queue_push(struct waiter_queue *queue, struct waiter *waiter) {

@@ -40,6 +40,8 @@ struct fair {
 
 /* `slice`: gas between two yields, 0 when there are none. */
 void fair_init(struct fair *fair, uint64_t slice);
+/* From now on another one. */
+void fair_set_slice(struct fair *fair, uint64_t slice);
 /* Whether an invocation of this flow may begin at once, before those that wait. */
 bool fair_may_begin(const struct fair *fair, const struct flow *flow);
 /* The invocation waits for a slice. */

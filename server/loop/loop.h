@@ -65,10 +65,10 @@ struct loop {
   const void *owner;                      /* of all loops, for ops */
   const atomic_bool *is_draining;         /* of the server, see loop_is_ending */
   uint16_t port;
-  const struct server_options *options;
-  const struct function_limits *limits;
-  struct supervisor *supervisor; /* NULL: tenants have no processes of their own */
-  struct upstream *upstreams;    /* idle connections to workers */
+  const struct server_options *_Atomic options; /* changed by the loop's thread alone, read by workers of it, too */
+  const struct function_limits *_Atomic limits; /* likewise */
+  struct supervisor *supervisor;                /* NULL: tenants have no processes of their own */
+  struct upstream *upstreams;                   /* idle connections to workers */
   uint32_t n_upstreams;
   struct access *access; /* the server's */
   struct registry *registry;
