@@ -13,11 +13,27 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* What is made in a directory, or renamed, is durable when the directory is. */
+static bool sync_parent(struct arena *arena, const char *path) {
+  char *parent = arena_format(arena, "%s", path), *slash = strrchr(parent, '/');
+  if (slash) *slash = 0;
+  int fd = open(!slash ? "." : *parent ? parent : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return false;
+  bool ok = fsync(fd) == 0;
+  close(fd);
+  return ok;
+}
+
+/* Also what was made before: it may not have been synced. */
 bool directory_make(const char *path, struct gw_error *err) {
   struct stat st;
-  if (mkdir(path, 0700) == 0) return true;
-  if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return true;
-  return error_set(err, GW_ERROR_IO, "cannot make directory %s: %s", path, strerror(errno == EEXIST ? ENOTDIR : errno));
+  struct arena arena = {0};
+  bool is_there = mkdir(path, 0700) == 0 || (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode));
+  if (!is_there)
+    return error_set(err, GW_ERROR_IO, "cannot make directory %s: %s", path, strerror(errno == EEXIST ? ENOTDIR : errno));
+  sync_parent(&arena, path); /* whose parent cannot be read, or not be synced: what is in it says so when it is written */
+  arena_clear(&arena);
+  return true;
 }
 
 int directory_lock(const char *path, struct gw_error *err) {
@@ -32,17 +48,6 @@ int directory_lock(const char *path, struct gw_error *err) {
   error_set(err, GW_ERROR_UNAVAILABLE, "data directory %s is in use by another process", path);
   close(fd);
   return -1;
-}
-
-/* A rename is durable when its directory is. */
-static bool sync_parent(struct arena *arena, const char *path) {
-  char *parent = arena_format(arena, "%s", path), *slash = strrchr(parent, '/');
-  if (slash) *slash = 0;
-  int fd = open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return false;
-  bool ok = fsync(fd) == 0;
-  close(fd);
-  return ok;
 }
 
 bool file_write_durably(const char *path, const void *bytes, size_t size, mode_t mode, struct gw_error *err) {

@@ -1,5 +1,6 @@
 #include "cli/evidence.h"
 
+#include "base/array.h"
 #include "base/error.h"
 
 #include <inttypes.h>
@@ -91,7 +92,43 @@ bool evidence_check_growth(const struct tree_source *source, const struct note_c
                    new->size, old->size);
 }
 
+bool evidence_heads_add(struct evidence_heads *heads, const struct note_checkpoint *head, struct gw_error *err) {
+  size_t at = heads->n;
+  while (at && heads->items[at - 1].size > head->size) at--;
+  const struct note_checkpoint *same = at && heads->items[at - 1].size == head->size ? &heads->items[at - 1] : NULL;
+  if (heads->n && strcmp(heads->items[0].origin, head->origin) != 0)
+    return error_set(err, GW_ERROR_INVALID, "the checkpoints are of two logs: %.100s and %.100s", heads->items[0].origin,
+                     head->origin);
+  if (same)
+    return tree_hash_is(&same->root, &head->root) ||
+           error_set(err, GW_ERROR_INVALID, "the log has signed two different trees of %" PRIu64 " leaves", head->size);
+  if (heads->n == heads->capacity) array_grow(heads->items, heads->capacity, 16);
+  memmove(heads->items + at + 1, heads->items + at, (heads->n - at) * sizeof *head);
+  heads->items[at] = *head;
+  heads->n++;
+  return true;
+}
+
+bool evidence_heads_check(const struct evidence_heads *heads, const struct tree_source *source, struct gw_error *err) {
+  bool ok = true;
+  for (size_t i = 0; ok && i + 1 < heads->n; i++)
+    ok = evidence_check_growth(source, &heads->items[i], &heads->items[heads->n - 1], err);
+  return ok;
+}
+
+void evidence_heads_clear(struct evidence_heads *heads) {
+  free(heads->items);
+  *heads = (struct evidence_heads){0};
+}
+
 /* --- receipts ----------------------------------------------------------------------------------------------------- */
+
+bool evidence_gas(const struct leaf *leaf, uint64_t *gas) {
+  *gas = 0;
+  for (int i = FIELD_COMPUTE; i <= FIELD_STORAGE; i++)
+    if (__builtin_add_overflow(*gas, leaf->fields[i].number, gas)) return false;
+  return true;
+}
 
 bool evidence_check_receipt(const struct evidence *e, const struct evidence_keys *keys, struct evidence_receipt *out,
                             struct gw_error *err) {
@@ -101,6 +138,7 @@ bool evidence_check_receipt(const struct evidence *e, const struct evidence_keys
   if (!leaf_decode(&out->leaf, e->leaf, e->leaf_size, err)) return false;
   if (!leaf_outcome_word(out->leaf.fields[FIELD_OUTCOME].number))
     return error_set(err, GW_ERROR_INVALID, "the leaf has an outcome that is not known");
+  if (!evidence_gas(&out->leaf, &out->gas)) return error_set(err, GW_ERROR_INVALID, "the leaf has more gas than there is");
   if (!note_parse_proof(&out->index, &proof, &head, &head_size, e->proof, e->proof_size, err)) return false;
   if (!evidence_check_head(head, head_size, keys, &out->head, err)) return false;
   out->hash = tree_leaf(e->leaf, e->leaf_size);

@@ -23,7 +23,7 @@ struct evidence {
 struct evidence_receipt {
   struct leaf leaf;
   struct tree_hash hash;
-  uint64_t index;
+  uint64_t index, gas;
   struct note_checkpoint head;
 };
 
@@ -51,6 +51,21 @@ bool evidence_check_id(const struct evidence_receipt *receipt, const struct evid
 /* Whether the tree of the new checkpoint begins with that of the old. The source has the new one's hashes. */
 bool evidence_check_growth(const struct tree_source *source, const struct note_checkpoint *old, const struct note_checkpoint *new,
                            struct gw_error *err);
+
+/* Checkpoints that have been shown, each once, the smallest first. Zero-initialise. */
+struct evidence_heads {
+  struct note_checkpoint *items;
+  size_t n, capacity;
+};
+
+/* False: it is of another log than those before it, or has a root of its own for a size that is known. */
+bool evidence_heads_add(struct evidence_heads *heads, const struct note_checkpoint *head, struct gw_error *err);
+/* Whether each begins the last one. */
+bool evidence_heads_check(const struct evidence_heads *heads, const struct tree_source *source, struct gw_error *err);
+void evidence_heads_clear(struct evidence_heads *heads);
+
+/* All kinds of gas together. False: more than a number holds, which no invocation uses. */
+bool evidence_gas(const struct leaf *leaf, uint64_t *gas);
 
 /* The receipts of one function, the newest first. Zero-initialise, but for `function`. */
 struct evidence_chain {

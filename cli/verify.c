@@ -5,6 +5,8 @@
 #include "cli/cli.h"
 #include "cli/evidence.h"
 #include "cli/fetch.h"
+#include "cli/gas.h"
+#include "instrument/schedule.h"
 #include "server/api/receipts.h"
 #include "server/function/function.h"
 
@@ -21,15 +23,17 @@ enum { PAGE = 100, MAX_LEAF_FILE = LEAF_MAX, MAX_LIST_FILE = 64 << 20 };
 struct verify {
   struct client client;
   struct cli_list key_options;
-  const char *pin, *leaf, *proof, *receipts, *chain, *checkpoint, *old, *log;
+  const char *pin, *leaf, *proof, *receipts, *chain, *checkpoint, *old, *log, *schedule_path, *gas_text;
   bool is_json;
   bool has_id;
   struct evidence_id id;
   struct evidence_keys keys;
   struct evidence_chain links;
-  bool has_head;
-  struct note_checkpoint head; /* the newest that was checked */
-  cJSON *held;                 /* sentences */
+  struct evidence_heads heads; /* that were checked */
+  struct schedule schedule;
+  uint64_t gas; /* that the reply said */
+  uint64_t n_priced;
+  cJSON *held; /* sentences */
 };
 
 static void hold(struct verify *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -94,16 +98,30 @@ static bool load_keys(struct verify *v, struct gw_error *err) {
 
 /* --- receipts ----------------------------------------------------------------------------------------------------- */
 
-static void keep_head(struct verify *v, const struct note_checkpoint *head) {
-  if (v->has_head && v->head.size >= head->size) return;
-  v->head = *head;
-  v->has_head = true;
+/* NULL: none was checked yet. */
+static const struct note_checkpoint *newest_head(const struct verify *v) {
+  return v->heads.n ? &v->heads.items[v->heads.n - 1] : NULL;
 }
 
-static uint64_t gas_of(const struct leaf *leaf) {
-  uint64_t gas = 0;
-  for (int i = FIELD_COMPUTE; i <= FIELD_STORAGE; i++) gas += leaf->fields[i].number;
-  return gas;
+/* By which prices, and how much: of what ran. What did not names no schedule and has no gas. */
+static bool check_price(struct verify *v, const struct evidence_receipt *r, struct gw_error *err) {
+  const struct leaf_value *schedule = &r->leaf.fields[FIELD_SCHEDULE];
+  if (v->gas_text && v->gas != r->gas)
+    return error_set(err, GW_ERROR_INVALID, "leaf %" PRIu64 " says %" PRIu64 " gas, and the reply said %" PRIu64, r->index,
+                     r->gas, v->gas);
+  if (!v->schedule_path || (!schedule->is_there && !r->gas)) return true;
+  if (!schedule->is_there || memcmp(schedule->bytes, v->schedule.digest.bytes, DIGEST_SIZE) != 0)
+    return error_set(err, GW_ERROR_INVALID, "leaf %" PRIu64 " was priced by another schedule than that of %s", r->index,
+                     v->schedule_path);
+  v->n_priced++;
+  return true;
+}
+
+static void say_price(struct verify *v) {
+  if (v->gas_text) hold(v, "its gas is that of the reply, %" PRIu64, v->gas);
+  if (v->schedule_path)
+    hold(v, "%" PRIu64 " of them ran, each priced by version %" PRIu32 " of the schedule, which %s has", v->n_priced,
+         v->schedule.version, v->schedule_path);
 }
 
 static void say_receipt(struct verify *v, const struct evidence_receipt *r) {
@@ -111,7 +129,7 @@ static void say_receipt(struct verify *v, const struct evidence_receipt *r) {
   bool is_name = name->is_there && function_full_name_is_valid((const char *)name->bytes, name->size);
   hold(v, "leaf %" PRIu64 ": function %.*s, %s, status %" PRIu64 ", gas %" PRIu64, r->index, is_name ? (int)name->size : 1,
        is_name ? (const char *)name->bytes : "-", leaf_outcome_word(r->leaf.fields[FIELD_OUTCOME].number),
-       r->leaf.fields[FIELD_STATUS].number, gas_of(&r->leaf));
+       r->leaf.fields[FIELD_STATUS].number, r->gas);
   hold(v, "it is in the tree of the %" PRIu64 " leaves of %s", r->head.size, r->head.origin);
 }
 
@@ -134,7 +152,7 @@ static bool check_evidence(struct verify *v, const struct evidence *e, const cJS
     return error_set(err, GW_ERROR_INVALID, "what stands beside leaf %" PRIu64 " is not what it says", r.index);
   if (v->has_id && !evidence_check_id(&r, &v->id, err)) return false;
   if (v->chain && !evidence_chain_add(&v->links, &r, err)) return false;
-  keep_head(v, &r.head);
+  if (!check_price(v, &r, err) || !evidence_heads_add(&v->heads, &r.head, err)) return false;
   if (!v->chain) say_receipt(v, &r);
   return true;
 }
@@ -220,7 +238,8 @@ static void say_chain(struct verify *v) {
   if (c->has_previous) snprintf(end, sizeof end, "which names leaf %" PRIu64 ", not shown", c->previous);
   hold(v, "the chain of %s is unbroken: %" PRIu64 " leaves, from %" PRIu64 " back to %" PRIu64 ", %s", c->function, c->n,
        c->newest, c->oldest, c->is_gap ? "which is void" : end);
-  hold(v, "they are in the trees of checkpoints of %s, the largest of %" PRIu64 " leaves", v->head.origin, v->head.size);
+  hold(v, "they are in the trees of checkpoints of %s, the largest of %" PRIu64 " leaves", newest_head(v)->origin,
+       newest_head(v)->size);
 }
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
@@ -236,8 +255,8 @@ static bool fetch_head(struct verify *v, struct gw_error *err) {
   struct client_reply reply = {0};
   struct note_checkpoint head;
   bool ok = fetch_get(&v->client, "/v1/log/checkpoint", &reply, err) &&
-            evidence_check_head(reply.body.bytes, reply.body.size, &v->keys, &head, err);
-  if (ok) keep_head(v, &head);
+            evidence_check_head(reply.body.bytes, reply.body.size, &v->keys, &head, err) &&
+            evidence_heads_add(&v->heads, &head, err);
   client_reply_clear(&reply);
   return ok;
 }
@@ -251,30 +270,46 @@ static bool check_growth(struct verify *v, const struct note_checkpoint *old, co
   return true;
 }
 
+/* All that were shown are of one log, which only grew between them: else who sees one is shown another log than who sees the
+ * other. Where nobody may be asked for hashes, that is said. */
+static bool compare_heads(struct verify *v, struct gw_error *err) {
+  bool may_ask = v->log || v->checkpoint || (!v->leaf && !v->receipts);
+  if (v->heads.n < 2) return true;
+  if (!may_ask) {
+    hold(v, "not compared: %zu checkpoints with each other, which takes the log's hashes (--log)", v->heads.n);
+    return true;
+  }
+  if (v->heads.n == 2) return check_growth(v, &v->heads.items[0], &v->heads.items[1], err);
+  struct fetch_tiles tiles = {.client = &v->client, .directory = v->log, .size = newest_head(v)->size, .err = err};
+  if (!evidence_heads_check(&v->heads, &(struct tree_source){fetch_hashes, &tiles}, err)) return false;
+  hold(v, "the newest of the %zu checkpoints continues each of the others: nothing was changed", v->heads.n);
+  return true;
+}
+
 /* A checkpoint that is given must be the log of the receipts that are given, too: whichever is older begins the other. */
 static bool check_heads(struct verify *v, struct gw_error *err) {
   struct note_checkpoint given, old;
   if (v->checkpoint) {
     if (!load_head(v, v->checkpoint, &given, err)) return false;
     hold(v, "the checkpoint of %" PRIu64 " leaves is signed by %s", given.size, given.origin);
-    bool is_older = v->has_head && given.size < v->head.size;
-    if (v->has_head && !check_growth(v, is_older ? &given : &v->head, is_older ? &v->head : &given, err)) return false;
-    keep_head(v, &given);
+    if (!evidence_heads_add(&v->heads, &given, err)) return false;
   }
+  if (!compare_heads(v, err)) return false;
   if (!v->old) return true;
-  if (!load_head(v, v->old, &old, err) || (!v->has_head && !fetch_head(v, err))) return false;
-  return check_growth(v, &old, &v->head, err);
+  if (!load_head(v, v->old, &old, err) || (!v->heads.n && !fetch_head(v, err))) return false;
+  return check_growth(v, &old, newest_head(v), err);
 }
 
 /* --- the verb ----------------------------------------------------------------------------------------------------- */
 
 static bool run(struct verify *v, struct gw_error *err) {
-  bool ok = load_keys(v, err);
+  bool ok = load_keys(v, err) && (!v->schedule_path || cli_read_schedule(v->schedule_path, &v->schedule, err));
   if (ok && v->leaf) ok = check_files(v, err);
   if (ok && v->receipts) ok = check_list_file(v, err);
   if (ok && v->has_id && !v->leaf && !v->receipts) ok = check_from_server(v, err);
   if (ok && v->chain && !v->receipts) ok = check_chain_from_server(v, err);
   if (ok && v->chain) say_chain(v);
+  if (ok) say_price(v);
   return ok && check_heads(v, err);
 }
 
@@ -299,8 +334,19 @@ static const char *what_is_wrong(const struct verify *v) {
   if (v->receipts && v->leaf) return "--receipts has leaves and proofs of its own";
   if (v->chain && (v->has_id || v->leaf)) return "--chain is about a list of receipts, not about one";
   if (v->chain && (!*v->chain || strlen(v->chain) > LEAF_MAX_TEXT)) return "--chain wants a function's name";
-  if (v->leaf || v->receipts || v->has_id || v->chain || v->checkpoint || v->old) return NULL;
+  bool has_one = v->leaf || (v->has_id && !v->receipts), has_some = has_one || v->receipts || v->chain;
+  if (v->gas_text && (!has_one || v->chain)) return "--gas is what the reply of one receipt said";
+  if (v->schedule_path && !has_some) return "--schedule is about receipts";
+  if (has_some || v->checkpoint || v->old) return NULL;
   return "there is nothing to verify";
+}
+
+static bool read_gas(struct verify *v, struct gw_error *err) {
+  if (!v->gas_text) return true;
+  size_t size = strlen(v->gas_text);
+  v->gas = strtoull(v->gas_text, NULL, 10);
+  return (size && size <= 19 && strspn(v->gas_text, "0123456789") == size) ||
+         error_set(err, GW_ERROR_USAGE, "--gas wants a number, as Gasworks-Gas has it");
 }
 
 int cli_verify(int argc, char **argv) {
@@ -318,6 +364,9 @@ int cli_verify(int argc, char **argv) {
       {"old", 0, CLI_TEXT, &v.old, "FILE",
        "an older checkpoint, whose tree must begin that of the newer one; that is the server's unless told"},
       {"log", 0, CLI_TEXT, &v.log, "DIR", "a copy of the log's tile/..., asked for hashes instead of the server"},
+      {"schedule", 0, CLI_TEXT, &v.schedule_path, "FILE",
+       "the prices, as `gasworks schedule --text` prints them: by these what ran was priced"},
+      {"gas", 0, CLI_TEXT, &v.gas_text, "N", "the reply's Gasworks-Gas, which the receipt's kinds of gas together are"},
       {"json", 0, CLI_FLAG, &v.is_json, NULL, "what holds, and what does not, as JSON"},
   };
   const struct cli_command command = {
@@ -341,9 +390,10 @@ int cli_verify(int argc, char **argv) {
   } else {
     v.held = cJSON_CreateArray();
     if (v.chain) snprintf(v.links.function, sizeof v.links.function, "%s", v.chain);
-    bool ok = (!v.has_id || evidence_parse_id(&v.id, argv[0], &err)) && run(&v, &err);
+    bool ok = read_gas(&v, &err) && (!v.has_id || evidence_parse_id(&v.id, argv[0], &err)) && run(&v, &err);
     exit_code = finish(&v, ok, &err);
     cJSON_Delete(v.held);
+    evidence_heads_clear(&v.heads);
   }
   cli_list_clear(&v.key_options);
   return exit_code;

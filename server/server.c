@@ -219,7 +219,8 @@ static bool open_receipts(struct server *server, struct gw_error *err) {
                                     .keep_bytes = o->receipts_size,
                                     .keep_seconds = o->receipts_keep,
                                     .period_ms = CHECKPOINT_MS};
-  if (state_each_seal(server->state, keep_leaf, &kept, err))
+  bool is_new = !receipt_log_exists(options.directory);
+  if (is_new ? state_forget_seals(server->state, err) : state_each_seal(server->state, keep_leaf, &kept, err))
     server->receipts = receipt_log_open(&options, kept.items, kept.n, err);
   free(kept.items);
   arena_clear(&kept.arena);

@@ -270,6 +270,41 @@ static void logs_only_grow(void **state) {
   }
 }
 
+/* Each is signed and each is a tree; together they show that the log tells different people different things. */
+static void two_views_of_one_log_are_refused(void **state) {
+  static const uint64_t sizes[] = {300, 17, 600, 256, 17, 1, 300};
+  struct evidence_heads heads = {0};
+  struct gw_error err = {0};
+  (void)state;
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    struct note_checkpoint head = head_of(sizes[i]);
+    assert_true(evidence_heads_add(&heads, &head, &err));
+  }
+  assert_int_equal(heads.n, 5);
+  for (size_t i = 1; i < heads.n; i++) assert_true(heads.items[i - 1].size < heads.items[i].size);
+  assert_true(evidence_heads_check(&heads, &source, &err));
+  struct note_checkpoint other = head_of(300), elsewhere = head_of(2);
+  other.root.bytes[31] ^= 1;
+  assert_false(evidence_heads_add(&heads, &other, &err));
+  assert_non_null(strstr(err.message, "two different trees of 300 leaves"));
+  strcpy(elsewhere.origin, "example.com/other");
+  assert_false(evidence_heads_add(&heads, &elsewhere, &err));
+  other.size = 301; /* of which there is one only, and no way from it */
+  assert_true(evidence_heads_add(&heads, &other, &err));
+  assert_false(evidence_heads_check(&heads, &source, &err));
+  evidence_heads_clear(&heads);
+}
+
+static void gas_is_added_up(void **state) {
+  struct leaf leaf = {0};
+  uint64_t gas;
+  (void)state;
+  for (int i = FIELD_COMPUTE; i <= FIELD_STORAGE; i++) leaf_set_number(&leaf, (enum leaf_field)i, 1u << i);
+  assert_true(evidence_gas(&leaf, &gas) && gas == (15u << FIELD_COMPUTE));
+  leaf_set_number(&leaf, FIELD_STORAGE, UINT64_MAX);
+  assert_false(evidence_gas(&leaf, &gas));
+}
+
 static void sizes_that_no_log_has_are_refused(void **state) {
   static const uint64_t sizes[] = {601, 1 << 16, 1ull << 32, (1ull << 63) - 1, 1ull << 63, (1ull << 63) + 1, UINT64_MAX};
   struct note_checkpoint old = head_of(5), new = head_of(600);
@@ -399,6 +434,8 @@ int main(void) {
       cmocka_unit_test(proofs_are_of_one_leaf_and_one_tree),
       cmocka_unit_test(a_checkpoint_is_the_word_of_its_log_only),
       cmocka_unit_test(logs_only_grow),
+      cmocka_unit_test(two_views_of_one_log_are_refused),
+      cmocka_unit_test(gas_is_added_up),
       cmocka_unit_test(sizes_that_no_log_has_are_refused),
       cmocka_unit_test(chains_have_no_gaps),
       cmocka_unit_test(names_of_receipts_are_read),

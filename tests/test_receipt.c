@@ -97,6 +97,29 @@ static void a_leaf_is_the_bytes_of_the_format(void **state) {
   assert_false(back.fields[FIELD_TRAP].is_there);
 }
 
+/* What each leaf of a version begins with is encoded once. */
+static void a_leaf_is_the_same_with_its_head_made_before(void **state) {
+  struct leaf leaf = example(), whole;
+  struct leaf_head head;
+  uint8_t bytes[LEAF_MAX], again[LEAF_MAX];
+  char name[LEAF_MAX_TEXT];
+  (void)state;
+  memset(name, 'n', sizeof name);
+  leaf_set_bytes(&leaf, FIELD_FUNCTION, name, sizeof name);
+  leaf_set_bytes(&leaf, FIELD_SCHEDULE, digest, sizeof digest);
+  leaf_set_number(&leaf, FIELD_SEMANTICS, UINT64_MAX);
+  leaf_encode_head(&leaf, &head);
+  for (int outcome = 0; outcome < OUTCOME_COUNT; outcome++) {
+    leaf_set_number(&leaf, FIELD_OUTCOME, (uint64_t)outcome);
+    size_t size = leaf_encode(&leaf, bytes);
+    whole = leaf;
+    for (int i = 0; i <= FIELD_SEMANTICS; i++)
+      if (i != FIELD_OUTCOME) whole.fields[i] = (struct leaf_value){0};
+    assert_int_equal(leaf_encode_behind(&head, &whole, again), size);
+    assert_memory_equal(again, bytes, size);
+  }
+}
+
 static void only_canonical_leaves_are_read(void **state) {
   struct leaf back;
   struct gw_error err = {0};
@@ -107,18 +130,22 @@ static void only_canonical_leaves_are_read(void **state) {
     bool is_good;
   } cases[] = {
       {{0xa2, 0, 1, 1, 0}, 5, true},
-      {{0xa2, 1, 0, 0, 1}, 5, false},                           /* order */
-      {{0xa2, 0, 0x18, 1, 1, 0}, 6, false},                     /* a longer number than needed */
-      {{0xa2, 0x18, 0, 1, 1, 0}, 6, false},                     /* likewise of a key */
-      {{0xb8, 2, 0, 1, 1, 0}, 6, false},                        /* of the map */
-      {{0xbf, 0, 1, 1, 0, 0xff}, 6, false},                     /* no length */
-      {{0xa2, 0, 1, 1, 0, 0}, 6, false},                        /* something behind */
-      {{0xa2, 0, 1, 1}, 4, false},                              /* cut off */
-      {{0xa3, 0, 1, 0, 1, 1, 0}, 7, false},                     /* a key twice */
-      {{0xa2, 0, 2, 1, 0}, 5, false},                           /* another format */
-      {{0xa3, 0, 1, 1, 0, 20, 0}, 7, false},                    /* an unknown key */
-      {{0xa3, 0, 1, 1, 0, 3, 0x41, 7}, 8, false},               /* a short digest */
-      {{0xa3, 0, 1, 1, 0, 2, 0x41, 'a'}, 8, false},             /* bytes for text */
+      {{0xa2, 1, 0, 0, 1}, 5, false},                      /* order */
+      {{0xa2, 0, 0x18, 1, 1, 0}, 6, false},                /* a longer number than needed */
+      {{0xa2, 0x18, 0, 1, 1, 0}, 6, false},                /* likewise of a key */
+      {{0xb8, 2, 0, 1, 1, 0}, 6, false},                   /* of the map */
+      {{0xbf, 0, 1, 1, 0, 0xff}, 6, false},                /* no length */
+      {{0xa2, 0, 1, 1, 0, 0}, 6, false},                   /* something behind */
+      {{0xa2, 0, 1, 1}, 4, false},                         /* cut off */
+      {{0xa3, 0, 1, 0, 1, 1, 0}, 7, false},                /* a key twice */
+      {{0xa2, 0, 2, 1, 0}, 5, false},                      /* another format */
+      {{0xa3, 0, 1, 1, 0, 20, 0}, 7, false},               /* an unknown key */
+      {{0xa3, 0, 1, 1, 0, 3, 0x41, 7}, 8, false},          /* a short digest */
+      {{0xa3, 0, 1, 1, 0, 2, 0x41, 'a'}, 8, false},        /* bytes for text */
+      {{0xa3, 0, 1, 1, 0, 2, 0x61, 0xff}, 8, false},       /* text that is not UTF-8 */
+      {{0xa3, 0, 1, 1, 0, 2, 0x62, 0xc0, 0x80}, 9, false}, /* likewise: a longer form of 0 */
+      {{0xa3, 0, 1, 1, 0, 2, 0x62, 'a', 0}, 9, false},     /* text with an end before its end */
+      {{0xa3, 0, 1, 1, 0, 2, 0x62, 'a', '\n'}, 9, false},
       {{0xa3, 0, 1, 1, 0, 18, 0x5f, 0x41, 7, 0xff}, 10, false}, /* a string in pieces */
       {{0xa3, 0, 1, 1, 0, 18, 0x5b, 0xff, 0xff, 0xff, 0xff, 0xff}, 12, false},
       {{0xa0}, 1, false},
@@ -418,6 +445,7 @@ int main(void) {
       cmocka_unit_test(both_kinds_of_compression_agree),
       cmocka_unit_test(plain_compression_hashes_abc),
       cmocka_unit_test(a_leaf_is_the_bytes_of_the_format),
+      cmocka_unit_test(a_leaf_is_the_same_with_its_head_made_before),
       cmocka_unit_test(only_canonical_leaves_are_read),
       cmocka_unit_test(the_page_lists_fields_and_outcomes),
       cmocka_unit_test(void_leaves_have_every_size),

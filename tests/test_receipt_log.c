@@ -540,6 +540,149 @@ static void damage_is_found_when_the_log_is_opened(void **state) {
   check_all();
 }
 
+/* err.message says why, and it is put back as it was. */
+static void assert_refused(const char *what) {
+  struct receipt_options options = {.directory = directory, .period_ms = 1000};
+  struct gw_error err = {0};
+  struct receipt_log *log = receipt_log_open(&options, NULL, 0, &err);
+  if (log) fail_msg("%s", what);
+  assert_true(*err.message);
+}
+
+static void path_of(const char *name, char out[128]) { snprintf(out, 128, "%s/%s", directory, name); }
+
+/* Another origin, key or beginning would be another log in this one's place: it is the same again when the file is back. */
+static void what_is_missing_is_not_made_anew(void **state) {
+  static const char *const names[] = {"origin", "key", "keys", "checkpoint"};
+  char path[128], aside[128];
+  (void)state;
+  for (uint64_t size = 10; size <= 300; size += 290) { /* with a file of tiles, and without */
+    struct receipt_log *log = open_log();
+    for (uint64_t i = 0; i < size; i++) append(log, "f", i);
+    receipt_log_close(log);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+      path_of(names[i], path);
+      path_of("aside", aside);
+      assert_int_equal(rename(path, aside), 0);
+      assert_refused(names[i]);
+      assert_int_equal(access(path, F_OK), -1);
+      assert_int_equal(rename(aside, path), 0);
+    }
+  }
+  receipt_log_close(open_log());
+  assert_int_equal(check_all().size, 310);
+}
+
+/* The first start ended between the two files of its key. */
+static void a_key_that_was_never_used_signs_nothing(void **state) {
+  char path[128];
+  (void)state;
+  receipt_log_close(open_log());
+  path_of("key", path);
+  assert_int_equal(unlink(path), 0);
+  path_of("checkpoint", path);
+  assert_int_equal(unlink(path), 0);
+  for (int i = 0; i < 2; i++) receipt_log_close(open_log());
+  check_all();
+}
+
+static void a_key_is_whole_and_for_its_owner(void **state) {
+  char path[128], aside[128];
+  (void)state;
+  receipt_log_close(open_log());
+  path_of("key", path);
+  path_of("aside", aside);
+  flip("key", 5); /* not the half that says which key it is */
+  assert_refused("a key that is not the public one's");
+  flip("key", 5);
+  assert_int_equal(chmod(path, 0640), 0);
+  assert_refused("a key that others may read");
+  assert_int_equal(chmod(path, 0600), 0);
+  assert_int_equal(rename(path, aside), 0);
+  assert_int_equal(symlink("aside", path), 0);
+  assert_refused("a link");
+  assert_int_equal(unlink(path), 0);
+  assert_int_equal(mkfifo(path, 0600), 0);
+  assert_refused("a pipe");
+  assert_int_equal(rename(aside, path), 0);
+  receipt_log_close(open_log());
+  check_all();
+}
+
+/* Where leaves begin, and what they are: behind a wrong end the next one would stand on another. */
+static void leaves_that_changed_are_found(void **state) {
+  char path[128];
+  uint32_t at = 0;
+  (void)state;
+  struct receipt_log *log = open_log();
+  for (uint64_t i = 0; i < 700; i++) append(log, "f", i);
+  receipt_log_close(log);
+  path_of("00000000.hashes", path);
+  int fd = open(path, O_RDONLY);
+  off_t second = (off_t)offsetof(struct files_hashes, bundles[2]);
+  assert_true(fd >= 0 && pread(fd, &at, sizeof at, second) == sizeof at);
+  close(fd);
+  const struct {
+    const char *name;
+    off_t at;
+  } cases[] = {
+      {"00000000.hashes", second}, {"00000000.hashes", second + 1}, {"00000000.leaves", at + 1}, {"00000000.leaves", at + 20}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    flip(cases[i].name, cases[i].at);
+    assert_refused(cases[i].name);
+    flip(cases[i].name, cases[i].at);
+  }
+  receipt_log_close(open_log());
+  assert_int_equal(check_all().size, 700);
+}
+
+/* They are made again of the leaves, unless some of these are forgotten. */
+static void links_that_changed_are_not_believed(void **state) {
+  struct buffer bytes = {0};
+  struct receipt_log *log = open_log();
+  (void)state;
+  for (uint64_t i = 0; i < 100; i++) append(log, i % 2 ? "odd" : "even", i);
+  receipt_log_close(log);
+  flip("chains", 4); /* "100\n99 odd\n98 even\n" */
+  log = open_log();
+  append(log, "odd", 100);
+  append(log, "even", 101);
+  receipt_log_close(log);
+  assert_int_equal(read_leaf(100, &bytes).fields[FIELD_PREVIOUS].number, 99);
+  assert_int_equal(read_leaf(101, &bytes).fields[FIELD_PREVIOUS].number, 98);
+  struct receipt_options options = {.directory = directory, .period_ms = 1000, .keep_bytes = 1};
+  struct gw_error err = {0};
+  log = receipt_log_open(&options, NULL, 0, &err);
+  for (uint64_t i = 0; i < FILES_SEGMENT; i++) append(log, "many", i);
+  assert_true(receipt_log_settle(log));
+  receipt_log_close(log);
+  assert_int_equal(files_read_leaf(directory, 99, &bytes), FILES_PRUNED);
+  flip("chains", 8);
+  assert_refused("links of leaves that are forgotten");
+  flip("chains", 8);
+  log = open_log();
+  append(log, "odd", 0);
+  receipt_log_close(log);
+  assert_int_equal(read_leaf(FILES_SEGMENT + 102, &bytes).fields[FIELD_PREVIOUS].number, 100);
+  buffer_clear(&bytes);
+}
+
+/* State that is older than the log has receipts of another one. */
+static void a_new_log_takes_no_leaves_of_another(void **state) {
+  uint8_t leaf[LEAF_MAX];
+  struct receipt_options options = {.directory = directory, .period_ms = 1000};
+  struct gw_error err = {0};
+  size_t size = make_leaf(leaf, "f", 7);
+  struct receipt_kept kept[] = {{3, leaf, size}, {1ull << 60, leaf, size}};
+  (void)state;
+  assert_false(receipt_log_exists(directory));
+  receipt_log_close(open_with(kept, 2));
+  assert_true(receipt_log_exists(directory));
+  assert_int_equal(check_all().size, 0);
+  assert_null(receipt_log_open(&options, kept + 1, 1, &err));
+  assert_non_null(strstr(err.message, "of a log that was longer"));
+}
+
 static void paths_of_tiles_are_read(void **state) {
   static const struct {
     const char *path;
@@ -616,6 +759,12 @@ int main(void) {
       TEST(a_crash_behind_a_segments_end_loses_nothing),
       TEST(leaves_that_were_kept_take_their_places),
       TEST(damage_is_found_when_the_log_is_opened),
+      TEST(what_is_missing_is_not_made_anew),
+      TEST(a_key_that_was_never_used_signs_nothing),
+      TEST(a_key_is_whole_and_for_its_owner),
+      TEST(leaves_that_changed_are_found),
+      TEST(links_that_changed_are_not_believed),
+      TEST(a_new_log_takes_no_leaves_of_another),
       TEST(paths_of_tiles_are_read),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,7 +5,7 @@
  *   N.leaves           65,536 leaves, each behind its size in two bytes, the greater first: bundles of tlog-tiles, end to end
  *   N.hashes           their hashes, then for each 256 of them where they begin in N.leaves
  *   level.L            hashes of tile level L, from 1 on
- *   chains             the last leaf of each function, as of some size of the tree
+ *   chains             the last leaf of each function, as of some size of the tree; the last line is a digest of the others
  *
  * A tile is a piece of these files, full or partial: nothing is written twice, and a checkpoint syncs a few files, not thousands.
  */

@@ -1,6 +1,7 @@
 #include "runtime/receipt/leaf.h"
 
 #include "base/error.h"
+#include "base/utf8.h"
 
 #include <cbor/callbacks.h>
 #include <cbor/streaming.h>
@@ -58,21 +59,38 @@ static size_t put_bytes(uint8_t *out, const struct leaf_value *value, bool is_te
   return n + value->size;
 }
 
-size_t leaf_encode(const struct leaf *leaf, uint8_t out[LEAF_MAX]) {
-  size_t size = 1;
-  uint8_t n = 0;
-  for (unsigned i = 0; i < FIELD_COUNT; i++) {
+/* Fields from `first` to before `end`, behind the `size` bytes that are there. */
+static size_t put_fields(const struct leaf *leaf, unsigned first, unsigned end, uint8_t *out, size_t size) {
+  for (unsigned i = first; i < end; i++) {
     const struct leaf_value *value = &leaf->fields[i];
     if (!value->is_there) continue;
-    n++;
+    out[0]++;
     out[size++] = (uint8_t)i;
     if (fields[i].kind == LEAF_NUMBER)
       size += put_head(out + size, MAJOR_NUMBER, value->number);
     else
       size += put_bytes(out + size, value, fields[i].kind == LEAF_TEXT);
   }
-  out[0] = MAP_HEAD | n;
   return size;
+}
+
+size_t leaf_encode(const struct leaf *leaf, uint8_t out[LEAF_MAX]) {
+  out[0] = MAP_HEAD;
+  return put_fields(leaf, 0, FIELD_COUNT, out, 1);
+}
+
+_Static_assert(FIELD_SEMANTICS == 5 && LEAF_MAX_HEAD >= 1 + 2 * 3 + 3 + LEAF_MAX_TEXT + 2 * (3 + LEAF_DIGEST_SIZE),
+               "a head is the format, outcome, function, module, schedule and semantics");
+
+void leaf_encode_head(const struct leaf *leaf, struct leaf_head *head) {
+  head->bytes[0] = MAP_HEAD;
+  head->size = put_fields(leaf, 0, FIELD_SEMANTICS + 1, head->bytes, 1);
+}
+
+size_t leaf_encode_behind(const struct leaf_head *head, const struct leaf *leaf, uint8_t out[LEAF_MAX]) {
+  memcpy(out, head->bytes, head->size);
+  out[OUTCOME_AT] = (uint8_t)leaf->fields[FIELD_OUTCOME].number;
+  return put_fields(leaf, FIELD_SEMANTICS + 1, FIELD_COUNT, out, head->size);
 }
 
 size_t leaf_previous_size(uint64_t previous) {
@@ -143,10 +161,19 @@ static bool read_item(const uint8_t *bytes, size_t size, size_t *at, struct item
   return result.status == CBOR_DECODER_FINISHED && item->kind != ITEM_OTHER;
 }
 
+/* UTF-8, as CBOR wants it, and nothing that ends a line or a text. */
+static bool is_text(const uint8_t *bytes, size_t size) {
+  for (size_t i = 0, n; i < size; i += n) {
+    n = utf8_sequence(bytes + i, size - i);
+    if (!n || bytes[i] < ' ' || bytes[i] == 0x7f) return false;
+  }
+  return true;
+}
+
 static bool value_fits(enum leaf_field field, const struct item *item) {
   switch (fields[field].kind) {
   case LEAF_NUMBER: return item->kind == ITEM_NUMBER;
-  case LEAF_TEXT: return item->kind == ITEM_TEXT && item->size <= LEAF_MAX_TEXT;
+  case LEAF_TEXT: return item->kind == ITEM_TEXT && item->size <= LEAF_MAX_TEXT && is_text(item->bytes, item->size);
   case LEAF_DIGEST: return item->kind == ITEM_BYTES && item->size == LEAF_DIGEST_SIZE;
   case LEAF_BYTES: return item->kind == ITEM_BYTES;
   }

@@ -17,6 +17,7 @@ enum {
   LEAF_MAX_TEXT = 255, /* of a function's name */
   LEAF_DIGEST_SIZE = 32,
   LEAF_TAIL = 10, /* of those for the index of the function's previous leaf */
+  LEAF_MAX_HEAD = LEAF_MAX_TEXT + 96,
 };
 
 enum leaf_field {
@@ -66,6 +67,15 @@ const char *leaf_outcome_word(uint64_t outcome);
 
 /* Returns the size. The leaf has no field longer than its kind allows, and no two of LEAF_BYTES. */
 size_t leaf_encode(const struct leaf *leaf, uint8_t out[LEAF_MAX]);
+/* The fields from the first to FIELD_SEMANTICS, encoded: of one version of a function they are the same, but for the outcome. */
+struct leaf_head {
+  size_t size; /* 0: not made yet */
+  uint8_t bytes[LEAF_MAX_HEAD];
+};
+
+void leaf_encode_head(const struct leaf *leaf, struct leaf_head *head);
+/* leaf_encode, with those fields from the head; the leaf has its outcome, and those behind them. */
+size_t leaf_encode_behind(const struct leaf_head *head, const struct leaf *leaf, uint8_t out[LEAF_MAX]);
 /* Adds the field `previous` to a leaf that has none; returns the new size. */
 size_t leaf_add_previous(uint8_t leaf[LEAF_MAX], size_t size, uint64_t previous);
 /* How much that adds. */

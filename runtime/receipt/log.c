@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 const char *receipt_log_id(const struct receipt_log *log) { return log->id; }
@@ -60,6 +61,13 @@ struct receipt_chain *receipt_log_chain(struct receipt_log *log, const char *fun
 /* --- the sequence ------------------------------------------------------------------------------------------------- */
 
 bool receipt_log_has_room(const struct receipt_log *log) { return atomic_load_explicit(&log->has_room, memory_order_relaxed); }
+
+bool receipt_log_has_failed(struct receipt_log *log) {
+  pthread_mutex_lock(&log->mutex);
+  bool has_failed = log->has_failed;
+  pthread_mutex_unlock(&log->mutex);
+  return has_failed;
+}
 
 /* Where the next index goes; NULL: nowhere. */
 static struct segment *segment_for(struct receipt_log *log, size_t size) {
@@ -162,6 +170,18 @@ void receipt_log_id_of(const char *origin, char id[RECEIPT_ID_SIZE]) {
   sodium_bin2hex(id, RECEIPT_ID_SIZE, hash, (RECEIPT_ID_SIZE - 1) / 2);
 }
 
+bool receipt_log_exists(const char *directory) {
+  char path[FILES_PATH];
+  snprintf(path, sizeof path, "%s/checkpoint", directory);
+  return access(path, F_OK) == 0;
+}
+
+/* What is missing is made for a new log only: another origin or key would begin another log in this one's place. */
+static bool may_make(const struct receipt_log *log, const char *path, struct gw_error *err) {
+  return !receipt_log_exists(log->options.directory) ||
+         error_set(err, GW_ERROR_STATE, "the log of receipts is damaged: %s is missing", path);
+}
+
 /* A new log has a random origin, unless somebody names it: two logs of one name would be one that forks. */
 static bool open_origin(struct receipt_log *log, const char *wanted, struct gw_error *err) {
   char path[FILES_PATH], random[64];
@@ -172,6 +192,7 @@ static bool open_origin(struct receipt_log *log, const char *wanted, struct gw_e
     log->options.origin = (char *)text.bytes;
     return note_name_is_valid(log->options.origin) || error_set(err, GW_ERROR_STATE, "%s holds no name", path);
   }
+  if (!may_make(log, path, err)) return false;
   uint8_t bytes[16];
   randombytes_buf(bytes, sizeof bytes);
   int n = snprintf(random, sizeof random, "gasworks.invalid/");
@@ -199,29 +220,40 @@ bool receipt_writer_new_key(struct receipt_log *log, struct gw_error *err) {
   ok = ok && file_write_durably(path_in(log, "key", path), secret, sizeof secret, 0600, err);
   buffer_clear(&text);
   if (ok) {
+    log->has_old_secret = log->has_secret; /* one that is lost signs nothing */
     memcpy(log->secrets[1], log->secrets[0], sizeof secret);
     memcpy(log->secrets[0], secret, sizeof secret);
-    log->has_old_secret = log->n_keys > 0;
+    log->has_secret = true;
     log->keys[log->n_keys++] = key;
   }
   sodium_memzero(secret, sizeof secret);
   return ok;
 }
 
-/* The secret key's second half is the public one. After a crash between the two files the last of `keys` may be one that is lost.
- */
+/* Whether the file holds a key: its first half is what the second, the public key, is made of. */
+static bool read_secret(int fd, const char *path, uint8_t secret[NOTE_SECRET_SIZE], struct gw_error *err) {
+  uint8_t public_key[NOTE_PUBLIC_SIZE], again[NOTE_SECRET_SIZE];
+  struct stat s;
+  bool is_private = fstat(fd, &s) == 0 && S_ISREG(s.st_mode) && (s.st_mode & 077) == 0;
+  if (!is_private) return error_set(err, GW_ERROR_STATE, "%s is for its owner only: it wants the mode 0600", path);
+  bool ok = s.st_size == NOTE_SECRET_SIZE && read(fd, secret, NOTE_SECRET_SIZE) == NOTE_SECRET_SIZE;
+  if (ok) crypto_sign_seed_keypair(public_key, again, secret);
+  ok = ok && sodium_memcmp(again, secret, sizeof again) == 0;
+  sodium_memzero(again, sizeof again);
+  return ok || error_set(err, GW_ERROR_STATE, "%s holds no key", path);
+}
+
+/* After a crash between the two files the last of `keys` may be one that is lost. */
 static bool open_keys(struct receipt_log *log, struct gw_error *err) {
   char path[FILES_PATH];
-  struct buffer secret = {0};
-  if (access(path_in(log, "keys", path), F_OK) != 0) return receipt_writer_new_key(log, err);
+  if (access(path_in(log, "keys", path), F_OK) != 0) return may_make(log, path, err) && receipt_writer_new_key(log, err);
   log->n_keys = files_read_keys(log->options.directory, log->keys, err);
   if (!log->n_keys) return false;
-  if (access(path_in(log, "key", path), F_OK) != 0) return receipt_writer_new_key(log, err);
-  bool ok = buffer_read_file(&secret, path, NOTE_SECRET_SIZE, err);
-  if (ok && secret.size != NOTE_SECRET_SIZE) ok = error_set(err, GW_ERROR_STATE, "%s holds no key", path);
-  if (ok) memcpy(log->secrets[0], secret.bytes, NOTE_SECRET_SIZE);
-  if (secret.bytes) sodium_memzero(secret.bytes, secret.size);
-  buffer_clear(&secret);
+  int fd = open(path_in(log, "key", path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (fd < 0 && errno == ENOENT) return may_make(log, path, err) && receipt_writer_new_key(log, err);
+  if (fd < 0) return error_set(err, GW_ERROR_STATE, "cannot read %s: %s", path, strerror(errno));
+  bool ok = log->has_secret = read_secret(fd, path, log->secrets[0], err);
+  close(fd);
   for (size_t i = 0; ok && i < log->n_keys; i++) {
     if (memcmp(log->keys[i].public_key, log->secrets[0] + 32, NOTE_PUBLIC_SIZE) != 0) continue;
     struct note_key key = log->keys[i]; /* the one that signs is the last */

@@ -59,7 +59,7 @@ struct receipt_log {
   struct note_key keys[FILES_MAX_KEYS]; /* the writer's, as are the secrets */
   size_t n_keys;
   uint8_t secrets[2][NOTE_SECRET_SIZE]; /* the present one, and the one before until the new one is made known */
-  bool has_old_secret;
+  bool has_secret, has_old_secret;
 
   pthread_mutex_t mutex;
   pthread_cond_t wake, settled_more, wake_room;

@@ -37,7 +37,10 @@ struct receipt_kept {
 
 enum { RECEIPT_ID_SIZE = 17 /* of a log: 16 hexadecimal digits, the first of SHA-256 of its origin, and a 0 */ };
 
-/* Opens or makes the log, and finishes what a crash has interrupted. `kept` ascends by index. Blocks. */
+/* Whether a log is there: each has a checkpoint before its first leaf. */
+bool receipt_log_exists(const char *directory);
+/* Opens or makes the log, and finishes what a crash has interrupted. `kept` ascends by index; for a new log there is none.
+ * Blocks. */
 struct receipt_log *receipt_log_open(const struct receipt_options *options, const struct receipt_kept *kept, size_t n_kept,
                                      struct gw_error *err);
 /* With a last checkpoint. Everything that was reserved must be filled. NULL is allowed. Blocks. */
@@ -55,6 +58,8 @@ bool receipt_log_last(struct receipt_log *log, const char *function, uint64_t *i
 
 /* Whether there is room for some more leaves. If not, `receipt_log_reserve` will soon fail. */
 bool receipt_log_has_room(const struct receipt_log *log);
+/* If not: whether it is because a sync has failed, so that there will be none until the log is opened again. */
+bool receipt_log_has_failed(struct receipt_log *log);
 
 struct receipt_place {
   uint64_t index;

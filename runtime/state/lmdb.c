@@ -894,7 +894,7 @@ static void answer(const struct lmdb *store, struct store_commit *c, int rc) {
   if (rc)
     fail(store, "write to", rc, &err);
   else if (c->is_unsealed)
-    error_set(&err, GW_ERROR_UNAVAILABLE, "there is no room for its receipt");
+    error_set(&err, GW_ERROR_UNAVAILABLE, "its receipt cannot be stored");
   else if (c->outcome == STATE_FAILED)
     error_set(&err, GW_ERROR_LIMIT, "its state would take more than %llu bytes, which is the limit",
               (unsigned long long)c->limit);

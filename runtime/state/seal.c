@@ -89,3 +89,5 @@ bool state_each_seal(struct state_store *store, state_each_seal_fn each, void *a
   struct each e = {each, arg};
   return state_each(store, SPACE, on_seal, &e, err);
 }
+
+bool state_forget_seals(struct state_store *store, struct gw_error *err) { return state_clear(store, SPACE, err); }

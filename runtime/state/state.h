@@ -188,6 +188,8 @@ void state_txn_seal(struct state_txn *txn, struct state_seal *seal);
 /* What is stored so, by ascending index. */
 typedef bool (*state_each_seal_fn)(void *arg, uint64_t index, const void *bytes, size_t size);
 bool state_each_seal(struct state_store *store, state_each_seal_fn each, void *arg, struct gw_error *err);
+/* They are of a log that is not here any more. Blocks. */
+bool state_forget_seals(struct state_store *store, struct gw_error *err);
 /* SHA-256 of what the transaction has read so far (docs/receipts.md); false: nothing. */
 bool state_txn_read_digest(const struct state_txn *txn, uint8_t out[SHA256_SIZE]);
 

@@ -144,8 +144,13 @@ static bool read_leaf(const struct question *q, uint64_t index, struct buffer *b
          leaf_decode(leaf, bytes->bytes, bytes->size, &ignored);
 }
 
-static bool is_pruned(const struct question *q, uint64_t index, struct buffer *bytes) {
-  return index < receipt_log_durable(q->log) && files_read_leaf(receipt_log_directory(q->log), index, bytes) == FILES_PRUNED;
+/* What it can be that a leaf of the last checkpoint cannot be read. */
+static bool is_gone(const struct question *q, uint64_t index, struct buffer *bytes, enum files_answer how) {
+  struct tree_hash hash;
+  struct leaf leaf;
+  if (index >= receipt_log_durable(q->log)) return false;
+  if (how == FILES_PRUNED) return files_read_leaf(receipt_log_directory(q->log), index, bytes) == how;
+  return !read_leaf(q, index, bytes, &hash, &leaf);
 }
 
 static cJSON *receipt_json(const struct question *q, uint64_t index, const struct buffer *bytes, const struct tree_hash *hash,
@@ -172,9 +177,12 @@ static void receipt_work(uv_work_t *work) {
   if (read_leaf(q, q->index, &bytes, &hash, &leaf) && may_see(q, &leaf)) {
     q->status = 200;
     q->json = receipt_json(q, q->index, &bytes, &hash, &leaf);
-  } else if (is_pruned(q, q->index, &bytes)) {
+  } else if (is_gone(q, q->index, &bytes, FILES_PRUNED)) {
     q->status = 410;
     q->detail = "this leaf was forgotten, as the server was told to; its hash is still in the tree";
+  } else if (is_gone(q, q->index, &bytes, FILES_DAMAGED)) {
+    q->status = 500;
+    q->detail = "the log is damaged: this leaf is not what its hash says";
   }
   buffer_clear(&bytes);
 }
@@ -224,7 +232,7 @@ static void look(struct walk *w) {
   struct tree_hash hash;
   struct leaf leaf;
   if (!read_leaf(w->q, w->at, &w->bytes, &hash, &leaf)) {
-    w->is_over = w->is_forgotten = is_pruned(w->q, w->at, &w->bytes);
+    w->is_over = w->is_forgotten = is_gone(w->q, w->at, &w->bytes, FILES_PRUNED);
     step_down(w);
     return;
   }

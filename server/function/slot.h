@@ -5,7 +5,10 @@
 #include "runtime/checkpoint.h"
 #include "runtime/host/handler.h"
 #include "runtime/host/wasi/wasi.h"
+#include "runtime/receipt/leaf.h"
 #include "server/function/function.h"
+
+struct receipt_chain;
 
 struct slot {
   struct slot *next; /* in its pool's or its loop's list */
@@ -25,9 +28,11 @@ struct slot {
   uint64_t start_gas;          /* of the start function, where the image is one behind it; else 0 */
   bool is_initialized;         /* the image is one behind _initialize, which used initialize_gas */
   uint64_t initialize_gas;
-  struct func_ref *entry;   /* handle or _start */
-  union gw_value values[1]; /* parameters and results: none, but gw_store_start wants a place */
-  uint64_t used_at;         /* loop time in ms of the last return */
+  struct func_ref *entry;      /* handle or _start */
+  union gw_value values[1];    /* parameters and results: none, but gw_store_start wants a place */
+  uint64_t used_at;            /* loop time in ms of the last return */
+  struct receipt_chain *chain; /* of its function's receipts; and what their leaves begin with, once there was one */
+  struct leaf_head leaf_head;
 };
 
 /* Retains `function`, whose module must be there. `limits` must outlive the slot. */

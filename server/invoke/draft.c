@@ -17,24 +17,43 @@ void draft_begin(struct draft *d, struct receipt_log *log) {
 
 /* --- digests ------------------------------------------------------------------------------------------------------ */
 
-static void add_text(struct sha256 *s, const char *text) { sha256_add(s, text, strlen(text)); }
+/* A head is many short texts: they are hashed together. */
+struct text {
+  struct sha256 s;
+  size_t size;
+  char bytes[1024];
+};
+
+static void flush(struct text *t) {
+  sha256_add(&t->s, t->bytes, t->size);
+  t->size = 0;
+}
+
+/* The text, and a byte behind it. */
+static void add_text(struct text *t, const char *text, char end) {
+  size_t size = strlen(text);
+  if (size >= sizeof t->bytes - t->size) flush(t);
+  if (size < sizeof t->bytes)
+    t->size = (size_t)((char *)mempcpy(t->bytes + t->size, text, size) - t->bytes);
+  else
+    sha256_add(&t->s, text, size);
+  t->bytes[t->size++] = end;
+}
 
 void draft_hash_request(struct draft *d, const struct request *r) {
-  struct sha256 s;
-  sha256_begin(&s);
-  add_text(&s, r->method_name);
-  sha256_add(&s, " ", 1);
-  add_text(&s, r->target);
-  sha256_add(&s, "\n", 1);
+  struct text t;
+  t.size = 0;
+  sha256_begin(&t.s);
+  add_text(&t, r->method_name, ' ');
+  add_text(&t, r->target, '\n');
   for (uint32_t i = 0; i < r->n_headers; i++) {
-    add_text(&s, r->headers[i].name);
-    sha256_add(&s, ":", 1);
-    add_text(&s, r->headers[i].value);
-    sha256_add(&s, "\n", 1);
+    add_text(&t, r->headers[i].name, ':');
+    add_text(&t, r->headers[i].value, '\n');
   }
-  sha256_add(&s, "\n", 1);
-  sha256_add(&s, r->body.bytes, r->body.size);
-  sha256_end(&s, d->request);
+  add_text(&t, "", '\n');
+  flush(&t);
+  sha256_add(&t.s, r->body.bytes, r->body.size);
+  sha256_end(&t.s, d->request);
   d->has_request = true;
 }
 
@@ -66,10 +85,34 @@ static void set_digest(struct draft *d, enum leaf_field field, const uint8_t dig
   leaf_set_bytes(&d->leaf, field, digest, SHA256_SIZE);
 }
 
-static void set_slot(struct draft *d, const struct slot *slot) {
-  read_hex(slot->function->digest, d->module);
-  set_digest(d, FIELD_MODULE, d->module);
-  set_digest(d, FIELD_SCHEDULE, gw_instance_schedule(slot->instance)->digest.bytes);
+/* What each leaf of the slot's begins with. */
+static void make_head(struct slot *slot) {
+  struct leaf leaf = {0};
+  uint8_t module[SHA256_SIZE];
+  read_hex(slot->function->digest, module);
+  leaf_set_number(&leaf, FIELD_FORMAT, LEAF_FORMAT);
+  leaf_set_number(&leaf, FIELD_OUTCOME, OUTCOME_REPLIED);
+  leaf_set_bytes(&leaf, FIELD_FUNCTION, slot->function->name, strlen(slot->function->name));
+  leaf_set_bytes(&leaf, FIELD_MODULE, module, sizeof module);
+  leaf_set_bytes(&leaf, FIELD_SCHEDULE, gw_instance_schedule(slot->instance)->digest.bytes, DIGEST_SIZE);
+  leaf_set_number(&leaf, FIELD_SEMANTICS, LEAF_SEMANTICS);
+  leaf_encode_head(&leaf, &slot->leaf_head);
+}
+
+static void set_slot(struct draft *d, struct slot *slot) {
+  if (!slot->chain) slot->chain = receipt_log_chain(d->log, slot->function->name);
+  if (!slot->leaf_head.size) make_head(slot);
+  d->chain = slot->chain;
+  d->head = &slot->leaf_head;
+}
+
+/* It ended while it had no slot. */
+static void set_function(struct draft *d, const char *function) {
+  leaf_set_number(&d->leaf, FIELD_FORMAT, LEAF_FORMAT);
+  leaf_set_bytes(&d->leaf, FIELD_FUNCTION, function, strlen(function));
+  leaf_set_number(&d->leaf, FIELD_SEMANTICS, LEAF_SEMANTICS);
+  d->chain = receipt_log_chain(d->log, function);
+  d->head = NULL;
 }
 
 /* Whatever no host function charged is what instructions did. */
@@ -105,11 +148,11 @@ static void set_read(struct draft *d, const struct state_txn *txn) {
 
 static void make_leaf(struct draft *d, const struct draft_facts *facts, const struct state_txn *txn) {
   d->leaf = (struct leaf){0};
-  leaf_set_number(&d->leaf, FIELD_FORMAT, LEAF_FORMAT);
+  if (facts->slot)
+    set_slot(d, facts->slot);
+  else
+    set_function(d, facts->function);
   leaf_set_number(&d->leaf, FIELD_OUTCOME, facts->outcome);
-  leaf_set_bytes(&d->leaf, FIELD_FUNCTION, facts->function, strlen(facts->function));
-  if (facts->slot) set_slot(d, facts->slot);
-  leaf_set_number(&d->leaf, FIELD_SEMANTICS, LEAF_SEMANTICS);
   leaf_set_number(&d->leaf, FIELD_TIME, (uint64_t)time(NULL));
   if (facts->status) leaf_set_number(&d->leaf, FIELD_STATUS, facts->status);
   if (facts->outcome == OUTCOME_TRAPPED) leaf_set_number(&d->leaf, FIELD_TRAP, facts->trap);
@@ -118,13 +161,12 @@ static void make_leaf(struct draft *d, const struct draft_facts *facts, const st
   set_read(d, txn);
   set_host(d, facts->record);
   set_gas(d, facts);
-  if (!d->chain) d->chain = receipt_log_chain(d->log, facts->function);
 }
 
 /* --- into the log ------------------------------------------------------------------------------------------------- */
 
 static bool reserve(struct draft *d) {
-  d->size = leaf_encode(&d->leaf, d->bytes);
+  d->size = d->head ? leaf_encode_behind(d->head, &d->leaf, d->bytes) : leaf_encode(&d->leaf, d->bytes);
   return receipt_log_reserve(d->log, d->chain, d->bytes, &d->size, &d->place);
 }
 
@@ -176,8 +218,19 @@ bool draft_finish(struct draft *d, const struct draft_facts *facts, const struct
   return true;
 }
 
+/* Four bytes in hexadecimal, all digits at once: each request prints 64 of them. */
+static void put_hex(char *out, const uint8_t bytes[4]) {
+  const uint64_t ones = 0x0101010101010101, low = 0x000f000f000f000f;
+  uint32_t four;
+  memcpy(&four, bytes, sizeof four);
+  uint64_t x = (four | (uint64_t)four << 16) & 0x0000ffff0000ffff;
+  x = (x | x << 8) & 0x00ff00ff00ff00ff;
+  x = (x >> 4 & low) | (x & low) << 8;
+  x += '0' * ones + ((x + 6 * ones) >> 4 & ones) * ('a' - '0' - 10);
+  memcpy(out, &x, sizeof x);
+}
+
 void draft_print(const struct draft *d, char out[EXCHANGE_RECEIPT_SIZE]) {
-  static const char digits[] = "0123456789abcdef";
   char *at = stpcpy(out, receipt_log_id(d->log)), number[20], *first = number + sizeof number;
   uint64_t n = d->place.index;
   do *--first = (char)('0' + n % 10);
@@ -185,9 +238,6 @@ void draft_print(const struct draft *d, char out[EXCHANGE_RECEIPT_SIZE]) {
   *at++ = '/';
   at = mempcpy(at, first, (size_t)(number + sizeof number - first));
   *at++ = '/';
-  for (int i = 0; i < TREE_HASH_SIZE; i++) {
-    *at++ = digits[d->hash.bytes[i] >> 4];
-    *at++ = digits[d->hash.bytes[i] & 15];
-  }
+  for (int i = 0; i < TREE_HASH_SIZE; i += 4, at += 8) put_hex(at, d->hash.bytes + i);
   *at = 0;
 }

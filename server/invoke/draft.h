@@ -19,8 +19,8 @@ struct draft {
   bool is_made;     /* the leaf stands in the log */
   bool is_reserved; /* its index is given out, to be settled when the commit is over */
   bool has_request, has_reply, has_read;
-  uint8_t request[SHA256_SIZE], reply[SHA256_SIZE], read[SHA256_SIZE], host[SHA256_SIZE], module[SHA256_SIZE],
-      written[SHA256_SIZE];
+  uint8_t request[SHA256_SIZE], reply[SHA256_SIZE], read[SHA256_SIZE], host[SHA256_SIZE], written[SHA256_SIZE];
+  const struct leaf_head *head; /* of the slot; NULL: all is in `leaf` */
   struct leaf leaf;
   uint8_t bytes[LEAF_MAX];
   size_t size;
@@ -31,8 +31,8 @@ struct draft {
 /* How the invocation ended, for its leaf. */
 struct draft_facts {
   enum leaf_outcome outcome;
-  const char *function;    /* its full name */
-  const struct slot *slot; /* NULL: it was in none */
+  const char *function; /* its full name */
+  struct slot *slot;    /* NULL: it was in none */
   const struct record *record;
   enum gw_trap trap; /* of TRAPPED */
   uint32_t status;   /* 0: no reply */

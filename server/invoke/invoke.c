@@ -223,11 +223,18 @@ static enum leaf_outcome outcome_of(const struct ending *ending) {
   return ending->err && ending->err->code == GW_ERROR_TRAP ? OUTCOME_TRAPPED : OUTCOME_FAILED;
 }
 
-/* What is small is hashed here, what is not has been. */
-static struct draft_facts facts_of(struct invocation *inv, const struct ending *ending) {
+/* In `out`, unless there is a slot that has it. */
+static const char *full_name(const struct invocation *inv, char out[FUNCTION_MAX_FULL_NAME + 1]) {
+  if (inv->slot) return inv->slot->function->name;
+  function_split_address(inv->exchange->request.address, out);
+  return out;
+}
+
+/* What is small is hashed here, what is not has been. The facts borrow `name`. */
+static struct draft_facts facts_of(struct invocation *inv, const struct ending *ending, char name[FUNCTION_MAX_FULL_NAME + 1]) {
   const struct handler *reply = ending->kind == ENDING_REPEATED ? &inv->repeated : inv->slot ? &inv->slot->handler : NULL;
   struct draft_facts facts = {.outcome = outcome_of(ending),
-                              .function = inv->slot ? inv->slot->function->name : inv->exchange->request.address,
+                              .function = full_name(inv, name),
                               .slot = inv->slot,
                               .record = ending->kind == ENDING_REPEATED ? NULL : &inv->record,
                               .gas = ending->kind == ENDING_REPEATED ? 0 : gas_used(inv)};
@@ -240,15 +247,20 @@ static struct draft_facts facts_of(struct invocation *inv, const struct ending *
   return facts;
 }
 
+#define NO_ROOM "there is no room for receipts: the server's disk is full"
+#define NO_DISK "no receipts can be written until the server starts again: its disk has failed"
+
 /* Before anything of the invocation goes. No reply leaves without its receipt. */
 static void write_receipt(struct invocation *inv, struct ending *ending) {
-  static const struct gw_error no_room = {.code = GW_ERROR_UNAVAILABLE,
-                                          .message = "there is no room for the receipt: the server's disk is full"};
+  static const struct gw_error no_room = {.code = GW_ERROR_UNAVAILABLE, .message = NO_ROOM},
+                               no_disk = {.code = GW_ERROR_UNAVAILABLE, .message = NO_DISK};
   struct draft *d = &inv->draft;
+  char name[FUNCTION_MAX_FULL_NAME + 1];
   if (!d->is_due && ending->kind != ENDING_REPEATED) return;
   if (d->log && !d->is_made) {
-    struct draft_facts facts = facts_of(inv, ending);
-    if (!draft_finish(d, &facts, inv->txn)) *ending = (struct ending){.kind = ENDING_FAILED, .err = &no_room};
+    struct draft_facts facts = facts_of(inv, ending, name);
+    if (!draft_finish(d, &facts, inv->txn))
+      *ending = (struct ending){.kind = ENDING_FAILED, .err = receipt_log_has_failed(d->log) ? &no_disk : &no_room};
   }
   if (d->is_made) draft_print(d, inv->exchange->receipt);
   struct metrics *m = &loop_of(inv)->metrics;
@@ -466,8 +478,9 @@ static void on_commit(void *arg, enum state_outcome outcome, const struct gw_err
 
 static void commit(struct invocation *inv) {
   struct state_txn *txn = inv->txn;
+  char name[FUNCTION_MAX_FULL_NAME + 1];
   if (inv->draft.log) {
-    struct draft_facts facts = facts_of(inv, &(struct ending){.kind = ENDING_REPLIED});
+    struct draft_facts facts = facts_of(inv, &(struct ending){.kind = ENDING_REPLIED}, name);
     draft_prepare(&inv->draft, &facts, txn);
   }
   inv->txn = NULL;
@@ -1067,7 +1080,7 @@ void invoke_begin(struct exchange *x) {
     return;
   }
   if (loop->receipts && !receipt_log_has_room(loop->receipts)) {
-    refuse(inv, PROBLEM(.status = 503, .detail = "there is no room for receipts: the server's disk is full",
+    refuse(inv, PROBLEM(.status = 503, .detail = receipt_log_has_failed(loop->receipts) ? NO_DISK : NO_ROOM,
                         .function = x->request.address, .retry_after = 1));
     return;
   }

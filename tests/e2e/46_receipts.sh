@@ -42,6 +42,8 @@ check 'a proof is that of tlog-proof' test "$(head -n 1 "$work/proof")" = c2sp.o
 check 'a key is that of signed notes' grep -qE '^[^ +]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}$' "$work/keys"
 
 # --- online
+"$program" schedule --text >"$work/schedule"
+sed '0,/ [0-9][0-9]* /s// 77 /' "$work/schedule" >"$work/cheaper"
 cli verify "$id"
 check 'somebody must be believed' eval 'answers 2 && says "whose word counts?"'
 cli verify "$id" --key "@$work/keys"
@@ -56,6 +58,22 @@ cli verify "${id%/*}/$(printf '0%.0s' {1..64})" --key "@$work/keys"
 check 'a receipt of another leaf' eval 'answers 3 && says "the leaf is not the one that the receipt names"'
 cli verify --chain counter-c --key "@$work/keys"
 check 'a chain' eval 'answers 0 && body_has "the chain of counter-c is unbroken: 5 leaves, from" && body_has "its first"'
+cli verify "$id" --key "@$work/keys" --schedule "$work/schedule"
+check 'what ran was priced by the schedule' eval 'answers 0 && body_has "1 of them ran, each priced by version"'
+cli verify "$id" --key "@$work/keys" --schedule "$work/cheaper"
+check 'another schedule' eval 'answers 3 && says "was priced by another schedule than that of $work/cheaper"'
+gas=$("$program" receipts get "$id" --json | node -e 'const f = JSON.parse(require("fs").readFileSync(0)).fields;
+  console.log(["compute", "host", "bytes", "storage"].reduce((sum, kind) => sum + (f["gas_" + kind] || 0), 0))')
+cli verify "$id" --key "@$work/keys" --gas "$gas"
+check 'its gas is that of the reply' eval 'answers 0 && body_has "its gas is that of the reply, $gas"'
+cli verify "$id" --key "@$work/keys" --gas $((gas + 1))
+check 'another gas' eval 'answers 3 && says "says $gas gas, and the reply said $((gas + 1))"'
+cli verify "$id" --key "@$work/keys" --gas -1
+check 'gas that is no number' answers 2
+cli verify --chain counter-c --key "@$work/keys" --gas 1
+check 'the gas of many' answers 2
+cli verify --old "$work/first" --key "@$work/keys" --schedule "$work/schedule"
+check 'the schedule of no receipt' answers 2
 cli verify --old "$work/first" --key "@$work/keys"
 check 'the log has only grown' eval 'answers 0 && body_has "nothing was changed"'
 
