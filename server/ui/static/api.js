@@ -26,14 +26,14 @@ export function useToken(value, isKept) {
 
 // A token that came behind the '#' (gasworks ui), which no server sees; it leaves the address bar at once.
 export function findToken() {
-  const given = /^#token=(gw_[A-Za-z0-9_]+)$/.exec(location.hash);
+  const given = /^#token=(gw_[A-Za-z0-9_-]+)$/.exec(location.hash);
   if (given) {
     history.replaceState(null, '', location.pathname);
     useToken(given[1], false);
-  } else {
-    const kept = sessionStorage.getItem(KEPT);
-    if (kept) token = kept;
+  } else if (!token) {
+    token = sessionStorage.getItem(KEPT);
   }
+  return given !== null;
 }
 
 // Where a path of the API is; of a tenant's functions behind /t/TENANT.

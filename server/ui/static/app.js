@@ -107,7 +107,7 @@ async function show() {
     frame.main.querySelector('h1').focus();
   }
 }
-addEventListener('hashchange', show);
+addEventListener('hashchange', () => { if (location.hash.startsWith('#token=')) begin(); else show(); });
 
 // --- going anywhere by its name
 

@@ -79,14 +79,14 @@ export function timeChart(title, lines, show) {
     showValues();
   });
   svg.addEventListener('pointerleave', () => { at = null; cursor.setAttribute('visibility', 'hidden'); showValues(); });
-  return { element: h('figure', { class: 'panel' }, h('figcaption', {}, h('h3', {}, title), when, legend), svg), update };
+  return { element: h('figure', { class: 'panel' }, h('figcaption', {}, h('h2', {}, title), when, legend), svg), update };
 }
 
 // How often each latency was, since the page is open.
 export function histogramChart(title, show) {
   const W = 560, H = 130, bars = s('g', {});
   const svg = s('svg', { viewBox: `0 0 ${W} ${H + 24}`, role: 'img', class: 'chart' }, bars);
-  return { element: h('figure', { class: 'panel' }, h('figcaption', {}, h('h3', {}, title)), svg), update(counts, bounds) {
+  return { element: h('figure', { class: 'panel' }, h('figcaption', {}, h('h2', {}, title)), svg), update(counts, bounds) {
     const first = counts.findIndex((n) => n > 0);
     if (first < 0) {
       clear(bars, s('text', { x: W / 2, y: H / 2, 'text-anchor': 'middle' }, 'no requests yet'));

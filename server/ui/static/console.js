@@ -28,7 +28,7 @@ function traceLine(line) {
 
 function problemPart(problem) {
   const trace = Array.isArray(problem.backtrace) ? problem.backtrace.map(String) : [];
-  return h('section', { class: 'panel trap', 'aria-label': 'What went wrong' }, h('h3', {}, problem.trap ? `Trap: ${problem.trap}` : String(problem.title || 'Error')),
+  return h('section', { class: 'panel trap', 'aria-label': 'What went wrong' }, h('h2', {}, problem.trap ? `Trap: ${problem.trap}` : String(problem.title || 'Error')),
     problem.detail && problem.detail !== problem.trap && h('p', {}, String(problem.detail)),
     trace.length > 0 && h('ol', { class: 'trace' }, trace.map(traceLine)));
 }
@@ -55,7 +55,7 @@ async function gasPart(id) {
   const element = h('section', { class: 'panel', 'aria-label': 'Gas' });
   try {
     const { fields } = await get(`/v1/receipts/${index}`);
-    clear(element, h('h3', {}, 'Gas'), splitBar('Gas', [['instructions', fields.gas_compute || 0, 'compute'], ['host calls', fields.gas_host || 0, 'host'], ['bytes', fields.gas_bytes || 0, 'bytes'], ['state', fields.gas_storage || 0, 'storage']], whole));
+    clear(element, h('h2', {}, 'Gas'), splitBar('Gas', [['instructions', fields.gas_compute || 0, 'compute'], ['host calls', fields.gas_host || 0, 'host'], ['bytes', fields.gas_bytes || 0, 'bytes'], ['state', fields.gas_storage || 0, 'storage']], whole));
   } catch { return null; }
   element.append(h('p', {}, 'Receipt ', h('a', { href: `#/receipt/${index}` }, h('code', {}, `${id.slice(0, 16)}/${index}`))));
   return element;
@@ -64,7 +64,7 @@ async function gasPart(id) {
 function replyPart(response, buffer, ms) {
   const type = response.headers.get('Content-Type'), size = buffer.byteLength, rows = [...response.headers];
   return h('section', { class: 'panel reply', 'aria-label': 'Reply' },
-    h('h3', {}, h('span', { class: `status ${response.status < 400 ? 'good' : 'bad'}` }, String(response.status)), ' ', h('span', { class: 'muted' }, `${microseconds(ms * 1000)}, ${bytes(size)}`),
+    h('h2', {}, h('span', { class: `status ${response.status < 400 ? 'good' : 'bad'}` }, String(response.status)), ' ', h('span', { class: 'muted' }, `${microseconds(ms * 1000)}, ${bytes(size)}`),
       response.headers.get('Gasworks-Gas') && h('span', { class: 'muted' }, `, ${whole(Number(response.headers.get('Gasworks-Gas')))} gas`)),
     h('pre', { class: 'body', tabindex: '0', 'aria-label': 'Body of the reply' }, size ? pretty(asText(buffer), type) : '(no content)'),
     size > SHOWN && h('p', { class: 'hint' }, `The first ${bytes(SHOWN)} of ${bytes(size)}.`),
@@ -123,7 +123,7 @@ export async function consoleTab(f) {
     const answer = await response.json();
     if (!response.ok) throw new Error(answer.detail || answer.title);
     const root = unfold(answer.folded);
-    clear(out, h('section', { class: 'panel', 'aria-label': 'Flame graph in gas' }, h('h3', {}, `Where ${whole(answer.gas)} gas went`),
+    clear(out, h('section', { class: 'panel', 'aria-label': 'Flame graph in gas' }, h('h2', {}, `Where ${whole(answer.gas)} gas went`),
       answer.trap && h('p', { class: 'problem' }, `It trapped: ${answer.trap}`),
       root.all ? flameGraph(root, si) : h('p', {}, 'Too short to tell: no instruction was met.'),
       h('p', { class: 'hint' }, `The calls were noted ${whole(answer.samples)} times, each time for the gas since the last. What it wrote to state was dropped.`)));
