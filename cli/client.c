@@ -48,18 +48,23 @@ static bool is_on_this_machine(const char *server) {
   return false;
 }
 
+static bool find_admin_token(const char *data, struct buffer *out) {
+  struct buffer path = {0};
+  struct gw_error ignored = {0};
+  buffer_format(&path, "%s/admin-token", data);
+  buffer_append(&path, "", 1);
+  bool ok = read_token((const char *)path.bytes, out, &ignored);
+  buffer_clear(&path);
+  return ok;
+}
+
 /* Appends the one to use, or nothing where there is none: the server says then what it misses. */
 static bool find_token(const struct client *client, struct buffer *out, struct gw_error *err) {
   if (client->token && *client->token == '@') return read_token(client->token + 1, out, err);
   if (client->token) {
     buffer_append_string(out, client->token);
-  } else if (is_on_this_machine(client->server)) {
-    struct buffer path = {0};
-    struct gw_error ignored = {0};
-    buffer_format(&path, "%s/admin-token", setting("GASWORKS_DATA", "gasworks-data"));
-    buffer_append(&path, "", 1);
-    read_token((const char *)path.bytes, out, &ignored);
-    buffer_clear(&path);
+  } else if (is_on_this_machine(client->server) && !find_admin_token(setting("GASWORKS_DATA", "gasworks-data"), out)) {
+    find_admin_token("/var/lib/gasworks", out); /* the installed server's */
   }
   return true;
 }

@@ -23,7 +23,7 @@ struct client client_default(void);
        &(client)->token,                                                                                                        \
        "TOKEN|@FILE",                                                                                                           \
        "who asks; unless told $GASWORKS_TOKEN, then for a server on this machine the file admin-token in $GASWORKS_DATA or "    \
-       "gasworks-data"},                                                                                                        \
+       "gasworks-data, or in /var/lib/gasworks"},                                                                               \
   {                                                                                                                             \
     "tenant", 0, CLI_TEXT, &(client)->tenant, "NAME", "whose functions; $GASWORKS_TENANT or the token's own tenant unless told" \
   }

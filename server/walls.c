@@ -10,6 +10,7 @@
 #include <seccomp.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -87,7 +88,9 @@ static bool allow_program(int ruleset, const struct ruleset *known, struct gw_er
   program[n > 0 ? n : 0] = 0;
   char *slash = strrchr(program, '/');
   if (!slash) return ok;
-  *slash = 0; /* the compiler lies beside it, or where the variable says */
+  *slash = 0; /* the compiler lies beside it, or below the same prefix, or where the variable says */
+  ok = ok && allow(ruleset, known, program, FS_READ, err);
+  snprintf(slash, sizeof program - (size_t)(slash - program), "/../lib/gasworks");
   ok = ok && allow(ruleset, known, program, FS_READ, err);
   return ok && allow(ruleset, known, getenv("GASWORKS_COMPILER"), LANDLOCK_ACCESS_FS_READ_FILE, err);
 }

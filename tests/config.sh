@@ -98,6 +98,7 @@ fi
 
 # start OPTION...: a server with the file; sets url.
 start() {
+  : >"$dir/log"
   "$program" serve --config "$file" "$@" 2>"$dir/log" &
   server=$!
   until url=$(sed -n 's/.*serving on //p' "$dir/log") && [[ $url ]]; do
