@@ -322,7 +322,7 @@ static void test_large(const uint32_t *gas) {
                  whole = read + STATE_CHUNK / 16 * gas[COST_MEMORY_BYTES_16];
   uint64_t before = guest_gas_used();
   assert_int_equal(CALL("state_size", 100, 3), 5);
-  assert_int_equal(guest_gas_used() - before, read + 3 * byte + gas[COST_MEMORY_BYTES_16]);
+  assert_int_equal(guest_gas_used() - before, read + 3 * byte + 5 * gas[COST_HOST_BYTE]);
   assert_int_equal((int32_t)CALL("state_size", 100, 7), NONE);
   assert_int_equal((int32_t)CALL("state_read", 100, 7, 0, 200, 10), NONE);
   assert_int_equal(CALL("state_read", 100, 3, 3, 200, 10), 2);
@@ -377,7 +377,7 @@ static void test_state(void **state) {
   assert_int_equal(guest_gas_used() - before, gas[COST_STATE_WRITE] + 8 * gas[COST_STATE_BYTE]);
   before = guest_gas_used();
   assert_int_equal(CALL("state_get", 100, 3, 200, 2), 5);
-  assert_int_equal(guest_gas_used() - before, gas[COST_STATE_READ] + 5 * gas[COST_STATE_BYTE] + gas[COST_MEMORY_BYTES_16]);
+  assert_int_equal(guest_gas_used() - before, gas[COST_STATE_READ] + 5 * gas[COST_STATE_BYTE] + 5 * gas[COST_HOST_BYTE]);
   assert_memory_equal(guest.memory + 200, "va\0", 3);
   TRAPS(HOST, "1 to 480 bytes, this one has 0", "state_set", 100, 0, 0, 0);
   TRAPS(HOST, "1 to 480 bytes, this one has 481", "state_delete", 100, 481);

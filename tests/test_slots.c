@@ -27,14 +27,17 @@
   "(i32.store8 (i32.const 9001) (i32.const 1))"                                                                   \
   "(i32.store8 (i32.const 9000) (i32.const 1)) (global.set $g (i32.const 65)) (call $reply (i32.const 8) (i32.const 1))))"
 
-static unsigned long long gas_total(uint16_t port) {
+/* `name` with a line break in front and a space behind. */
+static unsigned long long metric(uint16_t port, const char *name) {
   struct reply r = call(port, "/metrics");
-  const char *at = strstr(r.body, "\ngasworks_gas_total ");
+  const char *at = strstr(r.body, name);
   assert_non_null(at);
-  unsigned long long gas = strtoull(at + strlen("\ngasworks_gas_total "), NULL, 10);
+  unsigned long long value = strtoull(at + strlen(name), NULL, 10);
   reply_clear(&r);
-  return gas;
+  return value;
 }
+
+static unsigned long long gas_total(uint16_t port) { return metric(port, "\ngasworks_gas_total "); }
 
 /* A request that gets no instance uses no gas, whatever the connection's last one used. */
 static void check_refused_gas(uint16_t port) {
@@ -81,6 +84,51 @@ static void test_memory_limit(void **state) {
   check_refused_gas(port);
   for (int i = 0; i < 2; i++) close(loops[i]);
   assert_int_equal(status_of(port, "GET", "/healthz"), 200);
+  server_destroy(server);
+  remove_data_dir(directory);
+}
+
+static unsigned long long code_bytes(uint16_t port) { return metric(port, "\ngasworks_code_bytes "); }
+
+/* Deploys a function of 40 KB that replies with its letter. */
+static void deploy_padded(uint16_t port, const char *name) {
+  enum { PADDING = 40000 };
+  static char padding[PADDING + 1], text[PADDING + 1000];
+  memset(padding, 'a', PADDING);
+  snprintf(text, sizeof text,
+           "(module " REPLY "(memory (export \"memory\") 1) (data (i32.const 16) \"%s\")"
+           "(func (export \"handle\") (i32.store8 (i32.const 8) (i32.const %d)) (call $reply (i32.const 8) (i32.const 1))))",
+           padding, name[0]);
+  assert_int_equal(deploy(port, name, text), 201);
+}
+
+/* Of modules for which there is no room those are forgotten that nobody calls, and read again for the next call. */
+static void test_cold_code(void **state) {
+  (void)state;
+  char *directory = make_data_dir(), path[16];
+  struct server_options o = test_options(directory);
+  o.memory_limit = 8 << 20; /* of which a quarter is for modules: two of these */
+  struct server *server = start(&o);
+  uint16_t port = server_port(server);
+  static const char *const names[] = {"a", "b", "c", "d", "e"};
+  deploy_padded(port, "a");
+  unsigned long long one = code_bytes(port), at_end = 0;
+  for (int i = 1; i < 5; i++) deploy_padded(port, names[i]);
+  for (int round = 0; round < 2; round++) {
+    for (int i = 0; i < 5; i++) {
+      usleep(1200000);
+      snprintf(path, sizeof path, "/f/%s", names[i]);
+      for (int k = 0; k < 4; k++) { /* on all loops */
+        struct reply r = call(port, path);
+        assert_int_equal(r.status, 200);
+        assert_string_equal(r.body, names[i]);
+        reply_clear(&r);
+      }
+    }
+  }
+  for (int i = 0; i < 100 && (at_end = code_bytes(port)) > 2 * one; i++) usleep(100000);
+  assert_true(one > 0);
+  assert_int_equal(at_end, 2 * one);
   server_destroy(server);
   remove_data_dir(directory);
 }
@@ -534,6 +582,6 @@ int main(void) {
       cmocka_unit_test(test_band),         cmocka_unit_test(test_leave_trap),    cmocka_unit_test(test_late_judge),
       cmocka_unit_test(test_initialized),  cmocka_unit_test(test_started),       cmocka_unit_test(test_no_more_addresses),
       cmocka_unit_test(test_pressure),     cmocka_unit_test(test_pressure_file), cmocka_unit_test(test_start_runs_once),
-      cmocka_unit_test(test_instance_gas)};
+      cmocka_unit_test(test_instance_gas), cmocka_unit_test(test_cold_code)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -197,9 +197,9 @@ static int get_value(struct call *c, const struct span *key, const void **value,
   return state_txn_answer(c->h->txn, value, size, err);
 }
 
-/* The store reads all of a value, however little of it is asked for. */
+/* The store reads all of a value, however little of it is asked for, and the receipt has a digest of it. */
 static void give_value(struct call *c, struct span out, const void *value, size_t size) {
-  if (charge(c, COST_MEMORY_BYTES_16, (size + 15) / 16)) give(c, out, value, size, COST_STATE_BYTE);
+  if (charge(c, COST_HOST_BYTE, size)) give(c, out, value, size, COST_STATE_BYTE);
 }
 
 /* --- large values */
@@ -220,7 +220,7 @@ static bool open_large(struct call *c, const struct span *key, bool makes, struc
   if (found < 0) fail(c, err.message);
   if (found == 0) c->v[0].u64 = (uint32_t)NONE;
   if (found <= 0) return false;
-  return !state_large_is_one(*out) || charge(c, COST_MEMORY_BYTES_16, (state_large_size(*out) + 15) / 16);
+  return !state_large_is_one(*out) || charge(c, COST_HOST_BYTE, state_large_size(*out));
 }
 
 static bool read_large(struct call *c, struct state_large *large, uint64_t offset, struct span *out) {

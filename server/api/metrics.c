@@ -59,6 +59,7 @@ static void print_functions(struct registry *registry, uint64_t lost, struct buf
         "Functions whose time per gas is more than 20 times what gas stands for, or less.");
   put_labelled(out, "functions_out_of_band", "side", "slow", census.slow);
   put_labelled(out, "functions_out_of_band", "side", "fast", census.hasty);
+  put_one(out, "code_bytes", "gauge", "Modules in memory with the code they may take.", registry_code_bytes(registry));
   put_one(out, "function_log_lines_lost_total", "counter", "Lines of functions' own logs that were lost.", lost);
   begin(out, "compilations_total", "counter", "Compilations in the background.");
   put_labelled(out, "compilations_total", "result", "done", totals.n_done);

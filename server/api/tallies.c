@@ -38,7 +38,7 @@ static void add_row(void *arg, const struct entry *entry) {
   const struct function *f = entry_live(entry);
   if (rows->n == rows->capacity) array_grow(rows->items, rows->capacity, 64);
   struct row *row = &rows->items[rows->n];
-  tally_sum(f->tally, &row->sum);
+  tally_sum(f->fate->tally, &row->sum);
   if (!row->sum.requests && !rows->with_idle) return;
   memcpy(row->name, entry->name, sizeof row->name);
   row->version = f->version;

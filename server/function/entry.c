@@ -65,8 +65,8 @@ bool entry_is_led_to(const struct entry *e, uint64_t version) {
 /* --- changing ----------------------------------------------------------------------------------------------------- */
 
 void entry_add(struct entry *e, struct function *f) {
-  if (e->n_versions) function_share_tally(f, e->versions[0]);
   e->versions = heap_resize(e->versions, e->n_versions + 1, sizeof *e->versions);
+  if (e->n_versions) function_share_fate(f, e->versions[0]);
   e->versions[e->n_versions++] = f;
   e->last = f->version;
 }

@@ -73,6 +73,43 @@ const char *function_split_address(const char *address, char name[FUNCTION_MAX_F
   return address[size] ? address + size + 1 : NULL;
 }
 
+static struct fate *fate_retain(struct fate *fate) {
+  atomic_fetch_add_explicit(&fate->refs, 1, memory_order_relaxed);
+  return fate;
+}
+
+static void fate_release(struct fate *fate) {
+  if (atomic_fetch_sub_explicit(&fate->refs, 1, memory_order_acq_rel) != 1) return;
+  tally_destroy(fate->tally);
+  free(fate);
+}
+
+static struct fate *fate_create(void) {
+  struct fate *fate = heap_new(1, sizeof *fate);
+  atomic_init(&fate->refs, 1);
+  fate->tally = tally_create();
+  return fate;
+}
+
+void function_share_fate(struct function *f, const struct function *other) {
+  fate_release(f->fate);
+  f->fate = fate_retain(other->fate);
+}
+
+/* A module's bytes stay with what is decoded of them. The baseline tier has 16 bytes of code for one of a function's body at
+ * most in real programs, the interpreter as much. */
+void function_count_code(struct function *f, struct code_room *room, uint64_t module_bytes) {
+  enum { FOR_EACH_BYTE = 20 };
+  f->code_bytes = module_bytes * FOR_EACH_BYTE;
+  f->code_room = room;
+  atomic_fetch_add_explicit(&room->bytes, f->code_bytes, memory_order_relaxed);
+}
+
+void function_let_go(struct function *f) {
+  f->is_going = true;
+  atomic_fetch_add_explicit(&f->code_room->going, f->code_bytes, memory_order_relaxed);
+}
+
 struct function *function_create(const char *name, const struct function_limits *limits, struct crash_file *crashes) {
   struct function *f = heap_new(1, sizeof *f);
   atomic_init(&f->refs, 1);
@@ -80,8 +117,8 @@ struct function *function_create(const char *name, const struct function_limits 
   snprintf(f->name, sizeof f->name, "%s", name);
   f->limits = limits;
   f->crashes = crashes;
+  f->fate = fate_create();
   f->bundle = (struct wasi_preopen){.guest_path = "/", .host_fd = -1, .is_readonly = true};
-  f->tally = tally_create();
   pthread_mutex_init(&f->lock, NULL);
   return f;
 }
@@ -89,6 +126,7 @@ struct function *function_create(const char *name, const struct function_limits 
 struct function *function_copy(const struct function *f) {
   struct function *copy = function_create(f->name, f->limits, f->crashes);
   memcpy(copy->digest, f->digest, sizeof copy->digest);
+  function_share_fate(copy, f);
   copy->config = f->config;
   copy->settings = settings_retain(f->settings);
   copy->version = f->version;
@@ -97,16 +135,16 @@ struct function *function_copy(const struct function *f) {
   copy->compile_ms = f->compile_ms;
   copy->interface = f->interface;
   copy->had_state = function_may_write(f);
-  function_share_tally(copy, f);
   copy->quarantine_ms = f->quarantine_ms;
   atomic_init(&copy->quarantine, atomic_load(&f->quarantine));
   return copy;
 }
 
-void function_share_tally(struct function *f, const struct function *of) {
-  struct tally *before = f->tally;
-  f->tally = tally_retain(of->tally);
-  tally_release(before);
+void function_keep_usage(struct function *f, const struct function *other) {
+  for (int tier = 0; tier < N_TIERS; tier++) {
+    atomic_init(&f->usage[tier].gas, atomic_load(&other->usage[tier].gas));
+    atomic_init(&f->usage[tier].cpu_ns, atomic_load(&other->usage[tier].cpu_ns));
+  }
 }
 
 struct function *function_retain(struct function *f) {
@@ -117,8 +155,10 @@ struct function *function_retain(struct function *f) {
 void function_release(struct function *f) {
   if (!f || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1) return;
   gw_module_release(f->module);
+  if (f->code_room) atomic_fetch_sub_explicit(&f->code_room->bytes, f->code_bytes, memory_order_relaxed);
+  if (f->is_going) atomic_fetch_sub_explicit(&f->code_room->going, f->code_bytes, memory_order_relaxed);
+  fate_release(f->fate);
   settings_release(f->settings);
-  tally_release(f->tally);
   if (f->bundle.host_fd >= 0) close(f->bundle.host_fd);
   pthread_mutex_destroy(&f->lock);
   free(f);

@@ -21,6 +21,19 @@ enum { FUNCTION_MAX_ADDRESS = FUNCTION_MAX_FULL_NAME + 1 + FUNCTION_MAX_NAME, FU
 
 enum interface { INTERFACE_HANDLE, INTERFACE_CGI };
 
+/* Of a name from its first deployment to its deletion: a later one of the same name may be another's. */
+struct fate {
+  _Atomic uint32_t refs;
+  _Atomic bool is_deleted; /* what still runs logs for nobody */
+  struct tally *tally;     /* what is counted of it */
+};
+
+/* What modules that are in memory take with their code, at most. */
+struct code_room {
+  _Atomic uint64_t bytes;
+  _Atomic uint64_t going; /* of those whose function is another by now, and whose calls still run */
+};
+
 /* What slices have used. */
 struct usage {
   _Atomic uint64_t gas, cpu_ns;
@@ -75,6 +88,10 @@ struct function {
   _Atomic int load_state;   /* enum load_state; what follows is constant once it is not LOAD_PENDING */
   struct gw_module *module; /* NULL after a failure */
   struct gw_error error;
+  struct code_room *code_room; /* NULL: it is not in memory */
+  uint64_t code_bytes;         /* its part of that */
+  bool is_going;               /* also of those that go. Of the registry's writers */
+  _Atomic uint64_t used_at;    /* loop time in ms, to a tenth of a second, when it was looked up last */
   bool uses_state, uses_wasi, has_initialize;
   bool has_files; /* it imports functions of paths, and so has /state */
   uint64_t initial_memory,
@@ -84,8 +101,7 @@ struct function {
   struct wasi_preopen bundle; /* its files, or host_fd -1 */
 
   struct usage usage[N_TIERS]; /* by enum gw_tier, since it was loaded */
-  struct tally *tally;         /* of all versions of the name */
-  _Atomic bool is_deleted;     /* with its name: what still runs logs for nobody, and a later one of the name may be another's */
+  struct fate *fate;           /* shared by all versions of its name, those too that are in the entry no more */
   _Atomic uint32_t n_running;  /* invocations, on all loops; counted where settings limit them */
 
   _Atomic uint32_t quarantine; /* the signal that ended the process while it ran, 0: callable */
@@ -124,8 +140,23 @@ const char *function_split_address(const char *address, char name[FUNCTION_MAX_F
 struct function *function_create(const char *name, const struct function_limits *limits, struct crash_file *crashes);
 /* The same version, not loaded yet. */
 struct function *function_copy(const struct function *function);
-/* Before it is published: what is counted of it is counted with `of`. */
-void function_share_tally(struct function *function, const struct function *of);
+/* Before it is published: that `function` is a version of the same name as `other`. */
+void function_share_fate(struct function *function, const struct function *other);
+static inline bool function_is_deleted(const struct function *f) {
+  return atomic_load_explicit(&f->fate->is_deleted, memory_order_relaxed);
+}
+/* Counts its module of so many bytes, with what the module's code may take, until the function goes. */
+void function_count_code(struct function *function, struct code_room *room, uint64_t module_bytes);
+/* It is to go from memory, once nobody holds it. */
+void function_let_go(struct function *function);
+/* It is looked up, at a loop's time in ms. */
+static inline void function_touch(struct function *f, uint64_t now) {
+  enum { STEP_MS = 100 }; /* loops share it */
+  if (now - atomic_load_explicit(&f->used_at, memory_order_relaxed) >= STEP_MS)
+    atomic_store_explicit(&f->used_at, now, memory_order_relaxed);
+}
+/* What the other, which it is a copy of, has used. */
+void function_keep_usage(struct function *function, const struct function *other);
 struct function *function_retain(struct function *function);
 void function_release(struct function *function);
 

@@ -51,13 +51,14 @@ static void destroy_work(uv_work_t *work) {
   slot_destroy(work->data);
 }
 
-static void destroy_done(uv_work_t *work, int status) {
+static void forget_work(uv_work_t *work, int status) {
   (void)status;
   free(work);
 }
 
 static bool has_room(const struct loop *loop, uint64_t bytes) {
-  uint64_t limit = loop->limits->memory_limit, taken = gw_engine_memory_bytes(loop->engine);
+  uint64_t limit = loop->limits->memory_limit;
+  uint64_t taken = gw_engine_memory_bytes(loop->engine) + registry_code_bytes(loop->registry);
   return !limit || (taken <= limit && bytes <= limit - taken);
 }
 
@@ -75,7 +76,7 @@ void pool_destroy(struct loop *loop, struct slot *slot) {
   }
   uv_work_t *work = heap_new(1, sizeof *work);
   work->data = slot;
-  uv_queue_work(&loop->uv, work, destroy_work, destroy_done);
+  uv_queue_work(&loop->uv, work, destroy_work, forget_work);
 }
 
 static void drop_idle(struct pool *pool) {
@@ -98,18 +99,10 @@ static struct pool *pool_create(struct loop *loop, const char *address) {
   return pool;
 }
 
-struct pool *pool_find(struct loop *loop, const char *address) {
-  struct pool *pool = *bucket_of(loop, address);
-  while (pool && strcmp(pool->address, address) != 0) pool = pool->next;
-  uint64_t epoch = registry_epoch(loop->registry); /* before the look-up: a change in between is seen next time */
-  if (pool) pool->used_at = loop_now(loop);
-  if (pool && pool->epoch == epoch) return pool->function ? pool : NULL;
-  struct registry_split split;
-  struct function *f = registry_look(loop->registry, address, &split);
-  if (!pool && !f) return NULL;
-  if (!pool) pool = pool_create(loop, address);
+/* The address leads to `f` now, of which it takes over the reference. */
+static void lead_to(struct pool *pool, struct function *f, uint64_t epoch, const struct registry_split *split) {
   pool->epoch = epoch;
-  pool->split = split;
+  pool->split = *split;
   if (f == pool->function) {
     function_release(f);
   } else {
@@ -118,6 +111,28 @@ struct pool *pool_find(struct loop *loop, const char *address) {
     pool->function = f;
     memset(pool->pace, 0, sizeof pool->pace); /* new code */
   }
+}
+
+/* What its address leads to no more need not wait in memory for the next call. */
+static void let_go(struct pool *pool) {
+  struct registry *registry = pool->loop->registry;
+  uint64_t epoch = registry_epoch(registry);
+  struct registry_split split;
+  if (pool->epoch != epoch) lead_to(pool, registry_look(registry, pool->address, &split), epoch, &split);
+}
+
+struct pool *pool_find(struct loop *loop, const char *address) {
+  struct pool *pool = *bucket_of(loop, address);
+  while (pool && strcmp(pool->address, address) != 0) pool = pool->next;
+  uint64_t epoch = registry_epoch(loop->registry); /* before the look-up: a change in between is seen next time */
+  if (pool) pool->used_at = loop_now(loop);
+  if (pool && pool->function) function_touch(pool->function, loop_now(loop));
+  if (pool && pool->epoch == epoch) return pool->function ? pool : NULL;
+  struct registry_split split;
+  struct function *f = registry_look(loop->registry, address, &split);
+  if (!pool && !f) return NULL;
+  if (!pool) pool = pool_create(loop, address);
+  lead_to(pool, f, epoch, &split);
   return f ? pool : NULL;
 }
 
@@ -420,15 +435,27 @@ static void trim_idle(struct pool *pool, uint64_t now, uint64_t idle_ms) {
   }
 }
 
+static void limit_work(uv_work_t *work) { registry_limit_code(work->data); }
+
+/* Loads and deployments do it, too; what was called a moment ago then is not forgotten before. */
+static void limit_code(struct loop *loop) {
+  if (!registry_has_much_code(loop->registry)) return;
+  uv_work_t *work = heap_new(1, sizeof *work);
+  work->data = loop->registry;
+  uv_queue_work(&loop->uv, work, limit_work, forget_work);
+}
+
 void pools_trim(struct loop *loop, uint64_t idle_ms) {
   bool everything = idle_ms == 0;
   pools_clean(loop);
+  if (!everything) limit_code(loop);
   uint64_t now = loop_now(loop);
   bool is_short = !has_room(loop, loop->limits->memory_limit / 8); /* another loop may need it */
   for (uint32_t i = 0; i < POOL_BUCKETS; i++) {
     struct pool **at = &loop->pools[i];
     while (*at) {
       struct pool *pool = *at;
+      if (!everything) let_go(pool);
       if (everything || is_short)
         drop_idle(pool);
       else

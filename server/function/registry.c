@@ -44,7 +44,8 @@ struct registry {
   struct crash_file *crashes;
   struct settings_key key;
   struct background *background; /* TIER_AUTO: compiles; else NULL */
-  struct entry **entries;        /* sorted by name */
+  struct code_room code;
+  struct entry **entries; /* sorted by name */
   size_t n_entries, capacity;
 };
 
@@ -55,6 +56,7 @@ struct registry {
 static bool prepare(struct registry *r, struct function *f, const void *bytes, size_t size, struct gw_error *err) {
   const struct function_limits *limits = r->limits;
   f->module = gw_module_create(r->engine, bytes, size, err);
+  if (f->module) function_count_code(f, &r->code, size);
   if (!f->module || !function_classify(f, err)) return false;
   if (limits->tier == TIER_FAST && !gw_module_compile(f->module, err)) return false;
   bool is_never = limits->tier == TIER_PRECISE || limits->tier == TIER_BASELINE;
@@ -103,17 +105,6 @@ static bool load_stored(struct registry *r, struct function *f, struct gw_error 
   buffer_clear(&bytes);
   arena_clear(&arena);
   return ok;
-}
-
-bool registry_load(struct registry *r, struct function *f) {
-  pthread_mutex_lock(&f->lock);
-  if (function_load_state(f) == LOAD_PENDING) {
-    bool ok = load_stored(r, f, &f->error);
-    if (ok) compile_in_background(r, f);
-    atomic_store_explicit(&f->load_state, ok ? LOAD_READY : LOAD_FAILED, memory_order_release);
-  }
-  pthread_mutex_unlock(&f->lock);
-  return function_load_state(f) == LOAD_READY;
 }
 
 /* --- the table --------------------------------------------------------------------------------------------------- */
@@ -247,6 +238,81 @@ static bool digest_is_used(struct registry *r, const char *digest) {
   for (size_t i = 0; i < r->n_entries && !is_used; i++) is_used = has_digest(r->entries[i], digest);
   pthread_rwlock_unlock(&r->table_lock);
   return is_used;
+}
+
+/* --- modules in memory ------------------------------------------------------------------------------------------- */
+
+/* A part of the memory limit. What is beyond goes to the disk again, those first that were not called for the longest time, but
+ * none that was a moment ago. */
+enum { CODE_PART = 4, COLD_MS = 1000 };
+
+struct coldest {
+  uint64_t used_at;
+  struct function *function; /* with a reference; NULL: there is none */
+};
+
+static void look_for_coldest(struct coldest *c, const struct entry *e) {
+  for (size_t i = 0; i < e->n_versions; i++) {
+    struct function *f = e->versions[i];
+    uint64_t used_at = atomic_load_explicit(&f->used_at, memory_order_relaxed);
+    if (function_load_state(f) != LOAD_READY || used_at >= c->used_at) continue;
+    function_release(c->function);
+    *c = (struct coldest){used_at, function_retain(f)};
+  }
+}
+
+/* Its version as it is stored; loops see that the name has changed and let go of the other. `writing` held. */
+static void unload(struct registry *r, struct function *f) {
+  struct entry *e = copy_entry(r, f->name);
+  for (size_t i = 0; i < e->n_versions; i++) {
+    if (e->versions[i] != f) continue;
+    e->versions[i] = function_copy(f);
+    function_keep_usage(e->versions[i], f);
+    function_let_go(f);
+    function_release(f);
+  }
+  entry_destroy(table_replace(r, f->name, e));
+}
+
+/* False: all were called a moment ago. */
+static bool unload_coldest(struct registry *r) {
+  uint64_t now = clock_ns(CLOCK_MONOTONIC) / 1000000; /* that of loops */
+  struct coldest coldest = {.used_at = now > COLD_MS ? now - COLD_MS : 0};
+  pthread_rwlock_rdlock(&r->table_lock);
+  for (size_t i = 0; i < r->n_entries; i++) look_for_coldest(&coldest, r->entries[i]);
+  pthread_rwlock_unlock(&r->table_lock);
+  if (coldest.function) unload(r, coldest.function);
+  function_release(coldest.function);
+  return coldest.function;
+}
+
+bool registry_has_much_code(const struct registry *r) {
+  uint64_t going = atomic_load_explicit(&r->code.going, memory_order_relaxed), limit = r->limits->memory_limit;
+  return limit && registry_code_bytes(r) > limit / CODE_PART + going;
+}
+
+/* `writing` not held. */
+void registry_limit_code(struct registry *r) {
+  if (!registry_has_much_code(r)) return;
+  pthread_mutex_lock(&r->writing);
+  while (registry_has_much_code(r) && unload_coldest(r)) continue;
+  pthread_mutex_unlock(&r->writing);
+}
+
+uint64_t registry_code_bytes(const struct registry *r) { return atomic_load_explicit(&r->code.bytes, memory_order_relaxed); }
+
+bool registry_load(struct registry *r, struct function *f) {
+  bool is_new = false;
+  pthread_mutex_lock(&f->lock);
+  if (function_load_state(f) == LOAD_PENDING) {
+    is_new = load_stored(r, f, &f->error);
+    function_touch(f, clock_ns(CLOCK_MONOTONIC) / 1000000);
+    if (is_new) compile_in_background(r, f);
+    atomic_store_explicit(&f->load_state, is_new ? LOAD_READY : LOAD_FAILED, memory_order_release);
+  }
+  pthread_mutex_unlock(&f->lock);
+  if (is_new) registry_limit_code(r);
+  return function_load_state(f) == LOAD_READY;
 }
 
 /* --- records ----------------------------------------------------------------------------------------------------- */
@@ -509,11 +575,13 @@ struct function *registry_put(struct registry *r, const char *name, const struct
     struct digest digest = digest_of(wish.bytes, wish.size);
     digest_print(&digest, f->digest);
     atomic_store(&f->load_state, LOAD_READY);
+    function_touch(f, clock_ns(CLOCK_MONOTONIC) / 1000000);
     pthread_mutex_lock(&r->writing);
     ok = put_locked(r, f, &wish, out, err);
     pthread_mutex_unlock(&r->writing);
   }
   if (ok) compile_in_background(r, f);
+  if (ok) registry_limit_code(r);
   if (ok) return f;
   function_release(f);
   return NULL;
@@ -800,7 +868,7 @@ bool registry_each_kept(struct registry *r, void (*each)(void *arg, const char *
 }
 
 static void mark_deleted(const struct entry *e, bool is_deleted) {
-  for (size_t i = 0; i < e->n_versions; i++) atomic_store_explicit(&e->versions[i]->is_deleted, is_deleted, memory_order_relaxed);
+  atomic_store_explicit(&e->versions[0]->fate->is_deleted, is_deleted, memory_order_relaxed);
 }
 
 /* `e`: a copy of the entry. */

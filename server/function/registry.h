@@ -101,6 +101,13 @@ bool registry_drop_group(struct registry *registry, const char *group, struct gw
 bool registry_lift(struct registry *registry, const char *name, struct gw_error *err);
 /* Reads and checks the stored module of a function of the registry, and makes it callable, unless that is done. */
 bool registry_load(struct registry *registry, struct function *function);
+/* Bytes of the modules that are in memory and of their code, at most, and whether that is more than a quarter of the memory
+ * limit. Any thread. */
+uint64_t registry_code_bytes(const struct registry *registry);
+bool registry_has_much_code(const struct registry *registry);
+/* Then forgets those that nobody called for the longest time, a second at least; they are read again when they are called. May
+ * wait for a deployment. */
+void registry_limit_code(struct registry *registry);
 
 /* What was compiled in the background. Any thread. */
 struct background_totals registry_compilations(struct registry *registry);

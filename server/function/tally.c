@@ -5,23 +5,14 @@
 #include <stdlib.h>
 
 struct tally {
-  _Atomic uint32_t refs;
   struct tally_part *_Atomic parts; /* only grows */
 };
 
 struct tally *tally_create(void) {
-  struct tally *tally = heap_new(1, sizeof *tally);
-  atomic_init(&tally->refs, 1);
-  return tally;
+  return heap_new(1, sizeof(struct tally));
 }
 
-struct tally *tally_retain(struct tally *tally) {
-  atomic_fetch_add_explicit(&tally->refs, 1, memory_order_relaxed);
-  return tally;
-}
-
-void tally_release(struct tally *tally) {
-  if (!tally || atomic_fetch_sub_explicit(&tally->refs, 1, memory_order_acq_rel) != 1) return;
+void tally_destroy(struct tally *tally) {
   struct tally_part *part = atomic_load(&tally->parts);
   while (part) {
     struct tally_part *next = part->next;

@@ -23,10 +23,8 @@ struct tally_part {
 
 struct tally;
 
-/* With one reference. */
 struct tally *tally_create(void);
-struct tally *tally_retain(struct tally *tally);
-void tally_release(struct tally *tally);
+void tally_destroy(struct tally *tally);
 /* The owner's part, made when it is first asked for. It lives as long as the tally. */
 struct tally_part *tally_part(struct tally *tally, const void *owner);
 /* All parts added up, to be read only. Any thread. */

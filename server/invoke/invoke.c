@@ -91,8 +91,7 @@ static void write_log(struct invocation *inv, const char *kind, const struct buf
   char id[INVOCATION_ID_SIZE];
   struct log_event event = {.request = invoke_id(inv, id), .version = f->version, .kind = kind};
   if (!text->size) return;
-  if (!atomic_load_explicit(&f->is_deleted, memory_order_relaxed))
-    log_store_add(loop->logs, f->name, &event, text->bytes, text->size);
+  if (!function_is_deleted(f)) log_store_add(loop->logs, f->name, &event, text->bytes, text->size);
   log_function(loop->log, &inv->pool->lines, loop_now(loop), f->name, text->bytes, text->size);
 }
 
@@ -148,7 +147,7 @@ struct ending {
 /* Of the version that ran, or would have; NULL: no function. */
 static struct tally_part *tally_of(const struct invocation *inv) {
   const struct function *f = inv->slot ? inv->slot->function : inv->pool ? inv->pool->function : NULL;
-  return f ? tally_part(f->tally, loop_of(inv)) : NULL;
+  return f ? tally_part(f->fate->tally, loop_of(inv)) : NULL;
 }
 
 /* 0: nobody hears one. */
@@ -287,7 +286,7 @@ static void answer(struct exchange *x, const struct ending *ending, const struct
 static void note_version(struct invocation *inv) {
   const struct function *f = inv->slot ? inv->slot->function : inv->pool ? inv->pool->function : NULL;
   inv->version = f ? f->version : 0;
-  inv->is_gone = !f || atomic_load_explicit(&f->is_deleted, memory_order_relaxed);
+  inv->is_gone = !f || function_is_deleted(f);
 }
 
 /* The one exit: every invocation that invoke_begin was called for comes through here, once. All of it is known here, as long as

@@ -202,8 +202,8 @@ static enum wasi_errno open_value(struct wasi_call *c, const struct place *p, st
   int found = state_large_open(c->wasi->txn, p->path, p->size, false, out, &err);
   if (found < 0) return wasi_state_errno(c, &err);
   if (!found) return WASI_ENOENT;
-  uint64_t units = state_large_is_one(*out) ? (state_large_size(*out) + 15) / 16 : 0;
-  return wasi_charge_for(c, COST_MEMORY_BYTES_16, units) ? WASI_ESUCCESS : WASI_TRAPPED;
+  uint64_t bytes = state_large_is_one(*out) ? state_large_size(*out) : 0;
+  return wasi_charge_for(c, COST_HOST_BYTE, bytes) ? WASI_ESUCCESS : WASI_TRAPPED;
 }
 
 static bool pay_write(struct wasi_call *c, size_t key_size) {
