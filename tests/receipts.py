@@ -2,7 +2,8 @@
 """Kills a server under load, again and again: every receipt that a reply named is there afterwards, whole, in every later
    checkpoint, and the verifier that knows docs/receipts.md alone agrees. Then one bit is changed here and there. Before that, what a
    client sent and got is what its receipt says, and the key rotates.
-   receipts.py GASWORKS EXAMPLES [--count KILLS] [--seed N]"""
+   A client that gets no answer asks again with the same Idempotency-Key: then all it asked for has happened once.
+   receipts.py GASWORKS EXAMPLES [--count KILLS] [--seed N] [--option OPTION]..."""
 import argparse
 import atexit
 import hashlib
@@ -50,9 +51,9 @@ def deploy_text(server, work, name, text):
 
 
 class Server:
-    def __init__(self, program, data):
+    def __init__(self, program, data, options=()):
         self.process = subprocess.Popen([program, "serve", "--data", data, "--insecure", "--listen", "127.0.0.1:0", "--workers", "2",
-                                         "--tier", "precise", "--drain", "0"], stderr=subprocess.PIPE, text=True)
+                                         "--tier", "precise", "--drain", "0", *options], stderr=subprocess.PIPE, text=True)
         atexit.register(self.process.kill)
         line = ""
         while "serving on" not in line:
@@ -77,12 +78,49 @@ class Server:
         self.process.wait()
 
 
-def load(server, functions, told, checkpoints, is_over):
+class Client:
+    """Asks for things once each, however often it must ask; `answers` has what it was told by key."""
+
+    def __init__(self, name):
+        self.name, self.n, self.answers = name, 0, {}
+
+    def ask(self, connection):
+        key = f"{self.name}-{self.n}"
+        connection.request("POST", "/f/counter/once", headers={"Idempotency-Key": f'"{key}"'})
+        reply = connection.getresponse()
+        body = reply.read()
+        if reply.status == 200:
+            self.n += 1
+            self.answers[key] = body
+        return reply.getheader("Gasworks-Receipt")
+
+
+def check_once(server, clients):
+    """Each key has counted once; its answer is still the one that was given."""
+    for client in clients:  # what it has asked for and not heard of
+        client.ask(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20))
+    status, body, _ = server.ask("GET", "/f/counter/once")
+    numbers = sorted(int(answer) for client in clients for answer in client.answers.values())
+    if status != 200 or numbers != list(range(1, len(numbers) + 1)) or int(body) != len(numbers):
+        sys.exit(f"FAIL {len(numbers)} keys counted to {body}: {numbers[:3]} to {numbers[-3:]}")
+    for client in clients:
+        for key, answer in random.sample(sorted(client.answers.items()), min(20, len(client.answers))):
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+            connection.request("POST", "/f/counter/once", headers={"Idempotency-Key": f'"{key}"'})
+            if connection.getresponse().read() != answer:
+                sys.exit(f"FAIL the answer to {key} has changed")
+    return len(numbers)
+
+
+def load(server, functions, client, told, checkpoints, is_over):
     """Calls until the server is gone; what it was told is what must be there."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
     try:
         while not is_over.is_set():
             path = random.choice(functions)
+            if path == "once":
+                told.append(client.ask(connection))
+                continue
             connection.request("GET" if path.startswith("/v1") else "POST", path)
             reply = connection.getresponse()
             body = reply.read()
@@ -262,13 +300,15 @@ def main():
     parser.add_argument("examples")
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--option", action="append", default=[], help="of the server")
     args = parser.parse_args()
     random.seed(args.seed)
     work = tempfile.mkdtemp(prefix="gasworks-receipts-")
     data, mirror = os.path.join(work, "data"), os.path.join(work, "mirror")
     told, checkpoints = [], []
-    functions = ["/f/hello", "/f/counter", "/f/trap", "/f/trap?kind=oob", "/v1/log/checkpoint"]
-    server = Server(args.program, data)
+    clients = [Client(f"client{i}") for i in range(4)]
+    functions = ["/f/hello", "once", "/f/counter", "/f/trap", "/f/trap?kind=oob", "/v1/log/checkpoint"]
+    server = Server(args.program, data, args.option)
     for name, file in (("hello", "hello"), ("counter", "counter-c"), ("trap", "trap")):
         with open(os.path.join(args.examples, file + ".wasm"), "rb") as f:
             status, body, _ = server.ask("PUT", "/v1/functions/" + name, f.read())
@@ -278,7 +318,7 @@ def main():
     rotate(server)
     for kill in range(args.count):
         is_over = threading.Event()
-        threads = [threading.Thread(target=load, args=(server, functions, told, checkpoints, is_over)) for _ in range(4)]
+        threads = [threading.Thread(target=load, args=(server, functions, client, told, checkpoints, is_over)) for client in clients]
         for thread in threads:
             thread.start()
         time.sleep(random.uniform(0.05, 1.5 if kill % 4 == 0 else 0.4))
@@ -286,7 +326,8 @@ def main():
         is_over.set()
         for thread in threads:
             thread.join()
-        server = Server(args.program, data)
+        server = Server(args.program, data, args.option)
+    once = check_once(server, clients)
     status, text, _ = server.ask("GET", "/v1/log/keys")
     keys = [verifier.parse_key(line) for line in text.decode().splitlines()]
     fetch_log(server, mirror)
@@ -314,8 +355,10 @@ def main():
     shutil.copytree(mirror, mirror + ".good")
     change_bits(keys, mirror, receipt, name)
     voids = sum(verifier.decode_leaf(leaf)[1] == 5 for leaf in leaves)
-    print(f"{args.count} kills, {len(told)} receipts, {len(olds)} checkpoints, {len(leaves)} leaves, {voids} of them void: all there")
+    print(f"{args.count} kills, {len(told)} receipts, {len(olds)} checkpoints, {len(leaves)} leaves, {voids} of them void, "
+          f"{once} requests with a key: all there")
     shutil.rmtree(work)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -86,6 +86,7 @@ struct receipt_log {
   uint64_t n_chained;       /* at which size `chains` was written */
   uint64_t oldest;          /* segment whose leaves are there */
   uint64_t pruned_at;       /* seconds since 1970 */
+  uint64_t pruned_to;       /* the first segment that could not be forgotten then */
   int levels[TREE_LEVELS];
   _Atomic uint64_t durable;
 

@@ -156,8 +156,10 @@ static void prune(struct receipt_log *log) {
   char path[FILES_PATH];
   struct stat st;
   uint64_t bytes = 0, end = log->n_chained / FILES_SEGMENT, now = (uint64_t)time(NULL);
-  if ((!log->options.keep_bytes && !log->options.keep_seconds) || now < log->pruned_at + PRUNE_SECONDS) return;
+  if (!log->options.keep_bytes && !log->options.keep_seconds) return;
+  if (end == log->pruned_to && now < log->pruned_at + PRUNE_SECONDS) return;
   log->pruned_at = now;
+  log->pruned_to = end;
   for (uint64_t i = log->oldest; i < end; i++) {
     files_path(path, log->options.directory, i, "leaves");
     if (!stat(path, &st)) bytes += (uint64_t)st.st_size;
