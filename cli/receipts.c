@@ -129,6 +129,16 @@ static bool show_text(struct command *c, const char *path, const char *name, str
 static bool checkpoint(struct command *c, struct gw_error *err) { return show_text(c, "/v1/log/checkpoint", "checkpoint", err); }
 static bool keys(struct command *c, struct gw_error *err) { return show_text(c, "/v1/log/keys", "keys", err); }
 
+/* FUNCTION or FUNCTION@VERSION. */
+static bool settings(struct command *c, struct gw_error *err) {
+  char path[400];
+  const char *at = strchr(c->operand, '@');
+  int size = (int)(at ? at - c->operand : (long)strlen(c->operand));
+  if (!client_check_name(c->operand, true, err)) return false;
+  snprintf(path, sizeof path, "/v1/functions/%.*s/settings%s%.20s", size, c->operand, at ? "?version=" : "", at ? at + 1 : "");
+  return show_text(c, path, "settings", err);
+}
+
 /* --- the table ---------------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -136,8 +146,13 @@ static const struct {
   bool has_operand;
   bool (*run)(struct command *c, struct gw_error *err);
 } commands[] = {
-    {"list", true, list},  {"get", true, get}, {"leaf", true, leaf}, {"proof", true, proof}, {"checkpoint", false, checkpoint},
+    {"list", true, list},
+    {"get", true, get},
+    {"leaf", true, leaf},
+    {"proof", true, proof},
+    {"checkpoint", false, checkpoint},
     {"keys", false, keys},
+    {"settings", true, settings},
 };
 
 static int find_and_run(struct command *c, int argc, char **argv) {
@@ -161,10 +176,11 @@ int cli_receipts(int argc, char **argv) {
   };
   const struct cli_command command = {
       .name = "receipts",
-      .arguments = "list FUNCTION | get ID | leaf ID | proof ID | checkpoint | keys",
+      .arguments = "list FUNCTION | get ID | leaf ID | proof ID | checkpoint | keys | settings FUNCTION[@VERSION]",
       .description =
           "Shows the newest receipts of a function; the fields of one, its bytes, or its proof (c2sp.org/tlog-proof);\n"
-          "the log's checkpoint; its public keys. ID is what `invoke -v` shows, LOG/INDEX/HASH, or INDEX alone.",
+          "the log's checkpoint; its public keys; the settings that receipts of a version have a digest of. ID is what `invoke "
+          "-v` shows, LOG/INDEX/HASH, or INDEX alone.",
       .options = options,
       .n_options = sizeof options / sizeof *options,
       .min_operands = 1,

@@ -2,6 +2,7 @@
  * sentence each; the first thing that does not is the error. */
 #include "base/error.h"
 #include "base/files.h"
+#include "base/sha256.h"
 #include "cli/cli.h"
 #include "cli/evidence.h"
 #include "cli/fetch.h"
@@ -18,12 +19,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PAGE = 100, MAX_LEAF_FILE = LEAF_MAX, MAX_LIST_FILE = 64 << 20 };
+enum { PAGE = 100, MAX_LEAF_FILE = LEAF_MAX, MAX_LIST_FILE = 64 << 20, MAX_SETTINGS_FILE = 1 << 20 };
 
 struct verify {
   struct client client;
   struct cli_list key_options;
-  const char *pin, *leaf, *proof, *receipts, *chain, *checkpoint, *old, *log, *schedule_path, *gas_text;
+  const char *pin, *leaf, *proof, *receipts, *chain, *checkpoint, *old, *log, *schedule_path, *gas_text, *settings_path;
   bool is_json;
   bool has_id;
   struct evidence_id id;
@@ -32,7 +33,8 @@ struct verify {
   struct evidence_heads heads; /* that were checked */
   struct schedule schedule;
   uint64_t gas; /* that the reply said */
-  uint64_t n_priced;
+  uint64_t n_priced, n_set;
+  uint8_t settings[SHA256_SIZE];
   cJSON *held; /* sentences */
 };
 
@@ -117,11 +119,35 @@ static bool check_price(struct verify *v, const struct evidence_receipt *r, stru
   return true;
 }
 
+/* By the version whose settings they are. */
+static bool check_settings(struct verify *v, const struct evidence_receipt *r, struct gw_error *err) {
+  const struct leaf_value *settings = &r->leaf.fields[FIELD_SETTINGS];
+  if (!v->settings_path || !r->leaf.fields[FIELD_MODULE].is_there) return true; /* it did not run */
+  if (!settings->is_there || memcmp(settings->bytes, v->settings, sizeof v->settings) != 0)
+    return error_set(err, GW_ERROR_INVALID, "leaf %" PRIu64 " ran with other settings than those of %s", r->index,
+                     v->settings_path);
+  v->n_set++;
+  return true;
+}
+
+static bool load_settings(struct verify *v, struct gw_error *err) {
+  struct buffer text = {0};
+  struct sha256 s;
+  if (!v->settings_path) return true;
+  bool ok = read_text(&text, v->settings_path, MAX_SETTINGS_FILE, err);
+  sha256_begin(&s);
+  if (ok) sha256_add(&s, text.bytes, text.size);
+  sha256_end(&s, v->settings);
+  buffer_clear(&text);
+  return ok;
+}
+
 static void say_price(struct verify *v) {
   if (v->gas_text) hold(v, "its gas is that of the reply, %" PRIu64, v->gas);
   if (v->schedule_path)
     hold(v, "%" PRIu64 " of them ran, each priced by version %" PRIu32 " of the schedule, which %s has", v->n_priced,
          v->schedule.version, v->schedule_path);
+  if (v->settings_path) hold(v, "%" PRIu64 " of them ran, each with the settings that %s has", v->n_set, v->settings_path);
 }
 
 static void say_receipt(struct verify *v, const struct evidence_receipt *r) {
@@ -152,7 +178,7 @@ static bool check_evidence(struct verify *v, const struct evidence *e, const cJS
     return error_set(err, GW_ERROR_INVALID, "what stands beside leaf %" PRIu64 " is not what it says", r.index);
   if (v->has_id && !evidence_check_id(&r, &v->id, err)) return false;
   if (v->chain && !evidence_chain_add(&v->links, &r, err)) return false;
-  if (!check_price(v, &r, err) || !evidence_heads_add(&v->heads, &r.head, err)) return false;
+  if (!check_price(v, &r, err) || !check_settings(v, &r, err) || !evidence_heads_add(&v->heads, &r.head, err)) return false;
   if (!v->chain) say_receipt(v, &r);
   return true;
 }
@@ -303,7 +329,8 @@ static bool check_heads(struct verify *v, struct gw_error *err) {
 /* --- the verb ----------------------------------------------------------------------------------------------------- */
 
 static bool run(struct verify *v, struct gw_error *err) {
-  bool ok = load_keys(v, err) && (!v->schedule_path || cli_read_schedule(v->schedule_path, &v->schedule, err));
+  bool ok =
+      load_keys(v, err) && (!v->schedule_path || cli_read_schedule(v->schedule_path, &v->schedule, err)) && load_settings(v, err);
   if (ok && v->leaf) ok = check_files(v, err);
   if (ok && v->receipts) ok = check_list_file(v, err);
   if (ok && v->has_id && !v->leaf && !v->receipts) ok = check_from_server(v, err);
@@ -336,7 +363,7 @@ static const char *what_is_wrong(const struct verify *v) {
   if (v->chain && (!*v->chain || strlen(v->chain) > LEAF_MAX_TEXT)) return "--chain wants a function's name";
   bool has_one = v->leaf || (v->has_id && !v->receipts), has_some = has_one || v->receipts || v->chain;
   if (v->gas_text && (!has_one || v->chain)) return "--gas is what the reply of one receipt said";
-  if (v->schedule_path && !has_some) return "--schedule is about receipts";
+  if ((v->schedule_path || v->settings_path) && !has_some) return "--schedule and --settings are about receipts";
   if (has_some || v->checkpoint || v->old) return NULL;
   return "there is nothing to verify";
 }
@@ -366,6 +393,8 @@ int cli_verify(int argc, char **argv) {
       {"log", 0, CLI_TEXT, &v.log, "DIR", "a copy of the log's tile/..., asked for hashes instead of the server"},
       {"schedule", 0, CLI_TEXT, &v.schedule_path, "FILE",
        "the prices, as `gasworks schedule --text` prints them: by these what ran was priced"},
+      {"settings", 0, CLI_TEXT, &v.settings_path, "FILE",
+       "settings of a version, as `receipts settings` writes them: with these it ran"},
       {"gas", 0, CLI_TEXT, &v.gas_text, "N", "the reply's Gasworks-Gas, which the receipt's kinds of gas together are"},
       {"json", 0, CLI_FLAG, &v.is_json, NULL, "what holds, and what does not, as JSON"},
   };

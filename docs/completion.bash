@@ -39,7 +39,7 @@ _gasworks() {
   case $verb in
     help) mapfile -t COMPREPLY < <(compgen -W "$("$program" help 2>/dev/null | sed -n 's/^  \([a-z]*\) .*/\1/p')" -- "$current") ;;
     tokens) mapfile -t COMPREPLY < <(compgen -W "list create rotate revoke" -- "$current") ;;
-    receipts) mapfile -t COMPREPLY < <(compgen -W "list get leaf proof checkpoint keys" -- "$current") ;;
+    receipts) mapfile -t COMPREPLY < <(compgen -W "list get leaf proof checkpoint keys settings" -- "$current") ;;
     tenants) mapfile -t COMPREPLY < <(compgen -W "list create delete" -- "$current") ;;
     invoke | delete | lift | versions | alias | rollback | config | secrets | logs)
       mapfile -t COMPREPLY < <(compgen -W "$("$program" list --json 2>/dev/null | sed -n 's/.*"name":[^"]*"\([^"]*\)".*/\1/p')" \

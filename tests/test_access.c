@@ -187,6 +187,7 @@ static const struct sample {
     {"configure", "hello", "{\"gas_limit\":1000000}", 200},
     {"logs", "hello", NULL, 200},
     {"receipts", "hello", NULL, 200},
+    {"settings", "hello", NULL, 200},
     {"list_versions", "hello", NULL, 200},
     {"drop_version", "hello", NULL, 204}, /* which is no longer the live one */
     {"set_alias", "hello", "{\"version\":2}", 200},

@@ -86,7 +86,7 @@ static void a_leaf_is_the_bytes_of_the_format(void **state) {
   (void)state;
   size_t size = leaf_encode(&leaf, bytes);
   assert_int_equal(size, sizeof head + 32 + sizeof tail - 4);
-  size = leaf_add_previous(bytes, size, 256);
+  size = leaf_add_previous(bytes, size, 256, false);
   assert_int_equal(leaf_previous_size(256), 4);
   assert_int_equal(bytes[0], 0xa8);
   assert_memory_equal(bytes + 1, head + 1, sizeof head - 1);
@@ -120,6 +120,28 @@ static void a_leaf_is_the_same_with_its_head_made_before(void **state) {
   }
 }
 
+/* They came with the second format, behind the field that is added last. */
+static void settings_are_behind_what_is_added(void **state) {
+  static const uint64_t numbers[] = {0, 23, 24, 255, 65536, 1ull << 40};
+  struct gw_error err = {0};
+  (void)state;
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    struct leaf leaf = example(), back;
+    uint8_t bytes[LEAF_MAX], again[LEAF_MAX];
+    leaf_set_number(&leaf, FIELD_FORMAT, 2);
+    leaf_set_bytes(&leaf, FIELD_SETTINGS, digest, sizeof digest);
+    size_t size = leaf_add_previous(bytes, leaf_encode(&leaf, bytes), numbers[i], true);
+    assert_true(leaf_decode(&back, bytes, size, &err));
+    assert_int_equal(back.fields[FIELD_PREVIOUS].number, numbers[i]);
+    leaf_set_number(&leaf, FIELD_PREVIOUS, numbers[i]);
+    assert_int_equal(leaf_encode(&leaf, again), size);
+    assert_memory_equal(again, bytes, size);
+    leaf_set_number(&leaf, FIELD_FORMAT, 1);
+    leaf_encode(&leaf, bytes);
+    assert_false(leaf_decode(&back, bytes, size, &err));
+  }
+}
+
 static void only_canonical_leaves_are_read(void **state) {
   struct leaf back;
   struct gw_error err = {0};
@@ -138,8 +160,8 @@ static void only_canonical_leaves_are_read(void **state) {
       {{0xa2, 0, 1, 1, 0, 0}, 6, false},                   /* something behind */
       {{0xa2, 0, 1, 1}, 4, false},                         /* cut off */
       {{0xa3, 0, 1, 0, 1, 1, 0}, 7, false},                /* a key twice */
-      {{0xa2, 0, 2, 1, 0}, 5, false},                      /* another format */
-      {{0xa3, 0, 1, 1, 0, 20, 0}, 7, false},               /* an unknown key */
+      {{0xa2, 0, 3, 1, 0}, 5, false},                      /* another format */
+      {{0xa3, 0, 1, 1, 0, 21, 0}, 7, false},               /* an unknown key */
       {{0xa3, 0, 1, 1, 0, 3, 0x41, 7}, 8, false},          /* a short digest */
       {{0xa3, 0, 1, 1, 0, 2, 0x41, 'a'}, 8, false},        /* bytes for text */
       {{0xa3, 0, 1, 1, 0, 2, 0x61, 0xff}, 8, false},       /* text that is not UTF-8 */
@@ -446,6 +468,7 @@ int main(void) {
       cmocka_unit_test(plain_compression_hashes_abc),
       cmocka_unit_test(a_leaf_is_the_bytes_of_the_format),
       cmocka_unit_test(a_leaf_is_the_same_with_its_head_made_before),
+      cmocka_unit_test(settings_are_behind_what_is_added),
       cmocka_unit_test(only_canonical_leaves_are_read),
       cmocka_unit_test(the_page_lists_fields_and_outcomes),
       cmocka_unit_test(void_leaves_have_every_size),

@@ -12,7 +12,7 @@
 #include "runtime/receipt/leaf.def"
 #undef FIELD
 
-_Static_assert(FIELD_PREVIOUS == FIELD_COUNT - 1, "what is added last is last");
+_Static_assert(FIELD_SETTINGS == FIELD_PREVIOUS + 1 && FIELD_SETTINGS == FIELD_COUNT - 1, "what is added goes before settings");
 _Static_assert(FIELD_COUNT < 24, "keys, and the head of the map, are one byte");
 
 enum { OUTCOME_AT = 4 /* behind the map's head, 0, the format, 1 */, MAP_HEAD = 0xa0 };
@@ -97,10 +97,14 @@ size_t leaf_previous_size(uint64_t previous) {
   return previous < 24 ? 2 : previous < 1 << 8 ? 3 : previous < 1 << 16 ? 4 : previous < 1ull << 32 ? 6 : 10;
 }
 
-size_t leaf_add_previous(uint8_t leaf[LEAF_MAX], size_t size, uint64_t previous) {
+size_t leaf_add_previous(uint8_t leaf[LEAF_MAX], size_t size, uint64_t previous, bool has_settings) {
+  size_t behind = has_settings ? LEAF_SETTINGS_SIZE : 0, more = leaf_previous_size(previous);
+  uint8_t *at = leaf + size - behind;
+  memmove(at + more, at, behind);
   leaf[0]++;
-  leaf[size++] = FIELD_PREVIOUS;
-  return size + put_head(leaf + size, MAJOR_NUMBER, previous);
+  *at = FIELD_PREVIOUS;
+  put_head(at + 1, MAJOR_NUMBER, previous);
+  return size + more;
 }
 
 void leaf_make_void(uint8_t *out, size_t size) {
@@ -199,8 +203,10 @@ bool leaf_decode(struct leaf *leaf, const uint8_t *bytes, size_t size, struct gw
   /* Canonical is what the encoder makes of it; so are order, lengths of numbers, and that nothing follows. */
   if (leaf_encode(leaf, again) != size || memcmp(again, bytes, size) != 0)
     return error_set(err, GW_ERROR_MALFORMED, "this is no leaf of the log: its CBOR is not canonical");
-  if (leaf->fields[FIELD_FORMAT].number != LEAF_FORMAT || !leaf->fields[FIELD_FORMAT].is_there ||
-      !leaf->fields[FIELD_OUTCOME].is_there)
-    return error_set(err, GW_ERROR_MALFORMED, "the leaf's format is not %d", LEAF_FORMAT);
+  uint64_t format = leaf->fields[FIELD_FORMAT].number;
+  if (format < 1 || format > LEAF_FORMAT || !leaf->fields[FIELD_OUTCOME].is_there)
+    return error_set(err, GW_ERROR_MALFORMED, "the leaf's format is not 1 to %d", LEAF_FORMAT);
+  if (format == 1 && leaf->fields[FIELD_SETTINGS].is_there)
+    return error_set(err, GW_ERROR_MALFORMED, "this is no leaf of the log: its format has no settings");
   return true;
 }

@@ -10,13 +10,14 @@
 #include <stdint.h>
 
 /* Of the leaf's format, and of what a guest can see of the platform: a change of either is a new number. */
-enum { LEAF_FORMAT = 1, LEAF_SEMANTICS = 1 };
+enum { LEAF_FORMAT = 2, LEAF_SEMANTICS = 1 };
 
 enum {
   LEAF_MAX = 1024,     /* bytes of a leaf, with LEAF_TAIL */
   LEAF_MAX_TEXT = 255, /* of a function's name */
   LEAF_DIGEST_SIZE = 32,
-  LEAF_TAIL = 10, /* of those for the index of the function's previous leaf */
+  LEAF_TAIL = 10,                            /* of those for the index of the function's previous leaf */
+  LEAF_SETTINGS_SIZE = 3 + LEAF_DIGEST_SIZE, /* of the field behind that */
   LEAF_MAX_HEAD = LEAF_MAX_TEXT + 96,
 };
 
@@ -76,8 +77,8 @@ struct leaf_head {
 void leaf_encode_head(const struct leaf *leaf, struct leaf_head *head);
 /* leaf_encode, with those fields from the head; the leaf has its outcome, and those behind them. */
 size_t leaf_encode_behind(const struct leaf_head *head, const struct leaf *leaf, uint8_t out[LEAF_MAX]);
-/* Adds the field `previous` to a leaf that has none; returns the new size. */
-size_t leaf_add_previous(uint8_t leaf[LEAF_MAX], size_t size, uint64_t previous);
+/* Adds the field `previous` to a leaf that has none; returns the new size. Settings, if the leaf has them, are behind it. */
+size_t leaf_add_previous(uint8_t leaf[LEAF_MAX], size_t size, uint64_t previous, bool has_settings);
 /* How much that adds. */
 size_t leaf_previous_size(uint64_t previous);
 /* Only what leaf_encode could have written, byte by byte. Values borrow from `bytes`. */

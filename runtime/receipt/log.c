@@ -85,7 +85,7 @@ static struct segment *segment_for(struct receipt_log *log, size_t size) {
 }
 
 bool receipt_log_reserve(struct receipt_log *log, struct receipt_chain *chain, uint8_t leaf[LEAF_MAX], size_t *size,
-                         struct receipt_place *place) {
+                         bool has_settings, struct receipt_place *place) {
   pthread_mutex_lock(&log->mutex);
   uint64_t previous = chain->last;
   size_t whole = *size + (previous == RECEIPT_NO_INDEX ? 0 : leaf_previous_size(previous));
@@ -100,7 +100,7 @@ bool receipt_log_reserve(struct receipt_log *log, struct receipt_chain *chain, u
   if (log->is_idle) receipt_writer_wake(log);
   pthread_mutex_unlock(&log->mutex);
   if (!s) return false;
-  if (previous != RECEIPT_NO_INDEX) leaf_add_previous(leaf, *size, previous);
+  if (previous != RECEIPT_NO_INDEX) leaf_add_previous(leaf, *size, previous, has_settings);
   *size = whole;
   return true;
 }

@@ -70,7 +70,7 @@ struct receipt_place {
 
 /* Adds the chain's last index to the leaf, and makes this one the last. False: there is no room, and nothing happened. */
 bool receipt_log_reserve(struct receipt_log *log, struct receipt_chain *chain, uint8_t leaf[LEAF_MAX], size_t *size,
-                         struct receipt_place *place);
+                         bool has_settings, struct receipt_place *place);
 /* Puts the leaf, of the reserved size, in its place: once for each place. Returns its hash. */
 struct tree_hash receipt_log_fill(const struct receipt_place *place, const uint8_t *leaf);
 

@@ -8,7 +8,7 @@
 #include "runtime/receipt/receipt.h"
 #include "server/api/query.h"
 #include "server/api/route.h"
-#include "server/function/function.h"
+#include "server/function/registry.h"
 #include "server/http/reply.h"
 #include "server/loop/loop.h"
 #include "server/server.h"
@@ -303,6 +303,33 @@ void route_receipts(struct exchange *x, const struct place *place) {
     reply_problem(x, PROBLEM(.status = 404, .detail = "no function of this name has a receipt"));
   else
     reply_problem(x, PROBLEM(.status = 400, .detail = "the parameters are limit=1 to 100 and before=INDEX"));
+}
+
+/* --- settings ----------------------------------------------------------------------------------------------------- */
+
+/* Of the version that is called by the name alone, or of the one that the query names. */
+void route_settings(struct exchange *x, const struct place *place) {
+  struct query_part part;
+  const char *query = x->request.query;
+  char address[FUNCTION_MAX_ADDRESS + 1];
+  uint64_t version = 0;
+  bool is_good = true;
+  while (query_next(&query, &part)) is_good = is_good && query_is(&part, "version") && take_number(&part, 1ull << 53, &version);
+  if (!is_good) {
+    reply_problem(x, PROBLEM(.status = 400, .detail = "the parameter is version=N"));
+    return;
+  }
+  function_full_name(place->tenant, place->name, address);
+  if (version) snprintf(address + strlen(address), sizeof address - strlen(address), "@%" PRIu64, version);
+  struct function *f = registry_find(x->loop->registry, address);
+  struct buffer text = {0};
+  if (f) registry_print_settings(x->loop->registry, f, &text);
+  if (f)
+    reply_text(x, 200, "text/plain; charset=utf-8", &text);
+  else
+    reply_problem(x, PROBLEM(.status = 404, .detail = "there is no function of this name, or no such version of it"));
+  function_release(f);
+  buffer_clear(&text);
 }
 
 /* --- the log ------------------------------------------------------------------------------------------------------ */

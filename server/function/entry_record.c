@@ -89,6 +89,7 @@ static struct function *read_version(const char *name, const cJSON *json, const 
   f->quarantine_ms = count(json, "quarantine_ms");
   if (!settings_parse(name, member(json, "settings"), owner->key, &f->settings, &f->error))
     atomic_store(&f->load_state, LOAD_FAILED);
+  function_seal_settings(f, owner->key);
   return f;
 }
 

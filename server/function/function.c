@@ -123,6 +123,21 @@ struct function *function_create(const char *name, const struct function_limits 
   return f;
 }
 
+void function_print_settings(const struct function *f, const struct settings_key *key, struct buffer *out) {
+  struct settings_owner owner = {f->name, f->version, f->config.is_private, f->config.shows_backtraces};
+  settings_print(f->settings, &owner, key, out);
+}
+
+void function_seal_settings(struct function *f, const struct settings_key *key) {
+  struct buffer text = {0};
+  struct sha256 s;
+  function_print_settings(f, key, &text);
+  sha256_begin(&s);
+  sha256_add(&s, text.bytes, text.size);
+  sha256_end(&s, f->settings_digest);
+  buffer_clear(&text);
+}
+
 struct function *function_copy(const struct function *f) {
   struct function *copy = function_create(f->name, f->limits, f->crashes);
   memcpy(copy->digest, f->digest, sizeof copy->digest);
@@ -130,6 +145,7 @@ struct function *function_copy(const struct function *f) {
   copy->config = f->config;
   copy->settings = settings_retain(f->settings);
   copy->version = f->version;
+  memcpy(copy->settings_digest, f->settings_digest, sizeof copy->settings_digest);
   copy->size = f->size;
   copy->created_ms = f->created_ms;
   copy->compile_ms = f->compile_ms;

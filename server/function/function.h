@@ -3,6 +3,7 @@
 #define SERVER_FUNCTION_FUNCTION_H
 
 #include "base/digest.h"
+#include "base/sha256.h"
 #include "gasworks.h"
 #include "runtime/host/wasi/wasi.h"
 #include "server/function/settings.h"
@@ -74,12 +75,13 @@ struct function {
   _Atomic uint32_t refs;
   char name[FUNCTION_MAX_FULL_NAME + 1]; /* full */
   struct function_config config;
-  struct settings *settings;    /* NULL: none */
-  char digest[DIGEST_HEX_SIZE]; /* of the module */
-  uint64_t version;             /* counts deployments of the name from 1 */
-  uint64_t size;                /* bytes of the module */
-  uint64_t created_ms;          /* since 1970 */
-  double compile_ms;            /* of the deployment */
+  struct settings *settings;            /* NULL: none */
+  char digest[DIGEST_HEX_SIZE];         /* of the module */
+  uint8_t settings_digest[SHA256_SIZE]; /* of function_print_settings */
+  uint64_t version;                     /* counts deployments of the name from 1 */
+  uint64_t size;                        /* bytes of the module */
+  uint64_t created_ms;                  /* since 1970 */
+  double compile_ms;                    /* of the deployment */
   enum interface interface;
   const struct function_limits *limits; /* the registry's, which outlives it */
   struct crash_file *crashes;           /* likewise: where a signal handler notes that this function ran */
@@ -138,6 +140,9 @@ const char *function_split_address(const char *address, char name[FUNCTION_MAX_F
 
 /* With one reference, for the caller, and no module. `limits` and `crashes` must outlive it. */
 struct function *function_create(const char *name, const struct function_limits *limits, struct crash_file *crashes);
+/* What its receipts have a digest of, and making that digest: when name, version, configuration and settings are there. */
+void function_print_settings(const struct function *function, const struct settings_key *key, struct buffer *out);
+void function_seal_settings(struct function *function, const struct settings_key *key);
 /* The same version, not loaded yet. */
 struct function *function_copy(const struct function *function);
 /* Before it is published: that `function` is a version of the same name as `other`. */

@@ -174,6 +174,10 @@ struct function *registry_look(struct registry *r, const char *address, struct r
   return f;
 }
 
+void registry_print_settings(const struct registry *r, const struct function *f, struct buffer *out) {
+  function_print_settings(f, &r->key, out);
+}
+
 struct function *registry_find(struct registry *r, const char *address) {
   struct registry_split split;
   return registry_look(r, address, &split);
@@ -507,6 +511,7 @@ static bool publish(struct registry *r, struct function *f, struct entry *e, con
   inherit_quarantine(f, e);
   f->had_state = was_kept || entry_may_write(e);
   f->version = e->last + 1;
+  function_seal_settings(f, &r->key);
   entry_add(e, function_retain(f));
   if (!lead_to(e, f, wish->alias, err)) return drop(e);
   entry_trim(e, r->limits->keep_versions);

@@ -29,6 +29,8 @@ struct registry_split {
 /* The version that the address leads to, the larger part of its calls, with a reference for the caller; or NULL. Any thread. */
 struct function *registry_look(struct registry *registry, const char *address, struct registry_split *split);
 struct function *registry_find(struct registry *registry, const char *address);
+/* function_print_settings, with the registry's key. */
+void registry_print_settings(const struct registry *registry, const struct function *function, struct buffer *out);
 
 /* Calls `each` in name order with a reader lock held: it must not call the registry, and must be short, because who changes
  * something waits for it. */

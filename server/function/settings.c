@@ -356,6 +356,64 @@ cJSON *settings_json(const struct settings *s) {
   return json;
 }
 
+/* Of something that only who has the key can make a digest of. */
+static void add_keyed(struct buffer *out, const char *what, const struct settings_key *key) {
+  uint8_t digest[crypto_generichash_BYTES];
+  char hex[2 * sizeof digest + 1];
+  crypto_generichash(digest, sizeof digest, (const uint8_t *)what, strlen(what), key->bytes, sizeof key->bytes);
+  sodium_bin2hex(hex, sizeof hex, digest, sizeof digest);
+  buffer_append(out, hex, sizeof hex - 1);
+}
+
+/* "NAME=VALUE" of the environment. */
+static const char *variable(const struct settings *s, const char *name) {
+  size_t size = strlen(name);
+  for (const char **at = s->env; at && *at; at++)
+    if (strncmp(*at, name, size) == 0 && (*at)[size] == '=') return *at;
+  return name;
+}
+
+/* The function's name is in it: nobody sees that two functions have the same secret. */
+static void print_secret(const struct settings *s, const struct settings_owner *owner, const char *name,
+                         const struct settings_key *key, struct buffer *out) {
+  struct buffer text = {0};
+  buffer_format(&text, "gasworks secret\n%s\n%s", owner->full_name, variable(s, name));
+  *buffer_reserve(&text, 1) = 0;
+  buffer_format(out, "secret %s ", name);
+  add_keyed(out, (const char *)text.bytes, key);
+  buffer_append(out, "\n", 1);
+  sodium_memzero(text.bytes, text.size);
+  buffer_clear(&text);
+}
+
+static void print_salt(const struct settings_owner *owner, const struct settings_key *key, struct buffer *out) {
+  char what[256];
+  snprintf(what, sizeof what, "gasworks salt\n%s\n%llu", owner->full_name, (unsigned long long)owner->version);
+  buffer_format(out, "gasworks-settings 1\nsalt ");
+  add_keyed(out, what, key);
+  buffer_append(out, "\n", 1);
+}
+
+void settings_print(const struct settings *s, const struct settings_owner *owner, const struct settings_key *key,
+                    struct buffer *out) {
+  cJSON *json = s ? cJSON_Duplicate(s->record, true) : cJSON_CreateObject();
+  cJSON *secrets = cJSON_DetachItemFromObjectCaseSensitive(json, maps[SECRETS]);
+  const cJSON *item;
+  print_salt(owner, key, out);
+  buffer_format(out, "access %s\nbacktraces %s\n", owner->is_private ? "private" : "public",
+                owner->shows_backtraces ? "on" : "off");
+  cJSON_ArrayForEach(item, secrets) {
+    if (item->string) print_secret(s, owner, item->string, key, out); /* else the record is damaged */
+  }
+  char *text = cJSON_PrintUnformatted(json);
+  buffer_format(out, "settings ");
+  buffer_append(out, text, strlen(text));
+  buffer_append(out, "\n", 1);
+  free(text);
+  cJSON_Delete(secrets);
+  cJSON_Delete(json);
+}
+
 /* --- holding ------------------------------------------------------------------------------------------------------ */
 
 struct settings *settings_retain(struct settings *s) {

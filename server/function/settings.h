@@ -50,6 +50,17 @@ const char *settings_group_space(const char *group, char out[SETTINGS_SPACE_SIZE
 /* What may be shown: of secrets their names. */
 cJSON *settings_json(const struct settings *settings);
 
+/* Whose they are, for the text below. */
+struct settings_owner {
+  const char *full_name;
+  uint64_t version;
+  bool is_private, shows_backtraces; /* as function_config has it */
+};
+/* Appends what receipts have a digest of (docs/receipts.md). It begins with a salt of this version, which is made of the key: who
+ * has only the digest cannot find the text by guessing. Of secrets there are digests that take the key. NULL: there are none. */
+void settings_print(const struct settings *settings, const struct settings_owner *owner, const struct settings_key *key,
+                    struct buffer *out);
+
 struct settings *settings_retain(struct settings *settings); /* NULL stays NULL */
 void settings_release(struct settings *settings);
 

@@ -104,6 +104,7 @@ static void set_slot(struct draft *d, struct slot *slot) {
   if (!slot->leaf_head.size) make_head(slot);
   d->chain = slot->chain;
   d->head = &slot->leaf_head;
+  set_digest(d, FIELD_SETTINGS, slot->function->settings_digest);
 }
 
 /* It ended while it had no slot. */
@@ -167,7 +168,7 @@ static void make_leaf(struct draft *d, const struct draft_facts *facts, const st
 
 static bool reserve(struct draft *d) {
   d->size = d->head ? leaf_encode_behind(d->head, &d->leaf, d->bytes) : leaf_encode(&d->leaf, d->bytes);
-  return receipt_log_reserve(d->log, d->chain, d->bytes, &d->size, &d->place);
+  return receipt_log_reserve(d->log, d->chain, d->bytes, &d->size, d->leaf.fields[FIELD_SETTINGS].is_there, &d->place);
 }
 
 static void fill_void(struct draft *d) {

@@ -74,6 +74,22 @@ cli verify --chain counter-c --key "@$work/keys" --gas 1
 check 'the gas of many' answers 2
 cli verify --old "$work/first" --key "@$work/keys" --schedule "$work/schedule"
 check 'the schedule of no receipt' answers 2
+"$program" config counter-c --env WORD=hush >/dev/null
+echo -n open-sesame | "$program" secrets counter-c set PASS >/dev/null
+"$program" receipts settings counter-c@1 >"$work/settings1"
+"$program" receipts settings counter-c >"$work/settings"
+check 'settings say what is set' grep -q '^settings .*"WORD":"hush"' "$work/settings"
+check 'and nothing of a secret but its name' eval 'grep -qE "^secret PASS [0-9a-f]{64}$" "$work/settings" && ! grep -q sesame "$work/settings"'
+check 'each version has a salt of its own' eval '[[ $(grep ^salt "$work/settings") != $(grep ^salt "$work/settings1") ]]'
+cli verify "$id" --key "@$work/keys" --settings "$work/settings1"
+check 'what ran had the settings of its version' eval 'answers 0 && body_has "1 of them ran, each with the settings"'
+cli verify "$id" --key "@$work/keys" --settings "$work/settings"
+check 'and no others' eval 'answers 3 && says "ran with other settings"'
+cli invoke -v counter-c --path /a
+cli receipts get "$(sed -n 's/^receipt //p' "$work/errors")"
+check 'the digest is that of the text' body_has "settings     $(sha256sum <"$work/settings" | cut -d' ' -f1)"
+cli receipts settings counter-c@99
+check 'a version that is not there' eval '! answers 0 && says "no such version"'
 cli verify --old "$work/first" --key "@$work/keys"
 check 'the log has only grown' eval 'answers 0 && body_has "nothing was changed"'
 
@@ -136,7 +152,7 @@ mkdir -p "$work/copy/tile/0"
 curl -s -H "Authorization: Bearer $GASWORKS_TOKEN" -o "$work/copy/tile/0/000.p" "$base/v1/log/tile/0/000.p/$leaves"
 export GASWORKS_SERVER=http://127.0.0.1:1
 cli verify --chain counter-c --receipts "$work/list" --key "@$work/keys"
-check 'a chain from a file' eval 'answers 0 && body_has "is unbroken: 5 leaves"'
+check 'a chain from a file' eval 'answers 0 && body_has "is unbroken: 6 leaves"'
 node -e 'const fs = require("fs"), l = JSON.parse(fs.readFileSync(process.argv[1])); l.receipts.splice(2, 1);
   fs.writeFileSync(process.argv[2], JSON.stringify(l))' -- "$work/list" "$work/changed"
 refused 'a chain that lacks one' 'the chain is broken' --chain counter-c --receipts "$work/changed"
