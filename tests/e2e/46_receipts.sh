@@ -6,10 +6,11 @@ deploy_example hello
 cli() { "$program" "$@" >"$work/body" 2>"$work/errors"; status=$?; }
 says() { grep -qF -- "$1" "$work/errors"; }
 
-# one_byte FILE AT: the file with another byte there, in $work/changed.
+# one_byte FILE AT [BYTE]: the file with another byte there, in $work/changed: that one, or the next one where that is there.
 one_byte() {
-  node -e 'const fs = require("fs"), [file, at, out] = process.argv.slice(1), b = fs.readFileSync(file);
-    b[at < 0 ? b.length + Number(at) : at] ^= 1; fs.writeFileSync(out, b)' -- "$1" "$2" "$work/changed"
+  node -e 'const fs = require("fs"), [file, at, out, byte] = process.argv.slice(1), b = fs.readFileSync(file);
+    const i = at < 0 ? b.length + Number(at) : Number(at);
+    b[i] = byte === "" ? b[i] ^ 1 : b[i] === Number(byte) ? Number(byte) + 1 : Number(byte); fs.writeFileSync(out, b)' -- "$1" "$2" "$work/changed" "${3:-}"
 }
 
 cli invoke -v counter-c --path /a
@@ -109,7 +110,7 @@ one_byte "$work/leaf" $((size / 2))
 refused 'a changed leaf' 'the proof leads to another root' --leaf "$work/changed" --proof "$work/proof"
 one_byte "$work/leaf" 0
 refused 'a leaf that is none' 'this is no leaf of the log' --leaf "$work/changed" --proof "$work/proof"
-one_byte "$work/proof" 40
+one_byte "$work/proof" 40 65 # a letter of Base64, whatever is there
 refused 'a changed proof' 'the proof leads to another root' --leaf "$work/leaf" --proof "$work/changed"
 one_byte "$work/proof" 3
 refused 'a proof that is none' 'this is no proof of a log' --leaf "$work/leaf" --proof "$work/changed"
