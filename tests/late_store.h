@@ -118,10 +118,12 @@ static bool late_range_is_same(struct late_value *newest, const struct store_ran
   return n == range->n && sum == range->sum;
 }
 
-static bool late_is_same(struct late_value *newest, const struct store_key *keys, const struct store_range *ranges) {
+static bool late_is_same(struct late_value *newest, const struct store_key *keys, const struct store_range *ranges,
+                         bool is_commit) {
   for (const struct store_key *k = keys; k; k = k->next) {
     const struct late_value *v = k->is_read ? late_find(newest, k->bytes, k->size) : NULL;
-    if (k->is_read && (v ? v->version : 0) != k->version) return false;
+    if (!k->is_read || (k->ahead && !is_commit)) continue;
+    if ((v ? v->version : 0) != (k->ahead ? k->ahead->version : k->version) || (k->ahead && !v)) return false;
   }
   for (const struct store_range *r = ranges; r; r = r->next)
     if (!late_range_is_same(newest, r)) return false;
@@ -129,7 +131,7 @@ static bool late_is_same(struct late_value *newest, const struct store_key *keys
 }
 
 static bool late_check(const struct late_value *newest, const struct store_reads *check) {
-  return !check || late_is_same((struct late_value *)newest, check->keys, check->ranges);
+  return !check || late_is_same((struct late_value *)newest, check->keys, check->ranges, false);
 }
 
 /* The next key of a space behind `last`, NULL: the first; or the one before it, NULL: the last. */
@@ -221,7 +223,7 @@ static bool late_writes_to(const struct store_commit *c, const uint8_t *space) {
 }
 
 static void late_apply(struct late_store *s, struct store_commit *c) {
-  bool is_valid = late_is_same(s->data->newest, c->keys, c->ranges);
+  bool is_valid = late_is_same(s->data->newest, c->keys, c->ranges, true);
   for (const struct late_cleared *i = s->cleared; i; i = i->next)
     if (late_writes_to(c, i->space) && i->at > c->began) is_valid = false;
   for (const struct store_key *k = c->keys; k; k = k->next) {
@@ -242,6 +244,7 @@ static void late_apply(struct late_store *s, struct store_commit *c) {
     else if (k->is_written)
       late_put(s->data, k->bytes, k->size, k->is_delete, k->value, k->is_delete ? 0 : k->value_size);
     if (k->is_written) s->data->newest->is_large = k->is_large;
+    if (k->is_written && k->hands_on) k->hands_on->version = s->data->newest->version;
   }
 }
 

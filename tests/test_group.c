@@ -4,6 +4,7 @@
 #include "server/function/settings.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 static struct server *server;
 static uint16_t port;
@@ -193,13 +194,18 @@ static void test_tenants(void **state) {
 
 enum { N_CLIENTS = 8, N_EACH = 25 };
 
+static atomic_int n_replied[N_CLIENTS * N_EACH + 1];
+
 static void *keep_counting(void *arg) {
-  for (int i = 0; i < N_EACH; i++)
-    if (count(arg) <= 0) return arg;
+  for (int i = 0; i < N_EACH; i++) {
+    int n = count(arg);
+    if (n <= 0 || n > N_CLIENTS * N_EACH) return arg;
+    n_replied[n]++;
+  }
   return NULL;
 }
 
-/* Conflicts are between members, too: no count is lost. */
+/* Conflicts are between members, too: no count is lost, and no reply tells of one that was not stored. */
 static void test_members_at_once(void **state) {
   (void)state;
   static char *const paths[] = {"/f/a", "/f/d"};
@@ -212,6 +218,7 @@ static void test_members_at_once(void **state) {
     pthread_join(threads[i], &failed);
     assert_null(failed);
   }
+  for (int n = 1; n <= N_CLIENTS * N_EACH; n++) assert_int_equal(n_replied[n], 1);
   assert_int_equal(value("/f/b"), N_CLIENTS * N_EACH);
 }
 

@@ -266,6 +266,131 @@ static void test_scans_queue(void **state) {
   state_store_close(store);
 }
 
+/* --- running ahead ------------------------------------------------------------------------------------------------ */
+
+static struct state_txn *begin_ahead(struct state_store *store) {
+  struct state_txn *txn = begin(store);
+  state_txn_run_ahead(txn);
+  return txn;
+}
+
+/* What state_txn_commit does before the committer has it. */
+static void pass_on(struct state_txn *txn) {
+  struct state_txn *next[MAX_LANES];
+  int n = state_lane_pass(txn, next);
+  assert_int_equal(txn->n_lanes, 0);
+  state_lane_resume(next, n);
+}
+
+/* The next one reads what the first has written before that is stored, and is stored behind it; or not at all. */
+static void test_ahead(void **state) {
+  (void)state;
+  enum { FIRST_COMMITS, FIRST_COMES_LATE, FIRST_ABORTS, ANOTHER_BETWEEN, N_WAYS };
+  struct state_store *store = open_store(MAP_SIZE);
+  make_hot(store, "n");
+  uint64_t n = 2;
+  for (int way = 0; way < N_WAYS; way++) {
+    for (int writes = 0; writes < 2; writes++) {
+      struct state_txn *first = begin(store), *next = begin_ahead(store), *careful = begin(store);
+      atomic_int wakes = 0, careful_wakes = 0;
+      read_and_add(first, "n");
+      assert_int_equal(try_get(next, "n"), STATE_PENDING);
+      state_txn_await(next, count_wake, &wakes);
+      assert_int_equal(try_get(careful, "n"), STATE_PENDING);
+      state_txn_await(careful, count_wake, &careful_wakes);
+      pass_on(first);
+      assert_int_equal(wakes, 1);
+      assert_int_equal(answer(next), n + 1);
+      assert_true(state_txn_has_run_ahead(next));
+      assert_int_equal(try_get(next, "n"), 1);
+      assert_int_equal(answer(next), n + 1);
+      if (writes) read_and_add(next, "n");
+      if (way == FIRST_COMMITS) assert_int_equal(commit(first), STATE_COMMITTED);
+      if (way == FIRST_ABORTS) state_lane_settle(first), state_txn_abort(first);
+      if (way == ANOTHER_BETWEEN) {
+        assert_int_equal(commit(first), STATE_COMMITTED);
+        uint64_t same = n + 1;
+        struct gw_error err = {0};
+        assert_true(state_put(store, "f", "n", 1, &same, sizeof same, &err));
+      }
+      assert_int_equal(careful_wakes, 0); /* it waits for all that is under way */
+      assert_int_equal(commit(next), way == FIRST_COMMITS ? STATE_COMMITTED : STATE_CONFLICT);
+      if (way == FIRST_COMES_LATE) assert_int_equal(commit(first), STATE_COMMITTED);
+      await_wake(&careful_wakes, 1);
+      uint64_t before = n;
+      n += way == FIRST_ABORTS ? 0 : way == FIRST_COMMITS ? 1 + (uint64_t)writes : 1;
+      /* where what was handed on last has failed, nothing is known to be under way */
+      assert_int_equal(answer(careful), way == FIRST_COMES_LATE && writes ? before : n);
+      assert_false(state_txn_has_run_ahead(careful));
+      state_txn_abort(careful);
+    }
+  }
+  state_store_close(store);
+}
+
+/* A chain, all in the committer's hands at one time. */
+static void test_chain(void **state) {
+  (void)state;
+  enum { N = 50 };
+  struct state_store *store = open_store(MAP_SIZE);
+  static struct outcome outcomes[N];
+  make_hot(store, "n");
+  for (int breaks = 0; breaks < 2; breaks++) {
+    uint64_t before = 0, start = 0;
+    for (int i = 0; i < N; i++) {
+      struct state_txn *txn = begin_ahead(store);
+      outcomes[i] = (struct outcome)OUTCOME;
+      assert_int_equal(try_get(txn, "n"), 1);
+      uint64_t n = answer(txn);
+      if (i && i <= N / 2) assert_int_equal(n, before + 1);
+      if (!i) start = n;
+      before = n;
+      read_and_add(txn, "n");
+      if (breaks && i == N / 2) { /* it loses, and so do all behind it */
+        assert_string_equal(get(txn, "x"), "-");
+        put(store, "f", "x", "1");
+      }
+      state_txn_commit(txn, outcome_set, &outcomes[i]);
+    }
+    int n_committed = 0;
+    for (int i = 0; i < N; i++) n_committed += outcome_wait(&outcomes[i]) == STATE_COMMITTED;
+    struct state_txn *txn = begin(store);
+    assert_int_equal(try_get(txn, "n"), 1);
+    if (!breaks) assert_int_equal(n_committed, N);
+    assert_int_equal(answer(txn), start + (uint64_t)n_committed);
+    state_txn_abort(txn);
+  }
+  state_store_close(store);
+}
+
+/* Who can wait nowhere begins again at once. */
+static void test_crossed_ahead(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  make_hot(store, "k");
+  make_hot(store, "l");
+  struct state_txn *a = begin_ahead(store), *b = begin_ahead(store);
+  struct state_turns of_a = {0}, of_b = {0};
+  state_txn_take_turns(a, &of_a);
+  state_txn_take_turns(b, &of_b);
+  read_and_add(a, "k");
+  read_and_add(b, "l");
+  int in_a = try_get(a, "l"), in_b = try_get(b, "k");
+  struct state_txn *loser = in_a == -1 ? a : b, *winner = in_a == -1 ? b : a;
+  struct state_turns *turns = in_a == -1 ? &of_a : &of_b;
+  assert_true((in_a == -1 && in_b == STATE_PENDING) || (in_b == -1 && in_a == STATE_PENDING));
+  assert_true(state_txn_is_stale(loser));
+  state_txn_note_turns(loser);
+  assert_int_equal(turns->n, 2);
+  atomic_int wakes = 0;
+  state_txn_await(winner, count_wake, &wakes);
+  state_txn_abort(loser);
+  await_wake(&wakes, 1);
+  answer(winner);
+  assert_int_equal(commit(winner), STATE_COMMITTED);
+  state_store_close(store);
+}
+
 /* --- many threads ------------------------------------------------------------------------------------------------- */
 
 enum { N_THREADS = 8, N_ADDS = 200 };
@@ -336,8 +461,17 @@ static void test_threads(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_one_behind_the_other), TEST(test_leaving_the_queue), TEST(test_read_before), TEST(test_no_circle),
-      TEST(test_crossed_orders),       TEST(test_a_lane_goes_cold),  TEST(test_scans_queue), TEST(test_threads),
+      TEST(test_one_behind_the_other),
+      TEST(test_leaving_the_queue),
+      TEST(test_read_before),
+      TEST(test_no_circle),
+      TEST(test_crossed_orders),
+      TEST(test_a_lane_goes_cold),
+      TEST(test_scans_queue),
+      TEST(test_ahead),
+      TEST(test_chain),
+      TEST(test_crossed_ahead),
+      TEST(test_threads),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

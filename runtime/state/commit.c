@@ -31,6 +31,7 @@ static void on_commit(struct store_commit *commit, enum state_outcome outcome, c
   state_done_fn done = txn->done;
   if (outcome == STATE_CONFLICT) heat(txn);
   void *arg = txn->done_arg;
+  state_lane_settle(txn);
   state_txn_destroy(txn);
   done(arg, outcome, err);
   if (atomic_fetch_sub(&store->n_unanswered, 1) != 1) return;
@@ -78,7 +79,9 @@ static struct store_commit *queue_pop(struct commit_queue *queue, size_t most_ke
 void state_txn_commit(struct state_txn *txn, state_done_fn done, void *arg) {
   struct state_store *store = txn->store;
   state_large_settle(txn);
-  if (state_txn_is_read_only(txn)) {
+  bool is_read_only = state_txn_is_read_only(txn);
+  struct state_txn *next[MAX_LANES];
+  if (is_read_only && !txn->has_run_ahead) {
     state_txn_destroy(txn);
     done(arg, STATE_COMMITTED, NULL);
     return;
@@ -91,12 +94,14 @@ void state_txn_commit(struct state_txn *txn, state_done_fn done, void *arg) {
                                       .limit = txn->limit,
                                       .keys = txn->keys,
                                       .ranges = txn->reads.ranges,
-                                      .seal = txn->seal,
+                                      .seal = is_read_only ? NULL : txn->seal,
                                       .done = on_commit};
+  int n_next = is_large(txn) ? 0 : state_lane_pass(txn, next);
   pthread_mutex_lock(&store->mutex);
   queue_push(is_large(txn) ? &store->large : &store->small, &txn->commit);
   pthread_cond_signal(&store->wake);
   pthread_mutex_unlock(&store->mutex);
+  state_lane_resume(next, n_next); /* behind this one in the queue, so that it is stored when they are looked at */
 }
 
 /* --- the committer ------------------------------------------------------------------------------------------------ */

@@ -142,13 +142,16 @@ static bool read_value(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_si
   return *rc == 0;
 }
 
-/* Stores a value with its header; `bits` are the version's. An error of LMDB, or 0. */
+/* Those of one LMDB transaction differ by their place in it; those of before were its id alone, so these are greater. */
+static uint64_t version_of(MDB_txn *txn, uint32_t place) { return (uint64_t)mdb_txn_id(txn) << 20 | (place & 0xfffff); }
+
+/* Stores a value with its header; `bits` are the version's, beside its number. An error of LMDB, or 0. */
 static int write_bits(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t key_size, uint64_t bits, const void *value,
                       size_t value_size) {
   MDB_val k = {key_size, (void *)key}, stored = {HEADER_SIZE + value_size, NULL};
   int rc = mdb_put(txn, dbi, &k, &stored, MDB_RESERVE);
   if (rc) return rc;
-  uint64_t version = mdb_txn_id(txn) | bits, sum = checksum(key, key_size, version, value_size ? value : "", value_size);
+  uint64_t version = version_of(txn, 0) | bits, sum = checksum(key, key_size, version, value_size ? value : "", value_size);
   uint8_t *to = stored.mv_data;
   memcpy(to, &version, VERSION_SIZE);
   memcpy(to + VERSION_SIZE, &sum, sizeof sum);
@@ -451,13 +454,16 @@ static int validate_range(const struct lmdb *store, const struct store_range *ra
 
 /* Whether all that was read is the same, as another LMDB transaction sees it: else the key or range is given that is not. An
  * error of LMDB, or 0. */
-static int validate(const struct lmdb *store, const struct store_key **keys, const struct store_range **ranges, MDB_txn *now) {
+static int validate(const struct lmdb *store, const struct store_key **keys, const struct store_range **ranges, MDB_txn *now,
+                    bool is_commit) {
   int rc = 0;
   bool is_valid = true;
   for (; *keys && !rc; *keys = (*keys)->next) {
     uint64_t version;
     const struct store_key *k = *keys;
-    if (k->is_read && read_version(now, store->dbi, k->bytes, k->size, &version, &rc) && version != k->version) return 0;
+    if (!k->is_read || (k->ahead && !is_commit)) continue;
+    if (!read_version(now, store->dbi, k->bytes, k->size, &version, &rc)) continue;
+    if (version != (k->ahead ? k->ahead->version : k->version) || (k->ahead && !version)) return 0;
   }
   for (; *ranges && !rc; *ranges = (*ranges)->next) {
     rc = validate_range(store, *ranges, now, &is_valid);
@@ -469,7 +475,7 @@ static int validate(const struct lmdb *store, const struct store_key **keys, con
 static int check(const struct lmdb *store, const struct store_reads *reads, MDB_txn *txn, bool *is_stale) {
   const struct store_key *keys = reads ? reads->keys : NULL;
   const struct store_range *ranges = reads ? reads->ranges : NULL;
-  int rc = validate(store, &keys, &ranges, txn);
+  int rc = validate(store, &keys, &ranges, txn, false);
   *is_stale = keys || ranges;
   return rc;
 }
@@ -800,20 +806,21 @@ static int reckon(const struct lmdb *store, const struct store_commit *c, MDB_tx
   return rc;
 }
 
-static int add_to_key(MDB_txn *write, MDB_dbi dbi, const struct store_key *k) {
+static int add_to_key(MDB_txn *write, MDB_dbi dbi, const struct store_key *k, uint64_t place) {
   MDB_val value;
   uint64_t version, number = 0;
   int rc;
   if (!read_value(write, dbi, k->bytes, k->size, &value, &version, &rc)) return rc;
   if (version) memcpy(&number, value.mv_data, sizeof number);
   number += (uint64_t)k->delta;
-  return write_value(write, dbi, k->bytes, k->size, &number, sizeof number);
+  return write_bits(write, dbi, k->bytes, k->size, place, &number, sizeof number);
 }
 
-static int write_key(const struct lmdb *store, const struct store_key *k, MDB_txn *write) {
+static int write_key(const struct lmdb *store, const struct store_key *k, uint32_t place, MDB_txn *write) {
+  if (k->hands_on) k->hands_on->version = version_of(write, place);
   if (k->is_delete) return remove_key(write, store->dbi, k);
-  if (k->is_add) return add_to_key(write, store->dbi, k);
-  return write_bits(write, store->dbi, k->bytes, k->size, k->is_large ? LARGE_BIT : 0, k->value, k->value_size);
+  if (k->is_add) return add_to_key(write, store->dbi, k, place);
+  return write_bits(write, store->dbi, k->bytes, k->size, place | (k->is_large ? LARGE_BIT : 0), k->value, k->value_size);
 }
 
 /* --- seals */
@@ -852,7 +859,7 @@ static int apply(const struct lmdb *store, struct store_commit *c, MDB_txn *writ
   struct reckoning r = {.can_add = true};
   c->changed_key = c->keys;
   c->changed_range = c->ranges;
-  int rc = validate(store, &c->changed_key, &c->changed_range, write);
+  int rc = validate(store, &c->changed_key, &c->changed_range, write, true);
   bool is_valid = !c->changed_key && !c->changed_range;
   if (meets_clear(store, c)) is_valid = false;
   if (!rc && is_valid) rc = reckon(store, c, write, &r);
@@ -870,7 +877,7 @@ static int apply(const struct lmdb *store, struct store_commit *c, MDB_txn *writ
   if (!rc && r.after != r.before) rc = write_value(write, store->dbi, c->space, SPACE_SIZE, &r.after, sizeof r.after);
   if (!rc && r.chunks) rc = remove_chunks(store, c, write);
   for (const struct store_key *k = c->keys; k && !rc; k = k->next)
-    if (k->is_written) rc = write_key(store, k, write);
+    if (k->is_written) rc = write_key(store, k, c->place, write);
   return rc;
 }
 
@@ -906,6 +913,8 @@ static bool is_of_one_txn(int rc) { return rc == MDB_MAP_FULL || rc == MDB_TXN_F
 
 static void lmdb_commit(struct store *self, struct store_commit *first) {
   const struct lmdb *store = lmdb_of(self);
+  uint32_t place = 0;
+  for (struct store_commit *c = first; c; c = c->next) c->place = place++;
   int rc = try_batch(store, first, NULL);
   bool one_by_one = is_of_one_txn(rc) && first->next;
   for (struct store_commit *c = first, *next; c; c = next) {

@@ -38,6 +38,15 @@ struct txn_key {
   uint8_t bytes[];            /* of the key */
 };
 
+/* What a transaction has written to the key of a lane, for the next ones there, until it is durable. Counted. */
+struct ahead {
+  struct store_ahead store; /* first */
+  _Atomic uint32_t refs;
+  uint64_t hash;
+  size_t key_size, value_size;
+  uint8_t bytes[]; /* the key, with its space, and the value */
+};
+
 /* Lanes of hot keys (lane.c). */
 enum { LANE_TABLE = 4096, MAX_LANES = 4 /* that a transaction is in at one time */ };
 struct lane;
@@ -52,6 +61,7 @@ struct lanes {
 enum lane_entry {
   LANE_NONE,    /* no lane, or none that is to be entered */
   LANE_ENTERED, /* the snapshot may be older than what the last one there wrote */
+  LANE_CROSSED, /* it cannot wait there, would conflict, and rather begins again: it is noted in its turns */
   LANE_WAITS,   /* the transaction's question is asked when its turn comes */
 };
 /* On the thread of whoever left the lane. */
@@ -110,8 +120,13 @@ struct state_txn {
   bool only_reads, is_expired;
   struct txn_key *passing; /* where only_reads: the key of a question, of which nothing is kept */
   int n_lanes;
-  struct lane *lanes[MAX_LANES]; /* that it is in */
-  struct lane *waits_for;        /* guarded by the lanes' mutex, as is the next */
+  struct lane *lanes[MAX_LANES];   /* that it is in */
+  struct ahead *took[MAX_LANES];   /* what was there when it came */
+  struct ahead *handed[MAX_LANES]; /* what it left there */
+  int n_took, n_handed;
+  bool may_run_ahead, waits_ahead; /* waits_ahead: with what it reads now */
+  bool has_run_ahead, is_answered_ahead;
+  struct lane *waits_for; /* guarded by the lanes' mutex, as is the next */
   struct state_txn *next_in_lane;
   state_resume_fn resume;
   struct state_turns wanted; /* lanes to enter before the first read, */
@@ -184,6 +199,13 @@ enum lane_entry state_lane_enter(struct state_txn *txn, uint64_t hash, state_res
 /* It waits no longer; false: its turn has come already. */
 bool state_lane_unqueue(struct state_txn *txn);
 void state_lane_leave(struct state_txn *txn);
+/* It is about to be given to the committer: leaves lanes whose next may go on with what it has written. Those are in `next`, for
+ * state_lane_resume behind that, when the transaction itself may be gone. */
+int state_lane_pass(struct state_txn *txn, struct state_txn *next[MAX_LANES]);
+void state_lane_resume(struct state_txn *const next[MAX_LANES], int n);
+/* Its commit is over: nobody who comes now needs what it handed on. Those who have it keep it. */
+void state_lane_settle(struct state_txn *txn);
+void state_ahead_release(struct ahead *ahead);
 /* For txn->turns: the lanes that it is in, and another's hash. */
 void state_lane_note(struct state_txn *txn, uint64_t hash);
 

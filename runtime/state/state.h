@@ -54,6 +54,10 @@ void state_txn_expect_no_writes(struct state_txn *txn);
  * gives it up, and what is read then fails. Said before it reads anything. */
 void state_txn_only_reads(struct state_txn *txn);
 bool state_txn_is_for_reading(const struct state_txn *txn);
+/* In lanes it may go on with what the one before has written, when that is under way to the disk, and then conflicts if that
+ * fails. Before its commit nothing that came of it may be told to anybody, also where it wrote nothing, or failed. */
+void state_txn_run_ahead(struct state_txn *txn);
+bool state_txn_has_run_ahead(const struct state_txn *txn);
 /* What a transaction that conflicted had met, for the next attempt at the same: it queues for all of that before it reads, in an
  * order that all keep, and so cannot lose again to who reads the same keys in another order. Zeroed before the first attempt. */
 struct state_turns {
@@ -162,7 +166,7 @@ bool state_txn_is_read_only(const struct state_txn *txn);
 void state_txn_refresh(struct state_txn *txn);
 bool state_txn_is_stale(const struct state_txn *txn);
 /* Consumes txn. A transaction that wrote nothing has read one snapshot and needs no validation: done is called at once, on this
- * thread. */
+ * thread; unless it has run ahead. */
 void state_txn_commit(struct state_txn *txn, state_done_fn done, void *arg);
 /* Forgets what was written: the invocation runs again, on the same snapshot. */
 void state_txn_rewind(struct state_txn *txn);

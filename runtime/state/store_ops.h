@@ -36,19 +36,26 @@ enum {
 
 struct snapshot; /* each store has its own */
 
+/* The version that a write gets which others have read before it was stored. Of the thread that commits. */
+struct store_ahead {
+  uint64_t version; /* 0: not stored, perhaps never */
+};
+
 /* A key with its space's digest in front, and what a transaction did with it. */
 struct store_key {
   struct store_key *next;
   const uint8_t *bytes;
   size_t size;
   bool is_read, is_written;
-  bool is_delete, is_add; /* when is_written; neither: `value` is set */
-  bool is_large;          /* when it is set: it is a record */
-  bool is_moved;          /* the large value that was there has another key now */
-  bool is_fresh;          /* a chunk, of which nothing is there when chunks have been removed */
-  uint32_t kept;          /* when is_large */
-  uint64_t version;       /* when is_read: the one that was there, 0: none */
-  int64_t delta;          /* when is_add: for the number of 8 bytes, least first, that is there then; none is 0 */
+  bool is_delete, is_add;       /* when is_written; neither: `value` is set */
+  bool is_large;                /* when it is set: it is a record */
+  bool is_moved;                /* the large value that was there has another key now */
+  bool is_fresh;                /* a chunk, of which nothing is there when chunks have been removed */
+  uint32_t kept;                /* when is_large */
+  uint64_t version;             /* when is_read: the one that was there, 0: none */
+  struct store_ahead *ahead;    /* when is_read: it must be this one instead, which an earlier commit gives; NULL */
+  struct store_ahead *hands_on; /* when is_written: gets the version; NULL */
+  int64_t delta;                /* when is_add: for the number of 8 bytes, least first, that is there then; none is 0 */
   uint8_t *value;
   size_t value_size;
 };
@@ -103,7 +110,7 @@ struct store_get {
   void (*done)(struct store_get *get);
   struct snapshot *snapshot;
   const struct store_key *key;
-  const struct store_reads *check; /* must be the same in this snapshot; NULL: no need to look */
+  const struct store_reads *check; /* must be the same in this snapshot, but for keys with `ahead`; NULL: no need to look */
   bool is_for_version;             /* the value itself need not be looked at */
   /* the answer */
   const void *value; /* lives until the next get on the snapshot, or its return; NULL: none, or not asked for */
@@ -150,6 +157,7 @@ struct store_commit {
   const struct store_key *changed_key;
   const struct store_range *changed_range;
   enum state_outcome outcome; /* the store's own, for its use until then; FAILED: the limit */
+  uint32_t place;             /* likewise */
 };
 
 /* The space where seals are, by index, the greatest byte first. */

@@ -36,6 +36,9 @@ void state_txn_expect_no_writes(struct state_txn *txn) { txn->skips_lanes = true
 void state_txn_only_reads(struct state_txn *txn) { txn->only_reads = txn->skips_lanes = true; }
 bool state_txn_is_for_reading(const struct state_txn *txn) { return txn->only_reads; }
 
+void state_txn_run_ahead(struct state_txn *txn) { txn->may_run_ahead = true; }
+bool state_txn_has_run_ahead(const struct state_txn *txn) { return txn->has_run_ahead; }
+
 void state_txn_take_turns(struct state_txn *txn, struct state_turns *turns) {
   txn->turns = turns;
   txn->wanted = *turns;
@@ -50,6 +53,7 @@ void state_txn_limit(struct state_txn *txn, uint64_t bytes) { txn->limit = bytes
 void state_txn_destroy(struct state_txn *txn) {
   state_txn_return_snapshot(txn);
   state_lane_leave(txn);
+  for (int i = 0; i < txn->n_took; i++) state_ahead_release(txn->took[i]);
   state_scan_free(txn);
   arena_clear(&txn->arena);
   free(txn);
@@ -247,7 +251,27 @@ static void on_get(struct store_get *get) {
   state_txn_on_answer((struct state_txn *)((char *)get - offsetof(struct state_txn, get)));
 }
 
+/* Where the answer is what the transaction before has written, and the store does not have yet. */
+static bool answer_ahead(struct state_txn *txn) {
+  struct txn_key *k = txn->asked;
+  if (k->key.is_read && !k->key.ahead) return false;
+  for (int i = 0; i < txn->n_took; i++) {
+    struct ahead *a = txn->took[i];
+    if (a->hash != k->hash || a->key_size != k->key.size || memcmp(a->bytes, k->bytes, a->key_size) != 0) continue;
+    txn->get.is_for_version = txn->asks_for_version;
+    txn->get.value = a->bytes + a->key_size;
+    txn->get.value_size = a->value_size;
+    txn->get.version = 1; /* it is there; which one it is will be known at the commit */
+    txn->get.is_large = txn->get.is_stale = false;
+    k->key.ahead = &a->store;
+    txn->has_run_ahead = txn->is_answered_ahead = true;
+    return true;
+  }
+  return false;
+}
+
 static void send_get(struct state_txn *txn) {
+  txn->is_answered_ahead = false;
   txn->get.done = on_get;
   txn->get.snapshot = txn->snapshot;
   txn->get.key = &txn->asked->key;
@@ -268,7 +292,9 @@ static int ask_store(struct state_txn *txn, struct gw_error *err) {
 /* Its turn has come in the key's lane. The state of the question stays what it is: the owner may wait for the answer already. */
 static void resume_get(struct state_txn *txn) {
   state_txn_renew(txn);
-  if (state_txn_take_snapshot(txn, &txn->get.err))
+  if (answer_ahead(txn))
+    state_txn_on_answer(txn);
+  else if (state_txn_take_snapshot(txn, &txn->get.err))
     send_get(txn);
   else
     state_txn_on_answer(txn);
@@ -283,7 +309,13 @@ static int ask(struct state_txn *txn, struct txn_key *k, enum question question,
   enum lane_entry entry = LANE_NONE;
   if (question != ASK_TO_ADD && !k->key.is_read) entry = state_lane_enter(txn, k->hash, resume_get);
   if (entry == LANE_WAITS) return STATE_PENDING;
+  if (entry == LANE_CROSSED) {
+    txn->is_stale = true;
+    error_set(err, GW_ERROR_CONFLICT, "others are about to write what is read");
+    return -1;
+  }
   if (entry == LANE_ENTERED) state_txn_renew(txn);
+  if (question != ASK_TO_ADD && txn->n_took && answer_ahead(txn)) return 1;
   return ask_store(txn, err);
 }
 
@@ -302,7 +334,7 @@ static bool take_answer(struct state_txn *txn, struct gw_error *err) {
     txn->is_stale = true;
     return error_set(err, GW_ERROR_CONFLICT, "what was read has changed since");
   }
-  txn->must_validate = false;
+  if (!txn->is_answered_ahead) txn->must_validate = false; /* the store has looked */
   return true;
 }
 

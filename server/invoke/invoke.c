@@ -38,7 +38,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ATTEMPTS = 16, MAX_RECORD = 1 << 20, GAS_PER_NS = 10, SHORT_NS = 100000 };
+enum { MAX_ATTEMPTS = 16, MOST_AHEAD = 4, MAX_RECORD = 1 << 20, GAS_PER_NS = 10, SHORT_NS = 100000 };
 
 static void attempt(struct invocation *inv);
 static void start_run(struct invocation *inv);
@@ -500,6 +500,17 @@ static void fail_with_reply(struct invocation *inv) {
   abort_txn(inv);
 }
 
+/* What it read may never have been: nothing of it counts, and no reply may tell of it. */
+static bool has_run_ahead(const struct invocation *inv) { return inv->txn && state_txn_has_run_ahead(inv->txn); }
+
+/* Once more, on nothing but what is durable where that is wanted. */
+static void run_again(struct invocation *inv, bool may_run_ahead) {
+  inv->may_run_ahead &= may_run_ahead;
+  state_txn_note_turns(inv->txn);
+  abort_txn(inv);
+  conflicted(inv);
+}
+
 /* The guest has returned: takes its reply. */
 static bool take_reply(struct invocation *inv, struct gw_error *err) {
   struct slot *slot = inv->slot;
@@ -514,6 +525,7 @@ static bool take_reply(struct invocation *inv, struct gw_error *err) {
     /* what a program that failed has written is half of something, unless it says itself that it is an error */
     if (code && (!out->size || h->status < 400))
       return error_set(err, GW_ERROR_BAD_REPLY, "function %s exited with code %u", name, code);
+    if (code && has_run_ahead(inv)) return false;
     if (code) fail_with_reply(inv);
   }
   if (h->status < 200 || h->status > 599)
@@ -751,15 +763,19 @@ static void run_slice(struct invocation *inv) {
   } else if (status == GW_STATUS_PARKED) {
     inv->state = INVOCATION_PARKED;
   } else if (inv->txn && state_txn_is_stale(inv->txn)) {
-    state_txn_note_turns(inv->txn);
-    abort_txn(inv);
-    conflicted(inv);
+    run_again(inv, true);
   } else if (judge_is_under_way(&inv->judge)) {
     conclude(inv, &err);
   } else if (status == GW_STATUS_FAILED || !take_reply(inv, &err)) {
-    if (!judge(inv, &err)) end_with_trap(inv, &err);
+    if (has_run_ahead(inv))
+      run_again(inv, false);
+    else if (!judge(inv, &err))
+      end_with_trap(inv, &err);
   } else if (!record_answer(inv, &err)) {
-    end_with_error(inv, &err);
+    if (has_run_ahead(inv))
+      run_again(inv, false);
+    else
+      end_with_error(inv, &err);
   } else {
     end_run(inv);
   }
@@ -887,6 +903,7 @@ static void attempt(struct invocation *inv) {
     inv->txn = state_txn_begin(loop->state, function_space(inv->slot->function));
     state_txn_limit(inv->txn, loop->options->max_function_state);
     state_txn_take_turns(inv->txn, &inv->turns);
+    if (inv->may_run_ahead && inv->attempt < MOST_AHEAD) state_txn_run_ahead(inv->txn);
     bool is_safe = request_is_safe(&inv->exchange->request);
     if (is_safe && function_gets_only_read(inv->slot->function))
       state_txn_only_reads(inv->txn);
@@ -1065,6 +1082,7 @@ void invoke_begin(struct exchange *x) {
   draft_begin(&inv->draft, x->loop->receipts);
   *x->receipt = 0;
   inv->attempt = 0;
+  inv->may_run_ahead = true;
   inv->turns.n = 0;
   inv->cpu_before = 0;
   inv->number = ++loop->n_requests;

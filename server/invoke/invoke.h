@@ -55,6 +55,7 @@ struct invocation {
   bool wants_reply;  /* when it was cancelled while it was parked */
   bool is_woken;     /* `woken` was posted. Another thread sets it, not behind gw_store_cancel */
   bool has_outcome;
+  bool may_run_ahead; /* see state_txn_run_ahead */
   uint32_t attempt;
   uint64_t gas_before; /* what the start function and _initialize used */
   uint64_t
