@@ -9,7 +9,7 @@
 
 /* --- problems ---------------------------------------------------------------------------------------------------- */
 
-void config_file_problem(struct config_file *f, struct toml_place place, const char *format, ...) {
+void config_file_problem(struct config_file *f, struct config_place place, const char *format, ...) {
   char text[600];
   va_list args;
   va_start(args, format);
@@ -22,7 +22,8 @@ void config_file_problem(struct config_file *f, struct toml_place place, const c
 }
 
 static int compare(const void *one, const void *other) {
-  const struct toml_place *a = &((const struct config_problem *)one)->place, *b = &((const struct config_problem *)other)->place;
+  const struct config_place *a = &((const struct config_problem *)one)->place,
+                            *b = &((const struct config_problem *)other)->place;
   return a->line != b->line ? (a->line < b->line ? -1 : 1) : a->column < b->column ? -1 : a->column > b->column;
 }
 
@@ -98,7 +99,7 @@ static bool is_refused(const struct reading *r, const char *name) {
   return false;
 }
 
-static void unknown(const struct reading *r, const struct toml_entry *entry) {
+static void unknown(const struct reading *r, const struct config_entry *entry) {
   const char *nearest = NULL;
   size_t least = strlen(entry->key) / 3 + 1;
   for (size_t i = 0; i < r->command->n_options; i++) {
@@ -126,13 +127,13 @@ static const char *wanted(enum cli_type type) {
 }
 
 /* What the command line would say; NULL: nothing does. */
-static const char *as_argument(enum cli_type type, const struct toml_value *value) {
+static const char *as_argument(enum cli_type type, const struct config_value *value) {
   if (is_switch(type)) {
-    if (value->kind == TOML_BOOLEAN) return *value->text == 't' ? "on" : "off";
-    return value->kind == TOML_TEXT ? value->text : NULL;
+    if (value->kind == CONFIG_BOOLEAN) return *value->text == 't' ? "on" : "off";
+    return value->kind == CONFIG_TEXT ? value->text : NULL;
   }
-  if (value->kind == TOML_TEXT) return value->text;
-  return value->kind == TOML_INTEGER && !is_text(type) ? value->text : NULL;
+  if (value->kind == CONFIG_TEXT) return value->text;
+  return value->kind == CONFIG_INTEGER && !is_text(type) ? value->text : NULL;
 }
 
 /* An option's value before it is the target's. */
@@ -144,7 +145,7 @@ union scratch {
   const char *text;
 };
 
-static void set(const struct reading *r, const struct cli_option *o, const char *name, const struct toml_value *value,
+static void set(const struct reading *r, const struct cli_option *o, const char *name, const struct config_value *value,
                 bool is_given) {
   union scratch scratch = {0};
   struct cli_list none = {0};
@@ -155,7 +156,7 @@ static void set(const struct reading *r, const struct cli_option *o, const char 
   bool ok = text && cli_set_option(&try, text);
   cli_list_clear(&none);
   if (!ok) {
-    const char *quote = value->kind == TOML_TEXT ? "\"" : "";
+    const char *quote = value->kind == CONFIG_TEXT ? "\"" : "";
     config_file_problem(r->file, value->place, "%s wants %s, not %s%.100s%s", name, wanted(o->type), quote, value->text, quote);
     return;
   }
@@ -164,7 +165,7 @@ static void set(const struct reading *r, const struct cli_option *o, const char 
   cli_set_option(&try, arena_format(&r->file->arena, "%s", text));
 }
 
-static void each(void *arg, const struct toml_entry *entry) {
+static void each(void *arg, const struct config_entry *entry) {
   const struct reading *r = arg;
   const struct cli_command *c = r->command;
   for (size_t i = 0; i < c->n_options; i++) {
@@ -185,7 +186,7 @@ static void each(void *arg, const struct toml_entry *entry) {
 void config_file_read(struct config_file *f, const struct buffer *text, const struct cli_command *command, const bool *given,
                       const char *const *refused) {
   struct reading r = {f, command, given, refused};
-  struct toml_problem problem;
-  if (!toml_read((const char *)text->bytes, text->size, each, &r, &problem))
-    config_file_problem(f, problem.place, "%s", problem.message);
+  struct config_error error;
+  if (!config_text_read((const char *)text->bytes, text->size, each, &r, &error))
+    config_file_problem(f, error.place, "%s", error.message);
 }

@@ -1,12 +1,12 @@
-/* A verb's options from a TOML file: under the names that the command line has for them, and with its values. */
+/* A verb's options from a configuration file: under the names that the command line has for them, and with its values. */
 #ifndef CLI_CONFIG_FILE_H
 #define CLI_CONFIG_FILE_H
 
 #include "cli/cli.h"
-#include "cli/toml.h"
+#include "cli/config_text.h"
 
 struct config_problem {
-  struct toml_place place; /* line 0: of the whole file */
+  struct config_place place; /* line 0: of the whole file */
   const char *message;
 };
 
@@ -15,7 +15,7 @@ struct config_file {
   struct arena arena; /* of the values, too, so that targets point into it */
   struct config_problem *problems;
   size_t n_problems, capacity;
-  struct toml_place places[CLI_MAX_OPTIONS]; /* of the option in this row; line 0: the file has it not */
+  struct config_place places[CLI_MAX_OPTIONS]; /* of the option in this row; line 0: the file has it not */
 };
 
 enum { CONFIG_MAX_SIZE = 64 << 10 }; /* bytes of a file */
@@ -24,7 +24,7 @@ enum { CONFIG_MAX_SIZE = 64 << 10 }; /* bytes of a file */
  * wrong becomes problems. */
 void config_file_read(struct config_file *file, const struct buffer *text, const struct cli_command *command, const bool *given,
                       const char *const *refused);
-void config_file_problem(struct config_file *file, struct toml_place place, const char *format, ...)
+void config_file_problem(struct config_file *file, struct config_place place, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Appends a line for each problem, in the order of their places: "PATH:LINE:COLUMN: MESSAGE". */
 void config_file_print(struct config_file *file, const char *path, struct buffer *out);

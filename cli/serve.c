@@ -97,7 +97,7 @@ __attribute__((format(printf, 3, 4))) static void refuse(struct serving *s, cons
   vsnprintf(text, sizeof text, format, args);
   va_end(args);
   size_t row = row_of(s, name);
-  config_file_problem(&s->file, row < s->n_options ? s->file.places[row] : (struct toml_place){0}, "%s", text);
+  config_file_problem(&s->file, row < s->n_options ? s->file.places[row] : (struct config_place){0}, "%s", text);
 }
 
 static void check_isolate(struct serving *s) {
@@ -226,7 +226,7 @@ static bool read_options(struct serving *s, int argc, char **argv, bool has_text
        "tenant: run each tenant's functions in a process of its own, with its own data, walls and limits; none unless told"},
       {"worker-of", 0, CLI_TEXT, &o.worker_of, "TENANT", "be such a process; for --isolate, which starts it"},
       {"config", 'c', CLI_TEXT, &s->config, "FILE",
-       "options of this page from a file in TOML, NAME = VALUE; the command line's go before it; SIGHUP reads it again"},
+       "options of this page from a file in YAML or JSON, NAME: VALUE; the command line's go before it; SIGHUP reads it again"},
       {"check", 0, CLI_FLAG, &s->is_check, NULL, "say what is wrong with options and file, with line and column, and end"},
       {"json", 0, CLI_FLAG, &s->is_json, NULL, "with --check, as a JSON object"},
       {"config-text", 0, CLI_TEXT, &s->config_text, "TEXT", "what FILE says; for --isolate, which starts processes with it"},

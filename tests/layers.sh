@@ -35,10 +35,10 @@ rules=(
   'server/invoke/*|server/invoke/ server/http/exchange.h server/http/reply.h server/http/credentials.h server/function/ server/loop/ server/server.h runtime/ frontend/ instrument/schedule. base/ gasworks|uv.h'
   'server/ui/*|server/ui/ base/ gasworks|'
   'server/*|server/ runtime/ jit/artifact/ instrument/schedule. frontend/ abi/ base/ gasworks|uv.h llhttp.h cjson/ sanitizer/'
-  'cli/toml.cpp|cli/toml.h|toml++/'
+  'cli/config_text.c|cli/config_text.h base/|yaml.h'
   'cli/*|cli/ server/ runtime/ jit/artifact/ instrument/schedule. instrument/blocks.h instrument/fit. instrument/rounds.h frontend/ abi/ base/ gasworks|cjson/ sodium.h sanitizer/'
 )
-libraries='llvm-c/|llvm/|elfutils/|dwarf\.h|elf\.h|lmdb\.h|sodium|cbor/|uv\.h|llhttp|cjson/|toml\+\+/|cmocka'
+libraries='llvm-c/|llvm/|elfutils/|dwarf\.h|elf\.h|lmdb\.h|sodium|cbor/|uv\.h|llhttp|cjson/|yaml\.h|cmocka'
 
 # Headers of one folder: HEADER | who may include it.
 private=(

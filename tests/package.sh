@@ -25,7 +25,7 @@ else
 fi
 dpkg -x "$package" "$dir/root"
 program=$dir/root/usr/bin/gasworks
-etc=$dir/root/etc/gasworks/gasworks.toml
+etc=$dir/root/etc/gasworks/gasworks.yaml
 
 if command -v systemd-analyze >/dev/null; then
   # Units of the system are not in this root, nor are the pages and programs that it names elsewhere.
