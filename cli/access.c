@@ -1,4 +1,4 @@
-/* gasworks tokens, tenants: who may do what on a server. */
+/* gasworks tokens, ui, tenants: who may do what on a server. */
 #include "cli/cli.h"
 
 #include "base/error.h"
@@ -207,6 +207,67 @@ int cli_tokens(int argc, char **argv) {
   int exit_code;
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
   return run_action("tokens", actions, &v, argc, argv);
+}
+
+/* --- the dashboard ------------------------------------------------------------------------------------------------------ */
+
+/* The token stands behind the #, which browsers send to nobody, and which the page takes out of its address. */
+static bool open_dashboard(const struct access_verb *v, const char *operand, struct client_reply *reply, struct gw_error *err) {
+  struct access_call call = {.method = "POST", .path = "/v1/tokens"};
+  const char *server = v->client.server;
+  size_t size = strlen(server);
+  double seconds = 0;
+  (void)operand;
+  if (!parse_duration(v->expires, "expires", &seconds, err)) return false;
+  call.body = cJSON_CreateObject();
+  cJSON_AddItemToObject(call.body, "scopes", scopes_json(v->scopes));
+  cJSON_AddStringToObject(call.body, "name", v->name);
+  cJSON_AddNumberToObject(call.body, "expires_in", seconds);
+  if (!send(v, &call, reply, err)) return false;
+  cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
+  while (size && server[size - 1] == '/') size--;
+  struct buffer url = {0};
+  buffer_format(&url, "%.*s/ui/#token=%s", (int)size, server, client_text(json, "token"));
+  buffer_append(&url, "", 1);
+  if (v->is_json) {
+    cJSON_AddStringToObject(json, "url", (const char *)url.bytes);
+    cli_print_json(json, false);
+  } else {
+    printf("%s\n", (const char *)url.bytes);
+    fflush(stdout);
+    fprintf(stderr,
+            "gasworks: whoever has this address may do what token %s may, until %s; `gasworks tokens revoke %s` ends it\n",
+            client_text(json, "id"), client_text(json, "expires"), client_text(json, "id"));
+    cJSON_Delete(json);
+  }
+  buffer_clear(&url);
+  return true;
+}
+
+int cli_ui(int argc, char **argv) {
+  static const struct action actions[] = {{"list", false, open_dashboard}, {0}};
+  struct access_verb v = {.client = client_default(), .scopes = "deploy,invoke,read", .expires = "12h", .name = "dashboard"};
+  const struct cli_option options[] = {
+      CLIENT_OPTIONS(&v.client),
+      {"scopes", 0, CLI_TEXT, &v.scopes, "SCOPE,...",
+       "what it is for, of admin, deploy, invoke and read; all but admin unless told"},
+      {"expires", 0, CLI_TEXT, &v.expires, "TIME", "how long it is good, in seconds or with m, h or d; 12h unless told"},
+      {"json", 0, CLI_FLAG, &v.is_json, NULL, "the server's answer and the url as JSON"},
+  };
+  const struct cli_command command = {
+      .name = "ui",
+      .arguments = "",
+      .description =
+          "Makes a token that ends by itself, and prints the address of the server's dashboard with it. With --tenant it is\n"
+          "good for that tenant's functions only.",
+      .options = options,
+      .n_options = sizeof options / sizeof *options,
+      .min_operands = 0,
+      .max_operands = 0,
+  };
+  int exit_code;
+  if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
+  return run_action("ui", actions, &v, 0, NULL);
 }
 
 /* --- tenants ------------------------------------------------------------------------------------------------------------ */

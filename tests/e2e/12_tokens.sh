@@ -79,6 +79,21 @@ check 'the token of the data directory is rotated' answers 0
 own list
 check 'and the file has the new one' answers 0
 check 'the file is for its owner' test "$(stat -c %a "$work/tokens/admin-token")" = 600
+# --- the dashboard
+own ui
+check 'the address of the dashboard, with a token behind the #' eval 'grep -qE "^$base/ui/#token=gw_[A-Za-z0-9_-]+$" "$work/body"'
+ui=$(grep -oE 'gw_[A-Za-z0-9_-]+' "$work/body" | head -n 1)
+as "$ui" list
+check 'the token is good' answers 0
+as "$ui" tokens list
+check 'for functions, not for tokens' answers 9
+own ui --tenant default --expires 1h --scopes read --json
+check 'of a tenant, as JSON' eval 'body_has "\"default\"" && body_has "/ui/#token=gw_"'
+own ui --expires soon
+check 'a time that is none' answers 2
+own ui now
+check 'nothing stands behind it' answers 2
+
 unset GASWORKS_SERVER
 stop_server
 

@@ -3,7 +3,7 @@
 
 const ROOT = new URL('..', import.meta.url);
 const KEPT = 'gasworks-token';
-let token = null, tenant = null, onDenied = () => {};
+let token = null, tenant = null, home = null, onDenied = () => {};
 
 export class Problem extends Error {
   constructor(status, document) {
@@ -16,6 +16,9 @@ export class Problem extends Error {
 export const hasToken = () => token !== null;
 export const getTenant = () => tenant;
 export const useTenant = (name) => { tenant = name; };
+// The tenant that paths without one are about.
+export const homeTenant = () => home;
+export const useHome = (name) => { home = name; };
 export const whenDenied = (f) => { onDenied = f; };
 
 export function useToken(value, isKept) {
@@ -71,6 +74,7 @@ export async function json(method, path, options) {
 }
 
 export const get = (path, options) => json('GET', path, options);
+export const bytes = async (path, options) => (await checked('GET', path, options)).arrayBuffer();
 export const text = async (path, options) => (await checked('GET', path, options)).text();
 export const change = (method, path, body, options = {}) => json(method, path,
   { ...options, headers: { 'Content-Type': 'application/json', ...options.headers }, body: body === undefined ? undefined : JSON.stringify(body) });

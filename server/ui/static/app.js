@@ -170,6 +170,7 @@ function showSignIn(word) {
 // Tries what there is: a token, or a server that wants none.
 async function enter() {
   const { tenant } = await api.get('/v1/functions', { isServers: true });
+  api.useHome(tenant);
   let tenants = null;
   try { tenants = (await api.get('/v1/tenants', { isServers: true })).tenants.map((t) => t.name); } catch { /* a tenant's token */ }
   frame = makeFrame(tenants, tenant);

@@ -10,6 +10,9 @@ const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'];
 const SHOWN = 64 << 10;
 const drafts = new Map(); // what was typed, by function, as long as the page lives
 
+// What the console of a function begins with when it is opened next.
+export const putDraft = (name, draft) => drafts.set(name, draft);
+
 function parseHeaders(text) {
   return text.split('\n').filter((line) => line.trim()).map((line) => {
     const at = line.indexOf(':');

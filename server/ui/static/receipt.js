@@ -1,10 +1,12 @@
 // Receipts: lists of them, and one, checked in this browser.
-import { get, text } from './api.js';
+import { get, text, bytes as fetchBytes } from './api.js';
 import { h, say, clear, icon, table, copyButton } from './dom.js';
-import { whole, time, ago } from './format.js';
+import { whole, time, ago, bytes } from './format.js';
 import { splitBar } from './chart.js';
 import { verifyReceipt } from './verify.js';
 import { place } from './function.js';
+import { readInputs, splitRequest, readRecords } from './inputs.js';
+import { putDraft } from './console.js';
 
 const gasOf = (f) => (f.gas_compute || 0) + (f.gas_host || 0) + (f.gas_bytes || 0) + (f.gas_storage || 0);
 const outcomeBadge = (f) => h('span', { class: `badge ${f.outcome === 'replied' || f.outcome === 'repeated' ? 'good' : f.outcome === 'void' ? '' : 'bad'}` }, f.outcome);
@@ -57,10 +59,43 @@ async function checkedPart(receipt) {
     stepList(steps), h('p', { class: 'hint' }, 'The keys come from this server. Compare them once with those that its operator publishes, or use gasworks verify --key.'));
 }
 
-// What the server kept of its inputs, where it keeps them (serve --record): to run it again.
-async function travelPart(receipt) {
-  const hint = h('p', {}, 'It can be run again, step by step, backwards too: ', h('code', {}, `gasworks replay ${receipt.log}/${receipt.index}/${receipt.hash}`));
-  return h('section', { class: 'panel', 'aria-label': 'Time travel' }, h('h2', {}, 'Time travel'), hint);
+// --- what went in: to look at, and to run again
+
+const lostWords = [[1, 'the request'], [2, 'what it read of state'], [4, 'clocks and random numbers']];
+
+function requestPart(request, name) {
+  const again = h('button', { onclick: () => {
+    putDraft(name, { method: request.method, path: request.rest, headers: request.headers, body: request.body, at: '' });
+    location.hash = `#/f/${encodeURIComponent(name)}/invoke`;
+  } }, icon('play'), 'Put it into the console');
+  return h('div', {}, h('h3', {}, 'The request'), h('pre', { class: 'body', tabindex: '0', 'aria-label': 'The request' }, `${request.method} ${request.target}\n${request.headers}\n\n${request.body}`), name && again);
+}
+
+function readsPart(records) {
+  if (!records.length) return null;
+  return h('div', {}, h('h3', {}, 'What it read of state'), table('What it read of state', ['Key', 'Answer'], records.slice(0, 200).map((r) => h('tr', {}, h('th', { scope: 'row' }, h('code', {}, r.key)), h('td', {}, h('code', {}, r.answer)))), 'nothing'),
+    records.length > 200 && h('p', { class: 'hint' }, `The first 200 of ${whole(records.length)}.`));
+}
+
+async function travelPart(receipt, name) {
+  const command = `gasworks replay ${receipt.log}/${receipt.index}/${receipt.hash}`;
+  const element = h('section', { class: 'panel travel', 'aria-label': 'Time travel' }, h('h2', {}, 'Time travel'));
+  let inputs;
+  try {
+    inputs = readInputs(await fetchBytes(`/v1/receipts/${receipt.index}/inputs`));
+  } catch (e) {
+    element.append(h('p', {}, e.status === 404 ? 'This server keeps no inputs, so it cannot be run again.' : e.status === 403 ? 'What went in is for who may deploy the function.' : `What went in cannot be shown: ${e.message}`));
+    return element;
+  }
+  const request = inputs.request && splitRequest(inputs.request, inputs.rest), lost = lostWords.filter(([bit]) => inputs.lost & bit).map(([, word]) => word);
+  element.append(h('p', {}, 'All that went in is kept, so it runs again to the same last byte, step by step and backwards too: '), h('p', { class: 'url' }, h('code', {}, command), copyButton(command, 'Copy the command')),
+    h('dl', { class: 'facts' }, h('dt', {}, 'Version'), h('dd', {}, `v${inputs.version}`), h('dt', {}, 'Gas limit'), h('dd', {}, whole(inputs.gas_limit)), h('dt', {}, 'Clocks and random numbers'), h('dd', {}, bytes(inputs.host?.length || 0)),
+      inputs.peer && [h('dt', {}, 'From'), h('dd', {}, inputs.peer)]));
+  if (lost.length) element.append(h('p', { class: 'hint' }, `Too large to be kept: ${lost.join(', ')}.`));
+  if (request) element.append(requestPart(request, name));
+  const reads = inputs.reads && readsPart(readRecords(inputs.reads));
+  if (reads) element.append(reads);
+  return element;
 }
 
 export async function receiptPage(index) {
@@ -84,7 +119,7 @@ export async function receiptPage(index) {
       h('dl', { class: 'facts wide' }, h('dt', {}, 'Function'), h('dd', {}, name ? h('a', { href: `#/f/${encodeURIComponent(name)}` }, f.function) : 'none'),
         f.time && [h('dt', {}, 'Ended'), h('dd', {}, `${time(f.time * 1000)}, ${ago(f.time * 1000)}`)],
         f.previous !== undefined && [h('dt', {}, 'The one before it'), h('dd', {}, h('a', { href: `#/receipt/${f.previous}` }, `Receipt ${f.previous}`))], fieldRows(f))),
-    await travelPart(receipt)) };
+    await travelPart(receipt, name)) };
 }
 
 export async function receiptsPage() {
