@@ -186,6 +186,7 @@ static const struct sample {
     {"put", "hello", "module", 200},
     {"configure", "hello", "{\"gas_limit\":1000000}", 200},
     {"logs", "hello", NULL, 200},
+    {"profile", "hello", NULL, 200},
     {"receipts", "hello", NULL, 200},
     {"settings", "hello", NULL, 200},
     {"list_versions", "hello", NULL, 200},

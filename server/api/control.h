@@ -23,10 +23,11 @@ struct control_task {
   cJSON *patch; /* of settings */
   bool with_state, ok;
   struct registry_outcome outcome;
-  struct function *function; /* deployed */
-  cJSON *json;               /* the answer */
-  char *text;                /* likewise, where it may be long: printed already, NULL-terminated */
-  uint64_t revision;         /* of that */
+  struct gw_engine *watching; /* of `function`, where it is to be profiled */
+  struct function *function;  /* deployed */
+  cJSON *json;                /* the answer */
+  char *text;                 /* likewise, where it may be long: printed already, NULL-terminated */
+  uint64_t revision;          /* of that */
   struct gw_error error;
 };
 

@@ -1,4 +1,4 @@
-/* A query's parameters, "KEY=WORD&KEY=WORD", whose words are ours, so that nothing is escaped. */
+/* Paths with escapes, and a query's parameters, "KEY=WORD&KEY=WORD", whose words are ours, so that nothing is escaped. */
 #ifndef SERVER_API_QUERY_H
 #define SERVER_API_QUERY_H
 
@@ -33,6 +33,29 @@ static inline int query_word(const struct query_part *part, const char *const *w
   for (int i = 0; words[i]; i++)
     if (strlen(words[i]) == part->word_size && memcmp(part->word, words[i], part->word_size) == 0) return i;
   return -1;
+}
+
+static inline int query_hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  c |= 32;
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Percent-decodes in place. False for a broken escape or an escaped NUL. */
+static inline bool query_percent_decode(char *text) {
+  char *to = text;
+  for (const char *from = text; *from; to++) {
+    if (*from != '%') {
+      *to = *from++;
+      continue;
+    }
+    int high = query_hex_digit(from[1]), low = high < 0 ? -1 : query_hex_digit(from[2]);
+    if (low < 0 || (high | low) == 0) return false;
+    *to = (char)(high << 4 | low);
+    from += 3;
+  }
+  *to = 0;
+  return true;
 }
 
 #endif

@@ -1,6 +1,7 @@
 #include "server/api/route.h"
 
 #include "server/api/logs.h"
+#include "server/api/query.h"
 #include "server/function/function.h"
 #include "server/http/credentials.h"
 #include "server/http/head.h"
@@ -115,36 +116,13 @@ static struct match match(const struct request *r) {
 
 /* --- who may ----------------------------------------------------------------------------------------------------- */
 
-static int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  c |= 32;
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Percent-decodes in place. False for a broken escape or an escaped NUL. */
-static bool percent_decode(char *text) {
-  char *to = text;
-  for (const char *from = text; *from; to++) {
-    if (*from != '%') {
-      *to = *from++;
-      continue;
-    }
-    int high = hex_digit(from[1]), low = high < 0 ? -1 : hex_digit(from[2]);
-    if (low < 0 || (high | low) == 0) return false;
-    *to = (char)(high << 4 | low);
-    from += 3;
-  }
-  *to = 0;
-  return true;
-}
-
 enum { MAX_SEGMENT = 3 * (2 * ACCESS_MAX_NAME + 1) };
 
 static bool decode_segment(const struct span *span, char out[MAX_SEGMENT + 1]) {
   if (!span->size || span->size > MAX_SEGMENT) return false;
   memcpy(out, span->at, span->size);
   out[span->size] = 0;
-  return percent_decode(out);
+  return query_percent_decode(out);
 }
 
 static bool copy_name(const char *text, char out[ACCESS_MAX_NAME + 1]) {
@@ -337,7 +315,7 @@ const struct exchange_service route_service = {
 /* --- what needs no more than a line ------------------------------------------------------------------------------ */
 
 void route_call(struct exchange *x, const struct place *place) {
-  if (!percent_decode(place->rest)) {
+  if (!query_percent_decode(place->rest)) {
     reply_problem(x, PROBLEM(.status = 400, .detail = "the path holds a broken percent escape"));
     return;
   }

@@ -45,7 +45,9 @@ struct registry {
   struct settings_key key;
   struct background *background; /* TIER_AUTO: compiles; else NULL */
   struct code_room code;
-  struct entry **entries; /* sorted by name */
+  pthread_mutex_t watching_lock;
+  struct gw_engine *watching; /* NULL: nobody has asked for it */
+  struct entry **entries;     /* sorted by name */
   size_t n_entries, capacity;
 };
 
@@ -89,22 +91,55 @@ static char *module_path(const struct registry *r, struct arena *arena, const ch
   return arena_format(arena, "%s/%s.wasm", r->directory, digest);
 }
 
-static bool load_stored(struct registry *r, struct function *f, struct gw_error *err) {
+/* The function's module as it is stored. */
+static bool read_stored(struct registry *r, const struct function *f, struct buffer *bytes, struct gw_error *err) {
   struct arena arena = {0};
-  struct buffer bytes = {0};
   char found[DIGEST_HEX_SIZE];
-  bool ok = buffer_read_file(&bytes, module_path(r, &arena, f->digest), MAX_STORED_MODULE, err);
+  bool ok = buffer_read_file(bytes, module_path(r, &arena, f->digest), MAX_STORED_MODULE, err);
   if (ok) {
-    struct digest digest = digest_of(bytes.bytes, bytes.size);
+    struct digest digest = digest_of(bytes->bytes, bytes->size);
     digest_print(&digest, found);
     if (strcmp(found, f->digest) != 0)
       ok = error_set(err, GW_ERROR_IO, "the stored module of function %s is damaged: its digest is not %.16s...", f->name,
                      f->digest);
   }
-  ok = ok && prepare_watched(r, f, bytes.bytes, bytes.size, err);
-  buffer_clear(&bytes);
   arena_clear(&arena);
   return ok;
+}
+
+static bool load_stored(struct registry *r, struct function *f, struct gw_error *err) {
+  struct buffer bytes = {0};
+  bool ok = read_stored(r, f, &bytes, err) && prepare_watched(r, f, bytes.bytes, bytes.size, err);
+  buffer_clear(&bytes);
+  return ok;
+}
+
+/* The same prices, and nothing is compiled. */
+static struct gw_engine *take_watching(struct registry *r, struct gw_error *err) {
+  struct gw_engine_options options = {.gas = true, .watch = true, .schedule = &r->engine->schedule};
+  pthread_mutex_lock(&r->watching_lock);
+  if (!r->watching) r->watching = gw_engine_create(&options, err);
+  pthread_mutex_unlock(&r->watching_lock);
+  return r->watching;
+}
+
+struct function *registry_load_watched(struct registry *r, const struct function *f, struct gw_engine **engine,
+                                       struct gw_error *err) {
+  struct buffer bytes = {0};
+  struct function *copy = NULL;
+  *engine = take_watching(r, err);
+  if (*engine && read_stored(r, f, &bytes, err)) {
+    const struct function *before = crash_enter(f);
+    copy = function_copy(f);
+    copy->module = gw_module_create(*engine, bytes.bytes, bytes.size, err);
+    if (!copy->module || !function_classify(copy, err)) {
+      function_release(copy);
+      copy = NULL;
+    }
+    crash_enter(before);
+  }
+  buffer_clear(&bytes);
+  return copy;
 }
 
 /* --- the table --------------------------------------------------------------------------------------------------- */
@@ -969,6 +1004,7 @@ struct registry *registry_open(const char *data_dir, struct gw_engine *engine, s
   r->state = state;
   r->limits = limits;
   pthread_mutex_init(&r->writing, NULL);
+  pthread_mutex_init(&r->watching_lock, NULL);
   pthread_rwlock_init(&r->table_lock, NULL);
   struct arena arena = {0};
   r->directory = strdup(arena_format(&arena, "%s/modules", data_dir));
@@ -992,10 +1028,12 @@ void registry_close(struct registry *r) {
   if (r->background) gw_engine_stop_compiling(r->engine);
   background_destroy(r->background);
   for (size_t i = 0; i < r->n_entries; i++) entry_destroy(r->entries[i]);
+  gw_engine_destroy(r->watching);
   crash_close(r->crashes);
   free(r->entries);
   free(r->directory);
   pthread_mutex_destroy(&r->writing);
+  pthread_mutex_destroy(&r->watching_lock);
   pthread_rwlock_destroy(&r->table_lock);
   free(r);
 }

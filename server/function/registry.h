@@ -111,6 +111,11 @@ bool registry_has_much_code(const struct registry *registry);
  * wait for a deployment. */
 void registry_limit_code(struct registry *registry);
 
+/* A copy of the function, for a slot of its own: with a module of an engine that watches (runtime/precise/precise.h), which the
+ * registry makes when it is first needed, and closes. NULL: it failed. */
+struct function *registry_load_watched(struct registry *registry, const struct function *function, struct gw_engine **engine,
+                                       struct gw_error *err);
+
 /* What was compiled in the background. Any thread. */
 struct background_totals registry_compilations(struct registry *registry);
 

@@ -30,6 +30,7 @@
 #include "server/http/credentials.h"
 #include "server/http/reply.h"
 #include "server/invoke/backtrace.h"
+#include "server/invoke/flame.h"
 #include "server/loop/log_store.h"
 #include "server/server.h"
 
@@ -62,6 +63,7 @@ static struct slot *release_slot(struct invocation *inv) {
   if (!slot) return NULL;
   gw_store_set_record(slot->store, NULL);
   gw_store_set_wake(slot->store, NULL, NULL);
+  if (inv->flame) precise_set_watch(slot->store, NULL, NULL);
   pool_return(slot);
   return slot;
 }
@@ -161,7 +163,7 @@ static uint32_t status_of(const struct invocation *inv, const struct ending *end
 /* For the function and its owner. */
 static void count_of_function(struct invocation *inv, const struct ending *ending, uint64_t gas, bool has_trapped) {
   struct tally_part *t = tally_of(inv);
-  if (!t) return;
+  if (!t || inv->flame) return; /* many times slower than any other */
   uint32_t status = status_of(inv, ending);
   bool is_error = status >= 500 || status == 402, is_cancelled = ending->kind == ENDING_CANCELLED;
   tally_add(&t->requests, 1);
@@ -238,6 +240,7 @@ static struct draft_facts facts_of(struct invocation *inv, const struct ending *
                               .record = ending->kind == ENDING_REPEATED ? NULL : &inv->record,
                               .gas = ending->kind == ENDING_REPEATED ? 0 : gas_used(inv)};
   if (!inv->draft.has_request) draft_hash_request(&inv->draft, &inv->exchange->request);
+  if (inv->flame) facts.outcome = OUTCOME_CANCELLED; /* its reply is nobody's */
   if (facts.outcome == OUTCOME_TRAPPED) facts.trap = ending->err->trap;
   if (facts.outcome != OUTCOME_REPLIED && facts.outcome != OUTCOME_REPEATED) return facts;
   facts.status = reply->status;
@@ -264,6 +267,21 @@ static void write_receipt(struct invocation *inv, struct ending *ending) {
   if (d->is_made) draft_print(d, inv->exchange->receipt);
   struct metrics *m = &loop_of(inv)->metrics;
   metrics_add(d->is_made ? &m->receipts : &m->unreceipted, 1);
+}
+
+/* {"gas":N,"status":N,"trap":"...","folded":"..."} */
+static void answer_flame(struct exchange *x, const struct ending *ending, const struct slot *slot, struct flame *flame,
+                         uint64_t gas) {
+  struct buffer folded = {0};
+  cJSON *json = cJSON_CreateObject();
+  flame_print(flame, gas, &folded);
+  buffer_append(&folded, "", 1);
+  cJSON_AddNumberToObject(json, "gas", (double)gas);
+  if (ending->kind == ENDING_REPLIED) cJSON_AddNumberToObject(json, "status", slot->handler.status);
+  if (ending->err) cJSON_AddStringToObject(json, "trap", ending->err->message);
+  cJSON_AddStringToObject(json, "folded", (const char *)folded.bytes);
+  buffer_clear(&folded);
+  reply_json(x, 200, json);
 }
 
 static void answer(struct exchange *x, const struct ending *ending, const struct slot *slot, const uint64_t *gas,
@@ -306,9 +324,15 @@ static void finish(struct invocation *inv, struct ending ending) {
   if (ending.kind == ENDING_FAILED) report_trap(inv, ending.err, &backtrace);
   count_end(inv, &ending);
   judge_drop(&inv->judge);
+  struct flame *flame = inv->flame;
   struct slot *slot = leave_slot(inv, &ending);
+  inv->flame = NULL;
   uncount(inv);
-  answer(x, &ending, slot, has_gas ? &gas : NULL, is_hidden ? NULL : (const char *)backtrace.bytes, is_hidden);
+  if (flame && has_gas && ending.kind != ENDING_REFUSED)
+    answer_flame(x, &ending, slot, flame, gas);
+  else
+    answer(x, &ending, slot, has_gas ? &gas : NULL, is_hidden ? NULL : (const char *)backtrace.bytes, is_hidden);
+  flame_destroy(flame);
   buffer_clear(&backtrace);
 }
 
@@ -532,6 +556,7 @@ static bool take_reply(struct invocation *inv, struct gw_error *err) {
     return error_set(err, GW_ERROR_BAD_REPLY, "function %s replied with status %u", name, h->status);
   if (h->reply.size > loop_of(inv)->options->max_reply)
     return error_set(err, GW_ERROR_BAD_REPLY, "function %s replied with %zu bytes, which is too much", name, h->reply.size);
+  if (inv->flame) abort_txn(inv);
   return true;
 }
 
@@ -540,6 +565,7 @@ static void start_behind(struct invocation *inv, uint64_t gas_before, enum phase
   struct slot *slot = inv->slot;
   uint64_t limit = function_gas_limit(slot->function, loop_of(inv)->limits);
   if (!limit) limit = INT64_MAX;
+  if (inv->flame && limit > FLAME_GAS) limit = FLAME_GAS;
   struct func_ref *funcs[] = {slot->start, slot->initialize, slot->entry}, *func = funcs[phase];
   inv->phase = phase;
   inv->gas_before = gas_before < limit ? gas_before : limit - 1;
@@ -566,7 +592,7 @@ static enum phase next_phase(const struct slot *slot, enum phase phase) {
 
 static bool keep_phase(struct invocation *inv, uint64_t gas, struct gw_error *err) {
   struct slot *slot = inv->slot;
-  if (inv->pool->never_keeps) return true;
+  if (inv->pool->never_keeps || inv->flame) return true;
   if (inv->phase == PHASE_INITIALIZE) return slot_keep(slot, gas, err);
   if (!slot_keep_start(slot, gas, err)) return false;
   if (loop_of(inv)->options->checkpoints) slot_want_checkpoint(slot);
@@ -836,7 +862,7 @@ static void start_run(struct invocation *inv) {
   }
   fair_charge(&loop->fair, &inv->pool->flow, slot->instance_gas);
   gw_store_set_record(slot->store, &inv->record);
-  gw_store_set_pace(slot->store, &inv->pool->pace[slot->tier]);
+  gw_store_set_pace(slot->store, inv->flame ? NULL : &inv->pool->pace[slot->tier]);
   gw_store_set_wake(slot->store, on_wake, inv);
   start_behind(inv, slot_gas_before(slot), first_phase(slot));
   if (fair_may_begin(&loop->fair, &inv->pool->flow))
@@ -881,12 +907,24 @@ static void count_cold(struct invocation *inv) {
   tally_add(&tally_of(inv)->cold, 1);
 }
 
+/* What watches has an instance of its own, which serves nobody else. */
+static struct slot *take_slot(struct invocation *inv, struct gw_error *err) {
+  struct flame *flame = inv->flame;
+  if (!flame) return pool_take(inv->pool, err);
+  struct slot *slot = slot_create(flame_engine(flame), flame_function(flame), GW_TIER_PRECISE, loop_of(inv)->limits, err);
+  if (!slot) return NULL;
+  slot->pool = inv->pool;
+  inv->pool->n_out++;
+  flame_begin(flame, slot->store);
+  return slot;
+}
+
 /* The module is there: one run. */
 static void attempt(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
   struct gw_error err = {0};
-  if (!pool_is_warm(inv->pool)) count_cold(inv);
-  if (pool_wait(inv->pool, &inv->waiter, on_loaded)) {
+  if (!inv->flame && !pool_is_warm(inv->pool)) count_cold(inv);
+  if (!inv->flame && pool_wait(inv->pool, &inv->waiter, on_loaded)) {
     inv->state = INVOCATION_LOADING;
     return;
   }
@@ -894,7 +932,7 @@ static void attempt(struct invocation *inv) {
   inv->is_verdict = false;
   judge_drop(&inv->judge);
   record_begin(&inv->record, RECORD_UNREPEATABLE, MAX_RECORD);
-  inv->slot = pool_take(inv->pool, &err);
+  inv->slot = take_slot(inv, &err);
   if (!inv->slot) {
     end_with_error(inv, &err);
     return;
@@ -1067,7 +1105,7 @@ static bool may_run(struct invocation *inv, const char **why) {
   return true;
 }
 
-void invoke_begin(struct exchange *x) {
+static void begin(struct exchange *x, struct flame *flame) {
   struct invocation *inv = x->invocation ? x->invocation : heap_new(1, sizeof *inv);
   x->invocation = inv;
   struct loop *loop = x->loop;
@@ -1076,6 +1114,7 @@ void invoke_begin(struct exchange *x) {
   inv->woken = (struct message){.deliver = deliver_wake};
   inv->slot = NULL;
   inv->txn = NULL;
+  inv->flame = flame;
   inv->is_cancelled = inv->is_counted = inv->is_woken = inv->is_cold = false;
   inv->began = uv_hrtime();
   judge_drop(&inv->judge);
@@ -1092,7 +1131,7 @@ void invoke_begin(struct exchange *x) {
   loop->is_trimmed = false;
   const char *why;
   inv->repeat.has_key = false;
-  if (loop->options->idempotency_keep && !repeat_begin(&inv->repeat, &x->request, &why)) {
+  if (loop->options->idempotency_keep && !flame && !repeat_begin(&inv->repeat, &x->request, &why)) {
     refuse(inv, PROBLEM(.status = 400, .detail = why, .function = x->request.address));
     return;
   }
@@ -1107,6 +1146,10 @@ void invoke_begin(struct exchange *x) {
   }
   invoke_found(inv);
 }
+
+void invoke_begin(struct exchange *x) { begin(x, NULL); }
+
+void invoke_profile(struct exchange *x, struct flame *flame) { begin(x, flame); }
 
 void invoke_forget(struct exchange *x) {
   if (!x->invocation) return;

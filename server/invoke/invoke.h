@@ -10,6 +10,7 @@
 #include "server/loop/loop.h"
 
 struct exchange;
+struct flame;
 
 enum invocation_state {
   INVOCATION_NONE,
@@ -67,6 +68,7 @@ struct invocation {
   bool is_verdict;       /* the error has both tiers' ends, as they disagree */
   uv_work_t work;        /* while it is */
   struct slot *precise;  /* made for the judge */
+  struct flame *flame;   /* asks where its gas goes; NULL: nobody does */
   struct buffer backtrace;
 };
 
@@ -75,6 +77,9 @@ enum { INVOCATION_ID_SIZE = 40 };
 const char *invoke_id(const struct invocation *inv, char out[INVOCATION_ID_SIZE]);
 /* Answers the exchange by what request.address leads to, with the path request.rest. */
 void invoke_begin(struct exchange *x);
+/* The same in the precise tier, answered by where the gas went as JSON: nothing that it writes is stored, and its receipt says
+ * that it was cancelled. Takes over the flame. */
+void invoke_profile(struct exchange *x, struct flame *flame);
 /* What struct exchange_service wants: the exchange's invocation, if one is under way, ends as soon as it can. */
 void invoke_cancel(struct exchange *x, bool with_reply);
 void invoke_forget(struct exchange *x);

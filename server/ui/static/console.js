@@ -128,8 +128,8 @@ export async function consoleTab(f) {
     const root = unfold(answer.folded);
     clear(out, h('section', { class: 'panel', 'aria-label': 'Flame graph in gas' }, h('h2', {}, `Where ${whole(answer.gas)} gas went`),
       answer.trap && h('p', { class: 'problem' }, `It trapped: ${answer.trap}`),
-      root.all ? flameGraph(root, si) : h('p', {}, 'Too short to tell: no instruction was met.'),
-      h('p', { class: 'hint' }, `The calls were noted ${whole(answer.samples)} times, each time for the gas since the last. What it wrote to state was dropped.`)));
+      root.all ? flameGraph(root, si) : h('p', {}, 'It used no gas.'),
+      h('p', { class: 'hint' }, 'To the last unit of gas. What it wrote to state was dropped.')));
   }
   profile.addEventListener('click', () => busy(draw));
   const form = h('form', { class: 'panel console', onsubmit: (event) => { event.preventDefault(); busy(invoke); } },

@@ -1,4 +1,4 @@
-// What an invocation was given, as GET /v1/receipts/INDEX/inputs has it (docs/replay.md): "gwinput1", then fields of a key in one byte,
+// What an invocation was given, as GET /v1/receipts/INDEX/inputs has it (gasworks replay): "gwinput1", then fields of a key in one byte,
 // a size in four, the least first, and bytes; behind them 8 bytes of checksum, which whoever runs it again looks at.
 
 const NAMES = ['index', 'version', 'lost', 'gas_limit', 'max_memory', 'max_reply', 'http10', 'fine_clocks', 'port', 'peer', 'address', 'rest', 'space', 'only_reads', 'seed', 'repeat',
