@@ -808,6 +808,87 @@ static void test_only_reads_keep_nothing(void **state) {
   state_store_close(store);
 }
 
+/* --- garbage ------------------------------------------------------------------------------------------------------ */
+
+enum { GARBAGE = 8 << 20, GARBAGE_CHUNKS = GARBAGE / STATE_CHUNK };
+
+/* Those of the space's large values. */
+static size_t count_chunks(struct state_store *store, const char *space) {
+  struct gw_error err = {0};
+  struct state_page page = {0};
+  size_t n = 0;
+  struct state_txn *txn = state_txn_begin(store, space);
+  state_txn_only_reads(txn);
+  state_chunk_space(txn->space, txn->own_space);
+  assert_true(state_txn_scan(txn, &(struct state_range){.is_for_keys = true}, &err));
+  while (!page.is_last) {
+    assert_int_equal(state_txn_scan_next_wait(txn, UINT32_MAX, 1 << 20, &page, &err), 1);
+    n += page.n_pairs;
+  }
+  state_txn_abort(txn);
+  return n;
+}
+
+/* A large value in the place of what is there. */
+static enum state_outcome put_large(struct state_store *store, uint64_t limit) {
+  static uint8_t bytes[GARBAGE];
+  struct state_txn *txn = state_txn_begin(store, "f");
+  struct state_large *large;
+  struct gw_error err = {0};
+  memset(bytes, 1, sizeof bytes);
+  if (limit) state_txn_limit(txn, limit);
+  assert_true(state_large_create(txn, "k", 1, &large, &err) && state_large_write(txn, large, 0, bytes, sizeof bytes, &err));
+  return commit(txn);
+}
+
+static void await_chunks(struct state_store *store, size_t n) {
+  for (int i = 0; i < 20000 && count_chunks(store, "f") != n; i++) usleep(1000);
+  assert_int_equal(count_chunks(store, "f"), n);
+}
+
+/* Chunks of a large value go later, some at a time, over a restart too. */
+static void test_garbage_is_collected(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  struct gw_error err = {0};
+  for (int restarts = 0; restarts < 2; restarts++) {
+    assert_int_equal(put_large(store, 0), STATE_COMMITTED);
+    await_chunks(store, GARBAGE_CHUNKS);
+    assert_true(state_remove(store, "f", "k", 1, &err));
+    expect_all(store, "f", "");
+    if (restarts) {
+      state_store_close(store);
+      store = open_store(MAP_SIZE);
+    }
+    await_chunks(store, 0);
+  }
+  assert_int_equal(put_large(store, 0), STATE_COMMITTED);
+  assert_int_equal(put_large(store, 0), STATE_COMMITTED); /* over it */
+  await_chunks(store, GARBAGE_CHUNKS);
+  assert_true(state_clear(store, "f", &err));
+  await_chunks(store, 0);
+  /* and then it takes nothing of its space */
+  assert_int_equal(commit_one(store, PAIR + 1, "k", "1"), STATE_FAILED);
+  assert_int_equal(commit_one(store, PAIR + 2, "k", "1"), STATE_COMMITTED);
+  state_store_close(store);
+}
+
+/* Who has room when what was deleted is gone has it at once. */
+static void test_garbage_takes_no_room(void **state) {
+  (void)state;
+  enum { LIMIT = GARBAGE + (1 << 20) };
+  struct state_store *store = open_store(2 * MAP_SIZE);
+  struct gw_error err = {0};
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(put_large(store, LIMIT), STATE_COMMITTED);
+    assert_true(state_remove(store, "f", "k", 1, &err));
+  }
+  for (int i = 0; i < 3; i++) assert_int_equal(put_large(store, LIMIT), STATE_COMMITTED);
+  assert_int_equal(put_large(store, GARBAGE / 2), STATE_COMMITTED); /* it does not grow */
+  await_chunks(store, GARBAGE_CHUNKS);
+  state_store_close(store);
+}
+
 static void not_here(void **state) {
   (void)state;
   skip();
@@ -845,6 +926,8 @@ int main(void) {
       LMDB(layout_1_is_converted),
       LMDB(truncated_file_is_found),
       LMDB(free_pages_at_the_end),
+      LMDB(garbage_is_collected),
+      LMDB(garbage_takes_no_room),
   };
   return cmocka_run_group_tests_name("state", tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* The store in LMDB: in this process, on this machine's file system. It knows LMDB alone. It answers at once, unless that would
  * take long: then a thread of its own looks, be it that a large value is not in memory or that much has to be compared. A scan
- * goes over to that thread where it had to wait for the disk once.
+ * goes over to that thread where it had to wait for the disk once. Chunks of a large value that was deleted are garbage: another
+ * thread removes them, some at a time, so that no commit waits for them all. What they are is stored, so a crash forgets none.
  *
  * LMDB keys have at most 511 bytes, so the digest of a space's name stands before a key, and not the name. Before every value
  * stand a version, the id of the LMDB write transaction that put it there, and a checksum. The digest alone is the key of what a
@@ -27,6 +28,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -79,6 +81,10 @@ struct lmdb {
   pthread_cond_t asked;
   struct store_ask *asks, **asks_end; /* what it has to look for */
   bool has_reader, is_closing;
+
+  pthread_t collector; /* if has_collector */
+  pthread_cond_t littered;
+  bool has_collector, has_garbage;
 };
 
 /* Every store open in this process, by directory. */
@@ -305,12 +311,14 @@ static void store_free(struct lmdb *store) {
   store_unregister(store);
   pthread_mutex_destroy(&store->mutex);
   pthread_cond_destroy(&store->asked);
+  pthread_cond_destroy(&store->littered);
   free(store->directory);
   free(store);
 }
 
 static const struct store_ops store_lmdb;
 static void *run_reader(void *arg);
+static void *run_collector(void *arg);
 
 static int start_reader(struct lmdb *store) {
   int rc = pthread_create(&store->reader, NULL, run_reader, store);
@@ -318,14 +326,23 @@ static int start_reader(struct lmdb *store) {
   return rc;
 }
 
-/* Behind all that it was asked. */
-static void stop_reader(struct lmdb *store) {
-  if (!store->has_reader) return;
+/* It looks at once what a crash has left. */
+static int start_collector(struct lmdb *store) {
+  store->has_garbage = true;
+  int rc = pthread_create(&store->collector, NULL, run_collector, store);
+  store->has_collector = !rc;
+  return rc;
+}
+
+/* The reader behind all that it was asked; garbage may stay. */
+static void stop_threads(struct lmdb *store) {
   pthread_mutex_lock(&store->mutex);
   store->is_closing = true;
   pthread_cond_signal(&store->asked);
+  pthread_cond_signal(&store->littered);
   pthread_mutex_unlock(&store->mutex);
-  pthread_join(store->reader, NULL);
+  if (store->has_reader) pthread_join(store->reader, NULL);
+  if (store->has_collector) pthread_join(store->collector, NULL);
 }
 
 static int open_to_read(struct lmdb *store) {
@@ -350,6 +367,7 @@ static struct lmdb *lmdb_open(const char *directory, size_t map_size, unsigned f
   store->store.ops = &store_lmdb;
   pthread_mutex_init(&store->mutex, NULL);
   pthread_cond_init(&store->asked, NULL);
+  pthread_cond_init(&store->littered, NULL);
   store->asks_end = &store->asks;
   store->map_size = (map_size + 65535) & ~(size_t)65535;
   if (!store_make_directory(store, err) || !store_register(store, err)) goto fail;
@@ -357,9 +375,11 @@ static struct lmdb *lmdb_open(const char *directory, size_t map_size, unsigned f
   if (!rc && !is_to_read && !store_is_whole(store, err)) goto fail;
   if (!rc) rc = is_to_read ? open_to_read(store) : store_open_database(store);
   if (!rc) rc = start_reader(store);
+  if (!rc && !is_to_read) rc = start_collector(store);
   if (!rc) return store;
   fail(store, "open", rc, err);
 fail:
+  stop_threads(store);
   store_free(store);
   return NULL;
 }
@@ -381,7 +401,7 @@ struct state_store *state_store_open_to_read(const char *directory, struct gw_er
 
 static void lmdb_close(struct store *self) {
   struct lmdb *store = lmdb_of(self);
-  stop_reader(store);
+  stop_threads(store);
   for (struct snapshot *s = store->free_snapshots, *next; s; s = next) {
     next = s->next;
     mdb_txn_abort(s->txn);
@@ -759,45 +779,63 @@ static int each_chunk(MDB_txn *write, MDB_dbi dbi, const uint8_t *space, const u
   return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+struct reckoning {
+  uint64_t before, after; /* what the space takes, and will */
+  uint64_t chunks;        /* of that, in chunks that go */
+  bool can_add;           /* where it adds to something, that has the right size */
+  bool is_garbage;        /* it leaves chunks that go later, */
+  bool removes_now;       /* which it may not */
+};
+
+enum { LARGE_GARBAGE = 1 << 20, GARBAGE_KEY = SPACE_SIZE + SPACE_SIZE + LARGE_ID };
+
+/* The chunks of a value that goes are many enough to be removed later. */
+static bool is_for_later(const uint8_t record[LARGE_RECORD]) { return state_large_record_size(record) > LARGE_GARBAGE; }
+
+static int write_garbage(MDB_txn *write, MDB_dbi dbi, const uint8_t *space, const uint8_t *id) {
+  uint8_t key[SPACE_SIZE + CHUNK_KEY];
+  state_garbage_space(key);
+  state_chunk_key(key + SPACE_SIZE, space, id, 0);
+  return write_value(write, dbi, key, GARBAGE_KEY, "", 0);
+}
+
 /* Those that a key of a commit makes superfluous; `old` is what is stored there, and may move when they are removed. */
-static int each_superfluous(MDB_txn *write, MDB_dbi dbi, const struct store_key *k, const MDB_val *old, uint64_t *bytes) {
+static int each_superfluous(MDB_txn *write, MDB_dbi dbi, const struct store_key *k, const MDB_val *old, uint64_t *bytes,
+                            struct reckoning *r) {
   uint8_t record[HEADER_SIZE + LARGE_RECORD] = {0}, *id = record + HEADER_SIZE;
   uint64_t version;
   int rc = 0;
   if (old->mv_data && old->mv_size == sizeof record) memcpy(record, old->mv_data, sizeof record);
   memcpy(&version, record, VERSION_SIZE);
   bool is_same = k->is_large && !memcmp(id, k->value, LARGE_ID);
-  if (is_large(version) && !k->is_moved && !is_same) rc = each_chunk(write, dbi, k->bytes, id, 0, bytes);
+  bool goes = is_large(version) && !k->is_moved && !is_same, goes_later = goes && !r->removes_now && is_for_later(id);
+  if (goes && !goes_later) rc = each_chunk(write, dbi, k->bytes, id, 0, bytes);
+  if (goes_later) r->is_garbage = true;
+  if (goes_later && !bytes) rc = write_garbage(write, dbi, k->bytes, id);
   if (!rc && k->is_large && k->kept != CHUNKS_ALL_KEPT) rc = each_chunk(write, dbi, k->bytes, k->value, k->kept, bytes);
   return rc;
 }
 
-static int remove_chunks(const struct lmdb *store, const struct store_commit *c, MDB_txn *write) {
+static int remove_chunks(const struct lmdb *store, const struct store_commit *c, struct reckoning *r, MDB_txn *write) {
   int rc = 0;
   for (const struct store_key *k = c->keys; k && !rc; k = k->next) {
     MDB_val key = {k->size, (void *)k->bytes}, old;
     if (!k->is_written) continue;
     rc = find(write, store->dbi, &key, &old);
-    if (!rc) rc = each_superfluous(write, store->dbi, k, &old, NULL);
+    if (!rc) rc = each_superfluous(write, store->dbi, k, &old, NULL, r);
   }
   return rc;
 }
 
-struct reckoning {
-  uint64_t before, after; /* what the space takes, and will */
-  uint64_t chunks;        /* of that, in chunks that go */
-  bool can_add;           /* where it adds to something, that has the right size */
-};
-
 static int reckon(const struct lmdb *store, const struct store_commit *c, MDB_txn *write, struct reckoning *r) {
-  *r = (struct reckoning){.can_add = true};
+  *r = (struct reckoning){.can_add = true, .removes_now = r->removes_now};
   int rc = read_usage(write, store->dbi, c->space, &r->before);
   r->after = r->before;
   for (const struct store_key *k = c->keys; k && !rc; k = k->next) {
     if (!k->is_written || !is_same_space(k->bytes, c->space)) continue;
     MDB_val key = {k->size, (void *)k->bytes}, old;
     rc = find(write, store->dbi, &key, &old);
-    if (!rc) rc = each_superfluous(write, store->dbi, k, &old, &r->chunks);
+    if (!rc) rc = each_superfluous(write, store->dbi, k, &old, &r->chunks, r);
     if (!rc && old.mv_data && !k->is_fresh) r->after -= k->size + old.mv_size;
     if (!k->is_delete) r->after += k->size + HEADER_SIZE + (k->is_add ? sizeof k->delta : k->value_size);
     if (k->is_add && old.mv_data && old.mv_size != HEADER_SIZE + sizeof k->delta) r->can_add = false;
@@ -855,7 +893,127 @@ static int write_seal(const struct lmdb *store, const struct state_seal *seal, M
   return rc ? rc : write_value(write, store->dbi, key, sizeof key, seal->bytes, seal->size);
 }
 
-static int apply(const struct lmdb *store, struct store_commit *c, MDB_txn *write) {
+/* --- garbage */
+
+enum { COLLECTED = 1024 /* chunks at one time, which others wait for */ };
+
+/* Removes chunks that begin with the key of their first, `most` at most, and what they take of their space. */
+static int collect_chunks(MDB_txn *write, MDB_dbi dbi, const uint8_t *prefix, size_t most, size_t *n) {
+  MDB_cursor *cursor;
+  uint8_t first[CHUNK_KEY] = {0}, space[SPACE_SIZE];
+  uint64_t bytes = 0, usage;
+  int rc = mdb_cursor_open(write, dbi, &cursor);
+  if (rc) return rc;
+  memcpy(first, prefix, CHUNK_KEY - 4);
+  state_chunk_space(space, prefix); /* the space that has them */
+  for (*n = 0; !rc && *n < most; ++*n) {
+    MDB_val key = {sizeof first, first}, value;
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    if (!rc && (key.mv_size != CHUNK_KEY || memcmp(key.mv_data, first, CHUNK_KEY - 4) != 0)) rc = MDB_NOTFOUND;
+    if (rc) break;
+    bytes += key.mv_size + value.mv_size;
+    rc = mdb_cursor_del(cursor, 0);
+  }
+  mdb_cursor_close(cursor);
+  if (rc == MDB_NOTFOUND) rc = 0;
+  if (!rc && bytes) rc = read_usage(write, dbi, space, &usage);
+  if (rc || !bytes) return rc;
+  usage = usage > bytes ? usage - bytes : 0;
+  return write_value(write, dbi, space, SPACE_SIZE, &usage, sizeof usage);
+}
+
+/* The first piece of garbage behind a key, as the chunks' key without a number; false: there is none. */
+static bool find_garbage(MDB_txn *txn, MDB_dbi dbi, uint8_t record[GARBAGE_KEY], int *rc) {
+  MDB_cursor *cursor;
+  MDB_val key = {GARBAGE_KEY, record}, value;
+  uint8_t space[SPACE_SIZE];
+  state_garbage_space(space);
+  *rc = mdb_cursor_open(txn, dbi, &cursor);
+  if (*rc) return false;
+  *rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+  bool is_there = !*rc && key.mv_size == GARBAGE_KEY && !memcmp(key.mv_data, space, SPACE_SIZE);
+  if (is_there) memcpy(record, key.mv_data, GARBAGE_KEY);
+  mdb_cursor_close(cursor);
+  if (*rc == MDB_NOTFOUND) *rc = 0;
+  return is_there;
+}
+
+/* Some of it, in one transaction, and its record when nothing is left. */
+static int collect_some(MDB_txn *write, MDB_dbi dbi, const uint8_t record[GARBAGE_KEY], size_t most) {
+  size_t n;
+  MDB_val key = {GARBAGE_KEY, (void *)record};
+  int rc = collect_chunks(write, dbi, record + SPACE_SIZE, most, &n);
+  return rc || n == most ? rc : mdb_del(write, dbi, &key, NULL);
+}
+
+/* All that a space has: it needs the room now. */
+static int collect_space(MDB_txn *write, MDB_dbi dbi, const uint8_t space[SPACE_SIZE]) {
+  uint8_t record[GARBAGE_KEY] = {0};
+  int rc;
+  state_garbage_space(record);
+  state_chunk_space(record + SPACE_SIZE, space);
+  while (find_garbage(write, dbi, record, &rc)) {
+    if (!is_same_space(record + SPACE_SIZE, space)) break;
+    rc = collect_some(write, dbi, record, SIZE_MAX);
+    if (rc) break;
+  }
+  return rc;
+}
+
+/* *is_left: there may be more. */
+static int collect(const struct lmdb *store, bool *is_left) {
+  MDB_txn *write;
+  uint8_t record[GARBAGE_KEY] = {0};
+  int rc = mdb_txn_begin(store->env, NULL, 0, &write);
+  if (rc) return rc;
+  state_garbage_space(record);
+  *is_left = find_garbage(write, store->dbi, record, &rc);
+  if (*is_left) rc = collect_some(write, store->dbi, record, COLLECTED);
+  if (!rc && *is_left) return mdb_txn_commit(write);
+  mdb_txn_abort(write);
+  return rc;
+}
+
+/* Between two times those who commit have the store, for about as long. */
+static void pause_collecting(struct lmdb *store) {
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_nsec += 10000000;
+  if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
+  pthread_cond_timedwait(&store->littered, &store->mutex, &until);
+}
+
+/* On an error, as where the disk is full, it is left until there is more. */
+static void *run_collector(void *arg) {
+  struct lmdb *store = arg;
+  pthread_mutex_lock(&store->mutex);
+  while (!store->is_closing) {
+    bool is_left = false;
+    if (!store->has_garbage) pthread_cond_wait(&store->littered, &store->mutex);
+    if (store->is_closing || !store->has_garbage) continue;
+    store->has_garbage = false;
+    pthread_mutex_unlock(&store->mutex);
+    if (collect(store, &is_left)) is_left = false;
+    pthread_mutex_lock(&store->mutex);
+    store->has_garbage |= is_left;
+    if (is_left && !store->is_closing) pause_collecting(store);
+  }
+  pthread_mutex_unlock(&store->mutex);
+  return NULL;
+}
+
+static void wake_collector(struct lmdb *store) {
+  pthread_mutex_lock(&store->mutex);
+  store->has_garbage = true;
+  pthread_cond_signal(&store->littered);
+  pthread_mutex_unlock(&store->mutex);
+}
+
+static bool is_over(const struct store_commit *c, const struct reckoning *r) {
+  return c->limit && r->after > r->before && r->after > c->limit;
+}
+
+static int apply(const struct lmdb *store, struct store_commit *c, MDB_txn *write, bool *is_garbage) {
   struct reckoning r = {.can_add = true};
   c->changed_key = c->keys;
   c->changed_range = c->ranges;
@@ -865,7 +1023,13 @@ static int apply(const struct lmdb *store, struct store_commit *c, MDB_txn *writ
   if (!rc && is_valid) rc = reckon(store, c, write, &r);
   c->outcome = is_valid && r.can_add ? STATE_COMMITTED : STATE_CONFLICT;
   if (c->outcome == STATE_CONFLICT || rc) return rc;
-  if (c->limit && r.after > r.before && r.after > c->limit) {
+  if (is_over(c, &r)) {
+    r.removes_now = true;
+    rc = collect_space(write, store->dbi, c->space);
+    if (!rc) rc = reckon(store, c, write, &r);
+  }
+  if (rc) return rc;
+  if (is_over(c, &r)) {
     c->outcome = STATE_FAILED;
     return 0;
   }
@@ -875,23 +1039,28 @@ static int apply(const struct lmdb *store, struct store_commit *c, MDB_txn *writ
   }
   if (c->seal) rc = write_seal(store, c->seal, write);
   if (!rc && r.after != r.before) rc = write_value(write, store->dbi, c->space, SPACE_SIZE, &r.after, sizeof r.after);
-  if (!rc && r.chunks) rc = remove_chunks(store, c, write);
+  if (!rc && (r.chunks || r.is_garbage)) rc = remove_chunks(store, c, &r, write);
+  *is_garbage |= r.is_garbage;
   for (const struct store_key *k = c->keys; k && !rc; k = k->next)
     if (k->is_written) rc = write_key(store, k, c->place, write);
   return rc;
 }
 
 /* Applies the transactions from `first` up to `end`; on an error nothing has happened. */
-static int try_batch(const struct lmdb *store, struct store_commit *first, const struct store_commit *end) {
+static int try_batch(struct lmdb *store, struct store_commit *first, const struct store_commit *end) {
   MDB_txn *write;
   int rc = mdb_txn_begin(store->env, NULL, 0, &write);
   if (rc) return rc;
-  bool is_any = false;
+  bool is_any = false, is_garbage = false;
   for (struct store_commit *c = first; c != end && !rc; c = c->next) {
-    rc = apply(store, c, write);
+    rc = apply(store, c, write, &is_garbage);
     is_any |= c->outcome == STATE_COMMITTED;
   }
-  if (!rc && is_any) return mdb_txn_commit(write);
+  if (!rc && is_any) {
+    rc = mdb_txn_commit(write);
+    if (!rc && is_garbage) wake_collector(store);
+    return rc;
+  }
   mdb_txn_abort(write);
   return rc;
 }
@@ -912,7 +1081,7 @@ static void answer(const struct lmdb *store, struct store_commit *c, int rc) {
 static bool is_of_one_txn(int rc) { return rc == MDB_MAP_FULL || rc == MDB_TXN_FULL; }
 
 static void lmdb_commit(struct store *self, struct store_commit *first) {
-  const struct lmdb *store = lmdb_of(self);
+  struct lmdb *store = lmdb_of(self);
   uint32_t place = 0;
   for (struct store_commit *c = first; c; c = c->next) c->place = place++;
   int rc = try_batch(store, first, NULL);

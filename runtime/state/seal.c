@@ -72,6 +72,8 @@ bool state_seal_make(struct store_commit *commit) {
 
 void state_seal_space(uint8_t out[SPACE_SIZE]) { state_space_digest(out, SPACE); }
 
+void state_garbage_space(uint8_t out[SPACE_SIZE]) { state_space_digest(out, "garbage/"); }
+
 struct each {
   state_each_seal_fn each;
   void *arg;

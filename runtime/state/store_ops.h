@@ -17,7 +17,9 @@
  * - A commit that writes or deletes a key where a large value is, unless `is_moved`, removes all its chunks; unless it writes one
  *   with the same id.
  * - One that writes a large value first removes its chunks from the number `kept` on.
- * Both count towards a space's limit, and clearing a space clears its chunks.
+ * The store may remove the chunks of a value later, which nobody can read any more: its id never comes again.
+ * Both count towards a space's limit, what is not removed yet too unless that is what exceeds it, and clearing a space clears its
+ * chunks.
  *
  * All operations are thread-safe, except that `commit` is called again only when the whole batch before is answered. */
 #ifndef RUNTIME_STATE_STORE_OPS_H
@@ -160,6 +162,8 @@ struct store_commit {
   uint32_t place;             /* likewise */
 };
 
+/* A space that is no function's, for stores: what they still have to remove. */
+void state_garbage_space(uint8_t out[SPACE_SIZE]);
 /* The space where seals are, by index, the greatest byte first. */
 void state_seal_space(uint8_t out[SPACE_SIZE]);
 /* Calls the seal's `make`; false: is_unsealed is set. */
