@@ -363,6 +363,32 @@ static void test_chain(void **state) {
   state_store_close(store);
 }
 
+/* A write between the two is noticed also where all three are in one batch, which gathers while a large commit is under way. */
+static void test_between_in_one_batch(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  struct gw_error err = {0};
+  make_hot(store, "n");
+  for (int i = 0; i < 5; i++) {
+    struct outcome outcomes[4] = {OUTCOME, OUTCOME, OUTCOME, OUTCOME};
+    struct state_txn *large = begin(store), *first = begin_ahead(store), *other = begin(store), *last = begin_ahead(store);
+    for (int k = 0; k < STATE_MAX_WRITES; k++) assert_true(state_txn_set(large, &k, sizeof k, "", 0, &err));
+    state_txn_commit(large, outcome_set, &outcomes[0]);
+    read_and_add(first, "n");
+    state_txn_commit(first, outcome_set, &outcomes[1]);
+    read_and_add(last, "n");
+    uint64_t n = 1000;
+    assert_true(state_txn_set(other, "n", 1, &n, sizeof n, &err));
+    state_txn_commit(other, outcome_set, &outcomes[2]);
+    bool has_run_ahead = state_txn_has_run_ahead(last);
+    state_txn_commit(last, outcome_set, &outcomes[3]);
+    for (int k = 0; k < 3; k++) assert_int_equal(outcome_wait(&outcomes[k]), STATE_COMMITTED);
+    assert_int_equal(outcome_wait(&outcomes[3]), STATE_CONFLICT);
+    if (has_run_ahead) break; /* else the committer was faster */
+  }
+  state_store_close(store);
+}
+
 /* Who can wait nowhere begins again at once. */
 static void test_crossed_ahead(void **state) {
   (void)state;
@@ -470,6 +496,7 @@ int main(void) {
       TEST(test_scans_queue),
       TEST(test_ahead),
       TEST(test_chain),
+      TEST(test_between_in_one_batch),
       TEST(test_crossed_ahead),
       TEST(test_threads),
   };
