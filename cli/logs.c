@@ -15,7 +15,7 @@ struct logs {
   struct client client;
   const char *name;
   uint32_t lines;
-  bool follows, is_json;
+  bool follows, is_json, is_new;
 };
 
 static void show_line(const cJSON *line, bool has_colours) {
@@ -48,7 +48,7 @@ static bool fetch(const struct logs *l, double *after, struct client_reply *repl
   struct client_request request = {.client = &l->client, .method = "GET", .path = path};
   if (!client_ask(&request, reply, err)) return false;
   cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
-  show(l, json);
+  if (!l->is_new || *after > 0) show(l, json);
   *after = client_number(json, "next");
   cJSON_Delete(json);
   return true;
@@ -73,6 +73,7 @@ int cli_logs(int argc, char **argv) {
   const struct cli_option options[] = {
       CLIENT_OPTIONS(&l.client),
       {"follow", 'f', CLI_FLAG, &l.follows, NULL, "go on as lines come, until interrupted"},
+      {"new", 0, CLI_FLAG, &l.is_new, NULL, "with --follow, only what comes from now on"},
       {"lines", 'n', CLI_U32, &l.lines, "N", "the last N lines, 10000 at most; 100 unless told"},
       {"json", 0, CLI_FLAG, &l.is_json, NULL, "each line as JSON"},
   };

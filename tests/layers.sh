@@ -36,6 +36,7 @@ rules=(
   'server/ui/*|server/ui/ base/ gasworks|'
   'server/*|server/ runtime/ jit/artifact/ instrument/schedule. frontend/ abi/ base/ gasworks|uv.h llhttp.h cjson/ sanitizer/'
   'cli/config_text.c|cli/config_text.h base/|yaml.h'
+  'cli/dev.c|cli/ server/function/function.h base/ gasworks|uv.h cjson/'
   'cli/*|cli/ server/ runtime/ jit/artifact/ instrument/schedule. instrument/blocks.h instrument/fit. instrument/rounds.h frontend/ abi/ base/ gasworks|cjson/ sodium.h sanitizer/'
 )
 libraries='llvm-c/|llvm/|elfutils/|dwarf\.h|elf\.h|lmdb\.h|sodium|cbor/|uv\.h|llhttp|cjson/|yaml\.h|cmocka'
