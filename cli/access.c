@@ -59,11 +59,11 @@ static int run_action(const char *verb, const struct action *actions, const stru
   for (const struct action *a = actions; a->word; a++) {
     if (strcmp(a->word, word) != 0) continue;
     int n = argc ? argc - 1 : 0;
-    if (n < a->has_operand) return cli_usage(verb, "%s %s wants one more word", verb, word);
-    if (n > a->has_operand) return cli_usage(verb, "unexpected argument %s", argv[1 + a->has_operand]);
+    if (n < a->has_operand) return cli_misuse(verb, "%s %s wants one more word", verb, word);
+    if (n > a->has_operand) return cli_misuse(verb, "unexpected argument %s", argv[1 + a->has_operand]);
     return client_finish(a->run(v, a->has_operand ? argv[1] : NULL, &reply, &err), &reply, &err);
   }
-  return cli_usage(verb, "%s does not know %s", verb, word);
+  return cli_misuse(verb, "%s does not know %s", verb, word);
 }
 
 /* --- tokens ------------------------------------------------------------------------------------------------------------- */

@@ -142,7 +142,7 @@ int cli_cache(int argc, char **argv) {
   struct gw_error err = {0};
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
   bool wants_prune = argc && strcmp(argv[0], "prune") == 0;
-  if (argc && !wants_prune) return cli_usage("cache", "%s is no part of this verb: leave it out, or say prune", argv[0]);
+  if (argc && !wants_prune) return cli_misuse("cache", "%s is no part of this verb: leave it out, or say prune", argv[0]);
   struct gw_cache *cache = cli_open_cache(directory, &err);
   if (!cache && !err.code) error_set(&err, GW_ERROR_USAGE, "there is no cache: neither HOME nor XDG_CACHE_HOME is set");
   bool ok = cache && (wants_prune ? prune(cache, most, wants_json, &err) : show(cache, wants_json, &err));

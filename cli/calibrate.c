@@ -394,7 +394,7 @@ int cli_calibrate(int argc, char **argv) {
   k.n = (size_t)argc;
   if (!argc) k.n = default_programs(&found);
   if (k.n == 0 || k.rounds == 0 || k.rounds > 1000)
-    exit_code = cli_usage("calibrate", k.n ? "--rounds wants 1 to 1000" : "no build/bench/*.wasm here; name programs");
+    exit_code = cli_misuse("calibrate", k.n ? "--rounds wants 1 to 1000" : "no build/bench/*.wasm here; name programs");
   else
     exit_code = calibrate(&k, argc ? argv : found.gl_pathv, &err) ? 0 : cli_fail(&err);
   calibration_clear(&k);

@@ -79,7 +79,7 @@ void cli_list_clear(struct cli_list *list);
 /* "gasworks: MESSAGE" on stderr; returns the exit code. */
 int cli_fail(const struct gw_error *err);
 /* The same for a wrong use of `verb` (NULL: of the program); points at its help. */
-int cli_usage(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int cli_misuse(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Decimal with an optional suffix: k M G T of `unit` 1000 or 1024. */
 bool cli_parse_number(const char *text, uint64_t unit, uint64_t *out);

@@ -160,7 +160,7 @@ int cli_compile_child(void) {
   socklen_t type_size = sizeof type;
   ssize_t size;
   if (getsockopt(SOCKET, SOL_SOCKET, SO_TYPE, &type, &type_size) || type != SOCK_SEQPACKET)
-    return cli_usage(NULL, "%s is for processes that have modules compiled", CHILD_VERB);
+    return cli_misuse(NULL, "%s is for processes that have modules compiled", CHILD_VERB);
   signal(SIGABRT, on_abort);
   bool ok = true;
   while (ok && (size = receive(&r, fds)) > 0) {

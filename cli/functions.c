@@ -106,7 +106,7 @@ static bool deploy(const struct client *client, const char *name, const char *fi
 
 static bool check_choice(const char *option, const char *word, const char *one, const char *other, int *exit_code) {
   if (!word || strcmp(word, one) == 0 || strcmp(word, other) == 0) return true;
-  *exit_code = cli_usage("deploy", "--%s wants %s or %s, not %s", option, one, other, word);
+  *exit_code = cli_misuse("deploy", "--%s wants %s or %s, not %s", option, one, other, word);
   return false;
 }
 
@@ -373,9 +373,9 @@ int cli_delete(int argc, char **argv) {
   int exit_code;
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
   bool is_word = strchr(argv[0], '@') != NULL;
-  if (is_group && (is_word || with_state)) return cli_usage("delete", "--group wants the name of a group, and no --state");
+  if (is_group && (is_word || with_state)) return cli_misuse("delete", "--group wants the name of a group, and no --state");
   if (is_group) return delete_of(&client, "groups", argv[0], "");
-  if (is_word && with_state) return cli_usage("delete", "--state is for functions: all versions have one state");
+  if (is_word && with_state) return cli_misuse("delete", "--state is for functions: all versions have one state");
   return is_word ? delete_word(&client, argv[0]) : delete_at(&client, argv[0], with_state ? "?state=delete" : "");
 }
 

@@ -92,6 +92,6 @@ int cli_logs(int argc, char **argv) {
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
   l.name = argv[0];
   if (!client_check_name(l.name, false, &err)) return cli_fail(&err);
-  if (l.lines < 1 || l.lines > 10000) return cli_usage("logs", "--lines wants a number from 1 to 10000");
+  if (l.lines < 1 || l.lines > 10000) return cli_misuse("logs", "--lines wants a number from 1 to 10000");
   return follow(&l);
 }

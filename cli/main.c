@@ -27,7 +27,7 @@ static void print_usage(FILE *out) {
 static int call(int argc, char **argv) {
   for (size_t i = 0; i < N_VERBS; i++)
     if (strcmp(argv[0], verbs[i].name) == 0) return verbs[i].run(argc, argv);
-  return cli_usage(NULL, "there is no verb %s", argv[0]);
+  return cli_misuse(NULL, "there is no verb %s", argv[0]);
 }
 
 int cli_help(int argc, char **argv) {

@@ -19,7 +19,7 @@ int cli_fail(const struct gw_error *err) {
   return gw_error_exit_code(err);
 }
 
-int cli_usage(const char *verb, const char *format, ...) {
+int cli_misuse(const char *verb, const char *format, ...) {
   va_list args;
   va_start(args, format);
   fputs("gasworks: ", stderr);
@@ -220,7 +220,7 @@ static int unknown_option(const struct cli_command *c, int answer, const char *a
   char letter[3] = {'-', (char)optopt, 0};
   bool is_short = optopt > 0 && optopt < 256;
   const char *problem = answer == ':' ? "needs a value" : "is not understood";
-  return cli_usage(c->name, "option %s %s", is_short ? letter : argument, problem);
+  return cli_misuse(c->name, "option %s %s", is_short ? letter : argument, problem);
 }
 
 bool cli_parse(const struct cli_command *c, int *argc, char ***argv, int *exit_code) {
@@ -248,7 +248,7 @@ bool cli_parse_given(const struct cli_command *c, int *argc, char ***argv, int *
       return false;
     }
     if (!cli_set_option(o, optarg)) {
-      *exit_code = cli_usage(c->name, "--%s wants %s, not %s", o->name, cli_expected(o->type), optarg);
+      *exit_code = cli_misuse(c->name, "--%s wants %s, not %s", o->name, cli_expected(o->type), optarg);
       return false;
     }
     given[o - c->options] = true;
@@ -257,9 +257,9 @@ bool cli_parse_given(const struct cli_command *c, int *argc, char ***argv, int *
   *argv += optind;
   if (*argc >= c->min_operands && *argc <= c->max_operands) return true;
   if (*argc < c->min_operands)
-    *exit_code = cli_usage(c->name, "%s wants %s", c->name, c->arguments);
+    *exit_code = cli_misuse(c->name, "%s wants %s", c->name, c->arguments);
   else
-    *exit_code = cli_usage(c->name, "unexpected argument %s", (*argv)[c->max_operands]);
+    *exit_code = cli_misuse(c->name, "unexpected argument %s", (*argv)[c->max_operands]);
   return false;
 }
 

@@ -159,8 +159,9 @@ static int find_and_run(struct command *c, int argc, char **argv) {
   struct gw_error err = {0};
   size_t which = 0, n = sizeof commands / sizeof *commands;
   while (which < n && strcmp(commands[which].name, argv[0]) != 0) which++;
-  if (which == n) return cli_usage("receipts", "there is no command %s", argv[0]);
-  if (commands[which].has_operand != (argc > 1)) return cli_usage("receipts", "%s does not take %d arguments", argv[0], argc - 1);
+  if (which == n) return cli_misuse("receipts", "there is no command %s", argv[0]);
+  if (commands[which].has_operand != (argc > 1))
+    return cli_misuse("receipts", "%s does not take %d arguments", argv[0], argc - 1);
   c->operand = argc > 1 ? argv[1] : NULL;
   bool ok = commands[which].run(c, &err);
   if (ok && fflush(stdout)) ok = error_set(&err, GW_ERROR_IO, "cannot write to standard output");
@@ -188,6 +189,6 @@ int cli_receipts(int argc, char **argv) {
   };
   int exit_code;
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
-  if (c.limit < 1 || c.limit > MAX_LIST) return cli_usage("receipts", "--limit wants a number from 1 to 100");
+  if (c.limit < 1 || c.limit > MAX_LIST) return cli_misuse("receipts", "--limit wants a number from 1 to 100");
   return find_and_run(&c, argc, argv);
 }

@@ -8,6 +8,7 @@
 #include "cli/key.h"
 #include "server/isolate/supervisor.h"
 #include "server/server.h"
+#include "server/usage/price.h"
 #include "server/walls.h"
 
 #include <signal.h>
@@ -53,7 +54,7 @@ struct serving {
   struct server_options o;
   int argc; /* the command line, in its own order */
   char **argv;
-  const char *listen, *schedule_path, *isolate;
+  const char *listen, *schedule_path, *prices_path, *isolate;
   const char *config, *config_text;
   bool is_check, is_json;
   struct cli_list trusted, hosts;
@@ -61,6 +62,7 @@ struct serving {
   struct config_file file;
   char *address, *directory;
   struct schedule schedule;
+  struct prices prices;
   uint8_t (*keys)[32];
   size_t n_options;
   const char *names[CLI_MAX_OPTIONS], *values[CLI_MAX_OPTIONS]; /* of the table's rows */
@@ -110,9 +112,18 @@ static void check_listen(struct serving *s) {
   if (!s->address || !parse_listen(s->address, &s->o)) refuse(s, "listen", "--listen wants ADDRESS:PORT, not %s", s->listen);
 }
 
+static bool read_prices(const char *path, struct prices *prices, struct gw_error *err) {
+  enum { MOST = 64 << 10 };
+  struct buffer file = {0};
+  bool ok = buffer_read_file(&file, path, MOST, err) && price_parse(prices, file.bytes, file.size, err);
+  buffer_clear(&file);
+  return ok;
+}
+
 /* Files that options name, which a running server does not read again. */
 static void check_files(struct serving *s) {
   if (!cli_read_schedule(s->schedule_path, &s->schedule, &s->err)) refuse(s, "schedule", "%s", s->err.message);
+  if (s->prices_path && !read_prices(s->prices_path, &s->prices, &s->err)) refuse(s, "prices", "%s", s->err.message);
   s->keys = heap_new(s->trusted.n + 1, sizeof *s->keys);
   for (size_t i = 0; i < s->trusted.n; i++) {
     struct gw_error err = {0};
@@ -121,6 +132,7 @@ static void check_files(struct serving *s) {
     if (!s->err.code) s->err = err;
   }
   s->o.schedule = &s->schedule;
+  if (s->prices_path) s->o.prices = &s->prices;
   s->o.trusted = (const uint8_t(*)[32])s->keys;
   s->o.n_trusted = s->trusted.n;
 }
@@ -210,6 +222,8 @@ static bool read_options(struct serving *s, int argc, char **argv, bool has_text
        "what a new log of receipts is called, such as example.com/log; a random name unless told"},
       {"receipts-size", 0, CLI_SIZE, &o.receipts_size, "BYTES",
        "how much of receipts is kept, beyond which the oldest go (K M G allowed), 0: all; 16G unless told"},
+      {"prices", 0, CLI_TEXT, &s->prices_path, "FILE",
+       "what tenants pay: JSON with currency, gas, rent, requests and bytes_out (docs/usage.md); nothing unless told"},
       {"receipts-keep", 0, CLI_U32, &o.receipts_keep, "SECONDS", "how long, likewise; 0, for ever, unless told"},
       {"sync", 0, CLI_ON_OFF, &o.sync, "on|off", "state survives power failures, not only kill -9; on unless told"},
       {"drain", 0, CLI_U32, &o.drain_ms, "MS",
@@ -376,7 +390,7 @@ static int tell_problems(struct serving *s) {
   } else if (ok) {
     printf("%s: nothing is wrong\n", path);
   } else if (!s->config && !s->is_check) {
-    return s->err.code ? cli_fail(&s->err) : cli_usage("serve", "%s", s->file.problems[0].message);
+    return s->err.code ? cli_fail(&s->err) : cli_misuse("serve", "%s", s->file.problems[0].message);
   } else {
     config_file_print(&s->file, path, &out);
     fwrite(out.bytes, 1, out.size, stderr);
@@ -400,7 +414,7 @@ int cli_serve(int argc, char **argv) {
   int exit_code;
   if (read_options(&s, argc, argv, true, &exit_code)) {
     check_files(&s);
-    exit_code = s.is_json && !s.is_check ? cli_usage("serve", "--json is for --check") : run(&s);
+    exit_code = s.is_json && !s.is_check ? cli_misuse("serve", "--json is for --check") : run(&s);
   }
   while (s.next) {
     struct serving *next = s.next;

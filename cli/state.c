@@ -437,14 +437,14 @@ static int find_and_run(struct command *c, int argc, char **argv) {
   struct gw_error err = {0};
   size_t which = 0, n = sizeof commands / sizeof *commands;
   while (which < n && strcmp(commands[which].name, argv[0]) != 0) which++;
-  if (which == n) return cli_usage("state", "there is no command %s", argv[0]);
+  if (which == n) return cli_misuse("state", "there is no command %s", argv[0]);
   if (argc - 1 < commands[which].min_operands || argc - 1 > commands[which].max_operands)
-    return cli_usage("state", "%s does not take %d arguments", argv[0], argc - 1);
+    return cli_misuse("state", "%s does not take %d arguments", argv[0], argc - 1);
   for (int i = 1; i < argc; i++) operands[i - 1] = argv[i];
   c->operands = operands;
   if (commands[which].has_function && operands[0] && !function_full_name_is_valid(operands[0], strlen(operands[0])))
-    return cli_usage("state", "%s is no name of a function or group", operands[0]);
-  if (c->is_group && !(commands[which].has_function && operands[0])) return cli_usage("state", "%s takes no --group", argv[0]);
+    return cli_misuse("state", "%s is no name of a function or group", operands[0]);
+  if (c->is_group && !(commands[which].has_function && operands[0])) return cli_misuse("state", "%s takes no --group", argv[0]);
   char space[SETTINGS_SPACE_SIZE];
   c->space = c->is_group ? settings_group_space(operands[0], space) : operands[0];
   size_t size = strlen(c->data) + sizeof "/state";

@@ -415,7 +415,7 @@ int cli_verify(int argc, char **argv) {
   v.has_id = argc > 0;
   const char *wrong = what_is_wrong(&v);
   if (wrong) {
-    exit_code = cli_usage("verify", "%s", wrong);
+    exit_code = cli_misuse("verify", "%s", wrong);
   } else {
     v.held = cJSON_CreateArray();
     if (v.chain) snprintf(v.links.function, sizeof v.links.function, "%s", v.chain);

@@ -17,6 +17,7 @@
 #include "server/isolate/upstream.h"
 #include "server/loop/log_store.h"
 #include "server/loop/loop.h"
+#include "server/usage/usage.h"
 #include "server/walls.h"
 
 #include <arpa/inet.h>
@@ -57,6 +58,7 @@ struct server {
   uint16_t port;
   struct state_store *state;
   struct receipt_log *receipts;
+  struct usage *usage;
   struct access *access;
   struct supervisor *supervisor;
   struct registry *registry;
@@ -233,6 +235,47 @@ static bool has_function(void *arg, const char *name) {
   return f != NULL;
 }
 
+struct name_teller {
+  usage_tell_fn tell;
+  void *to;
+};
+
+static void tell_entry(void *arg, const struct entry *entry) {
+  const struct name_teller *teller = arg;
+  teller->tell(teller->to, entry->name);
+}
+
+static void tell_kept(void *arg, const char *name) {
+  const struct name_teller *teller = arg;
+  teller->tell(teller->to, name);
+}
+
+static void tell_group(void *arg, const char *name, const char *members) {
+  const struct name_teller *teller = arg;
+  char space[SETTINGS_SPACE_SIZE];
+  (void)members;
+  teller->tell(teller->to, settings_group_space(name, space));
+}
+
+/* State costs whether its function is called, or there at all. */
+static void tell_names(void *registry, usage_tell_fn tell, void *to) {
+  struct name_teller teller = {tell, to};
+  registry_each(registry, tell_entry, &teller);
+  registry_each_kept(registry, tell_kept, &teller, &(struct gw_error){0});
+  registry_each_group(registry, NULL, tell_group, &teller, &(struct gw_error){0});
+}
+
+static bool open_usage(struct server *server, struct gw_error *err) {
+  struct usage_options options = {.log = server->receipts,
+                                  .state = server->state,
+                                  .names = tell_names,
+                                  .names_arg = server->registry,
+                                  .prices = server->options.prices};
+  if (!server->receipts) return true;
+  server->usage = usage_open(&options, err);
+  return server->usage != NULL;
+}
+
 static bool open_data(struct server *server, struct gw_error *err) {
   const char *directory = server->options.data_dir;
   struct arena arena = {0};
@@ -250,7 +293,7 @@ static bool open_data(struct server *server, struct gw_error *err) {
   if (!server->access) return false;
   server->registry = registry_open(directory, server->engine, server->state, &server->limits, err);
   if (server->registry) log_store_sweep(server->logs, has_function, server->registry);
-  return server->registry != NULL;
+  return server->registry && open_usage(server, err);
 }
 
 static bool open_cache(struct server *server, struct gw_error *err) {
@@ -379,6 +422,7 @@ static bool start_loop(struct server *server, int fd, struct gw_error *err) {
   loop->logs = server->logs;
   loop->state = server->state;
   loop->receipts = server->receipts;
+  loop->usage = server->usage;
   loop->engine = server->engine;
   loop->index = server->n_loops;
   server->loops[server->n_loops] = loop;
@@ -538,6 +582,7 @@ void server_destroy(struct server *server) {
   supervisor_destroy(server->supervisor);
   log_store_close(server->logs);
   log_writer_destroy(server->log);
+  usage_close(server->usage);
   registry_close(server->registry);
   access_close(server->access);
   if (server->state != server->options.state) state_store_close(server->state);

@@ -57,6 +57,7 @@ struct server_options {
   const char *receipts_origin; /* the name of a new log; NULL: a random one */
   uint64_t receipts_size;      /* bytes of them that are kept, beyond which the oldest go; 0: all; 16 GiB */
   uint32_t receipts_keep;      /* seconds likewise; 0: for ever; 0 */
+  const struct prices *prices; /* of what tenants use (server/usage/price.h); copied; NULL: all is free */
   struct state_store *state;   /* instead of the own one, and the caller's to close; NULL */
 
   uint64_t gas_limit;    /* per invocation; 10^10, about one second */

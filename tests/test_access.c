@@ -160,7 +160,7 @@ static int tear_down(void **state) {
 
 /* --- every route -------------------------------------------------------------------------------------------------- */
 
-enum who { WHO_ALL, WHO_CALLERS, WHO_TENANT, WHO_SERVER };
+enum who { WHO_ALL, WHO_CALLERS, WHO_TENANT, WHO_OPERATOR, WHO_SERVER };
 
 static const struct route {
   const char *name, *methods, *path;
@@ -197,6 +197,9 @@ static const struct sample {
     {"lift", "hello", NULL, 404}, /* it is gone by now */
     {"drop_group", "hello", NULL, 404},
     {"receipt", "999999999", NULL, 404},
+    {"usage", "", NULL, 200},
+    {"budget", "", NULL, 200},
+    {"set_budget", "", "{\"concurrency\":100}", 200},
     {"checkpoint", "", NULL, 200},
     {"log_keys", "", NULL, 200},
     {"tile", "", NULL, 404}, /* no tile is named */
@@ -341,6 +344,13 @@ static void deny_route(const struct route *route, const struct wrong *wrong, con
     deny_pages(route, "/t/acme");
     deny_pages(route, "");
     break;
+  case WHO_OPERATOR:
+    deny_tokens(route, "/t/acme", wrong, 401, 401);
+    expect_denied(route, "/t/acme", (struct question){.token = other->text}, 403, "another tenant's token");
+    expect_denied(route, "/t/acme", (struct question){.token = small->text}, 403, "too small a scope");
+    expect_denied(route, "/t/other", (struct question){.token = other->text}, 403, "a tenant's token");
+    deny_pages(route, "/t/acme");
+    break;
   case WHO_SERVER:
     deny_tokens(route, "", wrong, 401, 401);
     expect_denied(route, "", (struct question){.token = other->text}, 403, "a tenant's token");
@@ -351,7 +361,7 @@ static void deny_route(const struct route *route, const struct wrong *wrong, con
 }
 
 static void allow_route(const struct route *route) {
-  const char *where = route->who == WHO_CALLERS || route->who == WHO_TENANT ? "/t/acme" : "";
+  const char *where = route->who == WHO_ALL || route->who == WHO_SERVER ? "" : "/t/acme";
   char path[256];
   struct question q = question_of(route, where, subject_of(route), path);
   q.token = route->who == WHO_ALL ? NULL : admin;

@@ -86,7 +86,7 @@ static void a_leaf_is_the_bytes_of_the_format(void **state) {
   (void)state;
   size_t size = leaf_encode(&leaf, bytes);
   assert_int_equal(size, sizeof head + 32 + sizeof tail - 4);
-  size = leaf_add_previous(bytes, size, 256, false);
+  size = leaf_add_previous(bytes, size, 256);
   assert_int_equal(leaf_previous_size(256), 4);
   assert_int_equal(bytes[0], 0xa8);
   assert_memory_equal(bytes + 1, head + 1, sizeof head - 1);
@@ -130,7 +130,7 @@ static void settings_are_behind_what_is_added(void **state) {
     uint8_t bytes[LEAF_MAX], again[LEAF_MAX];
     leaf_set_number(&leaf, FIELD_FORMAT, 2);
     leaf_set_bytes(&leaf, FIELD_SETTINGS, digest, sizeof digest);
-    size_t size = leaf_add_previous(bytes, leaf_encode(&leaf, bytes), numbers[i], true);
+    size_t size = leaf_add_previous(bytes, leaf_encode(&leaf, bytes), numbers[i]);
     assert_true(leaf_decode(&back, bytes, size, &err));
     assert_int_equal(back.fields[FIELD_PREVIOUS].number, numbers[i]);
     leaf_set_number(&leaf, FIELD_PREVIOUS, numbers[i]);
@@ -152,16 +152,21 @@ static void only_canonical_leaves_are_read(void **state) {
     bool is_good;
   } cases[] = {
       {{0xa2, 0, 1, 1, 0}, 5, true},
-      {{0xa2, 1, 0, 0, 1}, 5, false},                      /* order */
-      {{0xa2, 0, 0x18, 1, 1, 0}, 6, false},                /* a longer number than needed */
-      {{0xa2, 0x18, 0, 1, 1, 0}, 6, false},                /* likewise of a key */
-      {{0xb8, 2, 0, 1, 1, 0}, 6, false},                   /* of the map */
-      {{0xbf, 0, 1, 1, 0, 0xff}, 6, false},                /* no length */
-      {{0xa2, 0, 1, 1, 0, 0}, 6, false},                   /* something behind */
-      {{0xa2, 0, 1, 1}, 4, false},                         /* cut off */
-      {{0xa3, 0, 1, 0, 1, 1, 0}, 7, false},                /* a key twice */
-      {{0xa2, 0, 3, 1, 0}, 5, false},                      /* another format */
-      {{0xa3, 0, 1, 1, 0, 21, 0}, 7, false},               /* an unknown key */
+      {{0xa2, 1, 0, 0, 1}, 5, false},       /* order */
+      {{0xa2, 0, 0x18, 1, 1, 0}, 6, false}, /* a longer number than needed */
+      {{0xa2, 0x18, 0, 1, 1, 0}, 6, false}, /* likewise of a key */
+      {{0xb8, 2, 0, 1, 1, 0}, 6, false},    /* of the map */
+      {{0xbf, 0, 1, 1, 0, 0xff}, 6, false}, /* no length */
+      {{0xa2, 0, 1, 1, 0, 0}, 6, false},    /* something behind */
+      {{0xa2, 0, 1, 1}, 4, false},          /* cut off */
+      {{0xa3, 0, 1, 0, 1, 1, 0}, 7, false}, /* a key twice */
+      {{0xa2, 0, 2, 1, 0}, 5, true},
+      {{0xa2, 0, 0, 1, 0}, 5, false},                      /* another format */
+      {{0xa2, 0, 4, 1, 0}, 5, false},                      /* likewise */
+      {{0xa3, 0, 3, 1, 0, 0x18, 24, 0}, 8, true},          /* the last key of its format */
+      {{0xa3, 0, 1, 1, 0, 21, 0}, 7, false},               /* one that its format has not */
+      {{0xa3, 0, 2, 1, 0, 21, 0}, 7, false},               /* likewise */
+      {{0xa3, 0, 3, 1, 0, 0x18, 25, 0}, 8, false},         /* an unknown key */
       {{0xa3, 0, 1, 1, 0, 3, 0x41, 7}, 8, false},          /* a short digest */
       {{0xa3, 0, 1, 1, 0, 2, 0x41, 'a'}, 8, false},        /* bytes for text */
       {{0xa3, 0, 1, 1, 0, 2, 0x61, 0xff}, 8, false},       /* text that is not UTF-8 */
@@ -179,6 +184,55 @@ static void only_canonical_leaves_are_read(void **state) {
     if (leaf_decode(&back, cases[i].bytes, cases[i].size, &err) != cases[i].is_good) fail_msg("case %zu", i);
     assert_true(cases[i].is_good || err.code == GW_ERROR_MALFORMED);
   }
+}
+
+/* The index of the leaf before comes in among the fields, wherever there are some behind it. */
+static void the_index_before_goes_to_its_place(void **state) {
+  uint8_t bytes[LEAF_MAX], wanted[LEAF_MAX];
+  (void)state;
+  for (unsigned there = 0; there < 16; there++) {
+    for (uint64_t previous = 1; previous; previous <<= 7) {
+      struct leaf leaf = example(), back;
+      struct gw_error err = {0};
+      leaf_set_number(&leaf, FIELD_FORMAT, LEAF_FORMAT);
+      for (unsigned i = 0; i < 4; i++)
+        if (there >> i & 1) leaf_set_number(&leaf, (enum leaf_field)(FIELD_SETTINGS + 1 + i), (uint64_t)1 << (i * 20));
+      size_t size = leaf_add_previous(bytes, leaf_encode(&leaf, bytes), previous);
+      leaf_set_number(&leaf, FIELD_PREVIOUS, previous);
+      assert_int_equal(size, leaf_encode(&leaf, wanted));
+      assert_memory_equal(bytes, wanted, size);
+      assert_true(leaf_decode(&back, bytes, size, &err));
+    }
+  }
+}
+
+static bool is_same(const struct leaf_value *a, const struct leaf_value *b) {
+  return a->is_there == b->is_there && a->number == b->number && a->bytes == b->bytes && a->size == b->size;
+}
+
+/* What reads our own leaves sees what the careful one sees, and leaves alone what is cut off. */
+static void both_readers_agree(void **state) {
+  uint8_t bytes[LEAF_MAX];
+  struct leaf leaf = example(), careful, fast;
+  struct gw_error err = {0};
+  (void)state;
+  leaf_set_number(&leaf, FIELD_FORMAT, LEAF_FORMAT);
+  leaf_set_number(&leaf, FIELD_CPU, UINT64_MAX);
+  leaf_set_bytes(&leaf, FIELD_PAD, "", 0);
+  size_t size = leaf_encode(&leaf, bytes);
+  assert_true(leaf_decode(&careful, bytes, size, &err));
+  assert_true(leaf_read_own(&fast, bytes, size));
+  for (int i = 0; i < FIELD_COUNT; i++)
+    if (!is_same(&careful.fields[i], &fast.fields[i])) fail_msg("%s", leaf_field_word((enum leaf_field)i));
+  for (size_t cut = 0; cut < size; cut++) {
+    uint8_t *copy = malloc(cut + 1); /* so that the sanitizer sees a read behind the end */
+    memcpy(copy, bytes, cut);
+    copy = realloc(copy, cut ? cut : 1);
+    leaf_read_own(&fast, copy, cut);
+    free(copy);
+  }
+  bytes[0] = 0x80;
+  assert_false(leaf_read_own(&fast, bytes, size));
 }
 
 static const char *type_of(enum leaf_kind kind) {
@@ -470,6 +524,8 @@ int main(void) {
       cmocka_unit_test(a_leaf_is_the_same_with_its_head_made_before),
       cmocka_unit_test(settings_are_behind_what_is_added),
       cmocka_unit_test(only_canonical_leaves_are_read),
+      cmocka_unit_test(the_index_before_goes_to_its_place),
+      cmocka_unit_test(both_readers_agree),
       cmocka_unit_test(the_page_lists_fields_and_outcomes),
       cmocka_unit_test(void_leaves_have_every_size),
       cmocka_unit_test(roots_are_the_published_ones),

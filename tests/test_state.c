@@ -425,6 +425,101 @@ static void test_space_has_a_limit(void **state) {
   state_store_close(store);
 }
 
+/* What a space has cost, by a clock that goes back, stands still and never ends. */
+static void test_rent_is_size_times_seconds(void **state) {
+  struct store_use use;
+  struct state_seal seal = {0};
+  (void)state;
+  assert_false(state_use_read(&use, NULL, 0, 1000));
+  use.bytes = 10;
+  state_use_settle(&use, 1003);
+  assert_int_equal(use.rent, 30);
+  state_use_settle(&use, 1001); /* back */
+  assert_int_equal(use.rent, 30);
+  state_use_settle(&use, 1004); /* and only what is new */
+  assert_int_equal(use.rent, 40);
+  state_use_tell(&use, &seal);
+  assert_int_equal(seal.rent, 40);
+  state_use_told(&use);
+  state_use_tell(&use, &seal);
+  assert_int_equal(seal.rent, 0);
+  struct store_use again;
+  assert_true(state_use_read(&again, &use, sizeof use, 2000));
+  assert_memory_equal(&again, &use, sizeof use);
+  assert_true(state_use_read(&again, &use, sizeof use.bytes, 2000)); /* as before there was rent */
+  assert_int_equal(again.since, 2000);
+  assert_int_equal(again.rent, 0);
+  use.bytes = UINT64_MAX / 2;
+  state_use_settle(&use, 5000);
+  assert_true(use.rent == UINT64_MAX);
+}
+
+static uint64_t told_rent;
+
+static bool make_seal(struct state_seal *seal, const uint8_t written[SHA256_SIZE]) {
+  (void)written;
+  told_rent += seal->rent;
+  seal->bytes = "x";
+  seal->size = 1;
+  return true;
+}
+
+static void commit_sealed(struct state_store *store, const char *key, const char *value) {
+  struct state_seal seal = {.make = make_seal, .index = 1};
+  struct state_txn *txn = state_txn_begin(store, "f");
+  state_txn_seal(txn, &seal);
+  set(txn, key, value);
+  assert_int_equal(commit(txn), STATE_COMMITTED);
+}
+
+static struct state_use use_of(struct state_store *store, const char *space) {
+  struct state_use use;
+  struct gw_error err = {0};
+  if (!state_read_use(store, space, &use, &err)) fail_msg("%s", err.message);
+  return use;
+}
+
+static void wait_for_rent(struct state_store *store, uint64_t more_than) {
+  while (use_of(store, "f").rent <= more_than) usleep(20000);
+}
+
+/* Each commit and each clear settles it, receipts tell all of it once, and it outlives the process. */
+static void test_rent_is_kept_with_commits(void **state) {
+  struct state_store *store = open_store(MAP_SIZE);
+  struct gw_error err = {0};
+  (void)state;
+  told_rent = 0;
+  assert_int_equal(use_of(store, "f").rent, 0);
+  commit_sealed(store, "a", "12345");
+  assert_int_equal(use_of(store, "f").bytes, PAIR + 6);
+  wait_for_rent(store, 0);
+  assert_int_equal(use_of(store, "f").rent % (PAIR + 6), 0);
+  state_store_close(store);
+  store = open_store(MAP_SIZE);
+  commit_sealed(store, "a", "67890"); /* as large: still its rent is told */
+  struct state_use use = use_of(store, "f");
+  assert_true(told_rent > 0);
+  assert_int_equal(use.receipted, told_rent);
+  assert_int_equal(use.rent % (PAIR + 6), 0);
+  put(store, "f", "b", "1"); /* without a receipt */
+  wait_for_rent(store, use.rent);
+  commit_sealed(store, "b", "2");
+  use = use_of(store, "f");
+  assert_int_equal(use.receipted, told_rent);
+  wait_for_rent(store, use.rent);
+  assert_true(state_clear(store, "f", &err));
+  struct state_use cleared = use_of(store, "f");
+  assert_int_equal(cleared.bytes, 0);
+  assert_true(cleared.rent > use.rent);
+  usleep(1100000);
+  assert_int_equal(use_of(store, "f").rent, cleared.rent);
+  uint64_t told = told_rent;
+  commit_sealed(store, "a", "1"); /* another's: nothing of before is on his receipts */
+  assert_int_equal(told_rent, told);
+  assert_int_equal(use_of(store, "f").rent, cleared.rent);
+  state_store_close(store);
+}
+
 static void test_each_in_order(void **state) {
   (void)state;
   struct state_store *store = open_store(MAP_SIZE);
@@ -913,6 +1008,8 @@ int main(void) {
       LMDB(directory_errors),
       LMDB(full_store_fails_one),
       LMDB(space_has_a_limit),
+      TEST(rent_is_size_times_seconds),
+      LMDB(rent_is_kept_with_commits),
       TEST(each_in_order),
       TEST(scans_a_range),
       TEST(close_finishes_commits),

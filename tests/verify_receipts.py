@@ -24,7 +24,8 @@ def check(ok, what):
 
 # --- CBOR: the canonical encoding of a flat map ------------------------------------------------------------------------
 
-NUMBERS = {0, 1, 5, 6, 7, 8, 14, 15, 16, 17, 19}
+NUMBERS = {0, 1, 5, 6, 7, 8, 14, 15, 16, 17, 19, 21, 22, 23, 24}
+LAST_OF_FORMAT = {1: 19, 2: 20, 3: 24}
 TEXTS = {2}
 DIGESTS = {3, 4, 9, 10, 11, 12, 13, 20}
 BYTES = {18}
@@ -62,8 +63,8 @@ def decode_leaf(data):
         fields[key] = data[at:at + value]
         at += value
     check(at == len(data), "something stands behind a leaf")
-    check(fields.get(0) in (1, 2) and fields.get(1) in range(6), "a leaf has an unknown format or outcome")
-    check(fields[0] == 2 or 20 not in fields, "a leaf has a field that its format has not")
+    check(fields.get(0) in LAST_OF_FORMAT and fields.get(1) in range(6), "a leaf has an unknown format or outcome")
+    check(last <= LAST_OF_FORMAT[fields[0]], "a leaf has a field that its format has not")
     return fields
 
 

@@ -12,8 +12,7 @@
 #include "runtime/receipt/leaf.def"
 #undef FIELD
 
-_Static_assert(FIELD_SETTINGS == FIELD_PREVIOUS + 1 && FIELD_SETTINGS == FIELD_COUNT - 1, "what is added goes before settings");
-_Static_assert(FIELD_COUNT < 24, "keys, and the head of the map, are one byte");
+enum { MAX_FIELDS = 23 /* so the head of the map is one byte */ };
 
 enum { OUTCOME_AT = 4 /* behind the map's head, 0, the format, 1 */, MAP_HEAD = 0xa0 };
 
@@ -65,7 +64,7 @@ static size_t put_fields(const struct leaf *leaf, unsigned first, unsigned end, 
     const struct leaf_value *value = &leaf->fields[i];
     if (!value->is_there) continue;
     out[0]++;
-    out[size++] = (uint8_t)i;
+    size += put_head(out + size, MAJOR_NUMBER, i);
     if (fields[i].kind == LEAF_NUMBER)
       size += put_head(out + size, MAJOR_NUMBER, value->number);
     else
@@ -97,14 +96,60 @@ size_t leaf_previous_size(uint64_t previous) {
   return previous < 24 ? 2 : previous < 1 << 8 ? 3 : previous < 1 << 16 ? 4 : previous < 1ull << 32 ? 6 : 10;
 }
 
-size_t leaf_add_previous(uint8_t leaf[LEAF_MAX], size_t size, uint64_t previous, bool has_settings) {
-  size_t behind = has_settings ? LEAF_SETTINGS_SIZE : 0, more = leaf_previous_size(previous);
-  uint8_t *at = leaf + size - behind;
-  memmove(at + more, at, behind);
+/* The head of an item as put_head writes it. False: it is none. */
+static bool take_head(const uint8_t *bytes, size_t size, size_t *at, uint8_t *major, uint64_t *n) {
+  if (*at == size) return false;
+  uint8_t byte = bytes[(*at)++], info = byte & 31;
+  *major = byte & 0xe0;
+  *n = info;
+  if (info < 24) return true;
+  size_t more = (size_t)1 << (info - 24);
+  if (info > 27 || size - *at < more) return false;
+  for (*n = 0; more; more--) *n = *n << 8 | bytes[(*at)++];
+  return true;
+}
+
+static bool take_key(const uint8_t *bytes, size_t size, size_t *at, uint64_t *key) {
+  uint8_t major;
+  return take_head(bytes, size, at, &major, key) && major == MAJOR_NUMBER && *key < FIELD_COUNT;
+}
+
+static bool take_value(const uint8_t *bytes, size_t size, size_t *at, struct leaf_value *value) {
+  uint8_t major;
+  uint64_t n;
+  if (!take_head(bytes, size, at, &major, &n)) return false;
+  *value = (struct leaf_value){.is_there = true, .number = n};
+  if (major == MAJOR_NUMBER) return true;
+  if ((major != MAJOR_BYTES && major != MAJOR_TEXT) || n > size - *at) return false;
+  *value = (struct leaf_value){.is_there = true, .bytes = bytes + *at, .size = n};
+  *at += n;
+  return true;
+}
+
+bool leaf_read_own(struct leaf *leaf, const uint8_t *bytes, size_t size) {
+  size_t at = 1;
+  *leaf = (struct leaf){0};
+  if (!size || (bytes[0] & 0xe0) != MAP_HEAD) return false;
+  while (at < size) {
+    uint64_t field;
+    if (!take_key(bytes, size, &at, &field) || !take_value(bytes, size, &at, &leaf->fields[field])) return false;
+    const struct leaf_value *value = &leaf->fields[field];
+    if ((fields[field].kind == LEAF_NUMBER) != !value->bytes) return false;
+  }
+  return leaf->fields[FIELD_OUTCOME].is_there;
+}
+
+size_t leaf_add_previous(uint8_t leaf[LEAF_MAX], size_t size, uint64_t previous) {
+  struct leaf_value skipped;
+  size_t at = 1, n = leaf_previous_size(previous);
+  uint64_t key;
+  for (size_t next = at; next < size && take_key(leaf, size, &next, &key) && key < FIELD_PREVIOUS; at = next)
+    if (!take_value(leaf, size, &next, &skipped)) break;
+  memmove(leaf + at + n, leaf + at, size - at);
   leaf[0]++;
-  *at = FIELD_PREVIOUS;
-  put_head(at + 1, MAJOR_NUMBER, previous);
-  return size + more;
+  leaf[at] = FIELD_PREVIOUS;
+  put_head(leaf + at + 1, MAJOR_NUMBER, previous);
+  return size + n;
 }
 
 void leaf_make_void(uint8_t *out, size_t size) {
@@ -192,21 +237,29 @@ static bool read_field(struct leaf *leaf, const uint8_t *bytes, size_t size, siz
   return true;
 }
 
+/* The last field of each format. */
+static const uint8_t last_fields[] = {[1] = FIELD_PREVIOUS, [2] = FIELD_SETTINGS, [3] = FIELD_CPU};
+_Static_assert(sizeof last_fields == LEAF_FORMAT + 1 && FIELD_CPU == FIELD_COUNT - 1, "a new field is a new format");
+
+static bool has_known_format(const struct leaf *leaf) {
+  uint64_t format = leaf->fields[FIELD_FORMAT].number;
+  if (!leaf->fields[FIELD_OUTCOME].is_there || format < 1 || format > LEAF_FORMAT) return false;
+  for (int i = last_fields[format] + 1; i < FIELD_COUNT; i++)
+    if (leaf->fields[i].is_there) return false;
+  return true;
+}
+
 bool leaf_decode(struct leaf *leaf, const uint8_t *bytes, size_t size, struct gw_error *err) {
   struct item map;
   uint8_t again[LEAF_MAX];
   size_t at = 0;
   *leaf = (struct leaf){0};
-  bool ok = size <= LEAF_MAX && read_item(bytes, size, &at, &map) && map.kind == ITEM_MAP && map.number <= FIELD_COUNT;
+  bool ok = size <= LEAF_MAX && read_item(bytes, size, &at, &map) && map.kind == ITEM_MAP && map.number <= MAX_FIELDS;
   for (uint64_t i = 0; ok && i < map.number; i++) ok = read_field(leaf, bytes, size, &at);
   if (!ok) return error_set(err, GW_ERROR_MALFORMED, "this is no leaf of the log: it is not a map of the known fields");
   /* Canonical is what the encoder makes of it; so are order, lengths of numbers, and that nothing follows. */
   if (leaf_encode(leaf, again) != size || memcmp(again, bytes, size) != 0)
     return error_set(err, GW_ERROR_MALFORMED, "this is no leaf of the log: its CBOR is not canonical");
-  uint64_t format = leaf->fields[FIELD_FORMAT].number;
-  if (format < 1 || format > LEAF_FORMAT || !leaf->fields[FIELD_OUTCOME].is_there)
-    return error_set(err, GW_ERROR_MALFORMED, "the leaf's format is not 1 to %d", LEAF_FORMAT);
-  if (format == 1 && leaf->fields[FIELD_SETTINGS].is_there)
-    return error_set(err, GW_ERROR_MALFORMED, "this is no leaf of the log: its format has no settings");
+  if (!has_known_format(leaf)) return error_set(err, GW_ERROR_MALFORMED, "the leaf's format is not one of 1 to %d", LEAF_FORMAT);
   return true;
 }

@@ -9,15 +9,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Of the leaf's format, and of what a guest can see of the platform: a change of either is a new number. */
-enum { LEAF_FORMAT = 2, LEAF_SEMANTICS = 1 };
+/* Of the leaf's format, and of what a guest can see of the platform: a change of either is a new number. Leaves of all formats up
+ * to the present one are read. */
+enum { LEAF_FORMAT = 3, LEAF_SEMANTICS = 1 };
 
 enum {
   LEAF_MAX = 1024,     /* bytes of a leaf, with LEAF_TAIL */
   LEAF_MAX_TEXT = 255, /* of a function's name */
   LEAF_DIGEST_SIZE = 32,
-  LEAF_TAIL = 10,                            /* of those for the index of the function's previous leaf */
-  LEAF_SETTINGS_SIZE = 3 + LEAF_DIGEST_SIZE, /* of the field behind that */
+  LEAF_TAIL = 10, /* of those for the index of the function's previous leaf */
   LEAF_MAX_HEAD = LEAF_MAX_TEXT + 96,
 };
 
@@ -66,7 +66,7 @@ enum leaf_kind leaf_field_kind(enum leaf_field field);
 /* NULL for a number that has no meaning. */
 const char *leaf_outcome_word(uint64_t outcome);
 
-/* Returns the size. The leaf has no field longer than its kind allows, and no two of LEAF_BYTES. */
+/* Returns the size. The leaf has no field longer than its kind allows, no two of LEAF_BYTES, and fewer than 24 fields. */
 size_t leaf_encode(const struct leaf *leaf, uint8_t out[LEAF_MAX]);
 /* The fields from the first to FIELD_SEMANTICS, encoded: of one version of a function they are the same, but for the outcome. */
 struct leaf_head {
@@ -77,12 +77,14 @@ struct leaf_head {
 void leaf_encode_head(const struct leaf *leaf, struct leaf_head *head);
 /* leaf_encode, with those fields from the head; the leaf has its outcome, and those behind them. */
 size_t leaf_encode_behind(const struct leaf_head *head, const struct leaf *leaf, uint8_t out[LEAF_MAX]);
-/* Adds the field `previous` to a leaf that has none; returns the new size. Settings, if the leaf has them, are behind it. */
-size_t leaf_add_previous(uint8_t leaf[LEAF_MAX], size_t size, uint64_t previous, bool has_settings);
+/* Adds the field `previous` to a leaf that has none; returns the new size. */
+size_t leaf_add_previous(uint8_t leaf[LEAF_MAX], size_t size, uint64_t previous);
 /* How much that adds. */
 size_t leaf_previous_size(uint64_t previous);
 /* Only what leaf_encode could have written, byte by byte. Values borrow from `bytes`. */
 bool leaf_decode(struct leaf *leaf, const uint8_t *bytes, size_t size, struct gw_error *err);
+/* The same, several times faster, of what this program itself has written: it does not ask whether it is canonical. */
+bool leaf_read_own(struct leaf *leaf, const uint8_t *bytes, size_t size);
 /* A leaf of outcome VOID of exactly so many bytes, 7 to LEAF_MAX - LEAF_TAIL and not 31. */
 void leaf_make_void(uint8_t *out, size_t size);
 /* Makes one of a leaf that would have been, of the same size. */

@@ -85,7 +85,7 @@ static struct segment *segment_for(struct receipt_log *log, size_t size) {
 }
 
 bool receipt_log_reserve(struct receipt_log *log, struct receipt_chain *chain, uint8_t leaf[LEAF_MAX], size_t *size,
-                         bool has_settings, struct receipt_place *place) {
+                         struct receipt_place *place) {
   pthread_mutex_lock(&log->mutex);
   uint64_t previous = chain->last;
   size_t whole = *size + (previous == RECEIPT_NO_INDEX ? 0 : leaf_previous_size(previous));
@@ -100,7 +100,7 @@ bool receipt_log_reserve(struct receipt_log *log, struct receipt_chain *chain, u
   if (log->is_idle) receipt_writer_wake(log);
   pthread_mutex_unlock(&log->mutex);
   if (!s) return false;
-  if (previous != RECEIPT_NO_INDEX) leaf_add_previous(leaf, *size, previous, has_settings);
+  if (previous != RECEIPT_NO_INDEX) leaf_add_previous(leaf, *size, previous);
   *size = whole;
   return true;
 }
@@ -144,6 +144,16 @@ bool receipt_log_settle(struct receipt_log *log) {
   pthread_mutex_unlock(&log->mutex);
   return ok && receipt_log_durable(log) >= n;
 }
+
+void receipt_log_follow(struct receipt_log *log, receipt_follow_fn call, void *arg, uint64_t from) {
+  pthread_mutex_lock(&log->follow_mutex);
+  log->follow = call;
+  log->follow_arg = arg;
+  atomic_store(&log->wanted_from, call ? from : UINT64_MAX);
+  pthread_mutex_unlock(&log->follow_mutex);
+}
+
+void receipt_log_release(struct receipt_log *log, uint64_t from) { atomic_store(&log->wanted_from, from); }
 
 bool receipt_log_rotate(struct receipt_log *log, struct gw_error *err) {
   pthread_mutex_lock(&log->mutex);
@@ -282,6 +292,7 @@ static void log_free(struct receipt_log *log) {
   sodium_memzero(log->secrets, sizeof log->secrets);
   pthread_mutex_destroy(&log->mutex);
   pthread_mutex_destroy(&log->head_mutex);
+  pthread_mutex_destroy(&log->follow_mutex);
   pthread_cond_destroy(&log->wake);
   pthread_cond_destroy(&log->wake_room);
   pthread_cond_destroy(&log->settled_more);
@@ -301,6 +312,8 @@ struct receipt_log *receipt_log_open(const struct receipt_options *options, cons
   for (int i = 0; i < TREE_LEVELS; i++) log->levels[i] = -1;
   pthread_mutex_init(&log->mutex, NULL);
   pthread_mutex_init(&log->head_mutex, NULL);
+  pthread_mutex_init(&log->follow_mutex, NULL);
+  atomic_init(&log->wanted_from, UINT64_MAX);
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
   pthread_cond_init(&log->wake, &monotonic);

@@ -4,7 +4,8 @@
  * and signs (writer.c).
  *
  * Locks: receipt_log.mutex guards the sequence: indices, places, chains. It is held for a few instructions, never for a system
- * call but one that wakes a thread. receipt_log.head_mutex guards the last checkpoint's text. Neither is taken under the other.
+ * call but one that wakes a thread. receipt_log.head_mutex guards the last checkpoint's text, receipt_log.follow_mutex who
+ * follows the log. None is taken under another.
  */
 #ifndef RUNTIME_RECEIPT_PRIVATE_H
 #define RUNTIME_RECEIPT_PRIVATE_H
@@ -92,6 +93,11 @@ struct receipt_log {
 
   pthread_mutex_t head_mutex;
   struct buffer head; /* the checkpoint */
+
+  pthread_mutex_t follow_mutex; /* held while `follow` runs */
+  receipt_follow_fn follow;
+  void *follow_arg;
+  _Atomic uint64_t wanted_from; /* leaves from here on stay */
 };
 
 /* runtime/receipt/segment.c: with such room at least. NULL: err says why. */

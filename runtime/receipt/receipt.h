@@ -70,7 +70,7 @@ struct receipt_place {
 
 /* Adds the chain's last index to the leaf, and makes this one the last. False: there is no room, and nothing happened. */
 bool receipt_log_reserve(struct receipt_log *log, struct receipt_chain *chain, uint8_t leaf[LEAF_MAX], size_t *size,
-                         bool has_settings, struct receipt_place *place);
+                         struct receipt_place *place);
 /* Puts the leaf, of the reserved size, in its place: once for each place. Returns its hash. */
 struct tree_hash receipt_log_fill(const struct receipt_place *place, const uint8_t *leaf);
 
@@ -80,6 +80,13 @@ uint64_t receipt_log_durable(const struct receipt_log *log);
 void receipt_log_checkpoint(struct receipt_log *log, struct buffer *out);
 /* Waits until a checkpoint covers all that is filled now. False: it cannot be made. Blocks. */
 bool receipt_log_settle(struct receipt_log *log);
+/* Whoever follows the log: `call` is called on the log's thread after each checkpoint, and must be short. Leaves from index
+ * `from` on are not forgotten, whatever the limits say. NULL: nobody does any more; then `call` is not running. */
+typedef void (*receipt_follow_fn)(void *arg);
+void receipt_log_follow(struct receipt_log *log, receipt_follow_fn call, void *arg, uint64_t from);
+/* He has all that he wants of those below. */
+void receipt_log_release(struct receipt_log *log, uint64_t from);
+
 /* A new key from the next checkpoint on, which the old one signs, too. Blocks. */
 bool receipt_log_rotate(struct receipt_log *log, struct gw_error *err);
 

@@ -156,6 +156,8 @@ static void prune(struct receipt_log *log) {
   char path[FILES_PATH];
   struct stat st;
   uint64_t bytes = 0, end = log->n_chained / FILES_SEGMENT, now = (uint64_t)time(NULL);
+  uint64_t wanted = atomic_load(&log->wanted_from) / FILES_SEGMENT;
+  if (end > wanted) end = wanted;
   if (!log->options.keep_bytes && !log->options.keep_seconds) return;
   if (end == log->pruned_to && now < log->pruned_at + PRUNE_SECONDS) return;
   log->pruned_at = now;
@@ -182,6 +184,12 @@ void receipt_writer_wake(struct receipt_log *log) {
   log->is_awake = true;
 }
 
+static void tell_follower(struct receipt_log *log) {
+  pthread_mutex_lock(&log->follow_mutex);
+  if (log->follow) log->follow(log->follow_arg);
+  pthread_mutex_unlock(&log->follow_mutex);
+}
+
 /* A sync that failed may have lost what it was to write, and the next one would not say so: nothing is promised any more. A disk
  * that is full is tried again. */
 static void work(struct receipt_log *log, bool is_time, bool wants_key) {
@@ -193,6 +201,7 @@ static void work(struct receipt_log *log, bool is_time, bool wants_key) {
     bool ok = receipt_writer_checkpoint(log, &err);
     if (!ok && !log->is_told) fprintf(stderr, "[server] receipts: %s\n", err.message);
     log->is_told = !ok;
+    if (ok) tell_follower(log);
   }
   if (is_time) prune(log);
   pthread_mutex_lock(&log->mutex);

@@ -748,14 +748,21 @@ static int count_space(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE
   return rc ? rc : count_one_space(txn, dbi, chunks, bytes);
 }
 
-static int read_usage(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE], uint64_t *bytes) {
+/* Up to date. */
+static int read_use(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE], struct store_use *use) {
   MDB_val value;
-  uint64_t version;
+  uint64_t version, now = state_use_now();
   int rc;
   if (!read_value(txn, dbi, space, SPACE_SIZE, &value, &version, &rc) && rc != VALUE_DAMAGED) return rc;
-  if (rc || !version || value.mv_size != sizeof *bytes) return count_space(txn, dbi, space, bytes);
-  memcpy(bytes, value.mv_data, sizeof *bytes);
+  bool is_whole = !rc && version;
+  if (!state_use_read(use, is_whole ? value.mv_data : NULL, is_whole ? value.mv_size : 0, now))
+    return count_space(txn, dbi, space, &use->bytes);
+  state_use_settle(use, now);
   return 0;
+}
+
+static int write_use(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE], const struct store_use *use) {
+  return write_value(txn, dbi, space, SPACE_SIZE, use, sizeof *use);
 }
 
 /* --- chunks */
@@ -780,7 +787,8 @@ static int each_chunk(MDB_txn *write, MDB_dbi dbi, const uint8_t *space, const u
 }
 
 struct reckoning {
-  uint64_t before, after; /* what the space takes, and will */
+  struct store_use use;   /* of the space, as it is */
+  uint64_t before, after; /* bytes that it takes, and will */
   uint64_t chunks;        /* of that, in chunks that go */
   bool can_add;           /* where it adds to something, that has the right size */
   bool is_garbage;        /* it leaves chunks that go later, */
@@ -829,8 +837,8 @@ static int remove_chunks(const struct lmdb *store, const struct store_commit *c,
 
 static int reckon(const struct lmdb *store, const struct store_commit *c, MDB_txn *write, struct reckoning *r) {
   *r = (struct reckoning){.can_add = true, .removes_now = r->removes_now};
-  int rc = read_usage(write, store->dbi, c->space, &r->before);
-  r->after = r->before;
+  int rc = read_use(write, store->dbi, c->space, &r->use);
+  r->after = r->before = r->use.bytes;
   for (const struct store_key *k = c->keys; k && !rc; k = k->next) {
     if (!k->is_written || !is_same_space(k->bytes, c->space)) continue;
     MDB_val key = {k->size, (void *)k->bytes}, old;
@@ -901,7 +909,8 @@ enum { COLLECTED = 1024 /* chunks at one time, which others wait for */ };
 static int collect_chunks(MDB_txn *write, MDB_dbi dbi, const uint8_t *prefix, size_t most, size_t *n) {
   MDB_cursor *cursor;
   uint8_t first[CHUNK_KEY] = {0}, space[SPACE_SIZE];
-  uint64_t bytes = 0, usage;
+  uint64_t bytes = 0;
+  struct store_use use;
   int rc = mdb_cursor_open(write, dbi, &cursor);
   if (rc) return rc;
   memcpy(first, prefix, CHUNK_KEY - 4);
@@ -916,10 +925,10 @@ static int collect_chunks(MDB_txn *write, MDB_dbi dbi, const uint8_t *prefix, si
   }
   mdb_cursor_close(cursor);
   if (rc == MDB_NOTFOUND) rc = 0;
-  if (!rc && bytes) rc = read_usage(write, dbi, space, &usage);
+  if (!rc && bytes) rc = read_use(write, dbi, space, &use);
   if (rc || !bytes) return rc;
-  usage = usage > bytes ? usage - bytes : 0;
-  return write_value(write, dbi, space, SPACE_SIZE, &usage, sizeof usage);
+  use.bytes = use.bytes > bytes ? use.bytes - bytes : 0;
+  return write_use(write, dbi, space, &use);
 }
 
 /* The first piece of garbage behind a key, as the chunks' key without a number; false: there is none. */
@@ -1033,12 +1042,16 @@ static int apply(const struct lmdb *store, struct store_commit *c, MDB_txn *writ
     c->outcome = STATE_FAILED;
     return 0;
   }
+  if (c->seal) state_use_tell(&r.use, c->seal);
   if (c->seal && !state_seal_make(c)) {
     c->outcome = STATE_FAILED;
     return 0;
   }
   if (c->seal) rc = write_seal(store, c->seal, write);
-  if (!rc && r.after != r.before) rc = write_value(write, store->dbi, c->space, SPACE_SIZE, &r.after, sizeof r.after);
+  bool is_told = c->seal && c->seal->rent;
+  if (is_told) state_use_told(&r.use);
+  r.use.bytes = r.after;
+  if (!rc && (r.after != r.before || is_told)) rc = write_use(write, store->dbi, c->space, &r.use);
   if (!rc && (r.chunks || r.is_garbage)) rc = remove_chunks(store, c, &r, write);
   *is_garbage |= r.is_garbage;
   for (const struct store_key *k = c->keys; k && !rc; k = k->next)
@@ -1097,12 +1110,12 @@ static void lmdb_commit(struct store *self, struct store_commit *first) {
 
 static int clear_one_space(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE]) {
   MDB_cursor *cursor;
-  MDB_val usage = {SPACE_SIZE, (void *)space};
-  int rc = mdb_del(txn, dbi, &usage, NULL);
-  if (!rc || rc == MDB_NOTFOUND) rc = mdb_cursor_open(txn, dbi, &cursor);
+  uint8_t least[SPACE_SIZE + 1] = {0}; /* behind the record of what it takes */
+  int rc = mdb_cursor_open(txn, dbi, &cursor);
   if (rc) return rc;
+  memcpy(least, space, SPACE_SIZE);
   while (!rc) {
-    MDB_val key = {SPACE_SIZE, (void *)space}, value;
+    MDB_val key = {sizeof least, least}, value;
     rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     if (!rc && !key_is_in_space(&key, space)) rc = MDB_NOTFOUND;
     if (!rc) rc = mdb_cursor_del(cursor, 0);
@@ -1113,8 +1126,14 @@ static int clear_one_space(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_
 
 static int clear_space(MDB_txn *txn, MDB_dbi dbi, const uint8_t space[SPACE_SIZE]) {
   uint8_t chunks[SPACE_SIZE];
+  struct store_use use;
   state_chunk_space(chunks, space);
-  int rc = clear_one_space(txn, dbi, space);
+  int rc = read_use(txn, dbi, space, &use);
+  bool is_used = !rc && (use.bytes || use.rent);
+  use.bytes = 0;
+  state_use_told(&use); /* whose the name is next has receipts of his own time alone */
+  if (is_used) rc = write_use(txn, dbi, space, &use);
+  if (!rc) rc = clear_one_space(txn, dbi, space);
   return rc ? rc : clear_one_space(txn, dbi, chunks);
 }
 

@@ -182,6 +182,7 @@ struct state_seal {
    * what was written; fills in the rest. False: the commit fails, because there can be no receipt. Called again when the store
    * tries again. */
   bool (*make)(struct state_seal *seal, const uint8_t written[SHA256_SIZE]);
+  uint64_t rent;  /* set before `make`: byte-seconds of the space since the seal before */
   uint64_t index; /* by which it is stored */
   const void *bytes;
   size_t size;
@@ -196,6 +197,16 @@ bool state_each_seal(struct state_store *store, state_each_seal_fn each, void *a
 bool state_forget_seals(struct state_store *store, struct gw_error *err);
 /* SHA-256 of what the transaction has read so far (docs/receipts.md); false: nothing. */
 bool state_txn_read_digest(const struct state_txn *txn, uint8_t out[SHA256_SIZE]);
+
+/* What a space takes, and what it has taken, in bytes times seconds, until now; all zero where there never was something. Exact
+ * at each commit, clears included. */
+struct state_use {
+  uint64_t bytes;
+  uint64_t rent;      /* byte-seconds */
+  uint64_t receipted; /* of that, how much was told to seals */
+};
+/* Blocks. */
+bool state_read_use(struct state_store *store, const char *space, struct state_use *use, struct gw_error *err);
 
 /* Synchronous forms for the registry and tests: each one durable transaction. They block, so not on a loop. */
 bool state_put(struct state_store *store, const char *space, const void *key, size_t key_size, const void *value,

@@ -164,6 +164,27 @@ struct store_commit {
 
 /* A space that is no function's, for stores: what they still have to remove. */
 void state_garbage_space(uint8_t out[SPACE_SIZE]);
+
+/* What a space takes and has cost, as stores keep it: the value of the key that is the space's digest alone. Each commit and each
+ * clear that changes something brings it up to date in the same transaction, so that it is exact: what the space took between two
+ * commits, times the seconds between them, is in `rent` once. It outlives a clear. */
+struct store_use {
+  uint64_t bytes;     /* of keys and values, with what a store adds to each */
+  uint64_t since;     /* seconds since 1970: `rent` is right until then */
+  uint64_t rent;      /* byte-seconds */
+  uint64_t receipted; /* of that, how much receipts tell of */
+};
+
+/* The present time, for those below. */
+uint64_t state_use_now(void);
+/* From what is stored. False: `bytes` must be counted. */
+bool state_use_read(struct store_use *use, const void *value, size_t size, uint64_t now);
+/* Brings `rent` up to date. A clock that goes backwards adds nothing, and nothing twice when it comes to where it was. */
+void state_use_settle(struct store_use *use, uint64_t now);
+/* Before a commit's seal is made, and behind it. */
+void state_use_tell(const struct store_use *use, struct state_seal *seal);
+void state_use_told(struct store_use *use);
+
 /* The space where seals are, by index, the greatest byte first. */
 void state_seal_space(uint8_t out[SPACE_SIZE]);
 /* Calls the seal's `make`; false: is_unsealed is set. */

@@ -170,6 +170,26 @@ struct getter {
 
 static void on_get(struct store_get *get) { waiter_wake(&((struct getter *)get)->waiter); }
 
+bool state_read_use(struct state_store *store, const char *space, struct state_use *out, struct gw_error *err) {
+  uint8_t digest[SPACE_SIZE];
+  struct store_key key = {.bytes = digest, .size = sizeof digest};
+  struct getter g = {.get = {.done = on_get, .key = &key}, .waiter = WAITER};
+  struct store *of = store->store;
+  struct store_use use = {0};
+  state_space_digest(digest, space);
+  *out = (struct state_use){0};
+  if (!(g.get.snapshot = of->ops->take(of, err))) return false;
+  uint64_t now = state_use_now();
+  of->ops->get(of, &g.get);
+  waiter_wait(&g.waiter);
+  if (g.get.value && state_use_read(&use, g.get.value, g.get.value_size, now)) {
+    state_use_settle(&use, now);
+    *out = (struct state_use){.bytes = use.bytes, .rent = use.rent, .receipted = use.receipted};
+  }
+  of->ops->give_back(of, g.get.snapshot);
+  return take_over(&g.get.err, err);
+}
+
 /* One of a large value, into `out`, which is zeros. */
 static bool get_chunk(struct store *of, const struct scanner *s, const uint8_t *record, uint32_t number, uint8_t *out, size_t n,
                       bool *is_there, struct gw_error *err) {

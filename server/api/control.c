@@ -6,9 +6,11 @@
 #include "server/api/body.h"
 #include "server/api/query.h"
 #include "server/api/summary.h"
+#include "server/api/usage.h"
 #include "server/http/reply.h"
 #include "server/loop/log_store.h"
 #include "server/loop/loop.h"
+#include "server/usage/account.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +26,7 @@ struct control_task *control_create(struct exchange *x, const struct place *plac
   task->registry = x->loop->registry;
   task->access = x->loop->access;
   task->logs = x->loop->logs;
+  task->usage = x->loop->usage;
   snprintf(task->tenant, sizeof task->tenant, "%s", place->tenant);
   function_full_name(place->tenant, place->name, task->name);
   memcpy(task->word, place->word, sizeof task->word);
@@ -60,15 +63,28 @@ void control_done(uv_work_t *work, int status) {
 /* --- one function ------------------------------------------------------------------------------------------------- */
 
 struct view {
+  struct usage *usage;
   cJSON *json;
   uint64_t revision;
 };
+
+/* Of all versions since ever: what a bill is made of. */
+static void add_usage(const struct view *view, const char *name) {
+  struct usage_sum sum = {0};
+  uint64_t stored = 0;
+  if (!view->usage) return;
+  usage_of_function(view->usage, name, &sum, &stored);
+  cJSON *json = cJSON_AddObjectToObject(view->json, "usage");
+  usage_add_sum(json, &sum);
+  cJSON_AddNumberToObject(json, "bytes_stored", (double)stored);
+}
 
 static void look(void *arg, const struct entry *entry) {
   struct view *view = arg;
   view->json = summary_of_entry(entry);
   view->revision = entry->revision;
   summary_add_usage(view->json, entry_live(entry));
+  add_usage(view, entry->name);
 }
 
 static void reply_no_function(struct exchange *x, const char *name) {
@@ -78,7 +94,7 @@ static void reply_no_function(struct exchange *x, const char *name) {
 }
 
 void control_show(struct exchange *x, const char *name) {
-  struct view view;
+  struct view view = {.usage = x->loop->usage};
   if (registry_with(x->loop->registry, name, look, &view)) {
     reply_tagged_json(x, 200, view.revision, view.json);
     return;
@@ -206,6 +222,35 @@ static void tell_changes(struct control_task *task, struct function *before) {
     cJSON_AddItemToObject(task->json, "changes", summary_of_changes(before, task->function));
 }
 
+struct census {
+  const char *tenant;
+  uint64_t n;
+};
+
+static void count_one(void *arg, const struct entry *entry) {
+  struct census *census = arg;
+  census->n += function_is_of(entry->name, census->tenant);
+}
+
+/* Whether the tenant may have `more` functions than there are. */
+static bool may_have(struct control_task *task, uint64_t more) {
+  struct account_view view;
+  struct census census = {.tenant = task->tenant};
+  if (!task->usage) return true;
+  account_look(usage_account(task->usage, task->name), &view);
+  if (!view.budget.functions) return true;
+  registry_each(task->registry, count_one, &census);
+  return census.n + more <= view.budget.functions || error_set(&task->error, GW_ERROR_LIMIT, "tenant %s may have %llu functions",
+                                                               task->tenant, (unsigned long long)view.budget.functions);
+}
+
+/* Two may have been deployed at once, where one was allowed. */
+static bool keep_new(struct control_task *task) {
+  if (!task->function || !task->outcome.is_new || may_have(task, 0)) return true;
+  registry_delete(task->registry, task->name, false, &(struct gw_error){0});
+  return false;
+}
+
 static void put_work(uv_work_t *work) {
   struct control_task *task = work->data;
   struct function *before = registry_find(task->registry, task->name);
@@ -213,8 +258,11 @@ static void put_work(uv_work_t *work) {
     log_store_remove(task->logs, task->name); /* what invocations of an earlier one have left is not for this one's owner */
   task->wish.bytes = task->body.bytes;
   task->wish.size = task->body.size;
-  task->function = registry_put(task->registry, task->name, &task->wish, &task->outcome, &task->error);
-  if (task->function && access_has_tenant(task->access, task->tenant)) {
+  if (before || may_have(task, 1))
+    task->function = registry_put(task->registry, task->name, &task->wish, &task->outcome, &task->error);
+  if (!keep_new(task)) {
+    /* the error says why */
+  } else if (task->function && access_has_tenant(task->access, task->tenant)) {
     task->ok = true;
     task->json = summary_of_version(task->function);
     tell_changes(task, before);

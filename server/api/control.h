@@ -14,6 +14,7 @@ struct control_task {
   struct registry *registry;
   struct access *access;
   struct log_store *logs;
+  struct usage *usage; /* NULL: none is kept */
   char tenant[ACCESS_MAX_NAME + 1];
   char name[FUNCTION_MAX_FULL_NAME + 1]; /* full */
   char word[FUNCTION_MAX_NAME + 1];      /* an alias or a version */

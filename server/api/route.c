@@ -18,7 +18,7 @@
 _Static_assert((int)EXCHANGE_MAX_ADDRESS == (int)FUNCTION_MAX_ADDRESS, "requests have room for an address");
 _Static_assert((int)ACCESS_MAX_NAME == (int)FUNCTION_MAX_NAME, "tenants and functions have names of one kind");
 
-enum who { WHO_ALL, WHO_CALLERS, WHO_TENANT, WHO_SERVER };
+enum who { WHO_ALL, WHO_CALLERS, WHO_TENANT, WHO_OPERATOR, WHO_SERVER };
 enum methods { METHODS_ANY, METHODS_GET, METHODS_PUT, METHODS_POST, METHODS_PATCH, METHODS_DELETE };
 enum body { BODY_SMALL, BODY_CALL, BODY_MODULE };
 enum at { AT_FRONT, AT_WORKER };
@@ -106,7 +106,7 @@ static struct match match(const struct request *r) {
   const char *path = take_tenant(r->path, &m);
   for (size_t i = 0; i < N_ROUTES && !m.route; i++) {
     const struct route *route = &routes[i];
-    if (m.has_tenant && route->who != WHO_CALLERS && route->who != WHO_TENANT) continue;
+    if (m.has_tenant && (route->who == WHO_ALL || route->who == WHO_SERVER)) continue;
     if (!path_fits(route->path, path, &m)) continue;
     m.is_known = m.allows[route->methods] = true;
     if (method_fits(route->methods, r->method)) m.route = route;
@@ -201,7 +201,8 @@ static bool check_access(struct exchange *x, const struct match *m, char tenant[
   const struct identity *who = &x->pass.who;
   if (!access_allows(who, who->tenant, strlen(who->tenant), route->scope))
     return deny(d, 403, "Bearer error=\"insufficient_scope\"", "this needs a token with the scope %s", scope_word(route->scope));
-  if (route->who == WHO_SERVER && *who->tenant) return deny(d, 403, NULL, "this needs a token of the server, not of a tenant");
+  if ((route->who == WHO_SERVER || route->who == WHO_OPERATOR) && *who->tenant)
+    return deny(d, 403, NULL, "this needs a token of the server, not of a tenant");
   return check_tenant(x, m, tenant, d);
 }
 

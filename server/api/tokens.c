@@ -9,6 +9,7 @@
 #include "server/http/reply.h"
 #include "server/isolate/supervisor.h"
 #include "server/loop/loop.h"
+#include "server/usage/account.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ struct change {
   struct exchange *exchange;
   struct access *access;
   struct registry *registry;
+  struct usage *usage;
   struct supervisor *supervisor;
   char tenant[ACCESS_MAX_NAME + 1]; /* whose tokens; "": the server's */
   char name[ACCESS_MAX_NAME + 1];   /* the path's segment */
@@ -38,6 +40,7 @@ static struct change *change_create(struct exchange *x, const struct place *plac
   change->exchange = x;
   change->access = x->loop->access;
   change->registry = x->loop->registry;
+  change->usage = x->loop->usage;
   change->supervisor = x->loop->supervisor;
   snprintf(change->tenant, sizeof change->tenant, "%s", place->is_server ? "" : place->tenant);
   snprintf(change->name, sizeof change->name, "%s", place->name);
@@ -331,6 +334,7 @@ static void delete_tenant_work(uv_work_t *work) {
   change->ok = find_all(change, &found);
   change->is_used = change->ok && (found.n || found.has_groups) && access_has_tenant(change->access, change->name);
   change->ok = change->ok && !change->is_used && access_delete_tenant(change->access, change->name, &change->error);
+  if (change->ok && change->usage) usage_forget_budget(change->usage, change->name, &(struct gw_error){0});
   if (change->ok) find_all(change, &late); /* what was being deployed meanwhile */
   for (size_t i = 0; i < late.n; i++) registry_delete(change->registry, late.names[i], true, &(struct gw_error){0});
   free(found.names);

@@ -36,7 +36,7 @@ struct code_room {
 };
 
 /* What slices have used. */
-struct usage {
+struct tier_use {
   _Atomic uint64_t gas, cpu_ns;
 };
 
@@ -102,9 +102,9 @@ struct function {
   bool had_state;         /* one of its name before it may write state yet: invocations under way do. Of the registry's writers */
   struct wasi_preopen bundle; /* its files, or host_fd -1 */
 
-  struct usage usage[N_TIERS]; /* by enum gw_tier, since it was loaded */
-  struct fate *fate;           /* shared by all versions of its name, those too that are in the entry no more */
-  _Atomic uint32_t n_running;  /* invocations, on all loops; counted where settings limit them */
+  struct tier_use usage[N_TIERS]; /* by enum gw_tier, since it was loaded */
+  struct fate *fate;              /* shared by all versions of its name, those too that are in the entry no more */
+  _Atomic uint32_t n_running;     /* invocations, on all loops; counted where settings limit them */
 
   _Atomic uint32_t quarantine; /* the signal that ended the process while it ran, 0: callable */
   uint64_t quarantine_ms;      /* since 1970; constant */

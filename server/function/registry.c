@@ -805,7 +805,7 @@ static bool group_one(void *arg, const void *key, size_t key_size, const void *v
   (void)value, (void)value_size;
   if (!function_full_name_is_valid(key, key_size)) return true;
   memcpy(name, key, key_size);
-  if (!function_is_of(name, g->tenant)) return true;
+  if (g->tenant && !function_is_of(name, g->tenant)) return true;
   list_members(g->registry, name, &g->members);
   g->each(g->arg, name, (const char *)g->members.bytes);
   return true;

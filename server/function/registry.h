@@ -48,7 +48,7 @@ void registry_each_of(struct registry *registry, const char *tenant, void (*each
 bool registry_each_kept(struct registry *registry, void (*each)(void *arg, const char *name), void *arg, struct gw_error *err);
 
 /* Groups of functions that share state, and groups that nobody is in any more, whose state is still there. `members`: short names
- * with commas between them. Worker threads only. */
+ * with commas between them. `tenant` NULL: of all. Worker threads only. */
 bool registry_each_group(struct registry *registry, const char *tenant,
                          void (*each)(void *arg, const char *name, const char *members), void *arg, struct gw_error *err);
 

@@ -162,13 +162,16 @@ static void make_leaf(struct draft *d, const struct draft_facts *facts, const st
   set_read(d, txn);
   set_host(d, facts->record);
   set_gas(d, facts);
+  if (facts->slot) leaf_set_number(&d->leaf, FIELD_VERSION, facts->slot->function->version);
+  if (facts->sent) leaf_set_number(&d->leaf, FIELD_SENT, facts->sent);
+  if (facts->cpu_ns) leaf_set_number(&d->leaf, FIELD_CPU, facts->cpu_ns);
 }
 
 /* --- into the log ------------------------------------------------------------------------------------------------- */
 
 static bool reserve(struct draft *d) {
   d->size = d->head ? leaf_encode_behind(d->head, &d->leaf, d->bytes) : leaf_encode(&d->leaf, d->bytes);
-  return receipt_log_reserve(d->log, d->chain, d->bytes, &d->size, d->leaf.fields[FIELD_SETTINGS].is_there, &d->place);
+  return receipt_log_reserve(d->log, d->chain, d->bytes, &d->size, &d->place);
 }
 
 static void fill_void(struct draft *d) {
@@ -183,6 +186,7 @@ static bool seal(struct state_seal *seal, const uint8_t written[SHA256_SIZE]) {
   if (d->is_reserved) fill_void(d);
   memcpy(d->written, written, SHA256_SIZE);
   set_digest(d, FIELD_WRITTEN, d->written);
+  if (seal->rent) leaf_set_number(&d->leaf, FIELD_RENT, seal->rent);
   if (!reserve(d)) return false;
   d->is_reserved = true;
   seal->index = d->place.index;

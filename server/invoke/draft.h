@@ -37,6 +37,8 @@ struct draft_facts {
   enum gw_trap trap; /* of TRAPPED */
   uint32_t status;   /* 0: no reply */
   uint64_t gas;
+  uint64_t sent;   /* bytes of the function's reply: headers and body */
+  uint64_t cpu_ns; /* of the run that counts; of the judge's, too */
 };
 
 void draft_begin(struct draft *d, struct receipt_log *log);

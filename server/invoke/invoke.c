@@ -33,6 +33,7 @@
 #include "server/invoke/flame.h"
 #include "server/loop/log_store.h"
 #include "server/server.h"
+#include "server/usage/account.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -86,6 +87,9 @@ static uint64_t gas_used(const struct invocation *inv) {
   return inv->slot ? inv->gas_before + gw_store_gas_used(inv->slot->store) : 0;
 }
 
+/* Of all runs: what the store has counts those before, too (start_behind). */
+static uint64_t cpu_used(const struct invocation *inv) { return inv->slot ? gw_store_cpu_ns(inv->slot->store) : 0; }
+
 /* To the function's own log, and to the server's. */
 static void write_log(struct invocation *inv, const char *kind, const struct buffer *text) {
   struct loop *loop = loop_of(inv);
@@ -113,6 +117,8 @@ static void uncount(struct invocation *inv) {
   if (inv->home) inv->home->n_running--;
   if (inv->limited) function_end(inv->limited);
   function_release(inv->limited);
+  if (inv->account) account_end(inv->account, inv->reserved);
+  inv->account = NULL;
   inv->home = NULL;
   inv->limited = NULL;
 }
@@ -238,12 +244,14 @@ static struct draft_facts facts_of(struct invocation *inv, const struct ending *
                               .function = full_name(inv, name),
                               .slot = inv->slot,
                               .record = ending->kind == ENDING_REPEATED ? NULL : &inv->record,
-                              .gas = ending->kind == ENDING_REPEATED ? 0 : gas_used(inv)};
+                              .gas = ending->kind == ENDING_REPEATED ? 0 : gas_used(inv),
+                              .cpu_ns = ending->kind == ENDING_REPEATED ? 0 : cpu_used(inv)};
   if (!inv->draft.has_request) draft_hash_request(&inv->draft, &inv->exchange->request);
   if (inv->flame) facts.outcome = OUTCOME_CANCELLED; /* its reply is nobody's */
   if (facts.outcome == OUTCOME_TRAPPED) facts.trap = ending->err->trap;
   if (facts.outcome != OUTCOME_REPLIED && facts.outcome != OUTCOME_REPEATED) return facts;
   facts.status = reply->status;
+  facts.sent = reply->reply_headers.size + reply->reply.size;
   if (!inv->draft.has_reply) draft_hash_reply(&inv->draft, reply);
   if (facts.outcome == OUTCOME_REPLIED && inv->has_failed) facts.outcome = OUTCOME_FAILED;
   return facts;
@@ -284,6 +292,16 @@ static void answer_flame(struct exchange *x, const struct ending *ending, const 
   reply_json(x, 200, json);
 }
 
+/* Its tenant: what the receipt says, and no longer what was charged on the way. */
+static void bill(struct invocation *inv) {
+  const struct draft *d = &inv->draft;
+  struct usage_sum sum;
+  if (!inv->account) return;
+  if (d->is_made) sum = usage_of_leaf(&d->leaf);
+  account_bill(inv->account, inv->charged, d->is_made ? &sum : NULL);
+  inv->charged = 0;
+}
+
 static void answer(struct exchange *x, const struct ending *ending, const struct slot *slot, const uint64_t *gas,
                    const char *backtrace, bool is_hidden) {
   if (ending->kind == ENDING_REPLIED)
@@ -314,6 +332,7 @@ static void finish(struct invocation *inv, struct ending ending) {
   struct buffer backtrace = inv->backtrace;
   uint64_t gas = gas_used(inv);
   write_receipt(inv, &ending);
+  bill(inv);
   inv->backtrace = (struct buffer){0};
   bool is_hidden = hides_place(inv, &ending);
   note_version(inv);
@@ -440,6 +459,13 @@ static void look_again(struct invocation *inv) {
 
 /* --- commit ------------------------------------------------------------------------------------------------------ */
 
+static void delay(struct invocation *inv, enum invocation_state state, struct waiter_queue *queue) {
+  struct loop *loop = loop_of(inv);
+  inv->state = state;
+  fair_queue_push(queue, &inv->waiter);
+  if (!uv_is_active((uv_handle_t *)&loop->retry)) uv_timer_start(&loop->retry, on_retry, 1, 1);
+}
+
 /* What it read has changed: once more, a little later. */
 static void conflicted(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
@@ -456,9 +482,7 @@ static void conflicted(struct invocation *inv) {
   release_slot(inv);
   uint32_t spread = 1u << (inv->attempt < 6 ? inv->attempt : 6);
   inv->retry_at = loop_now(loop) + loop_random(loop) % spread;
-  inv->state = INVOCATION_DELAYED;
-  fair_queue_push(&loop->delayed, &inv->waiter);
-  if (!uv_is_active((uv_handle_t *)&loop->retry)) uv_timer_start(&loop->retry, on_retry, 1, 1);
+  delay(inv, INVOCATION_DELAYED, &loop->delayed);
 }
 
 static void committed(struct invocation *inv) {
@@ -726,6 +750,34 @@ static bool cancel_parked(struct invocation *inv, bool with_reply) {
 
 /* --- slices -------------------------------------------------------------------------------------------------------- */
 
+/* What has been used since the last time; it is kept when the run is given up. */
+static void charge(struct invocation *inv) {
+  uint64_t gas = gas_used(inv), more = gas > inv->metered ? gas - inv->metered : 0;
+  if (!inv->account) return;
+  inv->metered = gas;
+  inv->charged += more;
+  account_charge(inv->account, more);
+}
+
+static void end_spent(struct invocation *inv) {
+  finish(inv, (struct ending){.kind = ENDING_CANCELLED,
+                              .problem = PROBLEM(.status = 402, .title = "balance used up",
+                                                 .detail = "the tenant's prepaid balance was used up while the function ran",
+                                                 .function = inv->exchange->request.address)});
+}
+
+/* Behind a slice that was not the last: what its tenant has left says whether and when there is a next one. What the judge runs
+ * is not the tenant's wish. */
+static void go_on(struct invocation *inv) {
+  bool is_metered = inv->account && !judge_is_under_way(&inv->judge);
+  if (is_metered && account_is_spent(inv->account))
+    end_spent(inv);
+  else if (is_metered && account_wait_ns(inv->account))
+    delay(inv, INVOCATION_THROTTLED, &loop_of(inv)->throttled);
+  else
+    wait_for_slice(inv);
+}
+
 /* A slice, paid by the function's flow: by its gas, or by its time where that is more. */
 static enum gw_status resume(struct invocation *inv, struct gw_error *err) {
   struct slot *slot = inv->slot;
@@ -736,6 +788,7 @@ static enum gw_status resume(struct invocation *inv, struct gw_error *err) {
   uint64_t by_gas = used * slot_slowness(slot), by_time = ns * GAS_PER_NS;
   fair_charge(&loop_of(inv)->fair, &inv->pool->flow, by_gas > by_time ? by_gas : by_time);
   function_count(slot->function, slot->tier, used, ns);
+  charge(inv);
   metrics_add(&loop_of(inv)->metrics.cpu_ns, ns);
   return status;
 }
@@ -785,7 +838,7 @@ static void run_slice(struct invocation *inv) {
   status = keep_limit(inv, status, &err);
   if (status == GW_STATUS_YIELDED) {
     if (inv->txn) state_txn_refresh(inv->txn);
-    wait_for_slice(inv);
+    go_on(inv);
   } else if (status == GW_STATUS_PARKED) {
     inv->state = INVOCATION_PARKED;
   } else if (inv->txn && state_txn_is_stale(inv->txn)) {
@@ -854,7 +907,7 @@ static void start_run(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
   struct slot *slot = inv->slot;
   struct gw_error err = {0};
-  inv->gas_before = 0;
+  inv->gas_before = inv->metered = 0;
   inv->draft.has_reply = inv->draft.has_read = inv->has_failed = false;
   if (!fill_slot(inv, &err)) {
     end_with_error(inv, &err);
@@ -919,6 +972,13 @@ static struct slot *take_slot(struct invocation *inv, struct gw_error *err) {
   return slot;
 }
 
+static uint64_t state_limit(const struct invocation *inv) {
+  struct loop *loop = loop_of(inv);
+  uint64_t own = loop->options->max_function_state;
+  uint64_t tenants = inv->account ? account_state_limit(loop->usage, inv->account, function_space(inv->slot->function)) : 0;
+  return settings_limit(tenants, own);
+}
+
 /* The module is there: one run. */
 static void attempt(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
@@ -939,7 +999,7 @@ static void attempt(struct invocation *inv) {
   }
   if (inv->slot->function->uses_state || inv->repeat.has_key) {
     inv->txn = state_txn_begin(loop->state, function_space(inv->slot->function));
-    state_txn_limit(inv->txn, loop->options->max_function_state);
+    state_txn_limit(inv->txn, state_limit(inv));
     state_txn_take_turns(inv->txn, &inv->turns);
     if (inv->may_run_ahead && inv->attempt < MOST_AHEAD) state_txn_run_ahead(inv->txn);
     bool is_safe = request_is_safe(&inv->exchange->request);
@@ -1105,6 +1165,23 @@ static bool may_run(struct invocation *inv, const char **why) {
   return true;
 }
 
+/* Whether its tenant may have one more. */
+static bool is_admitted(struct invocation *inv) {
+  struct loop *loop = loop_of(inv);
+  struct pool *pool = inv->pool;
+  struct account_refusal why;
+  if (!pool || !loop->usage) return true;
+  if (!pool->account) pool->account = usage_account(loop->usage, pool->function->name);
+  inv->reserved = function_max_memory(pool->function, loop->limits);
+  if (account_begin(pool->account, inv->reserved, &why)) {
+    inv->account = pool->account;
+    return true;
+  }
+  refuse(inv, PROBLEM(.status = why.status, .title = why.title, .detail = why.detail, .retry_after = why.retry_after,
+                      .function = inv->exchange->request.address));
+  return false;
+}
+
 static void begin(struct exchange *x, struct flame *flame) {
   struct invocation *inv = x->invocation ? x->invocation : heap_new(1, sizeof *inv);
   x->invocation = inv;
@@ -1115,6 +1192,8 @@ static void begin(struct exchange *x, struct flame *flame) {
   inv->slot = NULL;
   inv->txn = NULL;
   inv->flame = flame;
+  inv->account = NULL;
+  inv->metered = inv->charged = 0;
   inv->is_cancelled = inv->is_counted = inv->is_woken = inv->is_cold = false;
   inv->began = uv_hrtime();
   judge_drop(&inv->judge);
@@ -1144,7 +1223,7 @@ static void begin(struct exchange *x, struct flame *flame) {
     refuse_full(inv, why);
     return;
   }
-  invoke_found(inv);
+  if (is_admitted(inv)) invoke_found(inv);
 }
 
 void invoke_begin(struct exchange *x) { begin(x, NULL); }
@@ -1180,6 +1259,7 @@ void invoke_cancel(struct exchange *x, bool with_reply) {
     break;
   case INVOCATION_LOADING: fair_queue_remove(&inv->pool->waiting, &inv->waiter); break;
   case INVOCATION_DELAYED: fair_queue_remove(&loop->delayed, &inv->waiter); break;
+  case INVOCATION_THROTTLED: fair_queue_remove(&loop->throttled, &inv->waiter); break;
   case INVOCATION_RUNNING: fair_remove(&inv->pool->flow, &inv->waiter); break;
   }
   end_cancelled(inv, with_reply);
@@ -1196,6 +1276,17 @@ static void on_run(uv_idle_t *idle) {
   crash_enter(NULL);
 }
 
+/* Those whose tenants may use gas again, or never will. */
+static void retry_throttled(struct loop *loop) {
+  struct waiter_queue all = loop->throttled;
+  loop->throttled = (struct waiter_queue){0};
+  struct invocation *inv;
+  while ((inv = (struct invocation *)fair_queue_pop(&all))) {
+    inv->state = INVOCATION_RUNNING;
+    go_on(inv);
+  }
+}
+
 /* Those whose delay is over. */
 static void on_retry(uv_timer_t *timer) {
   struct loop *loop = timer->data;
@@ -1208,5 +1299,6 @@ static void on_retry(uv_timer_t *timer) {
     else
       find(inv); /* the function may be another by now */
   }
-  if (!loop->delayed.first) uv_timer_stop(&loop->retry);
+  retry_throttled(loop);
+  if (!loop->delayed.first && !loop->throttled.first) uv_timer_stop(&loop->retry);
 }

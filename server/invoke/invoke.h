@@ -22,6 +22,7 @@ enum invocation_state {
   INVOCATION_HASHING,    /* a worker thread makes the digest of a large request or reply */
   INVOCATION_COMMITTING, /* with the state store */
   INVOCATION_DELAYED,    /* will run again after a conflict */
+  INVOCATION_THROTTLED,  /* its tenant has used more gas than it may by now */
 };
 
 /* What of the module runs, in this order. */
@@ -36,6 +37,10 @@ struct invocation {
   struct pool *pool;        /* NULL: no function of the name */
   struct pool *home;        /* that counts it in n_running */
   struct function *limited; /* likewise, with a reference; see function_begin */
+  struct account *account;  /* its tenant's, that counts it; NULL: none does */
+  uint64_t reserved;        /* memory, with that */
+  uint64_t metered;         /* gas of this run that was charged */
+  uint64_t charged;         /* and of all runs */
   uint32_t draw;            /* below ENTRY_WHOLE: whether the canary has it, however often it begins */
   uint64_t version;         /* that ended, for the log */
   bool is_gone;             /* its function was deleted meanwhile */

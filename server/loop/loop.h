@@ -42,6 +42,7 @@ struct slot;
 struct state_store;
 struct supervisor;
 struct upstream;
+struct usage;
 struct watch;
 struct loop;
 
@@ -74,6 +75,7 @@ struct loop {
   struct registry *registry;
   struct state_store *state;
   struct receipt_log *receipts; /* NULL: none are kept */
+  struct usage *usage;          /* NULL likewise */
   struct gw_engine *engine;
   uint32_t index;
   bool has_loop, has_thread;
@@ -86,7 +88,7 @@ struct loop {
   int channel_fd;
   bool has_channel;
   uv_async_t wake;
-  uv_timer_t tick, retry;           /* deadlines; delayed invocations */
+  uv_timer_t tick, retry;           /* deadlines; delayed and throttled invocations */
   uv_idle_t run;                    /* active while an invocation waits for a slice */
   uv_prepare_t turn;                /* before each poll */
   uint64_t turn_began, idle_before; /* in nanoseconds: the last one, and how long polls had waited until then */
@@ -102,11 +104,11 @@ struct loop {
   size_t behind_bytes;                   /* that connections may keep beyond their limit behind running requests */
 
   struct fair fair;
-  struct waiter_queue delayed;
-  uint32_t n_running;  /* invocations between begin and end */
-  uint64_t last_begin; /* loop time in ms of the last one */
-  bool is_trimmed;     /* what was freed since then has gone back to the system */
-  size_t reply_bytes;  /* that wait for clients, about: exact at every tick */
+  struct waiter_queue delayed, throttled; /* both until `retry` finds that their time has come */
+  uint32_t n_running;                     /* invocations between begin and end */
+  uint64_t last_begin;                    /* loop time in ms of the last one */
+  bool is_trimmed;                        /* what was freed since then has gone back to the system */
+  size_t reply_bytes;                     /* that wait for clients, about: exact at every tick */
   struct pool *pools[POOL_BUCKETS];
   struct slot *used_slots; /* to be reset when the replies are out */
   uint32_t n_idle;

@@ -1,0 +1,62 @@
+/* What a tenant may use, and has left, while functions run: limits and a prepaid balance (docs/usage.md).
+ *
+ * An account is what loops see. It is charged slice by slice, and billed by what the receipt says at the end; what was charged in
+ * between is forgotten then. So its sums are those of receipts, and after a crash they are made of those again. Who asks within
+ * an invocation after each slice lets a tenant have at most one slice of each loop more than its balance.
+ *
+ * Any thread, without waiting, unless it says otherwise. */
+#ifndef SERVER_USAGE_ACCOUNT_H
+#define SERVER_USAGE_ACCOUNT_H
+
+#include "server/usage/price.h"
+
+struct account;
+
+/* 0: no limit. */
+struct budget {
+  uint64_t gas_per_second;
+  uint64_t memory;  /* bytes that running invocations may take together; each counts with its limit */
+  uint64_t storage; /* bytes of all functions' state */
+  uint64_t concurrency, functions;
+  bool has_credit; /* prepaid: what it has used since then may cost `credit` */
+  money credit;
+};
+
+/* Of the tenant of a function's full name; as long as `usage`. */
+struct account *usage_account(struct usage *usage, const char *function);
+
+struct account_refusal {
+  uint32_t status, retry_after; /* 402 or 429; seconds, 0: that does not help */
+  const char *title, *detail;   /* static */
+};
+
+/* Whether an invocation may begin, which may take so many bytes; counts it. */
+bool account_begin(struct account *account, uint64_t memory, struct account_refusal *why);
+void account_end(struct account *account, uint64_t memory);
+/* A slice has used gas. */
+void account_charge(struct account *account, uint64_t gas);
+/* It has a receipt, and `charged` was charged for it before. NULL: none, it did not run. */
+void account_bill(struct account *account, uint64_t charged, const struct usage_sum *sum);
+/* Whether it must end: the balance is used up. */
+bool account_is_spent(const struct account *account);
+/* How long it must wait: nanoseconds until the tenant's rate of gas is what it may be. */
+uint64_t account_wait_ns(const struct account *account);
+/* How many bytes one function's state may come to, 0: any number; it blocks for a moment. */
+uint64_t account_state_limit(struct usage *usage, struct account *account, const char *function);
+
+/* --- for the control plane: worker threads */
+
+struct account_view {
+  struct budget budget;
+  struct billed used; /* since ever */
+  cost spent;         /* of the credit */
+  uint64_t n_running, stored;
+};
+void account_look(struct account *account, struct account_view *view);
+const struct prices *usage_prices(const struct usage *usage);
+/* Durable when it returns. */
+bool usage_set_budget(struct usage *usage, const char *tenant, const struct budget *budget, struct gw_error *err);
+/* A tenant that is gone: a later one of the name begins without limits. */
+bool usage_forget_budget(struct usage *usage, const char *tenant, struct gw_error *err);
+
+#endif

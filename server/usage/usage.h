@@ -1,0 +1,86 @@
+/* What functions have used: by function, version and day, added up from receipts (docs/usage.md).
+ *
+ * A thread follows the log of receipts. It adds leaves in their order, and stores the sums together with the index of the next
+ * leaf in one transaction. So no leaf is lost and none is added twice, whenever the process ends: the next one goes on at that
+ * index. It only stores what a checkpoint of the log covers, which a power failure does not take back. Rent is stored likewise:
+ * the state store has what each function's state has ever cost, and the sums remember how much of it is in them. */
+#ifndef SERVER_USAGE_USAGE_H
+#define SERVER_USAGE_USAGE_H
+
+#include "gasworks/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct usage;
+struct receipt_log; /* runtime/receipt/receipt.h */
+struct state_store; /* runtime/state/state.h */
+
+enum usage_quantity {
+#define QUANTITY(name, word, unit, field) USAGE_##name,
+#include "server/usage/usage.def"
+#undef QUANTITY
+  USAGE_COUNT
+};
+
+enum { USAGE_MAX_NAME = 143 /* bytes of a function's full name, or of a space of state */, USAGE_DAY_SECONDS = 86400 };
+
+const char *usage_word(enum usage_quantity quantity);
+const char *usage_unit(enum usage_quantity quantity);
+
+struct usage_sum {
+  uint64_t n[USAGE_COUNT];
+};
+
+/* Of all kinds. */
+uint64_t usage_gas(const struct usage_sum *sum);
+/* What one receipt adds, which is not void. */
+struct leaf; /* runtime/receipt/leaf.h */
+struct usage_sum usage_of_leaf(const struct leaf *leaf);
+void usage_add(struct usage_sum *to, const struct usage_sum *sum);
+
+/* Names of spaces that functions' state may be in, whether they have receipts or not: those of functions, and of groups. */
+typedef void (*usage_tell_fn)(void *to, const char *function);
+typedef void (*usage_names_fn)(void *arg, usage_tell_fn tell, void *to);
+
+struct prices; /* server/usage/price.h */
+
+struct usage_options {
+  struct receipt_log *log; /* both must outlive it */
+  struct state_store *state;
+  usage_names_fn names; /* NULL: nobody knows more names than receipts say */
+  void *names_arg;
+  const struct prices *prices; /* copied; NULL: all is free */
+};
+
+/* Adds what the log has already, which blocks. */
+struct usage *usage_open(const struct usage_options *options, struct gw_error *err);
+/* With all that the log has. NULL is allowed. Blocks. */
+void usage_close(struct usage *usage);
+
+/* Waits until all receipts of replies that have left are added and stored, and rent up to now. Blocks. */
+bool usage_settle(struct usage *usage, struct gw_error *err);
+/* Leaves below this index are added. Any thread. */
+uint64_t usage_as_of(struct usage *usage);
+
+/* Of all versions together, since the function was first called, as of a second ago about; false: nothing is known of it. Any
+ * thread, and does not wait. */
+bool usage_of_function(struct usage *usage, const char *function, struct usage_sum *sum, uint64_t *stored);
+/* The same for each function. `each` is called under a lock: it must be short. */
+void usage_each_function(struct usage *usage, void (*each)(void *arg, const char *function, const struct usage_sum *sum),
+                         void *arg);
+
+/* What one version used on one day, in UTC. */
+struct usage_row {
+  char function[USAGE_MAX_NAME + 1];
+  uint64_t version; /* 0: rent from a time when it had none */
+  uint32_t day;     /* since 1970 */
+  struct usage_sum sum;
+};
+
+/* Rows of the days from `first` to `last` as they are stored, by day, function and version. Blocks. */
+bool usage_each(struct usage *usage, uint32_t first, uint32_t last, void (*each)(void *arg, const struct usage_row *row),
+                void *arg, struct gw_error *err);
+
+#endif
