@@ -143,9 +143,9 @@ int cli_init(int argc, char **argv) {
   struct gw_error err = {0};
   struct arena arena = {0};
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
-  if (!find_language(language)) return cli_usage("init", "--lang wants c, rust or assemblyscript, not %s", language);
+  if (!find_language(language)) return cli_misuse("init", "--lang wants c, rust or assemblyscript, not %s", language);
   if (!function_name_is_valid(argv[0], strlen(argv[0])))
-    return cli_usage("init", "%.80s is no name for a function: small letters, digits, _ and -, at most 63", argv[0]);
+    return cli_misuse("init", "%.80s is no name for a function: small letters, digits, _ and -, at most 63", argv[0]);
   if (!directory) directory = argv[0];
   struct copying copying = {argv[0], &arena, cJSON_CreateArray(), &err};
   bool ok = init(&copying, find_language(language), directory);

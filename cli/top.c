@@ -277,8 +277,8 @@ int cli_top(int argc, char **argv) {
   int exit_code;
   struct gw_error err = {0};
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
-  if (top.seconds < 1 || top.seconds > 3600) return cli_usage("top", "--interval wants a number from 1 to 3600");
-  if (!find_sort(top.sort)) return cli_usage("top", "--sort wants requests, errors, gas, cpu, p99 or name, not %s", top.sort);
+  if (top.seconds < 1 || top.seconds > 3600) return cli_misuse("top", "--interval wants a number from 1 to 3600");
+  if (!find_sort(top.sort)) return cli_misuse("top", "--sort wants requests, errors, gas, cpu, p99 or name, not %s", top.sort);
   bool is_live = !top.is_once && !top.is_json && isatty(STDOUT_FILENO);
   return run(&top, is_live, &err) ? 0 : cli_fail(&err);
 }
