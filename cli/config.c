@@ -10,10 +10,10 @@
 
 struct config {
   struct client client;
-  const char *alias, *access, *backtraces, *group, *read_only_get;
+  const char *alias, *access, *backtraces, *group, *read_only_get, *tier;
   struct cli_list env, unset, headers, no_headers;
   uint64_t gas_limit, max_memory;
-  uint32_t cpu_ms, max_running;
+  uint32_t cpu_ms, max_running, deadline_ms;
   bool is_json;
 };
 
@@ -30,7 +30,7 @@ static void show_map(const char *title, const cJSON *map) {
 }
 
 static void show(const char *name, const struct client_reply *reply, bool is_json) {
-  static const char *const limits[] = {"gas_limit", "max_memory", "cpu_ms", "max_running"};
+  static const char *const limits[] = {"gas_limit", "max_memory", "cpu_ms", "max_running", "deadline_ms"};
   cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
   const cJSON *settings = cJSON_GetObjectItem(json, "settings"), *item;
   if (is_json) {
@@ -41,6 +41,7 @@ static void show(const char *name, const struct client_reply *reply, bool is_jso
   printf("%-12s %s\n%-12s %s\n", "access", client_text(json, "access"), "backtraces", client_text(json, "backtraces"));
   for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
     if (cJSON_GetObjectItem(settings, limits[i])) printf("%-12s %.0f\n", limits[i], client_number(settings, limits[i]));
+  if ((item = cJSON_GetObjectItem(settings, "tier"))) printf("%-12s %s\n", "tier", item->valuestring);
   if ((item = cJSON_GetObjectItem(settings, "state_group"))) printf("%-12s %s\n", "state group", item->valuestring);
   if (cJSON_GetObjectItem(settings, "read_only_get")) printf("%-12s read-only\n", "GET");
   show_map("env", cJSON_GetObjectItem(settings, "env"));
@@ -114,6 +115,9 @@ static bool make_patch(cJSON *patch, const struct config *c, struct gw_error *er
   add_limit(patch, "max_memory", c->max_memory);
   add_limit(patch, "cpu_ms", c->cpu_ms == (uint32_t)NOT_GIVEN_U32 ? NOT_GIVEN : c->cpu_ms);
   add_limit(patch, "max_running", c->max_running == (uint32_t)NOT_GIVEN_U32 ? NOT_GIVEN : c->max_running);
+  add_limit(patch, "deadline_ms", c->deadline_ms == (uint32_t)NOT_GIVEN_U32 ? NOT_GIVEN : c->deadline_ms);
+  if (c->tier && strcmp(c->tier, "auto") != 0) cJSON_AddStringToObject(patch, "tier", c->tier);
+  if (c->tier && strcmp(c->tier, "auto") == 0) cJSON_AddNullToObject(patch, "tier");
   return add_map(patch, "env", &c->env, &c->unset, '=', err) && add_map(patch, "headers", &c->headers, &c->no_headers, ':', err);
 }
 
@@ -133,7 +137,8 @@ int cli_config(int argc, char **argv) {
                      .gas_limit = NOT_GIVEN,
                      .max_memory = NOT_GIVEN,
                      .cpu_ms = (uint32_t)NOT_GIVEN_U32,
-                     .max_running = (uint32_t)NOT_GIVEN_U32};
+                     .max_running = (uint32_t)NOT_GIVEN_U32,
+                     .deadline_ms = (uint32_t)NOT_GIVEN_U32};
   const struct cli_option options[] = {
       CLIENT_OPTIONS(&c.client),
       {"env", 'e', CLI_LIST, &c.env, "NAME=VALUE", "a variable of its environment"},
@@ -144,6 +149,10 @@ int cli_config(int argc, char **argv) {
       {"max-memory", 0, CLI_SIZE, &c.max_memory, "BYTES", "the most memory of an invocation, likewise"},
       {"cpu-ms", 0, CLI_U32, &c.cpu_ms, "MS", "the most CPU time of an invocation, likewise"},
       {"max-running", 0, CLI_U32, &c.max_running, "N", "invocations at one time, beyond which callers get 503; 0: no limit"},
+      {"deadline-ms", 0, CLI_U32, &c.deadline_ms, "MS",
+       "how long a request may wait for its answer, beyond which it gets 504; 0: no limit"},
+      {"tier", 0, CLI_TEXT, &c.tier, "fast|baseline|precise|auto",
+       "compiled before the first call, never, or interpreted; auto: as the server does"},
       {"access", 0, CLI_TEXT, &c.access, "public|private", "whether everybody may call it"},
       {"backtraces", 0, CLI_TEXT, &c.backtraces, "on|off", "show everybody who calls it where it trapped"},
       {"state-group", 0, CLI_TEXT, &c.group, "GROUP", "share the state of this group with its other functions; '' has its own"},

@@ -70,6 +70,9 @@ static void test_bad_patches(void **state) {
       "{\"gas_limit\":1.5}",
       "{\"gas_limit\":\"1\"}",
       "{\"cpu_ms\":4294967296}",
+      "{\"deadline_ms\":0}",
+      "{\"tier\":\"auto\"}",
+      "{\"tier\":1}",
       "{\"state_group\":1}",
       "{\"state_group\":\"\"}",
       "{\"state_group\":\"other/g\"}",
@@ -175,6 +178,7 @@ static int begin(void **state) {
   (void)state;
   if (!data_dir) data_dir = make_data_dir();
   struct server_options o = test_options(data_dir);
+  if (state && *state) o.gas_limit = UINT64_MAX; /* the name of a test that needs time */
   server = start(&o);
   port = server_port(server);
   return 0;
@@ -286,6 +290,61 @@ static void test_max_running(void **state) {
   assert_int_equal(status_of(port, "GET", "/f/f"), 402); /* and their places are free again */
 }
 
+/* Whatever runs or waits for its turn at the deadline gets 504, and its writes are not there; what answers before does not. */
+static void test_deadline(void **state) {
+  (void)state;
+  static const char waits[] = "(module " REPLY IMPORT("request_body_size", "(result i32)")
+      IMPORT("state_set",
+             "(param i32 i32 i32 i32)") "(memory (export \"memory\") 1) (data (i32.const 0) \"key\") (func (export \"handle\")"
+                                        "(call $state_set (i32.const 0) (i32.const 3) (i32.const 0) (i32.const 3))"
+                                        "(if (call $request_body_size) (then (loop $l (br $l))))"
+                                        "(call $reply (i32.const 0) (i32.const 3))))";
+  enum { N = 3 };
+  int fds[N];
+  assert_int_equal(deploy(port, "f", waits), 201);
+  assert_int_equal(change("/v1/functions/f", "{\"deadline_ms\":300}"), 200);
+  assert_true(body_has("/f/f", "key"));
+  for (int i = 0; i < N; i++) send_text(fds[i] = dial(port), "POST /f/f HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n\r\nx");
+  for (int i = 0; i < N; i++) {
+    struct reply r = receive(fds[i], true);
+    assert_int_equal(r.status, 504);
+    assert_non_null(strstr(r.body, "the function did not answer within its deadline of 300 ms"));
+    reply_clear(&r);
+    close(fds[i]);
+  }
+  assert_true(body_has("/f/f", "key"));
+  assert_int_equal(change("/v1/functions/f", "{\"deadline_ms\":null}"), 200);
+  assert_true(body_has("/f/f", "key"));
+}
+
+static bool has_tier(const char *tier) {
+  struct reply r = call(port, "/v1/functions/f");
+  char words[40];
+  snprintf(words, sizeof words, "\"tier\":\"%s\"", tier);
+  cJSON *json = cJSON_Parse(r.body);
+  char *text = cJSON_PrintUnformatted(json);
+  bool has = text && strstr(text, words);
+  cJSON_free(text);
+  cJSON_Delete(json);
+  reply_clear(&r);
+  return has;
+}
+
+static void test_tier(void **state) {
+  (void)state;
+  assert_int_equal(deploy(port, "f", WAT_HELLO), 201);
+  static const char *const tiers[] = {"precise", "baseline", "fast"};
+  for (int i = 0; i < 3; i++) {
+    char patch[40];
+    snprintf(patch, sizeof patch, "{\"tier\":\"%s\"}", tiers[i]);
+    assert_int_equal(change("/v1/functions/f", patch), 200);
+    assert_true(has_tier(tiers[i]));
+    assert_int_equal(deploy(port, "f", WAT_HELLO " "), 200); /* which keeps it */
+    assert_true(has_tier(tiers[i]));
+    assert_int_equal(status_of(port, "GET", "/f/f"), 200);
+  }
+}
+
 static void test_headers(void **state) {
   (void)state;
   char value[64];
@@ -312,6 +371,7 @@ static void test_headers(void **state) {
 
 int main(void) {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, begin, end)
+#define TEST_WITH_TIME(function) cmocka_unit_test_prestate_setup_teardown(function, begin, end, #function)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_patch),
       cmocka_unit_test(test_bad_patches),
@@ -321,6 +381,8 @@ int main(void) {
       TEST(test_environment),
       TEST(test_limits),
       TEST(test_max_running),
+      TEST_WITH_TIME(test_deadline),
+      TEST(test_tier),
       TEST(test_headers),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

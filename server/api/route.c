@@ -310,8 +310,18 @@ static void cancel(struct exchange *x, bool with_reply) {
     invoke_cancel(x, with_reply);
 }
 
-const struct exchange_service route_service = {
-    .body_limit = body_limit, .admit = admit, .begin = begin, .cancel = cancel, .forget = invoke_forget, .note = invoke_note};
+/* A worker looks itself. */
+static void tick(struct exchange *x) {
+  if (!x->upstream && !x->watch) invoke_tick(x);
+}
+
+const struct exchange_service route_service = {.body_limit = body_limit,
+                                               .admit = admit,
+                                               .begin = begin,
+                                               .cancel = cancel,
+                                               .tick = tick,
+                                               .forget = invoke_forget,
+                                               .note = invoke_note};
 
 /* --- what needs no more than a line ------------------------------------------------------------------------------ */
 

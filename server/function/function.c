@@ -309,8 +309,8 @@ bool function_may_write(const struct function *f) {
 
 enum gw_tier function_next_tier(const struct function *f) {
   if (function_load_state(f) != LOAD_PENDING) return function_tier(f);
-  if (f->limits->tier == TIER_FAST) return GW_TIER_FAST;
-  return f->limits->tier == TIER_PRECISE ? GW_TIER_PRECISE : GW_TIER_BASELINE;
+  enum tier_choice choice = function_tier_choice(f);
+  return choice == TIER_FAST ? GW_TIER_FAST : choice == TIER_PRECISE ? GW_TIER_PRECISE : GW_TIER_BASELINE;
 }
 
 const char *function_quarantine_signal(const struct function *f, char *out, size_t size) {

@@ -176,10 +176,17 @@ static inline enum code_state function_code_state(const struct function *f) {
   return (enum code_state)atomic_load_explicit(&f->code_state, memory_order_acquire);
 }
 
+/* The settings' choice, as far as the server's leaves one: what it does not compile nobody can have compiled. */
+static inline enum tier_choice function_tier_choice(const struct function *f) {
+  enum tier_choice server = f->limits->tier, own = f->settings ? f->settings->tier : TIER_UNTOLD;
+  bool is_open = server == TIER_AUTO || server == TIER_FAST || (server == TIER_BASELINE && own == TIER_PRECISE);
+  return own != TIER_UNTOLD && is_open ? own : server;
+}
+
 /* What a new instance of a loaded function runs in. */
 static inline enum gw_tier function_tier(const struct function *f) {
   if (function_code_state(f) == CODE_READY) return GW_TIER_FAST;
-  return f->limits->tier == TIER_PRECISE ? GW_TIER_PRECISE : GW_TIER_BASELINE;
+  return function_tier_choice(f) == TIER_PRECISE ? GW_TIER_PRECISE : GW_TIER_BASELINE;
 }
 
 /* As options, /metrics and the control plane say it. */

@@ -53,32 +53,35 @@ struct registry {
 
 /* --- loading ----------------------------------------------------------------------------------------------------- */
 
+static bool is_compiled_once(enum tier_choice tier) { return tier == TIER_FAST || tier == TIER_AUTO; }
+
 /* Decode, validate, compile if calls are to wait for it, and one trial instance, which finds unknown imports and
  * start functions that trap. */
-static bool prepare(struct registry *r, struct function *f, const void *bytes, size_t size, struct gw_error *err) {
+static bool prepare(struct registry *r, struct function *f, enum tier_choice tier, const void *bytes, size_t size,
+                    struct gw_error *err) {
   const struct function_limits *limits = r->limits;
   f->module = gw_module_create(r->engine, bytes, size, err);
   if (f->module) function_count_code(f, &r->code, size);
   if (!f->module || !function_classify(f, err)) return false;
-  if (limits->tier == TIER_FAST && !gw_module_compile(f->module, err)) return false;
-  bool is_never = limits->tier == TIER_PRECISE || limits->tier == TIER_BASELINE;
-  if (!is_never && module_is_compiled(f->module)) atomic_store(&f->code_state, CODE_READY);
+  if (tier == TIER_FAST && !gw_module_compile(f->module, err)) return false;
+  if (is_compiled_once(tier) && module_is_compiled(f->module)) atomic_store(&f->code_state, CODE_READY);
   struct slot *trial = slot_create(r->engine, f, function_tier(f), limits, err);
   bool ok = trial && slot_try_start(trial, limits, err);
   slot_destroy(trial);
   return ok;
 }
 
-static bool prepare_watched(struct registry *r, struct function *f, const void *bytes, size_t size, struct gw_error *err) {
+static bool prepare_watched(struct registry *r, struct function *f, enum tier_choice tier, const void *bytes, size_t size,
+                            struct gw_error *err) {
   const struct function *before = crash_enter(f);
-  bool ok = prepare(r, f, bytes, size, err);
+  bool ok = prepare(r, f, tier, bytes, size, err);
   crash_enter(before);
   return ok;
 }
 
 /* `f` can be called. */
 static void compile_in_background(struct registry *r, struct function *f) {
-  if (!r->background || function_code_state(f) == CODE_READY) return;
+  if (!r->background || function_code_state(f) == CODE_READY || !is_compiled_once(function_tier_choice(f))) return;
   atomic_store(&f->code_state, CODE_WAITING);
   background_compile(r->background, f);
 }
@@ -109,7 +112,7 @@ static bool read_stored(struct registry *r, const struct function *f, struct buf
 
 static bool load_stored(struct registry *r, struct function *f, struct gw_error *err) {
   struct buffer bytes = {0};
-  bool ok = read_stored(r, f, &bytes, err) && prepare_watched(r, f, bytes.bytes, bytes.size, err);
+  bool ok = read_stored(r, f, &bytes, err) && prepare_watched(r, f, function_tier_choice(f), bytes.bytes, bytes.size, err);
   buffer_clear(&bytes);
   return ok;
 }
@@ -595,6 +598,24 @@ static bool put_locked(struct registry *r, struct function *f, const struct regi
   return false;
 }
 
+/* The version whose settings a change or a deployment begins with, with a reference. NULL: there is none. */
+static struct function *find_base(struct registry *r, const char *name, const char *alias) {
+  pthread_rwlock_rdlock(&r->table_lock);
+  const struct entry *e = table_find(r, name);
+  struct function *base = e ? base_of(e, alias) : NULL;
+  if (base) function_retain(base);
+  pthread_rwlock_unlock(&r->table_lock);
+  return base;
+}
+
+/* Of a version that will have the settings of the one before it. */
+static enum tier_choice next_tier(struct registry *r, const char *name, const char *alias) {
+  struct function *base = find_base(r, name, alias);
+  enum tier_choice tier = base ? function_tier_choice(base) : r->limits->tier;
+  function_release(base);
+  return tier;
+}
+
 struct function *registry_put(struct registry *r, const char *name, const struct registry_wish *given,
                               struct registry_outcome *out, struct gw_error *err) {
   struct artifact artifact;
@@ -607,7 +628,7 @@ struct function *registry_put(struct registry *r, const char *name, const struct
   if (!file_is_module(wish.bytes, wish.size, err)) return NULL;
   struct function *f = function_create(name, r->limits, r->crashes);
   double begin = now_ms(CLOCK_MONOTONIC);
-  bool ok = prepare_watched(r, f, wish.bytes, wish.size, err);
+  bool ok = prepare_watched(r, f, next_tier(r, name, wish.alias), wish.bytes, wish.size, err);
   if (ok) {
     f->compile_ms = now_ms(CLOCK_MONOTONIC) - begin;
     f->created_ms = (uint64_t)now_ms(CLOCK_REALTIME);
@@ -625,16 +646,6 @@ struct function *registry_put(struct registry *r, const char *name, const struct
   if (ok) return f;
   function_release(f);
   return NULL;
-}
-
-/* The version that a change of settings begins with, with a reference. */
-static struct function *find_base(struct registry *r, const char *name, const char *alias) {
-  pthread_rwlock_rdlock(&r->table_lock);
-  const struct entry *e = table_find(r, name);
-  struct function *base = e ? base_of(e, alias) : NULL;
-  if (base) function_retain(base);
-  pthread_rwlock_unlock(&r->table_lock);
-  return base;
 }
 
 static bool configure_locked(struct registry *r, struct function *f, const struct function *base,

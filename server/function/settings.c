@@ -137,10 +137,11 @@ static bool is_group_name(const char *name) {
 static const struct limit {
   const char *name;
   double most;
-} limits[] = {{"gas_limit", 9e15}, {"max_memory", 9e15}, {"cpu_ms", UINT32_MAX}, {"max_running", UINT32_MAX}};
+} limits[] = {
+    {"gas_limit", 9e15}, {"max_memory", 9e15}, {"cpu_ms", UINT32_MAX}, {"max_running", UINT32_MAX}, {"deadline_ms", UINT32_MAX}};
 
 static const char *const maps[] = {"env", "secrets", "headers"};
-static const char GROUP[] = "state_group", READ_ONLY_GET[] = "read_only_get";
+static const char GROUP[] = "state_group", READ_ONLY_GET[] = "read_only_get", TIER[] = "tier";
 enum { N_LIMITS = sizeof limits / sizeof *limits, N_MAPS = sizeof maps / sizeof *maps, ENV = 0, SECRETS = 1, HEADERS = 2 };
 
 static const cJSON *member(const cJSON *json, const char *name) { return cJSON_GetObjectItemCaseSensitive(json, name); }
@@ -148,6 +149,14 @@ static const cJSON *member(const cJSON *json, const char *name) { return cJSON_G
 static uint64_t limit_of(const cJSON *record, size_t i) {
   double n = cJSON_GetNumberValue(member(record, limits[i].name));
   return n >= 1 && n <= limits[i].most ? (uint64_t)n : 0;
+}
+
+static enum tier_choice tier_of(const cJSON *record) {
+  static const char *const names[] = {[TIER_FAST] = "fast", [TIER_PRECISE] = "precise", [TIER_BASELINE] = "baseline"};
+  const char *name = cJSON_GetStringValue(member(record, TIER));
+  for (int i = 0; name && i < TIER_UNTOLD; i++)
+    if (names[i] && strcmp(name, names[i]) == 0) return (enum tier_choice)i;
+  return TIER_UNTOLD;
 }
 
 /* --- from a record ------------------------------------------------------------------------------------------------ */
@@ -240,6 +249,8 @@ bool settings_parse(const char *full_name, const cJSON *record, const struct set
   s->max_memory = limit_of(record, 1);
   s->cpu_ms = (uint32_t)limit_of(record, 2);
   s->max_running = (uint32_t)limit_of(record, 3);
+  s->deadline_ms = (uint32_t)limit_of(record, 4);
+  s->tier = tier_of(record);
   if (cJSON_IsObject(record) && read_state(s, full_name, record) && read_maps(s, full_name, record, key, err)) return true;
   s->is_damaged = true;
   return error_set(err, GW_ERROR_IO, "the stored settings of function %s are damaged", full_name);
@@ -265,6 +276,14 @@ static bool patch_group(cJSON *record, const cJSON *item, struct gw_error *err) 
     return error_set(err, GW_ERROR_REQUEST, "%s is a name such as functions have, or null", GROUP);
   cJSON_AddStringToObject(record, GROUP, name);
   return true;
+}
+
+static bool patch_tier(cJSON *record, const cJSON *item, struct gw_error *err) {
+  cJSON_DeleteItemFromObjectCaseSensitive(record, TIER);
+  if (cJSON_IsNull(item)) return true;
+  cJSON_AddItemToObject(record, TIER, cJSON_Duplicate(item, true));
+  return tier_of(record) != TIER_UNTOLD ||
+         error_set(err, GW_ERROR_REQUEST, "%s is \"fast\", \"baseline\", \"precise\" or null", TIER);
 }
 
 static bool patch_read_only_get(cJSON *record, const cJSON *item, struct gw_error *err) {
@@ -315,6 +334,7 @@ static bool patch_member(cJSON *record, const cJSON *item, const struct patching
   for (size_t i = 0; i < N_MAPS; i++)
     if (strcmp(item->string, maps[i]) == 0) return patch_map(record, item, i, p);
   if (strcmp(item->string, GROUP) == 0) return patch_group(record, item, p->err);
+  if (strcmp(item->string, TIER) == 0) return patch_tier(record, item, p->err);
   if (strcmp(item->string, READ_ONLY_GET) == 0) return patch_read_only_get(record, item, p->err);
   return error_set(p->err, GW_ERROR_REQUEST, "%.64s is nothing that can be set", item->string);
 }

@@ -5,6 +5,7 @@
 
 #include "base/buffer.h"
 #include "gasworks/error.h"
+#include "server/tier.h"
 
 #include <cjson/cJSON.h>
 
@@ -24,6 +25,8 @@ struct settings {
   _Atomic uint32_t refs;
   uint64_t gas_limit, max_memory; /* of an invocation; 0: the server's, which are never exceeded */
   uint32_t cpu_ms, max_running;   /* likewise; max_running: of this version, on all loops together */
+  uint32_t deadline_ms;           /* from the request to its answer; 0: none */
+  enum tier_choice tier;          /* TIER_UNTOLD: the server's */
   const char **env;               /* "NAME=VALUE", secrets too; NULL-terminated */
   struct buffer headers;          /* "Name: value\r\n" lines that replies have unless the function gives its own */
   cJSON *record;                  /* what is stored: secrets are encrypted */

@@ -379,6 +379,7 @@ static bool is_moving(struct connection *c, uint32_t timeout_ms) {
 /* Checks the deadline. */
 static void tick(struct connection *c) {
   if (c->is_read_stopped && c->phase == PHASE_BUSY) look_behind(c);
+  if (c->phase == PHASE_BUSY) c->loop->service->tick(&c->exchange);
   if (!c->deadline || loop_now(c->loop) < c->deadline) return;
   const struct server_options *o = c->loop->options;
   uint32_t timeout = c->is_writing ? o->idle_timeout_ms : c->phase == PHASE_BODY ? o->body_timeout_ms : 0;

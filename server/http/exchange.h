@@ -70,6 +70,7 @@ struct exchange_service {
   bool (*admit)(struct exchange *x);              /* the head is there: whether its body is worth reading, else begin follows */
   void (*begin)(struct exchange *x);              /* the request is complete: to be answered now or later */
   void (*cancel)(struct exchange *x, bool with_reply); /* ends it as soon as it can: the client has gone, or time is over */
+  void (*tick)(struct exchange *x);                    /* ten times a second, while it is to be answered */
   void (*forget)(struct exchange *x);                  /* no request will follow in this place */
   void (*note)(struct exchange *x, uint32_t status, const char *function, const char *text); /* it ends with this failure */
 };

@@ -397,8 +397,25 @@ static struct gw_error unavailable(const char *detail) {
   return err;
 }
 
+static uint32_t deadline_of(const struct invocation *inv) {
+  const struct function *f = inv->pool ? inv->pool->function : NULL;
+  return f && f->settings ? f->settings->deadline_ms : 0;
+}
+
+static void end_late(struct invocation *inv) {
+  char detail[128];
+  snprintf(detail, sizeof detail, "the function did not answer within its deadline of %u ms", deadline_of(inv));
+  finish(inv, (struct ending){.kind = ENDING_CANCELLED,
+                              .problem = PROBLEM(.status = 504, .title = "deadline exceeded", .detail = detail,
+                                                 .function = inv->exchange->request.address)});
+}
+
 static void end_cancelled(struct invocation *inv, bool with_reply) {
   struct gw_error err = unavailable("the server is shutting down");
+  if (inv->is_late && with_reply) {
+    end_late(inv);
+    return;
+  }
   finish(inv, (struct ending){.kind = ENDING_CANCELLED, .err = with_reply ? &err : NULL});
 }
 
@@ -1194,7 +1211,7 @@ static void begin(struct exchange *x, struct flame *flame) {
   inv->flame = flame;
   inv->account = NULL;
   inv->metered = inv->charged = 0;
-  inv->is_cancelled = inv->is_counted = inv->is_woken = inv->is_cold = false;
+  inv->is_cancelled = inv->is_counted = inv->is_woken = inv->is_cold = inv->is_late = false;
   inv->began = uv_hrtime();
   judge_drop(&inv->judge);
   draft_begin(&inv->draft, x->loop->receipts);
@@ -1263,6 +1280,16 @@ void invoke_cancel(struct exchange *x, bool with_reply) {
   case INVOCATION_RUNNING: fair_remove(&inv->pool->flow, &inv->waiter); break;
   }
   end_cancelled(inv, with_reply);
+}
+
+void invoke_tick(struct exchange *x) {
+  struct invocation *inv = x->invocation;
+  if (!inv || inv->is_late || inv->is_cancelled || inv->state == INVOCATION_NONE) return;
+  if (inv->state == INVOCATION_COMMITTING || inv->state == INVOCATION_REPORTING) return;
+  uint32_t deadline = deadline_of(inv);
+  if (!deadline || uv_hrtime() - inv->began < deadline * UINT64_C(1000000)) return;
+  inv->is_late = true;
+  invoke_cancel(x, true);
 }
 
 /* One slice of who is next. */

@@ -58,6 +58,7 @@ struct invocation {
   bool is_cold;         /* counted as a cold start */
   enum phase phase;
   bool is_cancelled; /* the client has gone */
+  bool is_late;      /* its deadline has passed */
   bool wants_reply;  /* when it was cancelled while it was parked */
   bool is_woken;     /* `woken` was posted. Another thread sets it, not behind gw_store_cancel */
   bool has_outcome;
@@ -87,6 +88,8 @@ void invoke_begin(struct exchange *x);
 void invoke_profile(struct exchange *x, struct flame *flame);
 /* What struct exchange_service wants: the exchange's invocation, if one is under way, ends as soon as it can. */
 void invoke_cancel(struct exchange *x, bool with_reply);
+/* Now and then: ends it with 504 when the version's deadline has passed, unless what it wrote is on its way to the disk. */
+void invoke_tick(struct exchange *x);
 void invoke_forget(struct exchange *x);
 /* Notes in the log that the exchange ended with this status. */
 void invoke_note(struct exchange *x, uint32_t status, const char *function, const char *text);

@@ -59,6 +59,7 @@ export async function settingsTab(f) {
   const plain = [
     number('Gas limit', 'of an invocation', 'gas_limit', s), number('Memory in MiB', 'of an invocation', 'max_memory', s, 1 << 20),
     number('CPU time in ms', 'of an invocation; beyond it, 503', 'cpu_ms', s), number('At one time', 'invocations; more get 503', 'max_running', s),
+    number('Deadline in ms', 'of a request; beyond it, 504', 'deadline_ms', s),
     choice('Access', 'access', ['public', 'private'], f.access), choice('Backtraces for callers', 'backtraces', ['off', 'on'], f.backtraces),
   ];
   const send = h('button', { class: 'primary', type: 'submit' }, 'Save as a new version');
