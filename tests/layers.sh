@@ -34,7 +34,7 @@ rules=(
   'server/http/*|server/http/ server/access/ server/loop/ server/server.h runtime/host/ base/ gasworks|uv.h llhttp.h cjson/'
   'server/isolate/*|server/isolate/ server/http/ server/access/ server/loop/ server/server.h runtime/host/header.h base/ gasworks|uv.h llhttp.h'
   'server/invoke/*|server/invoke/ server/usage/ server/http/exchange.h server/http/reply.h server/http/credentials.h server/function/ server/loop/ server/server.h runtime/ frontend/ instrument/schedule. base/ gasworks|uv.h'
-  'server/ui/*|server/ui/ base/ gasworks|'
+  'server/ui/*|server/ui/ runtime/receipt/leaf.def base/ gasworks|'
   'server/*|server/ runtime/ jit/artifact/ instrument/schedule. frontend/ abi/ base/ gasworks|uv.h llhttp.h cjson/ sanitizer/'
   'cli/config_text.c|cli/config_text.h base/|yaml.h'
   'cli/dev.c|cli/ server/function/function.h base/ gasworks|uv.h cjson/'

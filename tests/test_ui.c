@@ -57,8 +57,23 @@ static void test_every_file(void **state) {
     reply_clear(&r);                                                                           \
     buffer_clear(&file);                                                                       \
   }
+#define UI_MADE(symbol, name, type)
 #include "server/ui/files.def"
 #undef UI_FILE
+#undef UI_MADE
+}
+
+/* The table of a leaf's fields, as the page has it. */
+static void test_fields(void **state) {
+  (void)state;
+  struct reply r = call(port, "/ui/fields.js");
+  const char *at = r.body;
+  assert_int_equal(r.status, 200);
+#define FIELD(key, name, kind, word) \
+  if (!(at = strstr(at, "['" word "', '" #kind "'],"))) fail_msg("no " word);
+#include "runtime/receipt/leaf.def"
+#undef FIELD
+  reply_clear(&r);
 }
 
 /* Everything in the folder is in the program, or the page would miss it. */
@@ -156,8 +171,13 @@ static void test_no_worker_of_all_paths(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_every_file), cmocka_unit_test(test_no_file_is_missing), cmocka_unit_test(test_page),
-      cmocka_unit_test(test_tags),       cmocka_unit_test(test_strangers),          cmocka_unit_test(test_no_worker_of_all_paths),
+      cmocka_unit_test(test_every_file),
+      cmocka_unit_test(test_fields),
+      cmocka_unit_test(test_no_file_is_missing),
+      cmocka_unit_test(test_page),
+      cmocka_unit_test(test_tags),
+      cmocka_unit_test(test_strangers),
+      cmocka_unit_test(test_no_worker_of_all_paths),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -242,6 +242,41 @@ async function calling() {
   await page.context().close();
 }
 
+// Routes that a server may not have are answered here, in the form that docs/usage.md and docs/replay.md say.
+async function recording() {
+  const page = await newPage();
+  await signIn(page);
+  const day = new Date().toISOString().slice(0, 10), row = { day, tenant: 'default', function: 'hello', gas: 3e9, requests: 1234, failures: 2, gas_compute: 2e9, gas_host: 1, gas_bytes: 0, gas_storage: 1e9 };
+  await page.route('**/v1/usage**', (route) => route.fulfill({ json: { tenant: 'default', rows: [row, { ...row, function: 'hostile', gas: 1e9 }], total: { ...row, gas: 4e9 } } }));
+  await page.route('**/v1/budget', (route) => route.fulfill({ json: { credit: '12.50', spent: '3.25', concurrency: null } }));
+  await go(page, '/usage');
+  await page.getByRole('row', { name: /Together/ }).waitFor();
+  const text = await page.locator('main').textContent();
+  check('usage by day, function and budget', text.includes('75.0 %') && text.includes('12.50') && await page.locator('.chart .part').count() >= 2, text);
+
+  const field = (key, bytes) => { const head = Buffer.alloc(5); head[0] = key; head.writeUInt32LE(bytes.length, 1); return Buffer.concat([head, bytes]); };
+  const record = (key, value) => { const size = (n) => { const b = Buffer.alloc(8); b.writeBigUInt64LE(BigInt(n)); return b; }; const k = Buffer.concat([Buffer.alloc(24), Buffer.from(key)]); return Buffer.concat([Buffer.from([1]), size(k.length), k, size(value.length), Buffer.from(value)]); };
+  const inputs = Buffer.concat([Buffer.from('gwinput1'), field(1, Buffer.from([3])), field(3, Buffer.from([0, 1])), field(11, Buffer.from('/a b')), field(17, record('visits', BAD)), field(20, Buffer.from(`POST /f/hello/a%20b?q=1\nX-Mine:${BAD}\n\nthe body`)), Buffer.alloc(8)]);
+  await page.route('**/v1/receipts/*/inputs', (route) => route.fulfill({ body: inputs, contentType: 'application/octet-stream' }));
+  await go(page, '/receipt/0');
+  const travel = page.getByRole('region', { name: 'Time travel' });
+  await travel.getByText('visits').waitFor();
+  check('what an invocation was given is shown', (await travel.textContent()).includes(`X-Mine: ${BAD}`) && (await travel.textContent()).includes('256') && await untouched(page), await travel.textContent());
+  await travel.getByRole('button', { name: 'Put it into the console' }).click();
+  await page.locator('.console').waitFor();
+  check('and goes into the console', await page.getByLabel('Path and query behind the name').inputValue() === '/a%20b?q=1' && await page.getByLabel('Body', { exact: true }).inputValue() === 'the body');
+  await page.unrouteAll();
+
+  await page.getByLabel('Headers', { exact: true }).fill('');
+  await page.getByRole('button', { name: 'Flame graph' }).click();
+  await page.locator('.frame').first().waitFor();
+  const frames = await page.locator('.frame').allTextContents();
+  check('a flame graph in gas', frames.includes('all') && frames.includes('handle'), frames.join(' '));
+  await page.locator('.frame', { hasText: 'handle' }).click();
+  check('whose frames can be the whole', (await page.locator('.frame[data-top]').textContent()) === 'handle');
+  await page.context().close();
+}
+
 async function livening() {
   const page = await newPage();
   await signIn(page);
@@ -331,7 +366,7 @@ async function main() {
   await api('GET', '/f/hello');
   await api('GET', '/f/hostile');
   browser = await chromium.launch({ executablePath: browserPath, args: process.getuid() === 0 ? ['--no-sandbox'] : [] });
-  for (const test of [signingIn, deploying, calling, livening, typing, neighbours]) {
+  for (const test of [signingIn, deploying, calling, recording, livening, typing, neighbours]) {
     try { await test(); } catch (e) { check(test.name, false, e.stack); }
   }
   for (const [theme, width] of [['light', 1280], ['dark', 1280], ['light', 390], ['dark', 390]]) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define UI_FILE(symbol, name, type) extern const char ui_file_##symbol[], ui_end_##symbol[];
+#define UI_MADE UI_FILE
 #include "server/ui/files.def"
 #undef UI_FILE
 

@@ -41,7 +41,7 @@ export async function receiptsOf(name) {
 // --- one
 
 function fieldRows(f) {
-  const names = { module: 'Module', schedule: 'Gas schedule', semantics: 'Semantics', request: 'Digest of the request', reply: 'Digest of the reply', read: 'Digest of what it read of state', written: 'Digest of what it wrote', host: 'Digest of clocks and random numbers' };
+  const names = { module: 'Module', schedule: 'Gas schedule', semantics: 'Semantics', request: 'Digest of the request', reply: 'Digest of the reply', read: 'Digest of what it read of state', written: 'Digest of what it wrote', host: 'Digest of clocks and random numbers', settings: 'Digest of its settings', bytes_out: 'Bytes of the reply', rent: 'Byte-seconds of state', cpu_ns: 'CPU time in ns' };
   return Object.entries(names).filter(([key]) => f[key] !== undefined).map(([key, label]) => [h('dt', {}, label), h('dd', {}, h('code', {}, String(f[key])), typeof f[key] === 'string' && copyButton(f[key], `Copy: ${label}`))]);
 }
 
