@@ -242,7 +242,7 @@ async function calling() {
   await page.context().close();
 }
 
-// Routes that a server may not have are answered here, in the form that docs/usage.md and docs/replay.md say.
+// Routes that a server may not have are answered here, in the form that their pages in docs/ say.
 async function recording() {
   const page = await newPage();
   await signIn(page);

@@ -1,7 +1,7 @@
 // Calls a function and shows all that comes back: reply, gas and where it went, receipt, trap with its source line, flame graph.
 // A reply is shown as text and never rendered: what a function sends is not this page's.
 import { send, get } from './api.js';
-import { h, say, clear, icon, field, toast } from './dom.js';
+import { h, say, clear, icon, field } from './dom.js';
 import { whole, bytes, si, microseconds } from './format.js';
 import { splitBar, flameGraph, unfold } from './chart.js';
 import { place } from './function.js';
@@ -136,6 +136,6 @@ export async function consoleTab(f) {
     h('div', { class: 'request-line' }, method, targets.length > 1 && at, path, run, profile),
     h('details', { open: draft.headers !== '' || draft.body !== '' }, h('summary', {}, 'Headers and body'), field('Headers', headers, 'One a line. Browsers refuse some: Host, Cookie, Origin and their like.'), field('Body', body)));
   body.addEventListener('keydown', (e) => { if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) form.requestSubmit(); });
-  body.addEventListener('input', () => { if (method.value === 'GET') { method.value = draft.method = 'POST'; toast('The method is POST now, as there is a body.'); } });
+  body.addEventListener('input', () => { if (method.value === 'GET') { method.value = draft.method = 'POST'; } });
   return { element: h('div', {}, form, state, out), leave: () => ending?.abort() };
 }
