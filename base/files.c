@@ -13,15 +13,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What is made in a directory, or renamed, is durable when the directory is. */
+bool directory_sync(const char *path) {
+  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return false;
+  bool ok = fsync(fd) == 0;
+  int saved = errno;
+  close(fd);
+  errno = saved;
+  return ok;
+}
+
 static bool sync_parent(struct arena *arena, const char *path) {
   char *parent = arena_format(arena, "%s", path), *slash = strrchr(parent, '/');
   if (slash) *slash = 0;
-  int fd = open(!slash ? "." : *parent ? parent : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return false;
-  bool ok = fsync(fd) == 0;
-  close(fd);
-  return ok;
+  return directory_sync(!slash ? "." : *parent ? parent : "/");
 }
 
 /* Also what was made before: it may not have been synced. */

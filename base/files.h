@@ -10,6 +10,8 @@
 
 /* Makes the directory unless it is there; its parent must be. */
 bool directory_make(const char *path, struct gw_error *err);
+/* What was made in it, renamed or removed is durable behind this. False: errno says why. */
+bool directory_sync(const char *path);
 /* Takes the directory for this process: an exclusive lock on `path`/lock until the descriptor is closed. -1 on failure. */
 int directory_lock(const char *path, struct gw_error *err);
 /* On return the file has exactly these bytes, also after a power failure; before, it has its old ones. `mode` is of open(2). */

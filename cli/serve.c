@@ -218,6 +218,8 @@ static bool read_options(struct serving *s, int argc, char **argv, bool has_text
       {"idempotency-size", 0, CLI_SIZE, &o.idempotency_size, "BYTES",
        "how much of them each function has, beyond which the oldest go; 64M unless told"},
       {"receipts", 0, CLI_ON_OFF, &o.receipts, "on|off", "keep a receipt of every invocation; on unless told"},
+      {"receipts-sync", 0, CLI_ON_OFF, &o.receipts_sync, "on|off",
+       "replies leave when their receipts survive power failures, not only kill -9; off unless told"},
       {"receipts-origin", 0, CLI_TEXT, &o.receipts_origin, "NAME",
        "what a new log of receipts is called, such as example.com/log; a random name unless told"},
       {"receipts-size", 0, CLI_SIZE, &o.receipts_size, "BYTES",

@@ -54,6 +54,7 @@ struct server_options {
       idempotency_keep; /* seconds that answers to requests with an Idempotency-Key are kept; 0: the header is ignored; 86,400 */
   uint64_t idempotency_size;   /* bytes of them for each function, beyond which the oldest go; 64 MiB */
   bool receipts;               /* each invocation has one, in receipts/ of data_dir (docs/receipts.md); true */
+  bool receipts_sync;          /* a reply leaves when its receipt is on disk; false */
   const char *receipts_origin; /* the name of a new log; NULL: a random one */
   uint64_t receipts_size;      /* bytes of them that are kept, beyond which the oldest go; 0: all; 16 GiB */
   uint32_t receipts_keep;      /* seconds likewise; 0: for ever; 0 */

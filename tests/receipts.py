@@ -83,6 +83,7 @@ class Client:
 
     def __init__(self, name):
         self.name, self.n, self.answers = name, 0, {}
+        self.has_written = False  # the last time
 
     def ask(self, connection):
         key = f"{self.name}-{self.n}"
@@ -92,6 +93,7 @@ class Client:
         if reply.status == 200:
             self.n += 1
             self.answers[key] = body
+        self.has_written = reply.status == 200 and not reply.getheader("Idempotency-Replayed")
         return reply.getheader("Gasworks-Receipt")
 
 

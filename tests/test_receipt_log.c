@@ -402,6 +402,54 @@ static void a_failed_sync_ends_the_promises(void **state) {
   buffer_clear(&after);
 }
 
+struct waiting {
+  struct receipt_waiter waiter;
+  atomic_int answer; /* 0: none yet, 1: durable, 2: not */
+};
+
+static void note_answer(struct receipt_waiter *waiter, bool is_durable) {
+  ((struct waiting *)waiter)->answer = is_durable ? 1 : 2;
+}
+
+static int answer_of(struct waiting *w) {
+  for (int i = 0; i < 20000 && !w->answer; i++) usleep(1000);
+  return w->answer;
+}
+
+/* One sync for all who wait while another one is under way; and a no for all when it fails. */
+static void who_waits_hears_of_the_sync(void **state) {
+  enum { N = 1000 };
+  struct waiting waiting[N] = {0};
+  struct receipt_log *log = open_log();
+  (void)state;
+  append(log, "f", 0);
+  waiting[0].waiter.done = note_answer;
+  receipt_log_await(log, &waiting[0].waiter);
+  assert_int_equal(answer_of(&waiting[0]), 1);
+  sync_hangs = true;
+  int before = n_syncs;
+  for (int i = 0; i < N; i++) {
+    append(log, "f", 1);
+    waiting[i] = (struct waiting){.waiter.done = note_answer};
+    receipt_log_await(log, &waiting[i].waiter);
+    while (n_syncs == before) usleep(1000);
+  }
+  for (int i = 1; i < N; i++) assert_int_equal(waiting[i].answer, 0);
+  sync_hangs = false;
+  for (int i = 0; i < N; i++) assert_int_equal(answer_of(&waiting[i]), 1);
+  if (n_syncs - before > 30) fail_msg("%d syncs", n_syncs - before);
+  append(log, "f", 2);
+  sync_fails = true;
+  for (int i = 0; i < 2; i++) { /* also who comes later */
+    waiting[i] = (struct waiting){.waiter.done = note_answer};
+    receipt_log_await(log, &waiting[i].waiter);
+    assert_int_equal(answer_of(&waiting[i]), 2);
+  }
+  sync_fails = false;
+  assert_true(receipt_log_has_failed(log));
+  receipt_log_close(log);
+}
+
 /* A log that nobody uses is small, and one that was closed is no larger than its leaves. */
 static void a_log_takes_room_as_it_needs_it(void **state) {
   struct receipt_log *log = open_log();
@@ -754,6 +802,7 @@ int main(void) {
       TEST(room_waits_for_no_sync),
       TEST(a_full_disk_has_no_room_and_loses_nothing),
       TEST(a_failed_sync_ends_the_promises),
+      TEST(who_waits_hears_of_the_sync),
       TEST(a_log_takes_room_as_it_needs_it),
       TEST(a_crash_loses_nothing_that_was_filled),
       TEST(a_crash_behind_a_segments_end_loses_nothing),

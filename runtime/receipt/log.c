@@ -124,6 +124,18 @@ void receipt_log_checkpoint(struct receipt_log *log, struct buffer *out) {
   pthread_mutex_unlock(&log->head_mutex);
 }
 
+void receipt_log_await(struct receipt_log *log, struct receipt_waiter *waiter) {
+  pthread_mutex_lock(&log->mutex);
+  bool has_failed = log->has_failed;
+  if (!has_failed) {
+    waiter->next = log->waiters;
+    log->waiters = waiter;
+    receipt_writer_wake(log);
+  }
+  pthread_mutex_unlock(&log->mutex);
+  if (has_failed) waiter->done(waiter, false);
+}
+
 /* Whatever the writer does now may have begun before this was asked: what it begins next has not. */
 static bool wait_for_writer(struct receipt_log *log) {
   uint64_t seen = log->n_checkpoints + 1 + log->is_awake;

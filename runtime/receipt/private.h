@@ -74,6 +74,7 @@ struct receipt_log {
   struct receipt_chain *chains; /* the newest first */
   bool is_stopping, is_awake, is_idle, wants_now, wants_key, has_failed;
   bool room_is_awake, room_is_idle, is_closed;
+  struct receipt_waiter *waiters;
   uint64_t bytes;         /* of leaves given out since it was opened */
   uint64_t n_checkpoints; /* tries, so that who waits sees one that began after it asked */
   atomic_bool has_room;

@@ -74,7 +74,14 @@ bool receipt_log_reserve(struct receipt_log *log, struct receipt_chain *chain, u
 /* Puts the leaf, of the reserved size, in its place: once for each place. Returns its hash. */
 struct tree_hash receipt_log_fill(const struct receipt_place *place, const uint8_t *leaf);
 
-/* Leaves below this index are durable in the log itself. */
+/* Who waits until what is filled by now is on disk. */
+struct receipt_waiter {
+  struct receipt_waiter *next;
+  void (*done)(struct receipt_waiter *waiter, bool is_durable); /* once, on any thread; it must not block */
+};
+/* Those who wait at the same time share one sync. */
+void receipt_log_await(struct receipt_log *log, struct receipt_waiter *waiter);
+/* Leaves below this index are durable in the log itself, and a checkpoint covers them. */
 uint64_t receipt_log_durable(const struct receipt_log *log);
 /* Appends the last checkpoint. */
 void receipt_log_checkpoint(struct receipt_log *log, struct buffer *out);

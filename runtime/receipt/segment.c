@@ -2,6 +2,7 @@
 #include "runtime/receipt/private.h"
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/heap.h"
 
 #include <errno.h>
@@ -94,15 +95,8 @@ void receipt_segment_touch(struct segment *s, const struct segment_room *wanted)
   s->touched.leaves = wanted->leaves;
 }
 
-static bool sync_directory(const char *directory) {
-  int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  bool ok = fd >= 0 && fsync(fd) == 0;
-  if (fd >= 0) close(fd);
-  return ok;
-}
-
 bool receipt_segment_sync(struct segment *s, const char *directory) {
-  if (!s->is_listed) s->is_listed = sync_directory(directory);
+  if (!s->is_listed) s->is_listed = directory_sync(directory);
   return s->is_listed && fdatasync(s->leaves_fd) == 0 && fdatasync(s->hashes_fd) == 0;
 }
 

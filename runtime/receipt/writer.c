@@ -86,9 +86,14 @@ void receipt_writer_settle(struct receipt_log *log) {
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
 
-static bool sync_all(struct receipt_log *log) {
+static bool sync_leaves(struct receipt_log *log) {
   bool ok = true;
   for (struct segment *s = log->first; s && ok; s = next_segment(log, s)) ok = receipt_segment_sync(s, log->options.directory);
+  return ok;
+}
+
+static bool sync_all(struct receipt_log *log) {
+  bool ok = sync_leaves(log);
   for (int i = 0; i < TREE_LEVELS && ok; i++)
     if (log->levels[i] >= 0) ok = fdatasync(log->levels[i]) == 0;
   return ok;
@@ -176,6 +181,19 @@ static void prune(struct receipt_log *log) {
   }
 }
 
+/* --- those who wait ----------------------------------------------------------------------------------------------- */
+
+/* They filled their leaves before they began to wait. Leaves that are not filled yet may be in front of them: after a crash these
+ * are void. No checkpoint is needed: recovery finds what is whole. */
+static void answer_waiters(struct receipt_log *log, struct receipt_waiter *waiters) {
+  if (!waiters) return;
+  bool ok = !log->has_failed && (sync_leaves(log) || fail(log));
+  for (struct receipt_waiter *w = waiters, *next; w; w = next) {
+    next = w->next; /* it may be gone when that returns */
+    w->done(w, ok);
+  }
+}
+
 /* --- the thread --------------------------------------------------------------------------------------------------- */
 
 void receipt_writer_wake(struct receipt_log *log) {
@@ -192,8 +210,9 @@ static void tell_follower(struct receipt_log *log) {
 
 /* A sync that failed may have lost what it was to write, and the next one would not say so: nothing is promised any more. A disk
  * that is full is tried again. */
-static void work(struct receipt_log *log, bool is_time, bool wants_key) {
+static void work(struct receipt_log *log, bool is_time, bool wants_key, struct receipt_waiter *waiters) {
   struct gw_error err = {0};
+  answer_waiters(log, waiters);
   receipt_writer_settle(log);
   bool has_key = wants_key && receipt_writer_new_key(log, &err);
   err = (struct gw_error){0};
@@ -233,18 +252,20 @@ static void *run(void *arg) {
   uint64_t period = (uint64_t)log->options.period_ms * 1000000, next = clock_ns(CLOCK_MONOTONIC) + period;
   pthread_mutex_lock(&log->mutex);
   while (!log->is_stopping) {
-    bool is_quiet = log->has_failed || (log->n == atomic_load(&log->durable) && !log->wants_now);
+    bool is_quiet = !log->waiters && (log->has_failed || (log->n == atomic_load(&log->durable) && !log->wants_now));
     if (is_quiet)
       sleep_idle(log);
-    else if (!log->wants_now)
+    else if (!log->wants_now && !log->waiters)
       sleep_until(log, next);
     if (log->is_stopping) break;
     uint64_t now = clock_ns(CLOCK_MONOTONIC);
     if (is_quiet && now >= next) next = now + period; /* the first leaf in a while: others will follow */
     bool is_time = now >= next || log->wants_now, wants_key = log->wants_key;
+    struct receipt_waiter *waiters = log->waiters;
+    log->waiters = NULL;
     log->wants_now = false;
     pthread_mutex_unlock(&log->mutex);
-    work(log, is_time, wants_key);
+    work(log, is_time, wants_key, waiters);
     pthread_mutex_lock(&log->mutex);
     if (is_time) next = clock_ns(CLOCK_MONOTONIC) + period;
   }

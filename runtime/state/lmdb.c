@@ -13,6 +13,7 @@
 #include "runtime/state/store_ops.h"
 
 #include "base/error.h"
+#include "base/files.h"
 
 #include <lmdb.h>
 
@@ -297,6 +298,7 @@ static int store_open_env(struct lmdb *store, unsigned flags) {
   if (!rc) rc = mdb_env_set_maxreaders(store->env, MAX_SNAPSHOTS);
   if (!rc) rc = mdb_env_open(store->env, store->directory, MDB_NOTLS | flags, 0600);
   if (!rc) rc = mdb_env_get_fd(store->env, &fd);
+  if (!rc && !(flags & (MDB_RDONLY | MDB_NOSYNC)) && !directory_sync(store->directory)) rc = errno; /* which LMDB leaves, too */
   if (!rc && fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) rc = errno; /* which LMDB leaves to whatever this process starts */
   if (!rc) rc = mdb_reader_check(store->env, &dead);          /* slots of killed processes would hold back old pages for ever */
   return rc;

@@ -12,7 +12,7 @@ _Static_assert((int)SHA256_SIZE == (int)DIGEST_SIZE, "all digests of a leaf have
 void draft_begin(struct draft *d, struct receipt_log *log) {
   d->log = log;
   d->chain = NULL;
-  d->is_due = d->is_made = d->is_reserved = d->has_request = d->has_reply = d->has_read = false;
+  d->is_due = d->is_made = d->is_stored = d->is_reserved = d->has_request = d->has_reply = d->has_read = false;
 }
 
 /* --- digests ------------------------------------------------------------------------------------------------------ */
@@ -211,7 +211,7 @@ void draft_settle(struct draft *d, bool is_committed) {
   }
   d->hash = receipt_log_fill(&d->place, d->bytes);
   d->is_reserved = false;
-  d->is_made = true;
+  d->is_made = d->is_stored = true;
 }
 
 bool draft_finish(struct draft *d, const struct draft_facts *facts, const struct state_txn *txn) {

@@ -17,6 +17,7 @@ struct draft {
   struct receipt_chain *chain;
   bool is_due;      /* the function has begun: there must be a receipt */
   bool is_made;     /* the leaf stands in the log */
+  bool is_stored;   /* it is in the state store, too */
   bool is_reserved; /* its index is given out, to be settled when the commit is over */
   bool has_request, has_reply, has_read;
   uint8_t request[SHA256_SIZE], reply[SHA256_SIZE], read[SHA256_SIZE], host[SHA256_SIZE], written[SHA256_SIZE];

@@ -138,20 +138,6 @@ static void report_trap(struct invocation *inv, const struct gw_error *err, stru
   buffer_clear(&text);
 }
 
-enum ending_kind {
-  ENDING_REPEATED,  /* the answer of the same request before is the answer */
-  ENDING_REPLIED,   /* the function's reply is the answer, and what it wrote is durable */
-  ENDING_FAILED,    /* `err` is: a trap, or why there was no run, no commit, no reply that could be sent */
-  ENDING_REFUSED,   /* `problem` is: it never began */
-  ENDING_CANCELLED, /* given up wherever it was; `err` is the answer, or NULL where nobody hears one */
-};
-
-struct ending {
-  enum ending_kind kind;
-  const struct gw_error *err;
-  const struct problem *problem;
-};
-
 /* Of the version that ran, or would have; NULL: no function. */
 static struct tally_part *tally_of(const struct invocation *inv) {
   const struct function *f = inv->slot ? inv->slot->function : inv->pool ? inv->pool->function : NULL;
@@ -260,10 +246,11 @@ static struct draft_facts facts_of(struct invocation *inv, const struct ending *
 #define NO_ROOM "there is no room for receipts: the server's disk is full"
 #define NO_DISK "no receipts can be written until the server starts again: its disk has failed"
 
+static const struct gw_error no_disk = {.code = GW_ERROR_UNAVAILABLE, .message = NO_DISK};
+
 /* Before anything of the invocation goes. No reply leaves without its receipt. */
 static void write_receipt(struct invocation *inv, struct ending *ending) {
-  static const struct gw_error no_room = {.code = GW_ERROR_UNAVAILABLE, .message = NO_ROOM},
-                               no_disk = {.code = GW_ERROR_UNAVAILABLE, .message = NO_DISK};
+  static const struct gw_error no_room = {.code = GW_ERROR_UNAVAILABLE, .message = NO_ROOM};
   struct draft *d = &inv->draft;
   char name[FUNCTION_MAX_FULL_NAME + 1];
   if (!d->is_due && ending->kind != ENDING_REPEATED) return;
@@ -325,14 +312,11 @@ static void note_version(struct invocation *inv) {
   inv->is_gone = !f || function_is_deleted(f);
 }
 
-/* The one exit: every invocation that invoke_begin was called for comes through here, once. All of it is known here, as long as
- * its slot is there: function, tier, gas and how it ended. Nothing of it may be used behind the answer. */
-static void finish(struct invocation *inv, struct ending ending) {
+/* With its receipt written, and on disk where it waited for that. Nothing of it may be used behind the answer. */
+static void leave(struct invocation *inv, struct ending ending) {
   struct exchange *x = inv->exchange;
   struct buffer backtrace = inv->backtrace;
   uint64_t gas = gas_used(inv);
-  write_receipt(inv, &ending);
-  bill(inv);
   inv->backtrace = (struct buffer){0};
   bool is_hidden = hides_place(inv, &ending);
   note_version(inv);
@@ -353,6 +337,50 @@ static void finish(struct invocation *inv, struct ending ending) {
     answer(x, &ending, slot, has_gas ? &gas : NULL, is_hidden ? NULL : (const char *)backtrace.bytes, is_hidden);
   flame_destroy(flame);
   buffer_clear(&backtrace);
+}
+
+/* On the log's thread. */
+static void on_synced(struct receipt_waiter *waiter, bool is_durable) {
+  struct invocation *inv = (struct invocation *)((char *)waiter - offsetof(struct invocation, synced));
+  inv->is_durable = is_durable;
+  loop_post(loop_of(inv), &inv->synced_message);
+}
+
+static void deliver_synced(struct message *message) {
+  struct invocation *inv = (struct invocation *)((char *)message - offsetof(struct invocation, synced_message));
+  if (!inv->is_durable) {
+    *inv->exchange->receipt = 0;
+    inv->ending = (struct ending){.kind = ENDING_FAILED, .err = &no_disk};
+  }
+  leave(inv, inv->ending);
+}
+
+/* What was stored with state is on disk with that. A server that stops makes a last checkpoint anyway. */
+static bool waits_for_sync(const struct invocation *inv, const struct ending *ending) {
+  const struct server_options *o = loop_of(inv)->options;
+  return o->receipts_sync && inv->draft.is_made && !(inv->draft.is_stored && o->sync) && ending->kind != ENDING_CANCELLED;
+}
+
+static void wait_for_sync(struct invocation *inv, const struct ending *ending) {
+  abort_txn(inv);
+  inv->ending = *ending;
+  if (ending->err) inv->ending_error = *ending->err;
+  if (ending->err) inv->ending.err = &inv->ending_error;
+  inv->state = INVOCATION_SYNCING;
+  inv->synced.done = on_synced;
+  inv->synced_message = (struct message){.deliver = deliver_synced};
+  receipt_log_await(inv->draft.log, &inv->synced);
+}
+
+/* The one exit: every invocation that invoke_begin was called for comes through here, once. All of it is known here, as long as
+ * its slot is there: function, tier, gas and how it ended. */
+static void finish(struct invocation *inv, struct ending ending) {
+  write_receipt(inv, &ending);
+  bill(inv);
+  if (waits_for_sync(inv, &ending))
+    wait_for_sync(inv, &ending);
+  else
+    leave(inv, ending);
 }
 
 static void end_with_error(struct invocation *inv, const struct gw_error *err) {
@@ -1267,6 +1295,7 @@ void invoke_cancel(struct exchange *x, bool with_reply) {
     return;
   case INVOCATION_REPORTING:
   case INVOCATION_COMMITTING: inv->is_cancelled = true; return;
+  case INVOCATION_SYNCING: return; /* it has ended */
   case INVOCATION_HASHING:
     inv->is_cancelled = true;
     inv->wants_reply = with_reply;

@@ -20,9 +20,24 @@ enum invocation_state {
   INVOCATION_PARKED,     /* a host function of it waits for an answer */
   INVOCATION_REPORTING,  /* it trapped, and a worker thread reads where, or makes the instance that judges it */
   INVOCATION_HASHING,    /* a worker thread makes the digest of a large request or reply */
+  INVOCATION_SYNCING,    /* it has ended, and waits until its receipt is on disk */
   INVOCATION_COMMITTING, /* with the state store */
   INVOCATION_DELAYED,    /* will run again after a conflict */
   INVOCATION_THROTTLED,  /* its tenant has used more gas than it may by now */
+};
+
+enum ending_kind {
+  ENDING_REPEATED,  /* the answer of the same request before is the answer */
+  ENDING_REPLIED,   /* the function's reply is the answer, and what it wrote is durable */
+  ENDING_FAILED,    /* `err` is: a trap, or why there was no run, no commit, no reply that could be sent */
+  ENDING_REFUSED,   /* `problem` is: it never began */
+  ENDING_CANCELLED, /* given up wherever it was; `err` is the answer, or NULL where nobody hears one */
+};
+
+struct ending {
+  enum ending_kind kind;
+  const struct gw_error *err;
+  const struct problem *problem;
 };
 
 /* What of the module runs, in this order. */
@@ -52,6 +67,10 @@ struct invocation {
   struct repeat repeat;
   struct handler repeated; /* the answer of a repeated request; until the next request */
   struct draft draft;
+  struct receipt_waiter synced; /* of SYNCING, with what it has ended with */
+  struct message synced_message;
+  struct ending ending;
+  struct gw_error ending_error;
   struct record record; /* what the first run read of clocks and random numbers */
   struct judge judge;   /* under way: it runs again in the precise tier, because compiled code trapped */
   bool is_counted;      /* in n_running of loop and home */
@@ -60,6 +79,7 @@ struct invocation {
   bool is_cancelled; /* the client has gone */
   bool is_late;      /* its deadline has passed */
   bool wants_reply;  /* when it was cancelled while it was parked */
+  bool is_durable;   /* its receipt, behind SYNCING */
   bool is_woken;     /* `woken` was posted. Another thread sets it, not behind gw_store_cancel */
   bool has_outcome;
   bool may_run_ahead; /* see state_txn_run_ahead */

@@ -1,0 +1,10 @@
+#!/bin/bash
+# Builds the examples and lets the power of servers that run them fail (power.py).
+#   power.sh GASWORKS SHIM SOURCE_DIR [OPTION...]
+set -eu
+program=$1 shim=$2 source=$3
+shift 3
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+"$source/examples/build" "$folder" >/dev/null
+"$source/tests/power.py" "$program" "$shim" "$folder" "$@"
