@@ -13,6 +13,7 @@ struct access_verb {
   struct client client;
   bool is_json;
   const char *scopes, *expires, *name, *grace; /* NULL: not given */
+  const char *credit, *limits[5];              /* of a budget, likewise; the limits as in budget_words */
 };
 
 /* What a request says and what comes back. */
@@ -305,19 +306,99 @@ static bool delete_tenant(const struct access_verb *v, const char *name, struct 
   return change_tenant(v, "DELETE", name, reply, err);
 }
 
+/* --- budgets */
+
+static const struct {
+  const char *word, *option;
+  uint64_t kilo;
+} budget_words[] = {{"gas_per_second", "gas-per-second", 1000},
+                    {"concurrency", "concurrency", 1000},
+                    {"functions", "functions", 1000},
+                    {"memory", "memory", 1024},
+                    {"storage", "storage", 1024}};
+
+enum { N_BUDGET_WORDS = sizeof budget_words / sizeof *budget_words };
+_Static_assert(N_BUDGET_WORDS == sizeof((struct access_verb *)0)->limits / sizeof(char *), "all have a place");
+
+/* A number, or "none". */
+static bool add_limit(cJSON *json, size_t i, const char *text, struct gw_error *err) {
+  uint64_t n;
+  if (!text) return true;
+  if (strcmp(text, "none") == 0) return cJSON_AddNullToObject(json, budget_words[i].word) != NULL;
+  if (!cli_parse_number(text, budget_words[i].kilo, &n) || !n || n > UINT64_C(1) << 53)
+    return error_set(err, GW_ERROR_USAGE, "--%s wants a number (K M G allowed) or none, not %.64s", budget_words[i].option, text);
+  cJSON_AddNumberToObject(json, budget_words[i].word, (double)n);
+  return true;
+}
+
+/* The merge patch, or NULL where nothing is to be changed. */
+static bool budget_patch(const struct access_verb *v, cJSON **patch, struct gw_error *err) {
+  cJSON *json = cJSON_CreateObject();
+  bool ok = true;
+  if (v->credit && strcmp(v->credit, "none") == 0)
+    cJSON_AddNullToObject(json, "credit");
+  else if (v->credit)
+    cJSON_AddStringToObject(json, "credit", v->credit);
+  for (size_t i = 0; i < N_BUDGET_WORDS && ok; i++) ok = add_limit(json, i, v->limits[i], err);
+  *patch = ok && json->child ? json : NULL;
+  if (!*patch) cJSON_Delete(json);
+  return ok;
+}
+
+static void show_budget(const cJSON *json) {
+  const cJSON *used = cJSON_GetObjectItem(json, "used"), *item;
+  printf("tenant          %s\n", client_text(json, "tenant"));
+  for (size_t i = 0; i < N_BUDGET_WORDS; i++) {
+    if (cJSON_IsNumber(cJSON_GetObjectItem(json, budget_words[i].word)))
+      printf("%-15s %.0f\n", budget_words[i].option, client_number(json, budget_words[i].word));
+    else
+      printf("%-15s no limit\n", budget_words[i].option);
+  }
+  if (cJSON_IsString(cJSON_GetObjectItem(json, "credit")))
+    printf("%-15s %s %s, of which %s are spent and %s left\n", "credit", client_text(json, "credit"),
+           client_text(json, "currency"), client_text(json, "spent"), client_text(json, "left"));
+  else
+    printf("%-15s not prepaid\n", "credit");
+  printf("%-15s %.0f\n%-15s %.0f\n", "running", client_number(json, "running"), "bytes stored",
+         client_number(json, "bytes_stored"));
+  cJSON_ArrayForEach(item, used) printf("used: %-9s %.0f\n", item->string, item->valuedouble);
+}
+
+static bool change_budget(const struct access_verb *v, const char *name, struct client_reply *reply, struct gw_error *err) {
+  struct access_verb of = *v;
+  struct access_call call = {.method = "GET", .path = "/v1/budget"};
+  of.client.tenant = name;
+  if (!check_word(name, "name for a tenant", err) || !budget_patch(v, &call.body, err)) return false;
+  if (call.body) call.method = "PATCH";
+  if (!send(&of, &call, reply, err)) return false;
+  cJSON *json = show_json(v, reply);
+  if (json) show_budget(json);
+  cJSON_Delete(json);
+  return true;
+}
+
 int cli_tenants(int argc, char **argv) {
-  static const struct action actions[] = {
-      {"list", false, list_tenants}, {"create", true, create_tenant}, {"delete", true, delete_tenant}, {0}};
+  static const struct action actions[] = {{"list", false, list_tenants},
+                                          {"create", true, create_tenant},
+                                          {"delete", true, delete_tenant},
+                                          {"budget", true, change_budget},
+                                          {0}};
   struct access_verb v = {.client = client_default()};
   const struct cli_option options[] = {
       CLIENT_OPTIONS(&v.client),
+      {"credit", 0, CLI_TEXT, &v.credit, "AMOUNT", "budget: what all that it uses from now on may cost, such as 12.50; or none"},
+      {"gas-per-second", 0, CLI_TEXT, &v.limits[0], "GAS", "budget: the most gas in a second (K M G allowed); or none"},
+      {"concurrency", 0, CLI_TEXT, &v.limits[1], "N", "budget: the most invocations at once; or none"},
+      {"functions", 0, CLI_TEXT, &v.limits[2], "N", "budget: the most functions; or none"},
+      {"memory", 0, CLI_TEXT, &v.limits[3], "BYTES", "budget: the most memory of all that runs (K M G allowed); or none"},
+      {"storage", 0, CLI_TEXT, &v.limits[4], "BYTES", "budget: the most state of all functions (K M G allowed); or none"},
       {"json", 0, CLI_FLAG, &v.is_json, NULL, "the server's answer as JSON"},
   };
   const struct cli_command command = {
       .name = "tenants",
-      .arguments = "[list | create NAME | delete NAME]",
+      .arguments = "[list | create NAME | delete NAME | budget NAME]",
       .description = "Lists the tenants of the server, makes one, or deletes one that has no functions and no state any more, "
-                     "with its tokens.",
+                     "with its tokens. `budget` shows what one may use and has left, and changes it by the options below.",
       .options = options,
       .n_options = sizeof options / sizeof *options,
       .min_operands = 0,

@@ -10,7 +10,7 @@
 struct usage_verb {
   struct client client;
   const char *from, *to, *by, *function; /* NULL: not given */
-  bool is_json, is_csv;
+  bool is_json, is_csv, is_focus;
 };
 
 /* What a query needs no escapes for, and whatever stands in it goes to the server, which says what is wrong. */
@@ -61,13 +61,18 @@ static bool ask(const struct usage_verb *v, struct client_reply *reply, struct g
   struct buffer path = {0};
   buffer_append_string(&path, "/v1/usage");
   bool ok = add_part(&path, "from", v->from, err) && add_part(&path, "to", v->to, err) && add_part(&path, "by", v->by, err) &&
-            add_part(&path, "function", v->function, err) && add_part(&path, "format", v->is_csv ? "csv" : NULL, err);
+            add_part(&path, "function", v->function, err) &&
+            add_part(&path, "format",
+                     v->is_csv     ? "csv"
+                     : v->is_focus ? "focus"
+                                   : NULL,
+                     err);
   buffer_append(&path, "", 1);
   struct client_request request = {.client = &v->client, .method = "GET", .path = (const char *)path.bytes};
   ok = ok && client_ask(&request, reply, err);
   buffer_clear(&path);
   if (!ok) return false;
-  if (v->is_csv || v->is_json) /* as it came: its numbers have more digits than a double */
+  if (v->is_csv || v->is_focus || v->is_json) /* as it came: its numbers have more digits than a double */
     printf("%s%s", (const char *)reply->body.bytes, v->is_json ? "\n" : "");
   else
     print_table(reply);
@@ -83,6 +88,7 @@ int cli_usage(int argc, char **argv) {
       {"by", 0, CLI_TEXT, &v.by, "WORD,...", "a row for each tenant, function, version and day: which of these; all unless told"},
       {"function", 0, CLI_TEXT, &v.function, "NAME", "of this function alone"},
       {"csv", 0, CLI_FLAG, &v.is_csv, NULL, "comma-separated values, with a line of names first"},
+      {"focus", 0, CLI_FLAG, &v.is_focus, NULL, "what it costs, in the columns of FOCUS 1.2, as comma-separated values"},
       CLIENT_JSON_OPTION(&v.is_json),
   };
   const struct cli_command command = {
@@ -99,6 +105,6 @@ int cli_usage(int argc, char **argv) {
   struct gw_error err = {0};
   int exit_code;
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
-  if (v.is_csv && v.is_json) return cli_misuse("usage", "--csv and --json exclude each other");
+  if (v.is_csv + v.is_focus + v.is_json > 1) return cli_misuse("usage", "--csv, --focus and --json exclude each other");
   return client_finish(ask(&v, &reply, &err), &reply, &err);
 }

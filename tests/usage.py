@@ -4,6 +4,7 @@
    usage.py GASWORKS EXAMPLES [--count KILLS] [--seed N]"""
 import argparse
 import collections
+import decimal
 import http.client
 import json
 import os
@@ -15,6 +16,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import focus  # noqa: E402
 import receipts  # noqa: E402
 import verify_receipts as verifier  # noqa: E402
 
@@ -96,6 +98,23 @@ def compare(server, what):
     return usage
 
 
+PRICES = {"currency": "EUR", "gas": "0.50", "rent": "0.02", "requests": "0.2", "bytes_out": "0.09"}
+PRICED = {"gas": 12, "rent": 12, "requests": 6, "bytes_out": 9}
+
+
+def check_bill(server, usage):
+    """What FOCUS says is what the sums cost, to the last digit."""
+    status, body, _ = server.ask("GET", "/v1/usage?from=1970-01-01&format=focus")
+    assert status == 200, body
+    rows = focus.check_file(body.decode())
+    for word, power in PRICED.items():
+        wanted = decimal.Decimal(PRICES[word]) * usage["total"][word] / 10 ** power
+        found = focus.total(row for row in rows if row["SkuId"] == word)
+        if word != "rent" and found != wanted:  # which goes on between two questions
+            sys.exit(f"FAIL {word} costs {found}, and not {wanted}")
+    return focus.total(rows)
+
+
 # Runs for ever, or as long as somebody pays.
 BURN = """(module (memory (export "memory") 1) (func (export "handle") (loop $again (br $again))))"""
 GAS_OF_CREDIT, SLICE, LOOPS = 200_000_000, 5_000_000, 2
@@ -152,7 +171,10 @@ def main():
     print(f"seed {options.seed}")
     work = tempfile.mkdtemp(prefix="gasworks-usage-")
     data = os.path.join(work, "data")
-    server = receipts.Server(options.gasworks, data)
+    prices = os.path.join(work, "bill.json")
+    with open(prices, "w", encoding="utf-8") as f:
+        json.dump(PRICES, f)
+    server = receipts.Server(options.gasworks, data, ["--prices", prices])
     for name, file in (("hello", "hello"), ("counter", "counter-c"), ("trap", "trap")):
         with open(os.path.join(options.examples, file + ".wasm"), "rb") as f:
             status, body, _ = server.ask("PUT", "/v1/functions/" + name, f.read())
@@ -172,16 +194,17 @@ def main():
         over.set()
         for thread in threads:
             thread.join()
-        server = receipts.Server(options.gasworks, data)
+        server = receipts.Server(options.gasworks, data, ["--prices", prices])
         if kill % 4 == 0 or kill == options.count - 1:
             usage = compare(server, f"after kill {kill}")
     if not usage["total"]["rent"] and options.count >= 10:
         sys.exit("FAIL state has cost nothing")
+    bill = check_bill(server, usage)
     server.kill()
     check_balance(options, work)
     shutil.rmtree(work)
     total = usage["total"]
-    print(f"ok: {options.count} kills, {total['requests']} requests, {total['gas']} gas, {total['rent']} byte-seconds: usage is the sum of "
+    print(f"ok: {options.count} kills, {total['requests']} requests, {total['gas']} gas, {total['rent']} byte-seconds, {bill} EUR: usage is the sum of "
           "receipts")
 
 

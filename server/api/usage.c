@@ -10,6 +10,7 @@
 #include "server/function/function.h"
 #include "server/http/reply.h"
 #include "server/loop/loop.h"
+#include "server/usage/account.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,8 +23,8 @@ enum { DATE_SIZE = 11, MAX_DAY = 2932896 /* 9999-12-31 */ };
 enum { BY_TENANT = 1, BY_FUNCTION = 2, BY_VERSION = 4, BY_DAY = 8, BY_ALL = 15 };
 static const char *const by_words[] = {"tenant", "function", "version", "day", NULL};
 
-enum format { FORMAT_JSON, FORMAT_CSV };
-static const char *const format_words[] = {"json", "csv", NULL};
+enum format { FORMAT_JSON, FORMAT_CSV, FORMAT_FOCUS };
+static const char *const format_words[] = {"json", "csv", "focus", NULL};
 
 /* One question under way. */
 struct question {
@@ -185,13 +186,158 @@ static void print_csv(struct question *q) {
   }
 }
 
+/* --- FOCUS -------------------------------------------------------------------------------------------------------- */
+
+static const struct {
+  const char *unit, *priced, *category, *subcategory, *meter;
+} focus_rows[] = {
+#define PRICE(name, word, power, unit, priced, category, subcategory, meter) {unit, priced, category, subcategory, meter},
+#include "server/usage/price.def"
+#undef PRICE
+};
+
+/* The charge of one line for one price. */
+struct charge {
+  const struct question *q;
+  const struct line *line;
+  int price;
+  uint64_t n;
+};
+
+/* A column with a fixed word, or with what a function appends. */
+struct focus_column {
+  const char *name, *word;
+  void (*append)(const struct charge *c, struct buffer *out);
+};
+
+static void append_time(struct buffer *out, uint32_t day) {
+  char date[DATE_SIZE];
+  buffer_format(out, "%sT00:00:00Z", date_text(day, date));
+}
+
+static void focus_cost(const struct charge *c, struct buffer *out) {
+  price_append_cost(out, price_part(usage_prices(c->q->usage), c->price, c->n));
+}
+
+static void focus_unit_price(const struct charge *c, struct buffer *out) {
+  price_append_cost(out, usage_prices(c->q->usage)->of[c->price] * COST_OF_MONEY);
+}
+
+static void focus_account(const struct charge *c, struct buffer *out) { buffer_append_string(out, usage_log_id(c->q->usage)); }
+
+static void focus_currency(const struct charge *c, struct buffer *out) {
+  buffer_append_string(out, usage_prices(c->q->usage)->currency);
+}
+
+static void focus_month(const struct charge *c, struct buffer *out) { append_time(out, first_of_month(c->line->day)); }
+
+static void focus_next_month(const struct charge *c, struct buffer *out) {
+  append_time(out, first_of_month(first_of_month(c->line->day) + 31));
+}
+
+static void focus_day(const struct charge *c, struct buffer *out) { append_time(out, c->line->day); }
+static void focus_next_day(const struct charge *c, struct buffer *out) { append_time(out, c->line->day + 1); }
+
+static void focus_description(const struct charge *c, struct buffer *out) {
+  buffer_format(out, "%s of function %s/%s", focus_rows[c->price].meter, c->line->tenant, c->line->function);
+}
+
+static void focus_quantity(const struct charge *c, struct buffer *out) { price_append_decimal(out, c->n, 0); }
+static void focus_priced(const struct charge *c, struct buffer *out) { price_append_decimal(out, c->n, price_power(c->price)); }
+static void focus_unit(const struct charge *c, struct buffer *out) { buffer_append_string(out, focus_rows[c->price].unit); }
+static void focus_price_unit(const struct charge *c, struct buffer *out) {
+  buffer_append_string(out, focus_rows[c->price].priced);
+}
+static void focus_category(const struct charge *c, struct buffer *out) {
+  buffer_append_string(out, focus_rows[c->price].category);
+}
+
+static void focus_subcategory(const struct charge *c, struct buffer *out) {
+  buffer_append_string(out, focus_rows[c->price].subcategory);
+}
+
+static void focus_meter(const struct charge *c, struct buffer *out) { buffer_append_string(out, focus_rows[c->price].meter); }
+static void focus_sku(const struct charge *c, struct buffer *out) { buffer_append_string(out, price_word(c->price)); }
+static void focus_tenant(const struct charge *c, struct buffer *out) { buffer_append_string(out, c->line->tenant); }
+
+static void focus_resource(const struct charge *c, struct buffer *out) {
+  buffer_format(out, "%s/%s", c->line->tenant, c->line->function);
+}
+
+static void focus_name(const struct charge *c, struct buffer *out) { buffer_append_string(out, c->line->function); }
+static void focus_version(const struct charge *c, struct buffer *out) { price_append_decimal(out, c->line->version, 0); }
+
+/* Of FOCUS 1.2. What would have no value here and may be left out is not there. */
+static const struct focus_column focus_columns[] = {{"BilledCost", NULL, focus_cost},
+                                                    {"BillingAccountId", NULL, focus_account},
+                                                    {"BillingAccountName", "Gasworks", NULL},
+                                                    {"BillingCurrency", NULL, focus_currency},
+                                                    {"BillingPeriodEnd", NULL, focus_next_month},
+                                                    {"BillingPeriodStart", NULL, focus_month},
+                                                    {"ChargeCategory", "Usage", NULL},
+                                                    {"ChargeClass", "", NULL},
+                                                    {"ChargeDescription", NULL, focus_description},
+                                                    {"ChargeFrequency", "Usage-Based", NULL},
+                                                    {"ChargePeriodEnd", NULL, focus_next_day},
+                                                    {"ChargePeriodStart", NULL, focus_day},
+                                                    {"ConsumedQuantity", NULL, focus_quantity},
+                                                    {"ConsumedUnit", NULL, focus_unit},
+                                                    {"ContractedCost", NULL, focus_cost},
+                                                    {"ContractedUnitPrice", NULL, focus_unit_price},
+                                                    {"EffectiveCost", NULL, focus_cost},
+                                                    {"InvoiceIssuerName", "Gasworks", NULL},
+                                                    {"ListCost", NULL, focus_cost},
+                                                    {"ListUnitPrice", NULL, focus_unit_price},
+                                                    {"PricingCategory", "Standard", NULL},
+                                                    {"PricingQuantity", NULL, focus_priced},
+                                                    {"PricingUnit", NULL, focus_price_unit},
+                                                    {"ProviderName", "Gasworks", NULL},
+                                                    {"PublisherName", "Gasworks", NULL},
+                                                    {"ResourceId", NULL, focus_resource},
+                                                    {"ResourceName", NULL, focus_name},
+                                                    {"ResourceType", "Function", NULL},
+                                                    {"ServiceCategory", NULL, focus_category},
+                                                    {"ServiceName", "Functions", NULL},
+                                                    {"ServiceSubcategory", NULL, focus_subcategory},
+                                                    {"SkuId", NULL, focus_sku},
+                                                    {"SkuMeter", NULL, focus_meter},
+                                                    {"SkuPriceId", NULL, focus_sku},
+                                                    {"SubAccountId", NULL, focus_tenant},
+                                                    {"SubAccountName", NULL, focus_tenant},
+                                                    {"SubAccountType", "Tenant", NULL},
+                                                    {"x_FunctionVersion", NULL, focus_version}};
+
+enum { N_FOCUS = sizeof focus_columns / sizeof *focus_columns };
+
+static void append_charge(struct buffer *out, const struct charge *c) {
+  for (size_t i = 0; i < N_FOCUS; i++) {
+    if (i) buffer_append(out, ",", 1);
+    if (focus_columns[i].append)
+      focus_columns[i].append(c, out);
+    else
+      buffer_append_string(out, focus_columns[i].word);
+  }
+  buffer_append_string(out, "\r\n");
+}
+
+static void print_focus(struct question *q) {
+  for (size_t i = 0; i < N_FOCUS; i++) buffer_format(&q->text, "%s%s", i ? "," : "", focus_columns[i].name);
+  buffer_append_string(&q->text, "\r\n");
+  for (const struct line *line = q->lines; line < q->lines + q->n; line++) {
+    struct billed billed = price_billed(&line->sum);
+    for (int price = 0; price < PRICE_COUNT; price++)
+      if (billed.n[price]) append_charge(&q->text, &(struct charge){q, line, price, billed.n[price]});
+  }
+}
+
 /* --- the route ---------------------------------------------------------------------------------------------------- */
 
 static void work(uv_work_t *work) {
   struct question *q = work->data;
   if (!usage_settle(q->usage, &q->error) || !usage_each(q->usage, q->first, q->last, on_row, q, &q->error)) return;
+  static void (*const print[])(struct question * q) = {print_json, print_csv, print_focus};
   merge_lines(q);
-  (q->format == FORMAT_CSV ? print_csv : print_json)(q);
+  print[q->format](q);
 }
 
 static void question_free(struct question *q) {
@@ -207,7 +353,7 @@ static void done(uv_work_t *work, int status) {
   if (q->error.code)
     reply_error(x, &q->error, NULL, NULL, NULL);
   else
-    reply_text(x, 200, q->format == FORMAT_CSV ? "text/csv; charset=utf-8; header=present" : "application/json", &q->text);
+    reply_text(x, 200, q->format == FORMAT_JSON ? "application/json" : "text/csv; charset=utf-8; header=present", &q->text);
   question_free(q);
 }
 
@@ -249,7 +395,9 @@ static bool read_query(struct question *q, const char *query) {
       return error_set(
           &q->error, GW_ERROR_REQUEST,
           "the parameters are from=YYYY-MM-DD, to=YYYY-MM-DD, function=NAME, by=tenant,function,version,day (some of "
-          "them) and format=json|csv");
+          "them) and format=json|csv|focus");
+  if (q->format == FORMAT_FOCUS && q->by != BY_ALL)
+    return error_set(&q->error, GW_ERROR_REQUEST, "FOCUS has a row for each tenant, function, version and day: it takes no by");
   return q->first <= q->last || error_set(&q->error, GW_ERROR_REQUEST, "from is behind to");
 }
 

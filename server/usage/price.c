@@ -8,10 +8,10 @@
 #include <string.h>
 
 static const struct {
-  const char *word, *unit;
+  const char *word;
   unsigned power;
 } rows[] = {
-#define PRICE(name, word, power, unit, help) {word, unit, power},
+#define PRICE(name, word, power, unit, priced, category, subcategory, meter) {word, power},
 #include "server/usage/price.def"
 #undef PRICE
 };
@@ -19,7 +19,6 @@ static const struct {
 enum { MONEY_DIGITS = 9, COST_DIGITS = 21 };
 
 const char *price_word(int price) { return rows[price].word; }
-const char *price_unit(int price) { return rows[price].unit; }
 unsigned price_power(int price) { return rows[price].power; }
 
 struct billed price_billed(const struct usage_sum *sum) {
@@ -60,17 +59,19 @@ bool price_parse_money(const char *text, money *out) {
   return true;
 }
 
-void price_append_cost(struct buffer *out, cost amount) {
-  char digits[48], *end = digits + sizeof digits, *at = end;
-  int n = 0;
-  for (; n <= COST_DIGITS || amount; n++, amount /= 10) *--at = (char)('0' + (int)(amount % 10));
-  size_t whole = (size_t)(n - COST_DIGITS);
-  while (end > at + whole && end[-1] == '0') end--;
-  buffer_append(out, at, whole);
-  if (end == at + whole) return;
+void price_append_decimal(struct buffer *out, unsigned __int128 n, unsigned digits) {
+  char text[64], *end = text + sizeof text, *at = end;
+  unsigned size = 0;
+  for (; size <= digits || n; size++, n /= 10) *--at = (char)('0' + (int)(n % 10));
+  const char *point = at + (size - digits);
+  while (end > point && end[-1] == '0') end--;
+  buffer_append(out, at, (size_t)(point - at));
+  if (end == point) return;
   buffer_append(out, ".", 1);
-  buffer_append(out, at + whole, (size_t)(end - at - (ptrdiff_t)whole));
+  buffer_append(out, point, (size_t)(end - point));
 }
+
+void price_append_cost(struct buffer *out, cost amount) { price_append_decimal(out, amount, COST_DIGITS); }
 
 static bool take_price(const cJSON *item, money *out) {
   char text[32];

@@ -14,14 +14,13 @@ typedef uint64_t money;
 #define COST_OF_MONEY ((cost)1000000000000)
 
 enum {
-#define PRICE(name, word, power, unit, help) PRICE_##name,
+#define PRICE(name, word, power, unit, priced, category, subcategory, meter) PRICE_##name,
 #include "server/usage/price.def"
 #undef PRICE
   PRICE_COUNT
 };
 
 const char *price_word(int price);
-const char *price_unit(int price);
 unsigned price_power(int price); /* it is for ten to this power */
 
 struct prices {
@@ -44,7 +43,8 @@ bool price_is_free(const struct prices *prices);
 bool price_parse(struct prices *prices, const void *text, size_t size, struct gw_error *err);
 /* An amount such as "12.5". */
 bool price_parse_money(const char *text, money *out);
-/* Exact decimals, without zeros at the end. */
+/* n / 10^digits, exactly, without zeros at the end. */
+void price_append_decimal(struct buffer *out, unsigned __int128 n, unsigned digits);
 void price_append_cost(struct buffer *out, cost amount);
 
 #endif

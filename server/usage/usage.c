@@ -119,6 +119,8 @@ bool usage_settle(struct usage *u, struct gw_error *err) {
   return !last.code || error_set(err, last.code, "usage: %s", last.message);
 }
 
+const char *usage_log_id(const struct usage *u) { return receipt_log_id(u->options.log); }
+
 uint64_t usage_as_of(struct usage *u) {
   pthread_mutex_lock(&u->mutex);
   uint64_t next = u->stored_next;

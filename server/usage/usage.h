@@ -61,6 +61,7 @@ void usage_close(struct usage *usage);
 
 /* Waits until all receipts of replies that have left are added and stored, and rent up to now. Blocks. */
 bool usage_settle(struct usage *usage, struct gw_error *err);
+const char *usage_log_id(const struct usage *usage);
 /* Leaves below this index are added. Any thread. */
 uint64_t usage_as_of(struct usage *usage);
 
