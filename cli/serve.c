@@ -155,13 +155,13 @@ static bool read_file(struct serving *s, struct gw_error *err) {
  * What is wrong with a file is among its problems instead. */
 static bool read_options(struct serving *s, int argc, char **argv, bool has_text, int *exit_code) {
   struct gw_error err = {0};
-  uint64_t max_body, max_module, max_reply, map_size;
+  uint64_t max_body, max_module, max_reply, map_size, inputs_each;
   bool given[CLI_MAX_OPTIONS];
   struct server_options o;
   server_options_init(&o);
   o.has_walls = true;
   s->isolate = "none", s->listen = "127.0.0.1:8080";
-  max_body = o.max_body, max_module = o.max_module, max_reply = o.max_reply, map_size = o.map_size;
+  max_body = o.max_body, max_module = o.max_module, max_reply = o.max_reply, map_size = o.map_size, inputs_each = o.inputs_each;
   const struct cli_option options[] = {
       {"listen", 'l', CLI_TEXT, &s->listen, "ADDRESS:PORT",
        "where to listen; 127.0.0.1:8080 unless told, port 0 is any free one"},
@@ -227,6 +227,12 @@ static bool read_options(struct serving *s, int argc, char **argv, bool has_text
       {"prices", 0, CLI_TEXT, &s->prices_path, "FILE",
        "what tenants pay: JSON with currency, gas, rent, requests and bytes_out (docs/usage.md); nothing unless told"},
       {"receipts-keep", 0, CLI_U32, &o.receipts_keep, "SECONDS", "how long, likewise; 0, for ever, unless told"},
+      {"keep-inputs", 0, CLI_SIZE, &o.inputs_size, "BYTES",
+       "how much of what `gasworks replay` needs is kept, beyond which the oldest goes (K M G allowed), 0: nothing; 256M unless "
+       "told"},
+      {"keep-inputs-for", 0, CLI_U32, &o.inputs_keep, "SECONDS", "how long, likewise, 0: for ever; 172800 unless told"},
+      {"keep-inputs-each", 0, CLI_SIZE, &inputs_each, "BYTES",
+       "of a request, of what it read, and of what the host answered more than so much is kept by digest only; 256K unless told"},
       {"sync", 0, CLI_ON_OFF, &o.sync, "on|off", "state survives power failures, not only kill -9; on unless told"},
       {"drain", 0, CLI_U32, &o.drain_ms, "MS",
        "how long /readyz says 503 after SIGTERM before no connections are taken; 1000 unless told"},
@@ -275,7 +281,7 @@ static bool read_options(struct serving *s, int argc, char **argv, bool has_text
     s->names[s->n_options] = options[s->n_options].name;
     s->values[s->n_options] = cli_option_text(&options[s->n_options], &s->file.arena);
   }
-  o.max_body = max_body, o.max_module = max_module, o.max_reply = max_reply, o.map_size = map_size;
+  o.max_body = max_body, o.max_module = max_module, o.max_reply = max_reply, o.map_size = map_size, o.inputs_each = inputs_each;
   o.hosts = s->hosts.items;
   o.n_hosts = s->hosts.n;
   o.compiler_program = "/proc/self/exe";

@@ -13,7 +13,8 @@ source = sys.argv[1]
 rows = [
     ["cli"],
     ["server"],
-    ["server/http", "server/api", "server/invoke", "server/isolate", "server/access", "server/usage", "server/function", "server/loop", "server/ui"],
+    ["server/replay"],
+    ["server/http", "server/api", "server/invoke", "server/inputs", "server/isolate", "server/access", "server/usage", "server/function", "server/loop", "server/ui"],
     ["runtime/capi", "runtime/host", "runtime/host/wasi", "runtime/debug", "runtime/state", "runtime/receipt"],
     ["runtime", "runtime/precise", "runtime/arch/x86_64"],
     ["jit/artifact", "jit"],

@@ -13,6 +13,7 @@
 #include "server/function/pool.h"
 #include "server/function/registry.h"
 #include "server/http/connection.h"
+#include "server/inputs/store.h"
 #include "server/isolate/supervisor.h"
 #include "server/isolate/upstream.h"
 #include "server/loop/log_store.h"
@@ -59,6 +60,7 @@ struct server {
   struct state_store *state;
   struct receipt_log *receipts;
   struct usage *usage;
+  struct inputs_store *inputs;
   struct access *access;
   struct supervisor *supervisor;
   struct registry *registry;
@@ -85,6 +87,9 @@ void server_options_init(struct server_options *options) {
       .idempotency_size = 64 << 20,
       .receipts = true,
       .receipts_size = (uint64_t)16 << 30,
+      .inputs_size = 256 << 20,
+      .inputs_keep = 172800,
+      .inputs_each = 256 << 10,
       .gas_limit = 10000000000,
       .slice = 5000000,
       .slice_us = 500,
@@ -229,6 +234,18 @@ static bool open_receipts(struct server *server, struct gw_error *err) {
   return server->receipts != NULL;
 }
 
+static bool open_inputs(struct server *server, struct gw_error *err) {
+  const struct server_options *o = &server->options;
+  struct arena arena = {0};
+  if (!server->receipts || !o->inputs_size) return true;
+  struct inputs_options options = {.directory = arena_format(&arena, "%s/receipts/inputs", o->data_dir),
+                                   .keep_bytes = o->inputs_size,
+                                   .keep_seconds = o->inputs_keep};
+  server->inputs = inputs_store_open(&options, err);
+  arena_clear(&arena);
+  return server->inputs != NULL;
+}
+
 static bool has_function(void *arg, const char *name) {
   struct function *f = function_full_name_is_valid(name, strlen(name)) ? registry_find(arg, name) : NULL;
   function_release(f);
@@ -288,7 +305,7 @@ static bool open_data(struct server *server, struct gw_error *err) {
     server->state = state_store_open(state, server->options.map_size, server->options.sync, err);
   server->logs = log_store_open(arena_format(&arena, "%s/logs", directory), server->options.log_size, err);
   arena_clear(&arena);
-  if (!server->state || !server->logs || !open_receipts(server, err)) return false;
+  if (!server->state || !server->logs || !open_receipts(server, err) || !open_inputs(server, err)) return false;
   server->access = access_open(server->options.worker_of ? NULL : directory, server->state, err);
   if (!server->access) return false;
   server->registry = registry_open(directory, server->engine, server->state, &server->limits, err);
@@ -423,6 +440,7 @@ static bool start_loop(struct server *server, int fd, struct gw_error *err) {
   loop->state = server->state;
   loop->receipts = server->receipts;
   loop->usage = server->usage;
+  loop->inputs = server->inputs;
   loop->engine = server->engine;
   loop->index = server->n_loops;
   server->loops[server->n_loops] = loop;
@@ -586,6 +604,7 @@ void server_destroy(struct server *server) {
   registry_close(server->registry);
   access_close(server->access);
   if (server->state != server->options.state) state_store_close(server->state);
+  inputs_store_close(server->inputs);
   receipt_log_close(server->receipts);
   if (server->owns_engine) gw_engine_destroy(server->engine);
   gw_cache_close(server->cache);

@@ -59,7 +59,10 @@ struct server_options {
   uint64_t receipts_size;      /* bytes of them that are kept, beyond which the oldest go; 0: all; 16 GiB */
   uint32_t receipts_keep;      /* seconds likewise; 0: for ever; 0 */
   const struct prices *prices; /* of what tenants use (server/usage/price.h); copied; NULL: all is free */
-  struct state_store *state;   /* instead of the own one, and the caller's to close; NULL */
+  uint64_t inputs_size;      /* bytes of inputs of invocations that are kept for replay; 0: none are; 256 MiB (docs/replay.md) */
+  uint32_t inputs_keep;      /* seconds likewise; 0: for ever; two days */
+  size_t inputs_each;        /* bytes of a request, reads or host answers, beyond which of them is kept a digest only; 256 KiB */
+  struct state_store *state; /* instead of the own one, and the caller's to close; NULL */
 
   uint64_t gas_limit;    /* per invocation; 10^10, about one second */
   uint64_t slice;        /* gas an invocation runs before others of its loop get their turn; 5 * 10^6, about half a millisecond */

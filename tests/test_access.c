@@ -200,6 +200,8 @@ static const struct sample {
     {"usage", "", NULL, 200},
     {"budget", "", NULL, 200},
     {"set_budget", "", "{\"concurrency\":100}", 200},
+    {"inputs", "999999999", NULL, 404},
+    {"module", "999999999", NULL, 404},
     {"checkpoint", "", NULL, 200},
     {"log_keys", "", NULL, 200},
     {"tile", "", NULL, 404}, /* no tile is named */

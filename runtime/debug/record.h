@@ -27,10 +27,12 @@ struct record {
   enum record_scope scope;
   enum record_end end;
   bool is_replaying;
-  bool is_full;     /* the log would have grown beyond its limit: there is no second run */
-  bool has_parted;  /* the second run did what the first did not */
-  uint64_t n_calls; /* of this run */
-  size_t limit, at; /* bytes; where in the log the next entry is */
+  bool is_loose;         /* the second run is one of another module: see record_rename */
+  bool is_full;          /* the log would have grown beyond its limit: there is no second run */
+  bool has_parted;       /* the second run did what the first did not */
+  uint64_t n_calls;      /* of this run */
+  struct record *source; /* a record of another scope that answers in place of the host, while this one is made; NULL: none */
+  size_t limit, at;      /* bytes; where in the log the next entry is */
   struct buffer log;
   /* Of the call under way. */
   bool is_inside, is_unrepeatable;
@@ -42,6 +44,15 @@ void record_begin(struct record *r, enum record_scope scope, size_t limit);
 /* From the beginning again; not for a record that is full. */
 void record_replay(struct record *r, enum record_end end);
 void record_clear(struct record *r);
+/* Takes a copy of another record's log, which may have come from anywhere; false: it is no such log. */
+bool record_load(struct record *r, enum record_scope scope, const void *log, size_t size);
+struct module;
+/* The second run will be one of module `to`, where the log is of `from`. Each call of a function that the log has, by its
+ * import's name, gets the next answer of that function, whichever call it is and wherever its bytes go; when there are no more,
+ * the host is asked. Before record_replay. */
+void record_rename(struct record *r, const struct module *from, const struct module *to);
+/* Whether the second run has had all that the first one got. */
+bool record_is_used_up(const struct record *r);
 
 /* Attaches, or detaches with NULL; the record must outlive what the store runs. Before the first instance is made, so that start
  * functions are recorded too. */

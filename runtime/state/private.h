@@ -8,6 +8,7 @@
 #define RUNTIME_STATE_PRIVATE_H
 
 #include "base/arena.h"
+#include "base/buffer.h"
 #include "runtime/state/store_ops.h"
 
 #include <sodium.h>
@@ -106,6 +107,13 @@ struct state_txn {
   bool is_stale;      /* and it was not */
   struct sha256 read; /* what was read, if has_read */
   bool has_read;
+  struct buffer kept;                  /* the same whole, where it is kept (reads.c) */
+  size_t kept_limit;                   /* bytes of it; 0: it is not */
+  bool is_kept_full;                   /* there was more */
+  bool is_told, is_strict, has_parted; /* instead of a store: what another run read */
+  const uint8_t *told;
+  size_t told_size, told_at;
+  uint64_t told_number;
   struct state_seal *seal;
 
   struct store_get get;
@@ -184,7 +192,16 @@ bool state_txn_is_answered(const struct state_txn *txn);
 
 /* runtime/state/seal.c: an answer that the transaction got, for its digest. */
 enum read_record { READ_NOTHING, READ_VALUE, READ_PAGE, READ_EXISTS, READ_LARGE };
+void state_digest_read(struct sha256 *s, enum read_record kind, const void *key, size_t key_size, const void *value, size_t size);
 void state_note_read(struct state_txn *txn, enum read_record kind, const struct store_key *key, const void *value, size_t size);
+
+/* runtime/state/reads.c: keeping them whole, */
+void state_keep_read(struct state_txn *txn, uint8_t kind, const struct store_key *key, const void *value, size_t size);
+void state_keep_page(struct state_txn *txn, const struct state_page *page, size_t n_new, bool is_over);
+void state_keep_added(struct state_txn *txn);
+/* and telling them again: fill txn->get, or the page. False: the other run did not ask for that. */
+bool state_told_get(struct state_txn *txn, bool is_to_add);
+bool state_told_page(struct state_txn *txn, struct state_page *page, size_t *n_new, bool *is_over, struct gw_error *err);
 
 /* A newer snapshot for the next read. */
 void state_txn_renew(struct state_txn *txn);

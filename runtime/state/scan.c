@@ -347,6 +347,14 @@ int state_txn_scan_next(struct state_txn *txn, uint32_t most, size_t room, struc
   s->new_sum = 0;
   s->at_size = 0;
   s->own = first_own(s);
+  if (txn->is_told) {
+    bool is_over;
+    if (!state_told_page(txn, &s->answer, &s->n_new, &is_over, err)) return -1;
+    s->page.size = 0;
+    buffer_append(&s->page, s->answer.bytes, s->answer.size);
+    s->is_over = is_over;
+    return state_txn_scan_answer(txn, page, err);
+  }
   enum lane_entry entry = s->has_begun ? LANE_NONE : state_lane_enter(txn, s->range->hash, resume_scan);
   s->has_begun = true;
   if (entry == LANE_WAITS) return STATE_PENDING;
@@ -398,6 +406,7 @@ int state_txn_scan_answer(struct state_txn *txn, struct state_page *page, struct
   s->answer.size = s->page.size;
   s->answer.is_last |= s->is_over;
   *page = s->answer;
+  if (txn->kept_limit) state_keep_page(txn, page, s->n_new, s->is_over);
   state_note_read(txn, READ_PAGE, NULL, page->bytes, page->size);
   return 1;
 }

@@ -26,13 +26,19 @@ static void add_value(struct sha256 *s, const void *value, size_t size) {
   sha256_add(s, digest.bytes, sizeof digest.bytes);
 }
 
-void state_note_read(struct state_txn *txn, enum read_record kind, const struct store_key *key, const void *value, size_t size) {
+void state_digest_read(struct sha256 *s, enum read_record kind, const void *key, size_t key_size, const void *value,
+                       size_t size) {
   uint8_t byte = (uint8_t)kind;
+  sha256_add(s, &byte, 1);
+  add_sized(s, key, key_size);
+  if (kind != READ_NOTHING) add_value(s, value, size);
+}
+
+void state_note_read(struct state_txn *txn, enum read_record kind, const struct store_key *key, const void *value, size_t size) {
   if (!txn->has_read) sha256_begin(&txn->read);
   txn->has_read = true;
-  sha256_add(&txn->read, &byte, 1);
-  add_sized(&txn->read, key ? key->bytes : NULL, key ? key->size : 0);
-  if (kind != READ_NOTHING) add_value(&txn->read, value, size);
+  state_digest_read(&txn->read, kind, key ? key->bytes : NULL, key ? key->size : 0, value, size);
+  if (txn->kept_limit) state_keep_read(txn, (uint8_t)kind, key, value, size);
 }
 
 bool state_txn_read_digest(const struct state_txn *txn, uint8_t out[SHA256_SIZE]) {
@@ -55,13 +61,24 @@ static void add_written(struct sha256 *s, const struct store_key *k) {
 
 void state_txn_seal(struct state_txn *txn, struct state_seal *seal) { txn->seal = seal; }
 
-bool state_seal_make(struct store_commit *commit) {
+static void digest_written(const struct store_key *keys, uint8_t out[SHA256_SIZE]) {
   struct sha256 s;
-  uint8_t written[SHA256_SIZE];
   sha256_begin(&s);
-  for (const struct store_key *k = commit->keys; k; k = k->next)
+  for (const struct store_key *k = keys; k; k = k->next)
     if (k->is_written) add_written(&s, k);
-  sha256_end(&s, written);
+  sha256_end(&s, out);
+}
+
+bool state_txn_written_digest(struct state_txn *txn, uint8_t out[SHA256_SIZE]) {
+  state_large_settle(txn);
+  if (state_txn_is_read_only(txn)) return false;
+  digest_written(txn->keys, out);
+  return true;
+}
+
+bool state_seal_make(struct store_commit *commit) {
+  uint8_t written[SHA256_SIZE];
+  digest_written(commit->keys, written);
   commit->is_unsealed = !commit->seal->make(commit->seal, written);
   return !commit->is_unsealed;
 }

@@ -208,6 +208,35 @@ struct state_use {
 /* Blocks. */
 bool state_read_use(struct state_store *store, const char *space, struct state_use *use, struct gw_error *err);
 
+/* --- reads that are kept
+ *
+ * What a transaction read can be kept whole, and told to a transaction of another run instead of a store (docs/replay.md). */
+
+/* What ids of large values are made from. */
+struct state_id_seed {
+  bool is_there;
+  uint8_t bytes[16];
+};
+/* From here on, up to so many bytes. */
+void state_txn_keep_reads(struct state_txn *txn, size_t limit);
+/* What was kept, in exchange for the buffer's memory; false: it was more than the limit. Then nothing is kept any more. */
+bool state_txn_take_reads(struct state_txn *txn, struct buffer *out, struct state_id_seed *seed);
+/* Of kept reads what state_txn_read_digest says of the transaction; false: they are no such bytes. */
+bool state_reads_digest(const void *bytes, size_t size, uint8_t out[SHA256_SIZE]);
+/* Whether their first is of a key of the space. */
+bool state_reads_begin_in(const void *bytes, size_t size, const char *space);
+/* A store of nothing, for transactions that are told. */
+struct state_store *state_store_open_told(struct gw_error *err);
+/* The transaction, which has just begun, reads these. `is_strict`: in their order, and nothing else; otherwise a key may be asked
+ * for at any time. They outlive it. */
+void state_txn_tell(struct state_txn *txn, const void *bytes, size_t size, const struct state_id_seed *seed, bool is_strict);
+/* It asked for what the other run had not read, and was refused. */
+bool state_txn_has_parted(const struct state_txn *txn);
+/* Whether it has asked for all of them. */
+bool state_txn_is_told_all(const struct state_txn *txn);
+/* SHA-256 of what it would write, as its seal would have it; false: nothing. The transaction can only be aborted then. */
+bool state_txn_written_digest(struct state_txn *txn, uint8_t out[SHA256_SIZE]);
+
 /* Synchronous forms for the registry and tests: each one durable transaction. They block, so not on a loop. */
 bool state_put(struct state_store *store, const char *space, const void *key, size_t key_size, const void *value,
                size_t value_size, struct gw_error *err);

@@ -55,6 +55,7 @@ void state_txn_destroy(struct state_txn *txn) {
   state_lane_leave(txn);
   for (int i = 0; i < txn->n_took; i++) state_ahead_release(txn->took[i]);
   state_scan_free(txn);
+  buffer_clear(&txn->kept);
   arena_clear(&txn->arena);
   free(txn);
 }
@@ -85,7 +86,8 @@ void state_txn_rewind(struct state_txn *txn) {
   txn->n_ids = 0;
   if (txn->only_reads) txn->taken_ms = now_ms(); /* it reads as long again */
   txn->n_writes = txn->n_sorted = 0;
-  txn->is_sorted = txn->has_read = false;
+  txn->is_sorted = txn->has_read = txn->is_kept_full = false;
+  txn->kept.size = txn->told_at = 0;
   /* Scans are made and values opened again. What they met before must still be the same in a newer snapshot. */
   txn->rewound_reads = 0;
   txn->rewound_bytes = txn->passing_bytes;
@@ -306,6 +308,7 @@ enum question { ASK_VALUE, ASK_VERSION, ASK_TO_ADD };
 static int ask(struct state_txn *txn, struct txn_key *k, enum question question, struct gw_error *err) {
   txn->asked = k;
   txn->asks_for_version = question == ASK_VERSION;
+  if (txn->is_told) return state_told_get(txn, question == ASK_TO_ADD), 1; /* what went wrong is in the answer */
   enum lane_entry entry = LANE_NONE;
   if (question != ASK_TO_ADD && !k->key.is_read) entry = state_lane_enter(txn, k->hash, resume_get);
   if (entry == LANE_WAITS) return STATE_PENDING;
@@ -504,6 +507,7 @@ int state_txn_add(struct state_txn *txn, const void *key, size_t key_size, int64
 int state_txn_add_answer(struct state_txn *txn, struct gw_error *err) {
   struct txn_key *k = txn->asked;
   if (!take_answer(txn, err)) return -1;
+  if (txn->kept_limit) state_keep_added(txn);
   if (txn->get.is_large) return fail_add(state_large_record_size(txn->get.value), err);
   if (!is_number(&txn->get)) return fail_add(txn->get.value_size, err);
   if (!state_txn_may_write(txn, k, err)) return -1;

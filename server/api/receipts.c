@@ -2,6 +2,7 @@
  * Files are read on libuv's worker threads. */
 #include "server/api/receipts.h"
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/heap.h"
 #include "runtime/receipt/files.h"
@@ -10,6 +11,7 @@
 #include "server/api/route.h"
 #include "server/function/registry.h"
 #include "server/http/reply.h"
+#include "server/inputs/store.h"
 #include "server/loop/loop.h"
 #include "server/server.h"
 
@@ -25,6 +27,8 @@ struct question {
   uv_work_t work;
   struct exchange *exchange;
   struct receipt_log *log;
+  struct inputs_store *inputs; /* NULL: none are kept */
+  struct registry *registry;
   char tenant[ACCESS_MAX_NAME + 1]; /* "": who asks may see all */
   uint64_t index;
   struct files_tile tile;
@@ -43,6 +47,8 @@ static struct question *question_new(struct exchange *x, const struct place *pla
   q->work.data = q;
   q->exchange = x;
   q->log = x->loop->receipts;
+  q->inputs = x->loop->inputs;
+  q->registry = x->loop->registry;
   snprintf(q->tenant, sizeof q->tenant, "%s", place->is_server ? "" : place->tenant);
   return q;
 }
@@ -187,18 +193,72 @@ static void receipt_work(uv_work_t *work) {
   buffer_clear(&bytes);
 }
 
-void route_receipt(struct exchange *x, const struct place *place) {
+static void ask_by_index(struct exchange *x, const struct place *place, uv_work_cb work) {
   char *end;
   if (!has_log(x)) return;
   struct question *q = question_new(x, place);
   q->index = strtoull(place->name, &end, 10);
   if (!*end && place->name[0] >= '0' && place->name[0] <= '9' && strlen(place->name) < 19) {
-    ask(q, receipt_work);
+    ask(q, work);
     return;
   }
   free(q);
   reply_problem(x, PROBLEM(.status = 400, .detail = "a receipt is asked for by its index, the number in Gasworks-Receipt"));
 }
+
+void route_receipt(struct exchange *x, const struct place *place) { ask_by_index(x, place, receipt_work); }
+
+/* --- what it needs to run again ------------------------------------------------------------------------------------ */
+
+/* Into q->text, for who may see the leaf. */
+static void find_inputs(struct question *q) {
+  struct buffer path = {0};
+  struct inputs in;
+  buffer_format(&path, "%s/inputs", receipt_log_directory(q->log));
+  buffer_append(&path, "", 1);
+  inputs_store_flush(q->inputs);
+  struct inputs_reader *reader = inputs_reader_open((const char *)path.bytes);
+  enum inputs_answer answer = inputs_reader_find(reader, q->index, &in);
+  q->status = answer == INPUTS_FOUND ? 200 : answer == INPUTS_NONE ? 410 : 500;
+  q->detail = answer == INPUTS_NONE ? "the inputs of this invocation are not kept, or not any more"
+                                    : "the file with the inputs of this invocation is damaged";
+  if (answer == INPUTS_FOUND) inputs_print(&in, &q->text);
+  inputs_reader_close(reader);
+  buffer_clear(&path);
+}
+
+static void find_module(struct question *q, const struct leaf *leaf) {
+  struct gw_error ignored = {0};
+  const struct leaf_value *module = &leaf->fields[FIELD_MODULE];
+  char digest[DIGEST_HEX_SIZE] = "";
+  if (module->size == DIGEST_SIZE) digest_print((const struct digest *)module->bytes, digest);
+  bool ok = registry_read_module(q->registry, digest, &q->text, &ignored);
+  q->status = ok ? 200 : 410;
+  q->detail = "no version of a function here has this module any more";
+}
+
+static void ask_for_more(struct question *q, bool is_module) {
+  struct buffer bytes = {0};
+  struct tree_hash hash;
+  struct leaf leaf;
+  q->status = 404;
+  q->detail = "there is no such receipt";
+  q->type = "application/octet-stream";
+  if (read_leaf(q, q->index, &bytes, &hash, &leaf) && may_see(q, &leaf)) {
+    q->detail = "no inputs are kept here";
+    if (is_module)
+      find_module(q, &leaf);
+    else if (q->inputs)
+      find_inputs(q);
+  }
+  buffer_clear(&bytes);
+}
+
+static void inputs_work(uv_work_t *work) { ask_for_more(work->data, false); }
+static void module_work(uv_work_t *work) { ask_for_more(work->data, true); }
+
+void route_inputs(struct exchange *x, const struct place *place) { ask_by_index(x, place, inputs_work); }
+void route_module(struct exchange *x, const struct place *place) { ask_by_index(x, place, module_work); }
 
 /* --- the receipts of a function ------------------------------------------------------------------------------------ */
 

@@ -94,6 +94,13 @@ static char *module_path(const struct registry *r, struct arena *arena, const ch
   return arena_format(arena, "%s/%s.wasm", r->directory, digest);
 }
 
+bool registry_read_module(struct registry *r, const char *digest, struct buffer *out, struct gw_error *err) {
+  struct arena arena = {0};
+  bool ok = digest_is_hex(digest) && buffer_read_file(out, module_path(r, &arena, digest), MAX_STORED_MODULE, err);
+  arena_clear(&arena);
+  return ok;
+}
+
 /* The function's module as it is stored. */
 static bool read_stored(struct registry *r, const struct function *f, struct buffer *bytes, struct gw_error *err) {
   struct arena arena = {0};

@@ -116,6 +116,9 @@ void registry_limit_code(struct registry *registry);
 struct function *registry_load_watched(struct registry *registry, const struct function *function, struct gw_engine **engine,
                                        struct gw_error *err);
 
+/* The bytes that a version was deployed with, by their digest; false, where no version has them any more. Blocks. */
+bool registry_read_module(struct registry *registry, const char *digest, struct buffer *out, struct gw_error *err);
+
 /* What was compiled in the background. Any thread. */
 struct background_totals registry_compilations(struct registry *registry);
 

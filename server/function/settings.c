@@ -180,6 +180,8 @@ static bool add_variable(struct settings *s, size_t *n, const cJSON *item, bool 
   else if (ok)
     buffer_append(&text, value, strlen(value));
   if (ok) add_env(s, n, &text);
+  if (ok && is_secret) buffer_append(&s->shown, item->string, strlen(item->string) + 1);
+  if (ok && !is_secret) buffer_append(&s->shown, s->env[*n - 1], text.size + 1);
   if (text.bytes) sodium_memzero(text.bytes, text.size);
   buffer_clear(&text);
   return ok;
@@ -452,6 +454,7 @@ void settings_release(struct settings *s) {
   if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1) return;
   for (const char **at = s->env; at && *at; at++) forget(*at);
   free(s->env);
+  buffer_clear(&s->shown);
   buffer_clear(&s->headers);
   free(s->group);
   free(s->space);

@@ -28,6 +28,7 @@ struct settings {
   uint32_t deadline_ms;           /* from the request to its answer; 0: none */
   enum tier_choice tier;          /* TIER_UNTOLD: the server's */
   const char **env;               /* "NAME=VALUE", secrets too; NULL-terminated */
+  struct buffer shown;            /* "NAME=VALUE" of variables, "NAME" of secrets, each with a 0: for inputs that are kept */
   struct buffer headers;          /* "Name: value\r\n" lines that replies have unless the function gives its own */
   cJSON *record;                  /* what is stored: secrets are encrypted */
   char *group, *space;            /* of state that it shares: full name, and the space's; NULL: its state is its own */

@@ -139,7 +139,7 @@ static void set_host(struct draft *d, const struct record *record) {
 }
 
 void draft_keep_read(struct draft *d, const struct state_txn *txn) {
-  if (d->log && txn) d->has_read = state_txn_read_digest(txn, d->read);
+  if (txn) d->has_read = state_txn_read_digest(txn, d->read);
 }
 
 static void set_read(struct draft *d, const struct state_txn *txn) {
@@ -149,7 +149,9 @@ static void set_read(struct draft *d, const struct state_txn *txn) {
 
 static void make_leaf(struct draft *d, const struct draft_facts *facts, const struct state_txn *txn) {
   d->leaf = (struct leaf){0};
-  if (facts->slot)
+  if (!d->log)
+    d->head = NULL;
+  else if (facts->slot)
     set_slot(d, facts->slot);
   else
     set_function(d, facts->function);
@@ -165,6 +167,18 @@ static void make_leaf(struct draft *d, const struct draft_facts *facts, const st
   if (facts->slot) leaf_set_number(&d->leaf, FIELD_VERSION, facts->slot->function->version);
   if (facts->sent) leaf_set_number(&d->leaf, FIELD_SENT, facts->sent);
   if (facts->cpu_ns) leaf_set_number(&d->leaf, FIELD_CPU, facts->cpu_ns);
+}
+
+void draft_make(struct draft *d, const struct draft_facts *facts, struct state_txn *txn) {
+  make_leaf(d, facts, txn);
+  read_hex(facts->slot->function->digest, d->module);
+  leaf_set_number(&d->leaf, FIELD_FORMAT, LEAF_FORMAT);
+  leaf_set_bytes(&d->leaf, FIELD_FUNCTION, facts->function, strlen(facts->function));
+  set_digest(d, FIELD_MODULE, d->module);
+  set_digest(d, FIELD_SCHEDULE, gw_instance_schedule(facts->slot->instance)->digest.bytes);
+  leaf_set_number(&d->leaf, FIELD_SEMANTICS, LEAF_SEMANTICS);
+  bool has_written = facts->outcome == OUTCOME_REPLIED && txn && state_txn_written_digest(txn, d->written);
+  if (has_written) set_digest(d, FIELD_WRITTEN, d->written);
 }
 
 /* --- into the log ------------------------------------------------------------------------------------------------- */

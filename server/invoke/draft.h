@@ -20,7 +20,8 @@ struct draft {
   bool is_stored;   /* it is in the state store, too */
   bool is_reserved; /* its index is given out, to be settled when the commit is over */
   bool has_request, has_reply, has_read;
-  uint8_t request[SHA256_SIZE], reply[SHA256_SIZE], read[SHA256_SIZE], host[SHA256_SIZE], written[SHA256_SIZE];
+  uint8_t request[SHA256_SIZE], reply[SHA256_SIZE], read[SHA256_SIZE], host[SHA256_SIZE], written[SHA256_SIZE],
+      module[SHA256_SIZE];
   const struct leaf_head *head; /* of the slot; NULL: all is in `leaf` */
   struct leaf leaf;
   uint8_t bytes[LEAF_MAX];
@@ -54,6 +55,8 @@ void draft_prepare(struct draft *d, const struct draft_facts *facts, struct stat
 void draft_settle(struct draft *d, bool is_committed);
 /* There was no commit, or none that made a leaf. False: there is no room for it. */
 bool draft_finish(struct draft *d, const struct draft_facts *facts, const struct state_txn *txn);
+/* The leaf alone, of a run that is in no log. */
+void draft_make(struct draft *d, const struct draft_facts *facts, struct state_txn *txn);
 /* "LOG/INDEX/HASH" of what is made. */
 void draft_print(const struct draft *d, char out[EXCHANGE_RECEIPT_SIZE]);
 

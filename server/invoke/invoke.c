@@ -22,7 +22,6 @@
 
 #include "base/error.h"
 #include "base/heap.h"
-#include "runtime/host/cgi.h"
 #include "server/function/crash.h"
 #include "server/function/pool.h"
 #include "server/function/registry.h"
@@ -30,6 +29,7 @@
 #include "server/http/credentials.h"
 #include "server/http/reply.h"
 #include "server/invoke/backtrace.h"
+#include "server/invoke/fill.h"
 #include "server/invoke/flame.h"
 #include "server/loop/log_store.h"
 #include "server/server.h"
@@ -248,6 +248,22 @@ static struct draft_facts facts_of(struct invocation *inv, const struct ending *
 
 static const struct gw_error no_disk = {.code = GW_ERROR_UNAVAILABLE, .message = NO_DISK};
 
+/* What only programs see costs something to find out. */
+static struct asked asked_of(const struct invocation *inv) {
+  const struct request *r = &inv->exchange->request;
+  struct asked asked = {.max_reply = loop_of(inv)->options->max_reply};
+  if (inv->slot->function->interface != INTERFACE_CGI) return asked;
+  asked.port = r->peer ? r->port : loop_of(inv)->port;
+  asked.peer = r->peer ? r->peer : inv->exchange->ops->peer(inv->exchange);
+  return asked;
+}
+
+static void keep_asked(struct invocation *inv) {
+  if (!loop_of(inv)->inputs || !inv->slot) return;
+  struct asked asked = asked_of(inv);
+  keep_inputs(inv, &asked);
+}
+
 /* Before anything of the invocation goes. No reply leaves without its receipt. */
 static void write_receipt(struct invocation *inv, struct ending *ending) {
   static const struct gw_error no_room = {.code = GW_ERROR_UNAVAILABLE, .message = NO_ROOM};
@@ -262,6 +278,7 @@ static void write_receipt(struct invocation *inv, struct ending *ending) {
   if (d->is_made) draft_print(d, inv->exchange->receipt);
   struct metrics *m = &loop_of(inv)->metrics;
   metrics_add(d->is_made ? &m->receipts : &m->unreceipted, 1);
+  if (d->is_made && ending->kind != ENDING_REPEATED) keep_asked(inv);
 }
 
 /* {"gas":N,"status":N,"trap":"...","folded":"..."} */
@@ -452,7 +469,8 @@ static void end_cancelled(struct invocation *inv, bool with_reply) {
 /* With what it wrote. The function has replied. */
 static bool record_answer(struct invocation *inv, struct gw_error *err) {
   if (!inv->repeat.has_key || !inv->txn) return true;
-  return repeat_record(&inv->repeat, inv->txn, inv->slot->function->name, &inv->slot->handler, repeat_now_ms(), err);
+  inv->repeat_ms = repeat_now_ms();
+  return repeat_record(&inv->repeat, inv->txn, inv->slot->function->name, &inv->slot->handler, inv->repeat_ms, err);
 }
 
 /* The store has looked for an answer: 1 found, 0 not found, -1 failed. */
@@ -575,6 +593,7 @@ static void commit(struct invocation *inv) {
     struct draft_facts facts = facts_of(inv, &(struct ending){.kind = ENDING_REPLIED}, name);
     draft_prepare(&inv->draft, &facts, txn);
   }
+  keep_reads(inv);
   inv->txn = NULL;
   inv->slot->handler.txn = NULL;
   inv->has_outcome = false;
@@ -590,6 +609,7 @@ static void commit(struct invocation *inv) {
 static void fail_with_reply(struct invocation *inv) {
   inv->has_failed = true;
   draft_keep_read(&inv->draft, inv->txn);
+  keep_reads(inv);
   abort_txn(inv);
 }
 
@@ -606,25 +626,10 @@ static void run_again(struct invocation *inv, bool may_run_ahead) {
 
 /* The guest has returned: takes its reply. */
 static bool take_reply(struct invocation *inv, struct gw_error *err) {
-  struct slot *slot = inv->slot;
-  struct handler *h = &slot->handler;
-  const char *name = slot->function->name;
-  if (slot->function->interface == INTERFACE_CGI) {
-    const struct buffer *out = wasi_stdout(slot->wasi);
-    uint32_t code = wasi_exit_code(slot->wasi);
-    if (wasi_stdout_was_cut(slot->wasi))
-      return error_set(err, GW_ERROR_BAD_REPLY, "function %s replied with more bytes than the server's limit", name);
-    cgi_parse_reply(h, out->bytes, out->size);
-    /* what a program that failed has written is half of something, unless it says itself that it is an error */
-    if (code && (!out->size || h->status < 400))
-      return error_set(err, GW_ERROR_BAD_REPLY, "function %s exited with code %u", name, code);
-    if (code && has_run_ahead(inv)) return false;
-    if (code) fail_with_reply(inv);
-  }
-  if (h->status < 200 || h->status > 599)
-    return error_set(err, GW_ERROR_BAD_REPLY, "function %s replied with status %u", name, h->status);
-  if (h->reply.size > loop_of(inv)->options->max_reply)
-    return error_set(err, GW_ERROR_BAD_REPLY, "function %s replied with %zu bytes, which is too much", name, h->reply.size);
+  bool has_failed = false;
+  if (!fill_take_reply(inv->slot, loop_of(inv)->options->max_reply, &has_failed, err)) return false;
+  if (has_failed && has_run_ahead(inv)) return false;
+  if (has_failed) fail_with_reply(inv);
   if (inv->flame) abort_txn(inv);
   return true;
 }
@@ -907,44 +912,9 @@ static void run_slice(struct invocation *inv) {
 
 /* Gives the slot the request. False when it does not fit. */
 static bool fill_slot(struct invocation *inv, struct gw_error *err) {
-  struct slot *slot = inv->slot;
-  struct request *r = &inv->exchange->request;
-  struct handler *h = &slot->handler;
-  h->method = r->method_name;
-  h->target = r->target;
-  h->is_http10 = r->is_http10;
-  h->path = r->rest;
-  h->query = r->query;
-  h->headers = r->headers;
-  h->n_headers = r->n_headers;
-  h->body = r->body.bytes;
-  h->body_size = r->body.size;
-  h->txn = inv->txn;
-  if (slot->wasi) wasi_use_state(slot->wasi, inv->txn);
-  if (slot->function->interface != INTERFACE_CGI) return true;
-  const char **env;
-  h->port = r->peer ? r->port : loop_of(inv)->port;
-  h->remote_address = r->peer ? r->peer : inv->exchange->ops->peer(inv->exchange);
-  char script[FUNCTION_PATH_SIZE];
-  const struct settings *settings = slot->function->settings;
-  if (!cgi_build_env(&r->arena, h, function_path(r->address, script), settings ? settings->env : NULL, &env))
-    return error_set(err, GW_ERROR_TOO_LARGE, "the request's headers do not fit an environment");
-  const char *args[] = {function_short_name(slot->function->name), NULL};
-  struct wasi_options options = {.args = args,
-                                 .env = env,
-                                 .preopens = &slot->function->bundle,
-                                 .n_preopens = slot->function->bundle.host_fd >= 0,
-                                 .has_state = slot->function->has_files,
-                                 .stdin_fd = -1,
-                                 .stdout_fd = -1,
-                                 .stderr_fd = -1,
-                                 .stdin_bytes = r->body.bytes,
-                                 .stdin_size = r->body.size,
-                                 .clock = h->clock,
-                                 .output_limit = loop_of(inv)->limits->max_reply};
-  if (!wasi_reset(slot->wasi, &options, err)) return false;
-  wasi_use_state(slot->wasi, inv->txn);
-  return true;
+  struct exchange *x = inv->exchange;
+  struct asked asked = asked_of(inv);
+  return fill_slot_with(inv->slot, &x->request, &asked, inv->txn, err);
 }
 
 /* From the beginning, in inv->slot. */
@@ -1053,6 +1023,7 @@ static void attempt(struct invocation *inv) {
     else if (is_safe && !inv->attempt)
       state_txn_expect_no_writes(inv->txn);
   }
+  keep_begin(inv);
   if (inv->txn && registry_epoch(loop->registry) != inv->pool->epoch) {
     /* it may have been deleted with its state just before the transaction began, which then nobody would stop */
     abort_txn(inv);
@@ -1278,6 +1249,7 @@ void invoke_profile(struct exchange *x, struct flame *flame) { begin(x, flame); 
 void invoke_forget(struct exchange *x) {
   if (!x->invocation) return;
   record_clear(&x->invocation->record);
+  keep_clear(&x->invocation->keep);
   handler_clear(&x->invocation->repeated);
   free(x->invocation);
   x->invocation = NULL;

@@ -6,6 +6,7 @@
 #include "runtime/state/state.h"
 #include "server/function/slot.h"
 #include "server/invoke/draft.h"
+#include "server/invoke/keep.h"
 #include "server/invoke/repeat.h"
 #include "server/loop/loop.h"
 
@@ -66,7 +67,9 @@ struct invocation {
   struct state_turns turns; /* that its attempts had to wait for */
   struct repeat repeat;
   struct handler repeated; /* the answer of a repeated request; until the next request */
+  uint64_t repeat_ms;      /* when its answer was recorded for repeated requests, since 1970 */
   struct draft draft;
+  struct keep keep;
   struct receipt_waiter synced; /* of SYNCING, with what it has ended with */
   struct message synced_message;
   struct ending ending;

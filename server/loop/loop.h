@@ -34,6 +34,7 @@ struct access;
 struct connection;
 struct exchange_service;
 struct function_limits;
+struct inputs_store;
 struct pool;
 struct receipt_log;
 struct registry;
@@ -76,6 +77,7 @@ struct loop {
   struct state_store *state;
   struct receipt_log *receipts; /* NULL: none are kept */
   struct usage *usage;          /* NULL likewise */
+  struct inputs_store *inputs;  /* likewise */
   struct gw_engine *engine;
   uint32_t index;
   bool has_loop, has_thread;

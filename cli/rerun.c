@@ -1,0 +1,251 @@
+#include "cli/rerun.h"
+
+#include "base/error.h"
+#include "base/files.h"
+#include "cli/fetch.h"
+#include "jit/artifact/file_kind.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_FILE = 1 << 30, PATH = 4096 };
+
+/* --- from a directory ---------------------------------------------------------------------------------------------- */
+
+static bool read_from(const struct rerun *r, const char *name, struct buffer *out, struct gw_error *err) {
+  char path[PATH];
+  snprintf(path, sizeof path, "%s/%s", r->from, name);
+  return buffer_read_file(out, path, MAX_FILE, err);
+}
+
+static bool write_to(const char *directory, const char *name, const void *bytes, size_t size, struct gw_error *err) {
+  char path[PATH];
+  snprintf(path, sizeof path, "%s/%s", directory, name);
+  return file_write_named(path, bytes, size, 0600, err);
+}
+
+bool rerun_save(const struct rerun *r, const char *directory, struct gw_error *err) {
+  return directory_make(directory, err) && write_to(directory, "leaf", r->leaf_bytes, r->leaf_size, err) &&
+         write_to(directory, "inputs", r->inputs_bytes.bytes, r->inputs_bytes.size, err) &&
+         write_to(directory, "module.wasm", r->module.bytes, r->module.size, err);
+}
+
+/* --- from a data directory ----------------------------------------------------------------------------------------- */
+
+static bool read_data_leaf(struct rerun *r, struct gw_error *err) {
+  char path[PATH];
+  struct buffer bytes = {0};
+  snprintf(path, sizeof path, "%s/receipts", r->data);
+  bool ok = files_read_leaf(path, r->id.index, &bytes) == FILES_FOUND && bytes.size <= LEAF_MAX;
+  if (ok) memcpy(r->leaf_bytes, bytes.bytes, r->leaf_size = bytes.size);
+  buffer_clear(&bytes);
+  return ok || error_set(err, GW_ERROR_NOT_FOUND, "there is no leaf %" PRIu64 " in %s, or not any more", r->id.index, path);
+}
+
+static bool read_data_inputs(struct rerun *r, struct gw_error *err) {
+  char path[PATH];
+  struct inputs in;
+  snprintf(path, sizeof path, "%s/receipts/inputs", r->data);
+  if (!r->reader) r->reader = inputs_reader_open(path);
+  switch (inputs_reader_find(r->reader, r->id.index, &in)) {
+  case INPUTS_FOUND: inputs_print(&in, &r->inputs_bytes); return true;
+  case INPUTS_NONE:
+    return error_set(err, GW_ERROR_NOT_FOUND, "the inputs of invocation %" PRIu64 " are not kept, or not any more", r->id.index);
+  case INPUTS_DAMAGED: break;
+  }
+  return error_set(err, GW_ERROR_INVALID, "the file with the inputs of invocation %" PRIu64 " is damaged", r->id.index);
+}
+
+static bool read_data_module(struct rerun *r, struct gw_error *err) {
+  char path[PATH], digest[DIGEST_HEX_SIZE] = "";
+  const struct leaf_value *module = &r->leaf.fields[FIELD_MODULE];
+  if (module->size == DIGEST_SIZE) digest_print((const struct digest *)module->bytes, digest);
+  snprintf(path, sizeof path, "%s/modules/%s.wasm", r->data, digest);
+  return buffer_read_file(&r->module, path, MAX_FILE, err);
+}
+
+/* --- from a server ------------------------------------------------------------------------------------------------- */
+
+static bool fetch_part(const struct rerun *r, const char *part, struct buffer *out, struct gw_error *err) {
+  char path[64];
+  struct client_reply reply = {0};
+  snprintf(path, sizeof path, "/v1/receipts/%" PRIu64 "/%s", r->id.index, part);
+  struct client_request request = {.client = &r->client, .method = "GET", .path = path, .max_reply = MAX_FILE};
+  bool ok = client_ask(&request, &reply, err);
+  if (ok && reply.body.size) buffer_append(out, reply.body.bytes, reply.body.size);
+  client_reply_clear(&reply);
+  return ok;
+}
+
+static bool fetch_leaf_bytes(struct rerun *r, struct gw_error *err) {
+  const char *proof;
+  cJSON *json = fetch_receipt(&r->client, r->id.index, false, err);
+  if (!json) return false;
+  bool is_log = !*r->id.log || strcmp(r->id.log, client_text(json, "log")) == 0;
+  bool ok = is_log && fetch_leaf(json, r->leaf_bytes, &r->leaf_size, &proof);
+  if (!is_log)
+    error_set(err, GW_ERROR_NOT_FOUND, "the server's log is %.40s, not that of the receipt", client_text(json, "log"));
+  else if (!ok)
+    error_set(err, GW_ERROR_UNAVAILABLE, "the server's answer is no receipt");
+  cJSON_Delete(json);
+  return ok;
+}
+
+/* --- all of it ----------------------------------------------------------------------------------------------------- */
+
+static bool read_leaf_file(struct rerun *r, struct gw_error *err) {
+  struct buffer bytes = {0};
+  bool ok = read_from(r, "leaf", &bytes, err);
+  if (ok && bytes.size > LEAF_MAX) ok = error_set(err, GW_ERROR_INVALID, "%s/leaf is no leaf", r->from);
+  if (ok) memcpy(r->leaf_bytes, bytes.bytes, r->leaf_size = bytes.size);
+  buffer_clear(&bytes);
+  return ok;
+}
+
+static bool check_leaf(struct rerun *r, struct gw_error *err) {
+  struct tree_hash hash = tree_leaf(r->leaf_bytes, r->leaf_size);
+  const struct leaf_value *name = &r->leaf.fields[FIELD_FUNCTION];
+  if (r->id.has_hash && !tree_hash_is(&hash, &r->id.hash))
+    return error_set(err, GW_ERROR_INVALID, "the leaf is not the one that the receipt names: its hash is another");
+  if (!leaf_decode(&r->leaf, r->leaf_bytes, r->leaf_size, err)) return false;
+  if (r->leaf.fields[FIELD_SEMANTICS].number != LEAF_SEMANTICS)
+    return error_set(err, GW_ERROR_UNSUPPORTED, "the invocation was one of semantics %" PRIu64 ", and this program has %d",
+                     r->leaf.fields[FIELD_SEMANTICS].number, LEAF_SEMANTICS);
+  snprintf(r->function, sizeof r->function, "%.*s", (int)name->size, name->size ? (const char *)name->bytes : "");
+  return true;
+}
+
+static bool read_leaf(struct rerun *r, struct gw_error *err) {
+  return r->from ? read_leaf_file(r, err) : r->data ? read_data_leaf(r, err) : fetch_leaf_bytes(r, err);
+}
+
+static bool read_inputs(struct rerun *r, struct gw_error *err) {
+  buffer_clear(&r->inputs_bytes);
+  if (r->from) return read_from(r, "inputs", &r->inputs_bytes, err);
+  return r->data ? read_data_inputs(r, err) : fetch_part(r, "inputs", &r->inputs_bytes, err);
+}
+
+bool rerun_load_leaf(struct rerun *r, const char *id, struct gw_error *err) {
+  return evidence_parse_id(&r->id, id, err) && read_leaf(r, err) && check_leaf(r, err);
+}
+
+static bool check_module(const struct rerun *r, struct gw_error *err) {
+  struct digest digest = digest_of(r->module.bytes, r->module.size);
+  const struct leaf_value *wanted = &r->leaf.fields[FIELD_MODULE];
+  if (wanted->size != DIGEST_SIZE || memcmp(wanted->bytes, digest.bytes, DIGEST_SIZE) != 0)
+    return error_set(err, GW_ERROR_INVALID, "the module is not the one that the receipt names: its digest is another");
+  return file_is_module(r->module.bytes, r->module.size, err);
+}
+
+static bool load_module(struct rerun *r, struct gw_error *err) {
+  buffer_clear(&r->module);
+  if (r->module_path) return buffer_read_file(&r->module, r->module_path, MAX_FILE, err);
+  if (r->from) return read_from(r, "module.wasm", &r->module, err);
+  return r->data ? read_data_module(r, err) : fetch_part(r, "module", &r->module, err);
+}
+
+static bool check_inputs(struct rerun *r, struct gw_error *err) {
+  if (!inputs_parse(&r->inputs, r->inputs_bytes.bytes, r->inputs_bytes.size, err)) return false;
+  if (r->inputs.fields[INPUT_INDEX].number != r->id.index)
+    return error_set(err, GW_ERROR_INVALID, "the inputs are those of leaf %" PRIu64, r->inputs.fields[INPUT_INDEX].number);
+  return replay_check(&r->inputs, &r->leaf, err);
+}
+
+bool rerun_load_rest(struct rerun *r, struct gw_error *err) {
+  if (!read_inputs(r, err) || !check_inputs(r, err) || !load_module(r, err) || !check_module(r, err)) return false;
+  if (!r->files_path || r->files >= 0) return true;
+  r->files = open(r->files_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return r->files >= 0 || error_set(err, GW_ERROR_IO, "cannot open the directory %s: %s", r->files_path, strerror(errno));
+}
+
+bool rerun_load(struct rerun *r, const char *id, struct gw_error *err) {
+  return rerun_load_leaf(r, id, err) && rerun_load_rest(r, err);
+}
+
+void rerun_fill(const struct rerun *r, struct replay *replay) {
+  replay->function = r->function;
+  replay->inputs = &r->inputs;
+  replay->secrets = r->secrets.items;
+  replay->files = r->files;
+}
+
+void rerun_clear(struct rerun *r) {
+  if (r->files >= 0) close(r->files);
+  inputs_reader_close(r->reader);
+  buffer_clear(&r->inputs_bytes);
+  buffer_clear(&r->module);
+  cli_list_clear(&r->secrets);
+}
+
+/* --- one behind the other ------------------------------------------------------------------------------------------ */
+
+static bool is_wanted(const struct rerun *r, const struct rerun_walk *w) {
+  const char *name = r->function, *slash = strchr(name, '/');
+  if (!w->function || strcmp(name, w->function) == 0) return true;
+  return r->client.tenant && slash && strncmp(name, r->client.tenant, (size_t)(slash - name)) == 0 &&
+         !strcmp(slash + 1, w->function);
+}
+
+/* Behind the last leaf. */
+static uint64_t count_leaves(const char *directory) {
+  struct buffer head = {0}, bytes = {0};
+  struct note_checkpoint checkpoint;
+  struct gw_error ignored = {0};
+  uint64_t n = 0;
+  if (files_read_checkpoint(directory, &head, &ignored) && note_parse_checkpoint(&checkpoint, head.bytes, head.size, &ignored))
+    n = checkpoint.size;
+  while (files_read_leaf(directory, n, &bytes) == FILES_FOUND) n++;
+  buffer_clear(&head);
+  buffer_clear(&bytes);
+  return n;
+}
+
+static bool step_in_data(struct rerun *r, struct rerun_walk *w, struct gw_error *err) {
+  char path[PATH];
+  struct gw_error none = {0};
+  snprintf(path, sizeof path, "%s/receipts", r->data);
+  if (!w->has_begun) w->at = count_leaves(path);
+  w->has_begun = true;
+  while (w->at-- > 0) {
+    r->id = (struct evidence_id){.index = w->at};
+    if (!read_data_leaf(r, &none)) return false; /* what is older was forgotten */
+    if (!check_leaf(r, err)) return false;
+    if (is_wanted(r, w)) return true;
+  }
+  w->at = 0;
+  return false;
+}
+
+static bool take_item(struct rerun *r, struct rerun_walk *w, const cJSON *item, struct gw_error *err) {
+  const char *proof;
+  r->id = (struct evidence_id){.index = (uint64_t)client_number(item, "index")};
+  w->at = r->id.index;
+  return fetch_leaf(item, r->leaf_bytes, &r->leaf_size, &proof)
+             ? check_leaf(r, err)
+             : error_set(err, GW_ERROR_UNAVAILABLE, "the server's answer is no receipt");
+}
+
+static bool step_at_server(struct rerun *r, struct rerun_walk *w, struct gw_error *err) {
+  enum { PAGE = 100 };
+  const cJSON *item = w->page ? cJSON_GetArrayItem(cJSON_GetObjectItem(w->page, "receipts"), w->i++) : NULL;
+  if (item) return take_item(r, w, item, err);
+  if (w->has_begun && (!w->at || !cJSON_GetObjectItem(w->page, "next"))) return false;
+  cJSON_Delete(w->page);
+  w->page = fetch_receipts(&r->client, w->function, PAGE, w->has_begun ? w->at : 0, err);
+  w->has_begun = true;
+  w->i = 1;
+  item = w->page ? cJSON_GetArrayItem(cJSON_GetObjectItem(w->page, "receipts"), 0) : NULL;
+  return item && take_item(r, w, item, err);
+}
+
+bool rerun_walk_next(struct rerun *r, struct rerun_walk *w, struct gw_error *err) {
+  bool ok = r->data ? step_in_data(r, w, err) : step_at_server(r, w, err);
+  const struct leaf_value *time = &r->leaf.fields[FIELD_TIME];
+  return ok && (!time->is_there || time->number >= w->not_before);
+}
+
+void rerun_walk_clear(struct rerun_walk *w) { cJSON_Delete(w->page); }

@@ -1,0 +1,64 @@
+/* What a verb needs to run again what a server ran: the leaf of its receipt, its inputs and its module, from the server, from its
+ * data directory, or from one that `gasworks replay --save` made (docs/replay.md). */
+#ifndef CLI_RERUN_H
+#define CLI_RERUN_H
+
+#include "cli/client.h"
+#include "cli/evidence.h"
+#include "server/inputs/store.h"
+#include "server/replay/replay.h"
+
+/* All zero but for `client`; rerun_clear frees it. */
+struct rerun {
+  /* What the user says. */
+  struct client client;
+  const char *from, *data, *module_path, *files_path;
+  struct cli_list secrets;
+
+  struct inputs_reader *reader; /* of `data`, once it was asked */
+  struct evidence_id id;
+  uint8_t leaf_bytes[LEAF_MAX];
+  size_t leaf_size;
+  struct leaf leaf;                 /* borrows from there */
+  char function[LEAF_MAX_TEXT + 1]; /* its full name */
+  struct buffer inputs_bytes, module;
+  struct inputs inputs; /* likewise */
+  int files;            /* a descriptor, if files_path; else -1 */
+};
+
+/* clang-format off */
+#define RERUN_OPTIONS(r)                                                                                                     \
+  CLIENT_OPTIONS(&(r)->client),                                                                                              \
+  {"data", 'd', CLI_TEXT, &(r)->data, "DIR", "ask no server, but read its data directory"},                                  \
+  {"from", 0, CLI_TEXT, &(r)->from, "DIR", "take leaf, inputs and module from here, as `replay --save` left them"},          \
+  {"module", 0, CLI_TEXT, &(r)->module_path, "FILE.wasm", "the module, where the server has it no more"},                    \
+  {"secret", 0, CLI_LIST, &(r)->secrets, "NAME=VALUE", "a secret that the function had: these are not kept"},                \
+  {"files", 0, CLI_TEXT, &(r)->files_path, "DIR", "the files that the function had (`serve --bundles`)"}
+/* clang-format on */
+
+/* All of the receipt ID, checked against the leaf's digests; and the leaf against the ID's hash, if it has one. */
+bool rerun_load(struct rerun *r, const char *id, struct gw_error *err);
+/* The leaf alone; and then the rest. */
+bool rerun_load_leaf(struct rerun *r, const char *id, struct gw_error *err);
+bool rerun_load_rest(struct rerun *r, struct gw_error *err);
+/* Into a directory, made if missing. */
+bool rerun_save(const struct rerun *r, const char *directory, struct gw_error *err);
+/* What of `replay` follows from this. */
+void rerun_fill(const struct rerun *r, struct replay *replay);
+void rerun_clear(struct rerun *r);
+
+/* From receipt to receipt, the newest first. All zero but for what is wanted. */
+struct rerun_walk {
+  const char *function; /* NULL: of all, where there is a data directory */
+  uint64_t not_before;  /* seconds since 1970 */
+
+  bool has_begun;
+  uint64_t at; /* the last index that was looked at */
+  cJSON *page; /* of a server's list */
+  int i;
+};
+/* Its leaf, as rerun_load_leaf; false: there are no more, or err is set. */
+bool rerun_walk_next(struct rerun *r, struct rerun_walk *walk, struct gw_error *err);
+void rerun_walk_clear(struct rerun_walk *walk);
+
+#endif

@@ -1,0 +1,291 @@
+#!/usr/bin/env python3
+"""Calls ten functions of a server: C, Rust, AssemblyScript, floats and NaNs, traps, clocks, random numbers, SQLite, large values.
+   Then what it kept of them runs again from its data directory, in every tier, without optimisation and for another kind of CPU:
+   each field of each receipt must be the same. Then one bit is changed here and there, and each is found.
+   replay.py GASWORKS EXAMPLES [--count CALLS] [--bits N] [--seed N] [--levels all|few] [--server-tier TIER] [--small]"""
+import argparse
+import atexit
+import http.client
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+
+# Clocks and random numbers of both interfaces, NaNs whose bits go into the reply, every trap, and endless gas.
+WORLD = """(module (import "gasworks" "clock_ms" (func $clock (result i64)))
+  (import "gasworks" "random" (func $random (param i32 i32)))
+  (import "gasworks" "reply" (func $reply (param i32 i32)))
+  (import "wasi_snapshot_preview1" "clock_time_get" (func $time (param i32 i64 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "random_get" (func $random_get (param i32 i32) (result i32)))
+  (memory (export "memory") 1) (global $n (mut i32) (i32.const 0))
+  (func (export "_initialize") (global.set $n (i32.const 7)))
+  (func (export "handle")
+    (i64.store (i32.const 0) (call $clock))
+    (call $random (i32.const 8) (i32.const 40))
+    (drop (call $time (i32.const 0) (i64.const 1) (i32.const 48)))
+    (drop (call $time (i32.const 1) (i64.const 1) (i32.const 56)))
+    (drop (call $random_get (i32.const 64) (i32.const 100)))
+    (i32.store (i32.const 164) (global.get $n))
+    (if (i32.eqz (i32.and (i32.load (i32.const 8)) (i32.const 7))) (then (unreachable)))
+    (call $reply (i32.const 0) (i32.const 168))))"""
+FLOATS = """(module (import "gasworks" "reply" (func $reply (param i32 i32)))
+  (import "gasworks" "random" (func $random (param i32 i32)))
+  (memory (export "memory") 1)
+  (func $put (param i32 f64) (f64.store (local.get 0) (local.get 1)))
+  (func (export "handle") (local $a f64) (local $b f64) (local $i i32)
+    (call $random (i32.const 0) (i32.const 16))
+    (local.set $a (f64.load (i32.const 0))) (local.set $b (f64.load (i32.const 8)))
+    (call $put (i32.const 16) (f64.add (local.get $a) (local.get $b)))
+    (call $put (i32.const 24) (f64.mul (local.get $a) (local.get $b)))
+    (call $put (i32.const 32) (f64.div (local.get $a) (local.get $b)))
+    (call $put (i32.const 40) (f64.sqrt (local.get $a)))
+    (call $put (i32.const 48) (f64.div (f64.const 0) (f64.const 0)))
+    (call $put (i32.const 56) (f64.min (local.get $a) (f64.const nan:0x4)))
+    (call $put (i32.const 64) (f64.promote_f32 (f32.demote_f64 (local.get $b))))
+    (call $put (i32.const 72) (f64.nearest (local.get $a)))
+    (call $put (i32.const 80) (f64.sub (f64.const inf) (f64.const inf)))
+    (call $reply (i32.const 0) (i32.const 88))))"""
+GREEDY = """(module (import "gasworks" "state_get" (func $get (param i32 i32 i32 i32) (result i32)))
+  (import "gasworks" "state_set" (func $set (param i32 i32 i32 i32)))
+  (import "gasworks" "state_add" (func $add (param i32 i32 i64)))
+  (import "gasworks" "random" (func $random (param i32 i32)))
+  (import "gasworks" "reply" (func $reply (param i32 i32)))
+  (memory (export "memory") 8) (data (i32.const 0) "kn")
+  (func (export "handle") (local $n i32)
+    (local.set $n (call $get (i32.const 0) (i32.const 1) (i32.const 16) (i32.const 200000)))
+    (call $random (i32.const 8) (i32.const 4))
+    (call $add (i32.const 1) (i32.const 1) (i64.extend_i32_u (i32.load (i32.const 8))))
+    (call $set (i32.const 0) (i32.const 1) (i32.const 8) (i32.and (i32.load (i32.const 8)) (i32.const 0x1ffff)))
+    (drop (call $get (i32.const 1) (i32.const 1) (i32.const 300000) (i32.const 8)))
+    (if (i32.eqz (i32.and (i32.load (i32.const 8)) (i32.const 15))) (then (loop $l (br $l))))
+    (call $reply (i32.const 300000) (i32.const 8))))"""
+
+
+def fail(text):
+    sys.exit("FAIL " + text)
+
+
+class Server:
+    def __init__(self, program, data, options):
+        self.process = subprocess.Popen([program, "serve", "--data", data, "--insecure", "--listen", "127.0.0.1:0", "--workers", "2",
+                                         "--drain", "0", "--sync", "off", "--gas-limit", "100M"] + options, stderr=subprocess.PIPE, text=True)
+        atexit.register(self.process.kill)
+        line = ""
+        while "serving on" not in line:
+            line = self.process.stderr.readline()
+            if not line:
+                fail("the server does not start")
+        self.port = int(line.rsplit(":", 1)[1])
+        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+
+    def ask(self, method, path, body=None, headers=None, connection=None):
+        connection = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request(method, path, body, headers or {})
+        reply = connection.getresponse()
+        return reply.status, reply.read(), reply.getheader("Gasworks-Receipt")
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def deploy(server, name, data):
+    status, body, _ = server.ask("PUT", "/v1/functions/" + name, data)
+    if status != 201:
+        fail(f"deploying {name}: {body}")
+
+
+def deploy_all(server, examples, work, is_small):
+    for name in ("hello", "counter-c", "json", "sql", "trap", "wordcount") if is_small else ("hello", "counter-c", "counter-rust", "json", "ledger", "sql", "trap", "wordcount"):
+        path = os.path.join(examples, name + ".wasm")
+        if os.path.exists(path):
+            with open(path, "rb") as f:
+                deploy(server, name, f.read())
+    for name, text in (("world", WORLD), ("floats", FLOATS), ("greedy", GREEDY)):
+        path = os.path.join(work, name)
+        with open(path + ".wat", "w", encoding="utf-8") as f:
+            f.write(text)
+        subprocess.run(["wat2wasm", path + ".wat", "-o", path + ".wasm"], check=True)
+        with open(path + ".wasm", "rb") as f:
+            deploy(server, name, f.read())
+    config = {"env": {"COLOUR": "blue"}, "secrets": {"TOKEN": "s3cret-word"}}
+    status, body, _ = server.ask("PATCH", "/v1/functions/wordcount", json.dumps(config))
+    if status != 200:
+        fail(f"configuring: {body}")
+
+
+def requests(functions, dice):
+    """What is asked: every function, in ways that fail, too."""
+    word = "".join(dice.choice("abcdefgh \n") for _ in range(dice.randrange(400)))
+    kind = dice.choice(("unreachable", "oob", "div", "stack", "grow", "loop"))
+    statements = dice.choice(("create table if not exists t(a, b); insert into t values (random(), '" + word.replace("'", "") + "')",
+                              "create table if not exists t(a, b); select count(*), max(length(b)) from t", "select * from nothing", "select 1/0, 0.1 + 0.2"))
+    number = dice.randrange(1000)
+    calls = {
+        "hello": ("GET", f"/f/hello/a%20b?x={number}", None), "counter-c": ("POST", f"/f/counter-c/{number % 3}", None),
+        "counter-rust": ("POST", f"/f/counter-rust/{number % 3}", None), "json": ("POST", "/f/json", json.dumps({"a": [number, word]})),
+        "ledger": dice.choice((("POST", f"/f/ledger/n{number % 5}?balance=100", None), ("POST", f"/f/ledger?from=n{number % 5}&to=n1&amount=3", None),
+                               ("GET", "/f/ledger", None))),
+        "sql": ("POST", "/f/sql", statements), "trap": ("GET", f"/f/trap?kind={kind}", None), "wordcount": ("POST", "/f/wordcount", word),
+        "world": ("GET", "/f/world", None), "floats": ("GET", "/f/floats", None), "greedy": ("POST", "/f/greedy", None)}
+    name = dice.choice(functions)
+    method, path, body = calls[name]
+    headers = {"X-Word": "a  b", "Cookie": f"c={number}"}
+    if method == "POST" and dice.random() < 0.2:
+        headers["Idempotency-Key"] = f"key-{number % 50}"
+    return method, path, body, headers
+
+
+def load(server, functions, count, seed):
+    """How many of them have a receipt: what is refused before it runs has none."""
+    dice = random.Random(seed)
+    n = 0
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    for _ in range(count):
+        try:
+            n += server.ask(*requests(functions, dice), connection=connection)[2] is not None
+        except (OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    return n
+
+
+def replay(program, data, *options):
+    done = subprocess.run([program, "replay", "--data", data, "--secret", "TOKEN=s3cret-word", *options], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def replay_everywhere(program, data, count, levels):
+    ways = [["--tier", "precise"], ["--tier", "baseline"], ["--tier", "fast", "-O", "0", "--cpu", "x86-64-v2"]]
+    if levels == "all":
+        ways += [["--tier", "fast"], ["--tier", "fast", "-O", "0"], ["--tier", "fast", "--cpu", "x86-64-v2"]]
+    for way in ways:
+        code, text = replay(program, data, "--all", "--json", *way)
+        if code != 0:
+            fail(f"{' '.join(way)}: {code} {text}")
+        found = json.loads(text)
+        if found["run"] + found["not_repeatable"] != count or found["not_kept"] or found["same"] != found["run"]:
+            fail(f"{' '.join(way)}, of {count}: {text}")
+        print(f"ok   {found['run']} invocations again, {' '.join(way)}: identical; {found['not_repeatable']} were repeated requests")
+
+
+def files_of(folder):
+    return [os.path.join(at, f) for at, _, names in os.walk(folder) for f in names]
+
+
+def change_bits(program, data, work, receipt, bits, dice):
+    """Each changed bit of leaf, inputs and module is found, by one sentence and not by a crash."""
+    one = os.path.join(work, "one")
+    index = receipt.split("/")[1]
+    code, text = replay(program, data, "--save", one, index)
+    if code != 0:
+        fail("saving: " + text)
+    code, text = replay(program, data, "--from", one, receipt)
+    if code != 0 or "identical" not in text:
+        fail("from a directory: " + text)
+    for name in ("leaf", "inputs", "module.wasm"):
+        path = os.path.join(one, name)
+        with open(path, "rb") as f:
+            whole = f.read()
+        places = range(8 * len(whole)) if 8 * len(whole) <= bits else [dice.randrange(8 * len(whole)) for _ in range(bits)]
+        for place in places:
+            changed = bytearray(whole)
+            changed[place // 8] ^= 1 << place % 8
+            with open(path, "wb") as f:
+                f.write(changed)
+            code, text = replay(program, data, "--from", one, receipt)
+            if code <= 0 or "identical" in text or text.count("\n") > 3:
+                fail(f"bit {place} of {name} is changed, and replay ends with {code}: {text}")
+        with open(path, "wb") as f:
+            f.write(whole)
+        print(f"ok   {len(places)} changed bits of {name} are found")
+
+
+def change_store(program, data, index, bits, dice):
+    """The same in the files of inputs: the entry that is asked for is the one that is changed, or another, or its request."""
+    folder = os.path.join(data, "receipts", "inputs")
+    n_found = 0
+    for _ in range(bits):
+        path = dice.choice(files_of(folder))
+        with open(path, "r+b") as f:
+            whole = bytearray(f.read())
+            place = dice.randrange(8 * len(whole))
+            f.seek(place // 8)
+            f.write(bytes([whole[place // 8] ^ 1 << place % 8]))
+            f.flush()
+            code, text = replay(program, data, index)
+            if code == 0 and "identical" not in text:
+                fail(f"bit {place} of {path}: {text}")
+            if code < 0 or code == 1:
+                fail(f"bit {place} of {path} is changed and passes for an input: {text}")
+            n_found += code != 0
+            f.seek(0)
+            f.write(whole)
+    print(f"ok   {bits} changed bits of the store: {n_found} were before or in the entry, none passed for another input")
+
+
+def gate(program, data, work):
+    """A version that does the same, one that replies otherwise, and one that uses more gas."""
+    with open(os.path.join(work, "world.wat"), encoding="utf-8") as f:
+        text = f.read()
+    versions = {"same": (text.replace("(i32.const 7))", "(i32.add (i32.const 3) (i32.const 4)))", 1), 0, []),
+                "other": (text.replace("(i32.const 168)", "(i32.const 167)"), 1, []),
+                "costly": (text.replace('(func (export "handle")', '(func (export "handle") (memory.fill (i32.const 4096) (i32.const 0) (i32.const 60000))'), 1, []),
+                "allowed": (text.replace('(func (export "handle")', '(func (export "handle") (memory.fill (i32.const 4096) (i32.const 0) (i32.const 60000))'), 0,
+                            ["--gas-percent", "1000000"])}
+    versions["same"] = (versions["same"][0], 0, ["--gas-percent", "5"])
+    for name, (source, wanted, options) in versions.items():
+        path = os.path.join(work, name)
+        with open(path + ".wat", "w", encoding="utf-8") as f:
+            f.write(source)
+        subprocess.run(["wat2wasm", path + ".wat", "-o", path + ".wasm"], check=True)
+        code, said = replay(program, data, "--function", "world", "--since", "1h", "--with", path + ".wasm", *options)
+        if code != wanted:
+            fail(f"gate with {name}: {code} {said}")
+        print(f"ok   gate, {name}: exit code {code}")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("examples")
+    parser.add_argument("--count", type=int, default=150)
+    parser.add_argument("--bits", type=int, default=25)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--levels", default="few")
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--server-tier", default="auto")
+    o = parser.parse_args()
+    work = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, work, True)
+    data = os.path.join(work, "data")
+    server = Server(o.program, data, ["--tier", o.server_tier, "--keep-inputs", "8G"])
+    deploy_all(server, o.examples, work, o.small)
+    functions = [f["name"] for f in json.loads(server.ask("GET", "/v1/functions")[1])["functions"]]
+    if len(functions) < 9:
+        fail(f"only {functions} are here")
+    n = load(server, functions, o.count, o.seed)
+    _, _, receipt = server.ask("GET", "/f/world")
+    status, inputs, _ = server.ask("GET", f"/v1/receipts/{receipt.split('/')[1]}/inputs")
+    if status != 200 or b"s3cret" in inputs:
+        fail(f"inputs of {receipt}: {status}")
+    code = subprocess.run([o.program, "replay", "--server", f"http://127.0.0.1:{server.port}", receipt], check=False).returncode
+    if code:
+        fail("a receipt of the server's")
+    server.stop()
+    for path in files_of(os.path.join(data, "receipts", "inputs")):
+        with open(path, "rb") as f:
+            if b"s3cret-word" in f.read():
+                fail("a secret is on disk")
+    replay_everywhere(o.program, data, n + 1, o.levels)
+    dice = random.Random(o.seed)
+    change_bits(o.program, data, work, receipt, o.bits, dice)
+    change_store(o.program, data, receipt.split("/")[1], o.bits, dice)
+    gate(o.program, data, work)
+    print("passed")
+
+
+main()

@@ -1,0 +1,10 @@
+#!/bin/bash
+# Builds the examples and replays what a server ran of them (replay.py).
+#   replay.sh GASWORKS SOURCE_DIR [OPTION...]
+set -eu
+program=$1 source=$2
+shift 2
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+"$source/examples/build" "$folder" >/dev/null
+"$source/tests/replay.py" "$program" "$folder" "$@"
