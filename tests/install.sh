@@ -72,6 +72,10 @@ check "the CMake project builds" cmake --build "$dir/cmake/build"
 check "its hello runs" says cmake/build/hello '20 + 22 = 42'
 check "its hello runs as C++" says cmake/build/hello_cpp '20 + 22 = 42'
 
+check "the program finds its templates" bash -c "cd '$dir' && '$prefix/bin/gasworks' init mine --lang rust && [[ -x mine/build ]]"
+check "and its compiler" bash -c "printf '\\0asm\\1\\0\\0\\0' >'$dir/empty.wasm' && '$prefix/bin/gasworks' compile '$dir/empty.wasm'"
+check "it has its pages" bash -c "[[ -s '$prefix/share/man/man1/gasworks.1' ]]"
+
 # Without the compiler's component it still interprets, and says why it does not compile.
 rm -rf "$lib/gasworks"
 check "it interprets without a compiler" "$dir/lazy" without
