@@ -389,6 +389,49 @@ static void test_between_in_one_batch(void **state) {
   state_store_close(store);
 }
 
+/* Who has read what another one is about to write loses at once, and hands nothing on; and leaves lanes that it did not need. */
+static void test_known_conflict(void **state) {
+  (void)state;
+  struct state_store *store = open_store(MAP_SIZE);
+  struct gw_error err = {0};
+  make_hot(store, "n");
+  make_hot(store, "m");
+  struct outcome outcomes[3] = {OUTCOME, OUTCOME, OUTCOME};
+  struct state_txn *large = begin(store), *other = begin(store), *txn = begin_ahead(store), *next = begin_ahead(store);
+  for (int k = 0; k < STATE_MAX_WRITES; k++) assert_true(state_txn_set(large, &k, sizeof k, "", 0, &err));
+  read_and_add(txn, "n");
+  assert_string_equal(get(txn, "cold"), "-");
+  assert_int_equal(try_get(next, "n"), STATE_PENDING);
+  atomic_int wakes = 0;
+  state_txn_await(next, count_wake, &wakes);
+  state_txn_commit(large, outcome_set, &outcomes[0]);
+  set(other, "cold", "1");
+  state_txn_commit(other, outcome_set, &outcomes[1]);
+  bool is_known = !outcomes[1].calls; /* else the committer was faster */
+  state_txn_commit(txn, outcome_set, &outcomes[2]);
+  if (is_known && !outcomes[1].calls) assert_int_equal(outcomes[2].calls, 1);
+  assert_int_equal(outcome_wait(&outcomes[2]), STATE_CONFLICT);
+  await_wake(&wakes, 1);
+  if (is_known) assert_int_equal(answer(next), 2);
+  state_txn_abort(next);
+  for (int i = 0; i < 2; i++) assert_int_equal(outcome_wait(&outcomes[i]), STATE_COMMITTED);
+  for (int i = 0; i < STATE_MAX_WRITES; i++) assert_int_equal(store->under_way[i], 0);
+  /* what it waited for in vain is free when it commits, before that is durable */
+  struct state_turns turns = {0};
+  struct state_txn *a = begin(store), *b = begin_ahead(store);
+  state_txn_take_turns(a, &turns);
+  read_and_add(a, "m");
+  state_txn_note_turns(a);
+  state_txn_abort(a);
+  assert_int_equal(turns.n, 1);
+  state_txn_take_turns(b, &turns);
+  read_and_add(b, "elsewhere");
+  assert_int_equal(b->n_lanes, 1);
+  pass_on(b);
+  assert_int_equal(commit(b), STATE_COMMITTED);
+  state_store_close(store);
+}
+
 /* Who can wait nowhere begins again at once. */
 static void test_crossed_ahead(void **state) {
   (void)state;
@@ -497,6 +540,7 @@ int main(void) {
       TEST(test_ahead),
       TEST(test_chain),
       TEST(test_between_in_one_batch),
+      TEST(test_known_conflict),
       TEST(test_crossed_ahead),
       TEST(test_threads),
   };

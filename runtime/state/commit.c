@@ -20,8 +20,35 @@ static void heat(struct state_txn *txn) {
   const struct store_commit *c = &txn->commit;
   if (!c->changed_key && !c->changed_range) return;
   uint64_t hash = c->changed_key ? ((const struct txn_key *)c->changed_key)->hash : c->changed_range->hash;
-  state_lane_heat(txn->store, hash);
+  state_lane_heat(txn->store, hash, !c->changed_key);
   if (txn->turns) state_lane_note(txn, hash);
+}
+
+/* --- what is under way -------------------------------------------------------------------------------------------- */
+
+static _Atomic uint16_t *under_way(struct state_txn *txn, const struct store_key *k) {
+  return &txn->store->under_way[((const struct txn_key *)k)->hash % UNDER_WAY];
+}
+
+static void count_writes(struct state_txn *txn, uint16_t step) {
+  for (const struct store_key *k = txn->keys; k; k = k->next)
+    if (k->is_written) atomic_fetch_add_explicit(under_way(txn, k), step, memory_order_relaxed);
+}
+
+/* What it has read and somebody is about to write, who comes before: it will conflict, and so would all that ran ahead of it.
+ * Better it begins again now. NULL: nothing that is known. */
+static const struct store_key *lost_key(struct state_txn *txn) {
+  if (!txn->may_run_ahead || !txn->n_lanes) return NULL;
+  for (const struct store_key *k = txn->keys; k; k = k->next)
+    if (k->is_read && !k->ahead && atomic_load_explicit(under_way(txn, k), memory_order_relaxed)) return k;
+  return NULL;
+}
+
+static void lose(struct state_txn *txn, const struct store_key *k, state_done_fn done, void *arg) {
+  txn->commit.changed_key = k;
+  heat(txn);
+  state_txn_destroy(txn);
+  done(arg, STATE_CONFLICT, NULL);
 }
 
 /* On the store's thread: tells the owner and forgets the transaction. */
@@ -30,6 +57,7 @@ static void on_commit(struct store_commit *commit, enum state_outcome outcome, c
   struct state_store *store = txn->store;
   state_done_fn done = txn->done;
   if (outcome == STATE_CONFLICT) heat(txn);
+  count_writes(txn, (uint16_t)-1);
   void *arg = txn->done_arg;
   state_lane_settle(txn);
   state_txn_destroy(txn);
@@ -86,6 +114,11 @@ void state_txn_commit(struct state_txn *txn, state_done_fn done, void *arg) {
     done(arg, STATE_COMMITTED, NULL);
     return;
   }
+  const struct store_key *lost = lost_key(txn);
+  if (lost) {
+    lose(txn, lost, done, arg);
+    return;
+  }
   state_txn_return_snapshot(txn); /* the versions suffice from here on; old pages are free sooner */
   txn->done = done;
   txn->done_arg = arg;
@@ -96,6 +129,7 @@ void state_txn_commit(struct state_txn *txn, state_done_fn done, void *arg) {
                                       .ranges = txn->reads.ranges,
                                       .seal = is_read_only ? NULL : txn->seal,
                                       .done = on_commit};
+  count_writes(txn, 1);
   int n_next = is_large(txn) ? 0 : state_lane_pass(txn, next);
   pthread_mutex_lock(&store->mutex);
   queue_push(is_large(txn) ? &store->large : &store->small, &txn->commit);

@@ -39,6 +39,7 @@ struct lane {
   uint64_t hash;
   uint64_t met_ms; /* when somebody last met somebody */
   uint32_t heat;   /* conflicts, up to HOT: from then on it is open */
+  bool is_range;   /* of scans, not of a key */
   struct state_txn *inside, *first, **end;
   struct ahead *pending; /* what the last one wrote, until that is durable */
 };
@@ -97,7 +98,7 @@ static struct lane *lane_make(struct lanes *lanes, struct lane **place, uint64_t
   return lane;
 }
 
-void state_lane_heat(struct state_store *store, uint64_t hash) {
+void state_lane_heat(struct state_store *store, uint64_t hash, bool is_range) {
   struct lanes *lanes = &store->lanes;
   uint64_t now = now_ms();
   pthread_mutex_lock(&lanes->mutex);
@@ -106,7 +107,7 @@ void state_lane_heat(struct state_store *store, uint64_t hash) {
     if (now - lane->met_ms > COLD_MS) lane->heat = 0;
     if (++lane->heat == HOT) atomic_fetch_add(&lanes->n_open[hash % LANE_TABLE], 1);
   }
-  if (lane) lane->met_ms = now;
+  if (lane) lane->met_ms = now, lane->is_range = is_range;
   pthread_mutex_unlock(&lanes->mutex);
 }
 
@@ -293,7 +294,7 @@ static struct ahead *ahead_of(struct txn_key *k) {
 static bool pass(struct state_txn *txn, struct lane *lane, struct state_txn **next) {
   struct lanes *lanes = &txn->store->lanes;
   struct txn_key *k = key_of(txn, lane);
-  bool is_unchanged = k && k->key.is_read && !k->key.is_written;
+  bool is_unchanged = !lane->is_range && !(k && k->key.is_written); /* it may have come for what it met before, and not here */
   struct ahead *a = k && can_hand_on(k) ? ahead_of(k) : NULL;
   if (!a && !is_unchanged) return false;
   if (a) txn->handed[txn->n_handed++] = a;

@@ -69,6 +69,8 @@ enum lane_entry {
 typedef void (*state_resume_fn)(struct state_txn *txn);
 
 /* Of a get or scan, so that asker and answerer know who is last. */
+enum { UNDER_WAY = 1 << 17 };
+
 enum get_state {
   GET_NONE,
   GET_ASKED,    /* the store has it */
@@ -163,7 +165,8 @@ struct state_store {
   bool was_large; /* the last batch */
   bool is_closing, is_answered;
   struct lanes lanes;
-  _Atomic size_t n_unanswered; /* of the batch that the store has */
+  _Atomic uint16_t under_way[UNDER_WAY]; /* writes that the committer has, by their keys' hashes */
+  _Atomic size_t n_unanswered;           /* of the batch that the store has */
 };
 
 /* runtime/state/txn.c */
@@ -210,7 +213,7 @@ void state_txn_renew(struct state_txn *txn);
 void state_lanes_init(struct lanes *lanes);
 void state_lanes_clear(struct lanes *lanes);
 /* A commit conflicted. */
-void state_lane_heat(struct state_store *store, uint64_t hash);
+void state_lane_heat(struct state_store *store, uint64_t hash, bool is_range);
 /* The transaction is about to read; hash is the key's, or that of a scan's bounds. */
 enum lane_entry state_lane_enter(struct state_txn *txn, uint64_t hash, state_resume_fn resume);
 /* It waits no longer; false: its turn has come already. */

@@ -55,7 +55,8 @@ void state_txn_expect_no_writes(struct state_txn *txn);
 void state_txn_only_reads(struct state_txn *txn);
 bool state_txn_is_for_reading(const struct state_txn *txn);
 /* In lanes it may go on with what the one before has written, when that is under way to the disk, and then conflicts if that
- * fails. Before its commit nothing that came of it may be told to anybody, also where it wrote nothing, or failed. */
+ * fails. Before its commit nothing that came of it may be told to anybody, also where it wrote nothing, or failed. Its commit may
+ * conflict at once, `done` being called on this thread, where somebody before it is about to write what it has read. */
 void state_txn_run_ahead(struct state_txn *txn);
 bool state_txn_has_run_ahead(const struct state_txn *txn);
 /* What a transaction that conflicted had met, for the next attempt at the same: it queues for all of that before it reads, in an
