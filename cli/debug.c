@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/heap.h"
 #include "cli/guest.h"
+#include "cli/rerun.h"
 #include "cli/view.h"
 #include "frontend/types.h"
 #include "runtime/instance.h"
@@ -41,7 +42,8 @@ struct breakpoint {
 
 struct debug {
   struct guest guest;
-  const char *stdin_path;
+  const char *stdin_path, *receipt;
+  struct rerun rerun; /* with a receipt */
   struct breakpoint breakpoints[MAX_BREAKPOINTS];
   uint32_t n_breakpoints, last_id;
   enum go go;
@@ -456,7 +458,9 @@ static void show_end(struct debug *d, bool ok, const struct gw_error *err) {
     say(d, "\n");
   }
   if (g->handler.reply.size) buffer_format(&d->out, "the reply has %zu bytes\n", g->handler.reply.size);
-  if (ok)
+  if (ok && d->receipt)
+    say(d, "the invocation has ended");
+  else if (ok)
     buffer_format(&d->out, "the program has ended with code %" PRIu32, wasi_exit_code(g->wasi) & 0xff);
   else
     buffer_format(&d->out, "the program has trapped: %s", err->message);
@@ -495,11 +499,14 @@ static int debug(struct debug *d, int argc, char **argv) {
   d->guest.on_stop = on_stop;
   d->go = GO_TO;
   d->target = 1;
-  if (!open_stdin(d, &err) || !guest_load(&d->guest, argc, argv, &err)) return cli_fail(&err);
+  if (d->receipt ? argc > 0 : argc < 1) return cli_misuse("debug", "it wants FILE.wasm, or --receipt ID and no file");
+  bool ok = d->receipt ? rerun_load_guest(&d->rerun, d->receipt, &d->guest, &err)
+                       : open_stdin(d, &err) && guest_load(&d->guest, argc, argv, &err);
+  if (!ok) return cli_fail(&err);
   do {
     err = (struct gw_error){0};
     if (!run_once(d, &err)) return cli_fail(&err);
-    if (d->verdict == RESTART) record_replay(&d->guest.record, RECORD_CONTINUES);
+    if (d->verdict == RESTART) record_replay(&d->guest.record, d->receipt ? RECORD_ENDS : RECORD_CONTINUES);
   } while (d->verdict == RESTART);
   flush(d);
   return 0;
@@ -511,20 +518,24 @@ int cli_debug(int argc, char **argv) {
   g->gas = true;
   g->tier = TIER_PRECISE;
   g->stdin_fd = -1;
+  d->rerun.client = client_default();
+  d->rerun.files = -1;
   const struct cli_option options[] = {
       GUEST_OPTIONS(g),
+      {"receipt", 0, CLI_TEXT, &d->receipt, "ID",
+       "in place of a file: this invocation of a server, as `gasworks replay` has it; its options follow"},
+      RERUN_OPTIONS(&d->rerun),
       {"stdin", 0, CLI_TEXT, &d->stdin_path, "FILE",
        "standard input of the program; empty unless told, commands come from the terminal's"},
   };
   const struct cli_command command = {
       .name = "debug",
-      .arguments = "FILE.wasm [ARGS...]",
+      .arguments = "FILE.wasm [ARGS...] | --receipt ID",
       .description =
           "Runs a module as `run --tier precise` does, and stops before its first instruction. Commands, from standard\n"
           "input, step forwards and backwards and look around; `help` lists them.",
       .options = options,
       .n_options = sizeof options / sizeof *options,
-      .min_operands = 1,
       .max_operands = INT32_MAX,
       .ends_at_operand = true,
   };
@@ -533,6 +544,7 @@ int cli_debug(int argc, char **argv) {
   buffer_clear(&d->out);
   if (g->stdin_fd >= 0) close(g->stdin_fd);
   guest_clear(g);
+  rerun_clear(&d->rerun);
   free(d);
   return exit_code;
 }

@@ -3,7 +3,7 @@
 #include "base/heap.h"
 #include "cli/cache.h"
 #include "cli/gas.h"
-#include "cli/rerun.h"
+#include "cli/retrace.h"
 #include "server/api/receipts.h"
 
 #include <inttypes.h>
@@ -20,6 +20,7 @@ struct verb {
   uint32_t opt_level, limit;
   const char *cpu, *schedule_path, *save, *function, *since, *with;
   uint32_t gas_percent;
+  uint64_t until_gas;
   bool is_json, all;
 
   struct schedule schedule;
@@ -378,6 +379,9 @@ static int replay(struct verb *v, int argc, char **argv) {
     return cli_misuse("replay", "--since, --limit and --with go with --function only");
   if (is_many && (v->save || v->rerun.from)) return cli_misuse("replay", "--save and --from are for one receipt");
   if (v->all && !v->rerun.data) return cli_misuse("replay", "--all goes with --data only");
+  if (v->until_gas && (is_many || v->tier != TIER_PRECISE || v->save || v->is_json))
+    return cli_misuse("replay", "--until-gas is for one receipt, in the precise tier");
+  if (v->until_gas) return retrace(&v->rerun, argv[0], TRACE_NONE, v->until_gas);
   return is_many ? replay_many(v) : replay_one(v, argv[0]);
 }
 
@@ -402,6 +406,7 @@ int cli_replay(int argc, char **argv) {
       {"with", 0, CLI_TEXT, &v->with, "FILE.wasm",
        "run this version instead, and tell what it does otherwise: replies, writes to state, more gas"},
       {"gas-percent", 0, CLI_U32, &v->gas_percent, "P", "with --with: so much more gas is no difference; 0 unless told"},
+      {"until-gas", 0, CLI_NUMBER, &v->until_gas, "N", "stop there and show calls, locals, operands, memory; compares nothing"},
       {"json", 0, CLI_FLAG, &v->is_json, NULL, "all fields of receipt and run, and all differences, as JSON"},
   };
   const struct cli_command command = {

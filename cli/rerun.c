@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* memfd_create */
 #include "cli/rerun.h"
 
 #include "base/error.h"
@@ -10,6 +11,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { MAX_FILE = 1 << 30, PATH = 4096 };
@@ -175,6 +177,7 @@ void rerun_fill(const struct rerun *r, struct replay *replay) {
 
 void rerun_clear(struct rerun *r) {
   if (r->files >= 0) close(r->files);
+  if (r->module_fd > 0) close(r->module_fd);
   inputs_reader_close(r->reader);
   buffer_clear(&r->inputs_bytes);
   buffer_clear(&r->module);
@@ -249,3 +252,55 @@ bool rerun_walk_next(struct rerun *r, struct rerun_walk *w, struct gw_error *err
 }
 
 void rerun_walk_clear(struct rerun_walk *w) { cJSON_Delete(w->page); }
+
+/* --- stopping inside ------------------------------------------------------------------------------------------------ */
+
+/* All that the host answered, from a first run whose instructions nobody sees. */
+static bool record_all(struct rerun *r, struct guest *g, struct gw_error *err) {
+  struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.gas = true, .schedule = &g->schedule}, err);
+  struct gw_module *module = engine ? gw_module_create(engine, r->module.bytes, r->module.size, err) : NULL;
+  struct replay replay = {.engine = engine, .module = module, .tier = GW_TIER_PRECISE, .all = &g->record};
+  struct replay_result result = {0};
+  rerun_fill(r, &replay);
+  bool ok = module && replay_run(&replay, &result, err);
+  replay_result_clear(&result);
+  gw_module_release(module);
+  gw_engine_destroy(engine);
+  if (ok && g->record.is_full) ok = error_set(err, GW_ERROR_LIMIT, "the host answered too much to be kept for a debugger");
+  return ok;
+}
+
+/* A module that has no file. */
+static bool write_module(struct rerun *r, struct gw_error *err) {
+  r->module_fd = memfd_create("module.wasm", MFD_CLOEXEC);
+  bool ok = r->module_fd >= 0 && fd_write_all(r->module_fd, r->module.bytes, r->module.size);
+  snprintf(r->module_name, sizeof r->module_name, "/proc/self/fd/%d", r->module_fd);
+  return ok || error_set(err, GW_ERROR_IO, "cannot keep the module: %s", strerror(errno));
+}
+
+/* One that was cancelled is over where it was. */
+static void set_limits(struct rerun *r, struct guest *g) {
+  struct input_value *limit = &r->inputs.fields[INPUT_GAS_LIMIT];
+  if (r->leaf.fields[FIELD_OUTCOME].number == OUTCOME_CANCELLED) {
+    uint64_t gas = 0;
+    for (int i = FIELD_COMPUTE; i <= FIELD_STORAGE; i++) gas += r->leaf.fields[i].number;
+    limit->number = gas ? gas : 1;
+  }
+  g->gas_limit = limit->number;
+  g->max_memory = r->inputs.fields[INPUT_MAX_MEMORY].number;
+}
+
+bool rerun_load_guest(struct rerun *r, const char *id, struct guest *g, struct gw_error *err) {
+  static const char *none[] = {NULL};
+  r->arguments[0] = r->module_name;
+  if (!rerun_load(r, id, err) || !write_module(r, err)) return false;
+  set_limits(r, g);
+  g->gas = true;
+  g->tier = TIER_PRECISE;
+  g->stdin_fd = -1;
+  g->env.items = none;
+  bool ok = guest_load(g, 1, r->arguments, err) && record_all(r, g, err);
+  g->env.items = NULL;
+  if (ok) record_replay(&g->record, RECORD_ENDS);
+  return ok;
+}

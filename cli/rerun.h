@@ -5,6 +5,7 @@
 
 #include "cli/client.h"
 #include "cli/evidence.h"
+#include "cli/guest.h"
 #include "server/inputs/store.h"
 #include "server/replay/replay.h"
 
@@ -23,7 +24,9 @@ struct rerun {
   char function[LEAF_MAX_TEXT + 1]; /* its full name */
   struct buffer inputs_bytes, module;
   struct inputs inputs; /* likewise */
-  int files;            /* a descriptor, if files_path; else -1 */
+  int module_fd;        /* a file of the module, for a guest; 0: none */
+  char module_name[32], *arguments[2];
+  int files; /* a descriptor, if files_path; else -1 */
 };
 
 /* clang-format off */
@@ -46,6 +49,10 @@ bool rerun_save(const struct rerun *r, const char *directory, struct gw_error *e
 /* What of `replay` follows from this. */
 void rerun_fill(const struct rerun *r, struct replay *replay);
 void rerun_clear(struct rerun *r);
+
+/* The same as a guest that can be watched: its next guest_run in the precise tier is the invocation, with what the host answered
+ * then. `guest` has its watch. */
+bool rerun_load_guest(struct rerun *r, const char *id, struct guest *guest, struct gw_error *err);
 
 /* From receipt to receipt, the newest first. All zero but for what is wanted. */
 struct rerun_walk {

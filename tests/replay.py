@@ -248,6 +248,26 @@ def gate(program, data, work):
         print(f"ok   gate, {name}: exit code {code}")
 
 
+def look_inside(program, data, receipt):
+    """A trace ends with the receipt's gas; the debugger goes forwards and back; a stop is where it was wanted."""
+    index = receipt.split("/")[1]
+    found = json.loads(replay(program, data, "--json", index)[1])["receipt"]
+    gas = sum(found.get(name, 0) for name in ("gas_compute", "gas_host", "gas_bytes", "gas_storage"))
+    options = ["--data", data, "--secret", "TOKEN=s3cret-word"]
+    done = subprocess.run([program, "trace", *options, index], capture_output=True, text=True, check=False)
+    last = done.stderr.splitlines()[-1].split()
+    if done.returncode or int(last[0]) != gas or "gasworks.clock_ms()" not in done.stderr:
+        fail(f"trace: {done.returncode}, gas {gas}: {done.stderr}")
+    done = subprocess.run([program, "replay", *options, "--until-gas", str(gas // 2), index], capture_output=True, text=True, check=False)
+    if done.returncode or not done.stderr.startswith("stopped at "):
+        fail(f"--until-gas: {done.returncode} {done.stderr}")
+    commands = "step 20\nprint\nback 20\nwhere\ncontinue\nback\nquit\n"
+    done = subprocess.run([program, "debug", *options, "--receipt", index], input=commands, capture_output=True, text=True, check=False)
+    if done.returncode or f"and {gas} gas" not in done.stdout or "[1, gas" not in done.stdout:
+        fail(f"debug: {done.returncode} {done.stdout} {done.stderr}")
+    print(f"ok   trace, --until-gas and debug: {gas} gas")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
@@ -285,6 +305,7 @@ def main():
     change_bits(o.program, data, work, receipt, o.bits, dice)
     change_store(o.program, data, receipt.split("/")[1], o.bits, dice)
     gate(o.program, data, work)
+    look_inside(o.program, data, receipt)
     print("passed")
 
 
