@@ -16,7 +16,7 @@
 
 struct row {
   char name[FUNCTION_MAX_FULL_NAME + 1];
-  uint64_t version, cpu_ns;
+  uint64_t version, cpu_ns, tier_gas; /* of slices, of versions that are there */
   struct tally_part sum;
 };
 
@@ -26,11 +26,14 @@ struct rows {
   bool with_idle; /* also those that nobody has called */
 };
 
-static uint64_t cpu_of(const struct entry *entry) {
-  uint64_t ns = 0;
-  for (size_t v = 0; v < entry->n_versions; v++)
-    for (size_t i = 0; i < N_TIERS; i++) ns += atomic_load_explicit(&entry->versions[v]->usage[i].cpu_ns, memory_order_relaxed);
-  return ns;
+static void add_slices(struct row *row, const struct entry *entry) {
+  row->cpu_ns = row->tier_gas = 0;
+  for (size_t v = 0; v < entry->n_versions; v++) {
+    for (size_t i = 0; i < N_TIERS; i++) {
+      row->cpu_ns += atomic_load_explicit(&entry->versions[v]->usage[i].cpu_ns, memory_order_relaxed);
+      row->tier_gas += atomic_load_explicit(&entry->versions[v]->usage[i].gas, memory_order_relaxed);
+    }
+  }
 }
 
 static void add_row(void *arg, const struct entry *entry) {
@@ -42,7 +45,7 @@ static void add_row(void *arg, const struct entry *entry) {
   if (!row->sum.requests && !rows->with_idle) return;
   memcpy(row->name, entry->name, sizeof row->name);
   row->version = f->version;
-  row->cpu_ns = cpu_of(entry);
+  add_slices(row, entry);
   rows->n++;
 }
 
@@ -93,6 +96,19 @@ void tallies_print(struct registry *registry, struct buffer *out) {
   }
 #include "server/function/tally.def"
 #undef TALLY
+  begin(out, "cpu_nanoseconds_total", "counter", "CPU time that its versions used which are there still.");
+  for (size_t i = 0; i < rows.n; i++) {
+    buffer_append_string(out, "gasworks_function_cpu_nanoseconds_total");
+    put_labels(out, &rows.items[i]);
+    buffer_format(out, "} %" PRIu64 "\n", rows.items[i].cpu_ns);
+  }
+  begin(out, "nanoseconds_per_gas", "gauge", "That, by the gas that they used: 0.1 where gas is priced right.");
+  for (size_t i = 0; i < rows.n; i++) {
+    const struct row *row = &rows.items[i];
+    buffer_append_string(out, "gasworks_function_nanoseconds_per_gas");
+    put_labels(out, row);
+    buffer_format(out, "} %.6f\n", row->tier_gas ? (double)row->cpu_ns / (double)row->tier_gas : 0.0);
+  }
   begin(out, "duration_seconds", "histogram", "How long requests took, from when they were read to the reply.");
   for (size_t i = 0; i < rows.n; i++) put_histogram(out, &rows.items[i]);
   free(rows.items);

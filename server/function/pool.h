@@ -18,6 +18,7 @@ struct pool {
   uint32_t n_idle, n_out;                   /* n_out: with invocations or waiting to be reset */
   uint32_t n_running;                       /* invocations between begin and end */
   struct account *account;                  /* its tenant's, once somebody has asked; server/usage/account.h */
+  uint64_t burned;                          /* that an invocation takes, about: gas, or time as gas; 0: none has ended */
   struct log_share lines, failures;         /* what it may log, and what is said of it */
   struct gw_pace pace[N_TIERS];             /* of its slots, by enum gw_tier */
   struct flow flow;                         /* its invocations that wait for a slice */

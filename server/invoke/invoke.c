@@ -33,7 +33,6 @@
 #include "server/invoke/flame.h"
 #include "server/loop/log_store.h"
 #include "server/server.h"
-#include "server/usage/account.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -117,7 +116,7 @@ static void uncount(struct invocation *inv) {
   if (inv->home) inv->home->n_running--;
   if (inv->limited) function_end(inv->limited);
   function_release(inv->limited);
-  if (inv->account) account_end(inv->account, inv->reserved);
+  if (inv->account) account_end(inv->account, &inv->claim);
   inv->account = NULL;
   inv->home = NULL;
   inv->limited = NULL;
@@ -296,8 +295,15 @@ static void answer_flame(struct exchange *x, const struct ending *ending, const 
   reply_json(x, 200, json);
 }
 
+/* What the next one will take: what those before took, the last ones most. */
+static void learn_work(struct pool *pool, uint64_t work) {
+  enum { OF_EIGHT = 8 };
+  pool->burned = pool->burned ? pool->burned - pool->burned / OF_EIGHT + work / OF_EIGHT : work;
+}
+
 /* Its tenant: what the receipt says, and no longer what was charged on the way. */
 static void bill(struct invocation *inv) {
+  if (inv->burned && inv->pool) learn_work(inv->pool, inv->burned);
   const struct draft *d = &inv->draft;
   struct usage_sum sum;
   if (!inv->account) return;
@@ -836,7 +842,9 @@ static enum gw_status resume(struct invocation *inv, struct gw_error *err) {
   enum gw_status status = gw_store_resume(slot->store, err);
   uint64_t used = gw_store_gas_used(slot->store) - before, ns = gw_store_cpu_ns(slot->store) - ns_before;
   uint64_t by_gas = used * slot_slowness(slot), by_time = ns * GAS_PER_NS;
-  fair_charge(&loop_of(inv)->fair, &inv->pool->flow, by_gas > by_time ? by_gas : by_time);
+  uint64_t work = by_gas > by_time ? by_gas : by_time;
+  fair_charge(&loop_of(inv)->fair, &inv->pool->flow, work);
+  inv->burned += work;
   function_count(slot->function, slot->tier, used, ns);
   charge(inv);
   metrics_add(&loop_of(inv)->metrics.cpu_ns, ns);
@@ -1188,11 +1196,12 @@ static bool is_admitted(struct invocation *inv) {
   struct account_refusal why;
   if (!pool || !loop->usage) return true;
   if (!pool->account) pool->account = usage_account(loop->usage, pool->function->name);
-  inv->reserved = function_max_memory(pool->function, loop->limits);
-  if (account_begin(pool->account, inv->reserved, &why)) {
+  inv->claim = (struct account_claim){.memory = function_max_memory(pool->function, loop->limits), .work = pool->burned};
+  if (account_begin(pool->account, &inv->claim, (uint64_t)loop->options->max_wait_ms * 1000000, &why)) {
     inv->account = pool->account;
     return true;
   }
+  metrics_add(&loop->metrics.refused, 1);
   refuse(inv, PROBLEM(.status = why.status, .title = why.title, .detail = why.detail, .retry_after = why.retry_after,
                       .function = inv->exchange->request.address));
   return false;
@@ -1209,7 +1218,7 @@ static void begin(struct exchange *x, struct flame *flame) {
   inv->txn = NULL;
   inv->flame = flame;
   inv->account = NULL;
-  inv->metered = inv->charged = 0;
+  inv->metered = inv->charged = inv->burned = 0;
   inv->is_cancelled = inv->is_counted = inv->is_woken = inv->is_cold = inv->is_late = false;
   inv->began = uv_hrtime();
   judge_drop(&inv->judge);

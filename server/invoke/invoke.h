@@ -9,6 +9,7 @@
 #include "server/invoke/keep.h"
 #include "server/invoke/repeat.h"
 #include "server/loop/loop.h"
+#include "server/usage/account.h"
 
 struct exchange;
 struct flame;
@@ -50,18 +51,19 @@ struct invocation {
   struct message woken;   /* from whoever has what it is parked for */
   struct exchange *exchange;
   enum invocation_state state;
-  struct pool *pool;        /* NULL: no function of the name */
-  struct pool *home;        /* that counts it in n_running */
-  struct function *limited; /* likewise, with a reference; see function_begin */
-  struct account *account;  /* its tenant's, that counts it; NULL: none does */
-  uint64_t reserved;        /* memory, with that */
-  uint64_t metered;         /* gas of this run that was charged */
-  uint64_t charged;         /* and of all runs */
-  uint32_t draw;            /* below ENTRY_WHOLE: whether the canary has it, however often it begins */
-  uint64_t version;         /* that ended, for the log */
-  bool is_gone;             /* its function was deleted meanwhile */
-  uint64_t number;          /* of the loop's requests, for the log */
-  uint64_t began;           /* in nanoseconds */
+  struct pool *pool;          /* NULL: no function of the name */
+  struct pool *home;          /* that counts it in n_running */
+  struct function *limited;   /* likewise, with a reference; see function_begin */
+  struct account *account;    /* its tenant's, that counts it; NULL: none does */
+  struct account_claim claim; /* with that */
+  uint64_t burned;            /* what all its slices were charged in its flow */
+  uint64_t metered;           /* gas of this run that was charged */
+  uint64_t charged;           /* and of all runs */
+  uint32_t draw;              /* below ENTRY_WHOLE: whether the canary has it, however often it begins */
+  uint64_t version;           /* that ended, for the log */
+  bool is_gone;               /* its function was deleted meanwhile */
+  uint64_t number;            /* of the loop's requests, for the log */
+  uint64_t began;             /* in nanoseconds */
   struct slot *slot;
   struct state_txn *txn;
   struct state_turns turns; /* that its attempts had to wait for */

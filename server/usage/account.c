@@ -13,6 +13,8 @@
 
 #define SECOND UINT64_C(1000000000)
 
+enum { GAS_PER_NS = 10 /* about, of compiled code */ };
+
 /* What was agreed: replaced as a whole, and old ones stay as long as the account, since changes are rare. */
 struct terms {
   struct terms *older;
@@ -25,11 +27,12 @@ struct terms {
 struct account {
   struct account *next;
   _Atomic(const struct terms *) terms; /* never NULL */
+  struct usage *usage;
   const struct prices *prices;
   _Atomic uint64_t used[PRICE_COUNT]; /* what has receipts, since ever; rent as of a second ago */
   _Atomic uint64_t charged;           /* gas of what has none yet */
   _Atomic uint64_t full_at;           /* CLOCK_MONOTONIC: when what was charged is paid, at the tenant's rate */
-  _Atomic uint64_t n_running, memory, stored;
+  _Atomic uint64_t n_running, memory, work, stored;
   char name[];
 };
 
@@ -57,6 +60,7 @@ static struct account *find_account(struct usage *u, const char *tenant, size_t 
   if (a) return a;
   a = heap_new(1, sizeof *a + size + 1);
   memcpy(a->name, tenant, size);
+  a->usage = u;
   a->prices = &u->prices;
   atomic_init(&a->full_at, clock_ns(CLOCK_MONOTONIC) + SECOND); /* nobody gains by a restart */
   set_terms(a, &(struct terms){0});
@@ -148,15 +152,28 @@ static bool refuse(struct account_refusal *why, uint32_t status, uint64_t retry_
   return false;
 }
 
-bool account_begin(struct account *a, uint64_t memory, struct account_refusal *why) {
-  const struct budget *b = &terms_of(a)->budget;
-  uint64_t wait = account_wait_ns(a);
-  if (account_is_spent(a)) return refuse(why, 402, 0, "balance used up", "the tenant's prepaid balance is used up");
-  if (wait) return refuse(why, 429, (wait + SECOND - 1) / SECOND, "too much gas", "the tenant has used its gas for this time");
-  if (!take(&a->n_running, 1, b->concurrency))
-    return refuse(why, 429, 1, "too many invocations", "as many invocations are running as the tenant may have");
+/* Loops go on side by side, and tenants that run something share them. */
+static uint64_t expected_wait_ns(const struct account *a) {
+  uint64_t work = atomic_load_explicit(&a->work, memory_order_relaxed);
+  uint64_t n = atomic_load_explicit(&a->usage->n_active, memory_order_relaxed);
+  unsigned __int128 ns = (unsigned __int128)work * (n ? n : 1) / (GAS_PER_NS * a->usage->n_loops);
+  return ns > INT64_MAX ? INT64_MAX : (uint64_t)ns;
+}
+
+static bool begin_to_run(struct account *a, const struct budget *b, struct account_refusal *why) {
+  uint64_t before = atomic_fetch_add_explicit(&a->n_running, 1, memory_order_relaxed);
+  if (!before) atomic_fetch_add_explicit(&a->usage->n_active, 1, memory_order_relaxed);
+  if (!b->concurrency || before < b->concurrency) return true;
+  return refuse(why, 429, 1, "too many invocations", "as many invocations are running as the tenant may have");
+}
+
+static void end_to_run(struct account *a) {
+  if (atomic_fetch_sub_explicit(&a->n_running, 1, memory_order_relaxed) == 1)
+    atomic_fetch_sub_explicit(&a->usage->n_active, 1, memory_order_relaxed);
+}
+
+static bool take_memory(struct account *a, const struct budget *b, uint64_t memory, struct account_refusal *why) {
   if (take(&a->memory, memory, b->memory)) return true;
-  atomic_fetch_sub_explicit(&a->n_running, 1, memory_order_relaxed);
   if (memory > b->memory)
     return refuse(why, 402, 0, "too much memory",
                   "the function may take more memory than its tenant may have: it needs a lower "
@@ -164,9 +181,26 @@ bool account_begin(struct account *a, uint64_t memory, struct account_refusal *w
   return refuse(why, 429, 1, "too much memory", "running invocations may take as much memory as the tenant may have");
 }
 
-void account_end(struct account *a, uint64_t memory) {
-  atomic_fetch_sub_explicit(&a->n_running, 1, memory_order_relaxed);
-  atomic_fetch_sub_explicit(&a->memory, memory, memory_order_relaxed);
+bool account_begin(struct account *a, const struct account_claim *claim, uint64_t most_wait_ns, struct account_refusal *why) {
+  const struct budget *b = &terms_of(a)->budget;
+  uint64_t wait = account_wait_ns(a), queue = most_wait_ns ? expected_wait_ns(a) : 0;
+  if (account_is_spent(a)) return refuse(why, 402, 0, "balance used up", "the tenant's prepaid balance is used up");
+  if (wait) return refuse(why, 429, (wait + SECOND - 1) / SECOND, "too much gas", "the tenant has used its gas for this time");
+  if (queue > most_wait_ns)
+    return refuse(why, 429, (queue - most_wait_ns + SECOND - 1) / SECOND, "queue full",
+                  "invocations of the tenant that are under way will likely take longer than a request may wait");
+  if (!begin_to_run(a, b, why) || !take_memory(a, b, claim->memory, why)) {
+    end_to_run(a);
+    return false;
+  }
+  atomic_fetch_add_explicit(&a->work, claim->work, memory_order_relaxed);
+  return true;
+}
+
+void account_end(struct account *a, const struct account_claim *claim) {
+  end_to_run(a);
+  atomic_fetch_sub_explicit(&a->memory, claim->memory, memory_order_relaxed);
+  atomic_fetch_sub_explicit(&a->work, claim->work, memory_order_relaxed);
 }
 
 uint64_t account_state_limit(struct usage *u, struct account *a, const char *function) {

@@ -12,6 +12,7 @@
 #include "server/usage/usage.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 enum {
   USAGE_BUCKETS = 1024,
@@ -57,9 +58,11 @@ struct usage {
   bool is_open;             /* accounts have all that was used before */
   struct account *accounts;
   struct prices prices;
-  pthread_mutex_t changing; /* held while a budget changes, which blocks */
-  uint64_t rent_at;         /* seconds since 1970: rent was added up to then */
-  uint64_t named_at;        /* likewise: when all names were asked for */
+  uint64_t n_loops;
+  _Atomic uint64_t n_active; /* accounts that run something */
+  pthread_mutex_t changing;  /* held while a budget changes, which blocks */
+  uint64_t rent_at;          /* seconds since 1970: rent was added up to then */
+  uint64_t named_at;         /* likewise: when all names were asked for */
 };
 
 /* server/usage/table.c */
