@@ -4,6 +4,8 @@
 
 #include "tests/http_client.h"
 
+#include <cjson/cJSON.h>
+
 static struct server *server;
 static uint16_t port;
 static char *data_dir;
@@ -169,15 +171,43 @@ static void test_no_worker_of_all_paths(void **state) {
   remove_data_dir(data);
 }
 
+/* --- docs/grafana.json ----------------------------------------------------------------------------------------------- */
+
+static char *read_text(const char *path) {
+  struct buffer file = {0};
+  struct gw_error err = {0};
+  assert_true(buffer_read_file(&file, path, 1 << 20, &err));
+  buffer_append(&file, "", 1);
+  return (char *)file.bytes;
+}
+
+/* Its queries name metrics that there are: docs/http.md has a row for each of them (test_first_tier.c). */
+static void test_grafana(void **state) {
+  (void)state;
+  char *dashboard = read_text(SOURCE_DIR "/docs/grafana.json"), *page = read_text(SOURCE_DIR "/docs/http.md");
+  int n = 0;
+  for (const char *at = dashboard; (at = strstr(at, "gasworks_")); n++) {
+    char row[128];
+    size_t size = strspn(at, "abcdefghijklmnopqrstuvwxyz_");
+    if (size > 7 && memcmp(at + size - 7, "_bucket", 7) == 0) size -= 7;
+    snprintf(row, sizeof row, "\n| `%.*s` |", (int)size, at);
+    if (!strstr(page, row)) fail_msg("docs/http.md has no row of %s", row + 3);
+    at += size;
+  }
+  assert_true(n > 30);
+  cJSON *json = cJSON_Parse(dashboard);
+  assert_true(cJSON_GetArraySize(cJSON_GetObjectItem(json, "panels")) > 10);
+  cJSON_Delete(json);
+  free(dashboard);
+  free(page);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_every_file),
-      cmocka_unit_test(test_fields),
-      cmocka_unit_test(test_no_file_is_missing),
-      cmocka_unit_test(test_page),
-      cmocka_unit_test(test_tags),
-      cmocka_unit_test(test_strangers),
-      cmocka_unit_test(test_no_worker_of_all_paths),
+      cmocka_unit_test(test_every_file), cmocka_unit_test(test_fields),
+      cmocka_unit_test(test_grafana),    cmocka_unit_test(test_no_file_is_missing),
+      cmocka_unit_test(test_page),       cmocka_unit_test(test_tags),
+      cmocka_unit_test(test_strangers),  cmocka_unit_test(test_no_worker_of_all_paths),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -37,10 +37,17 @@ function number(label, hint, name, settings, unit = 1) {
   return { element: field(label, input, hint), name, read: () => (input.value === was ? undefined : input.value === '' ? null : Math.round(Number(input.value) * unit)) };
 }
 
-function choice(label, name, words, now) {
-  const select = h('select', {}, words.map((w) => h('option', { value: w }, w)));
-  select.value = now;
-  return { element: field(label, select), name, read: () => (select.value === now ? undefined : select.value) };
+// words: what PATCH takes, or [what it takes, what is shown]; null is what the server does unless told.
+function choice(label, name, words, now, hint) {
+  const pairs = words.map((w) => (Array.isArray(w) ? w : [w, w])), before = pairs.findIndex(([value]) => value === (now ?? null));
+  const select = h('select', {}, pairs.map(([, text], i) => h('option', { value: String(i) }, text)));
+  select.value = String(before);
+  return { element: field(label, select, hint), name, read: () => (select.value === String(before) ? undefined : pairs[Number(select.value)][0]) };
+}
+
+function word(label, hint, name, settings) {
+  const was = settings[name] || '', input = h('input', { type: 'text', value: was, pattern: '[a-z0-9][a-z0-9_\\-]{0,62}', placeholder: 'none', autocomplete: 'off', spellcheck: 'false' });
+  return { element: field(label, input, hint), name, read: () => (input.value === was ? undefined : input.value || null) };
 }
 
 async function remove(f) {
@@ -58,9 +65,10 @@ export async function settingsTab(f) {
   const secrets = pairs('Secrets', 'secret', Object.fromEntries((s.secrets || []).map((name) => [name, ''])), true);
   const plain = [
     number('Gas limit', 'of an invocation', 'gas_limit', s), number('Memory in MiB', 'of an invocation', 'max_memory', s, 1 << 20),
-    number('CPU time in ms', 'of an invocation; beyond it, 503', 'cpu_ms', s), number('At one time', 'invocations; more get 503', 'max_running', s),
+    number('CPU time in ms', 'of an invocation; beyond it, 503', 'cpu_ms', s), number('Deadline in ms', 'from the request to its answer; beyond it, 504', 'deadline_ms', s), number('At one time', 'invocations; more get 503', 'max_running', s),
     number('Deadline in ms', 'of a request; beyond it, 504', 'deadline_ms', s),
-    choice('Access', 'access', ['public', 'private'], f.access), choice('Backtraces for callers', 'backtraces', ['off', 'on'], f.backtraces),
+    choice('Tier', 'tier', [[null, 'the server\u2019s'], 'fast', 'baseline', 'precise'], s.tier), word('State group', 'whose state it shares', 'state_group', s),
+    choice('GET may write state', 'read_only_get', [[null, 'yes'], [true, 'no']], s.read_only_get || null), choice('Access', 'access', ['public', 'private'], f.access), choice('Backtraces for callers', 'backtraces', ['off', 'on'], f.backtraces),
   ];
   const send = h('button', { class: 'primary', type: 'submit' }, 'Save as a new version');
   const form = h('form', { class: 'panel settings', onsubmit: async (event) => {
