@@ -201,10 +201,10 @@ static void test_rows_are_sums_of_leaves(void **state) {
   uint64_t stored;
   (void)state;
   add("f", OUTCOME_REPLIED, DAY - 1, 5);
+  add("f", OUTCOME_VOID, DAY, 1000);
   add("f", OUTCOME_TRAPPED, DAY, 7);
   add("f", OUTCOME_REPEATED, DAY, 0);
   add("t/g", OUTCOME_CANCELLED, DAY + 1, 11);
-  add("f", OUTCOME_VOID, DAY, 1000);
   settle();
   expect_rows(0, 0, "0 f 1 1 0 5;");
   expect_rows(0, 9, "0 f 1 1 0 5;1 f 1 2 1 7;1 t/g 1 1 1 11;");
