@@ -169,7 +169,7 @@ export async function verifyReceipt(receipt, keyLines) {
       proof = parseProof(receipt.proof);
       check(proof.index === receipt.index, 'the proof is of another index');
       check(same(await rootByProof(hash, proof.index, proof.size, proof.hashes), proof.root), "the proof does not lead to the checkpoint's root");
-      return `${proof.hashes.length} hashes, tree of ${proof.size} leaves`;
+      return `${proof.hashes.length} ${proof.hashes.length === 1 ? 'hash' : 'hashes'}, tree of ${proof.size} leaves`;
     });
     await step('The checkpoint is of this log', async () => {
       check(toHex(await sha256(utf8(proof.origin))).slice(0, 16) === receipt.log, 'the receipt is of another log');
