@@ -57,11 +57,11 @@ struct dev {
   uv_signal_t interrupt, terminate;
   enum job job;
   uv_process_t process, logs;
-  bool has_logs, is_ending, has_built;
+  bool has_logs, is_renamed, is_ending, has_built;
   struct file *files;
   size_t n_files, capacity, next_file;
   struct digest deployed; /* the module */
-  char deployed_name[FUNCTION_MAX_NAME + 1];
+  char deployed_name[FUNCTION_MAX_NAME + 1], logs_name[FUNCTION_MAX_NAME + 1];
   int exit_code;
   char **environment; /* of processes that talk to the server */
 };
@@ -179,16 +179,27 @@ static bool spawn(struct dev *dev, uv_process_t *process, uv_exit_cb on_exit, co
   return failed == 0;
 }
 
-static void on_logs_exit(uv_process_t *process, int64_t code, int signal) {
-  struct dev *dev = process->data;
-  (void)code, (void)signal;
+static void follow_logs(struct dev *dev);
+
+static void on_logs_closed(uv_handle_t *handle) {
+  struct dev *dev = handle->data;
   dev->has_logs = false;
-  uv_close((uv_handle_t *)process, NULL);
+  if (!dev->is_ending && dev->is_renamed) follow_logs(dev);
 }
 
+static void on_logs_exit(uv_process_t *process, int64_t code, int signal) {
+  (void)code, (void)signal;
+  uv_close((uv_handle_t *)process, on_logs_closed);
+}
+
+/* Of the function that is deployed; where that has another name by now, the old one's ends first. */
 static void follow_logs(struct dev *dev) {
-  const char *arguments[] = {"gasworks", "logs", "--follow", "--new", dev->project.name, dev->is_json ? "--json" : NULL, NULL};
-  if (dev->has_logs || dev->is_once || dev->has_no_logs) return;
+  const char *arguments[] = {"gasworks", "logs", "--follow", "--new", dev->deployed_name, dev->is_json ? "--json" : NULL, NULL};
+  if (dev->is_once || dev->has_no_logs) return;
+  dev->is_renamed = dev->has_logs && strcmp(dev->logs_name, dev->deployed_name) != 0;
+  if (dev->is_renamed) uv_process_kill(&dev->logs, SIGTERM);
+  if (dev->has_logs) return;
+  snprintf(dev->logs_name, sizeof dev->logs_name, "%s", dev->deployed_name);
   dev->has_logs = spawn(dev, &dev->logs, on_logs_exit, arguments, NULL, false);
 }
 

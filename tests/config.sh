@@ -120,6 +120,10 @@ sed 's/$/: {}/' "$dir/names" >"$file"
 "$program" serve --check --config "$file" 2>"$dir/out"
 check "every option is known to the file" test "$(grep -c 'wants .*not a mapping' "$dir/out")" = "$(wc -l <"$dir/names")"
 
+# What a reload takes is a list of its own, of names that are options.
+sed -n 's/^LIVE("\([a-z-]*\)".*/\1/p' "$source/server/live.def" >"$dir/live"
+check "what is live is an option" bash -c "[[ -s '$dir/live' ]] && ! grep -vxF -f '$dir/names' '$dir/live'"
+
 # --- a server --------------------------------------------------------------------------------------------------------
 
 hello=$dir/hello.wasm

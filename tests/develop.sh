@@ -96,6 +96,7 @@ if command -v wat2wasm >/dev/null; then
   check "and the next one works" until_true answers four
   sed -i 's/: watched/: elsewhere/' watched/function.yaml
   check "the project may change" until_true bash -c "[[ \$(curl -s '$url/f/elsewhere') == four ]]"
+  check "the log is that one's" until_true bash -c "curl -s '$url/f/elsewhere' >/dev/null; tail -n 1 '$dir/dev.log' | grep -q ' v1 four\$'"
   kill -INT $dev
   wait $dev
   check "dev ends" test $? = 0
