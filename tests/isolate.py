@@ -260,6 +260,8 @@ def test_metrics(front):
         for _ in range(3):
             front.ask("GET", path, token=False)
     check("metrics are those of all processes", front.metric('gasworks_invocations_total{tier="fast"}') == before + 9)
+    check("of each function, too", front.metric('gasworks_function_requests_total{tenant="b",function="hello"}') >= 3 and
+          front.metric('gasworks_function_duration_seconds_count{tenant="b",function="hello"}') >= 3)
     check("functions, too", front.metric('gasworks_functions{tier="fast"}') >= 7)
     replies = front.metric('gasworks_replies_total{status="2xx"}')
     front.ask("GET", "/f/hello", token=False)
