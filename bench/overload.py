@@ -17,7 +17,7 @@ import time
 WORK = """(module (memory (export "memory") 1) (func (export "handle") (local i32 i32)
   (loop $again
     (local.set 1 (i32.add (i32.mul (local.get 1) (i32.const 1664525)) (i32.const 1013904223)))
-    (br_if $again (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 8000000))))
+    (br_if $again (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 1000000))))
   (i32.store (i32.const 0) (local.get 1))))"""
 HELLO = """(module (memory (export "memory") 1) (func (export "handle")))"""
 CONNECTIONS = 200

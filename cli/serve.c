@@ -63,6 +63,7 @@ struct serving {
   char *address, *directory;
   struct schedule schedule;
   struct prices prices;
+  struct buffer prices_text; /* for workers, which the file is not open to */
   uint8_t (*keys)[32];
   size_t n_options;
   const char *names[CLI_MAX_OPTIONS], *values[CLI_MAX_OPTIONS]; /* of the table's rows */
@@ -72,6 +73,7 @@ struct serving {
 };
 
 static void serving_clear(struct serving *s) {
+  buffer_clear(&s->prices_text);
   free(s->argv);
   free(s->address);
   free(s->directory);
@@ -112,18 +114,24 @@ static void check_listen(struct serving *s) {
   if (!s->address || !parse_listen(s->address, &s->o)) refuse(s, "listen", "--listen wants ADDRESS:PORT, not %s", s->listen);
 }
 
-static bool read_prices(const char *path, struct prices *prices, struct gw_error *err) {
+/* A file, or for a worker what was in it. */
+static bool read_prices(struct serving *s, struct gw_error *err) {
   enum { MOST = 64 << 10 };
-  struct buffer file = {0};
-  bool ok = buffer_read_file(&file, path, MOST, err) && price_parse(prices, file.bytes, file.size, err);
-  buffer_clear(&file);
+  const char *path = s->prices_path;
+  s->prices_text.size = 0;
+  if (*path == '{')
+    buffer_append_string(&s->prices_text, path);
+  else if (!buffer_read_file(&s->prices_text, path, MOST, err))
+    return false;
+  bool ok = price_parse(&s->prices, s->prices_text.bytes, s->prices_text.size, err);
+  buffer_append(&s->prices_text, "", 1);
   return ok;
 }
 
 /* Files that options name, which a running server does not read again. */
 static void check_files(struct serving *s) {
   if (!cli_read_schedule(s->schedule_path, &s->schedule, &s->err)) refuse(s, "schedule", "%s", s->err.message);
-  if (s->prices_path && !read_prices(s->prices_path, &s->prices, &s->err)) refuse(s, "prices", "%s", s->err.message);
+  if (s->prices_path && !read_prices(s, &s->err)) refuse(s, "prices", "%s", s->err.message);
   s->keys = heap_new(s->trusted.n + 1, sizeof *s->keys);
   for (size_t i = 0; i < s->trusted.n; i++) {
     struct gw_error err = {0};
@@ -299,6 +307,8 @@ static void make_arguments(struct serving *s) {
   static const char none[] = "";
   cli_list_add(&s->arguments, "gasworks");
   for (int i = 0; i < s->argc; i++) cli_list_add(&s->arguments, s->argv[i]);
+  if (s->prices_text.size) cli_list_add(&s->arguments, "--prices");
+  if (s->prices_text.size) cli_list_add(&s->arguments, (const char *)s->prices_text.bytes);
   if (!s->config) return;
   buffer_append(&s->text, "", 1);
   cli_list_add(&s->arguments, "--config-text");
@@ -353,6 +363,7 @@ static void reload(void *arg, struct server *server) {
   }
   if (ok) {
     if (first->o.worker_of) now->o.drain_ms = 0; /* as in become_worker */
+    buffer_append(&now->prices_text, first->prices_text.bytes, first->prices_text.size);
     make_arguments(now);
     server_reload(server, &now->o, first->o.isolated ? now->arguments.items : NULL);
     tell_changes(before, now, &out);
