@@ -148,7 +148,7 @@ static bool create_token(const struct access_verb *v, const char *operand, struc
   struct access_call call = {.method = "POST", .path = "/v1/tokens"};
   double seconds = 0;
   (void)operand;
-  if (!v->scopes) return error_set(err, GW_ERROR_USAGE, "tokens create wants --scopes, of admin, deploy, invoke and read");
+  if (!v->scopes) return error_set(err, GW_ERROR_USAGE, "tokens create wants --scopes, of admin, deploy, invoke, run and read");
   if (v->expires && !parse_duration(v->expires, "expires", &seconds, err)) return false;
   call.body = cJSON_CreateObject();
   cJSON_AddItemToObject(call.body, "scopes", scopes_json(v->scopes));
@@ -187,7 +187,7 @@ int cli_tokens(int argc, char **argv) {
   struct access_verb v = {.client = client_default()};
   const struct cli_option options[] = {
       CLIENT_OPTIONS(&v.client),
-      {"scopes", 0, CLI_TEXT, &v.scopes, "SCOPE,...", "create: what it is for, of admin, deploy, invoke and read"},
+      {"scopes", 0, CLI_TEXT, &v.scopes, "SCOPE,...", "create: what it is for, of admin, deploy, invoke, run and read"},
       {"expires", 0, CLI_TEXT, &v.expires, "TIME",
        "create: how long it is good, in seconds or with m, h or d; always unless told"},
       {"name", 0, CLI_TEXT, &v.name, "TEXT", "create: what `tokens list` calls it"},

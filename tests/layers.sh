@@ -36,6 +36,7 @@ rules=(
   'server/invoke/*|server/invoke/ server/usage/ server/http/exchange.h server/http/reply.h server/http/credentials.h server/function/ server/inputs/ server/loop/ server/server.h runtime/ frontend/ instrument/schedule. base/ gasworks|uv.h'
   'server/inputs/*|server/inputs/ base/ gasworks|'
   'server/ui/*|server/ui/ runtime/receipt/leaf.def base/ gasworks|'
+  'server/api/run.c|server/ base/ gasworks|uv.h sodium.h cjson/'
   'server/*|server/ runtime/ jit/artifact/ instrument/schedule. frontend/ abi/ base/ gasworks|uv.h llhttp.h cjson/ sanitizer/'
   'cli/config_text.c|cli/config_text.h base/|yaml.h'
   'cli/dev.c|cli/ server/function/function.h base/ gasworks|uv.h cjson/'

@@ -213,6 +213,7 @@ static const struct sample {
     {"list_tenants", "", NULL, 200},
     {"create_tenant", "other", NULL, 200},
     {"delete_tenant", "other", NULL, 204},
+    {"run", "", "module", 200},
     {"numbers", "", NULL, 200},
     {"metrics", "", NULL, 200},
     {"ui", "", NULL, 308}, /* to /ui/ */

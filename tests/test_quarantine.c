@@ -72,17 +72,22 @@ static pid_t find_loop(struct node node) {
   return found;
 }
 
-/* Calls `name`, which does not end, and has its thread die of the signal. */
-static void die_in(struct node node, const char *name, int number) {
-  char text[128];
-  int fd = dial(node.port), status;
-  snprintf(text, sizeof text, "GET /f/%s HTTP/1.1\r\nHost: t\r\n\r\n", name);
-  send_text(fd, text);
+/* What was sent does not end; its thread dies of the signal. */
+static void die_while(struct node node, int fd, int number) {
+  int status;
   usleep(300000);
   syscall(SYS_tgkill, node.pid, find_loop(node), number);
   assert_int_equal(waitpid(node.pid, &status, 0), node.pid);
   assert_false(WIFEXITED(status) && WEXITSTATUS(status) == 0);
   close(fd);
+}
+
+static void die_in(struct node node, const char *name, int number) {
+  char text[128];
+  int fd = dial(node.port);
+  snprintf(text, sizeof text, "GET /f/%s HTTP/1.1\r\nHost: t\r\n\r\n", name);
+  send_text(fd, text);
+  die_while(node, fd, number);
 }
 
 static int set_up(void **state) {
@@ -190,12 +195,33 @@ static void test_damaged_file(void **state) {
   }
 }
 
+/* A module that nobody deployed is not run again for a day; others are. */
+static void test_run(void **state) {
+  (void)state;
+  char head[128];
+  struct buffer spin = wat("(module (func (export \"handle\") (nop) (nop) (loop $l (br $l))))"), hello = wat(WAT_HELLO);
+  struct node node = begin();
+  int fd = dial(node.port);
+  snprintf(head, sizeof head, "POST /v1/run HTTP/1.1\r\nHost: t\r\nContent-Length: %zu\r\n\r\n", spin.size);
+  send_text(fd, head);
+  send_all(fd, spin.bytes, spin.size);
+  die_while(node, fd, SIGABRT);
+  node = begin();
+  struct reply r = request(node.port, "POST", "/v1/run", spin.bytes, spin.size);
+  if (r.status != 503 || !strstr(r.body, "died of SIGABRT")) fail_msg("%d %s", r.status, r.body);
+  reply_clear(&r);
+  r = request(node.port, "POST", "/v1/run", hello.bytes, hello.size);
+  assert_int_equal(r.status, 200);
+  reply_clear(&r);
+  end(node, SIGTERM);
+  buffer_clear(&spin);
+  buffer_clear(&hello);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_faults),
-      cmocka_unit_test(test_lifted_and_replaced),
-      cmocka_unit_test(test_innocent),
-      cmocka_unit_test(test_damaged_file),
+      cmocka_unit_test(test_faults), cmocka_unit_test(test_lifted_and_replaced), cmocka_unit_test(test_innocent),
+      cmocka_unit_test(test_run),    cmocka_unit_test(test_damaged_file),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

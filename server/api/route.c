@@ -2,6 +2,7 @@
 
 #include "server/api/logs.h"
 #include "server/api/query.h"
+#include "server/api/run.h"
 #include "server/function/function.h"
 #include "server/http/credentials.h"
 #include "server/http/head.h"
@@ -273,6 +274,7 @@ static void forward(struct exchange *x, const struct match *m, const char *tenan
 }
 
 static void begin(struct exchange *x) {
+  x->word = NULL;
   if (x->request.is_asterisk) {
     answer_server(x);
     return;
@@ -302,7 +304,9 @@ static void begin(struct exchange *x) {
 }
 
 static void cancel(struct exchange *x, bool with_reply) {
-  if (x->upstream)
+  if (x->trial)
+    run_cancel(x, with_reply);
+  else if (x->upstream)
     upstream_cancel(x, with_reply);
   else if (x->watch)
     logs_cancel(x, with_reply);

@@ -135,10 +135,10 @@ static bool take_scopes(const cJSON *json, uint32_t *scopes, struct gw_error *er
   if (!cJSON_IsArray(list)) list = NULL;
   cJSON_ArrayForEach(item, list) {
     uint32_t bit = cJSON_IsString(item) ? access_scope_find(item->valuestring) : 0;
-    if (!bit) return bad(err, "scopes are admin, deploy, invoke and read");
+    if (!bit) return bad(err, "scopes are admin, deploy, invoke, run and read");
     *scopes |= bit;
   }
-  return *scopes || bad(err, "scopes wants a list of admin, deploy, invoke and read, with one at least");
+  return *scopes || bad(err, "scopes wants a list of admin, deploy, invoke, run and read, with one at least");
 }
 
 static bool take_name(const cJSON *json, struct token *token, struct gw_error *err) {

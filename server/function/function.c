@@ -173,6 +173,7 @@ void function_release(struct function *f) {
   gw_module_release(f->module);
   if (f->code_room) atomic_fetch_sub_explicit(&f->code_room->bytes, f->code_bytes, memory_order_relaxed);
   if (f->is_going) atomic_fetch_sub_explicit(&f->code_room->going, f->code_bytes, memory_order_relaxed);
+  buffer_clear(&f->given);
   fate_release(f->fate);
   settings_release(f->settings);
   if (f->bundle.host_fd >= 0) close(f->bundle.host_fd);
@@ -259,7 +260,7 @@ static bool classify(struct function *f, struct gw_error *err) {
  * their own, which no name of a function is. No such directory: no files. */
 static bool open_bundle(struct function *f, struct gw_error *err) {
   const struct function_limits *limits = f->limits;
-  if (!limits->has_bundles || !f->uses_wasi) return true;
+  if (f->is_loose || !limits->has_bundles || !f->uses_wasi) return true;
   char path[FUNCTION_MAX_FULL_NAME + 2];
   snprintf(path, sizeof path, "%s%s", strchr(f->name, '/') ? "@" : "", f->name);
   f->bundle.host_fd = openat(limits->bundles, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -17,6 +17,8 @@ struct tally;
 
 /* A full name is "NAME" for functions of the default tenant, "TENANT/NAME" for others'. */
 enum { FUNCTION_MAX_NAME = 63, FUNCTION_MAX_FULL_NAME = 2 * FUNCTION_MAX_NAME + 1 };
+/* What stands in the name's place where a module runs that nobody deployed: no function is called so. */
+#define FUNCTION_RUN "+run"
 /* An address is a full name, or one with "@ALIAS" or "@VERSION" behind it. */
 enum { FUNCTION_MAX_ADDRESS = FUNCTION_MAX_FULL_NAME + 1 + FUNCTION_MAX_NAME, FUNCTION_PATH_SIZE = 224 };
 
@@ -90,6 +92,9 @@ struct function {
   _Atomic int load_state;   /* enum load_state; what follows is constant once it is not LOAD_PENDING */
   struct gw_module *module; /* NULL after a failure */
   struct gw_error error;
+  struct buffer given;         /* of one that nobody deployed: where its module is, until it is loaded */
+  size_t given_at;             /* `size` bytes of that */
+  bool is_loose;               /* it is one: in no record, and nothing of it is kept */
   struct code_room *code_room; /* NULL: it is not in memory */
   uint64_t code_bytes;         /* its part of that */
   bool is_going;               /* also of those that go. Of the registry's writers */

@@ -118,7 +118,7 @@ static void let_go(struct pool *pool) {
   struct registry *registry = pool->loop->registry;
   uint64_t epoch = registry_epoch(registry);
   struct registry_split split;
-  if (pool->epoch != epoch) lead_to(pool, registry_look(registry, pool->address, &split), epoch, &split);
+  if (!pool->parent && pool->epoch != epoch) lead_to(pool, registry_look(registry, pool->address, &split), epoch, &split);
 }
 
 struct pool *pool_find(struct loop *loop, const char *address) {
@@ -127,7 +127,7 @@ struct pool *pool_find(struct loop *loop, const char *address) {
   uint64_t epoch = registry_epoch(loop->registry); /* before the look-up: a change in between is seen next time */
   if (pool) pool->used_at = loop_now(loop);
   if (pool && pool->function) function_touch(pool->function, loop_now(loop));
-  if (pool && pool->epoch == epoch) return pool->function ? pool : NULL;
+  if (pool && (pool->parent || pool->epoch == epoch)) return pool->function ? pool : NULL;
   struct registry_split split;
   struct function *f = registry_look(loop->registry, address, &split);
   if (!pool && !f) return NULL;
@@ -141,6 +141,51 @@ struct pool *pool_canary(struct pool *pool, uint32_t draw) {
   char address[FUNCTION_MAX_ADDRESS + 1];
   snprintf(address, sizeof address, "%s@%llu", pool->function->name, (unsigned long long)pool->split.canary);
   return pool_find(pool->loop, address);
+}
+
+/* --- of what nobody deployed ---------------------------------------------------------------------------------------- */
+
+enum { MAX_LOOSE = 32 /* of a loop, but for those that run */ };
+
+static bool is_used(const struct pool *pool) {
+  return pool->n_running || pool->n_idle || pool->n_out || pool->loading || pool->making || pool->waiting.first || pool->n_loose;
+}
+
+/* Out of its bucket. */
+static void forget(struct pool **at) {
+  struct pool *pool = *at;
+  *at = pool->next;
+  if (pool->parent) pool->parent->n_loose--;
+  if (pool->parent) pool->loop->n_loose--;
+  function_release(pool->function);
+  free(pool);
+}
+
+/* The one that was called last the longest time ago. */
+static void forget_oldest(struct loop *loop) {
+  struct pool **oldest = NULL;
+  for (uint32_t i = 0; i < POOL_BUCKETS; i++)
+    for (struct pool **at = &loop->pools[i]; *at; at = &(*at)->next)
+      if ((*at)->parent && !is_used(*at) && (!oldest || (*at)->used_at < (*oldest)->used_at)) oldest = at;
+  if (oldest) forget(oldest);
+}
+
+struct pool *pool_of_runs(struct loop *loop, const char *name) {
+  struct pool *pool = *bucket_of(loop, name);
+  while (pool && strcmp(pool->address, name) != 0) pool = pool->next;
+  if (!pool) pool = pool_create(loop, name);
+  pool->used_at = loop_now(loop);
+  return pool;
+}
+
+void pool_add_loose(struct loop *loop, const char *address, struct function *f) {
+  if (loop->n_loose >= MAX_LOOSE) forget_oldest(loop);
+  struct pool *parent = pool_of_runs(loop, f->name), *pool = pool_create(loop, address);
+  pool->parent = parent;
+  pool->function = f;
+  pool->used_at = loop_now(loop);
+  parent->n_loose++;
+  loop->n_loose++;
 }
 
 static void load_work(uv_work_t *work) {
@@ -294,7 +339,7 @@ static void add_idle(struct slot *slot) {
 
 static bool is_wanted(const struct slot *slot) {
   const struct pool *pool = slot->pool;
-  return is_current(slot) && pool->n_idle < pool->loop->options->max_idle && pool->loop->n_idle < LOOP_MAX_IDLE;
+  return !pool->parent && is_current(slot) && pool->n_idle < pool->loop->options->max_idle && pool->loop->n_idle < LOOP_MAX_IDLE;
 }
 
 /* A reset on a worker thread. */
@@ -445,31 +490,40 @@ static void limit_code(struct loop *loop) {
   uv_queue_work(&loop->uv, work, limit_work, forget_work);
 }
 
-void pools_trim(struct loop *loop, uint64_t idle_ms) {
-  bool everything = idle_ms == 0;
-  pools_clean(loop);
-  if (!everything) limit_code(loop);
-  uint64_t now = loop_now(loop);
-  bool is_short = !has_room(loop, loop->limits->memory_limit / 8); /* another loop may need it */
-  for (uint32_t i = 0; i < POOL_BUCKETS; i++) {
-    struct pool **at = &loop->pools[i];
-    while (*at) {
-      struct pool *pool = *at;
-      if (!everything) let_go(pool);
-      if (everything || is_short)
-        drop_idle(pool);
-      else
-        trim_idle(pool, now, idle_ms);
-      bool is_listed = pool->flow.is_listed && !everything; /* when all is over, one that owes is still in the ring */
-      bool is_used =
-          pool->n_running || pool->n_idle || pool->n_out || pool->loading || pool->making || pool->waiting.first || is_listed;
-      if (is_used || (!everything && now - pool->used_at < IDLE_MS)) {
-        at = &pool->next;
-        continue;
-      }
-      *at = pool->next;
-      function_release(pool->function);
-      free(pool);
-    }
+/* Since when, and how much, pools may hold what nobody uses. */
+struct trimming {
+  uint64_t now, idle_ms; /* idle_ms 0: nothing at all */
+  bool is_short, has_much_code;
+};
+
+/* May be called again before its time is over. What could not be loaded is looked at anew. */
+static bool is_young(const struct pool *pool, const struct trimming *t) {
+  bool may_go = pool->parent && (t->has_much_code || function_load_state(pool->function) == LOAD_FAILED);
+  return t->idle_ms && t->now - pool->used_at < IDLE_MS && !may_go;
+}
+
+static void trim_bucket(struct pool **at, const struct trimming *t) {
+  while (*at) {
+    struct pool *pool = *at;
+    if (t->idle_ms) let_go(pool);
+    if (!t->idle_ms || t->is_short)
+      drop_idle(pool);
+    else
+      trim_idle(pool, t->now, t->idle_ms);
+    bool is_listed = pool->flow.is_listed && t->idle_ms; /* when all is over, one that owes is still in the ring */
+    if (is_used(pool) || is_listed || is_young(pool, t))
+      at = &pool->next;
+    else
+      forget(at);
   }
+}
+
+void pools_trim(struct loop *loop, uint64_t idle_ms) {
+  pools_clean(loop);
+  if (idle_ms) limit_code(loop);
+  struct trimming t = {.now = loop_now(loop), .idle_ms = idle_ms};
+  t.is_short = !has_room(loop, loop->limits->memory_limit / 8); /* another loop may need it */
+  t.has_much_code = registry_has_much_code(loop->registry);
+  for (uint32_t i = 0; i < POOL_BUCKETS; i++) trim_bucket(&loop->pools[i], &t);
+  for (uint32_t i = 0; !idle_ms && i < POOL_BUCKETS; i++) trim_bucket(&loop->pools[i], &t); /* parents of those */
 }

@@ -7,7 +7,9 @@
 #include "server/loop/loop.h"
 
 struct pool {
-  struct pool *next; /* in its bucket */
+  struct pool *next;   /* in its bucket */
+  struct pool *parent; /* of one that is for a module which nobody deployed: its tenant's, which only counts them; else NULL */
+  uint32_t n_loose;    /* of a parent: how many have it */
   struct loop *loop;
   char address[FUNCTION_MAX_ADDRESS + 1];
   uint64_t epoch;                           /* of the registry when `function` was looked up */
@@ -38,6 +40,13 @@ struct pool {
 struct pool *pool_find(struct loop *loop, const char *address);
 /* Where its alias leads to two versions, the pool of the other one for its share of draws, each below ENTRY_WHOLE; else NULL. */
 struct pool *pool_canary(struct pool *pool, uint32_t draw);
+/* The pool without a function whose part the tenant's runs of modules that nobody deployed are, by FUNCTION_RUN's full name. What
+ * counts in its n_running stays. */
+struct pool *pool_of_runs(struct loop *loop, const char *name);
+/* A pool of such a function, of which it takes over the reference, until nobody has called it for a while. pool_find finds it. */
+void pool_add_loose(struct loop *loop, const char *address, struct function *function);
+/* Whose turns its invocations take: those of runs share one of their tenant. */
+static inline struct flow *pool_flow(struct pool *pool) { return &(pool->parent ? pool->parent : pool)->flow; }
 /* Puts the waiter to those that wait for the module, which a worker thread loads; `on_loaded` is called when that is done or has
  * failed. */
 void pool_load(struct pool *pool, struct waiter *waiter, void (*on_loaded)(struct waiter *waiter));

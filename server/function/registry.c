@@ -6,6 +6,7 @@
  * Locks: `writing` serialises deployments and deletions (held across disk writes, not across compilation); `table_lock` guards
  * the sorted table and is held for a few instructions. Order: writing, then table_lock. Event loops take table_lock only when the
  * epoch has moved. */
+#define _GNU_SOURCE /* sigabbrev_np */
 #include "server/function/registry.h"
 
 #include "base/arena.h"
@@ -29,6 +30,7 @@
 static const char REGISTRY_SPACE[] = "\x01registry";
 static const char KEPT_SPACE[] = "\x01kept";         /* names of deleted functions whose state is still there */
 static const char GROUPS_SPACE[] = "\x01groups";     /* full names of groups that functions share state in, or have */
+static const char CRASHED_SPACE[] = "\x01crashed";   /* struct crashed by the digest of a module */
 static const char VERSIONS_SPACE[] = "\x01versions"; /* struct past, of deleted functions */
 
 enum { MAX_STORED_MODULE = 1 << 30 };
@@ -69,6 +71,15 @@ static bool prepare(struct registry *r, struct function *f, enum tier_choice tie
   bool ok = trial && slot_try_start(trial, limits, err);
   slot_destroy(trial);
   return ok;
+}
+
+/* The same of what nobody deployed: it is not tried, as it is run at once, and not compiled. */
+static bool prepare_given(struct registry *r, struct function *f, struct gw_error *err) {
+  const void *bytes = f->given.bytes + f->given_at;
+  if (!file_is_module(bytes, f->size, err)) return false;
+  f->module = gw_module_create(r->engine, bytes, f->size, err);
+  if (f->module) function_count_code(f, &r->code, f->size);
+  return f->module && function_classify(f, err);
 }
 
 static bool prepare_watched(struct registry *r, struct function *f, enum tier_choice tier, const void *bytes, size_t size,
@@ -150,6 +161,16 @@ struct function *registry_load_watched(struct registry *r, const struct function
   }
   buffer_clear(&bytes);
   return copy;
+}
+
+static bool has_crashed(struct registry *r, const char *digest, struct gw_error *err);
+
+static bool load_given(struct registry *r, struct function *f, struct gw_error *err) {
+  const struct function *before = crash_enter(f);
+  bool ok = !has_crashed(r, f->digest, err) && prepare_given(r, f, err);
+  crash_enter(before);
+  buffer_clear(&f->given);
+  return ok;
 }
 
 /* --- the table --------------------------------------------------------------------------------------------------- */
@@ -354,9 +375,9 @@ bool registry_load(struct registry *r, struct function *f) {
   bool is_new = false;
   pthread_mutex_lock(&f->lock);
   if (function_load_state(f) == LOAD_PENDING) {
-    is_new = load_stored(r, f, &f->error);
+    is_new = f->is_loose ? load_given(r, f, &f->error) : load_stored(r, f, &f->error);
     function_touch(f, clock_ns(CLOCK_MONOTONIC) / 1000000);
-    if (is_new) compile_in_background(r, f);
+    if (is_new && !f->is_loose) compile_in_background(r, f);
     atomic_store_explicit(&f->load_state, is_new ? LOAD_READY : LOAD_FAILED, memory_order_release);
   }
   pthread_mutex_unlock(&f->lock);
@@ -957,6 +978,83 @@ bool registry_delete(struct registry *r, const char *name, bool with_state, stru
   return ok;
 }
 
+/* --- modules that nobody deployed --------------------------------------------------------------------------------------- */
+
+struct function *registry_make(struct registry *r, const struct registry_run *run, struct gw_error *err) {
+  cJSON *patch = cJSON_CreateObject();
+  cJSON_AddNumberToObject(patch, "gas_limit", (double)run->gas);
+  cJSON_AddNumberToObject(patch, "max_memory", (double)run->memory);
+  cJSON_AddNumberToObject(patch, "cpu_ms", (double)run->cpu_ms);
+  struct settings *settings = settings_patch(run->name, NULL, patch, &r->key, err);
+  cJSON_Delete(patch);
+  if (!settings) return NULL;
+  struct function *f = function_create(run->name, r->limits, r->crashes);
+  f->settings = settings;
+  f->is_loose = true;
+  atomic_store(&f->fate->is_deleted, true); /* nobody could read a log of it */
+  snprintf(f->digest, sizeof f->digest, "%s", run->digest);
+  f->created_ms = (uint64_t)now_ms(CLOCK_REALTIME);
+  f->given = *run->bytes;
+  f->given_at = run->at;
+  f->size = run->size;
+  *run->bytes = (struct buffer){0};
+  function_seal_settings(f, &r->key);
+  return f;
+}
+
+struct sought {
+  const char *digest;
+  bool is_there;
+};
+
+static void look_for_digest(void *arg, const struct entry *e) {
+  struct sought *sought = arg;
+  sought->is_there |= has_digest(e, sought->digest);
+}
+
+bool registry_read_module_of(struct registry *r, const char *tenant, const char *digest, struct buffer *out,
+                             struct gw_error *err) {
+  struct sought sought = {.digest = digest};
+  char found[DIGEST_HEX_SIZE];
+  registry_each_of(r, tenant, look_for_digest, &sought);
+  if (!sought.is_there) return error_set(err, GW_ERROR_NOT_FOUND, "no function of the tenant has a module with this digest");
+  if (!registry_read_module(r, digest, out, err)) return false;
+  struct digest read = digest_of(out->bytes, out->size);
+  digest_print(&read, found);
+  return strcmp(found, digest) == 0 || error_set(err, GW_ERROR_IO, "the stored module %.16s... is damaged", digest);
+}
+
+/* When a process died of a signal while this module ran. */
+struct crashed {
+  uint64_t time_ms; /* since 1970; the host's order */
+  uint32_t signal, unused;
+};
+
+enum { CRASHED_MS = 24 * 60 * 60 * 1000 };
+
+static bool note_crashed(struct registry *r, const struct crash_note *note, struct gw_error *err) {
+  struct crashed crashed = {.time_ms = note->time_ms, .signal = note->signal};
+  size_t size = strlen(note->digest);
+  bool is_digest = note->is_complete && size == DIGEST_HEX_SIZE - 1;
+  return !is_digest || state_put(r->state, CRASHED_SPACE, note->digest, size, &crashed, sizeof crashed, err);
+}
+
+/* A module that nobody deployed cannot be lifted by anybody: for a day nobody runs it again. */
+static bool has_crashed(struct registry *r, const char *digest, struct gw_error *err) {
+  const void *value;
+  size_t size;
+  struct crashed crashed = {0};
+  struct state_txn *txn = state_txn_begin(r->state, CRASHED_SPACE);
+  int found = state_txn_get_wait(txn, digest, strlen(digest), &value, &size, NULL);
+  if (found == 1 && size == sizeof crashed) memcpy(&crashed, value, sizeof crashed);
+  state_txn_abort(txn);
+  if (!crashed.signal || (uint64_t)now_ms(CLOCK_REALTIME) - crashed.time_ms >= CRASHED_MS) return false;
+  const char *name = sigabbrev_np((int)crashed.signal);
+  error_set(err, GW_ERROR_UNAVAILABLE, "this module ran when the server died of SIG%s: it is not run again for a day",
+            name ? name : "?");
+  return true;
+}
+
 /* --- quarantine -------------------------------------------------------------------------------------------------- */
 
 /* The signals of an entry's versions, to be put back. */
@@ -981,6 +1079,7 @@ bool registry_lift(struct registry *r, const char *name, struct gw_error *err) {
 
 /* The versions whose code this was, if the function is there still. */
 static bool put_in_quarantine(struct registry *r, const struct crash_note *note, struct gw_error *err) {
+  if (!note_crashed(r, note, err)) return false;
   bool is_name = note->is_complete && function_full_name_is_valid(note->name, strlen(note->name)), is_any = false;
   struct entry *e = is_name ? copy_entry(r, note->name) : NULL;
   for (size_t i = 0; e && i < e->n_versions; i++) {

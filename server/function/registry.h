@@ -74,6 +74,19 @@ struct registry_outcome {
   uint64_t revision;
 };
 
+/* A module to be run that nobody deployed. */
+struct registry_run {
+  const char *name;     /* full, with FUNCTION_RUN */
+  const char *digest;   /* of the module */
+  struct buffer *bytes; /* where it is; taken over */
+  size_t at, size;
+  uint64_t gas, memory, cpu_ms; /* of each run; not 0 */
+};
+
+/* A function of it, with no more than these limits: no state, no secrets, no files. It is loaded by registry_load, and is in no
+ * table; the caller has the only reference. NULL for limits that are none. Any thread. */
+struct function *registry_make(struct registry *registry, const struct registry_run *run, struct gw_error *err);
+
 /* The others below block on compilation and disk: worker threads only. Names are full names. */
 
 /* `bytes` are a module, or an artifact that is signed by somebody trusted, or that this server made itself, whose code is then
@@ -103,6 +116,9 @@ bool registry_drop_group(struct registry *registry, const char *group, struct gw
 bool registry_lift(struct registry *registry, const char *name, struct gw_error *err);
 /* Reads and checks the stored module of a function of the registry, and makes it callable, unless that is done. */
 bool registry_load(struct registry *registry, struct function *function);
+/* The module with this digest, of a version of some function of the tenant. GW_ERROR_NOT_FOUND where there is none. */
+bool registry_read_module_of(struct registry *registry, const char *tenant, const char *digest, struct buffer *out,
+                             struct gw_error *err);
 /* Bytes of the modules that are in memory and of their code, at most, and whether that is more than a quarter of the memory
  * limit. Any thread. */
 uint64_t registry_code_bytes(const struct registry *registry);

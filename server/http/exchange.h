@@ -15,6 +15,8 @@
 struct exchange;
 struct invocation;
 struct loop;
+struct outcome;
+struct trial;
 struct upstream;
 struct watch;
 
@@ -79,11 +81,14 @@ struct exchange {
   const struct exchange_ops *ops;
   struct loop *loop;
   struct request request;
-  struct pass pass;                    /* of the token that the connection showed last */
-  struct upstream *upstream;           /* where a worker answers it; NULL: nowhere */
-  struct watch *watch;                 /* where it waits for lines of a log (server/api/logs.c); NULL: nowhere */
-  char receipt[EXCHANGE_RECEIPT_SIZE]; /* for the reply; "": none */
-  struct invocation *invocation;       /* invoke's, kept from request to request; NULL: there was none */
+  struct pass pass;          /* of the token that the connection showed last */
+  struct upstream *upstream; /* where a worker answers it; NULL: nowhere */
+  struct watch *watch;       /* where it waits for lines of a log (server/api/logs.c); NULL: nowhere */
+  struct trial *trial;       /* where a module to be run is looked at (server/api/run.c); NULL: nowhere */
+  void (*word)(struct exchange *x, const struct outcome *outcome); /* who replies for its invocation; NULL: as usual */
+  void *wording;                                                   /* for that */
+  char receipt[EXCHANGE_RECEIPT_SIZE];                             /* for the reply; "": none */
+  struct invocation *invocation; /* invoke's, kept from request to request; NULL: there was none */
 };
 
 #endif

@@ -1,5 +1,6 @@
 #include "server/http/reply.h"
 
+#include "base/utf8.h"
 #include "runtime/host/header.h"
 #include "server/http/text.h"
 #include "server/loop/loop.h"
@@ -91,6 +92,23 @@ static cJSON *backtrace_lines(const char *text) {
   return array;
 }
 
+cJSON *reply_json_text(const void *bytes, size_t size) {
+  const uint8_t *at = bytes, *end = at + size;
+  struct buffer text = {0};
+  while (at < end) {
+    size_t n = *at ? utf8_sequence(at, (size_t)(end - at)) : 0;
+    if (n)
+      buffer_append(&text, at, n);
+    else
+      buffer_append(&text, "\xef\xbf\xbd", 3);
+    at += n ? n : 1;
+  }
+  buffer_append(&text, "", 1);
+  cJSON *json = cJSON_CreateString((const char *)text.bytes);
+  buffer_clear(&text);
+  return json;
+}
+
 static char *problem_text(const struct problem *p, const char *title) {
   char type[128];
   cJSON *json = cJSON_CreateObject();
@@ -102,6 +120,7 @@ static char *problem_text(const struct problem *p, const char *title) {
   if (p->function) cJSON_AddStringToObject(json, "function", p->function);
   if (p->trap) cJSON_AddStringToObject(json, "trap", p->trap);
   if (p->backtrace && *p->backtrace) cJSON_AddItemToObject(json, "backtrace", backtrace_lines(p->backtrace));
+  if (p->log && p->log->size) cJSON_AddItemToObject(json, "log", reply_json_text(p->log->bytes, p->log->size));
   if (p->has_gas) cJSON_AddNumberToObject(json, "gas", (double)p->gas);
   if (p->offset != GW_NO_OFFSET) cJSON_AddNumberToObject(json, "offset", (double)p->offset);
   char *text = cJSON_PrintUnformatted(json);
@@ -122,6 +141,17 @@ static void append_receipt(struct exchange *x, struct buffer *out) {
   buffer_append_string(out, x->receipt);
   APPEND_LITERAL(out, "\r\n");
   *x->receipt = 0;
+}
+
+void reply_counted_json(struct exchange *x, uint64_t gas, cJSON *json) {
+  char *text = cJSON_PrintUnformatted(json);
+  cJSON_Delete(json);
+  struct buffer *out = x->ops->begin(x, 200);
+  APPEND_LITERAL(out, "Content-Type: application/json\r\nCache-Control: no-store\r\n");
+  append_gas(out, gas);
+  append_receipt(x, out);
+  end_reply(x, 200, text, text ? strlen(text) : 0);
+  cJSON_free(text);
 }
 
 /* Where the server's files are is for its log, not for whoever called. */
@@ -152,7 +182,7 @@ void reply_problem(struct exchange *x, const struct problem *given) {
   cJSON_free(text);
 }
 
-static struct problem problem_of(const struct gw_error *err, const char *function, const uint64_t *gas) {
+struct problem reply_problem_of(const struct gw_error *err, const char *function, const uint64_t *gas) {
   bool is_trap = err->code == GW_ERROR_TRAP;
   struct problem p = {
       .status = (uint32_t)gw_error_http_status(err),
@@ -170,13 +200,13 @@ static struct problem problem_of(const struct gw_error *err, const char *functio
 
 void reply_error(struct exchange *x, const struct gw_error *err, const char *function, const uint64_t *gas,
                  const char *backtrace) {
-  struct problem p = problem_of(err, function, gas);
+  struct problem p = reply_problem_of(err, function, gas);
   p.backtrace = backtrace;
   reply_problem(x, &p);
 }
 
 void reply_trap(struct exchange *x, const struct gw_error *err, const char *function, const uint64_t *gas) {
-  struct problem p = problem_of(err, function, gas);
+  struct problem p = reply_problem_of(err, function, gas);
   p.detail = p.trap;
   p.logged = err->message;
   reply_problem(x, &p);

@@ -95,7 +95,7 @@ static void write_log(struct invocation *inv, const char *kind, const struct buf
   const struct function *f = inv->slot->function;
   char id[INVOCATION_ID_SIZE];
   struct log_event event = {.request = invoke_id(inv, id), .version = f->version, .kind = kind};
-  if (!text->size) return;
+  if (!text->size || f->is_loose) return;
   if (!function_is_deleted(f)) log_store_add(loop->logs, f->name, &event, text->bytes, text->size);
   log_function(loop->log, &inv->pool->lines, loop_now(loop), f->name, text->bytes, text->size);
 }
@@ -114,6 +114,7 @@ static void uncount(struct invocation *inv) {
   inv->is_counted = false;
   loop_of(inv)->n_running--;
   if (inv->home) inv->home->n_running--;
+  if (inv->home && inv->home->parent) inv->home->parent->n_running--;
   if (inv->limited) function_end(inv->limited);
   function_release(inv->limited);
   if (inv->account) account_end(inv->account, &inv->claim);
@@ -185,7 +186,7 @@ static void count_end(struct invocation *inv, const struct ending *ending) {
 /* Where it trapped names functions and source files: to its owner, and to others only when the function says so. */
 static bool hides_place(const struct invocation *inv, const struct ending *ending) {
   struct exchange *x = inv->exchange;
-  if (!ending->err || ending->err->code != GW_ERROR_TRAP || !inv->slot) return false;
+  if (!ending->err || ending->err->code != GW_ERROR_TRAP || !inv->slot || inv->slot->function->is_loose) return false;
   return !inv->slot->function->config.shows_backtraces && !credentials_allow(x, x->request.address, SCOPE_READ);
 }
 
@@ -312,9 +313,23 @@ static void bill(struct invocation *inv) {
   inv->charged = 0;
 }
 
+/* By who took that over. */
+static void word(struct exchange *x, const struct ending *ending, const struct slot *slot, const uint64_t *gas,
+                 const char *backtrace, bool is_hidden) {
+  static const uint64_t none = 0;
+  struct outcome outcome = {
+      .err = ending->err, .problem = ending->problem, .slot = slot, .gas = gas, .backtrace = backtrace, .is_hidden = is_hidden};
+  bool is_repeated = ending->kind == ENDING_REPEATED;
+  if (is_repeated) outcome.gas = &none;
+  if (ending->kind == ENDING_REPLIED || is_repeated) outcome.reply = is_repeated ? &x->invocation->repeated : &slot->handler;
+  x->word(x, &outcome);
+}
+
 static void answer(struct exchange *x, const struct ending *ending, const struct slot *slot, const uint64_t *gas,
                    const char *backtrace, bool is_hidden) {
-  if (ending->kind == ENDING_REPLIED)
+  if (x->word)
+    word(x, ending, slot, gas, backtrace, is_hidden);
+  else if (ending->kind == ENDING_REPLIED)
     reply_function(x, &slot->handler, headers_of(slot), *gas);
   else if (ending->kind == ENDING_REPEATED)
     reply_function(x, &((struct invocation *)x->invocation)->repeated, headers_of(slot), 0);
@@ -766,7 +781,7 @@ static enum gw_status keep_limit(struct invocation *inv, enum gw_status status, 
 
 static void wait_for_slice(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
-  fair_push(&loop->fair, &inv->pool->flow, &inv->waiter);
+  fair_push(&loop->fair, pool_flow(inv->pool), &inv->waiter);
   if (!uv_is_active((uv_handle_t *)&loop->run)) uv_idle_start(&loop->run, on_run);
 }
 
@@ -843,7 +858,7 @@ static enum gw_status resume(struct invocation *inv, struct gw_error *err) {
   uint64_t used = gw_store_gas_used(slot->store) - before, ns = gw_store_cpu_ns(slot->store) - ns_before;
   uint64_t by_gas = used * slot_slowness(slot), by_time = ns * GAS_PER_NS;
   uint64_t work = by_gas > by_time ? by_gas : by_time;
-  fair_charge(&loop_of(inv)->fair, &inv->pool->flow, work);
+  fair_charge(&loop_of(inv)->fair, pool_flow(inv->pool), work);
   inv->burned += work;
   function_count(slot->function, slot->tier, used, ns);
   charge(inv);
@@ -851,8 +866,17 @@ static enum gw_status resume(struct invocation *inv, struct gw_error *err) {
   return status;
 }
 
+/* What was never deployed has state as long as it runs. */
+static void drop_state(struct invocation *inv) {
+  draft_keep_read(&inv->draft, inv->txn);
+  abort_txn(inv);
+  end_with_reply(inv);
+}
+
 static void complete(struct invocation *inv) {
-  if (inv->txn)
+  if (inv->txn && inv->slot->function->is_loose)
+    drop_state(inv);
+  else if (inv->txn)
     commit(inv);
   else
     end_with_reply(inv);
@@ -936,12 +960,12 @@ static void start_run(struct invocation *inv) {
     end_with_error(inv, &err);
     return;
   }
-  fair_charge(&loop->fair, &inv->pool->flow, slot->instance_gas);
+  fair_charge(&loop->fair, pool_flow(inv->pool), slot->instance_gas);
   gw_store_set_record(slot->store, &inv->record);
   gw_store_set_pace(slot->store, inv->flame ? NULL : &inv->pool->pace[slot->tier]);
   gw_store_set_wake(slot->store, on_wake, inv);
   start_behind(inv, slot_gas_before(slot), first_phase(slot));
-  if (fair_may_begin(&loop->fair, &inv->pool->flow))
+  if (fair_may_begin(&loop->fair, pool_flow(inv->pool)))
     run_slice(inv);
   else
     wait_for_slice(inv);
@@ -1023,8 +1047,9 @@ static void attempt(struct invocation *inv) {
   if (inv->slot->function->uses_state || inv->repeat.has_key) {
     inv->txn = state_txn_begin(loop->state, function_space(inv->slot->function));
     state_txn_limit(inv->txn, state_limit(inv));
-    state_txn_take_turns(inv->txn, &inv->turns);
-    if (inv->may_run_ahead && inv->attempt < MOST_AHEAD) state_txn_run_ahead(inv->txn);
+    bool is_loose = inv->slot->function->is_loose; /* of its state nothing is ever written */
+    if (!is_loose) state_txn_take_turns(inv->txn, &inv->turns);
+    if (!is_loose && inv->may_run_ahead && inv->attempt < MOST_AHEAD) state_txn_run_ahead(inv->txn);
     bool is_safe = request_is_safe(&inv->exchange->request);
     if (is_safe && function_gets_only_read(inv->slot->function))
       state_txn_only_reads(inv->txn);
@@ -1032,7 +1057,7 @@ static void attempt(struct invocation *inv) {
       state_txn_expect_no_writes(inv->txn);
   }
   keep_begin(inv);
-  if (inv->txn && registry_epoch(loop->registry) != inv->pool->epoch) {
+  if (inv->txn && !inv->pool->parent && registry_epoch(loop->registry) != inv->pool->epoch) {
     /* it may have been deleted with its state just before the transaction began, which then nobody would stop */
     abort_txn(inv);
     release_slot(inv);
@@ -1048,6 +1073,10 @@ static void attempt(struct invocation *inv) {
 /* A stored module that cannot be loaded is the server's fault, whatever was wrong with it. */
 static void end_damaged(struct invocation *inv, const struct gw_error *err) {
   struct gw_error copy = *err; /* the function may go with the invocation */
+  if (inv->pool->parent) {     /* but one that came with the request is the client's */
+    end_with_error(inv, &copy);
+    return;
+  }
   refuse(inv, PROBLEM(.status = 500, .title = gw_error_title(copy.code), .detail = copy.message,
                       .function = inv->exchange->request.address));
 }
@@ -1185,6 +1214,7 @@ static bool may_run(struct invocation *inv, const char **why) {
   inv->is_counted = true;
   inv->home = inv->pool;
   if (inv->home) inv->home->n_running++;
+  if (inv->home && inv->home->parent) inv->home->parent->n_running++;
   if (inv->home) inv->limited = function_retain(inv->home->function);
   return true;
 }
@@ -1287,7 +1317,7 @@ void invoke_cancel(struct exchange *x, bool with_reply) {
   case INVOCATION_LOADING: fair_queue_remove(&inv->pool->waiting, &inv->waiter); break;
   case INVOCATION_DELAYED: fair_queue_remove(&loop->delayed, &inv->waiter); break;
   case INVOCATION_THROTTLED: fair_queue_remove(&loop->throttled, &inv->waiter); break;
-  case INVOCATION_RUNNING: fair_remove(&inv->pool->flow, &inv->waiter); break;
+  case INVOCATION_RUNNING: fair_remove(pool_flow(inv->pool), &inv->waiter); break;
   }
   end_cancelled(inv, with_reply);
 }

@@ -13,6 +13,7 @@
 
 struct exchange;
 struct flame;
+struct problem;
 
 enum invocation_state {
   INVOCATION_NONE,
@@ -101,6 +102,18 @@ struct invocation {
   struct slot *precise;  /* made for the judge */
   struct flame *flame;   /* asks where its gas goes; NULL: nobody does */
   struct buffer backtrace;
+};
+
+/* How an invocation ended, for who words its reply: exchange.word. One of the first three, or none of them, where nobody hears.
+ */
+struct outcome {
+  const struct handler *reply;
+  const struct gw_error *err;
+  const struct problem *problem;
+  const struct slot *slot; /* it ran, and what it has logged is there; NULL: it did not */
+  const uint64_t *gas;     /* NULL: none was counted */
+  const char *backtrace;   /* NULL: none, or not for this client */
+  bool is_hidden;          /* where it trapped is not for this client */
 };
 
 /* A request's name in the log: its loop and number. */

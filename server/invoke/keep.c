@@ -97,6 +97,7 @@ void keep_inputs(struct invocation *inv, const struct asked *asked) {
   uint8_t repeat[2 * REPEAT_DIGEST];
   if (!loop->inputs || !inv->slot) return;
   const struct function *f = inv->slot->function;
+  if (f->is_loose) return; /* nobody has its module to run it again with */
   keep_reads(inv);
   inputs_set_number(&in, INPUT_INDEX, inv->draft.place.index);
   inputs_set_number(&in, INPUT_VERSION, f->version);

@@ -112,6 +112,7 @@ struct loop {
   bool is_trimmed;                        /* what was freed since then has gone back to the system */
   size_t reply_bytes;                     /* that wait for clients, about: exact at every tick */
   struct pool *pools[POOL_BUCKETS];
+  uint32_t n_loose;        /* of them for modules that nobody deployed */
   struct slot *used_slots; /* to be reset when the replies are out */
   uint32_t n_idle;
   struct pressure pressure;

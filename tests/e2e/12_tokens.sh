@@ -52,7 +52,7 @@ check 'nor does it make tokens' body_has 'this needs a token with the scope admi
 as "$ci" tenants create more
 check 'or tenants' eval '((status)) && body_has "HTTP 403"'
 own tokens create --scopes root
-check 'scopes are known' body_has 'scopes are admin, deploy, invoke and read'
+check 'scopes are known' body_has 'scopes are admin, deploy, invoke, run and read'
 own tokens create --scopes read --expires 3w
 check 'times are, too' answers 2
 own tokens rotate

@@ -3,7 +3,7 @@ import { get, change } from './api.js';
 import { h, table, field, formDialog, ask, toast, copyButton } from './dom.js';
 import { time, ago } from './format.js';
 
-const SCOPES = { deploy: 'deploy, configure and delete functions', invoke: 'call private functions', read: 'see functions, logs, receipts and numbers', admin: 'all of that, and tokens' };
+const SCOPES = { deploy: 'deploy, configure and delete functions', invoke: 'call private functions', run: 'run modules that nobody deployed', read: 'see functions, logs, receipts and numbers', admin: 'all of that, and tokens' };
 const again = () => dispatchEvent(new HashChangeEvent('hashchange'));
 
 function showSecret(token) {
