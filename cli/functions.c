@@ -75,6 +75,11 @@ static void show_deployed(const struct client_reply *reply, const char *name, cJ
            client_text(json, "digest"), client_text(json, "access"), client_text(json, "path"));
   if (is_json) return;
   show_changes(cJSON_GetObjectItem(json, "changes"));
+  const cJSON *gate = cJSON_GetObjectItem(json, "gate");
+  if (gate)
+    printf("the gate is passed: %.0f invocations are the same, gas %.0f, before %.0f; %.0f could not be repeated\n",
+           client_number(gate, "run"), client_number(gate, "gas_now"), client_number(gate, "gas_before"),
+           client_number(gate, "not_repeatable"));
   cJSON_Delete(json);
 }
 
@@ -120,6 +125,7 @@ int cli_deploy(int argc, char **argv) {
   struct client client = client_default();
   bool is_json = false, waits = false;
   const char *access = NULL, *backtraces = NULL, *alias = NULL, *group = NULL, *read_only_get = NULL;
+  const char *gate = NULL, *gate_gas = NULL;
   const struct cli_option options[] = {
       CLIENT_OPTIONS(&client),
       {"access", 0, CLI_TEXT, &access, "public|private",
@@ -132,6 +138,9 @@ int cli_deploy(int argc, char **argv) {
        "share the state of this group with its other functions; '' has its own; as before unless told"},
       {"read-only-get", 0, CLI_TEXT, &read_only_get, "on|off",
        "GET may write no state, and meets no conflicts; as before unless told"},
+      {"gate", 0, CLI_TEXT, &gate, "N",
+       "deploy only if the last N invocations that are kept, run again with it, give the same replies and write the same state"},
+      {"gate-gas", 0, CLI_TEXT, &gate_gas, "P", "with --gate: and use at most P percent more gas; 0 unless told"},
       {"wait", 'w', CLI_FLAG, &waits, NULL,
        "end when its code is compiled, not when it can be called, in slower code until then; fail where it cannot be compiled"},
       CLIENT_JSON_OPTION(&is_json),
@@ -156,6 +165,12 @@ int cli_deploy(int argc, char **argv) {
     return exit_code;
   if (alias && !client_check_name(alias, false, &err)) return cli_fail(&err);
   if (group && *group && !client_check_name(group, false, &err)) return cli_fail(&err);
+  if ((gate && !*gate) || (gate && strspn(gate, "0123456789") < strlen(gate)))
+    return cli_misuse("deploy", "--gate wants a number, not %s", gate);
+  if (gate_gas && (!*gate_gas || strspn(gate_gas, "0123456789") < strlen(gate_gas)))
+    return cli_misuse("deploy", "--gate-gas wants a number, not %s", gate_gas);
+  add_parameter(query, sizeof query, "gate", gate);
+  add_parameter(query, sizeof query, "gate-gas", gate_gas);
   add_parameter(query, sizeof query, "access", access);
   add_parameter(query, sizeof query, "backtraces", backtraces);
   add_parameter(query, sizeof query, "alias", alias);

@@ -248,6 +248,31 @@ def gate(program, data, work):
         print(f"ok   gate, {name}: exit code {code}")
 
 
+def server_gate(server, work):
+    """What differs is not deployed, what does the same is, with a summary."""
+    with open(os.path.join(work, "world.wat"), encoding="utf-8") as f:
+        text = f.read()
+    before = json.loads(server.ask("GET", "/v1/functions/world")[1])["version"]
+    for name, source, query, wanted in (("other", text.replace("(i32.const 168)", "(i32.const 167)"), "?gate=20", 412),
+                                        ("same", text.replace("(i32.const 7))", "(i32.add (i32.const 3) (i32.const 4)))", 1), "?gate=20", 412),
+                                        ("same", text.replace("(i32.const 7))", "(i32.add (i32.const 3) (i32.const 4)))", 1), "?gate=20&gate-gas=5", 200),
+                                        ("same", text, "?gate=x", 400)):
+        path = os.path.join(work, "gate-" + name)
+        with open(path + ".wat", "w", encoding="utf-8") as f:
+            f.write(source)
+        subprocess.run(["wat2wasm", path + ".wat", "-o", path + ".wasm"], check=True)
+        with open(path + ".wasm", "rb") as f:
+            status, body, _ = server.ask("PUT", "/v1/functions/world" + query, f.read())
+        found = json.loads(body)
+        after = json.loads(server.ask("GET", "/v1/functions/world")[1])["version"]
+        if status != wanted or (after != before) != (status == 200):
+            fail(f"PUT{query}: {status} {found}, version {before}, then {after}")
+        if status == 200 and (not found["gate"]["run"] or found["gate"]["different"]):
+            fail(f"PUT{query}: {found}")
+        before = after
+        print(f"ok   PUT{query}: {status} {found.get('detail', found.get('gate'))}")
+
+
 def look_inside(program, data, receipt):
     """A trace ends with the receipt's gas; the debugger goes forwards and back; a stop is where it was wanted."""
     index = receipt.split("/")[1]
@@ -289,6 +314,7 @@ def main():
         fail(f"only {functions} are here")
     n = load(server, functions, o.count, o.seed)
     _, _, receipt = server.ask("GET", "/f/world")
+    server_gate(server, work)
     status, inputs, _ = server.ask("GET", f"/v1/receipts/{receipt.split('/')[1]}/inputs")
     if status != 200 or b"s3cret" in inputs:
         fail(f"inputs of {receipt}: {status}")

@@ -11,6 +11,7 @@
 #include "server/loop/log_store.h"
 #include "server/loop/loop.h"
 #include "server/usage/account.h"
+#include "server/replay/gate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -251,6 +252,21 @@ static bool keep_new(struct control_task *task) {
   return false;
 }
 
+/* Whether the new version does what the live one did. A function's first version has nothing to compare. */
+static bool pass_gate(struct control_task *task, const struct function *before, cJSON **summary) {
+  const struct loop *loop = task->exchange->loop;
+  struct gate gate = {.engine = loop->engine,
+                      .receipts = loop->receipts,
+                      .inputs = loop->inputs,
+                      .registry = task->registry,
+                      .before = before,
+                      .bytes = task->body.bytes,
+                      .size = task->body.size,
+                      .most = task->gate,
+                      .gas_percent = task->gate_gas};
+  return !task->gate || !before || gate_pass(&gate, summary, &task->error);
+}
+
 static void put_work(uv_work_t *work) {
   struct control_task *task = work->data;
   struct function *before = registry_find(task->registry, task->name);
@@ -258,7 +274,8 @@ static void put_work(uv_work_t *work) {
     log_store_remove(task->logs, task->name); /* what invocations of an earlier one have left is not for this one's owner */
   task->wish.bytes = task->body.bytes;
   task->wish.size = task->body.size;
-  if (before || may_have(task, 1))
+  cJSON *gate = NULL;
+  if (pass_gate(task, before, &gate) && (before || may_have(task, 1)))
     task->function = registry_put(task->registry, task->name, &task->wish, &task->outcome, &task->error);
   if (!keep_new(task)) {
     /* the error says why */
@@ -266,11 +283,14 @@ static void put_work(uv_work_t *work) {
     task->ok = true;
     task->json = summary_of_version(task->function);
     tell_changes(task, before);
+    if (gate) cJSON_AddItemToObject(task->json, "gate", gate);
+    gate = NULL;
   } else if (task->function) {
     /* deleted meanwhile: whoever did that may have looked for functions before this one was there */
     registry_delete(task->registry, task->name, true, &(struct gw_error){0});
     error_set(&task->error, GW_ERROR_NOT_FOUND, "no tenant is called %s", task->tenant);
   }
+  cJSON_Delete(gate);
   function_release(before);
 }
 
@@ -316,6 +336,18 @@ static bool take_setting(const struct query_part *part, cJSON *patch) {
   return *name ? cJSON_AddStringToObject(patch, "state_group", name) : cJSON_AddNullToObject(patch, "state_group");
 }
 
+/* Decimal digits, up to `most`. */
+static bool take_count(const struct query_part *part, const char *name, uint32_t most, uint32_t *out) {
+  uint64_t n = 0;
+  if (!query_is(part, name) || !part->word_size || part->word_size > 9) return false;
+  for (size_t i = 0; i < part->word_size; i++) {
+    if (part->word[i] < '0' || part->word[i] > '9') return false;
+    n = n * 10 + (uint64_t)(part->word[i] - '0');
+  }
+  *out = (uint32_t)n;
+  return n <= most;
+}
+
 /* "access=private&backtraces=on&alias=beta&state_group=shop&read_only_get=on". */
 static bool take_wish(struct control_task *task) {
   struct registry_wish *wish = &task->wish;
@@ -327,7 +359,8 @@ static bool take_wish(struct control_task *task) {
   while (query_next(&query, &part)) {
     int access = query_is(&part, "access") ? query_word(&part, no_yes_access) : -1;
     int backtraces = query_is(&part, "backtraces") ? query_word(&part, off_on) : -1;
-    bool is_other = (query_is(&part, "alias") && take_alias(&part, wish)) || take_setting(&part, task->patch);
+    bool is_other = (query_is(&part, "alias") && take_alias(&part, wish)) || take_setting(&part, task->patch) ||
+                    take_count(&part, "gate", GATE_MOST, &task->gate) || take_count(&part, "gate-gas", 1000000, &task->gate_gas);
     if (access < 0 && backtraces < 0 && !is_other) return false;
     if (access >= 0) choice->has_private = true, choice->config.is_private = access == 1;
     if (backtraces >= 0) choice->has_backtraces = true, choice->config.shows_backtraces = backtraces == 1;
@@ -340,8 +373,8 @@ void route_put(struct exchange *x, const struct place *place) {
   struct control_task *task = control_create(x, place);
   if (!take_wish(task)) {
     error_set(&task->error, GW_ERROR_REQUEST,
-              "the parameters of PUT are access=public|private, backtraces=on|off, alias=NAME, state_group=NAME and "
-              "read_only_get=on|off");
+              "the parameters of PUT are access=public|private, backtraces=on|off, alias=NAME, state_group=NAME, "
+              "read_only_get=on|off, gate=0 to 100000 and gate-gas=PERCENT");
     control_refuse(task);
   } else if (!control_read_condition(&x->request, &task->wish.condition, &task->error)) {
     control_refuse(task);
