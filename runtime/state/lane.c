@@ -103,11 +103,12 @@ void state_lane_heat(struct state_store *store, uint64_t hash, bool is_range) {
   uint64_t now = now_ms();
   pthread_mutex_lock(&lanes->mutex);
   struct lane **place = lane_place(lanes, hash), *lane = *place ? *place : lane_make(lanes, place, hash, now);
+  if (lane && !lane->heat) lane->is_range = is_range; /* nobody is in it yet */
   if (lane && lane->heat < HOT) {
     if (now - lane->met_ms > COLD_MS) lane->heat = 0;
     if (++lane->heat == HOT) atomic_fetch_add(&lanes->n_open[hash % LANE_TABLE], 1);
   }
-  if (lane) lane->met_ms = now, lane->is_range = is_range;
+  if (lane) lane->met_ms = now;
   pthread_mutex_unlock(&lanes->mutex);
 }
 
