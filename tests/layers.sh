@@ -33,6 +33,7 @@ rules=(
   'server/function/*|server/function/ server/access/access.h server/loop/ server/server.h server/tier.h runtime/ jit/artifact/ frontend/ base/ gasworks|uv.h cjson/'
   'server/http/*|server/http/ server/access/ server/loop/ server/server.h runtime/host/ base/ gasworks|uv.h llhttp.h cjson/'
   'server/isolate/*|server/isolate/ server/http/ server/access/ server/loop/ server/server.h runtime/host/header.h base/ gasworks|uv.h llhttp.h'
+  'server/invoke/flame.c|server/invoke/ server/function/ runtime/ frontend/ base/ gasworks|sodium.h'
   'server/invoke/*|server/invoke/ server/usage/ server/http/exchange.h server/http/reply.h server/http/credentials.h server/function/ server/inputs/ server/loop/ server/server.h runtime/ frontend/ instrument/schedule. base/ gasworks|uv.h'
   'server/inputs/*|server/inputs/ base/ gasworks|'
   'server/ui/*|server/ui/ runtime/receipt/leaf.def base/ gasworks|'

@@ -123,6 +123,31 @@ static void test_ends(void **state) {
   assert_int_equal(status_of(port, "GET", "/v1/functions/trap/profile/%zz"), 400);
 }
 
+/* Each call deeper is a way of its own with a line as long as it is deep: what a module of 300 bytes makes of that is bounded,
+ * and no gas is lost. */
+static void test_deep(void **state) {
+  (void)state;
+  enum { LONG = 90, MOST_TEXT = 4 << 20, NUMBERS = 1 << 20 };
+  char one[LONG + 1], other[LONG + 1], text[1024];
+  memset(one, 'a', LONG);
+  memset(other, 'b', LONG);
+  one[LONG] = other[LONG] = 0;
+  snprintf(
+      text, sizeof text,
+      "(module (memory (export \"memory\") 1) (func $%s (param i32) (if (local.get 0) (then (call $%s (i32.sub (local.get 0) "
+      "(i32.const 1)))))) (func $%s (param i32) (if (local.get 0) (then (call $%s (i32.sub (local.get 0) (i32.const 1))))))"
+      "(func (export \"handle\") (call $%s (i32.const 2000))))",
+      one, other, other, one, one);
+  struct buffer bytes = wat_bytes(text);
+  assert_int_equal(deploy_bytes(port, "deep", bytes.bytes, bytes.size), 201);
+  buffer_clear(&bytes);
+  struct reply r = call(port, "/v1/functions/deep/profile");
+  assert_int_equal(r.status, 200);
+  assert_true(strlen(r.body) < MOST_TEXT + NUMBERS);
+  assert_int_equal(sum_of_stacks(&r), number(&r, "gas"));
+  reply_clear(&r);
+}
+
 /* Who goes away while it is made. */
 static void test_cancelled(void **state) {
   (void)state;
@@ -144,6 +169,6 @@ static void test_cancelled(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_gas), cmocka_unit_test(test_receipt), cmocka_unit_test(test_ends),
-                                     cmocka_unit_test(test_cancelled)};
+                                     cmocka_unit_test(test_deep), cmocka_unit_test(test_cancelled)};
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -23,6 +23,10 @@ static void load_work(uv_work_t *work) {
   function_release(live);
 }
 
+static void refuse_more(struct exchange *x) {
+  reply_problem(x, PROBLEM(.status = 503, .detail = "as many profiles are being made as may be at one time", .retry_after = 1));
+}
+
 static void load_done(uv_work_t *work, int status) {
   struct control_task *task = work->data;
   struct exchange *x = task->exchange;
@@ -37,7 +41,7 @@ static void load_done(uv_work_t *work, int status) {
   if (flame)
     invoke_profile(x, flame);
   else
-    reply_problem(x, PROBLEM(.status = 503, .detail = "as many profiles are being made as may be at one time", .retry_after = 1));
+    refuse_more(x);
 }
 
 /* The function sees the target that a call would have. */
@@ -49,6 +53,10 @@ static void name_target(struct request *r, const char *full_name, const char *re
 
 void route_profile(struct exchange *x, const struct place *place) {
   struct request *r = &x->request;
+  if (!flame_may_begin()) {
+    refuse_more(x);
+    return;
+  }
   struct control_task *task = control_create(x, place);
   name_target(r, task->name, place->rest);
   if (!query_percent_decode(place->rest)) {

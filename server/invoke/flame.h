@@ -15,6 +15,8 @@ struct flame;
  * as their memory is counted with nobody's. */
 enum { FLAME_GAS = 200000000, FLAME_MOST = 2 };
 
+/* Whether one more would be made just now: to ask before the work for it. */
+bool flame_may_begin(void);
 /* Takes over a reference to the function, which is of an engine that watches. NULL, and nothing taken: too many are under way. */
 struct flame *flame_create(struct gw_engine *engine, struct function *function);
 void flame_destroy(struct flame *flame); /* NULL: nothing */
