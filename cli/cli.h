@@ -13,8 +13,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define GASWORKS_VERSION "0.1.0"
-
 /* Every verb: argv[0] is its name; returns the program's exit code. */
 #define VERB(name, summary) int cli_##name(int argc, char **argv);
 #include "cli/cli.def"

@@ -1,6 +1,7 @@
 /* The program: finds the verb and calls it. */
 #include "cli/cli.h"
 
+#include "base/version.h"
 #include "cli/compile_child.h"
 #include "jit/artifact/child_protocol.h"
 

@@ -12,7 +12,7 @@ ASC=$dir/none "$root/examples/build" "$dir/a" >"$dir/log" 2>&1 || fail "without 
 grep -q '^example json is skipped: no AssemblyScript compiler' "$dir/log" || fail "says nothing of asc"
 [[ -e $dir/a/hello.wasm && ! -e $dir/a/json.wasm ]] || fail "built the wrong examples without asc"
 ASC=$dir/none RUSTC=$dir/none CLANG=$dir/none "$root/examples/build" "$dir/b" >"$dir/log" 2>&1 || fail "without anything: $(<"$dir/log")"
-[[ $(grep -c 'is skipped: no ' "$dir/log") == 11 ]] || fail "eleven examples should be skipped: $(<"$dir/log")"
+[[ $(grep -c 'is skipped: no ' "$dir/log") == 12 ]] || fail "twelve examples should be skipped: $(<"$dir/log")"
 
 # ./dev with an npm that fails, and with none: the functions of the script, in a copy of it that runs no verb.
 mkdir "$dir/bin"

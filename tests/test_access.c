@@ -214,6 +214,7 @@ static const struct sample {
     {"create_tenant", "other", NULL, 200},
     {"delete_tenant", "other", NULL, 204},
     {"run", "", "module", 200},
+    {"mcp", "", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}", 200},
     {"numbers", "", NULL, 200},
     {"metrics", "", NULL, 200},
     {"ui", "", NULL, 308}, /* to /ui/ */

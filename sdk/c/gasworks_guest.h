@@ -22,6 +22,12 @@
 #define GW_IMPORT(name) __attribute__((import_module("gasworks"), import_name(#name)))
 #define GW_NONE ((size_t)-1)
 
+/* Makes the function a tool for models (docs/mcp.md): GW_TOOL({"description": "...", "inputSchema": {...}}). Once, outside of
+ * functions. */
+#define GW_TEXT_(...) #__VA_ARGS__
+#define GW_TEXT(...) GW_TEXT_(__VA_ARGS__)
+#define GW_TOOL(...) __asm__(".section .custom_section.gasworks.tool,\"\",@\n.ascii " GW_TEXT(GW_TEXT_(__VA_ARGS__)) "\n")
+
 /* The request. */
 GW_IMPORT(request_method) size_t gw_request_method(char *out, size_t capacity);
 GW_IMPORT(request_target) size_t gw_request_target(char *out, size_t capacity); /* path and query as they were sent */

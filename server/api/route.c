@@ -2,7 +2,6 @@
 
 #include "server/api/logs.h"
 #include "server/api/query.h"
-#include "server/api/run.h"
 #include "server/function/function.h"
 #include "server/http/credentials.h"
 #include "server/http/head.h"
@@ -304,8 +303,8 @@ static void begin(struct exchange *x) {
 }
 
 static void cancel(struct exchange *x, bool with_reply) {
-  if (x->trial)
-    run_cancel(x, with_reply);
+  if (x->pending)
+    *x->pending = (struct pending){.is_cancelled = true, .wants_reply = with_reply};
   else if (x->upstream)
     upstream_cancel(x, with_reply);
   else if (x->watch)

@@ -6,8 +6,6 @@
  * it that is in no table, and a pool whose address has the digest and the limits: who runs the same again soon finds it
  * there. From then on it is an invocation like any other (server/invoke/invoke.c), which loads, waits, is cancelled and gets its
  * receipt. */
-#include "server/api/run.h"
-
 #include "base/error.h"
 #include "base/heap.h"
 #include "base/utf8.h"
@@ -30,6 +28,7 @@ static const uint64_t USUAL_GAS = 10000000000;     /* about a second in compiled
 static const uint64_t USUAL_MEMORY = 256ull << 20; /* bytes */
 
 struct trial {
+  struct pending pending;
   uv_work_t work;
   struct exchange *exchange;
   struct registry *registry;
@@ -37,7 +36,7 @@ struct trial {
   char tenant[ACCESS_MAX_NAME + 1], name[FUNCTION_MAX_FULL_NAME + 1];
   char digest[DIGEST_HEX_SIZE];
   bool has_digest; /* the body is the input */
-  bool is_cancelled, wants_reply, wants_report;
+  bool wants_report;
   uint64_t gas, memory, cpu_ms;
   struct buffer body; /* the request's, then the module's file */
   char boundary[PARTS_MAX_BOUNDARY + 1];
@@ -46,15 +45,10 @@ struct trial {
 };
 
 static void trial_destroy(struct trial *t) {
-  t->exchange->trial = NULL;
+  t->exchange->pending = NULL;
   t->runs->n_running--;
   buffer_clear(&t->body);
   free(t);
-}
-
-void run_cancel(struct exchange *x, bool with_reply) {
-  x->trial->is_cancelled = true;
-  x->trial->wants_reply = with_reply;
 }
 
 static void refuse(struct trial *t) {
@@ -301,7 +295,7 @@ static void looked(uv_work_t *work, int status) {
   struct trial *t = work->data;
   struct exchange *x = t->exchange;
   (void)status;
-  bool is_over = t->is_cancelled, wants_reply = t->wants_reply;
+  bool is_over = t->pending.is_cancelled, wants_reply = t->pending.wants_reply;
   if (!is_over && !t->error.code) {
     launch(t);
     return;
@@ -320,7 +314,7 @@ static void looked(uv_work_t *work, int status) {
 
 static void look(struct trial *t) {
   struct request *r = &t->exchange->request;
-  t->exchange->trial = t;
+  t->exchange->pending = &t->pending;
   if (!t->has_digest) {
     parts_boundary(request_header(r, "content-type"), t->boundary);
     t->body = r->body; /* the trial takes it over, and its share of body_bytes */

@@ -23,6 +23,7 @@ static cJSON *version_json(const struct function *f) {
   cJSON_AddStringToObject(json, "interface", interface_name(f->interface));
   if (f->config.is_private) cJSON_AddTrueToObject(json, "private");
   if (f->config.shows_backtraces) cJSON_AddTrueToObject(json, "backtraces");
+  if (f->tool) cJSON_AddStringToObject(json, "tool", f->tool);
   if (f->settings) cJSON_AddItemToObject(json, "settings", cJSON_Duplicate(f->settings->record, true));
   if (function_quarantine(f)) {
     cJSON_AddNumberToObject(json, "quarantine", function_quarantine(f));
@@ -79,6 +80,8 @@ static struct function *read_version(const char *name, const cJSON *json, const 
   struct function *f = function_create(name, owner->limits, owner->crashes);
   memcpy(f->digest, digest, sizeof f->digest);
   f->interface = strcmp(interface, "handle") == 0 ? INTERFACE_HANDLE : INTERFACE_CGI;
+  const char *tool = cJSON_GetStringValue(member(json, "tool"));
+  f->tool = tool ? strdup(tool) : NULL;
   f->config.is_private = cJSON_IsTrue(member(json, "private"));
   f->config.shows_backtraces = cJSON_IsTrue(member(json, "backtraces"));
   f->version = version;

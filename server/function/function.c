@@ -150,6 +150,7 @@ struct function *function_copy(const struct function *f) {
   copy->created_ms = f->created_ms;
   copy->compile_ms = f->compile_ms;
   copy->interface = f->interface;
+  copy->tool = f->tool ? strdup(f->tool) : NULL;
   copy->had_state = function_may_write(f);
   copy->quarantine_ms = f->quarantine_ms;
   atomic_init(&copy->quarantine, atomic_load(&f->quarantine));
@@ -174,6 +175,7 @@ void function_release(struct function *f) {
   if (f->code_room) atomic_fetch_sub_explicit(&f->code_room->bytes, f->code_bytes, memory_order_relaxed);
   if (f->is_going) atomic_fetch_sub_explicit(&f->code_room->going, f->code_bytes, memory_order_relaxed);
   buffer_clear(&f->given);
+  free(f->tool);
   fate_release(f->fate);
   settings_release(f->settings);
   if (f->bundle.host_fd >= 0) close(f->bundle.host_fd);

@@ -85,6 +85,7 @@ struct function {
   uint64_t created_ms;                  /* since 1970 */
   double compile_ms;                    /* of the deployment */
   enum interface interface;
+  char *tool;                           /* what the module says of itself, see tool.h; NULL: nothing */
   const struct function_limits *limits; /* the registry's, which outlives it */
   struct crash_file *crashes;           /* likewise: where a signal handler notes that this function ran */
 

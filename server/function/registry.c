@@ -20,6 +20,7 @@
 #include "runtime/compile.h"
 #include "server/function/crash.h"
 #include "server/function/slot.h"
+#include "server/function/tool.h"
 
 #include <cjson/cJSON.h>
 
@@ -656,7 +657,8 @@ struct function *registry_put(struct registry *r, const char *name, const struct
   if (!file_is_module(wish.bytes, wish.size, err)) return NULL;
   struct function *f = function_create(name, r->limits, r->crashes);
   double begin = now_ms(CLOCK_MONOTONIC);
-  bool ok = prepare_watched(r, f, next_tier(r, name, wish.alias), wish.bytes, wish.size, err);
+  bool ok = prepare_watched(r, f, next_tier(r, name, wish.alias), wish.bytes, wish.size, err) &&
+            tool_read(wish.bytes, wish.size, &f->tool, err);
   if (ok) {
     f->compile_ms = now_ms(CLOCK_MONOTONIC) - begin;
     f->created_ms = (uint64_t)now_ms(CLOCK_REALTIME);

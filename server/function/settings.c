@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/heap.h"
 #include "runtime/host/header.h"
+#include "server/function/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -141,7 +142,7 @@ static const struct limit {
     {"gas_limit", 9e15}, {"max_memory", 9e15}, {"cpu_ms", UINT32_MAX}, {"max_running", UINT32_MAX}, {"deadline_ms", UINT32_MAX}};
 
 static const char *const maps[] = {"env", "secrets", "headers"};
-static const char GROUP[] = "state_group", READ_ONLY_GET[] = "read_only_get", TIER[] = "tier";
+static const char GROUP[] = "state_group", READ_ONLY_GET[] = "read_only_get", TIER[] = "tier", TOOL[] = "tool";
 enum { N_LIMITS = sizeof limits / sizeof *limits, N_MAPS = sizeof maps / sizeof *maps, ENV = 0, SECRETS = 1, HEADERS = 2 };
 
 static const cJSON *member(const cJSON *json, const char *name) { return cJSON_GetObjectItemCaseSensitive(json, name); }
@@ -295,6 +296,14 @@ static bool patch_read_only_get(cJSON *record, const cJSON *item, struct gw_erro
   return error_set(err, GW_ERROR_REQUEST, "%s is true, false or null", READ_ONLY_GET);
 }
 
+/* False: none, whatever the module says. */
+static bool patch_tool(cJSON *record, const cJSON *item, struct gw_error *err) {
+  cJSON_DeleteItemFromObjectCaseSensitive(record, TOOL);
+  if (cJSON_IsNull(item)) return true;
+  cJSON_AddItemToObject(record, TOOL, cJSON_Duplicate(item, true));
+  return cJSON_IsFalse(item) || tool_check(item, err);
+}
+
 struct patching {
   const char *full_name;
   const struct settings_key *key;
@@ -337,6 +346,7 @@ static bool patch_member(cJSON *record, const cJSON *item, const struct patching
     if (strcmp(item->string, maps[i]) == 0) return patch_map(record, item, i, p);
   if (strcmp(item->string, GROUP) == 0) return patch_group(record, item, p->err);
   if (strcmp(item->string, TIER) == 0) return patch_tier(record, item, p->err);
+  if (strcmp(item->string, TOOL) == 0) return patch_tool(record, item, p->err);
   if (strcmp(item->string, READ_ONLY_GET) == 0) return patch_read_only_get(record, item, p->err);
   return error_set(p->err, GW_ERROR_REQUEST, "%.64s is nothing that can be set", item->string);
 }

@@ -16,7 +16,6 @@ struct exchange;
 struct invocation;
 struct loop;
 struct outcome;
-struct trial;
 struct upstream;
 struct watch;
 
@@ -77,6 +76,11 @@ struct exchange_service {
   void (*note)(struct exchange *x, uint32_t status, const char *function, const char *text); /* it ends with this failure */
 };
 
+/* Of a request that is looked at elsewhere: its client may leave, and time may be over. */
+struct pending {
+  bool is_cancelled, wants_reply;
+};
+
 struct exchange {
   const struct exchange_ops *ops;
   struct loop *loop;
@@ -84,7 +88,7 @@ struct exchange {
   struct pass pass;          /* of the token that the connection showed last */
   struct upstream *upstream; /* where a worker answers it; NULL: nowhere */
   struct watch *watch;       /* where it waits for lines of a log (server/api/logs.c); NULL: nowhere */
-  struct trial *trial;       /* where a module to be run is looked at (server/api/run.c); NULL: nowhere */
+  struct pending *pending;   /* what a worker thread does for it before it can be answered; NULL: nothing */
   void (*word)(struct exchange *x, const struct outcome *outcome); /* who replies for its invocation; NULL: as usual */
   void *wording;                                                   /* for that */
   char receipt[EXCHANGE_RECEIPT_SIZE];                             /* for the reply; "": none */
