@@ -389,6 +389,39 @@ static void test_between_in_one_batch(void **state) {
   state_store_close(store);
 }
 
+/* What the one before wrote was not stored, and somebody else's write is the first of the next batch, whose LMDB transaction has
+ * the same number: that is not what was read. */
+static void test_first_fails(void **state) {
+  (void)state;
+  struct gw_error err = {0};
+  struct state_store *store = open_store(1 << 20);
+  static uint8_t bytes[200 << 10];
+  make_hot(store, "n");
+  while (state_put(store, "f", bytes, 4, bytes, sizeof bytes, &err)) ++*(uint32_t *)bytes; /* until the map is full */
+  for (int i = 0; i < 2; i++) {
+    struct state_txn *first = begin_ahead(store), *next = begin_ahead(store), *other = begin(store);
+    uint64_t n = 1000;
+    read_and_add(first, "n");
+    assert_true(state_txn_set(first, "large", 5, bytes, sizeof bytes, &err));
+    atomic_int wakes = 0;
+    assert_int_equal(try_get(next, "n"), STATE_PENDING);
+    state_txn_await(next, count_wake, &wakes);
+    assert_true(state_txn_set(other, "n", 1, &n, sizeof n, &err));
+    assert_int_equal(commit(first), STATE_FAILED);
+    await_wake(&wakes, 1);
+    answer(next);
+    assert_true(state_txn_has_run_ahead(next));
+    if (i) read_and_add(next, "n");
+    assert_int_equal(commit(other), STATE_COMMITTED);
+    assert_int_equal(commit(next), STATE_CONFLICT);
+    struct state_txn *txn = begin(store);
+    assert_int_equal(try_get(txn, "n"), 1);
+    assert_int_equal(answer(txn), 1000);
+    state_txn_abort(txn);
+  }
+  state_store_close(store);
+}
+
 /* Who has read what another one is about to write loses at once, and hands nothing on; and leaves lanes that it did not need. */
 static void test_known_conflict(void **state) {
   (void)state;
@@ -539,6 +572,7 @@ int main(void) {
       TEST(test_scans_queue),
       TEST(test_ahead),
       TEST(test_chain),
+      TEST(test_first_fails),
       TEST(test_between_in_one_batch),
       TEST(test_known_conflict),
       TEST(test_crossed_ahead),

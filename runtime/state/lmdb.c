@@ -1080,8 +1080,16 @@ static int try_batch(struct lmdb *store, struct store_commit *first, const struc
   return rc;
 }
 
+/* What it hands on was never stored. Another commit may get the version yet: LMDB gives the number of a transaction that failed
+ * to the next one. */
+static void take_back(const struct store_commit *c) {
+  for (const struct store_key *k = c->keys; k; k = k->next)
+    if (k->hands_on) k->hands_on->version = 0;
+}
+
 static void answer(const struct lmdb *store, struct store_commit *c, int rc) {
   struct gw_error err = {0};
+  if (rc || c->outcome != STATE_COMMITTED) take_back(c);
   if (rc)
     fail(store, "write to", rc, &err);
   else if (c->is_unsealed)
