@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void buffer_clear(struct buffer *b) {
@@ -64,6 +65,16 @@ bool buffer_read_file(struct buffer *b, const char *path, size_t limit, struct g
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return error_set(err, GW_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
   bool ok = buffer_read_fd(b, fd, path, limit, err);
+  close(fd);
+  return ok;
+}
+
+bool buffer_read_plain_file(struct buffer *b, const char *path, size_t limit, struct gw_error *err) {
+  struct stat s;
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (fd < 0) return error_set(err, GW_ERROR_IO, "cannot open %s: %s", path, strerror(errno));
+  bool ok = fstat(fd, &s) == 0 && S_ISREG(s.st_mode) ? buffer_read_fd(b, fd, path, limit, err)
+                                                     : error_set(err, GW_ERROR_IO, "%s is no plain file", path);
   close(fd);
   return ok;
 }

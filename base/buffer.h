@@ -32,6 +32,8 @@ uint8_t *buffer_reserve(struct buffer *b, size_t size);
 /* The whole file (a regular one of at most `limit` bytes) into a fresh buffer. */
 struct gw_error;
 bool buffer_read_file(struct buffer *b, const char *path, size_t limit, struct gw_error *err);
+/* Likewise, and never waits: a pipe or a device is refused. */
+bool buffer_read_plain_file(struct buffer *b, const char *path, size_t limit, struct gw_error *err);
 /* The rest of an open file, which `name` stands for in errors. */
 bool buffer_read_fd(struct buffer *b, int fd, const char *name, size_t limit, struct gw_error *err);
 

@@ -39,7 +39,7 @@ bool project_read(struct project *p, const char *directory, struct arena *arena,
   struct buffer text = {0};
   struct config_error problem;
   struct reading r = {p, arena_format(arena, "%s/" PROJECT_FILE, directory), arena, err};
-  if (!buffer_read_file(&text, r.path, 1 << 16, err)) return false;
+  if (!buffer_read_plain_file(&text, r.path, 1 << 16, err)) return false;
   if (!config_text_read((const char *)text.bytes, text.size, each, &r, &problem)) fail(&r, problem.place, problem.message, "");
   buffer_clear(&text);
   if (err->code) return false;

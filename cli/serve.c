@@ -147,11 +147,13 @@ static void check_files(struct serving *s) {
 
 /* --- options ----------------------------------------------------------------------------------------------------- */
 
-/* The file's directory stays open to the server, which reads it again at SIGHUP; editors put a new file in its place. */
-static bool read_file(struct serving *s, struct gw_error *err) {
+/* The file's directory stays open to the server, which reads it again at SIGHUP; editors put a new file in its place. A pipe
+ * there would keep a running server waiting, deaf to SIGTERM. */
+static bool read_file(struct serving *s, bool is_again, struct gw_error *err) {
   if (s->config_text) {
     buffer_append_string(&s->text, s->config_text);
-  } else if (!buffer_read_file(&s->text, s->config, CONFIG_MAX_SIZE, err)) {
+  } else if (is_again ? !buffer_read_plain_file(&s->text, s->config, CONFIG_MAX_SIZE, err)
+                      : !buffer_read_file(&s->text, s->config, CONFIG_MAX_SIZE, err)) {
     return false;
   }
   const char *slash = strrchr(s->config, '/');
@@ -282,7 +284,7 @@ static bool read_options(struct serving *s, int argc, char **argv, bool has_text
   free(rest);
   if (!ok) return false;
   if (!has_text) s->config_text = NULL;
-  if (s->config && !read_file(s, &err)) {
+  if (s->config && !read_file(s, !has_text, &err)) {
     *exit_code = cli_fail(&err);
     return false;
   }

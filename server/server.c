@@ -498,12 +498,14 @@ static void fill_limits(struct function_limits *limits, const struct server_opti
   limits->has_fine_clocks = o->has_fine_clocks;
 }
 
+static uint32_t half(uint32_t n) { return n / 2 + n % 2; }
+
 struct server *server_start(const struct server_options *options, struct gw_error *err) {
   struct server *server = heap_new(1, sizeof *server);
   sigset_t set;
   block_shutdown_signals(&set, options->hangup != NULL); /* threads made from here on inherit it: only server_run takes the two */
   server->options = *options;
-  if (!options->max_running_each) server->options.max_running_each = (options->max_running + 1) / 2;
+  if (!options->max_running_each) server->options.max_running_each = half(options->max_running);
   server->lock_fd = server->stop_fd = -1;
   if (!close_walls(server, err)) {
     server_destroy(server);
@@ -570,7 +572,7 @@ void server_reload(struct server *server, const struct server_options *options, 
 #define LIVE(option, field) epoch->options.field = options->field;
 #include "server/live.def"
 #undef LIVE
-  if (!options->max_running_each) epoch->options.max_running_each = (options->max_running + 1) / 2;
+  if (!options->max_running_each) epoch->options.max_running_each = half(options->max_running);
   epoch->limits = server->limits;
   fill_limits(&epoch->limits, &epoch->options);
   server->epoch = epoch;

@@ -180,6 +180,17 @@ check "none of it counts" test "$(status --data-binary "@$dir/body" "$url/f/hell
 rm "$file"
 kill -HUP $server
 check "no file is told" logged 2 'not taken'
+mkfifo "$file"
+kill -HUP $server
+check "a pipe in its place keeps nobody waiting" logged 1 "$file is no plain file"
+ln -sf /dev/zero "$file"
+kill -HUP $server
+check "nor does a link to a device" logged 4 'not taken'
+rm "$file"
+write 'max-body: "1K"' 'max-running: 4294967295'
+kill -HUP $server
+check "the largest number is taken" logged 1 "$file is taken: changed max-running"
+check "half of it is not nothing" test "$(status "$url/f/hello")" = 200
 
 # Every instance is made again, limits change, and no request fails.
 write 'max-body: "1K"'
