@@ -87,6 +87,8 @@ bool cli_read_file(struct buffer *b, const char *path, struct gw_error *err);
 
 /* Prints `json` and a line feed, then deletes it. */
 void cli_print_json(cJSON *json, bool to_stderr);
+/* The exit code of a verb that ended with this one: another where standard output could not be written, which it says. */
+int cli_end(int exit_code);
 
 /* JSON number of a count; exact up to 2^53, the nearest double beyond. */
 static inline void cli_json_count(cJSON *object, const char *name, uint64_t count) {

@@ -61,7 +61,7 @@ static int follow(struct logs *l) {
     struct client_reply reply = {0};
     struct gw_error err = {0};
     bool ok = fetch(l, &after, &reply, &err);
-    if (!ok || !l->follows) return client_finish(ok, &reply, &err);
+    if (!ok || !l->follows || ferror(stdout)) return client_finish(ok, &reply, &err);
     client_reply_clear(&reply);
     if (after == 0) after = 1;
     l->lines = 10000;

@@ -5,8 +5,10 @@
 #include "cli/compile_child.h"
 #include "jit/artifact/child_protocol.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct {
   const char *name, *summary;
@@ -51,7 +53,15 @@ int cli_version(int argc, char **argv) {
   return 0;
 }
 
+/* The next file that is opened would take the place of one that is closed, and have what is printed. Output gets nothing that it
+ * could write to, so that it fails. */
+static void keep_standard_files(void) {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY) < 0) return;
+}
+
 int main(int argc, char **argv) {
+  keep_standard_files();
   if (argc < 2) {
     print_usage(stderr);
     return gw_error_exit_code(&(struct gw_error){.code = GW_ERROR_USAGE});
@@ -59,5 +69,5 @@ int main(int argc, char **argv) {
   if (strcmp(argv[1], CHILD_VERB) == 0) return cli_compile_child(); /* no verb for people */
   if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) argv[1] = (char *)"help";
   if (strcmp(argv[1], "--version") == 0) argv[1] = (char *)"version";
-  return call(argc - 1, argv + 1);
+  return cli_end(call(argc - 1, argv + 1));
 }

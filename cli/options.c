@@ -4,6 +4,7 @@
 #include "base/error.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -275,4 +276,13 @@ void cli_print_json(cJSON *json, bool to_stderr) {
   fprintf(to_stderr ? stderr : stdout, "%s\n", text ? text : "{}");
   cJSON_free(text);
   cJSON_Delete(json);
+}
+
+int cli_end(int exit_code) {
+  struct gw_error err = {0};
+  errno = 0;
+  bool ok = fflush(stdout) == 0 && !ferror(stdout);
+  if (ok || exit_code) return exit_code;
+  error_set(&err, GW_ERROR_IO, "cannot write to standard output: %s", errno ? strerror(errno) : "a part is missing");
+  return cli_fail(&err);
 }

@@ -238,6 +238,7 @@ int cli_run(int argc, char **argv) {
   };
   int exit_code;
   if (cli_parse(&command, &argc, &argv, &exit_code)) exit_code = run(&r, argc, argv);
+  exit_code = cli_end(exit_code);
   leave_compiler(&r, exit_code);
   trace_clear(&r.trace);
   guest_clear(g);

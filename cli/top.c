@@ -152,14 +152,25 @@ static const char *short_time(double us, char out[32]) {
   return out;
 }
 
+enum { NUMBERS_WIDTH = 61, LEAST_NAME_WIDTH = 8 }; /* the last column stays free */
+
+/* So that the longest fits, where `columns` have room for it. */
+static int name_width(const struct rows *rows, size_t columns) {
+  size_t width = LEAST_NAME_WIDTH, most = columns > NUMBERS_WIDTH + LEAST_NAME_WIDTH ? columns - NUMBERS_WIDTH : LEAST_NAME_WIDTH;
+  for (size_t i = 0; i < rows->n; i++)
+    if (strlen(rows->items[i].name) > width) width = strlen(rows->items[i].name);
+  return (int)(width < most ? width : most);
+}
+
 /* At most `lines` of them, the heading included. */
-static void print_rows(const struct rows *rows, size_t lines, const char *end) {
+static void print_rows(const struct rows *rows, size_t lines, size_t columns, const char *end) {
   char a[32], b[32], c[32], d[32], e[32];
-  printf("%-32s %7s %8s %8s %8s %6s %8s %8s%s", "FUNCTION", "VERSION", "CALLS/S", "ERRORS/S", "GAS/S", "CPU %", "P50", "P99",
-         end);
+  int width = name_width(rows, columns);
+  printf("%-*s %7s %8s %8s %8s %6s %8s %8s%s", width, "FUNCTION", "VERSION", "CALLS/S", "ERRORS/S", "GAS/S", "CPU %", "P50",
+         "P99", end);
   for (size_t i = 0; i < rows->n && i + 1 < lines; i++) {
     const struct row *r = &rows->items[i];
-    printf("%-32.32s %7.0f %8s %8s %8s %6.1f %8s %8s%s", r->name, r->version, short_number(r->requests, a),
+    printf("%-*.*s %7.0f %8s %8s %8s %6.1f %8s %8s%s", width, width, r->name, r->version, short_number(r->requests, a),
            short_number(r->errors, b), short_number(r->gas, c), 100 * r->cpu, short_time(r->p50_us, d), short_time(r->p99_us, e),
            end);
   }
@@ -209,9 +220,13 @@ static bool enter(struct termios *before) {
   return true;
 }
 
-static size_t terminal_lines(void) {
-  struct winsize size;
-  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 3 ? size.ws_row : 24;
+/* A terminal that does not know its size is taken for one of 24 lines and 80 columns. */
+static struct winsize terminal_size(void) {
+  struct winsize size = {0};
+  ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
+  if (!size.ws_row) size.ws_row = 24;
+  if (!size.ws_col) size.ws_col = 80;
+  return size;
 }
 
 /* False: it was told to end. Any other key shows the numbers at once. */
@@ -227,11 +242,12 @@ static void show(const struct top *top, const cJSON *before, const cJSON *now, b
   if (top->is_json) {
     print_json(&rows, now);
   } else if (!is_live) {
-    print_rows(&rows, SIZE_MAX, "\n");
+    print_rows(&rows, SIZE_MAX, SIZE_MAX, "\n");
   } else {
+    struct winsize size = terminal_size();
     printf("\033[H%s, tenant %s: %zu functions, every %u s; q ends it\033[K\n", top->client.server, client_text(now, "tenant"),
            rows.n, top->seconds);
-    print_rows(&rows, terminal_lines() - 2, "\033[K\n");
+    if (size.ws_row > 2) print_rows(&rows, (size_t)size.ws_row - 2, size.ws_col, "\033[K\n");
     printf("\033[J");
     fflush(stdout);
   }
@@ -242,14 +258,14 @@ static bool run(const struct top *top, bool is_live, struct gw_error *err) {
   struct termios terminal;
   bool has_keys = is_live && enter(&terminal), goes_on = true;
   cJSON *before = look(&top->client, err), *now = NULL;
-  if (is_live && before) fputs("\033[?1049h\033[?25l", stdout); /* another screen, no cursor */
+  if (is_live && before) fputs("\033[?1049h\033[?25l\033[?7l", stdout); /* another screen, no cursor, long lines are cut */
   while (before && goes_on && (goes_on = wait_for_key(has_keys, top->seconds)) && (now = look(&top->client, err))) {
     show(top, before, now, is_live);
     cJSON_Delete(before);
     before = now;
     if (!is_live) break;
   }
-  if (is_live) fputs("\033[?25h\033[?1049l", stdout);
+  if (is_live) fputs("\033[?7h\033[?25h\033[?1049l", stdout);
   fflush(stdout);
   if (has_keys) tcsetattr(STDIN_FILENO, TCSANOW, &terminal);
   cJSON_Delete(before);

@@ -62,6 +62,9 @@ done
 # --- dev -------------------------------------------------------------------------------------------------------------
 
 check "no project" fails 7 "cannot open there/function.yaml" "$program" dev there
+mkfifo there/function.yaml
+check "a pipe instead of one" fails 7 "there/function.yaml is no plain file" timeout 10 "$program" dev there
+rm there/function.yaml
 printf 'name: x\nbiuld: make\n' >there/function.yaml
 check "a wrong key" fails 2 "there/function.yaml:2:1: biuld is not known; there are name, build and module" "$program" dev there
 printf 'name: x\nbuild: make\n' >there/function.yaml
@@ -119,7 +122,42 @@ if command -v wat2wasm >/dev/null; then
   check "one table" bash -c "'$program' top --interval 1 | grep -qE '^elsewhere +[0-9]+ +[1-9][0-9.]* '"
   check "JSON" bash -c "'$program' top --json --interval 1 | grep -q '\"p99_us\"'"
   command -v script >/dev/null && check "a terminal, until q" bash -c "(sleep 2.5; printf q) | script -qec '$program top --interval 1' /dev/null | grep -q 'q ends it'"
+  # What is drawn on a terminal of so many rows and columns fits, and no row is too long for it.
+  fits() { # ROWS COLUMNS
+    (sleep 2.5; printf q) | script -qec "stty rows $1 cols $2; '$program' top --interval 1" /dev/null >"$dir/screen"
+    sed 's/.*\x1b\[H//' "$dir/screen" | sed 's/\x1b\[[?0-9]*[a-zA-Z]//g; s/\r//g' >"$dir/drawn"
+    awk -v rows="$1" -v columns="$2" '/q ends it/ { n = 0 } { if (++n >= rows && NF) bad = bad "row " n; if (/^elsewhere/ && length > columns) bad = bad $0 }
+      END { print bad; exit bad != "" }' "$dir/drawn"
+  }
+  if command -v script >/dev/null; then
+    check "a terminal of 80 columns" fits 24 80
+    check "one of two rows" fits 2 80
+    check "a large one" fits 300 500
+    check "long lines are cut, and no longer afterwards" bash -c "grep -q '\\[?7l' '$dir/screen' && grep -q '\\[?7h' '$dir/screen'"
+  fi
   kill $load
+fi
+
+# --- output that cannot be written ------------------------------------------------------------------------------------
+
+printf '(module (func (export "f") (result i32) i32.const 7))' >seven.wat
+for verb in 'version' 'help' 'init --help' 'schedule' 'list' 'list --json' 'usage --csv' 'tokens' 'tenants' 'logs elsewhere' 'top --once --interval 1' \
+  'receipts keys' 'versions in-c' 'config in-c' 'cache' 'serve --check'; do
+  read -ra words <<<"$verb"
+  [[ $verb == *in-c && ! -e in-c/in-c.wasm ]] && continue
+  [[ $verb == *elsewhere ]] && ! command -v wat2wasm >/dev/null && continue
+  code=0
+  "$program" "${words[@]}" >/dev/full 2>"$dir/err" || code=$?
+  check "$verb to a full disk" bash -c "cat '$dir/err'; echo 'code $code'; [[ $code == 7 ]] && grep -q 'cannot write to standard output' '$dir/err'"
+  code=0
+  "$program" "${words[@]}" >&- 2>"$dir/err" || code=$?
+  check "$verb without standard output" bash -c "cat '$dir/err'; echo 'code $code'; [[ $code == 7 ]] && grep -q 'cannot write to standard output' '$dir/err'"
+done
+if command -v wat2wasm >/dev/null; then
+  wat2wasm seven.wat -o seven.wasm
+  for tier in auto fast; do
+    check "run's results to a full disk ($tier)" fails 7 "cannot write to standard output" bash -c "'$program' run --tier $tier --invoke f seven.wasm >/dev/full"
+  done
 fi
 
 echo "$passed passed, $failed failed"
