@@ -213,7 +213,7 @@ async function calling() {
   check('gas is split', /instructions \d/.test(await page.getByRole('region', { name: 'Gas' }).textContent()));
   await page.getByRole('region', { name: 'Gas' }).getByRole('link').click();
   await see(page, 'all holds');
-  check('its receipt is checked in the browser', await page.locator('.steps li.good').count() === 5, await page.locator('.steps').textContent());
+  check('its receipt is checked in the browser', await page.locator('.steps li.good').count() === 6, await page.locator('.steps').textContent());
   check('nothing of the reply ran', await untouched(page));
 
   await go(page, '/f/hostile/logs');
@@ -239,6 +239,27 @@ async function calling() {
   await see(page, 'does not hold');
   check('a receipt that was changed does not hold', true);
   await page.unroute('**/v1/receipts/*');
+
+  // what a server says beside the leaf, and another receipt than the one that was named
+  await page.route('**/v1/receipts/*', async (route) => {
+    const response = await route.fetch(), json = await response.json();
+    json.fields = { ...json.fields, function: 'invented', gas_compute: 123456789 };
+    await route.fulfill({ response, json });
+  });
+  await go(page, '/receipts');
+  await go(page, `/receipt/${receipts[0].index}`);
+  await see(page, 'all holds');
+  const said = await page.locator('main').textContent();
+  check('what is shown of a receipt is what was checked', said.includes('hostile') && !said.includes('invented') && !said.includes('123,456,789'), said);
+  await page.unroute('**/v1/receipts/*');
+  const [one, other] = receipts, name = (hash) => `${one.log}/${one.index}/${hash}`;
+  for (const [hash, word] of [[one.hash, 'all holds'], [other.hash, 'does not hold']]) {
+    await go(page, '/receipts');
+    await page.getByLabel('Receipt', { exact: true }).fill(name(hash));
+    await page.keyboard.press('Enter');
+    await see(page, word);
+  }
+  check('a receipt with the hash of another does not hold', true);
   await page.context().close();
 }
 

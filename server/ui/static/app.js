@@ -15,7 +15,7 @@ const PAGES = [
   { path: /^\/deploy(?:\/([^/]+))?$/, name: 'deploy', make: deployPage },
   { path: /^\/f\/([^/]+)(?:\/(live|invoke|versions|logs|receipts|settings))?$/, name: 'overview', make: functionPage },
   { path: /^\/receipts$/, name: 'receipts', make: receiptsPage },
-  { path: /^\/receipt\/(\d+)$/, name: 'receipts', make: receiptPage },
+  { path: /^\/receipt\/(?:([0-9a-f]{16})\/)?(\d+)(?:\/([0-9a-f]{64}))?$/, name: 'receipts', make: receiptPage },
   { path: /^\/usage$/, name: 'usage', make: usagePage },
   { path: /^\/tokens$/, name: 'tokens', make: tokensPage },
 ];

@@ -60,7 +60,7 @@ async function gasPart(id) {
     const { fields } = await get(`/v1/receipts/${index}`);
     clear(element, h('h2', {}, 'Gas'), splitBar('Gas', [['instructions', fields.gas_compute || 0, 'compute'], ['host calls', fields.gas_host || 0, 'host'], ['bytes', fields.gas_bytes || 0, 'bytes'], ['state', fields.gas_storage || 0, 'storage']], whole));
   } catch { return null; }
-  element.append(h('p', {}, 'Receipt ', h('a', { href: `#/receipt/${index}` }, h('code', {}, `${id.slice(0, 16)}/${index}`))));
+  element.append(h('p', {}, 'Receipt ', h('a', { href: `#/receipt/${id}` }, h('code', {}, `${id.slice(0, 16)}/${index}`))));
   return element;
 }
 

@@ -3,7 +3,7 @@ import { get, text, bytes as fetchBytes } from './api.js';
 import { h, say, clear, icon, table, copyButton } from './dom.js';
 import { whole, time, ago, bytes } from './format.js';
 import { splitBar } from './chart.js';
-import { verifyReceipt } from './verify.js';
+import { verifyReceipt, fieldsOfLeaf } from './verify.js';
 import { place } from './function.js';
 import { readInputs, splitRequest, readRecords } from './inputs.js';
 import { putDraft } from './console.js';
@@ -51,8 +51,8 @@ function stepList(steps) {
     h('div', {}, h('strong', {}, step.title), h('span', { class: 'hidden' }, `: ${words[step.state]}`), h('p', {}, h('code', {}, step.detail))))));
 }
 
-async function checkedPart(receipt) {
-  const steps = await verifyReceipt(receipt, (await text('/v1/log/keys')).trim().split('\n'));
+async function checkedPart(receipt, asked) {
+  const steps = await verifyReceipt(receipt, (await text('/v1/log/keys')).trim().split('\n'), asked);
   const isBad = steps.some((step) => step.state === 'bad'), isOpen = steps.some((step) => step.state === 'unknown');
   return h('section', { class: `panel verdict ${isBad ? 'bad' : isOpen ? 'unknown' : 'good'}`, 'aria-label': 'Verification' },
     h('h2', {}, icon(isBad ? 'cross' : isOpen ? 'search' : 'check'), isBad ? 'This receipt does not hold' : isOpen ? 'As far as could be checked, it holds' : 'Checked here, in your browser: all holds'),
@@ -98,8 +98,9 @@ async function travelPart(receipt, name) {
   return element;
 }
 
-export async function receiptPage(index) {
-  const receipt = await get(`/v1/receipts/${index}`), f = receipt.fields, name = (f.function || '').split('/').pop();
+export async function receiptPage(log, index, hash) {
+  const receipt = await get(`/v1/receipts/${index}`), f = fieldsOfLeaf(receipt.leaf) || { outcome: 'void' }, last = (f.function || '').split('/').pop();
+  const name = last.startsWith('+') ? '' : last; // of what nobody deployed there is no page
   const id = `${receipt.log}/${receipt.index}/${receipt.hash}`, verdict = h('div', { 'aria-live': 'polite' }, h('p', { class: 'muted' }, 'Checking …'));
   let timer = null;
   async function checkAgain() {
@@ -108,7 +109,7 @@ export async function receiptPage(index) {
       await new Promise((resolve) => { timer = setTimeout(resolve, tries ? 1000 : 0); });
       now = await get(`/v1/receipts/${index}`);
     }
-    clear(verdict, await checkedPart(now));
+    clear(verdict, await checkedPart({ ...receipt, proof: now.proof }, { log, index, hash }));
   }
   return { title: `Receipt ${index}`, leave: () => clearTimeout(timer), enter: () => checkAgain().catch((e) => clear(verdict, h('p', { class: 'problem' }, e.message))), element: h('div', {},
     h('p', { class: 'crumbs' }, h('a', { href: '#/receipts' }, 'Receipts'), name && [' / ', h('a', { href: `#/f/${encodeURIComponent(name)}/receipts` }, name)], ` / ${index}`),
@@ -116,7 +117,7 @@ export async function receiptPage(index) {
     h('p', { class: 'url' }, h('code', {}, id), copyButton(id, 'Copy the receipt')), verdict,
     h('section', { class: 'panel', 'aria-label': 'What it says' }, h('h2', {}, 'What it says'),
       splitBar(`${whole(gasOf(f))} gas`, [['instructions', f.gas_compute || 0, 'compute'], ['host calls', f.gas_host || 0, 'host'], ['bytes', f.gas_bytes || 0, 'bytes'], ['state', f.gas_storage || 0, 'storage']], whole),
-      h('dl', { class: 'facts wide' }, h('dt', {}, 'Function'), h('dd', {}, name ? h('a', { href: `#/f/${encodeURIComponent(name)}` }, f.function) : 'none'),
+      h('dl', { class: 'facts wide' }, h('dt', {}, 'Function'), h('dd', {}, name ? h('a', { href: `#/f/${encodeURIComponent(name)}` }, f.function) : f.function || 'none'),
         f.time && [h('dt', {}, 'Ended'), h('dd', {}, `${time(f.time * 1000)}, ${ago(f.time * 1000)}`)],
         f.previous !== undefined && [h('dt', {}, 'The one before it'), h('dd', {}, h('a', { href: `#/receipt/${f.previous}` }, `Receipt ${f.previous}`))], fieldRows(f))),
     await travelPart(receipt, name)) };
@@ -132,8 +133,8 @@ export async function receiptsPage() {
     h('p', { class: 'lead' }, 'Every invocation is a leaf of a signed log. A receipt proves which function ran, on what, and what it cost.'),
     h('form', { class: 'panel row', onsubmit: (event) => {
       event.preventDefault();
-      const found = /^(?:[0-9a-f]{16}\/)?(\d+)(?:\/[0-9a-f]{64})?$/.exec(input.value.trim());
-      if (found) location.hash = `#/receipt/${found[1]}`;
+      const found = /^(?:[0-9a-f]{16}\/\d+\/[0-9a-f]{64}|\d+)$/.exec(input.value.trim());
+      if (found) location.hash = `#/receipt/${found[0]}`;
       else say(problem, 'This is no receipt: it is the text of a Gasworks-Receipt header, or an index.');
     } }, input, h('button', { class: 'primary', type: 'submit' }, 'Show'), problem),
     lines?.length > 3 ? h('section', { class: 'panel', 'aria-label': 'The log' }, h('h2', {}, 'The log'), h('dl', { class: 'facts wide' }, h('dt', {}, 'Origin'), h('dd', {}, lines[0]), h('dt', {}, 'Leaves'), h('dd', {}, whole(Number(lines[1]))), h('dt', {}, 'Root'), h('dd', {}, h('code', {}, lines[2])))) : h('p', { class: 'muted' }, 'This server keeps no receipts, or has signed none yet.'),

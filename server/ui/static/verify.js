@@ -74,6 +74,14 @@ export function decodeLeaf(bytes) {
   return fields;
 }
 
+// What the leaf says, in the words that GET /v1/receipts/INDEX has for it, so that what is shown is what is checked. Null: it says nothing.
+export function fieldsOfLeaf(leaf) {
+  try {
+    const fields = decodeLeaf(fromHex(leaf));
+    return { ...Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, typeof value === 'bigint' ? Number(value) : value])), outcome: OUTCOMES[fields.outcome] };
+  } catch { return null; }
+}
+
 // --- the tree and its checkpoint
 
 async function rootByProof(leaf, index, size, proof) {
@@ -137,8 +145,9 @@ function parseProof(text) {
     origin, size: Number(size), root: fromBase64(root || '') };
 }
 
-// All of it, step by step: [{ title, detail, state }], state 'good', 'bad' or 'unknown'. Each step stands on those before it.
-export async function verifyReceipt(receipt, keyLines) {
+// All of it, step by step: [{ title, detail, state }], state 'good', 'bad' or 'unknown'. Each step stands on those before it. `asked`: what
+// the reader knows of it already: `index`, and where it was named in full `log` and `hash`.
+export async function verifyReceipt(receipt, keyLines, asked) {
   const steps = [];
   const step = async (title, work) => {
     try {
@@ -151,6 +160,10 @@ export async function verifyReceipt(receipt, keyLines) {
   };
   let leaf, hash, proof, fields;
   try {
+    await step('It is the one that was asked for', () => {
+      for (const [key, value] of Object.entries(asked)) check(value === undefined || String(receipt[key]) === value, `the server sent another ${key}, ${receipt[key]}`);
+      return asked.hash ? 'with this hash' : `by its index, ${asked.index}`;
+    });
     await step('The leaf is in the one form that leaves have', () => {
       leaf = fromHex(receipt.leaf);
       fields = decodeLeaf(leaf);
