@@ -167,6 +167,21 @@ static void test_no_worker_of_all_paths(void **state) {
   assert_true(header(&r, "X-Mine", value, sizeof value));
   assert_false(header(&r, "Service-Worker-Allowed", value, sizeof value));
   reply_clear(&r);
+  static const struct {
+    const char *path;
+    int status;
+  } scripts[] = {{"/f/worker", 403},           {"/f/worker?a=/", 403}, {"/f/%77orker", 403},   {"/f/worker@live", 403},
+                 {"/t/default/f/worker", 403}, {"/f/worker/", 200},    {"/f/worker/a.js", 200}};
+  for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) { /* its folder is whose requests it would see */
+    char text[160];
+    int fd = dial(server_port(open));
+    snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nService-Worker: script\r\n\r\n", scripts[i].path);
+    send_text(fd, text);
+    r = receive(fd, true);
+    close(fd);
+    assert_int_equal(r.status, scripts[i].status);
+    reply_clear(&r);
+  }
   server_destroy(open);
   remove_data_dir(data);
 }

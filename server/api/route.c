@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 _Static_assert((int)EXCHANGE_MAX_ADDRESS == (int)FUNCTION_MAX_ADDRESS, "requests have room for an address");
 _Static_assert((int)ACCESS_MAX_NAME == (int)FUNCTION_MAX_NAME, "tenants and functions have names of one kind");
@@ -328,7 +329,19 @@ const struct exchange_service route_service = {.body_limit = body_limit,
 
 /* --- what needs no more than a line ------------------------------------------------------------------------------ */
 
+/* The worker of a script at /f/NAME would see the requests to all of /f/: a browser takes the folder that the script is in. Pages
+ * cannot set this header. */
+static bool is_worker_of_all(const struct request *r, const char *rest) {
+  const char *is = request_header(r, "service-worker");
+  return is && strcasecmp(is, "script") == 0 && !*rest;
+}
+
 void route_call(struct exchange *x, const struct place *place) {
+  if (is_worker_of_all(&x->request, place->rest)) {
+    reply_problem(
+        x, PROBLEM(.status = 403, .detail = "the script of a service worker is below the name of its function: /f/NAME/..."));
+    return;
+  }
   if (!query_percent_decode(place->rest)) {
     reply_problem(x, PROBLEM(.status = 400, .detail = "the path holds a broken percent escape"));
     return;

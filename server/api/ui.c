@@ -3,7 +3,8 @@
  * Functions are of the same origin, and what they reply may be a page with scripts. What keeps those from the token:
  *   - The token is in the memory of the page, in no cookie, and in no storage unless the user wishes.
  *   - No page can frame this one, and none keeps a handle to it (Cross-Origin-Opener-Policy; app.js looks, too).
- *   - A function cannot put a service worker between (`Service-Worker-Allowed` is the server's, runtime/host/header.c).
+ *   - A function cannot put a service worker between (`Service-Worker-Allowed` is the server's, runtime/host/header.c), nor
+ * before another function (route.c).
  *   - Scripts come from here alone, and text never becomes HTML (Trusted Types). */
 #include "server/api/route.h"
 #include "server/http/credentials.h"
