@@ -15,8 +15,12 @@
 
 enum { MAX_OPTIONS = CLI_MAX_OPTIONS, HELP_COLUMN = 26, MAX_FILE = 1 << 30 };
 
+/* Messages quote files and servers, whose control characters would be the terminal's. */
 int cli_fail(const struct gw_error *err) {
-  fprintf(stderr, "gasworks: %s\n", err->message[0] ? err->message : gw_error_title(err->code));
+  struct gw_error shown = *err;
+  for (char *c = shown.message; *c; c++)
+    if (((unsigned char)*c < ' ' && *c != '\n') || *c == 0x7f) *c = '?';
+  fprintf(stderr, "gasworks: %s\n", shown.message[0] ? shown.message : gw_error_title(err->code));
   return gw_error_exit_code(err);
 }
 

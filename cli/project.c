@@ -15,7 +15,11 @@ struct reading {
 };
 
 static void fail(const struct reading *r, struct config_place place, const char *problem, const char *what) {
-  if (!r->err->code) error_set(r->err, GW_ERROR_USAGE, "%s:%u:%u: %.100s%s", r->path, place.line, place.column, what, problem);
+  if (r->err->code) return;
+  if (place.line)
+    error_set(r->err, GW_ERROR_USAGE, "%s:%u:%u: %.100s%s", r->path, place.line, place.column, what, problem);
+  else
+    error_set(r->err, GW_ERROR_USAGE, "%s: %.100s%s", r->path, what, problem);
 }
 
 static void each(void *arg, const struct config_entry *entry) {

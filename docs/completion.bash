@@ -16,6 +16,11 @@ _gasworks_choice() {
   esac
 }
 
+# What may stand first behind a verb: "[list | create NAME]" of its usage line.
+_gasworks_words() { # PROGRAM VERB
+  "$1" "$2" --help 2>/dev/null | sed -n '1 { s/.*\[OPTION\.\.\.\] //; s/[][]//g; p; q }' | tr '|' '\n' | awk '{ print $1 }'
+}
+
 _gasworks() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} program=${COMP_WORDS[0]} verb=${COMP_WORDS[1]}
   local choice
@@ -38,9 +43,7 @@ _gasworks() {
   fi
   case $verb in
     help) mapfile -t COMPREPLY < <(compgen -W "$("$program" help 2>/dev/null | sed -n 's/^  \([a-z]*\) .*/\1/p')" -- "$current") ;;
-    tokens) mapfile -t COMPREPLY < <(compgen -W "list create rotate revoke" -- "$current") ;;
-    receipts) mapfile -t COMPREPLY < <(compgen -W "list get leaf proof checkpoint keys settings" -- "$current") ;;
-    tenants) mapfile -t COMPREPLY < <(compgen -W "list create delete" -- "$current") ;;
+    tokens | receipts | tenants | cache) mapfile -t COMPREPLY < <(compgen -W "$(_gasworks_words "$program" "$verb")" -- "$current") ;;
     invoke | delete | lift | versions | alias | rollback | config | secrets | logs)
       mapfile -t COMPREPLY < <(compgen -W "$("$program" list --json 2>/dev/null | sed -n 's/.*"name":[^"]*"\([^"]*\)".*/\1/p')" \
         -- "$current")

@@ -67,6 +67,10 @@ check "a pipe instead of one" fails 7 "there/function.yaml is no plain file" tim
 rm there/function.yaml
 printf 'name: x\nbiuld: make\n' >there/function.yaml
 check "a wrong key" fails 2 "there/function.yaml:2:1: biuld is not known; there are name, build and module" "$program" dev there
+printf '"\\e[31mX": 1\n' >there/function.yaml
+check "a key that would colour the terminal" fails 2 "there/function.yaml:1:1: ?[31mX is not known" "$program" dev there
+printf 'name: \033[31m\n' >there/function.yaml
+check "a byte that has no line" fails 2 "there/function.yaml: control characters are not allowed" "$program" dev there
 printf 'name: x\nbuild: make\n' >there/function.yaml
 check "a missing key" fails 2 "wants name, build and module" "$program" dev there
 

@@ -266,8 +266,9 @@ static void test_completion(void **state) {
     const char *words; /* behind the program's name */
     const char *offered;
   } rows[] = {
-      {"insp", "inspect"},         {"cache --js", "--json"}, {"serve --walls ''", "on off"}, {"serve --sync o", "on off"},
-      {"run --tier p", "precise"}, {"run -O ''", "0 1 2 3"}, {"inspect --gas --no", ""},     {"receipts ch", "checkpoint"},
+      {"insp", "inspect"},         {"cache --js", "--json"},      {"serve --walls ''", "on off"}, {"serve --sync o", "on off"},
+      {"run --tier p", "precise"}, {"run -O ''", "0 1 2 3"},      {"inspect --gas --no", ""},     {"receipts ch", "checkpoint"},
+      {"tenants bu", "budget"},    {"tokens r", "rotate revoke"}, {"cache p", "prune"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     char command[512], offered[256] = "";
