@@ -12,6 +12,7 @@
 #include "server/walls.h"
 
 #include <signal.h>
+#include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,7 +64,7 @@ struct serving {
   char *address, *directory;
   struct schedule schedule;
   struct prices prices;
-  struct buffer prices_text; /* for workers, which the file is not open to */
+  struct cli_list contents; /* of files, as options and their values: for workers, which no such file is open to */
   uint8_t (*keys)[32];
   size_t n_options;
   const char *names[CLI_MAX_OPTIONS], *values[CLI_MAX_OPTIONS]; /* of the table's rows */
@@ -73,7 +74,7 @@ struct serving {
 };
 
 static void serving_clear(struct serving *s) {
-  buffer_clear(&s->prices_text);
+  cli_list_clear(&s->contents);
   free(s->argv);
   free(s->address);
   free(s->directory);
@@ -114,35 +115,75 @@ static void check_listen(struct serving *s) {
   if (!s->address || !parse_listen(s->address, &s->o)) refuse(s, "listen", "--listen wants ADDRESS:PORT, not %s", s->listen);
 }
 
+static void add_contents(struct serving *s, const char *option, const char *text) {
+  cli_list_add(&s->contents, option);
+  cli_list_add(&s->contents, text);
+}
+
 /* A file, or for a worker what was in it. */
 static bool read_prices(struct serving *s, struct gw_error *err) {
   enum { MOST = 64 << 10 };
   const char *path = s->prices_path;
-  s->prices_text.size = 0;
+  struct buffer text = {0};
+  if (!path) return true;
   if (*path == '{')
-    buffer_append_string(&s->prices_text, path);
-  else if (!buffer_read_file(&s->prices_text, path, MOST, err))
+    buffer_append_string(&text, path);
+  else if (!buffer_read_file(&text, path, MOST, err))
     return false;
-  bool ok = price_parse(&s->prices, s->prices_text.bytes, s->prices_text.size, err);
-  buffer_append(&s->prices_text, "", 1);
+  bool ok = price_parse(&s->prices, text.bytes, text.size, err);
+  if (ok) add_contents(s, "--prices", arena_format(&s->file.arena, "%.*s", (int)text.size, (const char *)text.bytes));
+  buffer_clear(&text);
   return ok;
+}
+
+/* Likewise. */
+static bool read_schedule(struct serving *s, struct gw_error *err) {
+  static const char word[] = "gasworks-schedule ";
+  const char *path = s->schedule_path;
+  char text[8192];
+  bool is_text = path && strncmp(path, word, sizeof word - 1) == 0;
+  if (is_text ? !schedule_read(path, strlen(path), &s->schedule, err) : !cli_read_schedule(path, &s->schedule, err)) return false;
+  schedule_print(&s->schedule, text, sizeof text);
+  if (path) add_contents(s, "--schedule", arena_format(&s->file.arena, "%s", text));
+  return true;
+}
+
+static void refuse_file(struct serving *s, const char *option, const struct gw_error *err) {
+  refuse(s, option, "%s", err->message);
+  if (!s->err.code) s->err = *err;
+}
+
+/* Likewise. A worker has the keys besides the names of their files. */
+static void read_trusted(struct serving *s) {
+  enum { SIZE = sizeof *s->keys };
+  char text[2 * SIZE + 1];
+  size_t n = 0;
+  s->keys = heap_new(s->trusted.n + 1, SIZE);
+  for (size_t i = 0; i < s->trusted.n; i++) {
+    struct gw_error err = {0};
+    const char *path = s->trusted.items[i];
+    bool is_text = strlen(path) == 2 * SIZE && !sodium_hex2bin(s->keys[n], SIZE, path, 2 * SIZE, NULL, NULL, NULL);
+    if (s->o.worker_of && !is_text) continue;
+    if (!s->o.worker_of && !cli_read_public_key(path, s->keys[n], &err)) {
+      refuse_file(s, "trust", &err);
+      continue;
+    }
+    sodium_bin2hex(text, sizeof text, s->keys[n++], SIZE);
+    add_contents(s, "--trust", arena_format(&s->file.arena, "%s", text));
+  }
+  s->o.trusted = (const uint8_t(*)[32])s->keys;
+  s->o.n_trusted = n;
 }
 
 /* Files that options name, which a running server does not read again. */
 static void check_files(struct serving *s) {
-  if (!cli_read_schedule(s->schedule_path, &s->schedule, &s->err)) refuse(s, "schedule", "%s", s->err.message);
-  if (s->prices_path && !read_prices(s, &s->err)) refuse(s, "prices", "%s", s->err.message);
-  s->keys = heap_new(s->trusted.n + 1, sizeof *s->keys);
-  for (size_t i = 0; i < s->trusted.n; i++) {
-    struct gw_error err = {0};
-    if (cli_read_public_key(s->trusted.items[i], s->keys[i], &err)) continue;
-    refuse(s, "trust", "%s", err.message);
-    if (!s->err.code) s->err = err;
-  }
+  struct gw_error err = {0};
+  if (!read_schedule(s, &err)) refuse_file(s, "schedule", &err);
+  err = (struct gw_error){0};
+  if (!read_prices(s, &err)) refuse_file(s, "prices", &err);
+  read_trusted(s);
   s->o.schedule = &s->schedule;
   if (s->prices_path) s->o.prices = &s->prices;
-  s->o.trusted = (const uint8_t(*)[32])s->keys;
-  s->o.n_trusted = s->trusted.n;
 }
 
 /* --- options ----------------------------------------------------------------------------------------------------- */
@@ -309,8 +350,7 @@ static void make_arguments(struct serving *s) {
   static const char none[] = "";
   cli_list_add(&s->arguments, "gasworks");
   for (int i = 0; i < s->argc; i++) cli_list_add(&s->arguments, s->argv[i]);
-  if (s->prices_text.size) cli_list_add(&s->arguments, "--prices");
-  if (s->prices_text.size) cli_list_add(&s->arguments, (const char *)s->prices_text.bytes);
+  for (size_t i = 0; i < s->contents.n; i++) cli_list_add(&s->arguments, s->contents.items[i]);
   if (!s->config) return;
   buffer_append(&s->text, "", 1);
   cli_list_add(&s->arguments, "--config-text");
@@ -365,7 +405,7 @@ static void reload(void *arg, struct server *server) {
   }
   if (ok) {
     if (first->o.worker_of) now->o.drain_ms = 0; /* as in become_worker */
-    buffer_append(&now->prices_text, first->prices_text.bytes, first->prices_text.size);
+    for (size_t i = 0; i < first->contents.n; i++) cli_list_add(&now->contents, first->contents.items[i]);
     make_arguments(now);
     server_reload(server, &now->o, first->o.isolated ? now->arguments.items : NULL);
     tell_changes(before, now, &out);

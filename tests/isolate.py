@@ -64,6 +64,14 @@ class Front:
         connection.close()
         return reply.status, text
 
+    def gas(self, path):
+        """What the reply says that it took."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("GET", path)
+        reply = connection.getresponse()
+        reply.read()
+        return int(reply.headers["Gasworks-Gas"])
+
     def deploy(self, path, text):
         with open(self.work + "/module.wat", "w") as file:
             file.write(text)
@@ -356,6 +364,28 @@ def test_stalled_log(program, work):
         check("a process that hangs does not hold up the end", False)
 
 
+def test_files(program, work):
+    """What options name lies where a worker may read nothing: it has what the files said."""
+    os.makedirs(work + "/conf")
+    schedule = subprocess.run([program, "schedule", "--text"], check=True, capture_output=True, text=True).stdout
+    with open(work + "/conf/schedule", "w") as file:
+        file.write(re.sub(r"^const 0", "const 7", schedule, flags=re.M))
+    with open(work + "/conf/prices", "w") as file:
+        file.write('{"currency": "EUR", "gas": "0.5"}')
+    subprocess.run([program, "key", work + "/conf/key"], check=True, stdout=subprocess.DEVNULL)
+    gas = {}
+    for name, options in (("plain", []), ("all", ["--schedule", work + "/conf/schedule", "--prices", work + "/conf/prices", "--trust", work + "/conf/key.pub"])):
+        os.mkdir(work + "/" + name)
+        front = Front(program, work + "/" + name, *options)
+        front.deploy("/v1/functions/hello", HELLO)
+        gas[name] = front.gas("/f/hello")
+        credit = front.ask("PATCH", "/v1/budget", b'{"credit": "1"}')[0]
+        check(f"with {name} options a balance is {'taken' if options else 'refused'}", credit == (200 if options else 400), credit)
+        front.process.send_signal(signal.SIGINT)
+        front.process.wait(60)
+    check("the schedule of a file counts in workers", gas["all"] > gas["plain"], gas)
+
+
 def test_modes(program, work):
     """What was deployed into one process does not move, nor back."""
     for data, isolate, why in ((work + "/data", "none", "have a process for each tenant"), (work + "/one", "tenant", "share one process")):
@@ -409,6 +439,7 @@ def main():
     check("Ctrl-C ends it", front.process.wait(60) == 0)
     test_stalled_log(program, work + "/stalled")
     test_modes(program, work)
+    test_files(program, work + "/files")
     bad = re.findall("ERROR: .*|.*runtime error.*", front.text())
     check("no sanitizer complains", not bad, front.text()[-4000:])
     shutil.rmtree(work)
