@@ -283,19 +283,15 @@ static void tell_names(void *registry, usage_tell_fn tell, void *to) {
   registry_each_group(registry, NULL, tell_group, &teller, &(struct gw_error){0});
 }
 
-/* At most one for each core runs at a time. */
-static uint32_t count_loops(const struct server_options *o) {
-  uint32_t cores = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
-  return o->n_loops && o->n_loops < cores ? o->n_loops : cores;
-}
-
 static bool open_usage(struct server *server, struct gw_error *err) {
+  uint32_t cores = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
   struct usage_options options = {.log = server->receipts,
                                   .state = server->state,
                                   .names = tell_names,
                                   .names_arg = server->registry,
                                   .prices = server->options.prices,
-                                  .n_loops = count_loops(&server->options)};
+                                  .n_loops = server->options.n_loops ? server->options.n_loops : cores,
+                                  .n_cores = cores};
   if (!server->receipts) return true;
   server->usage = usage_open(&options, err);
   return server->usage != NULL;

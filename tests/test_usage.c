@@ -3,6 +3,7 @@
 #include "base/buffer.h"
 #include "runtime/receipt/receipt.h"
 #include "runtime/state/state.h"
+#include "server/loop/rate.h"
 #include "server/usage/account.h"
 
 #include <setjmp.h>
@@ -239,20 +240,24 @@ static void test_many_rows(void **state) {
 
 /* --- accounts ----------------------------------------------------------------------------------------------------- */
 
+static void put_budget(const void *arg, struct budget *budget) { *budget = *(const struct budget *)arg; }
+
 static void set_budget(const struct budget *budget) {
   struct gw_error err = {0};
-  if (!usage_set_budget(usage, "t", budget, &err)) fail_msg("%s", err.message);
+  if (!usage_change_budget(usage, "t", put_budget, budget, &err)) fail_msg("%s", err.message);
 }
 
 static struct account *account_of_t(void) { return usage_account(usage, "t/f"); }
 
 /* The status that another invocation gets; 0: it may. */
 static uint32_t begin(uint64_t memory, uint64_t work, uint64_t most_wait_ns, struct account_refusal *why) {
-  struct account_claim claim = {memory, work};
+  struct account_claim claim = {memory, work, 10000};
   return account_begin(account_of_t(), &claim, most_wait_ns, why) ? 0 : why->status;
 }
 
-static void end(uint64_t memory, uint64_t work) { account_end(account_of_t(), &(struct account_claim){memory, work}); }
+static void end(uint64_t memory, uint64_t work) {
+  account_end(account_of_t(), &(struct account_claim){.memory = memory, .work = work});
+}
 
 static void test_counts_are_limited(void **state) {
   struct account_refusal why;
@@ -363,14 +368,95 @@ static void test_a_queue_is_bounded_by_what_it_will_take(void **state) {
   end(0, 80 * (uint64_t)GAS_OF_MS);
 }
 
+/* A loop that others keep from working gets less done in the same time. */
+static void test_a_queue_counts_at_the_rate_that_is_reached(void **state) {
+  enum { MS = 1000000, GAS_OF_MS = 10 * MS };
+  struct account_claim claim = {.work = 20 * (uint64_t)GAS_OF_MS, .rate = 10000};
+  struct account_refusal why;
+  struct rate rate = {0};
+  (void)state;
+  assert_true(account_begin(account_of_t(), &claim, 100 * MS, &why));
+  assert_int_equal(rate_per_us(&rate, 1), RATE_USUAL);
+  for (uint64_t i = 1; i <= 1000; i++) rate_add(&rate, GAS_OF_MS, 10 * MS, i * 10 * MS); /* a tenth of the time */
+  assert_in_range(rate_per_us(&rate, 10000 * (uint64_t)MS), 990, 1010);
+  claim.rate = rate_per_us(&rate, 10000 * (uint64_t)MS);
+  assert_false(account_begin(account_of_t(), &claim, 100 * MS, &why));
+  assert_int_equal(why.status, 429);
+  assert_true(account_begin(account_of_t(), &claim, 300 * MS, &why));
+  account_end(account_of_t(), &claim);
+  account_end(account_of_t(), &claim);
+  assert_int_equal(rate_per_us(&rate, 20000 * (uint64_t)MS), RATE_USUAL); /* that was long ago */
+  rate_add(&rate, 0, 1000 * (uint64_t)MS, 20000 * (uint64_t)MS);
+  assert_int_equal(rate_per_us(&rate, 20000 * (uint64_t)MS), 1);
+}
+
+/* Tenants that wait for something else than their turn, however many, keep nobody out. */
+static void test_who_waits_takes_nothing_of_the_others(void **state) {
+  enum { MS = 1000000, GAS_OF_MS = 10 * MS, N = 50 };
+  struct account_claim claim = {.work = 20 * (uint64_t)GAS_OF_MS, .rate = 10000};
+  struct account_refusal why;
+  struct account *others[N];
+  char name[32];
+  (void)state;
+  for (int i = 0; i < N; i++) {
+    snprintf(name, sizeof name, "other%d/f", i);
+    others[i] = usage_account(usage, name);
+    assert_true(account_begin(others[i], &claim, 100 * MS, &why));
+  }
+  assert_true(account_begin(account_of_t(), &claim, 100 * MS, &why));
+  assert_true(account_begin(account_of_t(), &claim, 100 * MS, &why));
+  for (int i = 0; i < 2; i++) account_end(account_of_t(), &claim);
+  for (int i = 0; i < N; i++) account_end(others[i], &claim);
+}
+
+/* Who is given a higher rate does not wait for years, because a low one was set by mistake. */
+static void test_another_rate_counts_for_what_is_not_paid(void **state) {
+  struct account_refusal why;
+  (void)state;
+  set_budget(&(struct budget){.gas_per_second = 1});
+  account_charge(account_of_t(), 5000000);
+  assert_int_equal(begin(0, 0, 0, &why), 429);
+  assert_true(why.retry_after > 4000000);
+  set_budget(&(struct budget){.gas_per_second = 500000});
+  assert_in_range(account_wait_ns(account_of_t()), 8000000000, 10000000000);
+  set_budget(&(struct budget){.gas_per_second = 50000});
+  assert_in_range(account_wait_ns(account_of_t()), 80000000000, 100000000000);
+  set_budget(&(struct budget){.gas_per_second = 1000000000});
+  assert_int_equal(account_wait_ns(account_of_t()), 0);
+  set_budget(&(struct budget){0});
+}
+
+/* What a power failure takes of the log was used before a balance began, and is in no sum any more. */
+static void test_nothing_is_less_than_nothing(void **state) {
+  struct leaf leaf = leaf_of("t/f", OUTCOME_REPLIED, 0, 5000);
+  struct usage_sum sum = usage_of_leaf(&leaf);
+  (void)state;
+  account_bill(account_of_t(), 0, &sum); /* its receipt never comes to the disk */
+  set_budget(&(struct budget){.has_credit = true, .credit = 1000});
+  close_all();
+  open_all();
+  expect_spent(0);
+  bill(1000);
+  expect_spent(1000);
+}
+
 int main(void) {
 #define WITH_LOG(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_amounts),         cmocka_unit_test(test_costs_are_exact),
-      cmocka_unit_test(test_wrong_prices),    cmocka_unit_test(test_the_page_lists_all),
-      WITH_LOG(test_rows_are_sums_of_leaves), WITH_LOG(test_many_rows),
-      WITH_LOG(test_counts_are_limited),      WITH_LOG(test_a_rate_is_paid_for),
-      WITH_LOG(test_a_balance_is_used_up),    WITH_LOG(test_a_queue_is_bounded_by_what_it_will_take),
+      cmocka_unit_test(test_amounts),
+      cmocka_unit_test(test_costs_are_exact),
+      cmocka_unit_test(test_wrong_prices),
+      cmocka_unit_test(test_the_page_lists_all),
+      WITH_LOG(test_rows_are_sums_of_leaves),
+      WITH_LOG(test_many_rows),
+      WITH_LOG(test_counts_are_limited),
+      WITH_LOG(test_a_rate_is_paid_for),
+      WITH_LOG(test_a_balance_is_used_up),
+      WITH_LOG(test_a_queue_is_bounded_by_what_it_will_take),
+      WITH_LOG(test_a_queue_counts_at_the_rate_that_is_reached),
+      WITH_LOG(test_who_waits_takes_nothing_of_the_others),
+      WITH_LOG(test_another_rate_counts_for_what_is_not_paid),
+      WITH_LOG(test_nothing_is_less_than_nothing),
   };
   return cmocka_run_group_tests_name("usage", tests, NULL, NULL);
 }

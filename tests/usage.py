@@ -115,6 +115,21 @@ def check_bill(server, usage):
     return focus.total(rows)
 
 
+def check_changes(server):
+    """Changes of a budget at the same time all count, as each names what it changes."""
+    words = ("concurrency", "memory", "storage", "functions", "gas_per_second")
+    for i in range(1, 11):
+        threads = [threading.Thread(target=server.ask, args=("PATCH", "/v1/budget", json.dumps({word: i << 40}))) for word in words]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        budget = json.loads(server.ask("GET", "/v1/budget")[1])
+        if any(budget[word] != i << 40 for word in words):
+            sys.exit(f"FAIL {len(words)} changes at once, and of {i << 40} each there is {budget}")
+    server.ask("PATCH", "/v1/budget", json.dumps(dict.fromkeys(words)))
+
+
 # Runs for ever, or as long as somebody pays.
 BURN = """(module (memory (export "memory") 1) (func (export "handle") (loop $again (br $again))))"""
 GAS_OF_CREDIT, SLICE, LOOPS = 200_000_000, 5_000_000, 2
@@ -200,6 +215,7 @@ def main():
     if not usage["total"]["rent"] and options.count >= 10:
         sys.exit("FAIL state has cost nothing")
     bill = check_bill(server, usage)
+    check_changes(server)
     server.kill()
     check_balance(options, work)
     shutil.rmtree(work)

@@ -33,7 +33,8 @@ struct change {
   struct exchange *exchange;
   struct usage *usage;
   char tenant[ACCESS_MAX_NAME + 1];
-  struct budget budget;
+  struct budget budget; /* what it says, of what is given */
+  bool has_limit[N_LIMITS], has_credit;
   struct gw_error error;
 };
 
@@ -105,6 +106,7 @@ static bool take_limit(const cJSON *item, uint64_t *limit, struct gw_error *err)
 static bool take_credit(struct change *change, const cJSON *item) {
   struct budget *b = &change->budget;
   const char *text = cJSON_GetStringValue(item);
+  change->has_credit = true;
   b->has_credit = !cJSON_IsNull(item);
   b->credit = 0;
   if (!b->has_credit) return true;
@@ -117,29 +119,37 @@ static bool take_credit(struct change *change, const cJSON *item) {
 
 static bool take_member(struct change *change, const cJSON *item) {
   if (strcmp(item->string, "credit") == 0) return take_credit(change, item);
-  for (size_t i = 0; i < N_LIMITS; i++)
-    if (strcmp(item->string, limits[i].word) == 0) return take_limit(item, limit_of(&change->budget, i), &change->error);
+  for (size_t i = 0; i < N_LIMITS; i++) {
+    if (strcmp(item->string, limits[i].word) != 0) continue;
+    change->has_limit[i] = true;
+    return take_limit(item, limit_of(&change->budget, i), &change->error);
+  }
   return error_set(&change->error, GW_ERROR_REQUEST,
                    "%.64s is no part of a budget: those are credit, gas_per_second, concurrency, functions, memory and storage",
                    item->string);
 }
 
 static bool take_patch(struct change *change) {
-  struct account_view view;
-  char name[ACCESS_MAX_NAME + 2];
   cJSON *json = body_parse(&change->exchange->request, &change->error), *item;
   bool ok = json != NULL;
-  snprintf(name, sizeof name, "%s/", change->tenant);
-  account_look(usage_account(change->usage, name), &view);
-  change->budget = view.budget;
   cJSON_ArrayForEach(item, json) ok = ok && take_member(change, item);
   cJSON_Delete(json);
   return ok;
 }
 
+static void edit(const void *arg, struct budget *budget) {
+  const struct change *change = arg;
+  struct budget given = change->budget;
+  for (size_t i = 0; i < N_LIMITS; i++)
+    if (change->has_limit[i]) *limit_of(budget, i) = *limit_of(&given, i);
+  if (!change->has_credit) return;
+  budget->has_credit = given.has_credit;
+  budget->credit = given.credit;
+}
+
 static void work(uv_work_t *work) {
   struct change *change = work->data;
-  usage_set_budget(change->usage, change->tenant, &change->budget, &change->error);
+  usage_change_budget(change->usage, change->tenant, edit, change, &change->error);
 }
 
 static void done(uv_work_t *work, int status) {

@@ -849,20 +849,30 @@ static void go_on(struct invocation *inv) {
     wait_for_slice(inv);
 }
 
+/* With all that the loop did between the slice before and this one, where it had to wait for nothing. */
+static void count_rate(struct loop *loop, uint64_t work, uint64_t from) {
+  uint64_t now = uv_hrtime();
+  rate_add(&loop->rate, work, now - from, now);
+  loop->busy_from = uv_is_active((uv_handle_t *)&loop->run) ? now : 0;
+}
+
 /* A slice, paid by the function's flow: by its gas, or by its time where that is more. */
 static enum gw_status resume(struct invocation *inv, struct gw_error *err) {
+  struct loop *loop = loop_of(inv);
   struct slot *slot = inv->slot;
   uint64_t before = gw_store_gas_used(slot->store), ns_before = gw_store_cpu_ns(slot->store);
+  uint64_t from = loop->busy_from ? loop->busy_from : uv_hrtime();
   guest_clock_turn(&slot->clock);
   enum gw_status status = gw_store_resume(slot->store, err);
   uint64_t used = gw_store_gas_used(slot->store) - before, ns = gw_store_cpu_ns(slot->store) - ns_before;
   uint64_t by_gas = used * slot_slowness(slot), by_time = ns * GAS_PER_NS;
   uint64_t work = by_gas > by_time ? by_gas : by_time;
-  fair_charge(&loop_of(inv)->fair, pool_flow(inv->pool), work);
+  fair_charge(&loop->fair, pool_flow(inv->pool), work);
+  count_rate(loop, work, from);
   inv->burned += work;
   function_count(slot->function, slot->tier, used, ns);
   charge(inv);
-  metrics_add(&loop_of(inv)->metrics.cpu_ns, ns);
+  metrics_add(&loop->metrics.cpu_ns, ns);
   return status;
 }
 
@@ -1226,7 +1236,9 @@ static bool is_admitted(struct invocation *inv) {
   struct account_refusal why;
   if (!pool || !loop->usage) return true;
   if (!pool->account) pool->account = usage_account(loop->usage, pool->function->name);
-  inv->claim = (struct account_claim){.memory = function_max_memory(pool->function, loop->limits), .work = pool->burned};
+  inv->claim = (struct account_claim){.memory = function_max_memory(pool->function, loop->limits),
+                                      .work = pool->burned,
+                                      .rate = rate_per_us(&loop->rate, uv_hrtime())};
   if (account_begin(pool->account, &inv->claim, (uint64_t)loop->options->max_wait_ms * 1000000, &why)) {
     inv->account = pool->account;
     return true;
@@ -1336,10 +1348,12 @@ void invoke_tick(struct exchange *x) {
 static void on_run(uv_idle_t *idle) {
   struct loop *loop = idle->data;
   struct invocation *inv = (struct invocation *)fair_next(&loop->fair);
-  if (inv)
+  if (inv) {
     run_slice(inv);
-  else
+  } else {
     uv_idle_stop(&loop->run);
+    loop->busy_from = 0;
+  }
   crash_enter(NULL);
 }
 

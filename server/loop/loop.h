@@ -4,6 +4,7 @@
 #define SERVER_LOOP_LOOP_H
 
 #include "server/loop/fair.h"
+#include "server/loop/rate.h"
 #include "server/loop/log.h"
 #include "server/loop/metrics.h"
 #include "server/loop/pressure.h"
@@ -106,6 +107,8 @@ struct loop {
   size_t behind_bytes;                   /* that connections may keep beyond their limit behind running requests */
 
   struct fair fair;
+  struct rate rate;                       /* of what runs */
+  uint64_t busy_from;                     /* when its last slice ended, while something waits for one; 0: nothing does */
   struct waiter_queue delayed, throttled; /* both until `retry` finds that their time has come */
   uint32_t n_running;                     /* invocations between begin and end */
   uint64_t last_begin;                    /* loop time in ms of the last one */

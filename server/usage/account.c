@@ -13,7 +13,12 @@
 
 #define SECOND UINT64_C(1000000000)
 
-enum { GAS_PER_NS = 10 /* about, of compiled code */ };
+enum {
+  USUAL_RATE = 10000, /* gas in a microsecond: about, of compiled code */
+  SPAN_NS = 200000000,
+  SPAN_BITS = 24, /* of usage.seen, for the number of accounts */
+  LITTLE = SPAN_NS / 1000 * USUAL_RATE / 64,
+};
 
 /* What was agreed: replaced as a whole, and old ones stay as long as the account, since changes are rare. */
 struct terms {
@@ -33,6 +38,7 @@ struct account {
   _Atomic uint64_t charged;           /* gas of what has none yet */
   _Atomic uint64_t full_at;           /* CLOCK_MONOTONIC: when what was charged is paid, at the tenant's rate */
   _Atomic uint64_t n_running, memory, work, stored;
+  _Atomic uint64_t span, span_gas; /* the last one in which it ran something, and how much */
   char name[];
 };
 
@@ -101,8 +107,9 @@ static const struct terms *terms_of(const struct account *a) { return atomic_loa
 bool account_is_spent(const struct account *a) {
   const struct terms *t = terms_of(a);
   if (!t->budget.has_credit) return false;
+  uint64_t charged = atomic_load_explicit(&a->charged, memory_order_acquire); /* first: see account_bill */
   struct billed used = used_by(a);
-  used.n[PRICE_GAS] += atomic_load_explicit(&a->charged, memory_order_relaxed);
+  used.n[PRICE_GAS] += charged;
   return price_of(a->prices, &used) >= t->allowed;
 }
 
@@ -123,20 +130,47 @@ static void pay_later(struct account *a, uint64_t gas, uint64_t rate) {
   } while (!atomic_compare_exchange_weak_explicit(&a->full_at, &before, after, memory_order_relaxed, memory_order_relaxed));
 }
 
+static uint64_t span_now(void) { return clock_ns(CLOCK_MONOTONIC) / SPAN_NS; }
+
+/* It takes time of others in this span: who waits for something, or runs little, does not. Two threads that meet when one begins
+ * may count something less. */
+static void be_seen(struct account *a, uint64_t gas) {
+  struct usage *u = a->usage;
+  uint64_t span = span_now(), seen = atomic_load_explicit(&u->seen, memory_order_relaxed), after;
+  if (atomic_exchange_explicit(&a->span, span, memory_order_relaxed) != span)
+    atomic_store_explicit(&a->span_gas, 0, memory_order_relaxed);
+  uint64_t before = atomic_fetch_add_explicit(&a->span_gas, gas, memory_order_relaxed);
+  if (before >= LITTLE || gas < LITTLE - before) return;
+  do after = seen >> SPAN_BITS == span ? seen + 1 : (span << SPAN_BITS) + 1;
+  while (!atomic_compare_exchange_weak_explicit(&u->seen, &seen, after, memory_order_relaxed, memory_order_relaxed));
+  if (seen >> SPAN_BITS != span)
+    atomic_store_explicit(&u->n_active, seen & ((UINT64_C(1) << SPAN_BITS) - 1), memory_order_relaxed);
+}
+
+/* Accounts that ran something lately, at least 1. */
+static uint64_t count_active(const struct usage *u) {
+  uint64_t span = span_now(), seen = atomic_load_explicit(&u->seen, memory_order_relaxed), n = 0;
+  uint64_t now = seen & ((UINT64_C(1) << SPAN_BITS) - 1), before = atomic_load_explicit(&u->n_active, memory_order_relaxed);
+  if (seen >> SPAN_BITS == span) n = now > before ? now : before;
+  if ((seen >> SPAN_BITS) + 1 == span) n = now;
+  return n ? n : 1;
+}
+
 void account_charge(struct account *a, uint64_t gas) {
   uint64_t rate = terms_of(a)->budget.gas_per_second;
   if (!gas) return;
+  be_seen(a, gas);
   atomic_fetch_add_explicit(&a->charged, gas, memory_order_relaxed);
   if (rate) pay_later(a, gas, rate);
 }
 
-/* In this order, so that nobody sees less than there is. */
+/* In this order, so that nobody sees less than there is: who sees it taken off sees it added. */
 void account_bill(struct account *a, uint64_t charged, const struct usage_sum *sum) {
   struct billed billed = {0};
   if (sum) billed = price_billed(sum);
   for (int i = 0; i < PRICE_COUNT; i++)
     if (billed.n[i]) atomic_fetch_add_explicit(&a->used[i], billed.n[i], memory_order_relaxed);
-  if (charged) atomic_fetch_sub_explicit(&a->charged, charged, memory_order_relaxed);
+  if (charged) atomic_fetch_sub_explicit(&a->charged, charged, memory_order_release);
 }
 
 /* Adds unless that is more than the limit. */
@@ -153,24 +187,22 @@ static bool refuse(struct account_refusal *why, uint32_t status, uint64_t retry_
 }
 
 /* Loops go on side by side, and tenants that run something share them. */
-static uint64_t expected_wait_ns(const struct account *a) {
+static uint64_t expected_wait_ns(const struct account *a, uint64_t rate) {
+  const struct usage *u = a->usage;
   uint64_t work = atomic_load_explicit(&a->work, memory_order_relaxed);
-  uint64_t n = atomic_load_explicit(&a->usage->n_active, memory_order_relaxed);
-  unsigned __int128 ns = (unsigned __int128)work * (n ? n : 1) / (GAS_PER_NS * a->usage->n_loops);
+  if (!work) return 0;
+  uint64_t each = rate ? rate : USUAL_RATE, all = each * u->n_loops, most = (each > USUAL_RATE ? each : USUAL_RATE) * u->n_cores;
+  unsigned __int128 ns = (unsigned __int128)work * count_active(u) * 1000 / (all < most ? all : most);
   return ns > INT64_MAX ? INT64_MAX : (uint64_t)ns;
 }
 
 static bool begin_to_run(struct account *a, const struct budget *b, struct account_refusal *why) {
   uint64_t before = atomic_fetch_add_explicit(&a->n_running, 1, memory_order_relaxed);
-  if (!before) atomic_fetch_add_explicit(&a->usage->n_active, 1, memory_order_relaxed);
   if (!b->concurrency || before < b->concurrency) return true;
   return refuse(why, 429, 1, "too many invocations", "as many invocations are running as the tenant may have");
 }
 
-static void end_to_run(struct account *a) {
-  if (atomic_fetch_sub_explicit(&a->n_running, 1, memory_order_relaxed) == 1)
-    atomic_fetch_sub_explicit(&a->usage->n_active, 1, memory_order_relaxed);
-}
+static void end_to_run(struct account *a) { atomic_fetch_sub_explicit(&a->n_running, 1, memory_order_relaxed); }
 
 static bool take_memory(struct account *a, const struct budget *b, uint64_t memory, struct account_refusal *why) {
   if (take(&a->memory, memory, b->memory)) return true;
@@ -183,7 +215,7 @@ static bool take_memory(struct account *a, const struct budget *b, uint64_t memo
 
 bool account_begin(struct account *a, const struct account_claim *claim, uint64_t most_wait_ns, struct account_refusal *why) {
   const struct budget *b = &terms_of(a)->budget;
-  uint64_t wait = account_wait_ns(a), queue = most_wait_ns ? expected_wait_ns(a) : 0;
+  uint64_t wait = account_wait_ns(a), queue = most_wait_ns ? expected_wait_ns(a, claim->rate) : 0;
   if (account_is_spent(a)) return refuse(why, 402, 0, "balance used up", "the tenant's prepaid balance is used up");
   if (wait) return refuse(why, 429, (wait + SECOND - 1) / SECOND, "too much gas", "the tenant has used its gas for this time");
   if (queue > most_wait_ns)
@@ -253,6 +285,18 @@ bool usage_load_budget(struct usage *u, const char *tenant, size_t name_size, co
   return true;
 }
 
+/* A power failure takes receipts that no checkpoint covered; a balance that began behind those begins in front of them. */
+static void forget_lost(struct account *a) {
+  struct terms terms = *terms_of(a);
+  struct billed used = used_by(a);
+  bool is_lost = false;
+  for (int i = 0; i < PRICE_COUNT; i++) {
+    is_lost |= terms.base.n[i] > used.n[i];
+    if (terms.base.n[i] > used.n[i]) terms.base.n[i] = used.n[i];
+  }
+  if (is_lost) set_terms(a, &terms);
+}
+
 /* All functions are loaded, and all leaves added. */
 void usage_open_accounts(struct usage *u) {
   for (int i = 0; i < USAGE_BUCKETS; i++) {
@@ -265,6 +309,7 @@ void usage_open_accounts(struct usage *u) {
       atomic_fetch_add(&a->stored, f->stored);
     }
   }
+  for (struct account *a = u->accounts; a; a = a->next) forget_lost(a);
 }
 
 /* What was used until now cost what it did; from here on it costs what `prices` says. */
@@ -291,19 +336,29 @@ void account_look(struct account *a, struct account_view *view) {
   if (t->budget.has_credit) view->spent = t->settled + price_of(a->prices, &view->used) - price_of(a->prices, &t->base);
 }
 
+/* What is to be paid at another rate takes as much longer or shorter. */
+static void change_rate(struct account *a, uint64_t from, uint64_t to) {
+  uint64_t now = clock_ns(CLOCK_MONOTONIC), before = atomic_load(&a->full_at), after;
+  do {
+    unsigned __int128 left = before > now ? (unsigned __int128)(before - now) * from / to : 0;
+    after = left > INT64_MAX ? INT64_MAX : now + (uint64_t)left;
+  } while (!atomic_compare_exchange_weak(&a->full_at, &before, after));
+}
+
 /* A balance begins when it is first given: what was used before is not of it. */
-bool usage_set_budget(struct usage *u, const char *tenant, const struct budget *budget, struct gw_error *err) {
+bool usage_change_budget(struct usage *u, const char *tenant, budget_edit_fn edit, const void *arg, struct gw_error *err) {
   pthread_mutex_lock(&u->changing);
   pthread_mutex_lock(&u->mutex);
   struct account *a = find_account(u, tenant, strlen(tenant));
   pthread_mutex_unlock(&u->mutex);
   struct terms terms = *terms_of(a);
-  bool had_credit = terms.budget.has_credit, had_rate = terms.budget.gas_per_second;
-  terms.budget = *budget;
-  if (budget->has_credit && !had_credit) terms.base = used_by(a);
-  if (!budget->has_credit || !had_credit) terms.settled = 0;
+  struct budget before = terms.budget, *budget = &terms.budget;
+  edit(arg, budget);
+  if (budget->has_credit && !before.has_credit) terms.base = used_by(a);
+  if (!budget->has_credit || !before.has_credit) terms.settled = 0;
   bool ok = keep(u, tenant, &terms, err);
-  if (ok && budget->gas_per_second && !had_rate) atomic_store(&a->full_at, clock_ns(CLOCK_MONOTONIC) + SECOND);
+  if (ok && budget->gas_per_second && !before.gas_per_second) atomic_store(&a->full_at, clock_ns(CLOCK_MONOTONIC) + SECOND);
+  if (ok && budget->gas_per_second && before.gas_per_second) change_rate(a, before.gas_per_second, budget->gas_per_second);
   if (ok) set_terms(a, &terms);
   pthread_mutex_unlock(&u->changing);
   return ok;

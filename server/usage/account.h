@@ -34,9 +34,10 @@ struct account_refusal {
 struct account_claim {
   uint64_t memory; /* bytes, at most */
   uint64_t work;   /* gas, or time as gas where that is more, as those before took; kept until it ends */
+  uint64_t rate;   /* of such in a microsecond that the loop reaches, at least 1 */
 };
 /* Whether an invocation may begin; counts it. It may not where it would likely wait longer than `most_wait_ns` for its turn (0:
- * any time): what its tenant's others are expected to take, beside as many other tenants as run something, comes first. */
+ * any time): what its tenant's others are expected to take, beside as many other tenants as ran something lately, comes first. */
 bool account_begin(struct account *account, const struct account_claim *claim, uint64_t most_wait_ns,
                    struct account_refusal *why);
 void account_end(struct account *account, const struct account_claim *claim);
@@ -61,8 +62,9 @@ struct account_view {
 };
 void account_look(struct account *account, struct account_view *view);
 const struct prices *usage_prices(const struct usage *usage);
-/* Durable when it returns. */
-bool usage_set_budget(struct usage *usage, const char *tenant, const struct budget *budget, struct gw_error *err);
+/* `edit` changes what there is, while nobody else does. Durable when it returns. */
+typedef void (*budget_edit_fn)(const void *arg, struct budget *budget);
+bool usage_change_budget(struct usage *usage, const char *tenant, budget_edit_fn edit, const void *arg, struct gw_error *err);
 /* A tenant that is gone: a later one of the name begins without limits. */
 bool usage_forget_budget(struct usage *usage, const char *tenant, struct gw_error *err);
 

@@ -101,16 +101,18 @@ bool usage_follow(struct usage *u, uint64_t end, struct gw_error *err) {
 
 /* --- rent --------------------------------------------------------------------------------------------------------- */
 
-static bool add_part(struct usage *u, const struct usage_function *f, uint64_t day, uint64_t rent, struct gw_error *err) {
+static bool add_part(struct usage *u, struct usage_function *f, uint64_t day, uint64_t rent, struct gw_error *err) {
   struct usage_sum sum = {0};
   sum.n[USAGE_RENT] = rent;
-  return !rent || add(u, f->name, f->version, (uint32_t)day, &sum, err);
+  if (rent && !add(u, f->name, f->version, (uint32_t)day, &sum, err)) return false;
+  f->rent_added += rent;
+  usage_count_rent(u, f->name, rent, f->stored, f->stored);
+  return true;
 }
 
 /* Between two looks state grows and shrinks only while the server runs, and then looks are a second apart. So what falls on each
  * day is what the state that was there at the last look has taken; the rest is of the last day. */
-static bool add_days(struct usage *u, const struct usage_function *f, uint64_t rent, uint64_t from, uint64_t to,
-                     struct gw_error *err) {
+static bool add_days(struct usage *u, struct usage_function *f, uint64_t rent, uint64_t from, uint64_t to, struct gw_error *err) {
   for (uint64_t day = from / USAGE_DAY_SECONDS, end; (end = (day + 1) * USAGE_DAY_SECONDS) <= to; day++, from = end) {
     uint64_t part = f->stored * (end - from);
     if (part > rent) part = rent;
@@ -126,7 +128,7 @@ static bool add_rent_of(struct usage *u, struct usage_function *f, uint64_t now,
   if (!state_read_use(u->options.state, f->name, &use, err)) return false;
   uint64_t rent = use.rent > f->rent_added ? use.rent - f->rent_added : 0, from = u->rent_at ? u->rent_at : now;
   if (rent && !add_days(u, f, rent, from < now ? from : now, now, err)) return false;
-  usage_count_rent(u, f->name, rent, f->stored, use.bytes);
+  usage_count_rent(u, f->name, 0, f->stored, use.bytes);
   f->rent_added = use.rent;
   f->has_written = false;
   pthread_mutex_lock(&u->mutex);
