@@ -188,7 +188,7 @@ await test('descriptions that are none', async () => {
 await test('messages that are none', async () => {
   const call = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":';
   for (const [body, status, code] of [
-    ['', 400, -32700], ['{', 400, -32700], ['['.repeat(100000), 400, -32700], ['{"a":'.repeat(2000), 400, -32700], ['\xff\x00', 400, -32700],
+    ['', 400, -32700], ['{', 400, -32700], ['['.repeat(60000), 400, -32700], ['{"a":'.repeat(2000), 400, -32700], ['\xff\x00', 400, -32700],
     ['[{"jsonrpc":"2.0","id":1,"method":"ping"}]', 400, -32600], ['1', 400, -32600], ['{}', 400, -32600], ['{"jsonrpc":"1.0","method":"ping"}', 400, -32600],
     ['{"jsonrpc":"2.0","id":{},"method":"ping"}', 400, -32600], ['{"jsonrpc":"2.0","id":null,"method":"ping"}', 400, -32600],
     ['{"jsonrpc":"2.0","id":1,"method":"resources/list"}', 200, -32601], [`${call}[]}`, 200, -32602], [`${call}{"name":7}}`, 200, -32602],
@@ -199,6 +199,22 @@ await test('messages that are none', async () => {
   }
   for (const body of ['{"jsonrpc":"2.0","method":"notifications/initialized"}', '{"jsonrpc":"2.0","id":1,"result":{}}', '{"jsonrpc":"2.0","method":"tools/call"}'])
     assert.equal((await ask('POST', '/mcp', body)).status, 202);
+});
+
+// A value of two bytes takes 64 when it is read: what is many of them is refused before. Text is one value, whatever is in it.
+await test('messages of many values', async () => {
+  const ping = (params) => `{"jsonrpc":"2.0","id":1,"method":"ping","params":${params}}`;
+  for (const many of [`[${'1,'.repeat(70000)}1]`, '['.repeat(70000), `[${'[],'.repeat(40000)}1]`, `[${'"\\\\",'.repeat(70000)}1]`])
+    assert.equal((await ask('POST', '/mcp', ping(many))).status, 413, many.slice(0, 20));
+  for (const few of [`[${'1,'.repeat(60000)}1]`, `"${'[,{'.repeat(70000)}"`, `"${'\\"['.repeat(70000)}"`])
+    assert.equal((await ask('POST', '/mcp', ping(few))).status, 200, few.slice(0, 20));
+});
+
+await test('ids come back as they were', async () => {
+  for (const id of ['0', '-7', '1234567890123456', '9007199254740991', '-9007199254740991', '"9007199254740993"'])
+    assert.ok((await ask('POST', '/mcp', `{"jsonrpc":"2.0","id":${id},"method":"ping"}`)).text.includes(`"id":${id},`), id);
+  for (const id of ['9007199254740993', '1e400', '0.5', 'true'])
+    assert.equal((await ask('POST', '/mcp', `{"jsonrpc":"2.0","id":${id},"method":"ping"}`)).status, 400, id);
 });
 
 await test('the transport', async () => {

@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE = 100, MAX_RESULT = 4 << 20, MAX_NAME = FUNCTION_MAX_NAME };
+enum { PAGE = 100, MAX_RESULT = 4 << 20, MAX_NAME = FUNCTION_MAX_NAME, MAX_VALUES = 1 << 16 };
 enum { BAD_JSON = -32700, BAD_REQUEST = -32600, NO_METHOD = -32601, BAD_PARAMS = -32602 };
 
 static const char *const versions[] = {"2025-11-25", "2025-06-18", "2025-03-26"}; /* the newest first */
@@ -51,13 +51,42 @@ struct call {
 
 static const cJSON *member(const cJSON *json, const char *key) { return cJSON_GetObjectItemCaseSensitive(json, key); }
 
+/* cJSON takes 64 bytes for a value of 2, and nobody counts them: so what strangers send has MAX_VALUES. */
+static bool has_many_values(const struct buffer *json) {
+  size_t n = 0;
+  bool is_text = false;
+  for (size_t i = 0; i < json->size; i++) {
+    uint8_t c = json->bytes[i];
+    if (c == '"')
+      is_text = !is_text;
+    else if (is_text)
+      i += c == '\\';
+    else
+      n += c == ',' || c == '[' || c == '{';
+  }
+  return n > MAX_VALUES;
+}
+
+/* cJSON prints numbers with 15 digits. */
+static bool is_id(const cJSON *id) {
+  double most = 9007199254740991.0, n = cJSON_IsNumber(id) ? id->valuedouble : 0.5;
+  return cJSON_IsString(id) || (n >= -most && n <= most && n == (double)(int64_t)n);
+}
+
+static cJSON *copy_id(const cJSON *id) {
+  char text[32];
+  if (!cJSON_IsNumber(id)) return id ? cJSON_Duplicate(id, true) : cJSON_CreateNull();
+  snprintf(text, sizeof text, "%lld", (long long)id->valuedouble);
+  return cJSON_CreateRaw(text);
+}
+
 /* --- messages ----------------------------------------------------------------------------------------------------- */
 
 /* `id` is copied, `value` taken over. */
 static cJSON *message_of(const cJSON *id, const char *key, cJSON *value) {
   cJSON *json = cJSON_CreateObject();
   cJSON_AddStringToObject(json, "jsonrpc", "2.0");
-  cJSON_AddItemToObject(json, "id", id ? cJSON_Duplicate(id, true) : cJSON_CreateNull());
+  cJSON_AddItemToObject(json, "id", copy_id(id));
   cJSON_AddItemToObject(json, key, value);
   return json;
 }
@@ -195,6 +224,10 @@ static void obey(struct message_task *t, const char *method) {
 
 static void read_work(uv_work_t *work) {
   struct message_task *t = (struct message_task *)work->data;
+  if (has_many_values(&t->body)) {
+    say_error(t, 413, BAD_REQUEST, "a message has at most 65,536 values");
+    return;
+  }
   t->message = cJSON_ParseWithLength((const char *)t->body.bytes, t->body.size);
   const char *version = cJSON_GetStringValue(member(t->message, "jsonrpc"));
   const char *method = cJSON_GetStringValue(member(t->message, "method"));
@@ -206,8 +239,8 @@ static void read_work(uv_work_t *work) {
     say_error(t, 400, BAD_REQUEST, "one message a request: batches are not taken here");
   } else if (!version || strcmp(version, "2.0") != 0 || (!method && !is_answer)) {
     say_error(t, 400, BAD_REQUEST, "the body is no message of JSON-RPC 2.0");
-  } else if (id && !cJSON_IsString(id) && !cJSON_IsNumber(id)) {
-    say_error(t, 400, BAD_REQUEST, "an id is a text or a number");
+  } else if (id && !is_id(id)) {
+    say_error(t, 400, BAD_REQUEST, "an id is a text, or a whole number below 2^53");
   } else if (method && id) {
     t->id = id;
     obey(t, method);
@@ -252,6 +285,7 @@ static const char *take_reply(cJSON *result, cJSON *content, const struct handle
   else
     add_text(content, reply->bytes, reply->size);
   if (!call->has_output || h->status >= 400) return NULL;
+  if (has_many_values(reply)) return "the function's reply has more than the 65,536 values that a tool's result may have";
   cJSON *json = reply->size ? cJSON_ParseWithLength((const char *)reply->bytes, reply->size) : NULL;
   if (!cJSON_IsObject(json)) {
     cJSON_Delete(json);
