@@ -60,7 +60,7 @@ static void *append(void *arg) {
     size_t size = make_leaf(leaf, i);
     wait_for_room();
     double start = seconds(CLOCK_MONOTONIC);
-    if (!receipt_log_reserve(log_, chain, leaf, &size, &place)) fprintf(stderr, "there is no room\n"), exit(1);
+    if (!receipt_log_reserve(log_, chain, leaf, size, 0, &place)) fprintf(stderr, "there is no room\n"), exit(1);
     receipt_log_fill(&place, leaf);
     note_most(seconds(CLOCK_MONOTONIC) - start);
   }

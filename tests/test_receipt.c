@@ -86,7 +86,7 @@ static void a_leaf_is_the_bytes_of_the_format(void **state) {
   (void)state;
   size_t size = leaf_encode(&leaf, bytes);
   assert_int_equal(size, sizeof head + 32 + sizeof tail - 4);
-  size = leaf_add_previous(bytes, size, 256);
+  size = leaf_add_previous(bytes, size, 0, 256);
   assert_int_equal(leaf_previous_size(256), 4);
   assert_int_equal(bytes[0], 0xa8);
   assert_memory_equal(bytes + 1, head + 1, sizeof head - 1);
@@ -111,11 +111,11 @@ static void a_leaf_is_the_same_with_its_head_made_before(void **state) {
   leaf_encode_head(&leaf, &head);
   for (int outcome = 0; outcome < OUTCOME_COUNT; outcome++) {
     leaf_set_number(&leaf, FIELD_OUTCOME, (uint64_t)outcome);
-    size_t size = leaf_encode(&leaf, bytes);
+    size_t behind, size = leaf_encode(&leaf, bytes);
     whole = leaf;
     for (int i = 0; i <= FIELD_SEMANTICS; i++)
       if (i != FIELD_OUTCOME) whole.fields[i] = (struct leaf_value){0};
-    assert_int_equal(leaf_encode_behind(&head, &whole, again), size);
+    assert_int_equal(leaf_encode_behind(&head, &whole, again, &behind), size);
     assert_memory_equal(again, bytes, size);
   }
 }
@@ -130,7 +130,8 @@ static void settings_are_behind_what_is_added(void **state) {
     uint8_t bytes[LEAF_MAX], again[LEAF_MAX];
     leaf_set_number(&leaf, FIELD_FORMAT, 2);
     leaf_set_bytes(&leaf, FIELD_SETTINGS, digest, sizeof digest);
-    size_t size = leaf_add_previous(bytes, leaf_encode(&leaf, bytes), numbers[i]);
+    size_t behind, size = leaf_encode_behind(NULL, &leaf, bytes, &behind);
+    size = leaf_add_previous(bytes, size, behind, numbers[i]);
     assert_true(leaf_decode(&back, bytes, size, &err));
     assert_int_equal(back.fields[FIELD_PREVIOUS].number, numbers[i]);
     leaf_set_number(&leaf, FIELD_PREVIOUS, numbers[i]);
@@ -197,7 +198,8 @@ static void the_index_before_goes_to_its_place(void **state) {
       leaf_set_number(&leaf, FIELD_FORMAT, LEAF_FORMAT);
       for (unsigned i = 0; i < 4; i++)
         if (there >> i & 1) leaf_set_number(&leaf, (enum leaf_field)(FIELD_SETTINGS + 1 + i), (uint64_t)1 << (i * 20));
-      size_t size = leaf_add_previous(bytes, leaf_encode(&leaf, bytes), previous);
+      size_t behind, size = leaf_encode_behind(NULL, &leaf, bytes, &behind);
+      size = leaf_add_previous(bytes, size, behind, previous);
       leaf_set_number(&leaf, FIELD_PREVIOUS, previous);
       assert_int_equal(size, leaf_encode(&leaf, wanted));
       assert_memory_equal(bytes, wanted, size);

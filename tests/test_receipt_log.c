@@ -86,7 +86,7 @@ static struct receipt_place reserve(struct receipt_log *log, const char *functio
   struct receipt_place place;
   size_t size = make_leaf(leaf, function, number);
   while (!receipt_log_has_room(log)) usleep(1000); /* faster than the disk gives room, as a server that refuses requests then */
-  assert_true(receipt_log_reserve(log, receipt_log_chain(log, function), leaf, &size, &place));
+  assert_true(receipt_log_reserve(log, receipt_log_chain(log, function), leaf, size, 0, &place));
   return place;
 }
 
@@ -335,7 +335,7 @@ static void room_waits_for_no_sync(void **state) {
   for (uint64_t i = 0; i < N; i++) {
     size_t size = make_leaf(leaf, "f", i);
     assert_true(comes_to_have_room(log, true));
-    assert_true(receipt_log_reserve(log, receipt_log_chain(log, "f"), leaf, &size, &place));
+    assert_true(receipt_log_reserve(log, receipt_log_chain(log, "f"), leaf, size, 0, &place));
     receipt_log_fill(&place, leaf);
   }
   assert_true(receipt_log_durable(log) < N);
@@ -354,13 +354,13 @@ static void a_full_disk_has_no_room_and_loses_nothing(void **state) {
   is_full = true;
   for (size_t size; receipt_log_has_room(log); n++) { /* until what is there is used */
     size = make_leaf(leaf, "f", n);
-    assert_true(receipt_log_reserve(log, receipt_log_chain(log, "f"), leaf, &size, &place));
+    assert_true(receipt_log_reserve(log, receipt_log_chain(log, "f"), leaf, size, 0, &place));
     receipt_log_fill(&place, leaf);
   }
   assert_true(n > 100);
   for (size_t size;; n++) { /* those that ran already have room, and then there is none */
     size = make_leaf(leaf, "f", n);
-    if (!receipt_log_reserve(log, receipt_log_chain(log, "f"), leaf, &size, &place)) break;
+    if (!receipt_log_reserve(log, receipt_log_chain(log, "f"), leaf, size, 0, &place)) break;
     receipt_log_fill(&place, leaf);
   }
   assert_true(receipt_log_settle(log));
@@ -388,7 +388,7 @@ static void a_failed_sync_ends_the_promises(void **state) {
   sync_fails = false; /* the next one would succeed, and would have lost what the first could not write */
   assert_false(receipt_log_has_room(log));
   size_t size = make_leaf(leaf, "f", 2);
-  assert_false(receipt_log_reserve(log, receipt_log_chain(log, "f"), leaf, &size, &place));
+  assert_false(receipt_log_reserve(log, receipt_log_chain(log, "f"), leaf, size, 0, &place));
   assert_false(receipt_log_settle(log));
   assert_int_equal(receipt_log_durable(log), 1);
   receipt_log_checkpoint(log, &after);
@@ -539,7 +539,7 @@ static void leaves_that_were_kept_take_their_places(void **state) {
   (void)state;
   die_after(8, holes, 2);
   size_t size = make_leaf(leaf, "even", 4), other_size = make_leaf(other, "even", 12);
-  size = leaf_add_previous(leaf, size, 2);
+  size = leaf_add_previous(leaf, size, 0, 2);
   struct receipt_kept kept[] = {{2, other, other_size}, {4, leaf, size}, {12, other, other_size}};
   receipt_log_close(open_with(kept, 3));
   assert_int_equal(check_all().size, 13);

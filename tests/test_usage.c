@@ -171,8 +171,8 @@ static void add(const char *function, enum leaf_outcome outcome, uint64_t time, 
   struct leaf leaf = leaf_of(function, outcome, time, gas);
   uint8_t bytes[LEAF_MAX];
   struct receipt_place place;
-  size_t size = leaf_encode(&leaf, bytes);
-  while (!receipt_log_reserve(receipts, receipt_log_chain(receipts, function), bytes, &size, &place)) usleep(1000);
+  size_t behind, size = leaf_encode_behind(NULL, &leaf, bytes, &behind);
+  while (!receipt_log_reserve(receipts, receipt_log_chain(receipts, function), bytes, size, behind, &place)) usleep(1000);
   receipt_log_fill(&place, bytes);
 }
 

@@ -74,8 +74,8 @@ static size_t put_fields(const struct leaf *leaf, unsigned first, unsigned end, 
 }
 
 size_t leaf_encode(const struct leaf *leaf, uint8_t out[LEAF_MAX]) {
-  out[0] = MAP_HEAD;
-  return put_fields(leaf, 0, FIELD_COUNT, out, 1);
+  size_t behind;
+  return leaf_encode_behind(NULL, leaf, out, &behind);
 }
 
 _Static_assert(FIELD_SEMANTICS == 5 && LEAF_MAX_HEAD >= 1 + 2 * 3 + 3 + LEAF_MAX_TEXT + 2 * (3 + LEAF_DIGEST_SIZE),
@@ -86,10 +86,18 @@ void leaf_encode_head(const struct leaf *leaf, struct leaf_head *head) {
   head->size = put_fields(leaf, 0, FIELD_SEMANTICS + 1, head->bytes, 1);
 }
 
-size_t leaf_encode_behind(const struct leaf_head *head, const struct leaf *leaf, uint8_t out[LEAF_MAX]) {
-  memcpy(out, head->bytes, head->size);
-  out[OUTCOME_AT] = (uint8_t)leaf->fields[FIELD_OUTCOME].number;
-  return put_fields(leaf, FIELD_SEMANTICS + 1, FIELD_COUNT, out, head->size);
+size_t leaf_encode_behind(const struct leaf_head *head, const struct leaf *leaf, uint8_t out[LEAF_MAX], size_t *behind) {
+  size_t size = head ? head->size : 1;
+  if (head) {
+    memcpy(out, head->bytes, size);
+    out[OUTCOME_AT] = (uint8_t)leaf->fields[FIELD_OUTCOME].number;
+  } else {
+    out[0] = MAP_HEAD;
+  }
+  size = put_fields(leaf, head ? FIELD_SEMANTICS + 1 : 0, FIELD_PREVIOUS, out, size);
+  size_t whole = put_fields(leaf, FIELD_PREVIOUS, FIELD_COUNT, out, size);
+  *behind = whole - size;
+  return whole;
 }
 
 size_t leaf_previous_size(uint64_t previous) {
@@ -139,13 +147,9 @@ bool leaf_read_own(struct leaf *leaf, const uint8_t *bytes, size_t size) {
   return leaf->fields[FIELD_OUTCOME].is_there;
 }
 
-size_t leaf_add_previous(uint8_t leaf[LEAF_MAX], size_t size, uint64_t previous) {
-  struct leaf_value skipped;
-  size_t at = 1, n = leaf_previous_size(previous);
-  uint64_t key;
-  for (size_t next = at; next < size && take_key(leaf, size, &next, &key) && key < FIELD_PREVIOUS; at = next)
-    if (!take_value(leaf, size, &next, &skipped)) break;
-  memmove(leaf + at + n, leaf + at, size - at);
+size_t leaf_add_previous(uint8_t leaf[LEAF_MAX], size_t size, size_t behind, uint64_t previous) {
+  size_t at = size - behind, n = leaf_previous_size(previous);
+  memmove(leaf + at + n, leaf + at, behind);
   leaf[0]++;
   leaf[at] = FIELD_PREVIOUS;
   put_head(leaf + at + 1, MAJOR_NUMBER, previous);

@@ -75,10 +75,11 @@ struct leaf_head {
 };
 
 void leaf_encode_head(const struct leaf *leaf, struct leaf_head *head);
-/* leaf_encode, with those fields from the head; the leaf has its outcome, and those behind them. */
-size_t leaf_encode_behind(const struct leaf_head *head, const struct leaf *leaf, uint8_t out[LEAF_MAX]);
-/* Adds the field `previous` to a leaf that has none; returns the new size. */
-size_t leaf_add_previous(uint8_t leaf[LEAF_MAX], size_t size, uint64_t previous);
+/* leaf_encode, with those fields from the head, if there is one; then the leaf has its outcome, and those behind them. `behind`
+ * becomes how many of the bytes are behind the place of the field `previous`. */
+size_t leaf_encode_behind(const struct leaf_head *head, const struct leaf *leaf, uint8_t out[LEAF_MAX], size_t *behind);
+/* Adds the field `previous`, in front of the last `behind` bytes, to a leaf that has none; returns the new size. */
+size_t leaf_add_previous(uint8_t leaf[LEAF_MAX], size_t size, size_t behind, uint64_t previous);
 /* How much that adds. */
 size_t leaf_previous_size(uint64_t previous);
 /* Only what leaf_encode could have written, byte by byte. Values borrow from `bytes`. */

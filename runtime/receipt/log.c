@@ -84,11 +84,11 @@ static struct segment *segment_for(struct receipt_log *log, size_t size) {
   return s->room.bytes - s->used >= size + 2 && s->room.leaves > log->n % FILES_SEGMENT ? s : NULL;
 }
 
-bool receipt_log_reserve(struct receipt_log *log, struct receipt_chain *chain, uint8_t leaf[LEAF_MAX], size_t *size,
+bool receipt_log_reserve(struct receipt_log *log, struct receipt_chain *chain, uint8_t leaf[LEAF_MAX], size_t size, size_t behind,
                          struct receipt_place *place) {
   pthread_mutex_lock(&log->mutex);
   uint64_t previous = chain->last;
-  size_t whole = *size + (previous == RECEIPT_NO_INDEX ? 0 : leaf_previous_size(previous));
+  size_t whole = size + (previous == RECEIPT_NO_INDEX ? 0 : leaf_previous_size(previous));
   struct segment *s = segment_for(log, whole);
   if (s) {
     receipt_segment_take(s, log->n, whole, place);
@@ -100,8 +100,7 @@ bool receipt_log_reserve(struct receipt_log *log, struct receipt_chain *chain, u
   if (log->is_idle) receipt_writer_wake(log);
   pthread_mutex_unlock(&log->mutex);
   if (!s) return false;
-  if (previous != RECEIPT_NO_INDEX) leaf_add_previous(leaf, *size, previous);
-  *size = whole;
+  if (previous != RECEIPT_NO_INDEX) leaf_add_previous(leaf, size, behind, previous);
   return true;
 }
 

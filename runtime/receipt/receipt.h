@@ -68,8 +68,9 @@ struct receipt_place {
   size_t size;
 };
 
-/* Adds the chain's last index to the leaf, and makes this one the last. False: there is no room, and nothing happened. */
-bool receipt_log_reserve(struct receipt_log *log, struct receipt_chain *chain, uint8_t leaf[LEAF_MAX], size_t *size,
+/* Adds the chain's last index to the leaf, in front of its last `behind` bytes, and makes this one the last. place->size is how
+ * long it is then. False: there is no room, and nothing happened. */
+bool receipt_log_reserve(struct receipt_log *log, struct receipt_chain *chain, uint8_t leaf[LEAF_MAX], size_t size, size_t behind,
                          struct receipt_place *place);
 /* Puts the leaf, of the reserved size, in its place: once for each place. Returns its hash. */
 struct tree_hash receipt_log_fill(const struct receipt_place *place, const uint8_t *leaf);

@@ -45,6 +45,8 @@ static inline void inputs_set_bytes(struct inputs *in, enum input_field field, c
 const char *inputs_word(enum input_field field);
 enum input_kind inputs_kind(enum input_field field);
 
+/* At least as many bytes as they take, from `first` to before `end`. */
+size_t inputs_most(const struct inputs *in, enum input_field first, enum input_field end);
 /* Appends the fields that are there, from `first` to before `end`. */
 void inputs_encode(const struct inputs *in, enum input_field first, enum input_field end, struct buffer *out);
 /* The whole as it is handed out: a magic word, all fields, a checksum of all that. */

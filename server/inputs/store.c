@@ -80,8 +80,7 @@ void inputs_store_keep(struct inputs_store *s, const struct inputs *in, const ui
   const struct input_value *settings = &in->fields[INPUT_SETTINGS], *r = &in->fields[INPUT_REQUEST];
   struct waiting_head head = {
       .index = in->fields[INPUT_INDEX].number, .settings = (uint32_t)settings->size, .request_size = (uint32_t)r->size};
-  size_t most = settings->size + r->size;
-  for (int i = 0; i < INPUT_SETTINGS; i++) most += in->fields[i].size + 16;
+  size_t most = settings->size + r->size + inputs_most(in, 0, INPUT_SETTINGS);
   memcpy(head.request, request, INPUTS_DIGEST);
   pthread_mutex_lock(&s->mutex);
   if (s->waiting.size + most > MOST_WAITING) {

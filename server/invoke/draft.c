@@ -9,51 +9,46 @@
 
 _Static_assert((int)SHA256_SIZE == (int)DIGEST_SIZE, "all digests of a leaf have one size");
 
+enum { MOST_REUSED = 16 << 10 };
+
 void draft_begin(struct draft *d, struct receipt_log *log) {
   d->log = log;
   d->chain = NULL;
+  if (d->request_head.capacity > MOST_REUSED) buffer_clear(&d->request_head);
   d->is_due = d->is_made = d->is_stored = d->is_reserved = d->has_request = d->has_reply = d->has_read = false;
 }
 
+void draft_clear(struct draft *d) { buffer_clear(&d->request_head); }
+
 /* --- digests ------------------------------------------------------------------------------------------------------ */
 
-/* A head is many short texts: they are hashed together. */
-struct text {
-  struct sha256 s;
-  size_t size;
-  char bytes[1024];
-};
-
-static void flush(struct text *t) {
-  sha256_add(&t->s, t->bytes, t->size);
-  t->size = 0;
+/* The text, and a byte behind it. */
+static void add_text(struct buffer *out, const char *text, char end) {
+  size_t size = strlen(text);
+  uint8_t *at = buffer_reserve(out, size + 1);
+  memcpy(at, text, size);
+  at[size] = (uint8_t)end;
+  out->size += size + 1;
 }
 
-/* The text, and a byte behind it. */
-static void add_text(struct text *t, const char *text, char end) {
-  size_t size = strlen(text);
-  if (size >= sizeof t->bytes - t->size) flush(t);
-  if (size < sizeof t->bytes)
-    t->size = (size_t)((char *)mempcpy(t->bytes + t->size, text, size) - t->bytes);
-  else
-    sha256_add(&t->s, text, size);
-  t->bytes[t->size++] = end;
+static void print_head(const struct request *r, struct buffer *out) {
+  out->size = 0;
+  add_text(out, r->method_name, ' ');
+  add_text(out, r->target, '\n');
+  for (uint32_t i = 0; i < r->n_headers; i++) {
+    add_text(out, r->headers[i].name, ':');
+    add_text(out, r->headers[i].value, '\n');
+  }
+  add_text(out, "", '\n');
 }
 
 void draft_hash_request(struct draft *d, const struct request *r) {
-  struct text t;
-  t.size = 0;
-  sha256_begin(&t.s);
-  add_text(&t, r->method_name, ' ');
-  add_text(&t, r->target, '\n');
-  for (uint32_t i = 0; i < r->n_headers; i++) {
-    add_text(&t, r->headers[i].name, ':');
-    add_text(&t, r->headers[i].value, '\n');
-  }
-  add_text(&t, "", '\n');
-  flush(&t);
-  sha256_add(&t.s, r->body.bytes, r->body.size);
-  sha256_end(&t.s, d->request);
+  struct sha256 s;
+  print_head(r, &d->request_head);
+  sha256_begin(&s);
+  sha256_add(&s, d->request_head.bytes, d->request_head.size);
+  sha256_add(&s, r->body.bytes, r->body.size);
+  sha256_end(&s, d->request);
   d->has_request = true;
 }
 
@@ -184,8 +179,8 @@ void draft_make(struct draft *d, const struct draft_facts *facts, struct state_t
 /* --- into the log ------------------------------------------------------------------------------------------------- */
 
 static bool reserve(struct draft *d) {
-  d->size = d->head ? leaf_encode_behind(d->head, &d->leaf, d->bytes) : leaf_encode(&d->leaf, d->bytes);
-  return receipt_log_reserve(d->log, d->chain, d->bytes, &d->size, &d->place);
+  size_t behind, size = leaf_encode_behind(d->head, &d->leaf, d->bytes, &behind);
+  return receipt_log_reserve(d->log, d->chain, d->bytes, size, behind, &d->place);
 }
 
 static void fill_void(struct draft *d) {
@@ -205,7 +200,7 @@ static bool seal(struct state_seal *seal, const uint8_t written[SHA256_SIZE]) {
   d->is_reserved = true;
   seal->index = d->place.index;
   seal->bytes = d->bytes;
-  seal->size = d->size;
+  seal->size = d->place.size;
   seal->settled = receipt_log_durable(d->log);
   return true;
 }

@@ -22,10 +22,10 @@ struct draft {
   bool has_request, has_reply, has_read;
   uint8_t request[SHA256_SIZE], reply[SHA256_SIZE], read[SHA256_SIZE], host[SHA256_SIZE], written[SHA256_SIZE],
       module[SHA256_SIZE];
+  struct buffer request_head;   /* what its digest is of, but for the body */
   const struct leaf_head *head; /* of the slot; NULL: all is in `leaf` */
   struct leaf leaf;
   uint8_t bytes[LEAF_MAX];
-  size_t size;
   struct receipt_place place;
   struct tree_hash hash;
 };
@@ -43,7 +43,9 @@ struct draft_facts {
   uint64_t cpu_ns; /* of the run that counts; of the judge's, too */
 };
 
+/* All zero, or as it was left. */
 void draft_begin(struct draft *d, struct receipt_log *log);
+void draft_clear(struct draft *d);
 /* Digests; on any thread. */
 void draft_hash_request(struct draft *d, const struct request *request);
 void draft_hash_reply(struct draft *d, const struct handler *reply);

@@ -1301,6 +1301,7 @@ void invoke_forget(struct exchange *x) {
   if (!x->invocation) return;
   record_clear(&x->invocation->record);
   keep_clear(&x->invocation->keep);
+  draft_clear(&x->invocation->draft);
   handler_clear(&x->invocation->repeated);
   free(x->invocation);
   x->invocation = NULL;

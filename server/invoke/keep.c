@@ -22,25 +22,6 @@ void keep_reads(struct invocation *inv) {
   k->has_lost_reads = !state_txn_take_reads(inv->txn, &k->reads, &k->seed);
 }
 
-static void add_text(struct buffer *out, const char *text) { buffer_append(out, text, strlen(text)); }
-
-/* What its digest is of, byte by byte. */
-static void print_request(const struct request *r, struct buffer *out) {
-  out->size = 0;
-  add_text(out, r->method_name);
-  buffer_append(out, " ", 1);
-  add_text(out, r->target);
-  buffer_append(out, "\n", 1);
-  for (uint32_t i = 0; i < r->n_headers; i++) {
-    add_text(out, r->headers[i].name);
-    buffer_append(out, ":", 1);
-    add_text(out, r->headers[i].value);
-    buffer_append(out, "\n", 1);
-  }
-  buffer_append(out, "\n", 1);
-  if (r->body.size) buffer_append(out, r->body.bytes, r->body.size);
-}
-
 static void set_text(struct inputs *in, enum input_field field, const char *text) {
   inputs_set_bytes(in, field, text, text ? strlen(text) : 0);
 }
@@ -56,12 +37,12 @@ static void set_limits(struct inputs *in, const struct invocation *inv) {
 
 static uint64_t set_request(struct inputs *in, struct invocation *inv) {
   const struct request *r = &inv->exchange->request;
-  struct buffer *text = &inv->keep.request;
+  struct buffer *text = &inv->draft.request_head;
   set_text(in, INPUT_ADDRESS, r->address);
   set_text(in, INPUT_REST, r->rest);
   inputs_set_number(in, INPUT_HTTP10, r->is_http10);
   if (r->body.size > limit_of(inv)) return INPUT_LOST_REQUEST;
-  print_request(r, text);
+  buffer_append(text, r->body.bytes, r->body.size);
   inputs_set_bytes(in, INPUT_REQUEST, text->bytes, text->size);
   return 0;
 }
@@ -110,11 +91,7 @@ void keep_inputs(struct invocation *inv, const struct asked *asked) {
   lost |= set_host(&in, inv);
   inputs_set_number(&in, INPUT_LOST, lost);
   inputs_store_keep(loop->inputs, &in, inv->draft.request);
-  if (inv->keep.request.capacity > REUSED) buffer_clear(&inv->keep.request);
   if (inv->keep.reads.capacity > REUSED) buffer_clear(&inv->keep.reads);
 }
 
-void keep_clear(struct keep *k) {
-  buffer_clear(&k->request);
-  buffer_clear(&k->reads);
-}
+void keep_clear(struct keep *k) { buffer_clear(&k->reads); }

@@ -9,7 +9,7 @@ struct invocation;
 
 /* All zero at first; buffers stay from request to request. */
 struct keep {
-  struct buffer request, reads;
+  struct buffer reads;
   struct state_id_seed seed;
   bool has_reads, has_lost_reads;
 };

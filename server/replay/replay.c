@@ -352,6 +352,7 @@ bool replay_run(const struct replay *replay, struct replay_result *out, struct g
 
 void replay_result_clear(struct replay_result *result) {
   handler_clear(&result->reply);
+  draft_clear(&result->draft);
   *result = (struct replay_result){0};
 }
 
