@@ -189,6 +189,34 @@ def start(args, disk, option):
         del os.environ["LD_PRELOAD"]
 
 
+def metric(server, name):
+    text = server.ask("GET", "/metrics")[1].decode()
+    return sum(float(line.split()[1]) for line in text.splitlines() if line.startswith("gasworks_" + name) and not line.startswith("#"))
+
+
+def wait_with_slots_free(server, disk):
+    """Replies that wait for the disk keep no instance: those that come later find the same ones."""
+    cold, seen = metric(server, "cold_starts"), metric(server, "invocations")
+    disk.say("hang")
+    connections = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=20) for _ in range(8)]
+    for i, connection in enumerate(connections):
+        connection.request("GET", "/f/hello")
+        for _ in range(1000):
+            if metric(server, "invocations") == seen + i + 1:
+                break
+            time.sleep(0.01)
+        else:
+            sys.exit("FAIL a request waits for the disk before its function runs")
+    cold = metric(server, "cold_starts") - cold
+    disk.say("")
+    bodies = {(reply.status, reply.read(), bool(reply.getheader("Gasworks-Receipt")))
+              for reply in (connection.getresponse() for connection in connections)}
+    if len(bodies) != 1 or min(bodies)[0] != 200 or not min(bodies)[2]:
+        sys.exit(f"FAIL replies that waited for the disk: {bodies}")
+    if cold > 2:  # one for each worker
+        sys.exit(f"FAIL {cold} of {len(connections)} instances were made while replies waited for the disk")
+
+
 def cut(args, option):
     with tempfile.TemporaryDirectory(prefix="gasworks-power-") as work:
         disk, load = Disk(work), Load(["/f/hello", "once", "/f/counter", "/f/trap", "/v1/log/checkpoint"])
@@ -196,6 +224,8 @@ def cut(args, option):
         for name, file in (("hello", "hello"), ("counter", "counter-c"), ("trap", "trap")):
             with open(os.path.join(args.examples, file + ".wasm"), "rb") as f:
                 assert server.ask("PUT", "/v1/functions/" + name, f.read())[0] in (200, 201)
+        if option == "on":
+            wait_with_slots_free(server, disk)
         for _ in range(args.count):
             load.run(server, random.uniform(0.1, 1.3), True)
             disk.fail(random.choice((0, 0.5, 0.9)))

@@ -6,7 +6,8 @@
  * (lines "KEY NAME"). A key is the inode, which others may get later, and when it was made. From these and from what the files
  * hold now power.py makes what a power failure could have left.
  *
- * POWER_CONTROL=FILE, read at each call: "eio" lets syncs fail, "full" lets what takes room fail. */
+ * POWER_CONTROL=FILE, read at each call: "eio" lets syncs fail, "full" lets what takes room fail, "hang" lets syncs wait until it
+ * says something else. */
 #define _GNU_SOURCE /* RTLD_NEXT, SEEK_DATA */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -125,6 +126,7 @@ static void keep_list(int fd) {
 static int sync_now(int fd) {
   struct stat st;
   if (!is_meant(fd)) return 0;
+  while (is_told("hang")) usleep(10000);
   if (is_told("eio")) {
     errno = EIO;
     return -1;

@@ -83,7 +83,7 @@ static void abort_txn(struct invocation *inv) {
 
 /* Of the present run; 0 where there is none. */
 static uint64_t gas_used(const struct invocation *inv) {
-  return inv->slot ? inv->gas_before + gw_store_gas_used(inv->slot->store) : 0;
+  return inv->slot ? inv->gas_before + gw_store_gas_used(inv->slot->store) : inv->left_gas;
 }
 
 /* Of all runs: what the store has counts those before, too (start_behind). */
@@ -138,16 +138,28 @@ static void report_trap(struct invocation *inv, const struct gw_error *err, stru
   buffer_clear(&text);
 }
 
-/* Of the version that ran, or would have; NULL: no function. */
+/* The version that ran, or would have; NULL: no function. */
+static const struct function *function_of(const struct invocation *inv) {
+  if (inv->slot) return inv->slot->function;
+  return inv->left_function ? inv->left_function : inv->pool ? inv->pool->function : NULL;
+}
+
 static struct tally_part *tally_of(const struct invocation *inv) {
-  const struct function *f = inv->slot ? inv->slot->function : inv->pool ? inv->pool->function : NULL;
+  const struct function *f = function_of(inv);
   return f ? tally_part(f->fate->tally, loop_of(inv)) : NULL;
+}
+
+/* NULL: no function's reply is the answer. */
+static const struct handler *reply_of(const struct invocation *inv, const struct ending *ending) {
+  if (ending->kind == ENDING_REPEATED) return &inv->repeated;
+  if (ending->kind != ENDING_REPLIED) return NULL;
+  return inv->slot ? &inv->slot->handler : &inv->left;
 }
 
 /* 0: nobody hears one. */
 static uint32_t status_of(const struct invocation *inv, const struct ending *ending) {
-  if (ending->kind == ENDING_REPLIED) return inv->slot->handler.status;
-  if (ending->kind == ENDING_REPEATED) return inv->repeated.status;
+  const struct handler *reply = reply_of(inv, ending);
+  if (reply) return reply->status;
   if (ending->problem) return ending->problem->status;
   return ending->err ? (uint32_t)gw_error_http_status(ending->err) : 0;
 }
@@ -198,9 +210,9 @@ static struct slot *leave_slot(struct invocation *inv, const struct ending *endi
 }
 
 /* That replies have unless the function gives its own; NULL: none. */
-static const struct buffer *headers_of(const struct slot *slot) {
-  const struct settings *settings = slot ? slot->function->settings : NULL;
-  return settings ? &settings->headers : NULL;
+static const struct buffer *headers_of(const struct invocation *inv) {
+  const struct function *f = function_of(inv);
+  return f && f->settings ? &f->settings->headers : NULL;
 }
 
 /* --- receipts */
@@ -282,14 +294,14 @@ static void write_receipt(struct invocation *inv, struct ending *ending) {
 }
 
 /* {"gas":N,"status":N,"trap":"...","folded":"..."} */
-static void answer_flame(struct exchange *x, const struct ending *ending, const struct slot *slot, struct flame *flame,
+static void answer_flame(struct exchange *x, const struct ending *ending, const struct handler *reply, struct flame *flame,
                          uint64_t gas) {
   struct buffer folded = {0};
   cJSON *json = cJSON_CreateObject();
   flame_print(flame, gas, &folded);
   buffer_append(&folded, "", 1);
   cJSON_AddNumberToObject(json, "gas", (double)gas);
-  if (ending->kind == ENDING_REPLIED) cJSON_AddNumberToObject(json, "status", slot->handler.status);
+  if (reply) cJSON_AddNumberToObject(json, "status", reply->status);
   if (ending->err) cJSON_AddStringToObject(json, "trap", ending->err->message);
   cJSON_AddStringToObject(json, "folded", (const char *)folded.bytes);
   buffer_clear(&folded);
@@ -314,26 +326,23 @@ static void bill(struct invocation *inv) {
 }
 
 /* By who took that over. */
-static void word(struct exchange *x, const struct ending *ending, const struct slot *slot, const uint64_t *gas,
-                 const char *backtrace, bool is_hidden) {
+static void word(struct exchange *x, const struct ending *ending, const struct handler *reply, const struct slot *slot,
+                 const uint64_t *gas, const char *backtrace, bool is_hidden) {
   static const uint64_t none = 0;
-  struct outcome outcome = {
-      .err = ending->err, .problem = ending->problem, .slot = slot, .gas = gas, .backtrace = backtrace, .is_hidden = is_hidden};
-  bool is_repeated = ending->kind == ENDING_REPEATED;
-  if (is_repeated) outcome.gas = &none;
-  if (ending->kind == ENDING_REPLIED || is_repeated) outcome.reply = is_repeated ? &x->invocation->repeated : &slot->handler;
+  struct outcome outcome = {.reply = reply,
+                            .err = ending->err,
+                            .problem = ending->problem,
+                            .slot = slot,
+                            .gas = ending->kind == ENDING_REPEATED ? &none : gas,
+                            .backtrace = backtrace,
+                            .is_hidden = is_hidden};
   x->word(x, &outcome);
 }
 
-static void answer(struct exchange *x, const struct ending *ending, const struct slot *slot, const uint64_t *gas,
-                   const char *backtrace, bool is_hidden) {
-  if (x->word)
-    word(x, ending, slot, gas, backtrace, is_hidden);
-  else if (ending->kind == ENDING_REPLIED)
-    reply_function(x, &slot->handler, headers_of(slot), *gas);
-  else if (ending->kind == ENDING_REPEATED)
-    reply_function(x, &((struct invocation *)x->invocation)->repeated, headers_of(slot), 0);
-  else if (ending->problem)
+/* By no function's reply. */
+static void answer_without(struct exchange *x, const struct ending *ending, const uint64_t *gas, const char *backtrace,
+                           bool is_hidden) {
+  if (ending->problem)
     reply_problem(x, ending->problem);
   else if (ending->err && is_hidden)
     reply_trap(x, ending->err, x->request.address, gas);
@@ -345,7 +354,7 @@ static void answer(struct exchange *x, const struct ending *ending, const struct
 
 /* Who has it, whatever its address leads to by now. */
 static void note_version(struct invocation *inv) {
-  const struct function *f = inv->slot ? inv->slot->function : inv->pool ? inv->pool->function : NULL;
+  const struct function *f = function_of(inv);
   inv->version = f ? f->version : 0;
   inv->is_gone = !f || function_is_deleted(f);
 }
@@ -358,7 +367,10 @@ static void leave(struct invocation *inv, struct ending ending) {
   inv->backtrace = (struct buffer){0};
   bool is_hidden = hides_place(inv, &ending);
   note_version(inv);
-  bool is_cancelled = ending.kind == ENDING_CANCELLED, has_gas = inv->slot && !is_cancelled;
+  bool is_cancelled = ending.kind == ENDING_CANCELLED, has_gas = (inv->slot || inv->left_function) && !is_cancelled;
+  const struct handler *reply = reply_of(inv, &ending);
+  const struct buffer *headers = headers_of(inv);
+  struct function *left = inv->left_function;
   if (is_cancelled && inv->slot) gw_store_cancel(inv->slot->store);
   abort_txn(inv);
   write_logs(inv);
@@ -366,14 +378,26 @@ static void leave(struct invocation *inv, struct ending ending) {
   count_end(inv, &ending);
   judge_drop(&inv->judge);
   struct flame *flame = inv->flame;
-  struct slot *slot = leave_slot(inv, &ending);
+  struct handler left_reply = inv->left;
+  if (reply == &inv->left) reply = &left_reply;
+  inv->left = (struct handler){0};
+  inv->left_function = NULL;
+  inv->left_gas = 0;
+  const struct slot *slot = leave_slot(inv, &ending);
+  const char *shown = is_hidden ? NULL : (const char *)backtrace.bytes;
   inv->flame = NULL;
   uncount(inv);
   if (flame && has_gas && ending.kind != ENDING_REFUSED)
-    answer_flame(x, &ending, slot, flame, gas);
+    answer_flame(x, &ending, reply, flame, gas);
+  else if (x->word)
+    word(x, &ending, reply, slot, has_gas ? &gas : NULL, shown, is_hidden);
+  else if (reply)
+    reply_function(x, reply, headers, ending.kind == ENDING_REPLIED ? gas : 0);
   else
-    answer(x, &ending, slot, has_gas ? &gas : NULL, is_hidden ? NULL : (const char *)backtrace.bytes, is_hidden);
+    answer_without(x, &ending, has_gas ? &gas : NULL, shown, is_hidden);
   flame_destroy(flame);
+  handler_clear(&left_reply);
+  function_release(left);
   buffer_clear(&backtrace);
 }
 
@@ -399,8 +423,21 @@ static bool waits_for_sync(const struct invocation *inv, const struct ending *en
   return o->receipts_sync && inv->draft.is_made && !(inv->draft.is_stored && o->sync) && ending->kind != ENDING_CANCELLED;
 }
 
+/* The reply goes out of its slot, which the next request can have while this one waits. */
+static void give_slot_back(struct invocation *inv) {
+  struct handler *h = &inv->slot->handler;
+  write_logs(inv);
+  inv->left_gas = gas_used(inv);
+  inv->left_function = function_retain(inv->slot->function);
+  inv->left = (struct handler){.status = h->status, .reply_headers = h->reply_headers, .reply = h->reply};
+  h->reply_headers = h->reply = (struct buffer){0};
+  release_slot(inv);
+}
+
 static void wait_for_sync(struct invocation *inv, const struct ending *ending) {
   abort_txn(inv);
+  bool needs_slot = inv->flame || inv->exchange->word;
+  if (ending->kind == ENDING_REPLIED && !needs_slot) give_slot_back(inv);
   inv->ending = *ending;
   if (ending->err) inv->ending_error = *ending->err;
   if (ending->err) inv->ending.err = &inv->ending_error;

@@ -77,10 +77,13 @@ struct invocation {
   struct message synced_message;
   struct ending ending;
   struct gw_error ending_error;
-  struct record record; /* what the first run read of clocks and random numbers */
-  struct judge judge;   /* under way: it runs again in the precise tier, because compiled code trapped */
-  bool is_counted;      /* in n_running of loop and home */
-  bool is_cold;         /* counted as a cold start */
+  struct handler left;            /* likewise: its reply, where the slot has been given back already, */
+  struct function *left_function; /* whose it was, with a reference; NULL: the slot has the reply */
+  uint64_t left_gas;              /* and its gas */
+  struct record record;           /* what the first run read of clocks and random numbers */
+  struct judge judge;             /* under way: it runs again in the precise tier, because compiled code trapped */
+  bool is_counted;                /* in n_running of loop and home */
+  bool is_cold;                   /* counted as a cold start */
   enum phase phase;
   bool is_cancelled; /* the client has gone */
   bool is_late;      /* its deadline has passed */
