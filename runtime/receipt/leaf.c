@@ -58,6 +58,13 @@ static size_t put_bytes(uint8_t *out, const struct leaf_value *value, bool is_te
   return n + value->size;
 }
 
+/* All have one size, so the compiler needs no call to copy them: 150 instructions of a request. */
+static size_t put_digest(uint8_t *out, const uint8_t bytes[LEAF_DIGEST_SIZE]) {
+  size_t n = put_head(out, MAJOR_BYTES, LEAF_DIGEST_SIZE);
+  memcpy(out + n, bytes, LEAF_DIGEST_SIZE);
+  return n + LEAF_DIGEST_SIZE;
+}
+
 /* Fields from `first` to before `end`, behind the `size` bytes that are there. */
 static size_t put_fields(const struct leaf *leaf, unsigned first, unsigned end, uint8_t *out, size_t size) {
   for (unsigned i = first; i < end; i++) {
@@ -67,6 +74,8 @@ static size_t put_fields(const struct leaf *leaf, unsigned first, unsigned end, 
     size += put_head(out + size, MAJOR_NUMBER, i);
     if (fields[i].kind == LEAF_NUMBER)
       size += put_head(out + size, MAJOR_NUMBER, value->number);
+    else if (fields[i].kind == LEAF_DIGEST)
+      size += put_digest(out + size, value->bytes);
     else
       size += put_bytes(out + size, value, fields[i].kind == LEAF_TEXT);
   }
