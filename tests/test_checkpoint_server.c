@@ -244,10 +244,10 @@ static void *call_many(void *arg) {
     snprintf(body, sizeof body, "%p %d", arg, i);
     struct reply r = request(server_port(with), "POST", i % 5 == 4 ? "/f/c?trap" : "/f/c?none", body, strlen(body));
     snprintf(expected, sizeof expected, " %s\n", body);
-    if (i % 5 == 4)
-      *bad += r.status != 500 && r.status != 502;
-    else
-      *bad += r.status != 200 || memcmp(r.body, "fresh c ", 8) != 0 || !strstr(r.body, expected);
+    bool is_right = i % 5 == 4 ? r.status == 500 || r.status == 502
+                               : r.status == 200 && memcmp(r.body, "fresh c ", 8) == 0 && strstr(r.body, expected);
+    if (!is_right) print_message("%s: %d %s\n", body, r.status, r.body);
+    *bad += !is_right;
     reply_clear(&r);
   }
   return NULL;
