@@ -4,6 +4,13 @@
 #include <stdatomic.h>
 #include <time.h>
 
+/* Lanes stay, however slow the machine is. */
+static struct state_store *open_lanes(size_t map_size) {
+  struct state_store *store = open_store(map_size);
+  store->lanes.cold_ms = 3600000;
+  return store;
+}
+
 static struct state_txn *begin(struct state_store *store) { return state_txn_begin(store, "f"); }
 
 /* One that has the number, and will set it. */
@@ -58,7 +65,7 @@ static void await_wake(atomic_int *n, int wanted) {
 /* Each comes when the one before is over, however it ended, and sees what that wrote. */
 static void test_one_behind_the_other(void **state) {
   (void)state;
-  struct state_store *store = open_store(MAP_SIZE);
+  struct state_store *store = open_lanes(MAP_SIZE);
   struct state_txn *txns[4];
   static atomic_int wakes[4];
   make_hot(store, "n");
@@ -97,7 +104,7 @@ static void test_one_behind_the_other(void **state) {
 static void test_leaving_the_queue(void **state) {
   (void)state;
   enum { N = 5 };
-  struct state_store *store = open_store(MAP_SIZE);
+  struct state_store *store = open_lanes(MAP_SIZE);
   static atomic_int wakes[N];
   make_hot(store, "n");
   for (int gone = 1; gone < N; gone++) {
@@ -126,7 +133,7 @@ static void test_leaving_the_queue(void **state) {
 /* What was read before the turn came must be the same in the snapshot that comes with it. */
 static void test_read_before(void **state) {
   (void)state;
-  struct state_store *store = open_store(MAP_SIZE);
+  struct state_store *store = open_lanes(MAP_SIZE);
   struct gw_error err = {0};
   const void *value;
   size_t size;
@@ -153,7 +160,7 @@ static void test_read_before(void **state) {
 /* Each has what the other one wants: one of the two does not wait. */
 static void test_no_circle(void **state) {
   (void)state;
-  struct state_store *store = open_store(MAP_SIZE);
+  struct state_store *store = open_lanes(MAP_SIZE);
   make_hot(store, "m");
   make_hot(store, "n");
   struct state_txn *a = begin(store), *b = begin(store);
@@ -217,7 +224,7 @@ static void meet_crossed(struct state_store *store, const char *first, const cha
 
 static void test_crossed_orders(void **state) {
   (void)state;
-  struct state_store *store = open_store(MAP_SIZE);
+  struct state_store *store = open_lanes(MAP_SIZE);
   make_hot(store, "k");
   make_hot(store, "l");
   meet_crossed(store, "k", "l");
@@ -227,9 +234,10 @@ static void test_crossed_orders(void **state) {
 
 static void test_a_lane_goes_cold(void **state) {
   (void)state;
-  struct state_store *store = open_store(MAP_SIZE);
+  struct state_store *store = open_lanes(MAP_SIZE);
   make_hot(store, "n");
-  nanosleep(&(struct timespec){1, 200000000}, NULL);
+  store->lanes.cold_ms = 10;
+  nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
   struct state_txn *a = begin(store), *b = begin(store);
   read_and_add(a, "n");
   assert_int_equal(try_get(b, "n"), 1);
@@ -241,7 +249,7 @@ static void test_a_lane_goes_cold(void **state) {
 /* Those who scan the same and write into it queue, too. */
 static void test_scans_queue(void **state) {
   (void)state;
-  struct state_store *store = open_store(MAP_SIZE);
+  struct state_store *store = open_lanes(MAP_SIZE);
   struct gw_error err = {0};
   struct state_page page;
   struct state_range all = {0};
@@ -286,7 +294,7 @@ static void pass_on(struct state_txn *txn) {
 static void test_ahead(void **state) {
   (void)state;
   enum { FIRST_COMMITS, FIRST_COMES_LATE, FIRST_ABORTS, ANOTHER_BETWEEN, N_WAYS };
-  struct state_store *store = open_store(MAP_SIZE);
+  struct state_store *store = open_lanes(MAP_SIZE);
   make_hot(store, "n");
   uint64_t n = 2;
   for (int way = 0; way < N_WAYS; way++) {
@@ -332,7 +340,7 @@ static void test_ahead(void **state) {
 static void test_chain(void **state) {
   (void)state;
   enum { N = 50 };
-  struct state_store *store = open_store(MAP_SIZE);
+  struct state_store *store = open_lanes(MAP_SIZE);
   static struct outcome outcomes[N];
   make_hot(store, "n");
   for (int breaks = 0; breaks < 2; breaks++) {
@@ -363,10 +371,13 @@ static void test_chain(void **state) {
   state_store_close(store);
 }
 
+/* By its place in the table what somebody else writes may be what the transaction has read. */
+static bool collides(struct state_txn *txn) { return txn->store->under_way[((struct txn_key *)txn->keys)->hash % UNDER_WAY]; }
+
 /* A write between the two is noticed also where all three are in one batch, which gathers while a large commit is under way. */
 static void test_between_in_one_batch(void **state) {
   (void)state;
-  struct state_store *store = open_store(MAP_SIZE);
+  struct state_store *store = open_lanes(MAP_SIZE);
   struct gw_error err = {0};
   make_hot(store, "n");
   for (int i = 0; i < 5; i++) {
@@ -375,6 +386,7 @@ static void test_between_in_one_batch(void **state) {
     for (int k = 0; k < STATE_MAX_WRITES; k++) assert_true(state_txn_set(large, &k, sizeof k, "", 0, &err));
     state_txn_commit(large, outcome_set, &outcomes[0]);
     read_and_add(first, "n");
+    bool may_lose = collides(first);
     state_txn_commit(first, outcome_set, &outcomes[1]);
     read_and_add(last, "n");
     uint64_t n = 1000;
@@ -382,8 +394,10 @@ static void test_between_in_one_batch(void **state) {
     state_txn_commit(other, outcome_set, &outcomes[2]);
     bool has_run_ahead = state_txn_has_run_ahead(last);
     state_txn_commit(last, outcome_set, &outcomes[3]);
-    for (int k = 0; k < 3; k++) assert_int_equal(outcome_wait(&outcomes[k]), STATE_COMMITTED);
-    assert_int_equal(outcome_wait(&outcomes[3]), STATE_CONFLICT);
+    for (int k = 0; k < 4; k++) outcome_wait(&outcomes[k]);
+    if (may_lose) continue;
+    for (int k = 0; k < 3; k++) assert_int_equal(outcomes[k].outcome, STATE_COMMITTED);
+    assert_int_equal(outcomes[3].outcome, STATE_CONFLICT);
     if (has_run_ahead) break; /* else the committer was faster */
   }
   state_store_close(store);
@@ -394,7 +408,7 @@ static void test_between_in_one_batch(void **state) {
 static void test_first_fails(void **state) {
   (void)state;
   struct gw_error err = {0};
-  struct state_store *store = open_store(1 << 20);
+  struct state_store *store = open_lanes(1 << 20);
   static uint8_t bytes[200 << 10];
   make_hot(store, "n");
   while (state_put(store, "f", bytes, 4, bytes, sizeof bytes, &err)) ++*(uint32_t *)bytes; /* until the map is full */
@@ -425,7 +439,7 @@ static void test_first_fails(void **state) {
 /* Who has read what another one is about to write loses at once, and hands nothing on; and leaves lanes that it did not need. */
 static void test_known_conflict(void **state) {
   (void)state;
-  struct state_store *store = open_store(MAP_SIZE);
+  struct state_store *store = open_lanes(MAP_SIZE);
   struct gw_error err = {0};
   make_hot(store, "n");
   make_hot(store, "m");
@@ -468,7 +482,7 @@ static void test_known_conflict(void **state) {
 /* Who can wait nowhere begins again at once. */
 static void test_crossed_ahead(void **state) {
   (void)state;
-  struct state_store *store = open_store(MAP_SIZE);
+  struct state_store *store = open_lanes(MAP_SIZE);
   make_hot(store, "k");
   make_hot(store, "l");
   struct state_txn *a = begin_ahead(store), *b = begin_ahead(store);
@@ -538,7 +552,7 @@ static void *add_up(void *arg) {
 
 static void test_threads(void **state) {
   (void)state;
-  struct state_store *store = open_store(MAP_SIZE);
+  struct state_store *store = open_lanes(MAP_SIZE);
   pthread_t threads[N_THREADS];
   for (int i = 0; i < N_THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, add_up, store), 0);
   for (int i = 0; i < N_THREADS; i++) pthread_join(threads[i], NULL);

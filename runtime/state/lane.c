@@ -31,7 +31,7 @@
 
 _Static_assert(sizeof(((struct state_turns *)0)->hashes) / sizeof(uint64_t) == MAX_LANES, "a transaction has as many turns");
 
-enum { COLD_MS = 1000, HOT = 2, MOST_LANES = 4096 };
+enum { COLD_MS = 1000 /* unless a test says otherwise */, HOT = 2, MOST_LANES = 4096 };
 
 /* A key on which commits have conflicted. */
 struct lane {
@@ -70,21 +70,21 @@ static void lane_remove(struct lanes *lanes, struct lane **place) {
   free(lane);
 }
 
-static bool lane_is_cold(const struct lane *lane, uint64_t now) {
-  return !lane->inside && !lane->pending && now - lane->met_ms > COLD_MS;
+static bool lane_is_cold(const struct lanes *lanes, const struct lane *lane, uint64_t now) {
+  return !lane->inside && !lane->pending && now - lane->met_ms > lanes->cold_ms;
 }
 
 static void sweep(struct lanes *lanes, uint64_t now) {
   for (size_t i = 0; i < LANE_TABLE; i++)
     for (struct lane **place = &lanes->table[i]; *place;)
-      if (lane_is_cold(*place, now))
+      if (lane_is_cold(lanes, *place, now))
         lane_remove(lanes, place);
       else
         place = &(*place)->next;
 }
 
 static struct lane *lane_make(struct lanes *lanes, struct lane **place, uint64_t hash, uint64_t now) {
-  if (lanes->n == MOST_LANES && now - lanes->swept_ms > COLD_MS) {
+  if (lanes->n == MOST_LANES && now - lanes->swept_ms > lanes->cold_ms) {
     lanes->swept_ms = now;
     sweep(lanes, now);
     place = lane_place(lanes, hash);
@@ -105,7 +105,7 @@ void state_lane_heat(struct state_store *store, uint64_t hash, bool is_range) {
   struct lane **place = lane_place(lanes, hash), *lane = *place ? *place : lane_make(lanes, place, hash, now);
   if (lane && !lane->heat) lane->is_range = is_range; /* nobody is in it yet */
   if (lane && lane->heat < HOT) {
-    if (now - lane->met_ms > COLD_MS) lane->heat = 0;
+    if (now - lane->met_ms > lanes->cold_ms) lane->heat = 0;
     if (++lane->heat == HOT) atomic_fetch_add(&lanes->n_open[hash % LANE_TABLE], 1);
   }
   if (lane) lane->met_ms = now;
@@ -150,7 +150,7 @@ static enum lane_entry enter(struct lanes *lanes, struct lane **place, struct st
   struct lane *lane = *place;
   uint64_t now = now_ms();
   if (!lane || lane->heat < HOT || is_in(txn, lane)) return LANE_NONE;
-  if (lane_is_cold(lane, now)) {
+  if (lane_is_cold(lanes, lane, now)) {
     lane_remove(lanes, place);
     return LANE_NONE;
   }
@@ -351,7 +351,10 @@ void state_lane_settle(struct state_txn *txn) {
 
 /* --- the store's -------------------------------------------------------------------------------------------------- */
 
-void state_lanes_init(struct lanes *lanes) { pthread_mutex_init(&lanes->mutex, NULL); }
+void state_lanes_init(struct lanes *lanes) {
+  pthread_mutex_init(&lanes->mutex, NULL);
+  lanes->cold_ms = COLD_MS;
+}
 
 void state_lanes_clear(struct lanes *lanes) {
   for (size_t i = 0; i < LANE_TABLE; i++)

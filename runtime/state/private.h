@@ -57,6 +57,7 @@ struct lanes {
   atomic_uint n_open[LANE_TABLE]; /* lanes with waiting, by place in the table */
   size_t n;
   uint64_t swept_ms;
+  uint64_t cold_ms; /* a lane where nobody has met anybody for so long is given up */
 };
 
 enum lane_entry {
