@@ -254,7 +254,7 @@ static void flip_byte(const char *path) {
 
 static void test_damage(void **state) {
   (void)state;
-  char *data_dir = make_data_dir(), path[256], directory[128];
+  char *data_dir = make_data_dir(), path[256], aside[272], directory[128];
   uint16_t port;
   struct gw_error err = {0};
   struct server *server = restart(NULL, data_dir, &port);
@@ -267,6 +267,13 @@ static void test_damage(void **state) {
   assert_int_equal(truncate(path, 10), 0);
   server = restart(server, data_dir, &port);
   expect_damaged(port, "is damaged");
+  snprintf(aside, sizeof aside, "%s/aside", data_dir);
+  assert_int_equal(rename(path, aside), 0);
+  server = restart(server, data_dir, &port);
+  assert_false(is_hello(port, "/f/hello"));
+  assert_int_equal(rename(aside, path), 0);
+  for (int i = 0; i < 600 && !is_hello(port, "/f/hello"); i++) usleep(100000); /* what it needs is there again */
+  assert_true(is_hello(port, "/f/hello"));
   assert_int_equal(unlink(path), 0);
   server = restart(server, data_dir, &port);
   expect_damaged(port, "the server's log says why"); /* where its files are is not for callers */

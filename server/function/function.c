@@ -106,6 +106,7 @@ void function_count_code(struct function *f, struct code_room *room, uint64_t mo
 }
 
 void function_let_go(struct function *f) {
+  if (!f->code_room) return;
   f->is_going = true;
   atomic_fetch_add_explicit(&f->code_room->going, f->code_bytes, memory_order_relaxed);
 }

@@ -98,6 +98,7 @@ struct function {
   bool is_loose;               /* it is one: in no record, and nothing of it is kept */
   struct code_room *code_room; /* NULL: it is not in memory */
   uint64_t code_bytes;         /* its part of that */
+  bool may_load_again;         /* when it is LOAD_FAILED: its module could not be loaded; constant then */
   bool is_going;               /* also of those that go. Of the registry's writers */
   _Atomic uint64_t used_at;    /* loop time in ms, to a tenth of a second, when it was looked up last */
   bool uses_state, uses_wasi, has_initialize;

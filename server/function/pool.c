@@ -480,11 +480,14 @@ static void trim_idle(struct pool *pool, uint64_t now, uint64_t idle_ms) {
   }
 }
 
-static void limit_work(uv_work_t *work) { registry_limit_code(work->data); }
+static void limit_work(uv_work_t *work) {
+  registry_forget_failures(work->data);
+  registry_limit_code(work->data);
+}
 
 /* Loads and deployments do it, too; what was called a moment ago then is not forgotten before. */
 static void limit_code(struct loop *loop) {
-  if (!registry_has_much_code(loop->registry)) return;
+  if (!registry_has_much_code(loop->registry) && !registry_has_failed(loop->registry)) return;
   uv_work_t *work = heap_new(1, sizeof *work);
   work->data = loop->registry;
   uv_queue_work(&loop->uv, work, limit_work, forget_work);

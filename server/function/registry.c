@@ -42,6 +42,7 @@ struct registry {
   const struct function_limits *_Atomic limits; /* the caller's, see registry_limit */
   char *directory;                              /* of the modules */
   _Atomic uint64_t epoch;
+  atomic_bool has_failed; /* a module could not be loaded since they were forgotten last */
   pthread_mutex_t writing;
   pthread_rwlock_t table_lock;
   struct crash_file *crashes;
@@ -357,6 +358,33 @@ static bool unload_coldest(struct registry *r) {
   return coldest.function;
 }
 
+static void look_for_failed(struct function **failed, const struct entry *e) {
+  for (size_t i = 0; i < e->n_versions && !*failed; i++) {
+    struct function *f = e->versions[i];
+    if (function_load_state(f) == LOAD_FAILED && f->may_load_again) *failed = function_retain(f);
+  }
+}
+
+/* What the system refused, it may give the next time: memory, descriptors, a file that is there again. `writing` held. */
+static bool forget_failure(struct registry *r) {
+  struct function *failed = NULL;
+  pthread_rwlock_rdlock(&r->table_lock);
+  for (size_t i = 0; i < r->n_entries && !failed; i++) look_for_failed(&failed, r->entries[i]);
+  pthread_rwlock_unlock(&r->table_lock);
+  if (failed) unload(r, failed);
+  function_release(failed);
+  return failed;
+}
+
+bool registry_has_failed(const struct registry *r) { return atomic_load_explicit(&r->has_failed, memory_order_relaxed); }
+
+void registry_forget_failures(struct registry *r) {
+  if (!atomic_exchange(&r->has_failed, false)) return;
+  pthread_mutex_lock(&r->writing);
+  while (forget_failure(r)) continue;
+  pthread_mutex_unlock(&r->writing);
+}
+
 bool registry_has_much_code(const struct registry *r) {
   uint64_t going = atomic_load_explicit(&r->code.going, memory_order_relaxed), limit = r->limits->memory_limit;
   return limit && registry_code_bytes(r) > limit / CODE_PART + going;
@@ -379,7 +407,9 @@ bool registry_load(struct registry *r, struct function *f) {
     is_new = f->is_loose ? load_given(r, f, &f->error) : load_stored(r, f, &f->error);
     function_touch(f, clock_ns(CLOCK_MONOTONIC) / 1000000);
     if (is_new && !f->is_loose) compile_in_background(r, f);
+    f->may_load_again = !is_new && !f->is_loose;
     atomic_store_explicit(&f->load_state, is_new ? LOAD_READY : LOAD_FAILED, memory_order_release);
+    if (f->may_load_again) atomic_store(&r->has_failed, true);
   }
   pthread_mutex_unlock(&f->lock);
   if (is_new) registry_limit_code(r);

@@ -126,6 +126,9 @@ bool registry_has_much_code(const struct registry *registry);
 /* Then forgets those that nobody called for the longest time, a second at least; they are read again when they are called. May
  * wait for a deployment. */
 void registry_limit_code(struct registry *registry);
+/* Modules could not be loaded, and forgetting that: who calls them next has them loaded again. May wait for the disk. */
+bool registry_has_failed(const struct registry *registry);
+void registry_forget_failures(struct registry *registry);
 
 /* A copy of the function, for a slot of its own: with a module of an engine that watches (runtime/precise/precise.h), which the
  * registry makes when it is first needed, and closes. NULL: it failed. */
