@@ -9,6 +9,8 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -253,6 +255,121 @@ static void changed_bits(void **state) {
   buffer_clear(&file);
 }
 
+/* --- files that others change meanwhile ---------------------------------------------------------------------------- */
+
+enum { N_GROWING = 60 };
+
+static void *keep_on(void *store) {
+  static char request[20001];
+  memset(request, 'x', sizeof request - 1);
+  for (uint64_t i = 0; i < N_GROWING; i++) {
+    snprintf(request, 10, "%09d", (int)i);
+    request[9] = 'x';
+    keep(store, i, request);
+    usleep(12000); /* so that a file is full at about every turn of the thread that writes */
+  }
+  return NULL;
+}
+
+static bool finds(uint64_t index) {
+  struct inputs out;
+  struct inputs_reader *reader = inputs_reader_open(directory);
+  bool is_found = inputs_reader_find(reader, index, &out) == INPUTS_FOUND;
+  inputs_reader_close(reader);
+  return is_found;
+}
+
+/* What was found once is found again, though its file gets another name just then. Many files make listing them slow. */
+static void full_files_are_renamed(void **state) {
+  (void)state;
+  pthread_t thread;
+  char path[200];
+  for (int i = 0; i < 500; i++) {
+    snprintf(path, sizeof path, "%s/%016x-ffffffff-ffffffff.inputs", directory, i);
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+  }
+  struct inputs_store *store = open_store(2 << 20, 0);
+  assert_int_equal(pthread_create(&thread, NULL, keep_on, store), 0);
+  for (uint64_t next = 0; next < N_GROWING;) {
+    if (finds(next)) next++;
+    if (next && !finds(next - 1)) fail_msg("the inputs of %" PRIu64 " were there, and are not", next - 1);
+  }
+  pthread_join(thread, NULL);
+  inputs_store_close(store);
+}
+
+/* What kill -9 leaves: the file that grew ends anywhere. Nothing is damaged by that, some is not there. */
+static void a_file_ends_anywhere(void **state) {
+  (void)state;
+  char path[200];
+  struct buffer file = {0};
+  struct gw_error err = {0};
+  struct inputs out;
+  struct inputs_store *store = open_store(1 << 30, 0);
+  for (uint64_t i = 0; i < 3; i++) keep(store, i, i ? "POST /b \n\nbody" : "GET /a \n\n");
+  inputs_store_flush(store);
+  snprintf(path, sizeof path, "%s/%016x.inputs", directory, 1);
+  assert_true(buffer_read_file(&file, path, 1 << 20, &err));
+  inputs_store_close(store);
+  assert_int_equal(nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+  assert_int_equal(mkdir(directory, 0700), 0);
+  for (size_t size = 0; size <= file.size; size++) {
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_true(fd_write_all(fd, file.bytes, size));
+    close(fd);
+    struct inputs_reader *reader = inputs_reader_open(directory);
+    for (uint64_t i = 0; i < 4; i++)
+      if (inputs_reader_find(reader, i, &out) == INPUTS_DAMAGED)
+        fail_msg("after %zu bytes %" PRIu64 " is said to be damaged", size, i);
+    inputs_reader_close(reader);
+  }
+  buffer_clear(&file);
+}
+
+/* Whatever --keep-inputs-each says: what is too large to wait for the disk is known to be lost, not dropped with all else. */
+static void large_pieces_are_lost(void **state) {
+  (void)state;
+  enum { SIZE = 20 << 20 };
+  static const enum input_field fields[] = {INPUT_REQUEST, INPUT_READS, INPUT_HOST};
+  char *large = calloc(1, SIZE);
+  struct inputs_store *store = open_store(1 << 30, 0);
+  for (uint64_t i = 0; i < 3; i++) {
+    struct inputs in = sample(i, "GET / \n\n");
+    uint8_t digest[INPUTS_DIGEST] = {1};
+    inputs_set_bytes(&in, fields[i], large, SIZE);
+    inputs_store_keep(store, &in, digest);
+  }
+  assert_int_equal(inputs_store_dropped(store), 0);
+  inputs_store_close(store);
+  struct inputs_reader *reader = inputs_reader_open(directory);
+  for (uint64_t i = 0; i < 3; i++) {
+    struct inputs out;
+    assert_int_equal(inputs_reader_find(reader, i, &out), INPUTS_FOUND);
+    assert_int_equal(out.fields[INPUT_LOST].number, 1 << i);
+    assert_false(out.fields[fields[i]].is_there);
+  }
+  inputs_reader_close(reader);
+  free(large);
+}
+
+/* Also where something is kept all the time, so that a file is never full and never old. */
+static void the_old_go(void **state) {
+  (void)state;
+  struct inputs_store *store = open_store(1 << 30, 1);
+  keep(store, 0, "GET /old \n\n");
+  inputs_store_flush(store);
+  assert_true(finds(0));
+  uint64_t i = 1;
+  for (; i < 150 && finds(0); i++) {
+    keep(store, i, "GET /new \n\n");
+    inputs_store_flush(store);
+    usleep(50000);
+  }
+  if (finds(0)) fail_msg("what is to be kept for a second is there after 15");
+  inputs_store_close(store);
+  assert_true(finds(i - 1));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(bytes_and_back),
@@ -262,6 +379,10 @@ int main(void) {
       cmocka_unit_test_setup_teardown(equal_ones_are_there_once, setup, teardown),
       cmocka_unit_test_setup_teardown(the_oldest_go, setup, teardown),
       cmocka_unit_test_setup_teardown(changed_bits, setup, teardown),
+      cmocka_unit_test_setup_teardown(full_files_are_renamed, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_file_ends_anywhere, setup, teardown),
+      cmocka_unit_test_setup_teardown(large_pieces_are_lost, setup, teardown),
+      cmocka_unit_test_setup_teardown(the_old_go, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,13 +5,15 @@
 #include "server/inputs/private.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-enum { MOST_FILE = 256 << 20 };
+enum { MOST_FILE = 256 << 20, MOST_LISTS = 16 };
 
 struct found {
   uint64_t index;
@@ -33,6 +35,7 @@ struct inputs_reader {
   struct piece *pieces; /* by digest */
   size_t n_pieces, pieces_capacity;
   bool is_damaged; /* a record before its end is none */
+  bool has_missed; /* a file went, or got its other name, after it was listed */
 };
 
 /* --- which files there are ---------------------------------------------------------------------------------------- */
@@ -120,12 +123,22 @@ static void add_piece(struct inputs_reader *r, size_t at) {
   r->pieces[r->n_pieces++] = piece;
 }
 
-static void index_file(struct inputs_reader *r) {
+/* Of a file that is not full: its last record is being written, or its writer was killed meanwhile. */
+static bool is_torn(const struct inputs_reader *r, size_t at, bool is_full) {
+  struct inputs_record record;
+  if (is_full) return false;
+  if (r->bytes.size - at < sizeof record) return true;
+  memcpy(&record, r->bytes.bytes + at, sizeof record);
+  return record.size > r->bytes.size - at;
+}
+
+static void index_file(struct inputs_reader *r, bool is_full) {
   struct inputs_record record;
   r->n = r->n_pieces = 0;
   r->is_damaged = false;
   for (size_t at = 0, size; at < r->bytes.size; at += size) {
     bool is_whole = read_record(r, at, &record);
+    if (!is_whole && is_torn(r, at, is_full)) break;
     size = is_whole ? record.size : skip_damaged(r, at) - at;
     if (is_whole && record.kind == INPUTS_ENTRY) add_entry(r, at);
     if (is_whole && record.kind == INPUTS_PIECE) add_piece(r, at);
@@ -139,14 +152,20 @@ static bool load(struct inputs_reader *r, const char *name) {
   struct stat st;
   struct gw_error ignored = {0};
   snprintf(path, sizeof path, "%s/%s", r->directory, name);
-  if (stat(path, &st)) return false;
+  if (stat(path, &st)) {
+    r->has_missed |= errno == ENOENT;
+    return false;
+  }
   if (strcmp(r->name, name) == 0 && r->size == (size_t)st.st_size) return true;
   buffer_clear(&r->bytes);
   *r->name = 0;
-  if (!buffer_read_file(&r->bytes, path, MOST_FILE, &ignored)) return false;
+  if (!buffer_read_file(&r->bytes, path, MOST_FILE, &ignored)) {
+    r->has_missed |= access(path, F_OK) != 0;
+    return false;
+  }
   snprintf(r->name, sizeof r->name, "%s", name);
   r->size = r->bytes.size;
-  index_file(r);
+  index_file(r, strchr(name, '-') != NULL);
   return true;
 }
 
@@ -199,10 +218,10 @@ void inputs_reader_close(struct inputs_reader *r) {
   free(r);
 }
 
-enum inputs_answer inputs_reader_find(struct inputs_reader *r, uint64_t index, struct inputs *out) {
+static enum inputs_answer look_in_all(struct inputs_reader *r, uint64_t index, struct inputs *out) {
   struct inputs_files files;
   enum inputs_answer answer = INPUTS_NONE;
-  if (*r->name && look_in(r, r->name, index, out) == INPUTS_FOUND) return INPUTS_FOUND;
+  r->has_missed = false;
   inputs_files_list(&files, r->directory);
   for (size_t i = files.n; i-- > 0 && answer != INPUTS_FOUND;) {
     const struct inputs_file *f = &files.items[i];
@@ -211,5 +230,16 @@ enum inputs_answer inputs_reader_find(struct inputs_reader *r, uint64_t index, s
     if (here != INPUTS_NONE) answer = here;
   }
   inputs_files_clear(&files);
+  return answer;
+}
+
+/* A file may be renamed or go between the list and the look, so then there is a new list. */
+enum inputs_answer inputs_reader_find(struct inputs_reader *r, uint64_t index, struct inputs *out) {
+  enum inputs_answer answer = INPUTS_NONE;
+  if (*r->name && look_in(r, r->name, index, out) == INPUTS_FOUND) return INPUTS_FOUND;
+  for (int i = 0; i < MOST_LISTS; i++) {
+    answer = look_in_all(r, index, out);
+    if (answer == INPUTS_FOUND || !r->has_missed) break;
+  }
   return answer;
 }

@@ -32,6 +32,7 @@ _Static_assert((int)INPUTS_DIGEST == (int)DIGEST_SIZE, "digests of base/digest.h
 
 enum {
   MOST_WAITING = 16 << 20, /* bytes that the thread has not taken yet */
+  MOST_PIECE = 5 << 20,    /* of an entry: all of one fit into what may wait */
   PERIOD_MS = 50,          /* between two looks at them */
   SWEEP_SECONDS = 10,
   LEAST_FILE = 64 << 10,
@@ -44,6 +45,7 @@ enum {
 struct inputs_store {
   char *directory;
   uint64_t keep_bytes, keep_seconds, file_bytes;
+  time_t file_seconds, sweep_seconds; /* how long a file may grow, 0: as it likes; between two sweeps */
   _Atomic uint64_t dropped;
 
   pthread_mutex_t mutex;
@@ -56,7 +58,7 @@ struct inputs_store {
   /* The thread's. */
   int fd;
   uint64_t number, size, least, greatest;
-  time_t swept;
+  time_t swept, opened;
   bool is_told;
   struct buffer taken, out;
   uint8_t (*seen)[INPUTS_DIGEST]; /* digests of pieces in the file, by their first bytes; zeros: none */
@@ -76,7 +78,22 @@ static void wake(struct inputs_store *s) {
   s->is_idle = false;
 }
 
-void inputs_store_keep(struct inputs_store *s, const struct inputs *in, const uint8_t request[INPUTS_DIGEST]) {
+/* What could never wait is kept without its large pieces. */
+static void lose_large(struct inputs *in) {
+  static const struct {
+    enum input_field field;
+    uint64_t lost;
+  } pieces[] = {{INPUT_REQUEST, INPUT_LOST_REQUEST}, {INPUT_READS, INPUT_LOST_READS}, {INPUT_HOST, INPUT_LOST_HOST}};
+  uint64_t lost = in->fields[INPUT_LOST].number;
+  for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+    if (in->fields[pieces[i].field].size <= MOST_PIECE) continue;
+    in->fields[pieces[i].field] = (struct input_value){0};
+    lost |= pieces[i].lost;
+  }
+  inputs_set_number(in, INPUT_LOST, lost);
+}
+
+static void keep(struct inputs_store *s, const struct inputs *in, const uint8_t request[INPUTS_DIGEST]) {
   const struct input_value *settings = &in->fields[INPUT_SETTINGS], *r = &in->fields[INPUT_REQUEST];
   struct waiting_head head = {
       .index = in->fields[INPUT_INDEX].number, .settings = (uint32_t)settings->size, .request_size = (uint32_t)r->size};
@@ -96,6 +113,12 @@ void inputs_store_keep(struct inputs_store *s, const struct inputs *in, const ui
     wake(s);
   }
   pthread_mutex_unlock(&s->mutex);
+}
+
+void inputs_store_keep(struct inputs_store *s, const struct inputs *in, const uint8_t request[INPUTS_DIGEST]) {
+  struct inputs smaller = *in;
+  lose_large(&smaller);
+  keep(s, &smaller, request);
 }
 
 uint64_t inputs_store_dropped(const struct inputs_store *s) { return atomic_load_explicit(&s->dropped, memory_order_relaxed); }
@@ -138,6 +161,7 @@ static bool open_file(struct inputs_store *s, struct gw_error *err) {
   bool ok = s->fd >= 0 || error_set(err, GW_ERROR_IO, "cannot make %s: %s", path, strerror(errno));
   free(path);
   s->size = s->greatest = 0;
+  s->opened = time(NULL);
   s->least = UINT64_MAX;
   memset(s->seen, 0, SEEN * sizeof *s->seen);
   return ok;
@@ -236,6 +260,7 @@ static void write_out(struct inputs_store *s, size_t n_entries) {
     if (!s->is_told) fprintf(stderr, "gasworks: inputs of invocations cannot be kept: %s\n", strerror(errno));
     s->is_told = true;
     atomic_fetch_add_explicit(&s->dropped, n_entries, memory_order_relaxed);
+    if (ftruncate(s->fd, (off_t)s->size)) s->is_told = true; /* who reads sees a damaged end */
     close_file(s);
   }
   s->out.size = 0;
@@ -267,12 +292,17 @@ static void write_taken(struct inputs_store *s) {
   s->taken.size = 0;
 }
 
+/* So that what is old is not kept for what comes into the same file. */
+static void close_old(struct inputs_store *s, time_t now) {
+  if (s->fd >= 0 && s->file_seconds && now - s->opened >= s->file_seconds) close_file(s);
+}
+
 /* Under the mutex: until there is something to do, and then a little longer, so that much is done at a time. */
 static void wait_for_more(struct inputs_store *s) {
   struct timespec until;
   if (s->is_stopping) return;
   clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_sec += SWEEP_SECONDS;
+  until.tv_sec += s->sweep_seconds;
   s->is_idle = !s->waiting.size;
   if (s->is_idle) pthread_cond_timedwait(&s->wake, &s->mutex, &until);
   s->is_idle = false;
@@ -295,7 +325,9 @@ static void *run(void *arg) {
     uint64_t turn = ++s->n_taken;
     pthread_mutex_unlock(&s->mutex);
     write_taken(s);
-    if (time(NULL) - s->swept >= SWEEP_SECONDS) sweep(s);
+    time_t now = time(NULL);
+    close_old(s, now);
+    if (now - s->swept >= s->sweep_seconds) sweep(s);
     pthread_mutex_lock(&s->mutex);
     s->n_written = turn;
     pthread_cond_broadcast(&s->done);
@@ -336,6 +368,8 @@ struct inputs_store *inputs_store_open(const struct inputs_options *o, struct gw
   s->file_bytes = o->keep_bytes / N_FILES;
   if (s->file_bytes < LEAST_FILE) s->file_bytes = LEAST_FILE;
   if (s->file_bytes > MOST_FILE) s->file_bytes = MOST_FILE;
+  if (o->keep_seconds) s->file_seconds = (time_t)(o->keep_seconds / N_FILES + 1);
+  s->sweep_seconds = s->file_seconds && s->file_seconds < SWEEP_SECONDS ? s->file_seconds : SWEEP_SECONDS;
   s->fd = -1;
   pthread_mutex_init(&s->mutex, NULL);
   pthread_cond_init(&s->wake, NULL);

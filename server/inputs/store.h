@@ -15,14 +15,15 @@ struct inputs_store;
 struct inputs_options {
   const char *directory; /* made if missing */
   uint64_t keep_bytes;   /* of files, about, beyond which the oldest go */
-  uint64_t keep_seconds; /* likewise by age; 0: for ever */
+  uint64_t keep_seconds; /* likewise by age, and a sixteenth of that more; 0: for ever */
 };
 
 struct inputs_store *inputs_store_open(const struct inputs_options *options, struct gw_error *err);
 /* Writes what is kept. NULL is allowed. Blocks. */
 void inputs_store_close(struct inputs_store *store);
 
-/* Keeps a copy. `request` is the digest of the field REQUEST, by which it is stored once. Any thread; does not block. */
+/* Keeps a copy; of a piece of more than 5 MiB only that it was lost. `request` is the digest of the field REQUEST, by which it is
+ * stored once. Any thread; does not block. */
 void inputs_store_keep(struct inputs_store *store, const struct inputs *in, const uint8_t request[INPUTS_DIGEST]);
 /* What was kept before is on its way to disk when this returns. Blocks. */
 void inputs_store_flush(struct inputs_store *store);
