@@ -181,6 +181,8 @@ static int replay_one(struct verb *v, const char *id) {
 struct sum {
   uint64_t n, n_same, n_different, n_output, n_state, n_gas; /* of those that ran, by what is different */
   uint64_t n_not_run, n_lost;                                /* nothing ran to repeat; what it needs is not kept */
+  uint64_t n_damaged;                                        /* what was kept is not what the receipt has digests of */
+  struct gw_error damaged;                                   /* the first of these */
   double gas_first, gas_second;
   cJSON *first;   /* the first difference */
   char lost[256]; /* why the first was lost */
@@ -267,6 +269,10 @@ static bool repeat(struct verb *v, struct sum *sum, struct gw_error *err) {
     return true;
   }
   if (!rerun_load_rest(&v->rerun, &why)) {
+    if (why.code == GW_ERROR_INVALID) {
+      if (!sum->n_damaged++) sum->damaged = why;
+      return true;
+    }
     if (why.code != GW_ERROR_NOT_FOUND) return *err = why, false;
     if (!sum->n_lost++) snprintf(sum->lost, sizeof sum->lost, "%s", why.message);
     return true;
@@ -309,6 +315,7 @@ static bool say_many(const struct verb *v, const struct sum *sum) {
            sum->n_output, sum->n_state, sum->n_gas, v->gas_percent, sum->gas_first, sum->gas_second,
            sum->gas_first ? 100 * (sum->gas_second / sum->gas_first - 1) : 0);
   if (sum->n_not_run) printf("%" PRIu64 " cannot be repeated: cancelled, repeated or void\n", sum->n_not_run);
+  if (sum->n_damaged) printf("%" PRIu64 " are damaged: %s\n", sum->n_damaged, sum->damaged.message);
   if (sum->n_lost) printf("%" PRIu64 " are not kept: %s\n", sum->n_lost, sum->lost);
   if (!sum->first) return true;
   printf("first: leaf %.0f of function %s\n", client_number(sum->first, "index"), client_text(sum->first, "function"));
@@ -337,6 +344,7 @@ static void say_many_json(const struct verb *v, struct sum *sum) {
   cJSON_AddNumberToObject(json, "gas_now", sum->gas_second);
   cli_json_count(json, "not_repeatable", sum->n_not_run);
   cli_json_count(json, "not_kept", sum->n_lost);
+  cli_json_count(json, "damaged", sum->n_damaged);
   if (sum->first) cJSON_AddItemToObject(json, "first", cJSON_Duplicate(sum->first, true));
   cli_print_json(json, false);
 }
@@ -364,7 +372,7 @@ static int replay_many(struct verb *v) {
   ok = ok && !err.code;
   if (ok && v->is_json) say_many_json(v, &sum);
   if (ok && !v->is_json) say_many(v, &sum);
-  int exit_code = !ok ? cli_fail(&err) : sum.n_different ? EXIT_DIFFERS : 0;
+  int exit_code = !ok ? cli_fail(&err) : sum.n_different ? EXIT_DIFFERS : sum.n_damaged ? cli_fail(&sum.damaged) : 0;
   cJSON_Delete(sum.first);
   rerun_walk_clear(&walk);
   return exit_code;

@@ -587,10 +587,8 @@ bool server_run(struct server *server, struct gw_error *err) {
   if (signals < 0) return error_set(err, GW_ERROR_IO, "cannot make a signalfd: %s", strerror(errno));
   uint32_t signal;
   while ((signal = wait_for_signal(server, signals, -1)) == SIGHUP) server->options.hangup(server->options.hangup_arg, server);
-  if (signal == SIGTERM) {
-    atomic_store_explicit(&server->is_draining, true, memory_order_relaxed);
-    wait_for_signal(server, signals, (int)options_now(server)->drain_ms);
-  }
+  atomic_store_explicit(&server->is_draining, true, memory_order_relaxed);
+  if (signal == SIGTERM) wait_for_signal(server, signals, (int)options_now(server)->drain_ms);
   server_stop(server);
   join_loops(server);
   close(signals);

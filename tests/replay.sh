@@ -4,7 +4,7 @@
 set -eu
 program=$1 source=$2
 shift 2
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-"$source/examples/build" "$folder" >/dev/null
+folder=$source/build/examples # as ./dev has it: only what changed is built again, by one at a time
+mkdir -p "$folder"
+flock "$folder" "$source/examples/build" "$folder" >/dev/null
 "$source/tests/replay.py" "$program" "$folder" "$@"

@@ -263,7 +263,8 @@ static bool pass_gate(struct control_task *task, const struct function *before, 
                       .bytes = task->body.bytes,
                       .size = task->body.size,
                       .most = task->gate,
-                      .gas_percent = task->gate_gas};
+                      .gas_percent = task->gate_gas,
+                      .is_ending = loop->is_draining};
   return !task->gate || !before || gate_pass(&gate, summary, &task->error);
 }
 

@@ -6,6 +6,7 @@
 #include "server/function/background.h"
 #include "server/function/registry.h"
 #include "server/http/reply.h"
+#include "server/inputs/store.h"
 #include "server/isolate/supervisor.h"
 #include "server/loop/log_store.h"
 #include "server/loop/loop.h"
@@ -45,7 +46,7 @@ static void count_function(void *arg, const struct entry *entry) {
   census->quarantine += function_quarantine(f) != 0;
 }
 
-static void print_functions(struct registry *registry, uint64_t lost, struct buffer *out) {
+static void print_functions(struct registry *registry, uint64_t lost, uint64_t dropped, struct buffer *out) {
   struct census census = {0};
   registry_each(registry, count_function, &census);
   struct background_totals totals = registry_compilations(registry);
@@ -61,6 +62,8 @@ static void print_functions(struct registry *registry, uint64_t lost, struct buf
   put_labelled(out, "functions_out_of_band", "side", "fast", census.hasty);
   put_one(out, "code_bytes", "gauge", "Modules in memory with the code they may take.", registry_code_bytes(registry));
   put_one(out, "function_log_lines_lost_total", "counter", "Lines of functions' own logs that were lost.", lost);
+  put_one(out, "inputs_dropped_total", "counter", "Invocations whose inputs were not kept: the disk was too slow or full.",
+          dropped);
   begin(out, "compilations_total", "counter", "Compilations in the background.");
   put_labelled(out, "compilations_total", "result", "done", totals.n_done);
   put_labelled(out, "compilations_total", "result", "failed", totals.n_failed);
@@ -117,7 +120,7 @@ struct gathering {
   struct exchange *exchange;
   struct supervisor *supervisor; /* NULL: there are no workers */
   struct registry *registry;
-  uint64_t lost;
+  uint64_t lost, dropped;
   struct buffer own, sum; /* texts */
 };
 
@@ -191,7 +194,7 @@ static void gather(struct gathering *g) {
 
 static void gather_work(uv_work_t *work) {
   struct gathering *g = work->data;
-  print_functions(g->registry, g->lost, &g->own);
+  print_functions(g->registry, g->lost, g->dropped, &g->own);
   tallies_print(g->registry, &g->own);
   if (g->supervisor)
     gather(g);
@@ -222,6 +225,7 @@ void route_metrics(struct exchange *x, const struct place *place) {
                           .supervisor = loop->supervisor,
                           .registry = loop->registry,
                           .lost = log_store_lost(loop->logs),
+                          .dropped = loop->inputs ? inputs_store_dropped(loop->inputs) : 0,
                           .own = text};
   uv_queue_work(&loop->uv, &g->work, gather_work, gather_done);
 }

@@ -8,7 +8,6 @@
 #include "server/inputs/store.h"
 
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 /* One passage under way. */
@@ -109,6 +108,8 @@ static void repeat(struct passage *p, uint64_t index, const struct leaf *leaf) {
   replay_result_clear(&result);
 }
 
+static bool is_ending(const struct gate *gate) { return atomic_load_explicit(gate->is_ending, memory_order_relaxed); }
+
 static bool is_of(const struct leaf *leaf, const char *function) {
   const struct leaf_value *name = &leaf->fields[FIELD_FUNCTION];
   return name->is_there && name->size == strlen(function) && memcmp(name->bytes, function, name->size) == 0;
@@ -122,7 +123,7 @@ static void walk(struct passage *p) {
   struct buffer bytes = {0};
   struct gw_error ignored = {0};
   bool goes_on = receipt_log_last(gate->receipts, gate->before->name, &index);
-  while (goes_on && p->n < gate->most && looked++ < GATE_MOST) {
+  while (goes_on && p->n < gate->most && looked++ < GATE_MOST && !is_ending(gate)) {
     struct leaf leaf;
     uint64_t at = index;
     if (files_read_leaf(directory, at, &bytes) != FILES_FOUND || !leaf_decode(&leaf, bytes.bytes, bytes.size, &ignored)) break;
@@ -172,6 +173,7 @@ static bool pass(const struct gate *gate, cJSON **summary, struct gw_error *err)
   buffer_clear(&path);
   gw_module_release(p.first);
   gw_module_release(p.module);
+  if (is_ending(gate)) return error_set(err, GW_ERROR_UNAVAILABLE, "the server ends; nothing was deployed");
   *summary = p.n_different ? NULL : summarise(&p);
   return !p.n_different || fail(&p, err);
 }

@@ -8,6 +8,8 @@
 
 #include <cjson/cJSON.h>
 
+#include <stdatomic.h>
+
 struct receipt_log;
 struct inputs_store;
 
@@ -21,12 +23,14 @@ struct gate {
   const struct function *before; /* the version whose secrets and files it gets */
   const void *bytes;             /* of the new module */
   size_t size;
-  uint32_t most;        /* invocations */
-  uint32_t gas_percent; /* so much more gas is no difference */
+  uint32_t most;                /* invocations */
+  uint32_t gas_percent;         /* so much more gas is no difference */
+  const atomic_bool *is_ending; /* the server ends, and waits for this */
 };
 
 /* Runs it. False: it was not passed, or could not be tried, and err says why: GW_ERROR_PRECONDITION with a summary where anything
- * differs, GW_ERROR_IN_USE while another one is under way. `*summary` is JSON of what was counted, for who passed; delete it. */
+ * differs, GW_ERROR_IN_USE while another one is under way, GW_ERROR_UNAVAILABLE where the server ends. `*summary` is JSON of what
+ * was counted, for who passed; delete it. */
 bool gate_pass(const struct gate *gate, cJSON **summary, struct gw_error *err);
 
 #endif
