@@ -150,7 +150,7 @@ struct function *function_copy(const struct function *f) {
   copy->size = f->size;
   copy->created_ms = f->created_ms;
   copy->compile_ms = f->compile_ms;
-  copy->interface = f->interface;
+  if (function_load_state(f) != LOAD_PENDING) copy->interface = f->interface; /* else it is written just now, or later */
   copy->tool = f->tool ? strdup(f->tool) : NULL;
   copy->had_state = function_may_write(f);
   copy->quarantine_ms = f->quarantine_ms;

@@ -327,7 +327,8 @@ static void look_for_coldest(struct coldest *c, const struct entry *e) {
   for (size_t i = 0; i < e->n_versions; i++) {
     struct function *f = e->versions[i];
     uint64_t used_at = atomic_load_explicit(&f->used_at, memory_order_relaxed);
-    if (function_load_state(f) != LOAD_READY || used_at >= c->used_at) continue;
+    bool is_limited = atomic_load_explicit(&f->n_running, memory_order_relaxed); /* and a copy would count from 0 */
+    if (function_load_state(f) != LOAD_READY || used_at >= c->used_at || is_limited) continue;
     function_release(c->function);
     *c = (struct coldest){used_at, function_retain(f)};
   }
