@@ -4,6 +4,7 @@
 set -u
 program=$1 root=$2
 dir=$(mktemp -d)
+export XDG_CACHE_HOME=$dir/cache # whoever runs this may have no home
 server='' dev=''
 passed=0 failed=0
 trap '[[ $dev ]] && kill $dev 2>/dev/null; [[ $server ]] && kill $server 2>/dev/null; rm -rf "$dir"' EXIT
