@@ -4,7 +4,7 @@
 set -u
 program=$1 root=$2
 dir=$(mktemp -d)
-export XDG_CACHE_HOME=$dir/cache # whoever runs this may have no home
+export GASWORKS_CACHE=$dir/cache # whoever runs this may have no home, and tests have none
 server='' dev=''
 passed=0 failed=0
 trap '[[ $dev ]] && kill $dev 2>/dev/null; [[ $server ]] && kill $server 2>/dev/null; rm -rf "$dir"' EXIT
