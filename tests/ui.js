@@ -146,7 +146,9 @@ async function deploying() {
   await page.keyboard.press('Enter');
   await page.getByRole('heading', { name: 'Deploy' }).waitFor();
   await page.setInputFiles('#module', assemble('fresh', FUNCTIONS.hello));
-  check('a file names its function', await page.getByLabel('Function', { exact: true }).inputValue() === 'fresh');
+  const named = page.getByLabel('Function', { exact: true }); // once the page has read the file
+  for (let i = 0; i < 50 && await named.inputValue() !== 'fresh'; i++) await page.waitForTimeout(100);
+  check('a file names its function', await named.inputValue() === 'fresh');
   await page.keyboard.press('Enter');
   await see(page, 'fresh is deployed');
   // dropped, as a mouse does it
@@ -189,10 +191,11 @@ async function deploying() {
   await page.keyboard.press('Tab');
   await page.keyboard.type('hush-hush');
   await page.getByLabel('Gas limit').fill('5000000');
+  await page.getByLabel('Deadline in ms').fill('30000');
   await page.getByRole('button', { name: 'Save as a new version' }).click();
   await see(page, 'has these settings');
   const saved = (await (await api('GET', '/v1/functions/fresh')).json()).settings;
-  check('settings are saved', saved.env?.GREETING === BAD && saved.gas_limit === 5000000 && saved.secrets[0] === 'KEY', JSON.stringify(saved));
+  check('settings are saved', saved.env?.GREETING === BAD && saved.gas_limit === 5000000 && saved.deadline_ms === 30000 && saved.secrets[0] === 'KEY', JSON.stringify(saved));
   await page.waitForFunction(() => document.querySelector('[aria-label="Value of GREETING"]'));
   check('a secret is never shown', !(await page.content()).includes('hush-hush') && await page.evaluate(() => ![...document.querySelectorAll('input')].some((i) => i.value.includes('hush'))));
   check('nothing of that ran', await untouched(page));

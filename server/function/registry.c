@@ -314,6 +314,9 @@ static bool digest_is_used(struct registry *r, const char *digest) {
 
 /* --- modules in memory ------------------------------------------------------------------------------------------- */
 
+/* The time of their clocks. */
+static uint64_t loops_now_ms(void) { return clock_ns(CLOCK_MONOTONIC) / 1000000; }
+
 /* A part of the memory limit. What is beyond goes to the disk again, those first that were not called for the longest time, but
  * none that was a moment ago. */
 enum { CODE_PART = 4, COLD_MS = 1000 };
@@ -349,7 +352,7 @@ static void unload(struct registry *r, struct function *f) {
 
 /* False: all were called a moment ago. */
 static bool unload_coldest(struct registry *r) {
-  uint64_t now = clock_ns(CLOCK_MONOTONIC) / 1000000; /* that of loops */
+  uint64_t now = loops_now_ms();
   struct coldest coldest = {.used_at = now > COLD_MS ? now - COLD_MS : 0};
   pthread_rwlock_rdlock(&r->table_lock);
   for (size_t i = 0; i < r->n_entries; i++) look_for_coldest(&coldest, r->entries[i]);
@@ -406,7 +409,7 @@ bool registry_load(struct registry *r, struct function *f) {
   pthread_mutex_lock(&f->lock);
   if (function_load_state(f) == LOAD_PENDING) {
     is_new = f->is_loose ? load_given(r, f, &f->error) : load_stored(r, f, &f->error);
-    function_touch(f, clock_ns(CLOCK_MONOTONIC) / 1000000);
+    function_touch(f, loops_now_ms());
     if (is_new && !f->is_loose) compile_in_background(r, f);
     f->may_load_again = !is_new && !f->is_loose;
     atomic_store_explicit(&f->load_state, is_new ? LOAD_READY : LOAD_FAILED, memory_order_release);
@@ -697,7 +700,7 @@ struct function *registry_put(struct registry *r, const char *name, const struct
     struct digest digest = digest_of(wish.bytes, wish.size);
     digest_print(&digest, f->digest);
     atomic_store(&f->load_state, LOAD_READY);
-    function_touch(f, clock_ns(CLOCK_MONOTONIC) / 1000000);
+    function_touch(f, loops_now_ms());
     pthread_mutex_lock(&r->writing);
     ok = put_locked(r, f, &wish, out, err);
     pthread_mutex_unlock(&r->writing);

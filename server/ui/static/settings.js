@@ -66,7 +66,6 @@ export async function settingsTab(f) {
   const plain = [
     number('Gas limit', 'of an invocation', 'gas_limit', s), number('Memory in MiB', 'of an invocation', 'max_memory', s, 1 << 20),
     number('CPU time in ms', 'of an invocation; beyond it, 503', 'cpu_ms', s), number('Deadline in ms', 'from the request to its answer; beyond it, 504', 'deadline_ms', s), number('At one time', 'invocations; more get 503', 'max_running', s),
-    number('Deadline in ms', 'of a request; beyond it, 504', 'deadline_ms', s),
     choice('Tier', 'tier', [[null, 'the server\u2019s'], 'fast', 'baseline', 'precise'], s.tier), word('State group', 'whose state it shares', 'state_group', s),
     choice('GET may write state', 'read_only_get', [[null, 'yes'], [true, 'no']], s.read_only_get || null), choice('Access', 'access', ['public', 'private'], f.access), choice('Backtraces for callers', 'backtraces', ['off', 'on'], f.backtraces),
   ];
