@@ -76,10 +76,12 @@ static void show_deployed(const struct client_reply *reply, const char *name, cJ
   if (is_json) return;
   show_changes(cJSON_GetObjectItem(json, "changes"));
   const cJSON *gate = cJSON_GetObjectItem(json, "gate");
-  if (gate)
+  if (gate && client_number(gate, "run"))
     printf("the gate is passed: %.0f invocations are the same, gas %.0f, before %.0f; %.0f could not be repeated\n",
            client_number(gate, "run"), client_number(gate, "gas_now"), client_number(gate, "gas_before"),
            client_number(gate, "not_repeatable"));
+  else if (gate)
+    puts("the gate has compared nothing, and was told to let that pass");
   cJSON_Delete(json);
 }
 
@@ -123,7 +125,7 @@ static void add_parameter(char *query, size_t size, const char *name, const char
 
 int cli_deploy(int argc, char **argv) {
   struct client client = client_default();
-  bool is_json = false, waits = false;
+  bool is_json = false, waits = false, may_be_empty = false;
   const char *access = NULL, *backtraces = NULL, *alias = NULL, *group = NULL, *read_only_get = NULL;
   const char *gate = NULL, *gate_gas = NULL;
   const struct cli_option options[] = {
@@ -141,6 +143,7 @@ int cli_deploy(int argc, char **argv) {
       {"gate", 0, CLI_TEXT, &gate, "N",
        "deploy only if the last N invocations that are kept, run again with it, give the same replies and write the same state"},
       {"gate-gas", 0, CLI_TEXT, &gate_gas, "P", "with --gate: and use at most P percent more gas; 0 unless told"},
+      {"gate-empty", 0, CLI_FLAG, &may_be_empty, NULL, "with --gate: deploy also where it has nothing to compare"},
       {"wait", 'w', CLI_FLAG, &waits, NULL,
        "end when its code is compiled, not when it can be called, in slower code until then; fail where it cannot be compiled"},
       CLIENT_JSON_OPTION(&is_json),
@@ -171,6 +174,7 @@ int cli_deploy(int argc, char **argv) {
     return cli_misuse("deploy", "--gate-gas wants a number, not %s", gate_gas);
   add_parameter(query, sizeof query, "gate", gate);
   add_parameter(query, sizeof query, "gate-gas", gate_gas);
+  add_parameter(query, sizeof query, "gate-empty", may_be_empty ? "pass" : NULL);
   add_parameter(query, sizeof query, "access", access);
   add_parameter(query, sizeof query, "backtraces", backtraces);
   add_parameter(query, sizeof query, "alias", alias);

@@ -35,7 +35,10 @@ struct verb {
 
 /* --- what can be repeated ------------------------------------------------------------------------------------------ */
 
-static bool check_outcome(const struct leaf *leaf, struct gw_error *err) {
+static bool check_outcome(const struct rerun *r, struct gw_error *err) {
+  const struct leaf *leaf = &r->leaf;
+  if (strcmp(function_short_name(r->function), FUNCTION_GATE) == 0)
+    return error_set(err, GW_ERROR_USAGE, "the leaf has the gas of a gate's runs, which were those of other leaves");
   switch (leaf->fields[FIELD_OUTCOME].number) {
   case OUTCOME_REPLIED:
   case OUTCOME_TRAPPED:
@@ -85,7 +88,8 @@ static bool make_module(struct verb *v, struct gw_error *err) {
 static bool is_comparable(const struct leaf *first, const struct leaf *second, enum leaf_field field) {
   bool was_refused = first->fields[FIELD_OUTCOME].number == OUTCOME_FAILED && !first->fields[FIELD_STATUS].is_there &&
                      second->fields[FIELD_OUTCOME].number == OUTCOME_REPLIED;
-  return !was_refused || (field != FIELD_OUTCOME && field != FIELD_STATUS && field != FIELD_REPLY && field != FIELD_WRITTEN);
+  return !was_refused || (field != FIELD_OUTCOME && field != FIELD_STATUS && field != FIELD_REPLY && field != FIELD_WRITTEN &&
+                          field != FIELD_SENT);
 }
 
 static void add_difference(cJSON *list, const char *field, const cJSON *receipt, const cJSON *run) {
@@ -96,6 +100,15 @@ static void add_difference(cJSON *list, const char *field, const cJSON *receipt,
   cJSON_AddItemToArray(list, json);
 }
 
+/* The receipt that this one names as its function's one before, where it can be had: whether it is. */
+static void check_previous(const struct verb *v, cJSON *list, const cJSON *fields) {
+  char function[LEAF_MAX_TEXT + 64];
+  if (rerun_has_previous(&v->rerun, function, sizeof function)) return;
+  cJSON *found = cJSON_CreateString(function);
+  add_difference(list, leaf_field_word(FIELD_PREVIOUS), cJSON_GetObjectItem(fields, leaf_field_word(FIELD_PREVIOUS)), found);
+  cJSON_Delete(found);
+}
+
 static cJSON *differences(const struct verb *v) {
   const struct leaf *first = &v->rerun.leaf, *second = &v->result.draft.leaf;
   cJSON *list = cJSON_CreateArray(), *here = receipts_fields(first), *there = receipts_fields(second);
@@ -104,6 +117,7 @@ static cJSON *differences(const struct verb *v) {
     if (is_comparable(first, second, field))
       add_difference(list, leaf_field_word(field), cJSON_GetObjectItem(here, leaf_field_word(field)),
                      cJSON_GetObjectItem(there, leaf_field_word(field)));
+  check_previous(v, list, here);
   cJSON_Delete(here);
   cJSON_Delete(there);
   return list;
@@ -170,7 +184,7 @@ static bool run(struct verb *v, struct gw_error *err) {
 
 static int replay_one(struct verb *v, const char *id) {
   struct gw_error err = {0};
-  bool ok = rerun_load_leaf(&v->rerun, id, &err) && check_outcome(&v->rerun.leaf, &err) && rerun_load_rest(&v->rerun, &err) &&
+  bool ok = rerun_load_leaf(&v->rerun, id, &err) && check_outcome(&v->rerun, &err) && rerun_load_rest(&v->rerun, &err) &&
             (!v->save || rerun_save(&v->rerun, v->save, &err)) && make_engine(v, &err) && make_module(v, &err) && run(v, &err);
   return ok ? answer(v) : cli_fail(&err);
 }
@@ -264,7 +278,7 @@ static bool choose_module(struct verb *v, struct gw_error *err) {
 /* False: it cannot go on. */
 static bool repeat(struct verb *v, struct sum *sum, struct gw_error *err) {
   struct gw_error why = {0};
-  if (check_outcome(&v->rerun.leaf, &why), why.code) {
+  if (check_outcome(&v->rerun, &why), why.code) {
     sum->n_not_run++;
     return true;
   }
@@ -314,7 +328,7 @@ static bool say_many(const struct verb *v, const struct sum *sum) {
            " (more than %u %%); gas of all %.0f, now %.0f (%+.2f %%)\n",
            sum->n_output, sum->n_state, sum->n_gas, v->gas_percent, sum->gas_first, sum->gas_second,
            sum->gas_first ? 100 * (sum->gas_second / sum->gas_first - 1) : 0);
-  if (sum->n_not_run) printf("%" PRIu64 " cannot be repeated: cancelled, repeated or void\n", sum->n_not_run);
+  if (sum->n_not_run) printf("%" PRIu64 " cannot be repeated: cancelled, repeated, void or of a gate\n", sum->n_not_run);
   if (sum->n_damaged) printf("%" PRIu64 " are damaged: %s\n", sum->n_damaged, sum->damaged.message);
   if (sum->n_lost) printf("%" PRIu64 " are not kept: %s\n", sum->n_lost, sum->lost);
   if (!sum->first) return true;
@@ -370,9 +384,12 @@ static int replay_many(struct verb *v) {
     ok = repeat(v, &sum, &err);
   }
   ok = ok && !err.code;
+  struct gw_error nothing = {0};
+  if (!sum.n) error_set(&nothing, GW_ERROR_PRECONDITION, "nothing was compared: no invocation could be run again");
   if (ok && v->is_json) say_many_json(v, &sum);
   if (ok && !v->is_json) say_many(v, &sum);
-  int exit_code = !ok ? cli_fail(&err) : sum.n_different ? EXIT_DIFFERS : sum.n_damaged ? cli_fail(&sum.damaged) : 0;
+  const struct gw_error *why = !ok ? &err : sum.n_damaged ? &sum.damaged : &nothing;
+  int exit_code = ok && sum.n_different ? EXIT_DIFFERS : why->code ? cli_fail(why) : 0;
   cJSON_Delete(sum.first);
   rerun_walk_clear(&walk);
   return exit_code;

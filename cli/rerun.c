@@ -135,6 +135,43 @@ bool rerun_load_leaf(struct rerun *r, const char *id, struct gw_error *err) {
   return evidence_parse_id(&r->id, id, err) && read_leaf(r, err) && check_leaf(r, err);
 }
 
+/* A leaf of the same log; false: it is not to be had. */
+static bool read_other(const struct rerun *r, uint64_t index, struct buffer *bytes) {
+  struct gw_error ignored = {0};
+  char path[PATH];
+  const char *proof;
+  size_t size = 0;
+  if (r->from) return false;
+  snprintf(path, sizeof path, "%s/receipts", r->data ? r->data : "");
+  if (r->data) return files_read_leaf(path, index, bytes) == FILES_FOUND;
+  cJSON *json = fetch_receipt(&r->client, index, false, &ignored);
+  bool ok = json && fetch_leaf(json, buffer_reserve(bytes, LEAF_MAX), &size, &proof);
+  bytes->size = size;
+  cJSON_Delete(json);
+  return ok;
+}
+
+bool rerun_has_previous(const struct rerun *r, char *what, size_t size) {
+  const struct leaf_value *previous = &r->leaf.fields[FIELD_PREVIOUS];
+  struct buffer bytes = {0};
+  struct leaf leaf;
+  struct gw_error err = {0};
+  bool ok = !previous->is_there || previous->number < r->id.index;
+  snprintf(what, size, "what is not before it");
+  if (ok && previous->is_there && read_other(r, previous->number, &bytes)) {
+    ok = leaf_decode(&leaf, bytes.bytes, bytes.size, &err);
+    const struct leaf_value *name = &leaf.fields[FIELD_FUNCTION];
+    if (ok && name->is_there) { /* a void one tells nothing */
+      ok = name->size == strlen(r->function) && memcmp(name->bytes, r->function, name->size) == 0;
+      snprintf(what, size, "a leaf of function %.*s", (int)name->size, (const char *)name->bytes);
+    } else if (!ok) {
+      snprintf(what, size, "no leaf");
+    }
+  }
+  buffer_clear(&bytes);
+  return ok;
+}
+
 static bool check_module(const struct rerun *r, struct gw_error *err) {
   struct digest digest = digest_of(r->module.bytes, r->module.size);
   const struct leaf_value *wanted = &r->leaf.fields[FIELD_MODULE];

@@ -351,8 +351,10 @@ static bool open_engine(struct server *server, struct gw_error *err) {
 /* A worker's tenant is there; its tokens are the front's. */
 static bool enter_worker(struct server *server, struct gw_error *err) {
   const char *tenant = server->options.worker_of;
+  struct tenure all = {0}; /* that is in its directory */
   bool is_new;
-  return !tenant || access_create_tenant(server->access, tenant, &is_new, err);
+  if (server->receipts) snprintf(all.log, sizeof all.log, "%s", receipt_log_id(server->receipts));
+  return !tenant || access_create_tenant(server->access, tenant, &all, &is_new, err);
 }
 
 struct starting {
@@ -525,6 +527,7 @@ uint16_t server_port(const struct server *server) { return server->port; }
 /* --- run and stop ------------------------------------------------------------------------------------------------ */
 
 void server_stop(struct server *server) {
+  atomic_store_explicit(&server->is_draining, true, memory_order_relaxed); /* for who looks at that alone, on worker threads */
   for (uint32_t i = 0; i < server->n_loops; i++)
     if (server->loops[i]->has_thread) loop_stop(server->loops[i]);
   uint64_t one = 1;

@@ -15,6 +15,8 @@ import sys
 import tempfile
 import threading
 
+from verify_receipts import decode_leaf
+
 # Clocks and random numbers of both interfaces, NaNs whose bits go into the reply, every trap, and endless gas.
 WORLD = """(module (import "gasworks" "clock_ms" (func $clock (result i64)))
   (import "gasworks" "random" (func $random (param i32 i32)))
@@ -207,6 +209,77 @@ def change_bits(program, data, work, receipt, bits, dice):
         print(f"ok   {len(places)} changed bits of {name} are found")
 
 
+def encode(value):
+    """Canonical CBOR (RFC 8949 section 4.2.1) of what leaves hold."""
+    def head(kind, n):
+        if n < 24:
+            return bytes([kind << 5 | n])
+        size = next(i for i in (1, 2, 4, 8) if n < 1 << 8 * i)
+        return bytes([kind << 5 | 24 + (1, 2, 4, 8).index(size)]) + n.to_bytes(size, "big")
+    if isinstance(value, dict):
+        return head(5, len(value)) + b"".join(encode(k) + encode(value[k]) for k in sorted(value))
+    if isinstance(value, int):
+        return head(0, value)
+    return head(3, len(value.encode())) + value.encode() if isinstance(value, str) else head(2, len(value)) + value
+
+
+PREVIOUS, NOT_REPEATED = 19, {6: "time", 23: "rent", 24: "cpu_ns"}
+
+
+def change_fields(program, data, work, receipt):
+    """A leaf that says something else in one field, whoever has signed it, is found by running it again; but for those fields that
+       docs/replay.md says no run can repeat, and `previous`, for which the log is asked."""
+    one, index = os.path.join(work, "one"), receipt.split("/")[1]
+    path = os.path.join(one, "leaf")
+    with open(path, "rb") as f:
+        whole = f.read()
+    leaf = decode_leaf(whole)
+    leaf[2] = leaf[2].decode()
+    if encode(leaf) != whole:
+        fail("the leaf, encoded again, is another")
+    fields = {22, 20, PREVIOUS} | set(NOT_REPEATED) - {23}
+    if not fields <= set(leaf):
+        fail(f"the leaf has only {sorted(leaf)}")
+    for key, value in leaf.items():
+        other = value + 1 if isinstance(value, int) else value + "x" if isinstance(value, str) else bytes([value[0] ^ 1]) + value[1:]
+        with open(path, "wb") as f:
+            f.write(encode({**leaf, key: other}))
+        code, text = replay(program, data, "--from", one, index)
+        if (code == 0) != (key in NOT_REPEATED or key == PREVIOUS):
+            fail(f"field {key} is {other} in place of {value}, and replay ends with {code}: {text}")
+    with open(path, "wb") as f:
+        f.write(whole)
+    print(f"ok   another value in each of {len(leaf)} fields")
+    change_previous(program, data, index, whole, leaf)
+
+
+def change_previous(program, data, index, whole, leaf):
+    """In the log itself: the leaf before is another function's."""
+    path = os.path.join(data, "receipts", "0.leaves")
+    if not os.path.exists(path):
+        path = next(f for f in sorted(files_of(os.path.join(data, "receipts"))) if f.endswith(".leaves"))
+    others = [n for n in range(int(index)) if len(encode({**leaf, PREVIOUS: n})) == len(whole)]
+    with open(path, "r+b") as f:
+        place = f.read().index(whole)
+        found = set()
+        for n in others[-40:]:
+            f.seek(place)
+            f.write(encode({**leaf, PREVIOUS: n}))
+            f.flush()
+            code, text = replay(program, data, index)
+            found.add(code)
+            if (code == 1) != ("first difference: previous" in text):
+                fail(f"previous is {n}: {code} {text}")
+        f.seek(place)
+        f.write(whole)
+    if found != {0, 1}:
+        fail(f"of {len(others)} other leaves before it all were {found}")
+    code, text = replay(program, data, index)
+    if code:
+        fail(f"the log as it was: {code} {text}")
+    print("ok   the leaf before it is another function's")
+
+
 def change_store(program, data, index, bits, dice):
     """The same in the files of inputs: the entry that is asked for is the one that is changed, or another, or its request."""
     folder = os.path.join(data, "receipts", "inputs")
@@ -243,6 +316,14 @@ def change_store(program, data, index, bits, dice):
     print(f"ok   {bits} changed bits of the store: {n_found} were before or in the entry, none passed for another input")
 
 
+def no_gate(program, data, work):
+    """Nothing is compared where there is nothing."""
+    code, said = replay(program, data, "--function", "nobody", "--with", os.path.join(work, "world.wasm"))
+    if code != 9 or "nothing was compared" not in said:
+        fail(f"nobody: {code} {said}")
+    print("ok   nothing to compare: exit code 9")
+
+
 def gate(program, data, work):
     """A version that does the same, one that replies otherwise, and one that uses more gas."""
     with open(os.path.join(work, "world.wat"), encoding="utf-8") as f:
@@ -264,7 +345,19 @@ def gate(program, data, work):
         print(f"ok   gate, {name}: exit code {code}")
 
 
-def server_gate(server, work):
+GATES = 3 + 2  # that run something, and so have a receipt
+
+
+def deploy_with_gate(program, server, path, wanted, *options):
+    """The command line ends as `replay --with` does."""
+    done = subprocess.run([program, "deploy", "--server", f"http://127.0.0.1:{server.port}", "world", path, "--gate", "20", *options],
+                          capture_output=True, text=True, check=False)
+    if done.returncode != wanted:
+        fail(f"deploy --gate with {path}: {done.returncode} {done.stdout} {done.stderr}")
+    print(f"ok   deploy --gate with {os.path.basename(path)}: exit code {wanted}")
+
+
+def server_gate(program, server, work):
     """What differs is not deployed, what does the same is, with a summary."""
     with open(os.path.join(work, "world.wat"), encoding="utf-8") as f:
         text = f.read()
@@ -287,6 +380,8 @@ def server_gate(server, work):
             fail(f"PUT{query}: {found}")
         before = after
         print(f"ok   PUT{query}: {status} {found.get('detail', found.get('gate'))}")
+    deploy_with_gate(program, server, os.path.join(work, "gate-other.wasm"), 1)
+    deploy_with_gate(program, server, os.path.join(work, "world.wasm"), 0, "--gate-gas", "100")
 
 
 def look_inside(program, data, receipt):
@@ -330,7 +425,7 @@ def main():
         fail(f"only {functions} are here")
     n, n_lost = load(server, functions, o.count, o.seed)
     _, _, receipt = server.ask("GET", "/f/world")
-    server_gate(server, work)
+    server_gate(o.program, server, work)
     status, inputs, _ = server.ask("GET", f"/v1/receipts/{receipt.split('/')[1]}/inputs")
     if status != 200 or b"s3cret" in inputs:
         fail(f"inputs of {receipt}: {status}")
@@ -342,11 +437,13 @@ def main():
         with open(path, "rb") as f:
             if b"s3cret-word" in f.read():
                 fail("a secret is on disk")
-    replay_everywhere(o.program, data, n + 1, n_lost, o.levels)
+    replay_everywhere(o.program, data, n + 1 + GATES, n_lost, o.levels)
     dice = random.Random(o.seed)
     change_bits(o.program, data, work, receipt, o.bits, dice)
+    change_fields(o.program, data, work, receipt)
     change_store(o.program, data, receipt.split("/")[1], o.bits, dice)
     gate(o.program, data, work)
+    no_gate(o.program, data, work)
     look_inside(o.program, data, receipt)
     print("passed")
 

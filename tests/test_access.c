@@ -135,6 +135,7 @@ static void begin(bool is_insecure) {
   o.is_insecure = is_insecure;
   o.hosts = NULL;
   o.n_hosts = 0;
+  o.gas_limit = UINT64_C(1000000000000); /* what runs while something else happens ends when its client goes */
   server = start(&o);
   port = server_port(server);
   read_admin_token();
@@ -739,6 +740,140 @@ static void test_state_of_the_deleted(void **state) {
   assert_int_equal(STATUS(.method = "DELETE", .path = "/v1/tenants/brief", .token = admin), 204);
 }
 
+/* --- a name that had another tenant -------------------------------------------------------------------------------- */
+
+#define HEIR "{\"scopes\":[\"deploy\",\"read\",\"run\"]}"
+
+/* Calls the function and returns the index of its receipt, which a checkpoint covers. */
+static unsigned long long call_for_receipt(const char *path, const char *body) {
+  char receipt[128], one[64];
+  struct reply r = ASK(.method = "POST", .path = path, .body = body);
+  assert_true(r.status == 200 && header(&r, "Gasworks-Receipt", receipt, sizeof receipt));
+  reply_clear(&r);
+  unsigned long long index = strtoull(strchr(receipt, '/') + 1, NULL, 10);
+  snprintf(one, sizeof one, "/v1/receipts/%llu", index);
+  for (int i = 0; i < 500; i++, usleep(10000)) {
+    r = ASK(.method = "GET", .path = one, .token = admin);
+    bool is_covered = r.status == 200 && strstr(r.body, "\"proof\"");
+    reply_clear(&r);
+    if (is_covered) return index;
+  }
+  fail_msg("receipt %llu is in no checkpoint", index);
+  return 0;
+}
+
+/* Whether a word is in what GET answers. */
+static bool answer_has(const char *path, const char *token, const char *word) {
+  struct reply r = ASK(.method = "GET", .path = path, .token = token);
+  assert_int_equal(r.status, 200);
+  bool has = r.body && strstr(r.body, word);
+  reply_clear(&r);
+  return has;
+}
+
+static int get_part(unsigned long long index, const char *part, const char *token) {
+  char path[64];
+  snprintf(path, sizeof path, "/v1/receipts/%llu%s", index, part);
+  return STATUS(.method = "GET", .path = path, .token = token);
+}
+
+static void run_once(const char *token) {
+  struct buffer bytes = wat(WAT_HELLO);
+  struct reply r = ASK(.method = "POST", .path = "/v1/run", .token = token, .bytes = bytes.bytes, .size = bytes.size);
+  if (r.status != 200) fail_msg("POST /v1/run: %d %s", r.status, r.body);
+  reply_clear(&r);
+  buffer_clear(&bytes);
+}
+
+static const char *const parts[] = {"", "/inputs", "/module"};
+enum { N_PARTS = sizeof parts / sizeof *parts };
+
+/* What of the former is hidden from the heir, whether or not it has a function of the same name, and a server that knows so still
+ * after its restart. */
+static void expect_nothing_of(unsigned long long former, const char *heir, bool has_own) {
+  for (int i = 0; i < N_PARTS; i++) assert_int_equal(get_part(former, parts[i], heir), 404);
+  for (int i = 0; i < N_PARTS; i++) assert_int_not_equal(get_part(former, parts[i], admin), 404);
+  if (!has_own) {
+    assert_int_equal(STATUS(.method = "GET", .path = "/v1/functions/left/receipts", .token = heir), 404);
+    assert_true(answer_has("/v1/usage", heir, "\"rows\":[]"));
+    assert_true(answer_has("/t/heir/v1/budget", admin, "\"requests\":0"));
+  }
+  assert_int_equal(STATUS(.method = "GET", .path = "/t/heir/v1/functions/left/receipts", .token = admin), has_own ? 200 : 404);
+}
+
+/* History goes by names: receipts, kept inputs, modules, usage, budgets, logs, the gate. Who gets the name of a tenant that was
+ * deleted has none of that one's, not even on the same day; who runs the server still has all of it. */
+static void test_heir(void **state) {
+  static const char *const list = "/v1/functions/left/receipts";
+  (void)state;
+  assert_int_equal(STATUS(.method = "PUT", .path = "/v1/tenants/heir", .token = admin), 201);
+  struct made first = make("/t/heir", HEIR);
+  deploy_as(first.text, "/v1/functions/left", WAT_HELLO, 201);
+  call_for_receipt("/t/heir/f/left", "secret one");
+  unsigned long long former = call_for_receipt("/t/heir/f/left", "secret two");
+  run_once(first.text);
+  for (int i = 0; i < N_PARTS; i++) assert_int_equal(get_part(former, parts[i], first.text), 200);
+  assert_int_equal(STATUS(.method = "DELETE", .path = "/v1/functions/left?state=delete", .token = first.text), 204);
+
+  /* the same tenant sees what its deleted function did, also when it has another one of the name */
+  assert_int_equal(get_part(former, "/inputs", first.text), 200);
+  assert_true(answer_has(list, first.text, "\"version\":1"));
+  deploy_as(first.text, "/v1/functions/left", WAT_HELLO, 201);
+  unsigned long long again = call_for_receipt("/t/heir/f/left", "secret three");
+  assert_int_equal(get_part(former, "/inputs", first.text), 200);
+  assert_true(answer_has(list, first.text, "\"version\":1"));
+  assert_int_equal(STATUS(.method = "DELETE", .path = "/v1/functions/left?state=delete", .token = first.text), 204);
+
+  assert_int_equal(STATUS(.method = "DELETE", .path = "/v1/tenants/heir", .token = admin), 204);
+  assert_int_equal(STATUS(.method = "PUT", .path = "/v1/tenants/heir", .token = admin), 201);
+  struct made second = make("/t/heir", HEIR);
+  expect_nothing_of(former, second.text, false);
+  expect_nothing_of(again, second.text, false);
+  deploy_as(second.text, "/v1/functions/left", WAT_HELLO, 201);
+  assert_int_equal(STATUS(.method = "GET", .path = list, .token = second.text), 404);
+  assert_true(answer_has("/v1/functions/left", second.text, "\"requests\":0"));
+  unsigned long long own = call_for_receipt("/t/heir/f/left", "mine");
+  run_once(second.text);
+  for (int restarts = 0; restarts < 2; restarts++) {
+    expect_nothing_of(former, second.text, true);
+    expect_nothing_of(again, second.text, true);
+    for (int i = 0; i < N_PARTS; i++) assert_int_equal(get_part(own, parts[i], second.text), 200);
+    assert_false(answer_has(list, second.text, "\"version\":2"));
+    assert_true(answer_has(list, second.text, "\"version\":3"));
+    assert_true(answer_has("/v1/usage?by=tenant", second.text, "\"requests\":2,"));
+    assert_true(answer_has("/t/heir/v1/usage?by=function", admin, "\"function\":\"left\",\"gas\""));
+    assert_true(answer_has("/v1/usage?by=tenant,function", admin, "\"function\":\"left\""));
+    assert_true(answer_has("/v1/functions/left", second.text, "\"requests\":1,"));
+    assert_true(answer_has("/t/heir/v1/budget", admin, "\"requests\":2"));
+    if (restarts) break;
+    server_destroy(server);
+    begin(false);
+  }
+  assert_int_equal(STATUS(.method = "DELETE", .path = "/v1/functions/left?state=delete", .token = second.text), 204);
+  assert_int_equal(STATUS(.method = "DELETE", .path = "/v1/tenants/heir", .token = admin), 204);
+}
+
+/* An invocation that is under way when function and tenant go would end behind the heir's first: the name is given when it is
+ * over. */
+static void test_heir_waits(void **state) {
+  static const char slow[] = "(module (memory (export \"memory\") 1) (func (export \"handle\") (loop $l (br $l))))";
+  (void)state;
+  assert_int_equal(STATUS(.method = "PUT", .path = "/v1/tenants/late", .token = admin), 201);
+  deploy_as(admin, "/t/late/v1/functions/slow", slow, 201);
+  int fd = dial(port), found = 0;
+  send_text(fd, "GET /t/late/f/slow HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  for (int i = 0; i < 500 && !answer_has("/t/late/v1/budget", admin, "\"running\":1"); i++) usleep(1000);
+  assert_int_equal(STATUS(.method = "DELETE", .path = "/t/late/v1/functions/slow?state=delete", .token = admin), 204);
+  assert_int_equal(STATUS(.method = "DELETE", .path = "/v1/tenants/late", .token = admin), 204);
+  assert_int_equal(STATUS(.method = "PUT", .path = "/v1/tenants/late", .token = admin), 409);
+  close(fd); /* which cancels it */
+  for (int i = 0; i < 500 && found != 201; i++, usleep(10000))
+    found = STATUS(.method = "PUT", .path = "/v1/tenants/late", .token = admin);
+  assert_int_equal(found, 201);
+  assert_true(answer_has("/t/late/v1/budget", admin, "\"requests\":0"));
+  assert_int_equal(STATUS(.method = "DELETE", .path = "/v1/tenants/late", .token = admin), 204);
+}
+
 /* Without tokens a web page of elsewhere still may do nothing. */
 static void test_insecure(void **state) {
   (void)state;
@@ -779,6 +914,8 @@ int main(void) {
       cmocka_unit_test(test_routes),
       cmocka_unit_test(test_many_tokens),
       cmocka_unit_test(test_state_of_the_deleted),
+      cmocka_unit_test(test_heir),
+      cmocka_unit_test(test_heir_waits),
       cmocka_unit_test(test_insecure),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);

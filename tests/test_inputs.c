@@ -50,6 +50,8 @@ static struct inputs sample(uint64_t index, const char *request) {
   return in;
 }
 
+static const uint8_t settings_digest[INPUTS_DIGEST] = {7};
+
 static void assert_same(const struct inputs *a, const struct inputs *b) {
   for (int i = 0; i < INPUT_COUNT; i++) {
     const struct input_value *x = &a->fields[i], *y = &b->fields[i];
@@ -143,7 +145,7 @@ static void keep(struct inputs_store *store, uint64_t index, const char *request
   uint8_t digest[INPUTS_DIGEST] = {0};
   uint64_t sum = inputs_checksum(request, strlen(request));
   memcpy(digest, &sum, sizeof sum);
-  inputs_store_keep(store, &in, digest);
+  inputs_store_keep(store, &in, digest, settings_digest);
 }
 
 static uint64_t size_of_files(void) {
@@ -337,7 +339,7 @@ static void large_pieces_are_lost(void **state) {
     struct inputs in = sample(i, "GET / \n\n");
     uint8_t digest[INPUTS_DIGEST] = {1};
     inputs_set_bytes(&in, fields[i], large, SIZE);
-    inputs_store_keep(store, &in, digest);
+    inputs_store_keep(store, &in, digest, settings_digest);
   }
   assert_int_equal(inputs_store_dropped(store), 0);
   inputs_store_close(store);

@@ -41,6 +41,13 @@ bool receipt_log_last(struct receipt_log *log, const char *function, uint64_t *i
   return *index != RECEIPT_NO_INDEX;
 }
 
+uint64_t receipt_log_end(struct receipt_log *log) {
+  pthread_mutex_lock(&log->mutex);
+  uint64_t n = log->n;
+  pthread_mutex_unlock(&log->mutex);
+  return n;
+}
+
 struct receipt_chain *receipt_log_chain(struct receipt_log *log, const char *function) {
   pthread_mutex_lock(&log->mutex);
   struct receipt_chain **bucket = bucket_of(log, function), *chain = find_chain(*bucket, function);

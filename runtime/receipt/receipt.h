@@ -56,6 +56,9 @@ struct receipt_chain *receipt_log_chain(struct receipt_log *log, const char *fun
 /* The index of its newest leaf, which need not be filled yet; false: it has none. */
 bool receipt_log_last(struct receipt_log *log, const char *function, uint64_t *index);
 
+/* Indices from here on are not given out yet. */
+uint64_t receipt_log_end(struct receipt_log *log);
+
 /* Whether there is room for some more leaves. If not, `receipt_log_reserve` will soon fail. */
 bool receipt_log_has_room(const struct receipt_log *log);
 /* If not: whether it is because a sync has failed, so that there will be none until the log is opened again. */

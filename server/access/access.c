@@ -18,6 +18,7 @@
 #include <sodium.h>
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,11 +30,11 @@ static const char SPACE[] = "\x01"
                             "access";
 static const char TOKEN_KEY[] = "token/", TENANT_KEY[] = "tenant/";
 
-enum { SECRET_BYTES = 32, ID_BYTES = 6, MAX_KEY = 96 };
+enum { SECRET_BYTES = 32, ID_BYTES = 6, MAX_KEY = 96, TENURE_TEXT = 64 };
 
 struct tenant {
   char name[ACCESS_MAX_NAME + 1];
-  uint64_t created_ms;
+  struct tenure tenure;
 };
 
 /* A digest that is good. */
@@ -187,9 +188,24 @@ bool access_has_tenant(struct access *a, const char *name) {
   return is_there;
 }
 
+struct tenure access_tenure(struct access *a, const char *name) {
+  struct tenure tenure = {0};
+  if (strcmp(name, DEFAULT_TENANT) == 0) return tenure;
+  pthread_rwlock_rdlock(&a->lock);
+  const struct tenant *tenant = find_tenant(a->table, name);
+  tenure = tenant ? tenant->tenure : (struct tenure){.created_ms = now_ms()};
+  pthread_rwlock_unlock(&a->lock);
+  return tenure;
+}
+
+bool access_is_within(const struct tenure *tenure, const char *log, uint64_t index, uint64_t time) {
+  if (!tenure->created_ms) return true;
+  return strcmp(tenure->log, log) == 0 ? index >= tenure->first : time > tenure->created_ms / 1000;
+}
+
 void access_each_tenant(struct access *a, void (*each)(void *arg, const char *name, uint64_t created_ms), void *arg) {
   pthread_rwlock_rdlock(&a->lock);
-  for (size_t i = 0; i < a->table->n_tenants; i++) each(arg, a->table->tenants[i].name, a->table->tenants[i].created_ms);
+  for (size_t i = 0; i < a->table->n_tenants; i++) each(arg, a->table->tenants[i].name, a->table->tenants[i].tenure.created_ms);
   pthread_rwlock_unlock(&a->lock);
 }
 
@@ -205,16 +221,32 @@ static size_t key_of(char key[MAX_KEY], const char *kind, const char *name) {
   return (size_t)snprintf(key, MAX_KEY, "%s%s", kind, name);
 }
 
-bool access_create_tenant(struct access *a, const char *name, bool *is_new, struct gw_error *err) {
-  char key[MAX_KEY], text[32];
+/* "CREATED_MS LOG FIRST"; where there was no log, "CREATED_MS". */
+static size_t print_tenure(const struct tenure *tenure, char out[TENURE_TEXT]) {
+  int size = snprintf(out, TENURE_TEXT, "%" PRIu64, tenure->created_ms);
+  if (*tenure->log) size += snprintf(out + size, TENURE_TEXT - (size_t)size, " %s %" PRIu64, tenure->log, tenure->first);
+  return (size_t)size;
+}
+
+static struct tenure read_tenure(const void *value, size_t size) {
+  char text[TENURE_TEXT] = "";
+  struct tenure tenure = {0};
+  memcpy(text, value, size < sizeof text ? size : sizeof text - 1);
+  if (sscanf(text, "%" SCNu64 " %16[0-9a-f] %" SCNu64, &tenure.created_ms, tenure.log, &tenure.first) != 3) *tenure.log = 0;
+  if (!tenure.created_ms) tenure.created_ms = now_ms(); /* damaged: in doubt it has nothing of before */
+  return tenure;
+}
+
+bool access_create_tenant(struct access *a, const char *name, const struct tenure *tenure, bool *is_new, struct gw_error *err) {
+  char key[MAX_KEY], text[TENURE_TEXT];
   bool ok = true;
   pthread_mutex_lock(&a->changing);
   *is_new = !access_has_tenant(a, name);
   if (*is_new) {
-    struct tenant tenant = {.created_ms = now_ms()};
+    struct tenant tenant = {.tenure = *tenure};
+    tenant.tenure.created_ms = now_ms();
     snprintf(tenant.name, sizeof tenant.name, "%s", name);
-    int size = snprintf(text, sizeof text, "%llu", (unsigned long long)tenant.created_ms);
-    ok = state_put(a->state, SPACE, key, key_of(key, TENANT_KEY, name), text, (size_t)size, err);
+    ok = state_put(a->state, SPACE, key, key_of(key, TENANT_KEY, name), text, print_tenure(&tenant.tenure, text), err);
     struct table *next = ok ? table_copy(a->table) : NULL;
     if (next) next->tenants[next->n_tenants++] = tenant;
     if (next) publish(a, next);
@@ -414,11 +446,8 @@ static bool read_record(void *arg, const void *key, size_t key_size, const void 
     return true;
   }
   struct tenant *to = &next->tenants[next->n_tenants++];
-  char created[24] = "";
-  *to = (struct tenant){0};
+  *to = (struct tenant){.tenure = read_tenure(value, value_size)};
   memcpy(to->name, (const char *)key + tenant, key_size - tenant);
-  memcpy(created, value, value_size < sizeof created ? value_size : sizeof created - 1);
-  to->created_ms = strtoull(created, NULL, 10);
   return true;
 }
 

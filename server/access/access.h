@@ -17,7 +17,7 @@ struct access;
 struct state_store; /* runtime/state/state.h */
 
 /* ACCESS_MAX_TOKENS: of one tenant, or of the server. */
-enum { ACCESS_MAX_NAME = 63, ACCESS_MAX_TOKENS = 1000, TOKEN_SIZE = 64, TOKEN_ID_SIZE = 16 };
+enum { ACCESS_MAX_NAME = 63, ACCESS_MAX_TOKENS = 1000, TOKEN_SIZE = 64, TOKEN_ID_SIZE = 16, TENURE_LOG_SIZE = 17 };
 
 /* Begins every token, so that people and programs that look for leaked ones know it. */
 #define TOKEN_PREFIX "gw_"
@@ -53,6 +53,13 @@ struct token {
   uint64_t created_ms, expires_ms; /* since 1970; never: 0 */
 };
 
+/* Since when a tenant has its name. A log of receipts goes by names, and who had this one before has leaves in it, too. */
+struct tenure {
+  uint64_t created_ms;       /* since 1970; 0: since ever, as the default tenant */
+  char log[TENURE_LOG_SIZE]; /* by its id the log that there was; "": there was none */
+  uint64_t first;            /* leaf of that log that can be the tenant's */
+};
+
 /* What a connection remembers of the token that it showed last; zero at first. */
 struct pass {
   uint64_t epoch;
@@ -75,14 +82,20 @@ bool access_allows(const struct identity *who, const char *tenant, size_t size, 
 
 /* Whether the tenant is there. Any thread. */
 bool access_has_tenant(struct access *access, const char *name);
+/* Since when it has its name; of a tenant that is not there, since now. Any thread. */
+struct tenure access_tenure(struct access *access, const char *name);
+/* Whether a leaf of a log, that ended at `time` in seconds, can be the tenant's: by its index in the log that there was when the
+ * tenant was made, by time in another. In doubt, which is a second long, it is not. */
+bool access_is_within(const struct tenure *tenure, const char *log, uint64_t index, uint64_t time);
 /* Calls `each` with a reader lock held, in the order of names and of ids: it must not call `access`. Any thread. */
 void access_each_tenant(struct access *access, void (*each)(void *arg, const char *name, uint64_t created_ms), void *arg);
 void access_each_token(struct access *access, void (*each)(void *arg, const struct token *token), void *arg);
 
 /* Those below are durable and in force when they return; they block on disk, so worker threads only. */
 
-/* `*is_new`: there was none of that name. */
-bool access_create_tenant(struct access *access, const char *name, bool *is_new, struct gw_error *err);
+/* `*is_new`: there was none of that name; then it gets `tenure`, but for the time, which is now. */
+bool access_create_tenant(struct access *access, const char *name, const struct tenure *tenure, bool *is_new,
+                          struct gw_error *err);
 /* With its tokens. GW_ERROR_NOT_FOUND when there is none. */
 bool access_delete_tenant(struct access *access, const char *name, struct gw_error *err);
 

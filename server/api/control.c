@@ -252,20 +252,25 @@ static bool keep_new(struct control_task *task) {
   return false;
 }
 
-/* Whether the new version does what the live one did. A function's first version has nothing to compare. */
+/* Whether the new version does what the live one did. */
 static bool pass_gate(struct control_task *task, const struct function *before, cJSON **summary) {
   const struct loop *loop = task->exchange->loop;
   struct gate gate = {.engine = loop->engine,
                       .receipts = loop->receipts,
                       .inputs = loop->inputs,
                       .registry = task->registry,
+                      .usage = task->usage,
+                      .limits = loop->limits,
+                      .tenant = task->tenant,
+                      .tenure = access_tenure(task->access, task->tenant),
                       .before = before,
                       .bytes = task->body.bytes,
                       .size = task->body.size,
                       .most = task->gate,
                       .gas_percent = task->gate_gas,
+                      .may_be_empty = task->gate_may_be_empty,
                       .is_ending = loop->is_draining};
-  return !task->gate || !before || gate_pass(&gate, summary, &task->error);
+  return !task->gate || gate_pass(&gate, summary, &task->error);
 }
 
 static void put_work(uv_work_t *work) {
@@ -318,7 +323,8 @@ static void put_done(uv_work_t *work, int status) {
   control_destroy(task);
 }
 
-static const char *const no_yes_access[] = {"public", "private", NULL}, *const off_on[] = {"off", "on", NULL};
+static const char *const no_yes_access[] = {"public", "private", NULL}, *const off_on[] = {"off", "on", NULL},
+                         *const fail_pass[] = {"fail", "pass", NULL};
 
 static bool take_alias(const struct query_part *part, struct registry_wish *wish) {
   if (!entry_alias_is_valid(part->word, part->word_size)) return false;
@@ -360,9 +366,11 @@ static bool take_wish(struct control_task *task) {
   while (query_next(&query, &part)) {
     int access = query_is(&part, "access") ? query_word(&part, no_yes_access) : -1;
     int backtraces = query_is(&part, "backtraces") ? query_word(&part, off_on) : -1;
+    int empty = query_is(&part, "gate-empty") ? query_word(&part, fail_pass) : -1;
     bool is_other = (query_is(&part, "alias") && take_alias(&part, wish)) || take_setting(&part, task->patch) ||
                     take_count(&part, "gate", GATE_MOST, &task->gate) || take_count(&part, "gate-gas", 1000000, &task->gate_gas);
-    if (access < 0 && backtraces < 0 && !is_other) return false;
+    if (access < 0 && backtraces < 0 && empty < 0 && !is_other) return false;
+    if (empty >= 0) task->gate_may_be_empty = empty == 1;
     if (access >= 0) choice->has_private = true, choice->config.is_private = access == 1;
     if (backtraces >= 0) choice->has_backtraces = true, choice->config.shows_backtraces = backtraces == 1;
   }
@@ -375,7 +383,7 @@ void route_put(struct exchange *x, const struct place *place) {
   if (!take_wish(task)) {
     error_set(&task->error, GW_ERROR_REQUEST,
               "the parameters of PUT are access=public|private, backtraces=on|off, alias=NAME, state_group=NAME, "
-              "read_only_get=on|off, gate=0 to 100000 and gate-gas=PERCENT");
+              "read_only_get=on|off, gate=0 to 100000, gate-gas=PERCENT and gate-empty=fail|pass");
     control_refuse(task);
   } else if (!control_read_condition(&x->request, &task->wish.condition, &task->error)) {
     control_refuse(task);

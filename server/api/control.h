@@ -23,6 +23,7 @@ struct control_task {
   struct buffer body;
   cJSON *patch; /* of settings */
   bool with_state, ok;
+  bool gate_may_be_empty;  /* the gate is passed where it has nothing to compare */
   uint32_t gate, gate_gas; /* invocations that the new version must pass, and how much more gas it may use, in percent */
   struct registry_outcome outcome;
   struct gw_engine *watching; /* of `function`, where it is to be profiled */

@@ -30,6 +30,7 @@ struct question {
   struct inputs_store *inputs; /* NULL: none are kept */
   struct registry *registry;
   char tenant[ACCESS_MAX_NAME + 1]; /* "": who asks may see all */
+  struct tenure tenure;             /* of that tenant */
   uint64_t index;
   struct files_tile tile;
   char function[FUNCTION_MAX_FULL_NAME + 1]; /* whose receipts, from `index` down */
@@ -50,6 +51,7 @@ static struct question *question_new(struct exchange *x, const struct place *pla
   q->inputs = x->loop->inputs;
   q->registry = x->loop->registry;
   snprintf(q->tenant, sizeof q->tenant, "%s", place->is_server ? "" : place->tenant);
+  if (*q->tenant) q->tenure = access_tenure(x->loop->access, q->tenant);
   return q;
 }
 
@@ -112,13 +114,18 @@ cJSON *receipts_fields(const struct leaf *leaf) {
   return json;
 }
 
-static bool may_see(const struct question *q, const struct leaf *leaf) {
+/* Not what another did who had the tenant's name. */
+static bool is_within(const struct question *q, uint64_t index, const struct leaf *leaf) {
+  return access_is_within(&q->tenure, receipt_log_id(q->log), index, leaf->fields[FIELD_TIME].number);
+}
+
+static bool may_see(const struct question *q, uint64_t index, const struct leaf *leaf) {
   char name[LEAF_MAX_TEXT + 1];
   const struct leaf_value *function = &leaf->fields[FIELD_FUNCTION];
   if (!*q->tenant) return true;
   if (!function->is_there) return false;
   snprintf(name, sizeof name, "%.*s", (int)function->size, (const char *)function->bytes);
-  return function_is_of(name, q->tenant);
+  return function_is_of(name, q->tenant) && is_within(q, index, leaf);
 }
 
 /* NULL: the last checkpoint does not cover it yet. */
@@ -180,7 +187,7 @@ static void receipt_work(uv_work_t *work) {
   struct leaf leaf;
   q->status = 404;
   q->detail = "there is no such receipt";
-  if (read_leaf(q, q->index, &bytes, &hash, &leaf) && may_see(q, &leaf)) {
+  if (read_leaf(q, q->index, &bytes, &hash, &leaf) && may_see(q, q->index, &leaf)) {
     q->status = 200;
     q->json = receipt_json(q, q->index, &bytes, &hash, &leaf);
   } else if (is_gone(q, q->index, &bytes, FILES_PRUNED)) {
@@ -244,7 +251,7 @@ static void ask_for_more(struct question *q, bool is_module) {
   q->status = 404;
   q->detail = "there is no such receipt";
   q->type = "application/octet-stream";
-  if (read_leaf(q, q->index, &bytes, &hash, &leaf) && may_see(q, &leaf)) {
+  if (read_leaf(q, q->index, &bytes, &hash, &leaf) && may_see(q, q->index, &leaf)) {
     q->detail = "no inputs are kept here";
     if (is_module)
       find_module(q, &leaf);
@@ -262,6 +269,8 @@ void route_module(struct exchange *x, const struct place *place) { ask_by_index(
 
 /* --- the receipts of a function ------------------------------------------------------------------------------------ */
 
+#define NO_RECEIPT "no function of this name has a receipt"
+
 /* From leaf to leaf of one function, the newest first. */
 struct walk {
   const struct question *q;
@@ -269,6 +278,7 @@ struct walk {
   uint64_t at;
   bool is_linked; /* a leaf of the function led here, or the client */
   bool is_over, is_forgotten;
+  bool is_others; /* over, because what comes next was done by another tenant of the name */
   struct buffer bytes;
 };
 
@@ -299,6 +309,10 @@ static void look(struct walk *w) {
   bool is_ours = is_of(&leaf, w->q->function);
   bool is_gap = w->is_linked && leaf.fields[FIELD_OUTCOME].number == OUTCOME_VOID && !leaf.fields[FIELD_FUNCTION].is_there;
   const struct leaf_value *previous = &leaf.fields[FIELD_PREVIOUS];
+  if (is_ours && !is_within(w->q, w->at, &leaf)) {
+    w->is_over = w->is_others = true;
+    return;
+  }
   if (is_ours || is_gap) cJSON_AddItemToArray(w->list, receipt_json(w->q, w->at, &w->bytes, &hash, &leaf));
   if (!is_ours) {
     step_down(w);
@@ -315,13 +329,18 @@ static void list_work(uv_work_t *work) {
   struct walk w = {.q = q, .list = cJSON_CreateArray(), .at = q->index, .is_linked = true};
   for (uint32_t i = 0, n = 0; i < MAX_LOOKS && n < q->limit && !w.is_over; i++, n = (uint32_t)cJSON_GetArraySize(w.list))
     look(&w);
-  q->status = 200;
+  buffer_clear(&w.bytes);
+  q->status = w.is_others && !cJSON_GetArraySize(w.list) ? 404 : 200;
+  q->detail = NO_RECEIPT;
+  if (q->status != 200) {
+    cJSON_Delete(w.list);
+    return;
+  }
   q->json = cJSON_CreateObject();
   cJSON_AddStringToObject(q->json, "log", receipt_log_id(q->log));
   cJSON_AddItemToObject(q->json, "receipts", w.list);
   if (!w.is_over) cJSON_AddNumberToObject(q->json, "next", (double)w.at + 1);
   if (w.is_forgotten) cJSON_AddTrueToObject(q->json, "forgotten");
-  buffer_clear(&w.bytes);
 }
 
 /* Decimal digits and nothing else, from 1 to `most`. */
@@ -360,7 +379,7 @@ void route_receipts(struct exchange *x, const struct place *place) {
   }
   free(q);
   if (is_good)
-    reply_problem(x, PROBLEM(.status = 404, .detail = "no function of this name has a receipt"));
+    reply_problem(x, PROBLEM(.status = 404, .detail = NO_RECEIPT));
   else
     reply_problem(x, PROBLEM(.status = 400, .detail = "the parameters are limit=1 to 100 and before=INDEX"));
 }

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/heap.h"
+#include "runtime/receipt/receipt.h"
 #include "server/api/body.h"
 #include "server/api/route.h"
 #include "server/api/text.h"
@@ -17,13 +18,16 @@
 
 enum { MAX_SECONDS = 1000000000 };
 
+_Static_assert((int)TENURE_LOG_SIZE == (int)RECEIPT_ID_SIZE, "a tenure names a log");
+
 /* A change under way. */
 struct change {
   uv_work_t work;
   struct exchange *exchange;
   struct access *access;
   struct registry *registry;
-  struct usage *usage;
+  struct usage *usage; /* NULL: there is none, and no log of receipts */
+  struct receipt_log *receipts;
   struct supervisor *supervisor;
   char tenant[ACCESS_MAX_NAME + 1]; /* whose tokens; "": the server's */
   char name[ACCESS_MAX_NAME + 1];   /* the path's segment */
@@ -41,6 +45,7 @@ static struct change *change_create(struct exchange *x, const struct place *plac
   change->access = x->loop->access;
   change->registry = x->loop->registry;
   change->usage = x->loop->usage;
+  change->receipts = x->loop->receipts;
   change->supervisor = x->loop->supervisor;
   snprintf(change->tenant, sizeof change->tenant, "%s", place->is_server ? "" : place->tenant);
   snprintf(change->name, sizeof change->name, "%s", place->name);
@@ -252,9 +257,22 @@ void route_list_tenants(struct exchange *x, const struct place *place) {
   reply_json(x, 200, json);
 }
 
+/* Where the history of a tenant begins that gets its name now: what the log has of that name, and all that was used under it, was
+ * another's. Nothing of that one may be under way, because it would end behind the mark. */
+static bool begin_tenure(struct change *change, struct tenure *tenure) {
+  *tenure = (struct tenure){0};
+  if (!change->usage || access_has_tenant(change->access, change->name)) return true;
+  if (!usage_hand_over(change->usage, change->name, &change->error)) return false;
+  snprintf(tenure->log, sizeof tenure->log, "%s", receipt_log_id(change->receipts));
+  tenure->first = receipt_log_end(change->receipts);
+  return true;
+}
+
 static void create_tenant_work(uv_work_t *work) {
   struct change *change = work->data;
-  change->ok = access_create_tenant(change->access, change->name, &change->is_new, &change->error) &&
+  struct tenure tenure;
+  change->ok = begin_tenure(change, &tenure) &&
+               access_create_tenant(change->access, change->name, &tenure, &change->is_new, &change->error) &&
                (!change->supervisor || supervisor_start(change->supervisor, change->name, &change->error));
 }
 

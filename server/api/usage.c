@@ -85,16 +85,18 @@ static uint32_t first_of_month(uint32_t day) {
 
 /* --- lines -------------------------------------------------------------------------------------------------------- */
 
-static void on_row(void *arg, const struct usage_row *row) {
+static void on_row(void *arg, const struct usage_row *given) {
   struct question *q = arg;
+  struct usage_row own = *given, *row = &own;
   const char *slash = strchr(row->function, '/');
-  struct line line = {.sum = row->sum};
   char tenant[ACCESS_MAX_NAME + 1];
   snprintf(tenant, sizeof tenant, "%.*s", slash ? (int)(slash - row->function) : (int)strlen(DEFAULT_TENANT),
            slash ? row->function : DEFAULT_TENANT);
   const char *name = function_short_name(row->function);
   if (*q->tenant && strcmp(q->tenant, tenant) != 0) return;
   if (*q->function && strcmp(q->function, name) != 0) return;
+  if (*q->tenant && !usage_is_own(q->usage, row)) return;
+  struct line line = {.sum = row->sum};
   if (q->by & BY_TENANT) memcpy(line.tenant, tenant, sizeof tenant);
   if (q->by & BY_FUNCTION) snprintf(line.function, sizeof line.function, "%s", name);
   if (q->by & BY_VERSION) line.version = row->version;

@@ -181,8 +181,6 @@ static bool add_variable(struct settings *s, size_t *n, const cJSON *item, bool 
   else if (ok)
     buffer_append(&text, value, strlen(value));
   if (ok) add_env(s, n, &text);
-  if (ok && is_secret) buffer_append(&s->shown, item->string, strlen(item->string) + 1);
-  if (ok && !is_secret) buffer_append(&s->shown, s->env[*n - 1], text.size + 1);
   if (text.bytes) sodium_memzero(text.bytes, text.size);
   buffer_clear(&text);
   return ok;
@@ -446,6 +444,36 @@ void settings_print(const struct settings *s, const struct settings_owner *owner
   cJSON_Delete(json);
 }
 
+static bool each_secret(char *text, settings_variable_fn each, void *arg) {
+  static const char word[] = "secret ";
+  for (char *line = text; line; line = strchr(line, '\n')) {
+    line += *line == '\n';
+    if (strncmp(line, word, sizeof word - 1) != 0) continue;
+    char *name = line + sizeof word - 1, *end = strpbrk(name, " \n");
+    if (!end || *end != ' ') return false;
+    *end = 0;
+    if (!each(arg, name, NULL)) return false;
+    *end = ' ';
+  }
+  return true;
+}
+
+bool settings_read_environment(const char *text, size_t size, settings_variable_fn each, void *arg) {
+  static const char word[] = "\nsettings ";
+  char *copy = heap_new(size + 1, 1);
+  memcpy(copy, text, size);
+  char *at = strlen(copy) == size ? strstr(copy, word) : NULL;
+  cJSON *json = at ? cJSON_Parse(at + sizeof word - 1) : NULL;
+  if (at) at[1] = 0; /* secrets are in front of it */
+  bool ok = json != NULL;
+  const cJSON *item;
+  cJSON_ArrayForEach(item, member(json, maps[ENV])) ok = ok && cJSON_IsString(item) && each(arg, item->string, item->valuestring);
+  ok = ok && each_secret(copy, each, arg);
+  cJSON_Delete(json);
+  free(copy);
+  return ok;
+}
+
 /* --- holding ------------------------------------------------------------------------------------------------------ */
 
 struct settings *settings_retain(struct settings *s) {
@@ -464,7 +492,6 @@ void settings_release(struct settings *s) {
   if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1) return;
   for (const char **at = s->env; at && *at; at++) forget(*at);
   free(s->env);
-  buffer_clear(&s->shown);
   buffer_clear(&s->headers);
   free(s->group);
   free(s->space);

@@ -28,7 +28,6 @@ struct settings {
   uint32_t deadline_ms;           /* from the request to its answer; 0: none */
   enum tier_choice tier;          /* TIER_UNTOLD: the server's */
   const char **env;               /* "NAME=VALUE", secrets too; NULL-terminated */
-  struct buffer shown;            /* "NAME=VALUE" of variables, "NAME" of secrets, each with a 0: for inputs that are kept */
   struct buffer headers;          /* "Name: value\r\n" lines that replies have unless the function gives its own */
   cJSON *record;                  /* what is stored: secrets are encrypted */
   char *group, *space;            /* of state that it shares: full name, and the space's; NULL: its state is its own */
@@ -64,6 +63,10 @@ struct settings_owner {
  * has only the digest cannot find the text by guessing. Of secrets there are digests that take the key. NULL: there are none. */
 void settings_print(const struct settings *settings, const struct settings_owner *owner, const struct settings_key *key,
                     struct buffer *out);
+/* The environment that such a text tells of, in its order. `value` is NULL of a secret. False: it is no such text, or `each` said
+ * so, which ends it. */
+typedef bool (*settings_variable_fn)(void *arg, const char *name, const char *value);
+bool settings_read_environment(const char *text, size_t size, settings_variable_fn each, void *arg);
 
 struct settings *settings_retain(struct settings *settings); /* NULL stays NULL */
 void settings_release(struct settings *settings);

@@ -157,6 +157,7 @@ void slot_destroy(struct slot *slot) {
   gw_store_destroy(slot->store);
   wasi_destroy(slot->wasi);
   handler_clear(&slot->handler);
+  buffer_clear(&slot->settings);
   crash_enter(before);
   function_release(slot->function);
   free(slot);

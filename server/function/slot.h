@@ -33,6 +33,7 @@ struct slot {
   uint64_t used_at;            /* loop time in ms of the last return */
   struct receipt_chain *chain; /* of its function's receipts; and what their leaves begin with, once there was one */
   struct leaf_head leaf_head;
+  struct buffer settings; /* what its receipts have a digest of, once inputs were kept of it; else empty */
 };
 
 /* Retains `function`, whose module must be there. `limits` must outlive the slot. */

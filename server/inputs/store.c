@@ -66,8 +66,8 @@ struct inputs_store {
 
 struct waiting_head {
   uint64_t index;
-  uint8_t request[INPUTS_DIGEST];
-  uint32_t fields, settings, request_size;
+  uint8_t request[INPUTS_DIGEST], settings[INPUTS_DIGEST];
+  uint32_t fields, settings_size, request_size;
 };
 
 /* --- keeping ------------------------------------------------------------------------------------------------------ */
@@ -93,12 +93,14 @@ static void lose_large(struct inputs *in) {
   inputs_set_number(in, INPUT_LOST, lost);
 }
 
-static void keep(struct inputs_store *s, const struct inputs *in, const uint8_t request[INPUTS_DIGEST]) {
-  const struct input_value *settings = &in->fields[INPUT_SETTINGS], *r = &in->fields[INPUT_REQUEST];
+static void keep(struct inputs_store *s, const struct inputs *in, const uint8_t request[INPUTS_DIGEST],
+                 const uint8_t settings[INPUTS_DIGEST]) {
+  const struct input_value *own = &in->fields[INPUT_SETTINGS], *r = &in->fields[INPUT_REQUEST];
   struct waiting_head head = {
-      .index = in->fields[INPUT_INDEX].number, .settings = (uint32_t)settings->size, .request_size = (uint32_t)r->size};
-  size_t most = settings->size + r->size + inputs_most(in, 0, INPUT_SETTINGS);
+      .index = in->fields[INPUT_INDEX].number, .settings_size = (uint32_t)own->size, .request_size = (uint32_t)r->size};
+  size_t most = own->size + r->size + inputs_most(in, 0, INPUT_SETTINGS);
   memcpy(head.request, request, INPUTS_DIGEST);
+  memcpy(head.settings, settings, INPUTS_DIGEST);
   pthread_mutex_lock(&s->mutex);
   if (s->waiting.size + most > MOST_WAITING) {
     atomic_fetch_add_explicit(&s->dropped, 1, memory_order_relaxed);
@@ -108,17 +110,18 @@ static void keep(struct inputs_store *s, const struct inputs *in, const uint8_t 
     inputs_encode(in, 0, INPUT_SETTINGS, &s->waiting);
     head.fields = (uint32_t)(s->waiting.size - at - sizeof head);
     memcpy(s->waiting.bytes + at, &head, sizeof head);
-    if (settings->size) buffer_append(&s->waiting, settings->bytes, settings->size);
+    if (own->size) buffer_append(&s->waiting, own->bytes, own->size);
     if (r->size) buffer_append(&s->waiting, r->bytes, r->size);
     wake(s);
   }
   pthread_mutex_unlock(&s->mutex);
 }
 
-void inputs_store_keep(struct inputs_store *s, const struct inputs *in, const uint8_t request[INPUTS_DIGEST]) {
+void inputs_store_keep(struct inputs_store *s, const struct inputs *in, const uint8_t request[INPUTS_DIGEST],
+                       const uint8_t settings[INPUTS_DIGEST]) {
   struct inputs smaller = *in;
   lose_large(&smaller);
-  keep(s, &smaller, request);
+  keep(s, &smaller, request, settings);
 }
 
 uint64_t inputs_store_dropped(const struct inputs_store *s) { return atomic_load_explicit(&s->dropped, memory_order_relaxed); }
@@ -237,13 +240,10 @@ static void put_piece(struct inputs_store *s, const uint8_t digest[INPUTS_DIGEST
 
 static void put_entry(struct inputs_store *s, const struct waiting_head *head, const uint8_t *fields) {
   struct inputs_entry entry = {.index = head->index};
-  const uint8_t *settings = fields + head->fields, *request = settings + head->settings;
+  const uint8_t *settings = fields + head->fields, *request = settings + head->settings_size;
   if (head->request_size) memcpy(entry.request, head->request, INPUTS_DIGEST);
-  if (head->settings) {
-    struct digest digest = digest_of(settings, head->settings);
-    memcpy(entry.settings, digest.bytes, INPUTS_DIGEST);
-  }
-  put_piece(s, entry.settings, settings, head->settings);
+  if (head->settings_size) memcpy(entry.settings, head->settings, INPUTS_DIGEST);
+  put_piece(s, entry.settings, settings, head->settings_size);
   put_piece(s, entry.request, request, head->request_size);
   put_record(s, INPUTS_ENTRY, &entry, sizeof entry, fields, head->fields);
   if (entry.index < s->least) s->least = entry.index;
@@ -277,7 +277,7 @@ static void write_taken(struct inputs_store *s) {
     struct waiting_head head;
     memcpy(&head, s->taken.bytes + at, sizeof head);
     const uint8_t *fields = s->taken.bytes + at + sizeof head;
-    at += sizeof head + head.fields + head.settings + head.request_size;
+    at += sizeof head + head.fields + head.settings_size + head.request_size;
     if (s->fd < 0 && !open_file(s, &ignored)) {
       atomic_fetch_add_explicit(&s->dropped, 1, memory_order_relaxed);
       continue;

@@ -22,9 +22,10 @@ struct inputs_store *inputs_store_open(const struct inputs_options *options, str
 /* Writes what is kept. NULL is allowed. Blocks. */
 void inputs_store_close(struct inputs_store *store);
 
-/* Keeps a copy; of a piece of more than 5 MiB only that it was lost. `request` is the digest of the field REQUEST, by which it is
- * stored once. Any thread; does not block. */
-void inputs_store_keep(struct inputs_store *store, const struct inputs *in, const uint8_t request[INPUTS_DIGEST]);
+/* Keeps a copy; of a piece of more than 5 MiB only that it was lost. The digests are those of the fields REQUEST and SETTINGS, by
+ * which they are stored once. Any thread; does not block. */
+void inputs_store_keep(struct inputs_store *store, const struct inputs *in, const uint8_t request[INPUTS_DIGEST],
+                       const uint8_t settings[INPUTS_DIGEST]);
 /* What was kept before is on its way to disk when this returns. Blocks. */
 void inputs_store_flush(struct inputs_store *store);
 /* Entries that were not kept, because the disk was too slow or full. */

@@ -1,5 +1,6 @@
 #include "server/invoke/keep.h"
 
+#include "server/function/registry.h"
 #include "server/inputs/store.h"
 #include "server/invoke/invoke.h"
 #include "server/server.h"
@@ -85,12 +86,14 @@ void keep_inputs(struct invocation *inv, const struct asked *asked) {
   set_limits(&in, inv);
   inputs_set_number(&in, INPUT_PORT, asked->port);
   set_text(&in, INPUT_PEER, asked->peer);
-  if (f->settings) inputs_set_bytes(&in, INPUT_SETTINGS, f->settings->shown.bytes, f->settings->shown.size);
+  struct buffer *settings = &inv->slot->settings;
+  if (!settings->size) registry_print_settings(loop->registry, f, settings);
+  inputs_set_bytes(&in, INPUT_SETTINGS, settings->bytes, settings->size);
   uint64_t lost = set_request(&in, inv);
   lost |= set_reads(&in, inv, repeat);
   lost |= set_host(&in, inv);
   inputs_set_number(&in, INPUT_LOST, lost);
-  inputs_store_keep(loop->inputs, &in, inv->draft.request);
+  inputs_store_keep(loop->inputs, &in, inv->draft.request, f->settings_digest);
   if (inv->keep.reads.capacity > REUSED) buffer_clear(&inv->keep.reads);
 }
 

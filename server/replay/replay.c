@@ -66,8 +66,28 @@ static bool check_piece(const struct inputs *in, const struct leaf *leaf, enum i
          error_set(err, GW_ERROR_INVALID, "the kept %s is not what the receipt has the digest of", word);
 }
 
+/* Those that an older server kept were no text that the leaf has a digest of. */
+static bool check_settings(const struct inputs *in, const struct leaf *leaf, struct gw_error *err) {
+  const struct input_value *v = &in->fields[INPUT_SETTINGS];
+  bool is_old = !v->is_there || !v->bytes[v->size - 1];
+  if (is_old && leaf->fields[FIELD_SETTINGS].is_there)
+    return error_set(err, GW_ERROR_NOT_FOUND, "an older server kept this invocation's settings, in a way that cannot be checked");
+  return check_piece(in, leaf, INPUT_SETTINGS, FIELD_SETTINGS, 0, err);
+}
+
+/* What was called, by whatever alias. */
+static bool check_function(const struct inputs *in, const struct leaf *leaf, struct gw_error *err) {
+  const struct input_value *address = &in->fields[INPUT_ADDRESS];
+  const struct leaf_value *function = &leaf->fields[FIELD_FUNCTION];
+  const uint8_t *at = address->size ? memchr(address->bytes, '@', address->size) : NULL;
+  size_t size = at ? (size_t)(at - address->bytes) : address->size;
+  return (size == function->size && size && memcmp(address->bytes, function->bytes, size) == 0) ||
+         error_set(err, GW_ERROR_INVALID, "the kept address is not that of the receipt's function");
+}
+
 bool replay_check(const struct inputs *in, const struct leaf *leaf, struct gw_error *err) {
-  return check_piece(in, leaf, INPUT_REQUEST, FIELD_REQUEST, INPUT_LOST_REQUEST, err) &&
+  return check_function(in, leaf, err) && check_settings(in, leaf, err) &&
+         check_piece(in, leaf, INPUT_REQUEST, FIELD_REQUEST, INPUT_LOST_REQUEST, err) &&
          check_piece(in, leaf, INPUT_READS, FIELD_READ, INPUT_LOST_READS, err) &&
          check_piece(in, leaf, INPUT_HOST, FIELD_HOST, INPUT_LOST_HOST, err);
 }
@@ -134,27 +154,40 @@ static const char *find_secret(const char *const *secrets, const char *name) {
   return NULL;
 }
 
-static bool add_variable(struct run *run, struct settings *s, size_t *n, const char *text, struct gw_error *err) {
-  const char *variable = strchr(text, '=') ? text : find_secret(run->replay->secrets, text);
-  if (*n == SETTINGS_MAX_VARIABLES) return error_set(err, GW_ERROR_INVALID, "the kept settings are none");
-  if (!variable)
-    return error_set(err, GW_ERROR_USAGE, "the function had the secret %.128s, which is not kept: --secret %.128s=VALUE", text,
-                     text);
-  s->env[(*n)++] = strdup(variable);
+struct environment {
+  const struct run *run;
+  struct settings *to;
+  size_t n;
+  struct gw_error *err;
+};
+
+static bool add_variable(void *arg, const char *name, const char *value) {
+  struct environment *e = arg;
+  struct buffer text = {0};
+  const char *secret = value ? NULL : find_secret(e->run->replay->secrets, name);
+  if (e->n == SETTINGS_MAX_VARIABLES) return false;
+  if (!value && !secret)
+    return error_set(e->err, GW_ERROR_USAGE, "the function had the secret %.128s, which is not kept: --secret %.128s=VALUE", name,
+                     name);
+  if (secret)
+    buffer_append_string(&text, secret);
+  else
+    buffer_format(&text, "%s=%s", name, value);
+  buffer_append(&text, "", 1);
+  e->to->env[e->n++] = (const char *)text.bytes;
   return true;
 }
 
 static bool read_settings(struct run *run, struct gw_error *err) {
   const struct input_value *v = input(run, INPUT_SETTINGS);
-  size_t n = 0;
   if (!v->is_there) return true;
-  if (v->bytes[v->size - 1]) return error_set(err, GW_ERROR_INVALID, "the kept settings are none");
+  digest_bytes(v->bytes, v->size, run->result->settings);
   struct settings *s = run->function->settings = heap_new(1, sizeof *s);
   atomic_init(&s->refs, 1);
   s->env = heap_new(SETTINGS_MAX_VARIABLES + 1, sizeof *s->env);
-  for (const char *at = (const char *)v->bytes, *end = at + v->size; at < end; at += strlen(at) + 1)
-    if (!add_variable(run, s, &n, at, err)) return false;
-  return true;
+  struct environment e = {.run = run, .to = s, .err = err};
+  return settings_read_environment((const char *)v->bytes, v->size, add_variable, &e) ||
+         error_set(err, GW_ERROR_INVALID, "the kept settings are none");
 }
 
 static bool make_function(struct run *run, struct gw_error *err) {
@@ -165,6 +198,8 @@ static bool make_function(struct run *run, struct gw_error *err) {
                                          .max_memory = input(run, INPUT_MAX_MEMORY)->number,
                                          .max_reply = input(run, INPUT_MAX_REPLY)->number,
                                          .cpu_limit_ns = replay->cpu_limit_ns,
+                                         .slice = replay->slice,
+                                         .slice_ns = replay->slice_ns,
                                          .has_fine_clocks = input(run, INPUT_FINE)->number};
   struct function *f = run->function = function_create(replay->function, &run->limits, NULL);
   struct digest digest;
@@ -226,18 +261,36 @@ static bool load_host(struct run *run, struct gw_error *err) {
 
 /* --- one run ------------------------------------------------------------------------------------------------------- */
 
+/* What the slice used goes to who counts; whether there is to be another one. */
+static bool count_slice(const struct run *run, uint64_t *counted) {
+  const struct replay *replay = run->replay;
+  uint64_t used = gw_store_gas_used(run->slot->store), more = used - *counted;
+  *counted = used;
+  return !replay->go_on || replay->go_on(replay->arg, more);
+}
+
+static bool end_run(struct run *run, struct gw_error *err) {
+  gw_store_cancel(run->slot->store);
+  run->result->is_ended = true;
+  return error_set(err, GW_ERROR_UNAVAILABLE, "the run was ended");
+}
+
 static bool call(struct run *run, struct func_ref *func, uint64_t *gas, struct gw_error *err) {
   struct gw_store *store = run->slot->store;
+  uint64_t counted = 0;
   uint64_t limit = run->limits.gas_limit ? run->limits.gas_limit : INT64_MAX, before = *gas;
   uint64_t owed = before < limit ? before : limit - 1;
   enum gw_status status;
   gw_store_set_gas_limit(store, limit - owed);
   gw_store_owe(store, before - owed);
   gw_store_start(store, func, run->slot->values);
-  do {
+  for (;;) {
     gw_store_wait(store);
     status = gw_store_resume(store, err);
-  } while (status == GW_STATUS_PARKED || status == GW_STATUS_YIELDED);
+    bool goes_on = count_slice(run, &counted), is_over = status != GW_STATUS_PARKED && status != GW_STATUS_YIELDED;
+    if (is_over) break;
+    if (!goes_on) return end_run(run, err);
+  }
   *gas = owed + gw_store_gas_used(store);
   return status == GW_STATUS_DONE;
 }
@@ -299,18 +352,24 @@ static void note_parting(struct run *run) {
 static void make_leaf(struct run *run) {
   struct replay_result *out = run->result;
   const struct gw_error *end = &out->error;
-  struct draft_facts facts = {
-      .outcome = OUTCOME_REPLIED, .function = run->replay->function, .slot = run->slot, .record = &run->host, .gas = run->gas};
+  struct draft_facts facts = {.outcome = OUTCOME_REPLIED,
+                              .function = run->replay->function,
+                              .slot = run->slot,
+                              .record = &run->host,
+                              .gas = run->gas,
+                              .cpu_ns = gw_store_cpu_ns(run->slot->store)};
   if (end->code) facts.outcome = end->code == GW_ERROR_TRAP ? OUTCOME_TRAPPED : OUTCOME_FAILED;
   if (facts.outcome == OUTCOME_TRAPPED) facts.trap = end->trap;
   draft_begin(&out->draft, NULL);
   draft_hash_request(&out->draft, run->request);
   if (facts.outcome == OUTCOME_REPLIED) {
     facts.status = run->slot->handler.status;
+    facts.sent = run->slot->handler.reply_headers.size + run->slot->handler.reply.size;
     draft_hash_reply(&out->draft, &run->slot->handler);
     if (run->has_failed) facts.outcome = OUTCOME_FAILED;
   }
   draft_make(&out->draft, &facts, run->txn);
+  if (input(run, INPUT_SETTINGS)->is_there) leaf_set_bytes(&out->draft.leaf, FIELD_SETTINGS, out->settings, SHA256_SIZE);
 }
 
 static void keep_reply(struct run *run) {
@@ -358,16 +417,19 @@ void replay_result_clear(struct replay_result *result) {
 
 /* --- comparing ----------------------------------------------------------------------------------------------------- */
 
-/* What is measured, or decided elsewhere, is another in each run. */
-static bool is_of_run(enum leaf_field field) {
+/* What is measured, or follows from other invocations, is another in each run. A format has no fields of later ones. */
+static bool is_of_run(const struct leaf *first, enum leaf_field field) {
+  uint64_t format = first->fields[FIELD_FORMAT].number;
   switch (field) {
+  case FIELD_FORMAT:
   case FIELD_TIME:
   case FIELD_PREVIOUS:
   case FIELD_PAD:
-  case FIELD_SETTINGS:
-  case FIELD_SENT:
   case FIELD_RENT:
   case FIELD_CPU: return false;
+  case FIELD_SETTINGS: return format >= 2;
+  case FIELD_VERSION:
+  case FIELD_SENT: return format >= 3;
   default: return true;
   }
 }
@@ -380,7 +442,7 @@ static bool is_same(const struct leaf_value *a, const struct leaf_value *b) {
 bool replay_compare(const struct leaf *first, const struct leaf *second, int *at, enum leaf_field *field) {
   for (; *at < FIELD_COUNT; ++*at) {
     *field = (enum leaf_field) * at;
-    if (!is_of_run(*field) || is_same(&first->fields[*at], &second->fields[*at])) continue;
+    if (!is_of_run(first, *field) || is_same(&first->fields[*at], &second->fields[*at])) continue;
     ++*at;
     return true;
   }

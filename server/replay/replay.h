@@ -20,16 +20,21 @@ struct replay {
   const struct module *first; /* the module of the first run, where this is another, which need not ask for the same in the same
                                  order; NULL: it must */
   uint64_t cpu_limit_ns;      /* 0: none */
-  struct record *all;         /* gets all that the host answered, to be replayed without it; NULL: nothing does */
+  uint64_t slice, slice_ns;   /* after so much gas, or time, `go_on` is asked; 0: by the other alone */
+  bool (*go_on)(void *arg, uint64_t gas); /* `gas` more was used; false: the run ends here. NULL: it runs in one */
+  void *arg;
+  struct record *all; /* gets all that the host answered, to be replayed without it; NULL: nothing does */
 };
 
 /* All zero at first. */
 struct replay_result {
-  struct draft draft;    /* its leaf is that of the run: the fields borrow from here */
-  struct gw_error error; /* how it failed or trapped; code 0: it has replied */
-  struct handler reply;  /* what it replied */
-  const char *parted;    /* how it left the first run's way; NULL: it did not */
-  bool is_judged;        /* compiled code trapped, and the interpreter has said where */
+  struct draft draft;            /* its leaf is that of the run: the fields borrow from here */
+  struct gw_error error;         /* how it failed or trapped; code 0: it has replied */
+  struct handler reply;          /* what it replied */
+  const char *parted;            /* how it left the first run's way; NULL: it did not */
+  uint8_t settings[SHA256_SIZE]; /* digest of those it ran with */
+  bool is_judged;                /* compiled code trapped, and the interpreter has said where */
+  bool is_ended;                 /* `go_on` said so: the leaf says nothing */
 };
 
 /* Whether the inputs are those that the leaf has digests of: one sentence says which are not. */

@@ -34,9 +34,10 @@ struct account {
   _Atomic(const struct terms *) terms; /* never NULL */
   struct usage *usage;
   const struct prices *prices;
-  _Atomic uint64_t used[PRICE_COUNT]; /* what has receipts, since ever; rent as of a second ago */
-  _Atomic uint64_t charged;           /* gas of what has none yet */
-  _Atomic uint64_t full_at;           /* CLOCK_MONOTONIC: when what was charged is paid, at the tenant's rate */
+  _Atomic uint64_t used[PRICE_COUNT];   /* what has receipts, since ever; rent as of a second ago */
+  _Atomic uint64_t former[PRICE_COUNT]; /* of that, what others used who had the name before */
+  _Atomic uint64_t charged;             /* gas of what has none yet */
+  _Atomic uint64_t full_at;             /* CLOCK_MONOTONIC: when what was charged is paid, at the tenant's rate */
   _Atomic uint64_t n_running, memory, work, stored;
   _Atomic uint64_t span, span_gas; /* the last one in which it ran something, and how much */
   char name[];
@@ -47,6 +48,15 @@ struct account {
 static struct billed used_by(const struct account *a) {
   struct billed used;
   for (int i = 0; i < PRICE_COUNT; i++) used.n[i] = atomic_load_explicit(&a->used[i], memory_order_relaxed);
+  return used;
+}
+
+static struct billed used_by_itself(const struct account *a) {
+  struct billed used = used_by(a);
+  for (int i = 0; i < PRICE_COUNT; i++) {
+    uint64_t former = atomic_load_explicit(&a->former[i], memory_order_relaxed);
+    used.n[i] = used.n[i] > former ? used.n[i] - former : 0;
+  }
   return used;
 }
 
@@ -306,6 +316,8 @@ void usage_open_accounts(struct usage *u) {
       struct account *a = find_account(u, tenant, size);
       struct billed billed = price_billed(&f->sum);
       for (int k = 0; k < PRICE_COUNT; k++) atomic_fetch_add(&a->used[k], billed.n[k]);
+      if (f->former) billed = price_billed(&f->former->sum);
+      for (int k = 0; k < PRICE_COUNT && f->former; k++) atomic_fetch_add(&a->former[k], billed.n[k]);
       atomic_fetch_add(&a->stored, f->stored);
     }
   }
@@ -332,8 +344,9 @@ const struct prices *usage_prices(const struct usage *u) { return &u->prices; }
 void account_look(struct account *a, struct account_view *view) {
   const struct terms *t = terms_of(a);
   *view = (struct account_view){
-      .budget = t->budget, .used = used_by(a), .n_running = atomic_load(&a->n_running), .stored = atomic_load(&a->stored)};
-  if (t->budget.has_credit) view->spent = t->settled + price_of(a->prices, &view->used) - price_of(a->prices, &t->base);
+      .budget = t->budget, .used = used_by_itself(a), .n_running = atomic_load(&a->n_running), .stored = atomic_load(&a->stored)};
+  struct billed used = used_by(a);
+  if (t->budget.has_credit) view->spent = t->settled + price_of(a->prices, &used) - price_of(a->prices, &t->base);
 }
 
 /* What is to be paid at another rate takes as much longer or shorter. */
@@ -362,6 +375,14 @@ bool usage_change_budget(struct usage *u, const char *tenant, budget_edit_fn edi
   if (ok) set_terms(a, &terms);
   pthread_mutex_unlock(&u->changing);
   return ok;
+}
+
+void usage_hand_over_account(struct usage *u, const char *tenant) {
+  pthread_mutex_lock(&u->mutex);
+  struct account *a = find_account(u, tenant, strlen(tenant));
+  struct billed used = used_by(a);
+  for (int i = 0; i < PRICE_COUNT; i++) atomic_store(&a->former[i], used.n[i]);
+  pthread_mutex_unlock(&u->mutex);
 }
 
 bool usage_forget_budget(struct usage *u, const char *tenant, struct gw_error *err) {

@@ -22,15 +22,23 @@ enum {
 /* The space of state; no function is called so. */
 #define USAGE_SPACE "usage/"
 
+/* What was used under a function's name when the tenant got its own name, after another had it. */
+struct usage_former {
+  uint64_t day, version; /* the last of theirs; versions of a name ascend, whosever they are */
+  struct usage_sum sum;  /* since ever, */
+  struct usage_sum last; /* and of that version on that day */
+};
+
 /* A function since ever. */
 struct usage_function {
   struct usage_function *next;
   struct usage_sum sum;
-  uint64_t rent_added; /* of what the store says that its state has cost: what is in `sum`, and in rows */
-  uint64_t stored;     /* bytes of its state, when that was looked at */
-  uint64_t version;    /* of its last receipt: whose the rent is */
-  bool is_changed;     /* and not stored yet */
-  bool has_written;    /* so its state is to be looked at */
+  struct usage_former *former; /* NULL: nobody had the name before */
+  uint64_t rent_added;         /* of what the store says that its state has cost: what is in `sum`, and in rows */
+  uint64_t stored;             /* bytes of its state, when that was looked at */
+  uint64_t version;            /* of its last receipt: whose the rent is */
+  bool is_changed;             /* and not stored yet */
+  bool has_written;            /* so its state is to be looked at */
   char name[];
 };
 
@@ -71,6 +79,8 @@ struct usage_function *usage_find_function(struct usage *u, const char *name, bo
 /* Of the thread: from the store, if it is not open. NULL: err says why. */
 struct usage_row *usage_row_of(struct usage *u, const char *function, uint64_t version, uint32_t day, struct gw_error *err);
 void usage_forget_rows(struct usage *u);
+/* Under the mutex: what who has the name now has used. */
+struct usage_sum usage_own_sum(const struct usage_function *f);
 void usage_free_table(struct usage *u);
 
 /* server/usage/stored.c: what stands in the store. */
@@ -78,6 +88,8 @@ bool usage_load(struct usage *u, struct gw_error *err);
 bool usage_load_row(struct usage *u, struct usage_row *row, struct gw_error *err);
 /* Other prices than before: settles what was used at those. */
 bool usage_take_prices(struct usage *u, struct gw_error *err);
+/* Writes what the former of these functions have used. On a worker thread. */
+bool usage_store_former(struct usage *u, struct usage_function *const *functions, size_t n, struct gw_error *err);
 /* All that has changed, in one transaction. */
 bool usage_store(struct usage *u, struct gw_error *err);
 
@@ -92,6 +104,8 @@ void usage_open_accounts(struct usage *u);
 void usage_free_accounts(struct usage *u);
 bool usage_load_budget(struct usage *u, const char *tenant, size_t name_size, const void *value, size_t size);
 bool usage_settle_accounts(struct usage *u, const struct prices *before, struct gw_error *err);
+/* All that an account has used was another tenant's. */
+void usage_hand_over_account(struct usage *u, const char *tenant);
 /* A function's state has cost so much more, and takes `stored` bytes now. */
 void usage_count_rent(struct usage *u, const char *function, uint64_t rent, uint64_t before, uint64_t stored);
 

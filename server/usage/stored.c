@@ -3,6 +3,7 @@
  *
  *   "n"                                  the log's id, the index of the first leaf that is not added, and rent_at
  *   "f" FUNCTION                         rent_added, bytes stored, version, and the sums
+ *   "o" FUNCTION                         what others used who had the name: day, version, quantities in a sum, two sums
  *   "b" TENANT                           its budget (account.c)
  *   "p"                                  the prices
  *   "d" DAY (32 bits) FUNCTION 0 VERSION the sums of one version on one day
@@ -10,12 +11,14 @@
  * A value may have fewer sums than there are quantities now: the others are 0. */
 #include "base/buffer.h"
 #include "base/error.h"
+#include "base/heap.h"
 #include "server/usage/private.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { KEY_SIZE = 1 + 4 + USAGE_MAX_NAME + 1 + 8, N_OWN = 3 /* numbers of a function in front of its sums */ };
+/* N_OWN, N_FORMER: numbers of a function, and of who had its name before, in front of their sums. */
+enum { KEY_SIZE = 1 + 4 + USAGE_MAX_NAME + 1 + 8, N_OWN = 3, N_FORMER = 3 };
 
 static size_t row_key(uint8_t key[KEY_SIZE], const struct usage_row *row) {
   uint32_t day = __builtin_bswap32(row->day);
@@ -28,9 +31,9 @@ static size_t row_key(uint8_t key[KEY_SIZE], const struct usage_row *row) {
   return 5 + size + sizeof version;
 }
 
-static size_t function_key(uint8_t key[KEY_SIZE], const char *name) {
+static size_t name_key(uint8_t key[KEY_SIZE], char kind, const char *name) {
   size_t size = strlen(name);
-  key[0] = 'f';
+  key[0] = (uint8_t)kind;
   memcpy(key + 1, name, size);
   return 1 + size;
 }
@@ -107,6 +110,26 @@ static bool load_function(void *arg, const uint8_t *key, size_t key_size, const 
   return true;
 }
 
+/* Behind all functions. */
+static bool load_former(void *arg, const uint8_t *key, size_t key_size, const uint8_t *value, size_t size) {
+  struct usage *u = arg;
+  uint64_t head[N_FORMER];
+  char name[USAGE_MAX_NAME + 1];
+  if (key_size < 2 || key_size - 1 > USAGE_MAX_NAME || size < sizeof head) return true;
+  memcpy(name, key + 1, key_size - 1);
+  name[key_size - 1] = 0;
+  memcpy(head, value, sizeof head);
+  size_t sum = (size - sizeof head) / 2;
+  if (head[2] != sum / sizeof(uint64_t)) return true;
+  struct usage_function *f = usage_find_function(u, name, true);
+  if (!f->former) f->former = heap_new(1, sizeof *f->former);
+  f->former->day = head[0];
+  f->former->version = head[1];
+  read_sum(&f->former->sum, value + sizeof head, sum);
+  read_sum(&f->former->last, value + sizeof head + sum, sum);
+  return true;
+}
+
 static bool load_budget(void *arg, const uint8_t *key, size_t key_size, const uint8_t *value, size_t size) {
   if (!usage_load_budget(arg, (const char *)key + 1, key_size - 1, value, size))
     fprintf(stderr, "[server] usage: the budget of tenant %.*s is damaged\n", (int)key_size - 1, (const char *)key + 1);
@@ -145,6 +168,7 @@ bool usage_load(struct usage *u, struct gw_error *err) {
     u->next = u->stored_next = end;
   }
   return each_pair(u->options.state, "f", 1, "g", 1, load_function, u, err) &&
+         each_pair(u->options.state, "o", 1, "p", 1, load_former, u, err) &&
          each_pair(u->options.state, "b", 1, "c", 1, load_budget, u, err);
 }
 
@@ -198,7 +222,24 @@ static bool put_function(const struct usage_function *f, struct state_txn *txn, 
     uint64_t own[N_OWN];
     struct usage_sum sum;
   } value = {{f->rent_added, f->stored, f->version}, f->sum};
-  return state_txn_set(txn, key, function_key(key, f->name), &value, sizeof value, err);
+  return state_txn_set(txn, key, name_key(key, 'f', f->name), &value, sizeof value, err);
+}
+
+bool usage_store_former(struct usage *u, struct usage_function *const *functions, size_t n, struct gw_error *err) {
+  struct state_txn *txn = state_txn_begin(u->options.state, USAGE_SPACE);
+  bool ok = true;
+  for (size_t i = 0; i < n && ok; i++) {
+    uint8_t key[KEY_SIZE];
+    const struct usage_former *former = functions[i]->former;
+    struct {
+      uint64_t head[N_FORMER];
+      struct usage_sum sum, last;
+    } value = {{former->day, former->version, USAGE_COUNT}, former->sum, former->last};
+    ok = state_txn_set(txn, key, name_key(key, 'o', functions[i]->name), &value, sizeof value, err);
+  }
+  if (ok) return state_txn_commit_wait(txn, err);
+  state_txn_abort(txn);
+  return false;
 }
 
 /* Only this thread changes functions, so it may read them without the mutex. */

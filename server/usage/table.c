@@ -76,15 +76,41 @@ void usage_free_table(struct usage *u) {
   for (int i = 0; i < USAGE_BUCKETS; i++) {
     for (struct usage_function *f = u->functions[i], *next; f; f = next) {
       next = f->next;
+      free(f->former);
       free(f);
     }
   }
 }
 
+static struct usage_sum less(const struct usage_sum *sum, const struct usage_sum *part) {
+  struct usage_sum rest;
+  for (int i = 0; i < USAGE_COUNT; i++) rest.n[i] = sum->n[i] > part->n[i] ? sum->n[i] - part->n[i] : 0;
+  return rest;
+}
+
+struct usage_sum usage_own_sum(const struct usage_function *f) {
+  return f->former ? less(&f->sum, &f->former->sum) : f->sum;
+}
+
+bool usage_is_own(struct usage *u, struct usage_row *row) {
+  bool is_own = true;
+  pthread_mutex_lock(&u->mutex);
+  const struct usage_function *f = usage_find_function(u, row->function, false);
+  const struct usage_former *former = f ? f->former : NULL;
+  if (former && row->day <= former->day) is_own = row->day == former->day && row->version >= former->version;
+  if (former && row->day == former->day && row->version == former->version) {
+    static const struct usage_sum nothing;
+    row->sum = less(&row->sum, &former->last);
+    is_own = memcmp(&row->sum, &nothing, sizeof nothing) != 0;
+  }
+  pthread_mutex_unlock(&u->mutex);
+  return is_own;
+}
+
 bool usage_of_function(struct usage *u, const char *function, struct usage_sum *sum, uint64_t *stored) {
   pthread_mutex_lock(&u->mutex);
   const struct usage_function *f = usage_find_function(u, function, false);
-  if (f) *sum = f->sum;
+  if (f) *sum = usage_own_sum(f);
   if (f) *stored = f->stored;
   pthread_mutex_unlock(&u->mutex);
   return f != NULL;

@@ -66,6 +66,11 @@ const char *usage_log_id(const struct usage *usage);
 /* Leaves below this index are added. Any thread. */
 uint64_t usage_as_of(struct usage *usage);
 
+/* A tenant of this name is made. What was used under it before was another's, and is no more in what `usage_of_function`,
+ * `usage_is_own` and accounts say; rows keep it, for who runs the server. GW_ERROR_IN_USE while an invocation of that one runs.
+ * Blocks. */
+bool usage_hand_over(struct usage *usage, const char *tenant, struct gw_error *err);
+
 /* Of all versions together, since the function was first called, as of a second ago about; false: nothing is known of it. Any
  * thread, and does not wait. */
 bool usage_of_function(struct usage *usage, const char *function, struct usage_sum *sum, uint64_t *stored);
@@ -84,5 +89,7 @@ struct usage_row {
 /* Rows of the days from `first` to `last` as they are stored, by day, function and version. Blocks. */
 bool usage_each(struct usage *usage, uint32_t first, uint32_t last, void (*each)(void *arg, const struct usage_row *row),
                 void *arg, struct gw_error *err);
+/* Takes off what others used who had the tenant's name before; false: that is all of the row. Any thread. */
+bool usage_is_own(struct usage *usage, struct usage_row *row);
 
 #endif
