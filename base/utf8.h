@@ -2,6 +2,7 @@
 #ifndef BASE_UTF8_H
 #define BASE_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,14 @@ static inline size_t utf8_sequence(const uint8_t *s, size_t left) {
   for (size_t i = 2; i < n; i++)
     if ((s[i] & 0xc0) != 0x80) return 0;
   return n;
+}
+
+/* Whether it can be a string of JSON that C programs read, too: UTF-8 without a NUL. */
+static inline bool utf8_is_text(const void *bytes, size_t size) {
+  const uint8_t *s = bytes;
+  for (size_t i = 0, n; i < size; i += n)
+    if (!s[i] || !(n = utf8_sequence(s + i, size - i))) return false;
+  return true;
 }
 
 #endif

@@ -172,10 +172,19 @@ static bool rotate_token(const struct access_verb *v, const char *id, struct cli
   return true;
 }
 
+/* The answer to a deletion has no body. */
+static bool show_gone(const struct access_verb *v, const char *member, const char *id) {
+  if (!v->is_json) return true;
+  cJSON *json = cJSON_CreateObject();
+  cJSON_AddStringToObject(json, member, id);
+  cli_print_json(json, false);
+  return true;
+}
+
 static bool revoke_token(const struct access_verb *v, const char *id, struct client_reply *reply, struct gw_error *err) {
   struct access_call call = {.method = "DELETE"};
   snprintf(call.path, sizeof call.path, "/v1/tokens/%.63s", id);
-  return check_word(id, "id of a token", err) && send(v, &call, reply, err);
+  return check_word(id, "id of a token", err) && send(v, &call, reply, err) && show_gone(v, "revoked", id);
 }
 
 int cli_tokens(int argc, char **argv) {
@@ -303,7 +312,7 @@ static bool create_tenant(const struct access_verb *v, const char *name, struct 
 }
 
 static bool delete_tenant(const struct access_verb *v, const char *name, struct client_reply *reply, struct gw_error *err) {
-  return change_tenant(v, "DELETE", name, reply, err);
+  return change_tenant(v, "DELETE", name, reply, err) && show_gone(v, "deleted", name);
 }
 
 /* --- budgets */

@@ -74,8 +74,10 @@ const char *cli_option_text(const struct cli_option *option, struct arena *arena
 void cli_list_add(struct cli_list *list, const char *item);
 void cli_list_clear(struct cli_list *list);
 
-/* "gasworks: MESSAGE" on stderr; returns the exit code. */
+/* "gasworks: MESSAGE" on stderr, or {"error":{...}} in one line where the verb was given --json; returns the exit code. */
 int cli_fail(const struct gw_error *err);
+/* The same with the lines of a backtrace, which may be none. */
+int cli_fail_at(const struct gw_error *err, const char *backtrace);
 /* The same for a wrong use of `verb` (NULL: of the program); points at its help. */
 int cli_misuse(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -85,8 +87,12 @@ bool cli_parse_number(const char *text, uint64_t unit, uint64_t *out);
 /* Reads a file, "-" is standard input. */
 bool cli_read_file(struct buffer *b, const char *path, struct gw_error *err);
 
+/* Bytes that may be no text, in standard base64. */
+void cli_json_base64(cJSON *object, const char *name, const void *bytes, size_t size);
 /* Prints `json` and a line feed, then deletes it. */
 void cli_print_json(cJSON *json, bool to_stderr);
+/* The same in one line; false: it could not be written. */
+bool cli_print_json_line(cJSON *json);
 /* The exit code of a verb that ended with this one: another where standard output could not be written, which it says. */
 int cli_end(int exit_code);
 

@@ -309,8 +309,8 @@ bool client_check_name(const char *name, bool may_have_word, struct gw_error *er
 }
 
 int client_finish(bool ok, struct client_reply *reply, const struct gw_error *err) {
-  int exit_code = ok ? 0 : cli_fail(err);
-  if (!ok) fwrite(reply->backtrace.bytes, 1, reply->backtrace.size, stderr);
+  buffer_append(&reply->backtrace, "", 1);
+  int exit_code = ok ? 0 : cli_fail_at(err, (const char *)reply->backtrace.bytes);
   client_reply_clear(reply);
   return exit_code;
 }

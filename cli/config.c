@@ -11,7 +11,7 @@
 struct config {
   struct client client;
   const char *alias, *access, *backtraces, *group, *read_only_get, *tier;
-  struct cli_list env, unset, headers, no_headers;
+  struct cli_list env, unset, headers, no_headers, dirs, no_dirs;
   uint64_t gas_limit, max_memory;
   uint32_t cpu_ms, max_running, deadline_ms;
   bool is_json;
@@ -45,6 +45,7 @@ static void show(const char *name, const struct client_reply *reply, bool is_jso
   if ((item = cJSON_GetObjectItem(settings, "state_group"))) printf("%-12s %s\n", "state group", item->valuestring);
   if (cJSON_GetObjectItem(settings, "read_only_get")) printf("%-12s read-only\n", "GET");
   show_map("env", cJSON_GetObjectItem(settings, "env"));
+  show_map("directory", cJSON_GetObjectItem(settings, "directories"));
   show_map("header", cJSON_GetObjectItem(settings, "headers"));
   cJSON_ArrayForEach(item, cJSON_GetObjectItem(settings, "secrets")) printf("%-12s %s\n", "secret", item->valuestring);
   cJSON_Delete(json);
@@ -118,7 +119,8 @@ static bool make_patch(cJSON *patch, const struct config *c, struct gw_error *er
   add_limit(patch, "deadline_ms", c->deadline_ms == (uint32_t)NOT_GIVEN_U32 ? NOT_GIVEN : c->deadline_ms);
   if (c->tier && strcmp(c->tier, "auto") != 0) cJSON_AddStringToObject(patch, "tier", c->tier);
   if (c->tier && strcmp(c->tier, "auto") == 0) cJSON_AddNullToObject(patch, "tier");
-  return add_map(patch, "env", &c->env, &c->unset, '=', err) && add_map(patch, "headers", &c->headers, &c->no_headers, ':', err);
+  return add_map(patch, "env", &c->env, &c->unset, '=', err) && add_map(patch, "directories", &c->dirs, &c->no_dirs, '=', err) &&
+         add_map(patch, "headers", &c->headers, &c->no_headers, ':', err);
 }
 
 static int configure(const struct config *c, const char *name) {
@@ -145,6 +147,9 @@ int cli_config(int argc, char **argv) {
       {"unset", 0, CLI_LIST, &c.unset, "NAME", "takes a variable away"},
       {"header", 'H', CLI_LIST, &c.headers, "LINE", "a header that replies have unless the function gives it, 'Name: value'"},
       {"no-header", 0, CLI_LIST, &c.no_headers, "NAME", "takes a header away"},
+      {"dir", 0, CLI_LIST, &c.dirs, "PATH=NAME",
+       "where it finds a directory, to read; NAME is one that the operator allows (`serve --allow-dir`)"},
+      {"no-dir", 0, CLI_LIST, &c.no_dirs, "PATH", "takes a directory away"},
       {"gas-limit", 0, CLI_NUMBER, &c.gas_limit, "N", "the most gas of an invocation, within the server's limit; 0: that"},
       {"max-memory", 0, CLI_SIZE, &c.max_memory, "BYTES", "the most memory of an invocation, likewise"},
       {"cpu-ms", 0, CLI_U32, &c.cpu_ms, "MS", "the most CPU time of an invocation, likewise"},
@@ -175,6 +180,8 @@ int cli_config(int argc, char **argv) {
   cli_list_clear(&c.unset);
   cli_list_clear(&c.headers);
   cli_list_clear(&c.no_headers);
+  cli_list_clear(&c.dirs);
+  cli_list_clear(&c.no_dirs);
   return exit_code;
 }
 

@@ -57,12 +57,38 @@ struct debug {
   uint32_t frame; /* that locals and operands are shown of */
   char last_line[MAX_LINE];
   struct buffer out;
+  bool is_json;
 };
 
 static const struct module *module_of(const struct debug *d) { return gw_module_decoded(d->guest.module); }
 
+/* Where it has stopped. */
+static void add_place(const struct debug *d, cJSON *json) {
+  struct precise_view view;
+  char name[128];
+  if (d->has_ended || !d->guest.store || !d->guest.instance || !precise_look(d->guest.store, 0, &view)) return;
+  cJSON_AddStringToObject(json, "function", view_function(&view.place, name, sizeof name));
+  cli_json_count(json, "offset", view.place.offset);
+  if (d->hit) cJSON_AddNumberToObject(json, "breakpoint", d->hit);
+}
+
+/* One line of JSON for the first stop, and for what each command says and leads to. */
+static void print_json(struct debug *d) {
+  cJSON *json = cJSON_CreateObject();
+  cli_json_count(json, "number", d->step.number);
+  cli_json_count(json, "gas", d->step.gas);
+  cJSON_AddBoolToObject(json, "has_ended", d->has_ended);
+  add_place(d, json);
+  buffer_append(&d->out, "", 1);
+  cJSON_AddStringToObject(json, "output", (const char *)d->out.bytes);
+  cli_print_json_line(json);
+}
+
 static void flush(struct debug *d) {
-  fwrite(d->out.bytes, 1, d->out.size, stdout);
+  if (d->is_json && d->out.size)
+    print_json(d);
+  else
+    fwrite(d->out.bytes, 1, d->out.size, stdout);
   fflush(stdout);
   d->out.size = 0;
 }
@@ -422,7 +448,7 @@ static void converse(struct debug *d) {
   d->frame = 0;
   do {
     flush(d);
-    if (is_terminal) fputs("(gasworks) ", stdout);
+    if (is_terminal && !d->is_json) fputs("(gasworks) ", stdout);
     fflush(stdout);
     d->verdict = QUIT;
     if (!fgets(line, sizeof line, stdin)) return;
@@ -500,6 +526,7 @@ static int debug(struct debug *d, int argc, char **argv) {
   d->go = GO_TO;
   d->target = 1;
   if (d->receipt ? argc > 0 : argc < 1) return cli_misuse("debug", "it wants FILE.wasm, or --receipt ID and no file");
+  d->guest.is_output_err = d->is_json;
   bool ok = d->receipt ? rerun_load_guest(&d->rerun, d->receipt, &d->guest, &err)
                        : open_stdin(d, &err) && guest_load(&d->guest, argc, argv, &err);
   if (!ok) return cli_fail(&err);
@@ -527,6 +554,8 @@ int cli_debug(int argc, char **argv) {
       RERUN_OPTIONS(&d->rerun),
       {"stdin", 0, CLI_TEXT, &d->stdin_path, "FILE",
        "standard input of the program; empty unless told, commands come from the terminal's"},
+      {"json", 0, CLI_FLAG, &d->is_json, NULL,
+       "what each command leads to as a line of JSON; the program's own output goes to standard error"},
   };
   const struct cli_command command = {
       .name = "debug",

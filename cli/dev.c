@@ -8,7 +8,6 @@
 #include "base/heap.h"
 #include "cli/cli.h"
 
-#include "base/array.h"
 #include "base/digest.h"
 #include "base/error.h"
 #include "cli/client.h"
@@ -17,6 +16,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <search.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +35,7 @@ struct watch {
 
 /* One of the folder's. */
 struct file {
+  struct file *next;
   char *path;
   struct timespec time;
   off_t size;
@@ -47,19 +48,21 @@ enum job { JOB_NONE, JOB_BUILD, JOB_DEPLOY };
 struct dev {
   uv_loop_t loop;
   struct client client;
-  const char *directory, *alias;
+  char *directory;
+  const char *alias;
   bool is_once, is_json, has_no_logs;
 
   struct project project;
   struct arena arena; /* of the project's strings */
   struct watch *watches;
+  void *watched; /* the same, of tsearch */
   uv_timer_t settle;
   uv_signal_t interrupt, terminate;
   enum job job;
   uv_process_t process, logs;
   bool has_logs, is_renamed, is_ending, has_built;
   struct file *files;
-  size_t n_files, capacity, next_file;
+  void *by_path;          /* the same, of tsearch */
   struct digest deployed; /* the module */
   char deployed_name[FUNCTION_MAX_NAME + 1], logs_name[FUNCTION_MAX_NAME + 1];
   int exit_code;
@@ -84,12 +87,17 @@ static void on_event(uv_fs_event_t *event, const char *name, int events, int sta
   if (!dev->is_ending) uv_timer_start(&dev->settle, on_settled, SETTLE_MS, 0);
 }
 
+static int compare_watches(const void *a, const void *b) {
+  return strcmp(((const struct watch *)a)->path, ((const struct watch *)b)->path);
+}
+
 /* Watches a folder unless that is done already: the system tells of one folder at a time. */
-static void watch(struct dev *dev, const char *path) {
-  for (const struct watch *w = dev->watches; w; w = w->next)
-    if (strcmp(w->path, path) == 0) return;
+static void watch(struct dev *dev, char *path) {
+  struct watch wanted = {.path = path};
+  if (tfind(&wanted, &dev->watched, compare_watches)) return;
   struct watch *w = heap_new(1, sizeof *w);
   w->path = strdup(path);
+  tsearch(w, &dev->watched, compare_watches);
   uv_fs_event_init(&dev->loop, &w->event);
   w->event.data = dev;
   int failed = uv_fs_event_start(&w->event, on_event, path, 0);
@@ -98,17 +106,26 @@ static void watch(struct dev *dev, const char *path) {
   dev->watches = w;
 }
 
-/* Where the folder's files are listed in the same order as last time, each is found at once. */
-static struct file *find_file(struct dev *dev, const char *path) {
-  for (size_t i = 0; i < dev->n_files; i++) {
-    struct file *f = &dev->files[(dev->next_file + i) % dev->n_files];
-    if (strcmp(f->path, path) != 0) continue;
-    dev->next_file = (size_t)(f - dev->files) + 1;
-    return f;
-  }
-  if (dev->n_files == dev->capacity) array_grow(dev->files, dev->capacity, 64);
-  dev->files[dev->n_files] = (struct file){.path = strdup(path)};
-  return &dev->files[dev->n_files++];
+static int compare_paths(const void *a, const void *b) {
+  return strcmp(((const struct file *)a)->path, ((const struct file *)b)->path);
+}
+
+/* One that is new is as if it had been empty. */
+static struct file *find_file(struct dev *dev, char *path) {
+  struct file wanted = {.path = path}, **found = tfind(&wanted, &dev->by_path, compare_paths);
+  if (found) return *found;
+  struct file *f = heap_new(1, sizeof *f);
+  f->path = strdup(path);
+  f->next = dev->files;
+  dev->files = f;
+  tsearch(f, &dev->by_path, compare_paths);
+  return f;
+}
+
+static void forget_file(struct dev *dev, struct file *f) {
+  tdelete(f, &dev->by_path, compare_paths);
+  free(f->path);
+  free(f);
 }
 
 /* Whether what is new about the file is the user's doing. */
@@ -118,7 +135,7 @@ static bool is_news(struct file *f, enum scan scan) {
   return !f->is_output;
 }
 
-static bool scan_folder(struct dev *dev, const char *path, enum scan scan, int depth) {
+static bool scan_folder(struct dev *dev, char *path, enum scan scan, int depth) {
   bool has_news = false;
   DIR *dir = depth < MAX_DEPTH ? opendir(path) : NULL;
   if (!dir) return false;
@@ -143,20 +160,18 @@ static bool scan_folder(struct dev *dev, const char *path, enum scan scan, int d
 
 /* Takes the folder as it is now; true: the user has changed it since the last time. */
 static bool scan(struct dev *dev, enum scan scan) {
-  size_t n = 0;
-  for (size_t i = 0; i < dev->n_files; i++) dev->files[i].is_there = false;
-  dev->next_file = 0;
+  for (struct file *f = dev->files; f; f = f->next) f->is_there = false;
   bool has_news = scan_folder(dev, dev->directory, scan, 0);
-  for (size_t i = 0; i < dev->n_files; i++) {
-    struct file *f = &dev->files[i];
+  for (struct file **at = &dev->files; *at;) {
+    struct file *f = *at;
     if (f->is_there) {
-      dev->files[n++] = *f;
+      at = &f->next;
       continue;
     }
     has_news |= is_news(f, scan);
-    free(f->path);
+    *at = f->next;
+    forget_file(dev, f);
   }
-  dev->n_files = n;
   return has_news;
 }
 
@@ -345,11 +360,14 @@ static int run(struct dev *dev) {
   uv_loop_close(&dev->loop);
   for (struct watch *w = dev->watches, *next; w; w = next) {
     next = w->next;
+    tdelete(w, &dev->watched, compare_watches);
     free(w->path);
     free(w);
   }
-  for (size_t i = 0; i < dev->n_files; i++) free(dev->files[i].path);
-  free(dev->files);
+  for (struct file *f = dev->files, *next; f; f = next) {
+    next = f->next;
+    forget_file(dev, f);
+  }
   free(dev->environment);
   arena_clear(&dev->arena);
   arena_clear(&arena);
@@ -357,7 +375,8 @@ static int run(struct dev *dev) {
 }
 
 int cli_dev(int argc, char **argv) {
-  struct dev dev = {.client = client_default(), .directory = "."};
+  char here[] = ".";
+  struct dev dev = {.client = client_default(), .directory = here};
   const struct cli_option options[] = {
       CLIENT_OPTIONS(&dev.client),
       {"alias", 0, CLI_TEXT, &dev.alias, "ALIAS", "deploy to NAME@ALIAS; callers of NAME stay where they are"},
@@ -380,7 +399,7 @@ int cli_dev(int argc, char **argv) {
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
   if (argc) dev.directory = argv[0];
   size_t size = strlen(dev.directory);
-  while (size > 1 && dev.directory[size - 1] == '/') argv[0][--size] = 0;
+  while (size > 1 && dev.directory[size - 1] == '/') dev.directory[--size] = 0;
   struct arena arena = {0};
   bool ok = project_read(&dev.project, dev.directory, &arena, &err);
   arena_clear(&arena);

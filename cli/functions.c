@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "cli/client.h"
 
 #include <stdio.h>
@@ -194,7 +195,7 @@ struct invocation {
   struct client client;
   const char *data, *method, *path;
   struct cli_list headers;
-  bool wants_headers, is_verbose;
+  bool wants_headers, is_verbose, is_json;
   struct buffer body;
 };
 
@@ -233,15 +234,51 @@ static bool invoke(struct invocation *v, const char *name, struct client_reply *
       .path = (const char *)path.bytes,
       .headers = v->headers.items,
       .body = v->data ? &v->body : NULL,
-      .wants_headers = v->wants_headers,
+      .wants_headers = v->wants_headers || v->is_json,
   };
   bool ok = client_send(&request, reply, err);
   buffer_clear(&path);
   return ok;
 }
 
+/* Line by line, as pairs; what comes before the last status line was of interim replies. */
+static cJSON *headers_json(struct buffer *headers) {
+  cJSON *list = cJSON_CreateArray();
+  char *rest = NULL;
+  buffer_append(headers, "", 1);
+  for (char *line = strtok_r((char *)headers->bytes, "\r\n", &rest); line; line = strtok_r(NULL, "\r\n", &rest)) {
+    char *colon = strchr(line, ':');
+    bool is_status = strncmp(line, "HTTP/", 5) == 0;
+    while (is_status && list->child) cJSON_DeleteItemFromArray(list, 0);
+    if (is_status || !colon || !utf8_is_text(line, strlen(line))) continue;
+    *colon = 0;
+    const char *pair[] = {line, colon + 1 + strspn(colon + 1, " \t")};
+    cJSON_AddItemToArray(list, cJSON_CreateStringArray(pair, 2));
+  }
+  return list;
+}
+
+/* With the members that `try --json` has. */
+static void show_invoked_json(struct client_reply *reply) {
+  cJSON *json = cJSON_CreateObject();
+  const char *body = reply->body.size ? (const char *)reply->body.bytes : "";
+  cJSON_AddNumberToObject(json, "status", (double)reply->status);
+  cJSON_AddItemToObject(json, "headers", headers_json(&reply->headers));
+  if (utf8_is_text(body, reply->body.size))
+    cJSON_AddStringToObject(json, "body", body);
+  else
+    cli_json_base64(json, "body_base64", body, reply->body.size);
+  if (reply->has_gas) cli_json_count(json, "gas", reply->gas);
+  if (*reply->receipt) cJSON_AddStringToObject(json, "receipt", reply->receipt);
+  cli_print_json(json, false);
+}
+
 /* A problem document is the server's word and becomes a sentence; any other body is the function's and is shown. */
 static bool show_invoked(const struct invocation *v, struct client_reply *reply, struct gw_error *err) {
+  if (v->is_json) {
+    show_invoked_json(reply);
+    return reply->status < 400 || client_problem(reply, err);
+  }
   fwrite(reply->headers.bytes, 1, reply->headers.size, stdout);
   bool is_sentence = reply->status >= 400 && reply->is_problem && !v->wants_headers;
   if (!is_sentence) fwrite(reply->body.bytes, 1, reply->body.size, stdout);
@@ -261,6 +298,7 @@ int cli_invoke(int argc, char **argv) {
       {"header", 'H', CLI_LIST, &v.headers, "LINE", "a header line, 'Name: value'"},
       {"include", 'i', CLI_FLAG, &v.wants_headers, NULL, "show the reply's headers too"},
       {"verbose", 'v', CLI_FLAG, &v.is_verbose, NULL, "show gas and receipt on standard error, even if that is no terminal"},
+      {"json", 0, CLI_FLAG, &v.is_json, NULL, "status, headers, body, gas and receipt as JSON"},
   };
   const struct cli_command command = {
       .name = "invoke",
@@ -344,39 +382,54 @@ int cli_list(int argc, char **argv) {
 
 /* --- delete ------------------------------------------------------------------------------------------------------ */
 
-/* `kind`: functions or groups; `what`: of it, behind its name. */
-static int delete_of(const struct client *client, const char *kind, const char *name, const char *what) {
+/* What is to be deleted. */
+struct removal {
+  struct client client;
+  bool is_json;
+  const char *kind; /* functions or groups */
+  char *name;
+  const char *what; /* of it, behind its name */
+};
+
+/* The answer has no body. */
+static void show_removal(const char *member, const char *name) {
+  cJSON *json = cJSON_CreateObject();
+  cJSON_AddStringToObject(json, member, name);
+  cli_print_json(json, false);
+}
+
+static int remove_it(const struct removal *r, const char *member, const char *shown) {
   char path[320];
   struct client_reply reply = {0};
   struct gw_error err = {0};
-  snprintf(path, sizeof path, "/v1/%s/%.255s%s", kind, name, what);
-  struct client_request request = {.client = client, .method = "DELETE", .path = path};
-  bool ok = client_check_name(name, false, &err) && client_ask(&request, &reply, &err);
+  snprintf(path, sizeof path, "/v1/%s/%.255s%s", r->kind, r->name, r->what);
+  struct client_request request = {.client = &r->client, .method = "DELETE", .path = path};
+  bool ok = client_check_name(r->name, false, &err) && client_ask(&request, &reply, &err);
+  if (ok && r->is_json) show_removal(member, shown);
   return client_finish(ok, &reply, &err);
 }
 
-static int delete_at(const struct client *client, const char *name, const char *what) {
-  return delete_of(client, "functions", name, what);
-}
-
 /* NAME@VERSION or NAME@ALIAS. */
-static int delete_word(const struct client *client, char *address) {
-  char what[300], *word = strchr(address, '@');
+static int delete_word(struct removal *r) {
+  char what[300], shown[320], *word = strchr(r->name, '@');
+  snprintf(shown, sizeof shown, "%.310s", r->name);
   *word++ = 0;
   struct gw_error err = {0};
   if (!client_check_name(word, false, &err)) return cli_fail(&err);
   bool is_version = strspn(word, "0123456789") == strlen(word);
   snprintf(what, sizeof what, "/%s/%.255s", is_version ? "versions" : "aliases", word);
-  return delete_at(client, address, what);
+  r->what = what;
+  return remove_it(r, "deleted", shown);
 }
 
 int cli_delete(int argc, char **argv) {
-  struct client client = client_default();
+  struct removal r = {.client = client_default(), .kind = "functions", .what = ""};
   bool with_state = false, is_group = false;
   const struct cli_option options[] = {
-      CLIENT_OPTIONS(&client),
+      CLIENT_OPTIONS(&r.client),
       {"state", 0, CLI_FLAG, &with_state, NULL, "delete its state, too, and that of a group that it is the last one of"},
       {"group", 0, CLI_FLAG, &is_group, NULL, "NAME is a group that no function is in any more: delete its state"},
+      {"json", 0, CLI_FLAG, &r.is_json, NULL, "what was deleted as JSON"},
   };
   const struct cli_command command = {
       .name = "delete",
@@ -392,17 +445,20 @@ int cli_delete(int argc, char **argv) {
   int exit_code;
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
   bool is_word = strchr(argv[0], '@') != NULL;
+  r.name = argv[0];
   if (is_group && (is_word || with_state)) return cli_misuse("delete", "--group wants the name of a group, and no --state");
-  if (is_group) return delete_of(&client, "groups", argv[0], "");
   if (is_word && with_state) return cli_misuse("delete", "--state is for functions: all versions have one state");
-  return is_word ? delete_word(&client, argv[0]) : delete_at(&client, argv[0], with_state ? "?state=delete" : "");
+  if (is_group) r.kind = "groups";
+  if (with_state) r.what = "?state=delete";
+  return is_word ? delete_word(&r) : remove_it(&r, "deleted", r.name);
 }
 
 /* --- lift -------------------------------------------------------------------------------------------------------- */
 
 int cli_lift(int argc, char **argv) {
-  struct client client = client_default();
-  const struct cli_option options[] = {CLIENT_OPTIONS(&client)};
+  struct removal r = {.client = client_default(), .kind = "functions", .what = "/quarantine"};
+  const struct cli_option options[] = {CLIENT_OPTIONS(&r.client),
+                                       {"json", 0, CLI_FLAG, &r.is_json, NULL, "what was lifted as JSON"}};
   const struct cli_command command = {
       .name = "lift",
       .arguments = "NAME",
@@ -414,5 +470,6 @@ int cli_lift(int argc, char **argv) {
   };
   int exit_code;
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
-  return delete_at(&client, argv[0], "/quarantine");
+  r.name = argv[0];
+  return remove_it(&r, "lifted", r.name);
 }

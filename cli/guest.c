@@ -85,7 +85,7 @@ static bool create_wasi(struct guest *g, struct gw_error *err) {
       .preopens = g->preopens,
       .n_preopens = g->dirs.n,
       .stdin_fd = g->stdin_fd,
-      .stdout_fd = STDOUT_FILENO,
+      .stdout_fd = g->is_output_err ? STDERR_FILENO : STDOUT_FILENO,
       .stderr_fd = STDERR_FILENO,
       .deterministic = g->is_deterministic,
       .seed = g->seed,

@@ -19,6 +19,7 @@ struct func_type;
 struct guest {
   /* What the user says. */
   bool gas, profile, debug_info, perf, is_deterministic, is_judged, accepts_unknown;
+  bool is_output_err;   /* its standard output goes to standard error */
   precise_watch *watch; /* of runs of the precise tier, or NULL */
   void *watch_env;
   bool (*on_stop)(void *watch_env); /* when the watch has stopped the guest: whether it goes on */

@@ -47,31 +47,48 @@ static bool write_key(const char *path, const uint8_t *key, size_t size, mode_t 
   return ok || error_set(err, GW_ERROR_IO, "cannot write %s: %s", path, strerror(saved));
 }
 
-static bool make_keys(const char *path, struct gw_error *err) {
+static void show(const char *path, const char *public_path, const uint8_t public[32], bool is_json) {
+  char key[2 * 32 + 1];
+  if (!is_json) {
+    printf("%s signs artifacts: keep it secret\n%s is for `gasworks serve --trust`\n", path, public_path);
+    return;
+  }
+  cJSON *json = cJSON_CreateObject();
+  cJSON_AddStringToObject(json, "secret_file", path);
+  cJSON_AddStringToObject(json, "public_file", public_path);
+  cJSON_AddStringToObject(json, "public_key", sodium_bin2hex(key, sizeof key, public, 32));
+  cli_print_json(json, false);
+}
+
+static bool make_keys(const char *path, bool is_json, struct gw_error *err) {
   uint8_t public[32], secret[64];
   char *public_path = heap_new(1, strlen(path) + sizeof ".pub");
   sprintf(public_path, "%s.pub", path);
   bool ok = sodium_init() >= 0 && crypto_sign_keypair(public, secret) == 0;
   if (!ok) error_set(err, GW_ERROR_UNAVAILABLE, "libsodium does not start");
   ok = ok && write_key(path, secret, sizeof secret, 0600, err) && write_key(public_path, public, sizeof public, 0644, err);
-  if (ok) printf("%s signs artifacts: keep it secret\n%s is for `gasworks serve --trust`\n", path, public_path);
+  if (ok) show(path, public_path, public, is_json);
   sodium_memzero(secret, sizeof secret);
   free(public_path);
   return ok;
 }
 
 int cli_key(int argc, char **argv) {
+  bool is_json = false;
+  const struct cli_option options[] = {{"json", 0, CLI_FLAG, &is_json, NULL, "the files and the public key as JSON"}};
   const struct cli_command command = {
       .name = "key",
       .arguments = "FILE",
       .description =
           "Makes a pair of keys: FILE signs artifacts (`gasworks compile --sign FILE`), FILE.pub is what servers trust\n"
           "(`gasworks serve --trust FILE.pub`).",
+      .options = options,
+      .n_options = sizeof options / sizeof *options,
       .min_operands = 1,
       .max_operands = 1,
   };
   int exit_code;
   struct gw_error err = {0};
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
-  return make_keys(argv[0], &err) ? 0 : cli_fail(&err);
+  return make_keys(argv[0], is_json, &err) ? 0 : cli_fail(&err);
 }

@@ -33,13 +33,37 @@ static int call(int argc, char **argv) {
   return cli_misuse(NULL, "there is no verb %s", argv[0]);
 }
 
-int cli_help(int argc, char **argv) {
-  if (argc < 2 || argv[1][0] == '-' || strcmp(argv[1], "help") == 0) {
-    print_usage(stdout);
-    return 0;
+static void print_verbs_as_json(void) {
+  cJSON *json = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(json, "verbs");
+  for (size_t i = 0; i < N_VERBS; i++) {
+    cJSON *verb = cJSON_CreateObject();
+    cJSON_AddStringToObject(verb, "name", verbs[i].name);
+    cJSON_AddStringToObject(verb, "summary", verbs[i].summary);
+    cJSON_AddItemToArray(list, verb);
   }
-  char help[] = "--help", *arguments[] = {argv[1], help, NULL};
-  return call(2, arguments);
+  cli_print_json(json, false);
+}
+
+int cli_help(int argc, char **argv) {
+  bool is_json = false;
+  const struct cli_option options[] = {{"json", 0, CLI_FLAG, &is_json, NULL, "verbs, or a verb's options, as JSON"}};
+  const struct cli_command command = {.name = "help",
+                                      .arguments = "[VERB]",
+                                      .description = "Shows what verbs there are, or what a verb does and its options.",
+                                      .options = options,
+                                      .n_options = 1,
+                                      .max_operands = 1};
+  int exit_code;
+  if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
+  if (argc) {
+    char help[] = "--help", json[] = "--json", *arguments[] = {argv[0], is_json ? json : help, help, NULL};
+    return call(3, arguments);
+  }
+  if (is_json)
+    print_verbs_as_json();
+  else
+    print_usage(stdout);
+  return 0;
 }
 
 int cli_version(int argc, char **argv) {
@@ -67,7 +91,7 @@ int main(int argc, char **argv) {
     return gw_error_exit_code(&(struct gw_error){.code = GW_ERROR_USAGE});
   }
   if (strcmp(argv[1], CHILD_VERB) == 0) return cli_compile_child(); /* no verb for people */
-  if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) argv[1] = (char *)"help";
+  if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) argv[1] = (char *)"help", argc = 2;
   if (strcmp(argv[1], "--version") == 0) argv[1] = (char *)"version";
   return cli_end(call(argc - 1, argv + 1));
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,26 +16,74 @@
 
 enum { MAX_OPTIONS = CLI_MAX_OPTIONS, HELP_COLUMN = 26, MAX_FILE = 1 << 30 };
 
+/* --- errors ------------------------------------------------------------------------------------------------------ */
+
+/* Whether the verb was given --json. One verb runs in a process, on one thread. */
+static bool is_json;
+
 /* Messages quote files and servers, whose control characters would be the terminal's. */
-int cli_fail(const struct gw_error *err) {
-  struct gw_error shown = *err;
-  for (char *c = shown.message; *c; c++)
-    if (((unsigned char)*c < ' ' && *c != '\n') || *c == 0x7f) *c = '?';
-  fprintf(stderr, "gasworks: %s\n", shown.message[0] ? shown.message : gw_error_title(err->code));
+static void put_sentence(const char *text) {
+  for (const char *c = text; *c; c++) {
+    bool is_control = ((unsigned char)*c < ' ' && *c != '\n') || *c == 0x7f;
+    fputc(is_control ? '?' : *c, stderr);
+  }
+}
+
+/* Lines without what indents them. */
+static void add_backtrace(cJSON *json, const char *text) {
+  cJSON *lines = cJSON_AddArrayToObject(json, "backtrace");
+  for (size_t size; *text; text += size + (text[size] == '\n')) {
+    text += strspn(text, " ");
+    size = strcspn(text, "\n");
+    char *line = strndup(text, size);
+    cJSON_AddItemToArray(lines, cJSON_CreateString(line));
+    free(line);
+  }
+}
+
+/* One line, the last on standard error: what else stands there is for people. The members are those of the server's problem
+ * documents. */
+static void put_json(const struct gw_error *err, const char *message, const char *backtrace) {
+  cJSON *json = cJSON_CreateObject(), *error = cJSON_AddObjectToObject(json, "error");
+  cJSON_AddStringToObject(error, "title", gw_error_title(err->code));
+  cJSON_AddStringToObject(error, "detail", message);
+  cJSON_AddNumberToObject(error, "exit_code", gw_error_exit_code(err));
+  if (err->code == GW_ERROR_TRAP) cJSON_AddStringToObject(error, "trap", gw_trap_message(err->trap));
+  if (*backtrace) add_backtrace(error, backtrace);
+  char *text = cJSON_PrintUnformatted(json);
+  fprintf(stderr, "%s\n", text ? text : "{}");
+  cJSON_free(text);
+  cJSON_Delete(json);
+}
+
+int cli_fail_at(const struct gw_error *err, const char *backtrace) {
+  const char *message = err->message[0] ? err->message : gw_error_title(err->code);
+  if (is_json) {
+    put_json(err, message, backtrace);
+  } else {
+    fputs("gasworks: ", stderr);
+    put_sentence(message);
+    fprintf(stderr, "\n%s", backtrace);
+  }
   return gw_error_exit_code(err);
 }
 
+int cli_fail(const struct gw_error *err) { return cli_fail_at(err, ""); }
+
 int cli_misuse(const char *verb, const char *format, ...) {
+  struct gw_error err = {0};
+  char problem[256];
   va_list args;
   va_start(args, format);
-  fputs("gasworks: ", stderr);
-  vfprintf(stderr, format, args);
+  vsnprintf(problem, sizeof problem, format, args);
   va_end(args);
-  if (verb)
-    fprintf(stderr, "; see gasworks %s --help\n", verb);
+  if (is_json)
+    error_set(&err, GW_ERROR_USAGE, "%s", problem);
+  else if (verb)
+    error_set(&err, GW_ERROR_USAGE, "%s; see gasworks %s --help", problem, verb);
   else
-    fputs("; see gasworks help\n", stderr);
-  return gw_error_exit_code(&(struct gw_error){.code = GW_ERROR_USAGE});
+    error_set(&err, GW_ERROR_USAGE, "%s; see gasworks help", problem);
+  return cli_fail(&err);
 }
 
 /* --- help -------------------------------------------------------------------------------------------------------- */
@@ -77,7 +126,31 @@ static void print_exit_codes(void) {
   }
 }
 
+static cJSON *describe_option(const struct cli_option *o) {
+  cJSON *json = cJSON_CreateObject();
+  char letter[2] = {o->letter, 0};
+  cJSON_AddStringToObject(json, "name", o->name);
+  if (o->letter) cJSON_AddStringToObject(json, "letter", letter);
+  if (o->value) cJSON_AddStringToObject(json, "value", o->value);
+  cJSON_AddStringToObject(json, "help", o->help);
+  return json;
+}
+
+static void print_help_as_json(const struct cli_command *c) {
+  cJSON *json = cJSON_CreateObject(), *options;
+  cJSON_AddStringToObject(json, "verb", c->name);
+  cJSON_AddStringToObject(json, "arguments", c->arguments);
+  cJSON_AddStringToObject(json, "description", c->description);
+  options = cJSON_AddArrayToObject(json, "options");
+  for (size_t i = 0; i < c->n_options; i++) cJSON_AddItemToArray(options, describe_option(&c->options[i]));
+  cli_print_json(json, false);
+}
+
 static void print_help(const struct cli_command *c) {
+  if (is_json) {
+    print_help_as_json(c);
+    return;
+  }
   printf("usage: gasworks %s [OPTION...]%s%s\n\n%s\n\nOptions:\n", c->name, *c->arguments ? " " : "", c->arguments,
          c->description);
   for (size_t i = 0; i < c->n_options; i++) print_option(&c->options[i]);
@@ -221,11 +294,11 @@ static const struct cli_option *find_option(const struct cli_command *c, int ans
 }
 
 /* getopt puts a short option into optopt, a long one it has just stepped over. */
-static int unknown_option(const struct cli_command *c, int answer, const char *argument) {
+static void unknown_option(int answer, const char *argument, char *problem, size_t size) {
   char letter[3] = {'-', (char)optopt, 0};
   bool is_short = optopt > 0 && optopt < 256;
-  const char *problem = answer == ':' ? "needs a value" : "is not understood";
-  return cli_misuse(c->name, "option %s %s", is_short ? letter : argument, problem);
+  const char *what = answer == ':' ? "needs a value" : "is not understood";
+  snprintf(problem, size, "option %s %s", is_short ? letter : argument, what);
 }
 
 bool cli_parse(const struct cli_command *c, int *argc, char ***argv, int *exit_code) {
@@ -233,35 +306,42 @@ bool cli_parse(const struct cli_command *c, int *argc, char ***argv, int *exit_c
   return cli_parse_given(c, argc, argv, exit_code, given);
 }
 
-bool cli_parse_given(const struct cli_command *c, int *argc, char ***argv, int *exit_code, bool given[CLI_MAX_OPTIONS]) {
+/* The first problem is told when all options are read: whether as JSON is one of them. True: help is wanted. */
+static bool parse_options(const struct cli_command *c, int argc, char **argv, bool *given, char *problem, size_t size) {
   struct getopt_tables tables;
-  assert(c->n_options <= MAX_OPTIONS);
   fill_tables(c, &tables);
-  memset(given, 0, CLI_MAX_OPTIONS * sizeof *given);
   opterr = 0;
   optind = 0; /* glibc: start afresh */
   int answer;
-  while ((answer = getopt_long(*argc, *argv, tables.shorts, tables.longs, NULL)) != -1) {
+  while ((answer = getopt_long(argc, argv, tables.shorts, tables.longs, NULL)) != -1) {
     const struct cli_option *o = find_option(c, answer);
-    if (answer == 'h') {
-      print_help(c);
-      *exit_code = 0;
-      return false;
-    }
-    if (!o) {
-      *exit_code = unknown_option(c, answer, (*argv)[optind - 1]);
-      return false;
-    }
-    if (!cli_set_option(o, optarg)) {
-      *exit_code = cli_misuse(c->name, "--%s wants %s, not %s", o->name, cli_expected(o->type), optarg);
-      return false;
-    }
+    if (answer == 'h') return true;
+    if (!o && !*problem) unknown_option(answer, argv[optind - 1], problem, size);
+    if (!o) continue;
+    if (!cli_set_option(o, optarg) && !*problem)
+      snprintf(problem, size, "--%s wants %s, not %s", o->name, cli_expected(o->type), optarg);
     given[o - c->options] = true;
+    if (strcmp(o->name, "json") == 0) is_json = true;
+  }
+  return false;
+}
+
+bool cli_parse_given(const struct cli_command *c, int *argc, char ***argv, int *exit_code, bool given[CLI_MAX_OPTIONS]) {
+  char problem[200] = "";
+  assert(c->n_options <= MAX_OPTIONS);
+  memset(given, 0, CLI_MAX_OPTIONS * sizeof *given);
+  is_json = false;
+  if (parse_options(c, *argc, *argv, given, problem, sizeof problem)) {
+    print_help(c);
+    *exit_code = 0;
+    return false;
   }
   *argc -= optind;
   *argv += optind;
-  if (*argc >= c->min_operands && *argc <= c->max_operands) return true;
-  if (*argc < c->min_operands)
+  if (!*problem && *argc >= c->min_operands && *argc <= c->max_operands) return true;
+  if (*problem)
+    *exit_code = cli_misuse(c->name, "%s", problem);
+  else if (*argc < c->min_operands)
     *exit_code = cli_misuse(c->name, "%s wants %s", c->name, c->arguments);
   else
     *exit_code = cli_misuse(c->name, "unexpected argument %s", (*argv)[c->max_operands]);
@@ -275,11 +355,27 @@ bool cli_read_file(struct buffer *b, const char *path, struct gw_error *err) {
   return buffer_read_file(b, path, MAX_FILE, err);
 }
 
+void cli_json_base64(cJSON *object, const char *name, const void *bytes, size_t size) {
+  size_t n = sodium_base64_encoded_len(size, sodium_base64_VARIANT_ORIGINAL);
+  char *text = heap_new(1, n);
+  sodium_bin2base64(text, n, bytes, size, sodium_base64_VARIANT_ORIGINAL);
+  cJSON_AddStringToObject(object, name, text);
+  free(text);
+}
+
 void cli_print_json(cJSON *json, bool to_stderr) {
   char *text = cJSON_Print(json);
   fprintf(to_stderr ? stderr : stdout, "%s\n", text ? text : "{}");
   cJSON_free(text);
   cJSON_Delete(json);
+}
+
+bool cli_print_json_line(cJSON *json) {
+  char *text = cJSON_PrintUnformatted(json);
+  cJSON_Delete(json);
+  bool ok = text && puts(text) >= 0;
+  cJSON_free(text);
+  return ok;
 }
 
 int cli_end(int exit_code) {

@@ -404,9 +404,9 @@ static int replay(struct verb *v, int argc, char **argv) {
     return cli_misuse("replay", "--since, --limit and --with go with --function only");
   if (is_many && (v->save || v->rerun.from)) return cli_misuse("replay", "--save and --from are for one receipt");
   if (v->all && !v->rerun.data) return cli_misuse("replay", "--all goes with --data only");
-  if (v->until_gas && (is_many || v->tier != TIER_PRECISE || v->save || v->is_json))
+  if (v->until_gas && (is_many || v->tier != TIER_PRECISE || v->save))
     return cli_misuse("replay", "--until-gas is for one receipt, in the precise tier");
-  if (v->until_gas) return retrace(&v->rerun, argv[0], TRACE_NONE, v->until_gas);
+  if (v->until_gas) return retrace(&v->rerun, argv[0], &(struct retrace){.until_gas = v->until_gas, .is_json = v->is_json});
   return is_many ? replay_many(v) : replay_one(v, argv[0]);
 }
 

@@ -14,15 +14,27 @@ static bool stays_stopped(void *trace) {
   return false;
 }
 
-static void show_end(const struct guest *g, bool ok, const struct gw_error *err) {
+static void show_end_json(uint64_t gas, bool ok, const struct gw_error *err) {
+  cJSON *json = cJSON_CreateObject();
+  cli_json_count(json, "gas", gas);
+  cJSON_AddBoolToObject(json, "has_ended", true);
+  if (!ok) cJSON_AddStringToObject(json, "trap", err->message);
+  cli_print_json_line(json);
+}
+
+static void show_end(const struct guest *g, bool is_json, bool ok, const struct gw_error *err) {
   uint64_t gas = g->store ? gw_store_gas_used(g->store) : 0;
+  if (is_json) {
+    show_end_json(gas, ok, err);
+    return;
+  }
   fprintf(stderr, "%14" PRIu64 "  %s%s\n", gas, ok ? "the end" : "trap: ", ok ? "" : err->message);
 }
 
-int retrace(struct rerun *r, const char *id, enum trace_kind kind, uint64_t until_gas) {
+int retrace(struct rerun *r, const char *id, const struct retrace *how) {
   struct gw_error err = {0};
   struct guest *g = heap_new(1, sizeof *g);
-  struct trace trace = {.kind = kind, .until_gas = until_gas};
+  struct trace trace = {.kind = how->kind, .until_gas = how->until_gas, .is_json = how->is_json};
   g->watch = trace_watch;
   g->watch_env = &trace;
   g->on_stop = stays_stopped;
@@ -30,10 +42,10 @@ int retrace(struct rerun *r, const char *id, enum trace_kind kind, uint64_t unti
   if (ok) ok = guest_run(g, GW_TIER_PRECISE, &err);
   trace_end(&trace);
   bool has_ended = is_loaded && (ok || err.code == GW_ERROR_TRAP) && !g->was_dropped;
-  if (has_ended) show_end(g, ok, &err);
+  if (has_ended) show_end(g, how->is_json, ok, &err);
   int exit_code = has_ended || g->was_dropped ? 0 : cli_fail(&err);
-  if (has_ended && until_gas) {
-    fprintf(stderr, "gasworks: the invocation ended before it used %" PRIu64 " gas\n", until_gas);
+  if (has_ended && how->until_gas) {
+    if (!how->is_json) fprintf(stderr, "gasworks: the invocation ended before it used %" PRIu64 " gas\n", how->until_gas);
     exit_code = EXIT_ENDED_BEFORE;
   }
   trace_clear(&trace);
@@ -44,13 +56,13 @@ int retrace(struct rerun *r, const char *id, enum trace_kind kind, uint64_t unti
 
 int cli_trace(int argc, char **argv) {
   struct rerun r = {.client = client_default(), .files = -1};
+  struct retrace how = {0};
   const char *word = "calls";
-  uint64_t until_gas = 0;
-  enum trace_kind kind;
   const struct cli_option options[] = {
       RERUN_OPTIONS(&r),
       {"kind", 0, CLI_TEXT, &word, "calls|blocks|instructions", "what there is a line of; calls unless told"},
-      {"until-gas", 0, CLI_NUMBER, &until_gas, "N", "stop there and show calls, locals, operands, memory"},
+      {"until-gas", 0, CLI_NUMBER, &how.until_gas, "N", "stop there and show calls, locals, operands, memory"},
+      {"json", 0, CLI_FLAG, &how.is_json, NULL, "each line as JSON, on standard output"},
   };
   const struct cli_command command = {
       .name = "trace",
@@ -65,8 +77,8 @@ int cli_trace(int argc, char **argv) {
   };
   int exit_code;
   if (cli_parse(&command, &argc, &argv, &exit_code))
-    exit_code = trace_parse(word, &kind) ? retrace(&r, argv[0], kind, until_gas)
-                                         : cli_misuse("trace", "--kind wants calls, blocks or instructions, not %s", word);
+    exit_code = trace_parse(word, &how.kind) ? retrace(&r, argv[0], &how)
+                                             : cli_misuse("trace", "--kind wants calls, blocks or instructions, not %s", word);
   rerun_clear(&r);
   return exit_code;
 }

@@ -7,7 +7,13 @@
 
 enum { EXIT_ENDED_BEFORE = 1 };
 
-/* Prints lines of that kind on standard error, up to so much gas (0: the end), where it shows all there is; the exit code. */
-int retrace(struct rerun *rerun, const char *id, enum trace_kind kind, uint64_t until_gas);
+struct retrace {
+  enum trace_kind kind;
+  uint64_t until_gas; /* 0: to the end; else where it stops and shows all there is */
+  bool is_json;       /* lines of JSON on standard output, in place of lines on standard error */
+};
+
+/* Prints lines of that kind; the exit code. */
+int retrace(struct rerun *rerun, const char *id, const struct retrace *how);
 
 #endif

@@ -128,11 +128,13 @@ static void show_stats(const struct run *r, int exit_code) {
 /* --- the verb ---------------------------------------------------------------------------------------------------- */
 
 /* The precise tier knows the calls that led to a trap. */
-static void print_backtrace(const struct run *r) {
-  struct buffer text = {0};
-  backtrace_append(r->guest.store, &text);
-  fwrite(text.bytes, 1, text.size, stderr);
-  buffer_clear(&text);
+static int fail(const struct run *r, const struct gw_error *err) {
+  struct buffer backtrace = {0};
+  if (err->code == GW_ERROR_TRAP && r->guest.running != GW_TIER_FAST) backtrace_append(r->guest.store, &backtrace);
+  buffer_append(&backtrace, "", 1);
+  int exit_code = cli_fail_at(err, (const char *)backtrace.bytes);
+  buffer_clear(&backtrace);
+  return exit_code;
 }
 
 static bool stays_stopped(void *trace) {
@@ -182,8 +184,7 @@ static int run(struct run *r, int argc, char **argv) {
   int exit_code = ok ? (int)(wasi_exit_code(g->wasi) & 0xff) : 0;
   trace_end(&r->trace);
   print_output(r, ok);
-  if (!ok && !g->was_dropped) exit_code = cli_fail(&err);
-  if (!ok && err.code == GW_ERROR_TRAP && g->running != GW_TIER_FAST) print_backtrace(r);
+  if (!ok && !g->was_dropped) exit_code = fail(r, &err);
   if (r->wants_stats || r->wants_profile) show_stats(r, exit_code);
   struct gw_error io = {0};
   if (r->folded_path && g->instance && !cli_write_folded(g->instance, r->folded_path, &io)) exit_code = cli_fail(&io);

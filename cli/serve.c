@@ -6,6 +6,7 @@
 #include "cli/config_file.h"
 #include "cli/gas.h"
 #include "cli/key.h"
+#include "server/function/function.h"
 #include "server/isolate/supervisor.h"
 #include "server/server.h"
 #include "server/usage/price.h"
@@ -58,7 +59,7 @@ struct serving {
   const char *listen, *schedule_path, *prices_path, *isolate;
   const char *config, *config_text;
   bool is_check, is_json;
-  struct cli_list trusted, hosts;
+  struct cli_list trusted, hosts, allowed;
   struct buffer text; /* of the file, NUL behind its end */
   struct config_file file;
   char *address, *directory;
@@ -81,6 +82,7 @@ static void serving_clear(struct serving *s) {
   free(s->keys);
   cli_list_clear(&s->trusted);
   cli_list_clear(&s->hosts);
+  cli_list_clear(&s->allowed);
   cli_list_clear(&s->arguments);
   config_file_clear(&s->file);
   buffer_clear(&s->text);
@@ -113,6 +115,20 @@ static void check_isolate(struct serving *s) {
 static void check_listen(struct serving *s) {
   s->address = strdup(s->listen);
   if (!s->address || !parse_listen(s->address, &s->o)) refuse(s, "listen", "--listen wants ADDRESS:PORT, not %s", s->listen);
+}
+
+/* NAME or TENANT/NAME, as functions and tenants are called, and a directory behind =. */
+static void check_allowed(struct serving *s) {
+  for (size_t i = 0; i < s->allowed.n; i++) {
+    const char *text = s->allowed.items[i];
+    size_t size = strcspn(text, "=");
+    char name[FUNCTION_MAX_FULL_NAME + 1] = "";
+    if (size < sizeof name) memcpy(name, text, size), name[size] = 0;
+    if (!function_full_name_is_valid(name, strlen(name)) || !text[size] || !text[size + 1])
+      refuse(s, "allow-dir", "--allow-dir wants NAME=DIR or TENANT/NAME=DIR, not %s", text);
+    for (size_t j = 0; j < i; j++)
+      if (strncmp(s->allowed.items[j], text, size + 1) == 0) refuse(s, "allow-dir", "--allow-dir has %s twice", name);
+  }
 }
 
 static void add_contents(struct serving *s, const char *option, const char *text) {
@@ -221,6 +237,8 @@ static bool read_options(struct serving *s, int argc, char **argv, bool has_text
        "let function NAME read the files in DIR/NAME (another tenant's: DIR/@TENANT/NAME), as its directory /; none unless told"},
       {"workers", 'w', CLI_U32, &o.n_loops, "N", "event loops; one per core unless told"},
       {"optimize", 'O', CLI_LEVEL, &o.opt_level, "0..3", "optimisation level; 2 unless told"},
+      {"allow-dir", 0, CLI_LIST, &s->allowed, "NAME=DIR",
+       "a directory that functions may read whose settings say so (`config --dir`); TENANT/NAME is for this tenant alone"},
       {"tier", 0, CLI_TIER, &o.tier, "fast|precise|baseline|auto",
        "compile functions before their first call, or interpret them, or run baseline code, or that until they are compiled; "
        "auto unless told"},
@@ -297,6 +315,9 @@ static bool read_options(struct serving *s, int argc, char **argv, bool has_text
       {"insecure", 0, CLI_FLAG, &o.is_insecure, NULL,
        "ask nobody for a token: whoever reaches the server may deploy, delete and call all functions"},
       {"host", 0, CLI_LIST, &s->hosts, "NAME", "a name that the server is managed by, besides addresses and localhost"},
+      {"ui-host", 0, CLI_TEXT, &o.ui_host, "NAME",
+       "a name such as localhost that the dashboard has for itself: it is by no other, and functions' pages have no scripts "
+       "there"},
       {"isolate", 0, CLI_TEXT, &s->isolate, "none|tenant",
        "tenant: run each tenant's functions in a process of its own, with its own data, walls and limits; none unless told"},
       {"worker-of", 0, CLI_TEXT, &o.worker_of, "TENANT", "be such a process; for --isolate, which starts it"},
@@ -337,11 +358,14 @@ static bool read_options(struct serving *s, int argc, char **argv, bool has_text
   o.max_body = max_body, o.max_module = max_module, o.max_reply = max_reply, o.map_size = map_size, o.inputs_each = inputs_each;
   o.hosts = s->hosts.items;
   o.n_hosts = s->hosts.n;
+  o.allowed_dirs = s->allowed.items;
+  o.n_allowed_dirs = s->allowed.n;
   o.compiler_program = "/proc/self/exe";
   o.config_dir = s->directory;
   s->o = o;
   check_isolate(s);
   check_listen(s);
+  check_allowed(s);
   return true;
 }
 

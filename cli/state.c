@@ -39,27 +39,11 @@ static void print_text(const uint8_t *bytes, size_t size) {
   }
 }
 
-static void add_base64(cJSON *json, const char *name, const void *bytes, size_t size) {
-  size_t n = sodium_base64_encoded_len(size, sodium_base64_VARIANT_ORIGINAL);
-  char *text = heap_new(1, n);
-  sodium_bin2base64(text, n, bytes, size, sodium_base64_VARIANT_ORIGINAL);
-  cJSON_AddStringToObject(json, name, text);
-  free(text);
-}
-
 static cJSON *pair_json(const void *key, size_t key_size, const void *value, size_t value_size) {
   cJSON *json = cJSON_CreateObject();
-  add_base64(json, "key", key, key_size);
-  add_base64(json, "value", value, value_size);
+  cli_json_base64(json, "key", key, key_size);
+  cli_json_base64(json, "value", value, value_size);
   return json;
-}
-
-static bool print_line(cJSON *json) {
-  char *text = cJSON_PrintUnformatted(json);
-  cJSON_Delete(json);
-  bool ok = text && puts(text) >= 0;
-  free(text);
-  return ok;
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
@@ -72,7 +56,7 @@ static bool print_part(const void *key, size_t key_size, uint64_t size, uint64_t
   cJSON *json = pair_json(key, key_size, bytes, n);
   cJSON_AddNumberToObject(json, "size", (double)size);
   cJSON_AddNumberToObject(json, "offset", (double)offset);
-  return print_line(json);
+  return cli_print_json_line(json);
 }
 
 /* A large value is lines of its size and of pieces. Where nothing is stored there are none, but an empty one where it begins and
@@ -120,7 +104,7 @@ static bool get(struct command *c, struct gw_error *err) {
   if (found == 0)
     error_set(err, GW_ERROR_NOT_FOUND, "%s %s has no key %s", c->is_group ? "group" : "function", c->operands[0], key);
   if (found > 0 && !is_large)
-    found = c->wants_json ? print_line(pair_json(key, strlen(key), value, size)) : write_out(value, size, err);
+    found = c->wants_json ? cli_print_json_line(pair_json(key, strlen(key), value, size)) : write_out(value, size, err);
   state_txn_abort(txn);
   return is_large ? get_large(c, key, err) : found > 0;
 }
@@ -136,7 +120,7 @@ static void show_pair(struct each *e, const void *key, size_t key_size, const vo
   if (e->list) {
     cJSON_AddItemToArray(e->list, pair_json(key, key_size, value, size));
   } else if (e->is_export) {
-    print_line(pair_json(key, key_size, value, size));
+    cli_print_json_line(pair_json(key, key_size, value, size));
   } else {
     print_text(key, key_size);
     putchar('\t');
@@ -149,7 +133,7 @@ static void show_pair(struct each *e, const void *key, size_t key_size, const vo
 static void show_large(struct each *e, const void *key, size_t key_size, uint32_t size) {
   if (e->list) {
     cJSON *json = cJSON_CreateObject();
-    add_base64(json, "key", key, key_size);
+    cli_json_base64(json, "key", key, key_size);
     cJSON_AddNumberToObject(json, "size", size);
     cJSON_AddItemToArray(e->list, json);
   } else {
@@ -244,7 +228,7 @@ static bool stat_function(struct command *c, struct gw_error *err) {
   cJSON *json = cJSON_CreateObject();
   cJSON_AddNumberToObject(json, "keys", (double)e.n);
   cJSON_AddNumberToObject(json, "bytes", (double)e.bytes);
-  return print_line(json);
+  return cli_print_json_line(json);
 }
 
 static bool show_stat(struct command *c, struct gw_error *err) {
@@ -259,7 +243,7 @@ static bool show_stat(struct command *c, struct gw_error *err) {
   if (!ok || !c->wants_json) return ok;
   cJSON *json = cJSON_CreateObject();
   cJSON_AddNumberToObject(json, "file_bytes", (double)st.st_size);
-  return print_line(json);
+  return cli_print_json_line(json);
 }
 
 /* A file that was not there, synced; it is removed if that fails. */

@@ -25,6 +25,7 @@ struct top {
 struct row {
   const char *name;
   double version, requests, errors, gas, cpu; /* of a second; cpu: cores */
+  double memory, instances;                   /* now; bytes */
   double p50_us, p99_us;                      /* at most; 0: no request, -1: beyond what is counted */
 };
 
@@ -82,6 +83,8 @@ static struct row row_of(const cJSON *before, const cJSON *now, const cJSON *bou
                     .errors = RATE("errors"),
                     .gas = RATE("gas"),
                     .cpu = RATE("cpu_ms") / 1000,
+                    .memory = client_number(now, "memory_bytes"),
+                    .instances = client_number(now, "instances"),
                     .p50_us = percentile(counts, bounds, 0.5),
                     .p99_us = percentile(counts, bounds, 0.99)};
 #undef RATE
@@ -100,14 +103,15 @@ BY(requests)
 BY(errors)
 BY(gas)
 BY(cpu)
+BY(memory)
 BY(p99_us)
 #undef BY
 
 static const struct {
   const char *name;
   int (*compare)(const void *, const void *);
-} sorts[] = {{"requests", by_requests}, {"errors", by_errors}, {"gas", by_gas},
-             {"cpu", by_cpu},           {"p99", by_p99_us},    {"name", by_name}};
+} sorts[] = {{"requests", by_requests}, {"errors", by_errors}, {"gas", by_gas},  {"cpu", by_cpu},
+             {"memory", by_memory},     {"p99", by_p99_us},    {"name", by_name}};
 
 static int (*find_sort(const char *name))(const void *, const void *) {
   for (size_t i = 0; i < sizeof sorts / sizeof *sorts; i++)
@@ -152,7 +156,7 @@ static const char *short_time(double us, char out[32]) {
   return out;
 }
 
-enum { NUMBERS_WIDTH = 61, LEAST_NAME_WIDTH = 8 }; /* the last column stays free */
+enum { NUMBERS_WIDTH = 68, LEAST_NAME_WIDTH = 8 }; /* the last column stays free */
 
 /* So that the longest fits, where `columns` have room for it. */
 static int name_width(const struct rows *rows, size_t columns) {
@@ -164,15 +168,15 @@ static int name_width(const struct rows *rows, size_t columns) {
 
 /* At most `lines` of them, the heading included. */
 static void print_rows(const struct rows *rows, size_t lines, size_t columns, const char *end) {
-  char a[32], b[32], c[32], d[32], e[32];
+  char a[32], b[32], c[32], d[32], e[32], f[32];
   int width = name_width(rows, columns);
-  printf("%-*s %7s %8s %8s %8s %6s %8s %8s%s", width, "FUNCTION", "VERSION", "CALLS/S", "ERRORS/S", "GAS/S", "CPU %", "P50",
-         "P99", end);
+  printf("%-*s %7s %8s %8s %8s %6s %6s %8s %8s%s", width, "FUNCTION", "VERSION", "CALLS/S", "ERRORS/S", "GAS/S", "CPU %",
+         "MEMORY", "P50", "P99", end);
   for (size_t i = 0; i < rows->n && i + 1 < lines; i++) {
     const struct row *r = &rows->items[i];
-    printf("%-*.*s %7.0f %8s %8s %8s %6.1f %8s %8s%s", width, width, r->name, r->version, short_number(r->requests, a),
-           short_number(r->errors, b), short_number(r->gas, c), 100 * r->cpu, short_time(r->p50_us, d), short_time(r->p99_us, e),
-           end);
+    printf("%-*.*s %7.0f %8s %8s %8s %6.1f %6s %8s %8s%s", width, width, r->name, r->version, short_number(r->requests, a),
+           short_number(r->errors, b), short_number(r->gas, c), 100 * r->cpu, short_number(r->memory, d),
+           short_time(r->p50_us, e), short_time(r->p99_us, f), end);
   }
   fflush(stdout);
 }
@@ -191,6 +195,8 @@ static void print_json(const struct rows *rows, const cJSON *now) {
     cJSON_AddNumberToObject(one, "errors_per_second", r->errors);
     cJSON_AddNumberToObject(one, "gas_per_second", r->gas);
     cJSON_AddNumberToObject(one, "cores", r->cpu);
+    cJSON_AddNumberToObject(one, "instances", r->instances);
+    cJSON_AddNumberToObject(one, "memory_bytes", r->memory);
     if (r->p50_us > 0) cJSON_AddNumberToObject(one, "p50_us", r->p50_us);
     if (r->p99_us > 0) cJSON_AddNumberToObject(one, "p99_us", r->p99_us);
     cJSON_AddItemToArray(list, one);
@@ -277,7 +283,7 @@ int cli_top(int argc, char **argv) {
   const struct cli_option options[] = {
       CLIENT_OPTIONS(&top.client),
       {"interval", 'n', CLI_U32, &top.seconds, "SECONDS", "from one look to the next; 2 unless told"},
-      {"sort", 0, CLI_TEXT, &top.sort, "requests|errors|gas|cpu|p99|name", "which come first; requests unless told"},
+      {"sort", 0, CLI_TEXT, &top.sort, "requests|errors|gas|cpu|memory|p99|name", "which come first; requests unless told"},
       {"once", 0, CLI_FLAG, &top.is_once, NULL, "one table, of one interval; so it is where the output is no terminal"},
       {"json", 0, CLI_FLAG, &top.is_json, NULL, "the same as JSON"},
   };
@@ -285,8 +291,8 @@ int cli_top(int argc, char **argv) {
       .name = "top",
       .arguments = "",
       .description =
-          "Shows what the functions of the server do just now: calls, errors and gas in a second, CPU time, and how long\n"
-          "half and 99 of 100 calls took at most.",
+          "Shows what the functions of the server do just now: calls, errors and gas in a second, CPU time, memory of\n"
+          "its instances, and how long half and 99 of 100 calls took at most.",
       .options = options,
       .n_options = sizeof options / sizeof *options,
   };
@@ -294,7 +300,8 @@ int cli_top(int argc, char **argv) {
   struct gw_error err = {0};
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
   if (top.seconds < 1 || top.seconds > 3600) return cli_misuse("top", "--interval wants a number from 1 to 3600");
-  if (!find_sort(top.sort)) return cli_misuse("top", "--sort wants requests, errors, gas, cpu, p99 or name, not %s", top.sort);
+  if (!find_sort(top.sort))
+    return cli_misuse("top", "--sort wants requests, errors, gas, cpu, memory, p99 or name, not %s", top.sort);
   bool is_live = !top.is_once && !top.is_json && isatty(STDOUT_FILENO);
   return run(&top, is_live, &err) ? 0 : cli_fail(&err);
 }

@@ -46,13 +46,29 @@ static const struct func_type *type_of(const struct precise_place *place, uint32
   return &m->types[m->funcs[func].type].func;
 }
 
+static void print_json(struct trace *t) {
+  cJSON *json = cJSON_CreateObject();
+  cli_json_count(json, "gas", t->gas);
+  cJSON_AddNumberToObject(json, "depth", t->depth);
+  t->line.size -= t->line.bytes[t->line.size - 1] == '\n';
+  buffer_append(&t->line, "", 1);
+  cJSON_AddStringToObject(json, "text", (const char *)t->line.bytes);
+  cli_print_json_line(json);
+}
+
 static void print(struct trace *t) {
-  fwrite(t->line.bytes, 1, t->line.size, stderr);
+  if (t->is_json && t->line.size)
+    print_json(t);
+  else
+    fwrite(t->line.bytes, 1, t->line.size, stderr);
   t->line.size = 0;
 }
 
 static void begin_line(struct trace *t, uint64_t gas) {
   uint32_t indent = 2 * t->n_calls;
+  t->gas = gas;
+  t->depth = t->n_calls;
+  if (t->is_json) return;
   buffer_format(&t->line, "%14" PRIu64 "  %*s", gas, indent < MOST_INDENT ? (int)indent : MOST_INDENT, "");
 }
 
@@ -160,13 +176,16 @@ static void name_function(struct trace *t, const struct precise_step *step) {
   t->last_instance = step->place.instance;
   t->last_func = step->place.func;
   buffer_format(&t->line, "%s:\n", view_function(&step->place, name, sizeof name));
+  print(t);
 }
 
 /* With the topmost operands, as numbers of 64 bits: their types would have to be found first. */
 static void trace_instruction(struct trace *t, const struct precise_step *step, const struct precise_view *view) {
   struct instruction in;
+  t->gas = step->gas;
   name_function(t, step);
-  buffer_format(&t->line, "%14" PRIu64 "  0x%06" PRIx64 "  ", step->gas, step->place.offset);
+  if (!t->is_json) buffer_format(&t->line, "%14" PRIu64 "  ", step->gas);
+  buffer_format(&t->line, "0x%06" PRIx64 "  ", step->place.offset);
   size_t start = t->line.size;
   if (view_read(&step->place, &in)) disassemble_instruction(module_of(&step->place), &in, &t->line);
   uint32_t n = view->n_operands, first = n > TOP ? n - TOP : 0;
@@ -181,6 +200,7 @@ static void trace_instruction(struct trace *t, const struct precise_step *step, 
 
 static void report_stop(struct trace *t, struct gw_store *store, const struct precise_step *step,
                         const struct precise_view *view) {
+  t->gas = step->gas;
   buffer_format(&t->line, "stopped at %" PRIu64 " gas, before instruction %" PRIu64 ": ", step->gas, step->number);
   view_place(&step->place, &t->line);
   view_calls(store, &t->line);
@@ -199,6 +219,7 @@ bool trace_watch(void *trace, struct gw_store *store, const struct precise_step 
   if (t->kind == TRACE_INSTRUCTIONS || (t->kind == TRACE_BLOCKS && step->starts_block)) trace_instruction(t, step, &view);
   if (t->until_gas && step->gas >= t->until_gas) {
     if (t->has_host_call) buffer_append_string(&t->line, "\n");
+    print(t);
     report_stop(t, store, step, &view);
   }
   return t->has_stopped;

@@ -11,6 +11,7 @@ struct trace {
   enum trace_kind kind;
   uint64_t until_gas; /* 0: to the end */
   bool has_stopped;   /* there */
+  bool is_json;       /* lines of JSON on standard output, in place of lines on standard error */
 
   struct trace_call *calls; /* under way, outermost first */
   uint32_t n_calls, capacity;
@@ -19,12 +20,14 @@ struct trace {
   bool has_host_call; /* its results are the next to be seen */
   const struct func_type *host_type;
   struct buffer line;
+  uint64_t gas; /* of the line, as JSON has them */
+  uint32_t depth;
 };
 
 /* "calls", "blocks", "instructions"; "" is the last of them. */
 bool trace_parse(const char *text, enum trace_kind *out);
 
-/* A precise_watch with a struct trace: prints to standard error; true where gas has come to until_gas, once that is printed. */
+/* A precise_watch with a struct trace: prints; true where gas has come to until_gas, once that is printed. */
 bool trace_watch(void *trace, struct gw_store *store, const struct precise_step *step);
 
 /* What returned when the outermost call did. */

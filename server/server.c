@@ -7,6 +7,7 @@
 #include "base/heap.h"
 #include "runtime/receipt/receipt.h"
 #include "runtime/state/state.h"
+#include "runtime/host/wasi/wasi.h"
 #include "server/access/access.h"
 #include "server/api/logs.h"
 #include "server/api/route.h"
@@ -51,8 +52,9 @@ struct epoch {
 struct server {
   struct server_options options;
   struct function_limits limits;
-  struct epoch *epoch;    /* NULL: there was no reload */
-  struct gw_cache *cache; /* of the own engine, or NULL */
+  struct allowed_directory *allowed; /* what limits.directories are */
+  struct epoch *epoch;               /* NULL: there was no reload */
+  struct gw_cache *cache;            /* of the own engine, or NULL */
   struct gw_engine *engine;
   bool owns_engine;
   int lock_fd, stop_fd; /* -1: not open */
@@ -183,14 +185,48 @@ static bool copy_channel(int *fds, uint32_t n, struct gw_error *err) {
 
 /* --- start ------------------------------------------------------------------------------------------------------- */
 
+/* Of "NAME=DIR". */
+static const char *allowed_path(const char *text) { return strchr(text, '=') + 1; }
+
 /* Before any thread, as each has its own Landlock. */
 static bool close_walls(struct server *server, struct gw_error *err) {
   const struct server_options *o = &server->options;
   bool has_cache = o->cache_dir && strcmp(o->cache_dir, "off") != 0;
-  struct walls_paths paths = {.written = {o->data_dir, has_cache ? o->cache_dir : NULL}, .read = {o->bundles, o->config_dir}};
-  if (!o->has_walls) return true;
-  return directory_make(o->data_dir, err) && (!has_cache || directory_make(o->cache_dir, err)) &&
-         walls_around_server(&paths, err);
+  struct arena arena = {0};
+  const char **read = arena_alloc(&arena, (o->n_allowed_dirs + 3) * sizeof *read);
+  size_t n = 0;
+  if (o->bundles) read[n++] = o->bundles;
+  if (o->config_dir) read[n++] = o->config_dir;
+  for (size_t i = 0; i < o->n_allowed_dirs; i++) read[n++] = allowed_path(o->allowed_dirs[i]);
+  read[n] = NULL;
+  struct walls_paths paths = {.written = {o->data_dir, has_cache ? o->cache_dir : NULL}, .read = read};
+  bool ok = !o->has_walls || (directory_make(o->data_dir, err) && (!has_cache || directory_make(o->cache_dir, err)) &&
+                              walls_around_server(&paths, err));
+  arena_clear(&arena);
+  return ok;
+}
+
+static bool open_allowed(struct server *server, struct gw_error *err) {
+  const struct server_options *o = &server->options;
+  server->allowed = heap_new(o->n_allowed_dirs + 1, sizeof *server->allowed);
+  server->limits.directories = server->allowed;
+  for (size_t i = 0; i < o->n_allowed_dirs; i++) {
+    const char *text = o->allowed_dirs[i], *path = allowed_path(text);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return error_set(err, GW_ERROR_IO, "cannot open the directory %s: %s", path, strerror(errno));
+    server->allowed[i] = (struct allowed_directory){strndup(text, strcspn(text, "=")), fd};
+    server->limits.n_directories = i + 1;
+    if (!wasi_can_confine(fd, path, err)) return false;
+  }
+  return true;
+}
+
+static void close_allowed(struct server *server) {
+  for (size_t i = 0; i < server->limits.n_directories; i++) {
+    free((char *)server->allowed[i].name);
+    close(server->allowed[i].fd);
+  }
+  free(server->allowed);
 }
 
 static bool open_bundles(struct server *server, struct gw_error *err) {
@@ -300,7 +336,7 @@ static bool open_usage(struct server *server, struct gw_error *err) {
 static bool open_data(struct server *server, struct gw_error *err) {
   const char *directory = server->options.data_dir;
   struct arena arena = {0};
-  if (!open_bundles(server, err)) return false;
+  if (!open_bundles(server, err) || !open_allowed(server, err)) return false;
   server->lock_fd = directory_lock(directory, err);
   if (server->lock_fd < 0) return false;
   const char *state = arena_format(&arena, "%s/state", directory);
@@ -616,6 +652,7 @@ void server_destroy(struct server *server) {
   if (server->owns_engine) gw_engine_destroy(server->engine);
   gw_cache_close(server->cache);
   if (server->limits.has_bundles) close(server->limits.bundles);
+  close_allowed(server);
   while (server->epoch) {
     struct epoch *before = server->epoch->before;
     free(server->epoch);

@@ -24,12 +24,15 @@ struct server_options {
   const char *data_dir;   /* made if missing: state/ (LMDB) and modules/; "gasworks-data" */
   const char *config_dir; /* what is read at server_hangup lies in it: a directory that has_walls leaves open; NULL: none */
   const char
-      *bundles;     /* its directory NAME holds the files of function NAME, as a read-only "/"; NULL: functions have no files */
+      *bundles; /* its directory NAME holds the files of function NAME, as a read-only "/"; NULL: functions have no files */
+  const char *const *allowed_dirs; /* "[TENANT/]NAME=DIR": directories that settings of functions may name, to read */
+  size_t n_allowed_dirs;
   uint32_t n_loops; /* 0: one per core */
   bool is_insecure; /* nobody needs a token; false */
   const char *const
       *hosts; /* names that it answers to for those who manage it, besides addresses and localhost; must outlive the server */
   size_t n_hosts;
+  const char *ui_host;         /* likewise: the dashboard's own, by which no page of a function has scripts; NULL: it has none */
   const char *const *isolated; /* a process for each tenant, started with these arguments, NULL-terminated; must outlive the
                                   server; NULL: all in this one */
   const char *worker_of;       /* this is such a process: the tenant; NULL: it is not */

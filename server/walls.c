@@ -100,7 +100,7 @@ static bool allow_server(int ruleset, const struct ruleset *known, const struct 
                                      "/sys/devices/system/cpu"};
   static const char *const devices[] = {"/dev/null", "/dev/urandom", "/dev/random"};
   bool ok = allow_program(ruleset, known, err);
-  for (size_t i = 0; i < 2 && ok; i++) ok = allow(ruleset, known, paths->read[i], FS_READ, err);
+  for (const char *const *path = paths->read; *path && ok; path++) ok = allow(ruleset, known, *path, FS_READ, err);
   for (size_t i = 0; i < 2 && ok; i++) ok = allow(ruleset, known, paths->written[i], FS_WRITE, err);
   for (size_t i = 0; i < sizeof told / sizeof *told && ok; i++) ok = allow(ruleset, known, told[i], FS_READ, err);
   for (size_t i = 0; i < sizeof devices / sizeof *devices && ok; i++)

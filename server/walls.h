@@ -13,8 +13,8 @@ bool walls_around_compiler(struct gw_error *err);
 
 /* What a server may reach besides its program, the system's libraries and what the kernel tells about this process. */
 struct walls_paths {
-  const char *written[2]; /* directories, there; NULL: none */
-  const char *read[2];    /* likewise */
+  const char *written[2];  /* directories, there; NULL: none */
+  const char *const *read; /* likewise, NULL-terminated */
 };
 
 /* Around this process and the threads and processes that it starts from now on. It starts no program but its own, connects to

@@ -266,7 +266,8 @@ static void test_start_runs_once(void **state) {
   struct gw_error err = {0};
   struct buffer bytes = wat(STARTED("1", ""));
   struct gw_engine *engine = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .gas = true}, &err);
-  struct function f = {.name = "f", .refs = 2, .interface = INTERFACE_HANDLE, .bundle = {.host_fd = -1}};
+  struct fate fate = {.refs = 2};
+  struct function f = {.name = "f", .refs = 2, .interface = INTERFACE_HANDLE, .bundle = {.host_fd = -1}, .fate = &fate};
   struct function_limits limits = {.gas_limit = 1000000, .slice = 1000000};
   f.module = engine ? gw_module_create(engine, bytes.bytes, bytes.size, &err) : NULL;
   struct slot *slot = f.module ? slot_create(engine, &f, GW_TIER_FAST, &limits, &err) : NULL;

@@ -55,9 +55,9 @@ function assemble(name, text) {
   return out;
 }
 
-async function startServer() {
-  const data_dir = path.join(work, 'data');
-  server = spawn(program, ['serve', '--listen', '127.0.0.1:0', '--data', data_dir, '--workers', '2', '--drain', '0', '--max-state', '256M'], { stdio: ['ignore', 'ignore', 'pipe'] });
+async function startServer(...more) {
+  const data_dir = path.join(work, `data${more.length}`);
+  server = spawn(program, ['serve', '--listen', '127.0.0.1:0', '--data', data_dir, '--workers', '2', '--drain', '0', '--max-state', '256M', ...more], { stdio: ['ignore', 'ignore', 'pipe'] });
   let text = '';
   base = await new Promise((resolve, reject) => {
     server.stderr.on('data', (chunk) => { text += chunk; const found = /http:\/\/127\.0\.0\.1:\d+/.exec(text); if (found) resolve(found[0]); });
@@ -81,7 +81,7 @@ async function newPage(options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(30000);
-  context.on('request', (request) => { if (!request.url().startsWith(base) && !request.url().startsWith('data:')) strangers.push(request.url()); });
+  context.on('request', (request) => { if (![base, base.replace('127.0.0.1', 'localhost')].some((b) => request.url().startsWith(b)) && !request.url().startsWith('data:')) strangers.push(request.url()); });
   page.on('pageerror', (e) => errors.push(`${page.url()}: ${e.message}`));
   page.on('console', (m) => { if (m.type() === 'error' && !/Failed to load resource/.test(m.text())) errors.push(m.text()); });
   return page;
@@ -96,6 +96,7 @@ async function go(page, hash) {
 
 async function signIn(page) {
   await page.goto(`${base}/ui/#token=${token}`);
+  await page.getByRole('button', { name: 'Sign in with it' }).click();
   await page.waitForSelector('.frame-all');
 }
 
@@ -121,18 +122,22 @@ async function signingIn() {
   await page.reload();
   await page.getByLabel('Token').waitFor();
   check('so a reload asks again', true);
-  await page.getByLabel('Token').fill(token);
-  await page.getByLabel('Keep it while this tab is open').check();
-  await page.getByRole('button', { name: 'Sign in' }).click();
-  await page.waitForSelector('.frame-all');
-  await page.reload();
-  await page.waitForSelector('.frame-all');
-  check('unless it was to be kept', true);
-  await page.getByRole('button', { name: 'Sign out' }).click();
-  check('until somebody signs out', await page.evaluate(() => sessionStorage.length === 0));
+  check('as functions have the same origin, nothing is kept', await page.getByLabel('Keep it while this tab is open').count() === 0);
+  await page.goto('about:blank');
+  await page.goto(`${base}/ui/#token=${token}`);
+  await page.getByRole('heading', { name: 'Sign in?' }).waitFor();
+  check('an address signs nobody in by itself', await page.locator('.frame-all').count() === 0 && (await page.locator('main code').textContent()) === token.split('_')[1]);
+  await page.getByRole('button', { name: 'Do not' }).click();
+  await page.getByLabel('Token').waitFor();
+  check('and what the user does not want is not taken', true);
   await page.goto('about:blank');
   await signIn(page);
   check('a token behind the # leaves the address', !page.url().includes('token'));
+  await page.evaluate(() => { location.hash = '#token=gw_000000000000_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'; });
+  await see(page, 'You are signed in with another one');
+  await page.getByRole('button', { name: 'Stay as I am' }).click();
+  await page.waitForSelector('.frame-all');
+  check('nor does it change who is signed in', !page.url().includes('token'));
   const last = await page.evaluate(() => document.querySelector('.tenant').textContent);
   check('the tenant is named', last.includes('default'), last);
   await page.context().close();
@@ -318,9 +323,11 @@ async function livening() {
 // By keys alone: from the first link to a call and its answer.
 async function typing() {
   const page = await newPage();
+  await page.goto(`${base}/ui/`);
+  await page.getByLabel('Token').waitFor();
+  await page.keyboard.press('Shift+Tab');
+  check('in front of all is a way to the content', (await page.evaluate(() => document.activeElement.className)) === 'skip');
   await signIn(page);
-  await page.keyboard.press('Tab');
-  check('the first key leads to the content', (await page.evaluate(() => document.activeElement.className)) === 'skip');
   await page.keyboard.press('Control+K');
   await page.keyboard.type('hello');
   await page.waitForFunction(() => document.querySelector('[role=option]')?.textContent === 'hello');
@@ -338,6 +345,60 @@ async function typing() {
   await page.keyboard.press('Control+K');
   await page.keyboard.press('Escape');
   check('Escape closes what is above', await page.locator('dialog').count() === 0);
+  await page.context().close();
+}
+
+// Functions as tools for models: one is made, called, and taken back.
+async function tooling() {
+  const page = await newPage();
+  await signIn(page);
+  await go(page, '/tools');
+  check('the endpoint is shown', (await page.locator('main code').first().textContent()) === `${base}/mcp`);
+  await page.getByRole('button', { name: 'New tool …' }).click();
+  await page.getByLabel('Function', { exact: true }).selectOption('hello');
+  await page.getByLabel('Description').fill(`Says hello ${BAD}`);
+  await page.getByLabel('Schema of its arguments').fill('[]');
+  await page.getByRole('button', { name: 'Make it one' }).click();
+  await see(page, 'Schema: a JSON object is wanted.');
+  await page.getByLabel('Schema of its arguments').fill('{"type": "object", "properties": {"who": {"type": "string", "default": "you"}}}');
+  await page.getByRole('button', { name: 'Make it one' }).click();
+  await page.getByRole('button', { name: 'Call …' }).click();
+  check('arguments are filled in by the schema', (await page.getByLabel('Arguments').inputValue()).includes('"you"'));
+  await page.getByRole('button', { name: 'Call', exact: true }).click();
+  await see(page, 'An answer');
+  check('a tool answers, with a receipt', (await page.locator('dialog pre').textContent()) === 'hello\n' && await page.locator('dialog a').count() === 1);
+  await page.getByRole('button', { name: 'Done' }).click();
+  await page.getByRole('button', { name: 'No tool' }).click();
+  await page.getByRole('button', { name: 'Take it back' }).click();
+  await see(page, 'No function is a tool yet.');
+  check('and is none any more; nothing of its text ran', await untouched(page));
+  await page.context().close();
+}
+
+// With a name of its own the dashboard has an origin of its own: localhost, where functions are at 127.0.0.1.
+async function apart() {
+  const port = new URL(base).port, own = `http://localhost:${port}`;
+  const page = await newPage();
+  await page.goto(`${base}/ui/#token=${token}`);
+  await page.getByRole('button', { name: 'Sign in with it' }).click();
+  await page.waitForSelector('.frame-all');
+  check('the dashboard is led to its own name', page.url().startsWith(`${own}/ui/`));
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByLabel('Token').fill(token);
+  await page.getByLabel('Keep it while this tab is open').check();
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.waitForSelector('.frame-all');
+  await page.reload();
+  await page.waitForSelector('.frame-all');
+  check('where a token may outlive a reload', true);
+  const other = await page.context().newPage(); // whose errors are expected
+  await other.goto(`${own}/f/page`);
+  check('as pages of functions have no scripts there', await other.evaluate(() => window.results === undefined && window.origin === 'null'));
+  await other.goto(`${base}/f/page`);
+  await other.waitForFunction(() => window.results && window.results.storage !== undefined);
+  check('they do elsewhere, but not its storage', await other.evaluate(() => window.results.storage === 0));
+  const statuses = await other.evaluate(async (t) => Promise.all(['GET', 'POST'].map(async (method) => (await fetch('/v1/tokens', { method, headers: { 'Gasworks-Authorization': `Bearer ${t}` } })).status)), token);
+  check('and may not manage the server, whatever token they have', statuses.every((s) => s === 403), statuses.join(' '));
   await page.context().close();
 }
 
@@ -360,7 +421,7 @@ async function neighbours() {
 }
 
 const PLACES = [['', 'sign-in'], ['/', 'functions'], ['/f/hello', 'live'], ['/f/trap/invoke', 'invoke'], ['/f/fresh/versions', 'versions'], ['/f/hostile/logs', 'logs'], ['/f/hello/receipts', 'receipts-of'],
-  ['/f/fresh/settings', 'settings'], ['/deploy', 'deploy'], ['/receipts', 'receipts'], ['/receipt/1', 'receipt'], ['/usage', 'usage'], ['/tokens', 'tokens'], ['/nothing', 'nothing']];
+  ['/f/fresh/settings', 'settings'], ['/deploy', 'deploy'], ['/receipts', 'receipts'], ['/receipt/1', 'receipt'], ['/usage', 'usage'], ['/tools', 'tools'], ['/tokens', 'tokens'], ['/nothing', 'nothing']];
 
 async function looking(theme, width) {
   const page = await newPage({ colorScheme: theme, viewport: { width, height: 844 }, bypassCSP: true, reducedMotion: 'reduce' }); // axe is a script from elsewhere
@@ -390,12 +451,17 @@ async function main() {
   await api('GET', '/f/hello');
   await api('GET', '/f/hostile');
   browser = await chromium.launch({ executablePath: browserPath, args: process.getuid() === 0 ? ['--no-sandbox'] : [] });
-  for (const test of [signingIn, deploying, calling, recording, livening, typing, neighbours]) {
+  for (const test of [signingIn, deploying, calling, recording, livening, typing, tooling, neighbours]) {
     try { await test(); } catch (e) { check(test.name, false, e.stack); }
   }
   for (const [theme, width] of [['light', 1280], ['dark', 1280], ['light', 390], ['dark', 390]]) {
     try { await looking(theme, width); } catch (e) { check(`looking ${theme} ${width}`, false, e.stack); }
   }
+  server.removeAllListeners('exit');
+  server.kill('SIGKILL');
+  token = await startServer('--ui-host', 'localhost');
+  await api('PUT', '/v1/functions/page', fs.readFileSync(assemble('page', FUNCTIONS.page)));
+  try { await apart(); } catch (e) { check('apart', false, e.stack); }
   check('no request left the origin', strangers.length === 0, strangers.join(' '));
   check('no page met an error, or broke its policy', errors.length === 0, errors.join('\n     '));
 }

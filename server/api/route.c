@@ -275,6 +275,7 @@ static void forward(struct exchange *x, const struct match *m, const char *tenan
 
 static void begin(struct exchange *x) {
   x->word = NULL;
+  x->is_sandboxed = false;
   if (x->request.is_asterisk) {
     answer_server(x);
     return;
@@ -284,6 +285,7 @@ static void begin(struct exchange *x) {
   char tenant[ACCESS_MAX_NAME + 1] = "";
   struct denial denial;
   bool is_call = m.route && m.route->who == WHO_CALLERS;
+  x->is_sandboxed = is_call && credentials_is_ui_host(x);
   if (!m.route) {
     answer_unknown(x, &m);
   } else if (!check_access(x, &m, tenant, &denial)) {

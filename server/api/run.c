@@ -182,17 +182,11 @@ static void word_plain(struct exchange *x, const struct outcome *o) {
   buffer_clear(&log);
 }
 
-static bool is_text(const uint8_t *bytes, size_t size) {
-  for (size_t i = 0, n; i < size; i += n)
-    if (!bytes[i] || !(n = utf8_sequence(bytes + i, size - i))) return false;
-  return true;
-}
-
 /* Text as text, else in base64. What is beyond MAX_SHOWN is left out. */
 static void add_body(cJSON *json, const struct buffer *body) {
   size_t size = body->size < MAX_SHOWN ? body->size : MAX_SHOWN;
   if (body->size > size) cJSON_AddTrueToObject(json, "is_cut");
-  if (is_text(body->bytes, size)) {
+  if (utf8_is_text(body->bytes, size)) {
     cJSON_AddItemToObject(json, "body", reply_json_text(body->bytes, size));
     return;
   }

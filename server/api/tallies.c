@@ -17,6 +17,7 @@
 struct row {
   char name[FUNCTION_MAX_FULL_NAME + 1];
   uint64_t version, cpu_ns, tier_gas; /* of slices, of versions that are there */
+  uint64_t n_instances, memory_bytes;
   struct tally_part sum;
 };
 
@@ -45,6 +46,8 @@ static void add_row(void *arg, const struct entry *entry) {
   if (!row->sum.requests && !rows->with_idle) return;
   memcpy(row->name, entry->name, sizeof row->name);
   row->version = f->version;
+  row->n_instances = atomic_load_explicit(&f->fate->n_instances, memory_order_relaxed);
+  row->memory_bytes = atomic_load_explicit(&f->fate->memory_bytes, memory_order_relaxed);
   add_slices(row, entry);
   rows->n++;
 }
@@ -61,6 +64,12 @@ static void put_labels(struct buffer *out, const struct row *row) {
 
 static void begin(struct buffer *out, const char *name, const char *type, const char *help) {
   buffer_format(out, "# HELP gasworks_function_%s %s\n# TYPE gasworks_function_%s %s\n", name, help, name, type);
+}
+
+static void put_number(struct buffer *out, const char *name, const struct row *row, uint64_t number) {
+  buffer_format(out, "gasworks_function_%s", name);
+  put_labels(out, row);
+  buffer_format(out, "} %" PRIu64 "\n", number);
 }
 
 /* Every second power of two from 32 microseconds on: of the buckets that are counted, enough for a picture. */
@@ -87,21 +96,13 @@ static void put_histogram(struct buffer *out, const struct row *row) {
 void tallies_print(struct registry *registry, struct buffer *out) {
   struct rows rows = {0};
   registry_each(registry, add_row, &rows);
-#define TALLY(member, text, help)                                    \
-  begin(out, text "_total", "counter", help);                        \
-  for (size_t i = 0; i < rows.n; i++) {                              \
-    buffer_append_string(out, "gasworks_function_" text "_total");   \
-    put_labels(out, &rows.items[i]);                                 \
-    buffer_format(out, "} %" PRIu64 "\n", rows.items[i].sum.member); \
-  }
+#define TALLY(member, text, help)             \
+  begin(out, text "_total", "counter", help); \
+  for (size_t i = 0; i < rows.n; i++) put_number(out, text "_total", &rows.items[i], rows.items[i].sum.member);
 #include "server/function/tally.def"
 #undef TALLY
   begin(out, "cpu_nanoseconds_total", "counter", "CPU time that its versions used which are there still.");
-  for (size_t i = 0; i < rows.n; i++) {
-    buffer_append_string(out, "gasworks_function_cpu_nanoseconds_total");
-    put_labels(out, &rows.items[i]);
-    buffer_format(out, "} %" PRIu64 "\n", rows.items[i].cpu_ns);
-  }
+  for (size_t i = 0; i < rows.n; i++) put_number(out, "cpu_nanoseconds_total", &rows.items[i], rows.items[i].cpu_ns);
   begin(out, "nanoseconds_per_gas", "gauge", "That, by the gas that they used: 0.1 where gas is priced right.");
   for (size_t i = 0; i < rows.n; i++) {
     const struct row *row = &rows.items[i];
@@ -109,6 +110,10 @@ void tallies_print(struct registry *registry, struct buffer *out) {
     put_labels(out, row);
     buffer_format(out, "} %.6f\n", row->tier_gas ? (double)row->cpu_ns / (double)row->tier_gas : 0.0);
   }
+  begin(out, "instances", "gauge", "Instances that are there, idle ones too.");
+  for (size_t i = 0; i < rows.n; i++) put_number(out, "instances", &rows.items[i], rows.items[i].n_instances);
+  begin(out, "memory_bytes", "gauge", "What their memories and tables take.");
+  for (size_t i = 0; i < rows.n; i++) put_number(out, "memory_bytes", &rows.items[i], rows.items[i].memory_bytes);
   begin(out, "duration_seconds", "histogram", "How long requests took, from when they were read to the reply.");
   for (size_t i = 0; i < rows.n; i++) put_histogram(out, &rows.items[i]);
   free(rows.items);
@@ -140,6 +145,7 @@ static void put_row(struct buffer *out, const struct row *row) {
 #include "server/function/tally.def"
 #undef TALLY
   buffer_format(out, ",\"cpu_ms\":%.1f,\"microseconds\":%" PRIu64, (double)row->cpu_ns / 1e6, row->sum.microseconds);
+  buffer_format(out, ",\"instances\":%" PRIu64 ",\"memory_bytes\":%" PRIu64, row->n_instances, row->memory_bytes);
   put_latency(out, &row->sum);
   buffer_append_string(out, "}");
 }

@@ -180,6 +180,7 @@ void function_release(struct function *f) {
   fate_release(f->fate);
   settings_release(f->settings);
   if (f->bundle.host_fd >= 0) close(f->bundle.host_fd);
+  free(f->preopens);
   pthread_mutex_destroy(&f->lock);
   free(f);
 }
@@ -271,7 +272,38 @@ static bool open_bundle(struct function *f, struct gw_error *err) {
   return errno == ENOENT || error_set(err, GW_ERROR_IO, "cannot open the files of function %s: %s", f->name, strerror(errno));
 }
 
-bool function_classify(struct function *f, struct gw_error *err) { return classify(f, err) && open_bundle(f, err); }
+/* The tenant's own goes before one of the same name that is for all. */
+static const struct allowed_directory *find_allowed(const struct function *f, const char *name) {
+  const struct function_limits *limits = f->limits;
+  char full[FUNCTION_MAX_FULL_NAME + 1];
+  const char *slash = strchr(f->name, '/');
+  int tenant = slash ? (int)(slash - f->name) : (int)strlen(DEFAULT_TENANT);
+  snprintf(full, sizeof full, "%.*s/%s", tenant, slash ? f->name : DEFAULT_TENANT, name);
+  for (const char *wanted = full; wanted; wanted = wanted == full ? name : NULL)
+    for (size_t i = 0; i < limits->n_directories; i++)
+      if (strcmp(limits->directories[i].name, wanted) == 0) return &limits->directories[i];
+  return NULL;
+}
+
+bool function_open_directories(struct function *f, struct gw_error *err) {
+  const cJSON *item, *wanted = f->settings ? f->settings->directories : NULL;
+  free(f->preopens);
+  f->n_preopens = 0;
+  f->preopens = heap_new(1 + (size_t)cJSON_GetArraySize(wanted), sizeof *f->preopens);
+  if (f->bundle.host_fd >= 0) f->preopens[f->n_preopens++] = f->bundle;
+  cJSON_ArrayForEach(item, wanted) {
+    const struct allowed_directory *allowed = find_allowed(f, item->valuestring);
+    if (!allowed)
+      return error_set(err, GW_ERROR_FORBIDDEN, "the operator allows no directory called %.64s (`gasworks serve --allow-dir`)",
+                       item->valuestring);
+    f->preopens[f->n_preopens++] = (struct wasi_preopen){.guest_path = item->string, .host_fd = allowed->fd, .is_readonly = true};
+  }
+  return true;
+}
+
+bool function_classify(struct function *f, struct gw_error *err) {
+  return classify(f, err) && open_bundle(f, err) && function_open_directories(f, err);
+}
 
 bool function_begin(struct function *f) {
   uint32_t most = f->settings ? f->settings->max_running : 0;

@@ -29,8 +29,9 @@ enum interface { INTERFACE_HANDLE, INTERFACE_CGI };
 /* Of a name from its first deployment to its deletion: a later one of the same name may be another's. */
 struct fate {
   _Atomic uint32_t refs;
-  _Atomic bool is_deleted; /* what still runs logs for nobody */
-  struct tally *tally;     /* what is counted of it */
+  _Atomic bool is_deleted;                    /* what still runs logs for nobody */
+  struct tally *tally;                        /* what is counted of it */
+  _Atomic uint64_t n_instances, memory_bytes; /* that are there now, and what they take */
 };
 
 /* What modules that are in memory take with their code, at most. */
@@ -59,6 +60,14 @@ struct function_limits {
   bool has_fine_clocks; /* functions see the system's clocks; else those of runtime/guest_clock.h */
   bool has_bundles;     /* whether functions may have files: NAME in the directory `bundles` */
   int bundles;
+  const struct allowed_directory *directories; /* what settings may name */
+  size_t n_directories;
+};
+
+/* A directory of the host that the operator lets functions read. */
+struct allowed_directory {
+  const char *name; /* NAME, or TENANT/NAME: for this tenant alone */
+  int fd;
 };
 
 /* How a function may be used, as its owner says. */
@@ -109,7 +118,9 @@ struct function {
       initial_data; /* bytes: the least that an instance takes, and what is written into it when it is made, or takes as long */
   uint64_t initial_cells; /* globals and entries of tables */
   bool had_state;         /* one of its name before it may write state yet: invocations under way do. Of the registry's writers */
-  struct wasi_preopen bundle; /* its files, or host_fd -1 */
+  struct wasi_preopen bundle;    /* its files, or host_fd -1 */
+  struct wasi_preopen *preopens; /* that, and its settings' directories: what an instance gets */
+  size_t n_preopens;
 
   struct tier_use usage[N_TIERS]; /* by enum gw_tier, since it was loaded */
   struct fate *fate;              /* shared by all versions of its name, those too that are in the entry no more */
@@ -176,6 +187,9 @@ void function_release(struct function *function);
 
 /* Finds out how the function's module is to be called and what it needs, and opens its files. */
 bool function_classify(struct function *function, struct gw_error *err);
+/* What it may read, when its settings are others: GW_ERROR_FORBIDDEN where these name what the operator does not allow. Of one
+ * that nobody runs yet. */
+bool function_open_directories(struct function *function, struct gw_error *err);
 
 static inline enum load_state function_load_state(const struct function *f) {
   return (enum load_state)atomic_load_explicit(&f->load_state, memory_order_acquire);

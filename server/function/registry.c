@@ -606,7 +606,9 @@ static bool publish(struct registry *r, struct function *f, struct entry *e, con
     e->revision = past.revision;
   }
   const struct function *base = base_of(e, wish->alias);
-  if (!follow_settings(f, base, err) || !change_settings(r, f, wish, err) || !note_group(r, f, err)) return drop(e);
+  if (!follow_settings(f, base, err) || !change_settings(r, f, wish, err) || !function_open_directories(f, err) ||
+      !note_group(r, f, err))
+    return drop(e);
   f->config = choose(&wish->choice, base);
   remove_damaged(e);
   inherit_quarantine(f, e);

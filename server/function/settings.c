@@ -134,6 +134,31 @@ static bool is_group_name(const char *name) {
   return size && size <= 63 && !strchr("_-", *name) && strspn(name, letters) == size;
 }
 
+/* Whether a segment of a path, up to a slash or the end, is one that leads nowhere else. */
+static bool is_plain_segment(const char *at, size_t size) {
+  return size && !(size == 1 && at[0] == '.') && !(size == 2 && at[0] == '.' && at[1] == '.');
+}
+
+/* Where a program finds a directory. The root is the bundle's, and state is at /state. */
+static bool is_guest_path(const char *path) {
+  static const char letters[] = "/abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+  bool is_plain = path[0] == '/' && strlen(path) <= 128 && strspn(path, letters) == strlen(path);
+  bool is_state = strcmp(path, "/state") == 0 || strncmp(path, "/state/", 7) == 0;
+  for (const char *at = path; is_plain && *at; at += strcspn(at, "/")) {
+    at++;
+    is_plain = is_plain_segment(at, strcspn(at, "/"));
+  }
+  return is_plain && !is_state;
+}
+
+static bool check_directory(const char *path, const char *name, struct gw_error *err) {
+  if (!is_guest_path(path))
+    return error_set(err, GW_ERROR_REQUEST,
+                     "%.64s is no place for a directory: a path from / on, without . and .., and not / or /state", path);
+  return !name || is_group_name(name) ||
+         error_set(err, GW_ERROR_REQUEST, "%.64s is no name of a directory that the operator allows", name);
+}
+
 /* The members of a record and of a patch. */
 static const struct limit {
   const char *name;
@@ -141,9 +166,16 @@ static const struct limit {
 } limits[] = {
     {"gas_limit", 9e15}, {"max_memory", 9e15}, {"cpu_ms", UINT32_MAX}, {"max_running", UINT32_MAX}, {"deadline_ms", UINT32_MAX}};
 
-static const char *const maps[] = {"env", "secrets", "headers"};
+static const char *const maps[] = {"env", "secrets", "headers", "directories"};
 static const char GROUP[] = "state_group", READ_ONLY_GET[] = "read_only_get", TIER[] = "tier", TOOL[] = "tool";
-enum { N_LIMITS = sizeof limits / sizeof *limits, N_MAPS = sizeof maps / sizeof *maps, ENV = 0, SECRETS = 1, HEADERS = 2 };
+enum {
+  N_LIMITS = sizeof limits / sizeof *limits,
+  N_MAPS = sizeof maps / sizeof *maps,
+  ENV = 0,
+  SECRETS = 1,
+  HEADERS = 2,
+  DIRECTORIES = 3
+};
 
 static const cJSON *member(const cJSON *json, const char *name) { return cJSON_GetObjectItemCaseSensitive(json, name); }
 
@@ -200,8 +232,11 @@ static bool is_small(const cJSON *record, struct gw_error *err) {
       n++;
       bytes += strlen(item->string) + (cJSON_IsString(item) ? strlen(item->valuestring) : 0);
     }
+  if (cJSON_GetArraySize(member(record, maps[DIRECTORIES])) > SETTINGS_MAX_DIRECTORIES)
+    return error_set(err, GW_ERROR_LIMIT, "a function has at most %d directories", SETTINGS_MAX_DIRECTORIES);
   if (n <= SETTINGS_MAX_VARIABLES && bytes <= SETTINGS_MAX_BYTES) return true;
-  return error_set(err, GW_ERROR_LIMIT, "variables, secrets and headers are at most %d, and %d bytes with their names",
+  return error_set(err, GW_ERROR_LIMIT,
+                   "variables, secrets, headers and directories are at most %d, and %d bytes with their names",
                    SETTINGS_MAX_VARIABLES, SETTINGS_MAX_BYTES);
 }
 
@@ -214,6 +249,9 @@ static bool read_maps(struct settings *s, const char *full_name, const cJSON *re
   cJSON_ArrayForEach(item, member(record, maps[ENV])) ok = ok && add_variable(s, &n, item, false, full_name, key, err);
   cJSON_ArrayForEach(item, member(record, maps[SECRETS])) ok = ok && add_variable(s, &n, item, true, full_name, key, err);
   cJSON_ArrayForEach(item, member(record, maps[HEADERS])) ok = ok && add_header(s, item, err);
+  s->directories = member(s->record, maps[DIRECTORIES]);
+  cJSON_ArrayForEach(item, s->directories) ok =
+      ok && cJSON_IsString(item) && check_directory(item->string, item->valuestring, err);
   return ok;
 }
 
@@ -311,7 +349,9 @@ struct patching {
 static bool patch_pair(cJSON *to, const cJSON *item, size_t map, const struct patching *p) {
   const char *name = item->string, *value = cJSON_GetStringValue(item);
   if (!value && !cJSON_IsNull(item)) return error_set(p->err, GW_ERROR_REQUEST, "%.64s wants a text, or null", name);
-  bool ok = map == HEADERS ? check_header(name, value ? value : "", p->err) : check_variable(name, p->err);
+  bool ok = map == HEADERS       ? check_header(name, value ? value : "", p->err)
+            : map == DIRECTORIES ? check_directory(name, value, p->err)
+                                 : check_variable(name, p->err);
   if (map == HEADERS) /* whose names have no case */
     cJSON_DeleteItemFromObject(to, name);
   else

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SETTINGS_MAX_VARIABLES = 64, SETTINGS_MAX_BYTES = 32 << 10, SETTINGS_KEY_SIZE = 32 };
+enum { SETTINGS_MAX_DIRECTORIES = 8, SETTINGS_MAX_VARIABLES = 64, SETTINGS_MAX_BYTES = 32 << 10, SETTINGS_KEY_SIZE = 32 };
 
 /* Encrypts secrets in records; of a data directory. */
 struct settings_key {
@@ -29,6 +29,7 @@ struct settings {
   enum tier_choice tier;          /* TIER_UNTOLD: the server's */
   const char **env;               /* "NAME=VALUE", secrets too; NULL-terminated */
   struct buffer headers;          /* "Name: value\r\n" lines that replies have unless the function gives its own */
+  const cJSON *directories;       /* of the record: names of directories that the operator allows, by where they are; or NULL */
   cJSON *record;                  /* what is stored: secrets are encrypted */
   char *group, *space;            /* of state that it shares: full name, and the space's; NULL: its state is its own */
   bool is_get_read_only;          /* GET and HEAD may write no state */

@@ -34,12 +34,34 @@ static bool slot_wasi(struct slot *slot, const struct function_limits *limits, s
                                  .stderr_fd = -1,
                                  .output_limit = limits->max_reply,
                                  .clock = slot->handler.clock};
-  options.preopens = &slot->function->bundle;
-  options.n_preopens = slot->function->bundle.host_fd >= 0;
+  options.preopens = slot->function->preopens;
+  options.n_preopens = slot->function->n_preopens;
   options.has_state = slot->function->has_files;
   if (slot->wasi) return wasi_reset(slot->wasi, &options, err);
   slot->wasi = wasi_create(&options, err);
   return slot->wasi != NULL;
+}
+
+static void set_counted(struct slot *slot, uint64_t bytes) {
+  atomic_fetch_add_explicit(&slot->function->fate->memory_bytes, bytes - slot->counted_memory, memory_order_relaxed);
+  slot->counted_memory = bytes;
+}
+
+void slot_count_memory(struct slot *slot) {
+  uint64_t bytes = gw_store_memory_bytes(slot->store);
+  if (bytes != slot->counted_memory) set_counted(slot, bytes);
+}
+
+static void begin_to_count(struct slot *slot) {
+  slot->is_counted = true;
+  atomic_fetch_add_explicit(&slot->function->fate->n_instances, 1, memory_order_relaxed);
+  slot_count_memory(slot);
+}
+
+static void end_to_count(struct slot *slot) {
+  if (!slot->is_counted) return;
+  set_counted(slot, 0);
+  atomic_fetch_sub_explicit(&slot->function->fate->n_instances, 1, memory_order_relaxed);
 }
 
 uint64_t slot_slowness(const struct slot *slot) { return function_slowness(slot->tier); }
@@ -80,6 +102,7 @@ struct slot *slot_create(struct gw_engine *engine, struct function *function, en
   slot->instance_gas = gw_instance_gas(slot->instance);
   slot->entry = find_func(slot->instance, function->interface == INTERFACE_HANDLE ? "handle" : "_start");
   if (function->has_initialize) slot->initialize = find_func(slot->instance, "_initialize");
+  begin_to_count(slot);
   if (slot->entry) return slot;
   error_set(err, GW_ERROR_INTERFACE, "function %s exports neither handle nor _start", function->name);
 fail:
@@ -111,6 +134,7 @@ static bool reset(struct slot *slot, struct gw_error *err) {
 bool slot_reset(struct slot *slot, struct gw_error *err) {
   const struct function *before = crash_enter(slot->function);
   bool ok = reset(slot, err);
+  slot_count_memory(slot);
   crash_enter(before);
   return ok;
 }
@@ -153,6 +177,7 @@ uint64_t slot_gas_before(const struct slot *slot) {
 
 void slot_destroy(struct slot *slot) {
   if (!slot) return;
+  end_to_count(slot);
   const struct function *before = crash_enter(slot->function);
   gw_store_destroy(slot->store);
   wasi_destroy(slot->wasi);

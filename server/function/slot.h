@@ -28,8 +28,10 @@ struct slot {
   uint64_t start_gas;          /* of the start function, where the image is one behind it; else 0 */
   bool is_initialized;         /* the image is one behind _initialize, which used initialize_gas */
   uint64_t initialize_gas;
-  struct func_ref *entry;      /* handle or _start */
-  union gw_value values[1];    /* parameters and results: none, but gw_store_start wants a place */
+  struct func_ref *entry;   /* handle or _start */
+  union gw_value values[1]; /* parameters and results: none, but gw_store_start wants a place */
+  bool is_counted;          /* among its fate's instances, with so many bytes */
+  uint64_t counted_memory;
   uint64_t used_at;            /* loop time in ms of the last return */
   struct receipt_chain *chain; /* of its function's receipts; and what their leaves begin with, once there was one */
   struct leaf_head leaf_head;
@@ -41,6 +43,8 @@ struct slot *slot_create(struct gw_engine *engine, struct function *function, en
                          const struct function_limits *limits, struct gw_error *err);
 /* Fresh again: nothing of the last request is left. On failure the slot can only be destroyed. */
 bool slot_reset(struct slot *slot, struct gw_error *err);
+/* Its function's fate has what it takes now: where its memories may have grown. */
+void slot_count_memory(struct slot *slot);
 /* How many times longer than compiled code it takes for the same gas, about. */
 uint64_t slot_slowness(const struct slot *slot);
 /* Runs the start function, on the present thread until it ends: for slots that get no request. */

@@ -85,6 +85,7 @@ static bool is_name(const char *host, size_t size, const char *name) {
 static bool host_is_ours(const struct server_options *o, const char *host) {
   size_t size = head_host_without_port(host, strlen(host));
   bool is_ours = size == 0 || is_address(host, size) || is_name(host, size, "localhost");
+  is_ours = is_ours || (o->ui_host && is_name(host, size, o->ui_host));
   for (size_t i = 0; i < o->n_hosts && !is_ours; i++) is_ours = is_name(host, size, o->hosts[i]);
   return is_ours;
 }
@@ -97,11 +98,25 @@ static bool origin_is_host(const char *origin, const char *host) {
   return is_web && host && strcasecmp(colon + 3, host) == 0;
 }
 
+bool credentials_is_ui_host(const struct exchange *x) {
+  const char *name = x->loop->options->ui_host, *host = name ? request_header(&x->request, "host") : NULL;
+  return host && is_name(host, head_host_without_port(host, strlen(host)), name);
+}
+
+/* Pages have the functions' origin there, as the dashboard has one of its own. Scripts cannot leave these headers out. */
+static bool is_of_page_elsewhere(const struct exchange *x) {
+  const struct request *r = &x->request;
+  if (!x->loop->options->ui_host || credentials_is_ui_host(x)) return false;
+  return request_header(r, "sec-fetch-site") || request_header(r, "origin");
+}
+
 struct refusal credentials_check_origin(const struct exchange *x) {
   const struct request *r = &x->request;
   const char *host = request_header(r, "host");
   if (host && !host_is_ours(x->loop->options, host))
     return (struct refusal){421, "this server is not called by the name in Host; `gasworks serve --host NAME` makes it be"};
+  if (is_of_page_elsewhere(x))
+    return (struct refusal){403, "web pages may do this by the name of the dashboard alone (`gasworks serve --ui-host`)"};
   for (uint32_t i = 0; i < r->n_headers; i++)
     if (strcasecmp(r->headers[i].name, "origin") == 0 && !origin_is_host(r->headers[i].value, host))
       return (struct refusal){403, "web pages of other origins may not do this"};

@@ -15,6 +15,9 @@ bool credentials_check(struct exchange *x);
 /* Whether who sent the request has the scope in the tenant of this function (its full name). */
 bool credentials_allow(struct exchange *x, const char *function, enum scope scope);
 
+/* Whether it came by the name that the dashboard has for itself, if it has one (`serve --ui-host`). */
+bool credentials_is_ui_host(const struct exchange *x);
+
 /* Why a request must not reach what is not a function's: a web page of elsewhere may have sent it. Status 0: it may. */
 struct refusal credentials_check_origin(const struct exchange *x);
 

@@ -85,6 +85,7 @@ struct exchange {
   const struct exchange_ops *ops;
   struct loop *loop;
   struct request request;
+  bool is_sandboxed;         /* what it replies has no scripts, as a page */
   struct pass pass;          /* of the token that the connection showed last */
   struct upstream *upstream; /* where a worker answers it; NULL: nowhere */
   struct watch *watch;       /* where it waits for lines of a log (server/api/logs.c); NULL: nowhere */

@@ -33,6 +33,7 @@ static struct buffer *begin(struct exchange *x, uint32_t status) {
   }
   append_date(c->loop, out);
   APPEND_LITERAL(out, "\r\n");
+  if (x->is_sandboxed) APPEND_LITERAL(out, "Content-Security-Policy: sandbox\r\nX-Content-Type-Options: nosniff\r\n");
   if (loop_is_ending(c->loop)) c->is_keep_alive = false;
   if (!c->is_keep_alive)
     APPEND_LITERAL(out, "Connection: close\r\n");

@@ -20,7 +20,7 @@ enum input_field {
 enum input_kind { INPUT_IS_NUMBER, INPUT_IS_TEXT, INPUT_IS_BYTES };
 
 /* Bits of the field LOST: what was more than is kept of one invocation, of which its leaf has the digest. */
-enum { INPUT_LOST_REQUEST = 1, INPUT_LOST_READS = 2, INPUT_LOST_HOST = 4 };
+enum { INPUT_LOST_REQUEST = 1, INPUT_LOST_READS = 2, INPUT_LOST_HOST = 4, INPUT_LOST_FILES = 8 };
 
 /* `bytes` are borrowed. Text has no 0 behind it. */
 struct input_value {

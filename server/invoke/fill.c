@@ -28,8 +28,8 @@ bool fill_slot_with(struct slot *slot, struct request *r, const struct asked *as
   const char *args[] = {function_short_name(slot->function->name), NULL};
   struct wasi_options options = {.args = args,
                                  .env = env,
-                                 .preopens = &slot->function->bundle,
-                                 .n_preopens = slot->function->bundle.host_fd >= 0,
+                                 .preopens = slot->function->preopens,
+                                 .n_preopens = slot->function->n_preopens,
                                  .has_state = slot->function->has_files,
                                  .stdin_fd = -1,
                                  .stdout_fd = -1,

@@ -908,6 +908,7 @@ static enum gw_status resume(struct invocation *inv, struct gw_error *err) {
   count_rate(loop, work, from);
   inv->burned += work;
   function_count(slot->function, slot->tier, used, ns);
+  slot_count_memory(slot);
   charge(inv);
   metrics_add(&loop->metrics.cpu_ns, ns);
   return status;

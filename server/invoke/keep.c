@@ -92,6 +92,7 @@ void keep_inputs(struct invocation *inv, const struct asked *asked) {
   uint64_t lost = set_request(&in, inv);
   lost |= set_reads(&in, inv, repeat);
   lost |= set_host(&in, inv);
+  if (f->settings && cJSON_GetArraySize(f->settings->directories)) lost |= INPUT_LOST_FILES;
   inputs_set_number(&in, INPUT_LOST, lost);
   inputs_store_keep(loop->inputs, &in, inv->draft.request, f->settings_digest);
   if (inv->keep.reads.capacity > REUSED) buffer_clear(&inv->keep.reads);

@@ -86,6 +86,8 @@ static bool check_function(const struct inputs *in, const struct leaf *leaf, str
 }
 
 bool replay_check(const struct inputs *in, const struct leaf *leaf, struct gw_error *err) {
+  if (in->fields[INPUT_LOST].number & INPUT_LOST_FILES)
+    return error_set(err, GW_ERROR_NOT_FOUND, "the function had directories of the host, and what it read there is not kept");
   return check_function(in, leaf, err) && check_settings(in, leaf, err) &&
          check_piece(in, leaf, INPUT_REQUEST, FIELD_REQUEST, INPUT_LOST_REQUEST, err) &&
          check_piece(in, leaf, INPUT_READS, FIELD_READ, INPUT_LOST_READS, err) &&
@@ -210,6 +212,7 @@ static bool make_function(struct run *run, struct gw_error *err) {
   atomic_store(&f->load_state, LOAD_READY);
   if (!function_classify(f, err)) return false;
   if (replay->files >= 0) f->bundle.host_fd = fcntl(replay->files, F_DUPFD_CLOEXEC, 0);
+  if (!function_open_directories(f, err)) return false;
   return read_settings(run, err);
 }
 

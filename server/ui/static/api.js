@@ -1,9 +1,10 @@
 // Requests to the server that this page came from, and the token they show. The token is kept in this module, so it ends with the
-// page; only where the user wishes is it in sessionStorage, too, which pages of functions opened in the same tab could read.
+// page. Where the dashboard has an origin of its own, it is in sessionStorage, too, if the user wishes: elsewhere pages of functions
+// opened in the same tab could read that.
 
 const ROOT = new URL('..', import.meta.url);
 const KEPT = 'gasworks-token';
-let token = null, tenant = null, home = null, onDenied = () => {};
+let token = null, tenant = null, home = null, isOwn = false, onDenied = () => {};
 
 export class Problem extends Error {
   constructor(status, document) {
@@ -21,22 +22,26 @@ export const homeTenant = () => home;
 export const useHome = (name) => { home = name; };
 export const whenDenied = (f) => { onDenied = f; };
 
+// Whether nobody else has pages with scripts here (`serve --ui-host`).
+export const hasOwnOrigin = () => isOwn;
+export async function learnOrigin() {
+  try { isOwn = (await fetch(new URL('.', import.meta.url), { method: 'HEAD', credentials: 'omit' })).headers.get('Gasworks-Origin') === 'own'; } catch { /* nothing is kept */ }
+}
+
 export function useToken(value, isKept) {
   token = value || null;
-  if (token && isKept) sessionStorage.setItem(KEPT, token);
+  if (token && isKept && isOwn) sessionStorage.setItem(KEPT, token);
   else sessionStorage.removeItem(KEPT);
 }
 
-// A token that came behind the '#' (gasworks ui), which no server sees; it leaves the address bar at once.
-export function findToken() {
+export const findKept = () => { if (isOwn && !token) token = sessionStorage.getItem(KEPT); };
+
+// A token that came behind the '#' (gasworks ui), which no server sees; it leaves the address bar at once. It is not used yet: whoever
+// made the link may want somebody else to work as him.
+export function takeGiven() {
   const given = /^#token=(gw_[A-Za-z0-9_-]+)$/.exec(location.hash);
-  if (given) {
-    history.replaceState(null, '', location.pathname);
-    useToken(given[1], false);
-  } else if (!token) {
-    token = sessionStorage.getItem(KEPT);
-  }
-  return given !== null;
+  if (given) history.replaceState(null, '', location.pathname);
+  return given && given[1];
 }
 
 // Where a path of the API is; of a tenant's functions behind /t/TENANT.

@@ -8,7 +8,8 @@ import { deployPage } from './deploy.js';
 import { receiptPage, receiptsPage } from './receipt.js';
 import { usagePage } from './usage.js';
 import { tokensPage } from './tokens.js';
-import { signInPage } from './signin.js';
+import { toolsPage } from './tools.js';
+import { signInPage, givenPage } from './signin.js';
 
 const PAGES = [
   { path: /^\/$/, name: 'overview', make: overview },
@@ -17,13 +18,14 @@ const PAGES = [
   { path: /^\/receipts$/, name: 'receipts', make: receiptsPage },
   { path: /^\/receipt\/(?:([0-9a-f]{16})\/)?(\d+)(?:\/([0-9a-f]{64}))?$/, name: 'receipts', make: receiptPage },
   { path: /^\/usage$/, name: 'usage', make: usagePage },
+  { path: /^\/tools$/, name: 'tools', make: toolsPage },
   { path: /^\/tokens$/, name: 'tokens', make: tokensPage },
 ];
-const LINKS = [['overview', '#/', 'Functions'], ['deploy', '#/deploy', 'Deploy'], ['receipts', '#/receipts', 'Receipts'], ['usage', '#/usage', 'Usage'], ['tokens', '#/tokens', 'Tokens']];
-const LINK_ICONS = { overview: 'overview', deploy: 'deploy', receipts: 'receipt', usage: 'usage', tokens: 'token' };
+const LINKS = [['overview', '#/', 'Functions'], ['deploy', '#/deploy', 'Deploy'], ['receipts', '#/receipts', 'Receipts'], ['usage', '#/usage', 'Usage'], ['tools', '#/tools', 'Tools'], ['tokens', '#/tokens', 'Tokens']];
+const LINK_ICONS = { overview: 'overview', deploy: 'deploy', receipts: 'receipt', usage: 'usage', tools: 'tool', tokens: 'token' };
 
 const app = document.getElementById('app');
-let frame = null, current = null, shown = 0;
+let frame = null, current = null, tabsOf = null, shown = 0;
 
 // --- theme: the system's, or what the user chose
 
@@ -91,7 +93,8 @@ async function show() {
   try {
     const made = await page.make(...(page.path.exec(path).slice(1).map((part) => part && decodeURIComponent(part))));
     if (mine !== shown) { made.leave?.(); return; }
-    const isTab = made.keepsFocus && frame.main.contains(document.activeElement);
+    const isTab = made.tabsOf && made.tabsOf === tabsOf && frame.main.contains(document.activeElement);
+    tabsOf = made.tabsOf;
     current = made;
     document.title = `${made.title} · Gasworks`;
     clear(frame.main, made.element);
@@ -182,14 +185,38 @@ async function enter() {
 // A window of another page of this origin, which a function may be, could look into this one.
 function isOpenedByOther() { return window.opener !== null || window.top !== window; }
 
+// A token that an address brought is taken when the user says so.
+function askFor(given) {
+  live.stop();
+  shown++;
+  if (current?.leave) current.leave();
+  current = frame = null;
+  document.title = 'Sign in? · Gasworks';
+  const use = async () => {
+    api.useToken(given);
+    api.useTenant(null);
+    try { await enter(); } catch (e) { api.useToken(null); throw e; }
+  };
+  clear(app, givenPage(given, api.hasToken(), use, goOn));
+  app.querySelector('h1').focus();
+}
+
 async function begin() {
   setTheme(readTheme());
   if (isOpenedByOther()) {
     clear(app, h('main', { id: 'main', class: 'alone' }, h('h1', {}, 'Open this page yourself'), h('p', {}, 'Another page has opened it, and could read your token here. Type its address into a new tab.')));
     return;
   }
-  api.findToken();
+  await api.learnOrigin();
+  api.findKept();
   api.whenDenied(() => { if (frame) { api.useToken(null); showSignIn('The token is not good any more.'); } });
+  const given = api.takeGiven();
+  if (given) askFor(given);
+  else await goOn();
+}
+
+// With what there is.
+async function goOn() {
   try {
     await enter();
   } catch (e) {

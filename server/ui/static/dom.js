@@ -49,7 +49,7 @@ const ICONS = {
   overview: 'M3 12h4l3-8 4 16 3-8h4', deploy: 'M12 16V4m0 0L7 9m5-5 5 5M4 20h16', receipt: 'M6 3h12v18l-3-2-3 2-3-2-3 2zM9 8h6M9 12h6',
   usage: 'M4 20V10m6 10V4m6 16v-7m4 7H2', theme: 'M12 3a9 9 0 1 0 9 9 7 7 0 0 1-9-9z', out: 'M15 4h4v16h-4M10 8l-4 4 4 4m-4-4h10',
   copy: 'M9 9h10v11H9zM5 15V4h10', play: 'M7 4l12 8-12 8z', search: 'M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zm5 12 5 5', check: 'M5 12l5 5 9-11',
-  cross: 'M6 6l12 12M18 6 6 18', back: 'M15 5l-7 7 7 7', token: 'M14 10a5 5 0 1 0-2 3l7 7m-3-3 2-2', server: 'M4 5h16v6H4zM4 13h16v6H4zM8 8h.01M8 16h.01',
+  tool: 'M14 6a4 4 0 0 0 5 5L9 21l-4-4L15 7a4 4 0 0 1-1-1zM15 3l-1 3 4 4 3-1', cross: 'M6 6l12 12M18 6 6 18', back: 'M15 5l-7 7 7 7', token: 'M14 10a5 5 0 1 0-2 3l7 7m-3-3 2-2', server: 'M4 5h16v6H4zM4 13h16v6H4zM8 8h.01M8 16h.01',
 };
 
 export const icon = (name) => s('svg', { class: 'icon', viewBox: '0 0 24 24', 'aria-hidden': 'true', focusable: 'false' }, s('path', { d: ICONS[name] }));

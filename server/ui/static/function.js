@@ -135,7 +135,7 @@ export async function functionPage(name, tab = 'live') {
   const part = await make(f), url = new URL(`..${f.path}`, location.href.replace(/[#?].*$/, '')).href;
   const note = h('div', {});
   clear(note, quarantineNote(f), f.compile_error && h('div', { class: 'panel warning', role: 'note' }, h('h2', {}, 'It could not be compiled'), h('p', {}, f.compile_error), h('p', {}, 'It runs in the baseline tier, several times slower.')));
-  return { title: f.name, keepsFocus: true, leave: () => part.leave?.(), enter: () => part.enter?.(),
+  return { title: f.name, tabsOf: f.name, leave: () => part.leave?.(), enter: () => part.enter?.(),
     element: h('div', {},
       h('p', { class: 'crumbs' }, h('a', { href: '#/' }, 'Functions'), ' / ', f.name),
       h('div', { class: 'head' }, h('h1', { tabindex: '-1' }, f.name), h('span', { class: 'badges' }, h('span', { class: 'badge' }, `v${f.version}`), badges(f))),

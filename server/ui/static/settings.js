@@ -61,7 +61,7 @@ async function remove(f) {
 
 export async function settingsTab(f) {
   const s = f.settings, problem = h('p', { class: 'problem', role: 'alert' });
-  const env = pairs('Environment', 'variable', s.env || {}), headers = pairs('Headers of replies', 'header', s.headers || {});
+  const env = pairs('Environment', 'variable', s.env || {}), headers = pairs('Headers of replies', 'header', s.headers || {}), directories = pairs('Directories, by where they are', 'directory', s.directories || {});
   const secrets = pairs('Secrets', 'secret', Object.fromEntries((s.secrets || []).map((name) => [name, ''])), true);
   const plain = [
     number('Gas limit', 'of an invocation', 'gas_limit', s), number('Memory in MiB', 'of an invocation', 'max_memory', s, 1 << 20),
@@ -72,7 +72,7 @@ export async function settingsTab(f) {
   const send = h('button', { class: 'primary', type: 'submit' }, 'Save as a new version');
   const form = h('form', { class: 'panel settings', onsubmit: async (event) => {
     event.preventDefault();
-    const patch = { env: env.read(), secrets: secrets.read(), headers: headers.read() };
+    const patch = { env: env.read(), secrets: secrets.read(), headers: headers.read(), directories: directories.read() };
     for (const p of plain) patch[p.name] = p.read();
     for (const name of Object.keys(patch)) if (patch[name] === undefined) delete patch[name];
     if (!Object.keys(patch).length) { say(problem, 'Nothing was changed.'); return; }
@@ -85,6 +85,7 @@ export async function settingsTab(f) {
     send.disabled = false;
   } },
     h('div', { class: 'columns' }, plain.map((p) => p.element)), env.element, secrets.element,
-    h('p', { class: 'hint' }, 'Secrets are write-only: nobody can read them again, here or elsewhere.'), headers.element, problem, send);
+    h('p', { class: 'hint' }, 'Secrets are write-only: nobody can read them again, here or elsewhere.'), headers.element,
+    directories.element, h('p', { class: 'hint' }, 'Read-only, and by a name that the operator allows: /assets, and assets.'), problem, send);
   return { element: h('div', {}, form, h('section', { class: 'panel danger-zone' }, h('h2', {}, 'Delete the function'), h('p', {}, 'Callers get 404 from then on.'), h('button', { class: 'danger', onclick: () => remove(f) }, `Delete ${f.name} …`))) };
 }

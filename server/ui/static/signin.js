@@ -25,7 +25,25 @@ export function signInPage(word, enter) {
       button.disabled = false;
     } },
       field('Token', input, 'gasworks ui opens this page with one. The server\u2019s first one is in admin-token of its data directory.'),
-      h('div', { class: 'check' }, keep, h('label', { htmlFor: 'keep' }, 'Keep it while this tab is open'),
-        h('p', { class: 'hint' }, 'Then it survives a reload, but pages of functions opened in this same tab could read it.')),
+      api.hasOwnOrigin() && h('div', { class: 'check' }, keep, h('label', { htmlFor: 'keep' }, 'Keep it while this tab is open'),
+        h('p', { class: 'hint' }, 'Then it survives a reload.')),
       problem, button));
+}
+
+// Where an address brought a token: whose it is stands in its first part, which is no secret.
+export function givenPage(token, hasOther, use, leave) {
+  const id = token.split('_')[1], problem = h('p', { class: 'problem', role: 'alert' });
+  const button = h('button', { class: 'primary wide', onclick: async () => {
+    button.disabled = true;
+    say(problem, '');
+    try { await use(); } catch (e) { say(problem, e.status === 401 ? 'That token is not good here: wrong, expired or revoked.' : e.message); }
+    button.disabled = false;
+  } }, 'Sign in with it');
+  return h('main', { id: 'main', class: 'alone', tabindex: '-1' },
+    h('img', { src: 'icon.svg', alt: '', width: 48, height: 48 }),
+    h('h1', { tabindex: '-1' }, 'Sign in?'),
+    h('p', {}, 'The address brought the token ', h('code', {}, id), '. What you do here is then done as its owner, who can see it.',
+      hasOther ? ' You are signed in with another one.' : ''),
+    h('p', {}, 'Go on only if the address is your own, from gasworks ui.'),
+    problem, button, h('button', { class: 'wide', onclick: leave }, hasOther ? 'Stay as I am' : 'Do not'));
 }
