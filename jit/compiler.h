@@ -8,7 +8,7 @@
 #include "instrument/blocks.h"
 #include "instrument/schedule.h"
 
-enum { COMPILER_VERSION = 9 };
+enum { COMPILER_VERSION = 10 };
 
 enum dump_kind { DUMP_NONE, DUMP_IR_FRESH, DUMP_IR, DUMP_ASM };
 
@@ -29,7 +29,13 @@ struct compile_options {
   const struct source_lines *lines; /* describe the code to debuggers and perf, with these lines; NULL: do not. The code is
                                        the same */
   bool perf;                        /* of what is loaded: also write a jitdump for Linux's perf */
-  compile_progress progress;        /* or NULL */
+  const uint64_t *heat;             /* [n_funcs], gas that each has used: those that used next to none are compiled at level 0;
+                                       NULL: all at opt_level */
+  const uint32_t *only;             /* [n_only], for this process: these functions alone. Others have no code in the result, and
+                                       are called through the instance's func_refs; types have entries where one of these
+                                       functions has the type. Not with tail calls. NULL: all */
+  uint32_t n_only;
+  compile_progress progress; /* or NULL */
   void *progress_env;
 };
 

@@ -84,10 +84,11 @@ static uint32_t table_size(uint32_t n) {
   return size;
 }
 
-void twins_find(const struct module *m, uint32_t first, uint32_t end, uint32_t *twins) {
-  uint32_t mask = table_size(end - first) - 1;
+void twins_find(const struct module *m, const uint32_t *funcs, uint32_t n, uint32_t *twins) {
+  uint32_t mask = table_size(n) - 1;
   uint32_t *table = heap_new((size_t)mask + 1, sizeof *table); /* open addressing: function index + 1 */
-  for (uint32_t i = first; i < end; i++) {
+  for (uint32_t k = 0; k < n; k++) {
+    uint32_t i = funcs[k];
     twins[i] = i;
     if (!has_twins(m, i)) continue;
     uint32_t at = (uint32_t)hash(&m->funcs[i]) & mask;

@@ -4,8 +4,8 @@
 
 #include "frontend/module.h"
 
-/* Fills twins[first] to twins[end - 1]: the first of these functions that has the same code, which may be the function itself.
- * Thread-safe. */
-void twins_find(const struct module *m, uint32_t first, uint32_t end, uint32_t *twins);
+/* Fills twins[i] for each of the n functions in `funcs`: the first of them that has the same code, which may be the function
+ * itself. Thread-safe. */
+void twins_find(const struct module *m, const uint32_t *funcs, uint32_t n, uint32_t *twins);
 
 #endif

@@ -176,7 +176,8 @@ static void call_func_ref(struct lower_func *f, uint32_t type_index, LLVMValueRe
 static void call_direct(struct lower_func *f, uint32_t index, bool is_tail) {
   if (!is_tail && lower_inlined_call(f, index)) return;
   const struct func *callee = &f->l->m->funcs[index];
-  if (callee->import == NO_INDEX)
+  const bool *is_compiled = f->l->part->is_compiled;
+  if (callee->import == NO_INDEX && (!is_compiled || is_compiled[index]))
     call(f, callee->type, (struct callee){lower_callee(f->l, index), f->vmctx, !callee->n_calls && !callee->has_throw}, is_tail);
   else
     call_func_ref(f, callee->type, vmctx_pointer(f, f->l->layout.funcs, index), is_tail);

@@ -207,6 +207,16 @@ static void lower_thunks(struct lower *l, struct arena *arena) {
     if (m->types[i].kind == COMP_FUNC && lower_entry_type(m, i) == i) lower_entry(l, i, arena);
 }
 
+/* Of imported functions there are none: who calls them finds them in a func_ref. */
+static void lower_some_thunks(struct lower *l, struct arena *arena) {
+  const struct module *m = l->m;
+  bool *is_wanted = arena_alloc_array(arena, m->n_types, sizeof *is_wanted);
+  for (uint32_t i = 0; i < m->n_funcs; i++)
+    if (l->part->is_compiled[i]) is_wanted[lower_entry_type(m, m->funcs[i].type)] = true;
+  for (uint32_t i = 0; i < m->n_types; i++)
+    if (is_wanted[i]) lower_entry(l, i, arena);
+}
+
 LLVMModuleRef lower_module(LLVMContextRef context, const struct module *m, const struct lower_options *options,
                            const struct lower_part *part) {
   struct vmctx_counts counts = module_vmctx_counts(m);
@@ -217,9 +227,10 @@ LLVMModuleRef lower_module(LLVMContextRef context, const struct module *m, const
   init_markers(&l);
   init_function_types(&l, &arena);
   lower_debug_begin(&l, &arena);
-  for (uint32_t i = part->first; i < part->end; i++)
-    if (m->funcs[i].import == NO_INDEX && find_twin(&l, i) == i) lower_function(&l, i);
-  if (part->has_thunks) lower_thunks(&l, &arena);
+  for (uint32_t i = 0; i < part->n; i++)
+    if (m->funcs[part->funcs[i]].import == NO_INDEX && find_twin(&l, part->funcs[i]) == part->funcs[i])
+      lower_function(&l, part->funcs[i]);
+  if (part->has_thunks) (part->is_compiled ? lower_some_thunks : lower_thunks)(&l, &arena);
   lower_debug_end(&l);
   LLVMDisposeBuilder(l.ir.builder);
   arena_clear(&arena);

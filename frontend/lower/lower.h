@@ -26,9 +26,12 @@ struct lower_options {
 
 /* What one LLVM module defines of a Wasm module; other parts' functions are declared in it where they are used. */
 struct lower_part {
-  uint32_t first, end;   /* functions [first, end), imported ones left out */
-  bool has_thunks;       /* and all thunks */
-  const uint32_t *twins; /* [n_funcs], of all parts: the function that is compiled in the place of each; NULL: itself */
+  const uint32_t *funcs; /* [n]: imported ones are left out */
+  uint32_t n;
+  bool has_thunks;         /* and all thunks */
+  const uint32_t *twins;   /* [n_funcs], of all parts: the function that is compiled in the place of each; NULL: itself */
+  const bool *is_compiled; /* [n_funcs], by any part: others are called through the instance's func_refs, and there are entry
+                              thunks for types of these functions only; NULL: all are */
 };
 
 /* A fresh LLVM module in `context`, owned by the caller. Cannot fail on a validated module. Thread-safe, but for options->blocks.
