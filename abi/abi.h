@@ -36,6 +36,9 @@ enum { ABI_STACK_FACTOR = 16, ABI_FRAME_HEAD = 16, ABI_ARGUMENTS_FACTOR = 2 };
  * programs have 16 at -O2 and 26 at -O0. */
 enum { ABI_MAX_STACK_FACTOR = 128 };
 
+/* Stores that run functions before they are compiled open stacks for this factor. */
+enum { MIXED_STACK_FACTOR = 2 * ABI_STACK_FACTOR };
+
 /* While compiled code runs, the base of the GS segment is its struct exec_ctx: the counter, which every call reads and writes,
  * needs no register that leads to it. LLVM's name for addresses relative to GS: */
 enum { EXEC_ADDRESS_SPACE = 256 };

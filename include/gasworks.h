@@ -162,8 +162,9 @@ void gw_module_stats(const struct gw_module *module, struct gw_module_stats *out
 /* --- store: instances that may share things, and one invocation at a time ----------------------------------------- */
 
 /* How a store's instances run. The precise tier is an interpreter: it needs no compiler, and its traps are exact. The baseline
- * tier is the same with machine code for each function, made when it is first called, several times as fast. */
-enum gw_tier { GW_TIER_FAST, GW_TIER_PRECISE, GW_TIER_BASELINE };
+ * tier is the same with machine code for each function, made when it is first called, several times as fast. The mixed tier is
+ * that, until functions have been compiled, each by itself; traps are then those of compiled code. */
+enum gw_tier { GW_TIER_FAST, GW_TIER_PRECISE, GW_TIER_BASELINE, GW_TIER_MIXED };
 
 struct gw_store_options {
   uint64_t gas_limit;         /* per invocation; 0: as good as unlimited */

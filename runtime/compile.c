@@ -6,6 +6,7 @@
 #include "jit/artifact/cache.h"
 #include "runtime/debug/perf_map.h"
 #include "runtime/debug/source.h"
+#include "runtime/precise/precise.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -172,6 +173,39 @@ bool module_is_compiled(const struct gw_module *module) {
   return atomic_load_explicit(&module->codes[module->decoded.dialect], memory_order_acquire) != NULL;
 }
 
+bool module_can_mix(const struct gw_module *module) { return !(module->decoded.dialect & DIALECT_TAIL_CALLS); }
+
+/* Stacks of the mixed tier are opened before anybody knows of larger frames. */
+static bool check_frames(const struct code *code, struct gw_error *err) {
+  return code->stack_factor <= MIXED_STACK_FACTOR ||
+         error_set(err, GW_ERROR_LIMIT, "a function's native frame has %u times the bytes that its operands and locals cost",
+                   code->stack_factor);
+}
+
+bool module_compile_functions(struct gw_module *module, const uint32_t *funcs, uint32_t n, struct gw_error *err) {
+  const struct compiler_ops *ops = compiler_load(err);
+  struct precise_module *precise = module_interpret(module, PRECISE_MIXED, err);
+  struct loaded loaded;
+  if (!ops || !precise) return false;
+  if (!module_can_mix(module)) return error_set(err, GW_ERROR_USAGE, "a module with tail calls is compiled as a whole");
+  struct compile_options options = compile_options(module->engine, module->decoded.dialect);
+  options.only = funcs;
+  options.n_only = n;
+  if (!ops->compile(&module->decoded, &options, NULL, &loaded, err)) return false;
+  struct code *code = show_to_perf(module, code_take(&module->decoded, &loaded, ops->unload, err), err);
+  if (!code) return false;
+  if (!check_frames(code, err)) {
+    code_destroy(code);
+    return false;
+  }
+  return precise_module_publish(precise, code) || error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for %u functions", n);
+}
+
+void module_set_heat(struct gw_module *module, uint64_t *heat) {
+  free(module->heat);
+  module->heat = heat;
+}
+
 void *gw_module_make_artifact(struct gw_module *module, const char *cpu, size_t *size, struct gw_error *err) {
   const struct compiler_ops *ops = compiler_load(err);
   struct artifact_options wanted = module_artifact_options(module->engine);
@@ -182,6 +216,7 @@ void *gw_module_make_artifact(struct gw_module *module, const char *cpu, size_t 
   if (!ops || !artifact_key(&key, &module->digest, &wanted, err)) return NULL;
   struct compile_options options = compile_options(module->engine, module->decoded.dialect);
   options.cpu = cpu;
+  options.heat = module->heat;
   if (!ops->compile(&module->decoded, &options, &image, NULL, err)) return NULL;
   artifact_build(&module->decoded, &key, &image, &artifact);
   module->seconds = image.seconds;

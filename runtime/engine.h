@@ -6,6 +6,7 @@
 #include "jit/artifact/artifact.h"
 #include "jit/artifact/code.h"
 #include "jit/artifact/child.h"
+#include "runtime/precise/precise.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -37,13 +38,14 @@ struct gw_module {
   /* By dialect. NULL until compiled; then it stays. Others than the module's own are for stores with modules that need more. */
   _Atomic(struct code *) codes[N_DIALECTS];
   pthread_mutex_t precise_lock; /* held while translating for the precise tier, which never waits for the compiler */
-  /* Of the interpreter, and of the baseline tier. NULL until an instance of the tier needs it, under precise_lock. */
-  _Atomic(struct precise_module *) precise[2];
+  /* By enum precise_kind. NULL until an instance of the tier needs it, under precise_lock. */
+  _Atomic(struct precise_module *) precise[N_PRECISE_KINDS];
   pthread_mutex_t source_lock;
   struct source_info *source;           /* NULL until a trap asks for source lines; under source_lock */
   struct gas_blocks blocks[N_DIALECTS]; /* of each of the codes, where the engine profiles */
   double seconds_decode, seconds_validate;
   struct compile_seconds seconds; /* of the last artifact made */
+  uint64_t *heat;                 /* module_set_heat, or NULL */
 };
 
 /* The compiler, loaded at the first call; NULL with `err` set when there is none. Thread-safe. It is never unloaded. */
@@ -58,7 +60,7 @@ const struct code *module_compile(struct gw_module *module, uint32_t dialect, st
 /* In its own dialect: whether the code is there already. */
 bool module_is_compiled(const struct gw_module *module);
 
-/* What the precise tier runs, or the baseline tier, made at the first call; NULL with `err` set. Thread-safe. */
-struct precise_module *module_interpret(struct gw_module *module, bool is_baseline, struct gw_error *err);
+/* What stores of another tier than compiled code run, made at the first call; NULL with `err` set. Thread-safe. */
+struct precise_module *module_interpret(struct gw_module *module, enum precise_kind kind, struct gw_error *err);
 
 #endif

@@ -8,6 +8,7 @@
 #include "runtime/instance.h"
 
 #include "base/error.h"
+#include "runtime/compile.h"
 #include "runtime/debug/profile.h"
 #include "runtime/debug/record.h"
 
@@ -52,6 +53,7 @@ static void make_funcs(struct gw_instance *instance) {
                                           .index = i};
     if (i >= m->n_imported_funcs) instance->funcs[i] = &instance->refs[i];
   }
+  precise_attach(instance);
 }
 
 static void make_tags(struct gw_instance *instance) {
@@ -146,12 +148,28 @@ static bool run_start(struct gw_instance *instance, struct gw_error *err) {
   return !start || instance->store->options.defers_start || gw_call(instance->store, start, NULL, err);
 }
 
+/* Compiled functions of a module with tail calls would leave the native stack to each other only among themselves. */
+static enum precise_kind kind_for(const struct gw_store *store, const struct gw_module *module) {
+  enum gw_tier tier = store->options.tier;
+  if (tier == GW_TIER_PRECISE || store->engine->options.watch) return PRECISE_INTERPRETER;
+  return tier == GW_TIER_MIXED && module_can_mix(module) ? PRECISE_MIXED : PRECISE_BASELINE;
+}
+
+/* Compiled code looks for exceptions where its own module has some. In a store of the mixed tier, all have or none. */
+static bool check_mixed(const struct gw_store *store, const struct gw_module *module, struct gw_error *err) {
+  uint32_t dialect = module->decoded.dialect & DIALECT_EXCEPTIONS;
+  for (const struct gw_instance *i = store->instances; i && store->options.tier == GW_TIER_MIXED; i = i->next)
+    if ((i->module->decoded.dialect & DIALECT_EXCEPTIONS) != dialect)
+      return error_set(err, GW_ERROR_USAGE, "in a store of the mixed tier either all modules have exceptions or none");
+  return true;
+}
+
 /* What the store's tier needs of the module; the other stays NULL. */
 static bool prepare_code(struct gw_store *store, struct gw_module *module, const struct code **code,
                          struct precise_module **precise, struct gw_error *err) {
   if (store->options.tier != GW_TIER_FAST) {
-    bool is_baseline = store->options.tier == GW_TIER_BASELINE && !store->engine->options.watch;
-    *precise = module_interpret(module, is_baseline, err);
+    if (!check_mixed(store, module, err)) return false;
+    *precise = module_interpret(module, kind_for(store, module), err);
     return *precise;
   }
   if (!add_dialect(store, module->decoded.dialect, err)) return false;

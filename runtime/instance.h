@@ -19,7 +19,8 @@ struct gw_instance {
   struct gw_store *store;
   struct gw_module *module;       /* one reference */
   const struct code *code;        /* the module's, in the store's dialect; NULL until linked */
-  struct precise_module *precise; /* the same for the precise and the baseline tier */
+  struct precise_module *precise; /* the same for the precise, the baseline and the mixed tier */
+  uint32_t n_compiled_sets;       /* of the mixed tier: which `refs` know of */
   struct vmctx *vmctx;
   struct host_import *hosts;     /* [imported functions]; fn NULL where a Wasm function is imported */
   struct func_ref *refs;         /* [functions]; unused where a Wasm function is imported */

@@ -58,7 +58,10 @@ void gw_store_start(struct gw_store *store, struct func_ref *func, union gw_valu
 /* So much that the logical limit comes first, whatever the code generator made of the functions. */
 static size_t stack_size(const struct gw_store *store) {
   uint64_t factor = ABI_STACK_FACTOR;
-  if (store->options.tier != GW_TIER_FAST) return MIN_STACK;
+  if (store->options.tier == GW_TIER_MIXED)
+    factor = MIXED_STACK_FACTOR;
+  else if (store->options.tier != GW_TIER_FAST)
+    return MIN_STACK;
   for (const struct gw_instance *i = store->instances; i; i = i->next)
     if (i->code && i->code->stack_factor > factor) factor = i->code->stack_factor;
   uint64_t size = ((uint64_t)store->options.max_depth + FREE_LEAF) * (factor + ABI_ARGUMENTS_FACTOR) + STACK_ROOM;

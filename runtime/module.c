@@ -42,6 +42,7 @@ static void destroy(struct gw_module *module) {
   pthread_mutex_destroy(&module->compile_lock);
   pthread_mutex_destroy(&module->precise_lock);
   pthread_mutex_destroy(&module->source_lock);
+  free(module->heat);
   free(module);
 }
 
@@ -152,19 +153,19 @@ void gw_module_release(struct gw_module *module) {
     code_destroy(atomic_load(&module->codes[i]));
     gas_blocks_clear(&module->blocks[i]);
   }
-  for (int i = 0; i < 2; i++) precise_module_destroy(module->precise[i]);
+  for (int i = 0; i < N_PRECISE_KINDS; i++) precise_module_destroy(module->precise[i]);
   source_destroy(module->source);
   module_clear(&module->decoded);
   destroy(module);
 }
 
-struct precise_module *module_interpret(struct gw_module *module, bool is_baseline, struct gw_error *err) {
-  _Atomic(struct precise_module *) *p = &module->precise[is_baseline];
+struct precise_module *module_interpret(struct gw_module *module, enum precise_kind kind, struct gw_error *err) {
+  _Atomic(struct precise_module *) *p = &module->precise[kind];
   struct precise_module *precise = atomic_load_explicit(p, memory_order_acquire);
   if (precise) return precise; /* whoever has the lock may be translating for a second */
   pthread_mutex_lock(&module->precise_lock);
   precise = atomic_load_explicit(p, memory_order_relaxed);
-  if (!precise) precise = precise_module_create(module, is_baseline);
+  if (!precise) precise = precise_module_create(module, kind);
   atomic_store_explicit(p, precise, memory_order_release);
   pthread_mutex_unlock(&module->precise_lock);
   if (!precise) error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for %u functions", module->decoded.n_funcs);
@@ -187,7 +188,8 @@ void gw_module_stats(const struct gw_module *module, struct gw_module_stats *out
   out->seconds_link = seconds->link;
   if (code) out->code_bytes = code->code_bytes;
   pthread_mutex_lock(&m->precise_lock);
-  struct precise_stats baseline = precise_module_stats(m->precise[1]);
+  bool is_mixed = m->precise[PRECISE_MIXED];
+  struct precise_stats baseline = precise_module_stats(m->precise[is_mixed ? PRECISE_MIXED : PRECISE_BASELINE]);
   pthread_mutex_unlock(&m->precise_lock);
   out->baseline_functions = baseline.functions;
   out->baseline_refused = baseline.refused;

@@ -29,6 +29,7 @@ static void report(const struct gw_store *store, bool is_brief, struct gw_error 
   const struct gw_instance *instance = t->instance;
   uint32_t func = instance ? t->func : GW_NO_FUNC;
   struct precise_place at = {.offset = GW_NO_OFFSET};
+  if (store->options.tier == GW_TIER_MIXED && !instance && t->pc) instance = trap_find_instance(store, t->pc - 1, &func);
   if (store->options.tier != GW_TIER_FAST && !instance && find_precise(store, is_brief, &at)) {
     instance = at.instance;
     func = at.func;

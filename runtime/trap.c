@@ -63,7 +63,7 @@ static _Noreturn void trap_land(struct gw_store *store) { fiber_end(&store->fibe
 
 const struct gw_instance *trap_find_instance(const struct gw_store *store, uintptr_t pc, uint32_t *func) {
   for (const struct gw_instance *i = store->instances; i; i = i->next) {
-    const struct code_range *range = code_find(i->code, pc);
+    const struct code_range *range = i->code ? code_find(i->code, pc) : precise_find_compiled(i->precise, pc);
     if (!range) continue;
     *func = range->func;
     return i;
@@ -81,6 +81,10 @@ static bool is_in_guard(const struct gw_store *store, int number, uintptr_t addr
   return number == SIGSEGV && address >= (uintptr_t)store->fiber.guard && address < (uintptr_t)store->fiber.low;
 }
 
+static bool has_baseline(const struct gw_store *store) {
+  return store->options.tier == GW_TIER_BASELINE || store->options.tier == GW_TIER_MIXED;
+}
+
 /* Fills store->trap, or returns false when the fault is not the guest's. */
 static bool classify(struct gw_store *store, int number, const siginfo_t *info, const greg_t *registers) {
   uintptr_t pc = (uintptr_t)registers[REG_RIP];
@@ -88,7 +92,7 @@ static bool classify(struct gw_store *store, int number, const siginfo_t *info, 
   if (info->si_code <= 0) return false; /* sent by a process */
   uintptr_t address = (uintptr_t)info->si_addr;
   trap.instance = trap_find_instance(store, pc, &trap.func);
-  bool is_baseline = store->options.tier == GW_TIER_BASELINE && precise_fault(store, pc, registers[REG_RBX]);
+  bool is_baseline = has_baseline(store) && precise_fault(store, pc, registers[REG_RBX]);
   if (is_in_guard(store, number, address)) {
     trap.code = GW_TRAP_STACK_OVERFLOW;
     if (!trap.instance) trap.pc = 0; /* a helper's frame was the one too many */
@@ -125,7 +129,7 @@ enum { RED_ZONE = 128 };
  * pc where the runtime finds them. */
 static bool is_guest_code(struct gw_store *store, uintptr_t pc, const greg_t *registers) {
   uint32_t func;
-  if (store->options.tier == GW_TIER_BASELINE) return precise_fault(store, pc, registers[REG_RBX]);
+  if (has_baseline(store) && precise_fault(store, pc, registers[REG_RBX])) return true;
   return trap_find_instance(store, pc, &func);
 }
 

@@ -1,15 +1,17 @@
 /* differential: runs every export of a module in a fixed order and prints what happened, for comparison with another engine.
  *
- *   differential [-O LEVEL] [--gas on|off] [--show-gas] [--exact] [--precise] [--slice N]... FILE.wasm...
+ *   differential [-O LEVEL] [--gas on|off] [--show-gas] [--exact] [--precise|--baseline|--mixed SEED] [--slice N]... FILE.wasm...
  *
  * Every file is compiled once and run once for each --slice (one: not sliced). "@ FILE SLICE" stands before each run when there
  * are several. Then one line per exported function: name, results as bit patterns (any NaN is "nan") or the trap's name; then a
  * digest of the memory. Arguments are small numbers derived from the position, the same as in differential.js. Imported functions
- * return zeros.
+ * return zeros. --mixed runs baseline code, and compiles sets of functions that follow from the seed between calls and slices.
  */
 #include "base/buffer.h"
 #include "frontend/module.h"
+#include "base/heap.h"
 #include "gasworks.h"
+#include "runtime/compile.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -17,13 +19,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_MODULE = 16 << 20, MAX_VALUES = 2048, MAX_IMPORTS = 256, MAX_SLICES = 8, GAS_LIMIT = 2000000000 };
+enum {
+  MAX_SETS = 4, /* for --mixed, of a file */
+  MAX_MODULE = 16 << 20,
+  MAX_VALUES = 2048,
+  MAX_IMPORTS = 256,
+  MAX_SLICES = 8,
+  GAS_LIMIT = 2000000000
+};
 
 struct driver {
   struct gw_engine_options engine;
   struct gw_engine *compiler;
   bool show_gas;
   enum gw_tier tier;
+  uint64_t random; /* of --mixed */
+  int n_sets;
+  struct gw_module *compiled;
   uint64_t slices[MAX_SLICES];
   int n_slices;
   char **paths; /* the front of argv */
@@ -76,6 +88,42 @@ static bool resolve(void *env, const struct gw_import *wanted, struct gw_extern 
   return false;
 }
 
+/* --- functions compiled by themselves ------------------------------------------------------------------------------ */
+
+static uint32_t random_below(struct driver *d, uint32_t n) {
+  d->random = d->random * 6364136223846793005u + 1442695040888963407u;
+  return (uint32_t)((d->random >> 33) % n);
+}
+
+/* Each with the same chance, in any order. */
+static uint32_t choose_functions(struct driver *d, uint32_t *funcs) {
+  uint32_t n = 0, chance = 1 + random_below(d, 3);
+  for (uint32_t i = d->module->n_imported_funcs; i < d->module->n_funcs; i++)
+    if (random_below(d, 4) < chance) funcs[n++] = i;
+  for (uint32_t i = n; i > 1; i--) {
+    uint32_t k = random_below(d, i), func = funcs[k];
+    funcs[k] = funcs[i - 1];
+    funcs[i - 1] = func;
+  }
+  return n;
+}
+
+static void maybe_compile(struct driver *d, uint32_t one_in) {
+  if (d->tier != GW_TIER_MIXED || d->n_sets == MAX_SETS || !module_can_mix(d->compiled) || random_below(d, one_in)) return;
+  struct gw_error err = {0};
+  uint32_t *funcs = heap_new(d->module->n_funcs + 1, sizeof *funcs), n = choose_functions(d, funcs);
+  d->n_sets++;
+  if (!module_compile_functions(d->compiled, funcs, n, &err)) printf("error: %s\n", err.message);
+  free(funcs);
+}
+
+static bool call_in_slices(struct driver *d, struct func_ref *func, struct gw_error *err) {
+  enum gw_status status;
+  gw_store_start(d->store, func, d->values);
+  while ((status = gw_store_resume(d->store, err)) == GW_STATUS_YIELDED) maybe_compile(d, 8);
+  return status == GW_STATUS_DONE;
+}
+
 /* --- calls --------------------------------------------------------------------------------------------------------- */
 
 /* References stay null. */
@@ -124,7 +172,8 @@ static void call(struct driver *d, struct gw_instance *instance, uint32_t positi
     return;
   }
   for (uint32_t i = 0; i < type->n_params; i++) make_argument(type->params[i], position * 7 + i, &d->values[i]);
-  if (gw_call(d->store, export.of.func, d->values, &err)) {
+  maybe_compile(d, 3);
+  if (call_in_slices(d, export.of.func, &err)) {
     for (uint32_t i = 0; i < type->n_results; i++) print_value(type->results[i], &d->values[i]);
   } else {
     printf(" %s", err.code == GW_ERROR_TRAP ? gw_trap_message(err.trap) : err.message);
@@ -167,6 +216,7 @@ static int run_slices(struct driver *d, const char *path, struct gw_module *modu
     if (d->n_paths * d->n_slices > 1) printf("@ %s %" PRIu64 "\n", path, d->slices[i]);
     struct gw_store_options options = {.gas_limit = GAS_LIMIT, .slice = d->slices[i], .tier = d->tier};
     d->store = gw_store_create(d->compiler, &options, err);
+    d->compiled = module;
     status = d->store ? run(d, module) : 1;
     gw_store_destroy(d->store);
   }
@@ -178,6 +228,7 @@ static int run_file(struct driver *d, const char *path) {
   struct buffer bytes = {0};
   struct gw_module *module = NULL;
   int status = 1;
+  d->n_sets = 0;
   if (buffer_read_file(&bytes, path, MAX_MODULE, &err)) module = gw_module_create(d->compiler, bytes.bytes, bytes.size, &err);
   if (module) status = run_slices(d, path, module, &err);
   if (err.code != GW_ERROR_NONE) printf("error: %s\n", err.message);
@@ -203,7 +254,10 @@ static bool read_arguments(struct driver *d, int argc, char **argv) {
       d->tier = GW_TIER_PRECISE;
     else if (strcmp(argv[i], "--baseline") == 0)
       d->tier = GW_TIER_BASELINE;
-    else if (strcmp(argv[i], "--show-gas") == 0)
+    else if (strcmp(argv[i], "--mixed") == 0 && has_value) {
+      d->tier = GW_TIER_MIXED;
+      d->random = strtoull(argv[++i], NULL, 10);
+    } else if (strcmp(argv[i], "--show-gas") == 0)
       d->show_gas = true;
     else
       d->paths[d->n_paths++] = argv[i];

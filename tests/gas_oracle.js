@@ -18,7 +18,7 @@ const help = `usage: gas_oracle.js PROGRAM KIND [OPTION...] [FILE...]
   --count N          of shapes (200) or random modules (50)
   --seed N           where generating starts (1)
   --seconds N        no new batch after so many seconds
-  --levels LIST      optimisation levels and tiers (0,1,2,3,precise,baseline)
+  --levels LIST      optimisation levels and tiers (0,1,2,3,precise,baseline,mixed)
   --slices LIST      gas per slice, 0 is unlimited (0,1000,77)
   --print            every row
 Modules that differ stay in $TMPDIR/gasworks-oracle. Ends with 77 when a tool is missing.
@@ -36,7 +36,7 @@ function die(message) {
 }
 
 function parseArguments(argv) {
-  const o = { seed: 1, levels: ['0', '1', '2', '3', 'precise', 'baseline'], slices: ['0', '1000', '77'], files: [], seconds: Infinity };
+  const o = { seed: 1, levels: ['0', '1', '2', '3', 'precise', 'baseline', 'mixed'], slices: ['0', '1000', '77'], files: [], seconds: Infinity };
   const value = { '--count': (v) => (o.count = Number(v)), '--seed': (v) => (o.seed = Number(v)), '--seconds': (v) => (o.seconds = Number(v)),
     '--levels': (v) => (o.levels = v.split(',')), '--slices': (v) => (o.slices = v.split(',')) };
   const rest = [];
@@ -149,10 +149,14 @@ const fold = (outcome) => outcome.replace(/(undefined|uninitialized) element|ind
 // Tiers other than compiled code are exact at every trap.
 const isTier = (level) => level === 'precise' || level === 'baseline';
 
+// Where functions are compiled by themselves, which ones and when follows from a seed, another one for every batch of files.
+let batch = 0;
+const tierOptions = (o, level) => level === 'mixed' ? ['--mixed', String(o.seed * 1000 + batch++)] : isTier(level) ? [`--${level}`] : ['-O', level];
+
 // What this engine printed: { 'file slice': [{ name, outcome, gas }] }.
 function engineRuns(o, level, files) {
   const slices = o.slices.flatMap((s) => ['--slice', s]);
-  const result = spawnSync(o.program, [...(isTier(level) ? [`--${level}`] : ['-O', level]), '--show-gas', ...slices, ...files], { encoding: 'utf8', maxBuffer: 1 << 28 });
+  const result = spawnSync(o.program, [...tierOptions(o, level), '--show-gas', ...slices, ...files], { encoding: 'utf8', maxBuffer: 1 << 28 });
   if (result.error) die(`${o.program}: ${result.error.message}`);
   const runs = {};
   let rows = runs[`${files[0]} ${o.slices[0]}`] = [];
@@ -252,6 +256,7 @@ class Tally {
     this.modules += known.length;
     if (!known.length) return;
     for (const level of this.o.levels) {
+      if (level === 'mixed' && known[0].command) continue;
       for (const m of known.filter((k) => k.command))
         this.compared += compareRuns(m.rows, commandRuns(this.o, level, m), level, m.names, (problem) => this.fail(m.file, `-O${level}`, problem));
       if (known[0].command) continue;

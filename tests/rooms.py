@@ -21,6 +21,7 @@ dispatch = [
     ("runtime", "runtime/debug", ("profile_", "record_", "source_destroy"), "what a store is told to note, it notes"),
     ("runtime", "runtime/debug", ("source_read_lines", "perf_map_add"), "code is shown to debuggers before it runs"),
     ("runtime/arch/x86_64", "runtime", ("gas_exhausted", "helper_touched"), "the assembly around a check or a touch calls the runtime"),
+    ("runtime/arch/x86_64", "runtime/precise", ("compiled_leave",), "a call that leaves compiled code goes on in the runtime"),
 ]
 
 # Words that external names begin with. `gw_` is the public interface; a room may use any word of its own file names, too.
@@ -34,7 +35,7 @@ words = {
     "jit/access": "access hidden nest",
     "jit/artifact": "artifact cache code cpu gw gasworks file",
     "runtime": "gw runtime module compiler gas",
-    "runtime/arch/x86_64": "gas touched fiber gs",
+    "runtime/arch/x86_64": "gas touched fiber gs crossing",
     "runtime/precise": "precise do",
     "runtime/debug": "gw",
     "runtime/capi": "wasm gw",

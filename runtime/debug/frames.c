@@ -31,7 +31,7 @@ size_t gw_store_backtrace(const struct gw_store *store, struct gw_frame *frames,
   struct precise_place places[MOST];
   size_t n;
   if (store->trap.code == GW_TRAP_NONE || store->state != RUN_NONE) return 0;
-  if (store->options.tier != GW_TIER_FAST)
+  if (store->options.tier != GW_TIER_FAST && !(store->options.tier == GW_TIER_MIXED && find_innermost(store, places)))
     n = precise_backtrace(store, places, most < MOST ? most : MOST);
   else
     n = find_innermost(store, places);

@@ -6,7 +6,8 @@
 #include <string.h>
 
 bool judge_wants(const struct judged *run, const struct gw_error *err) {
-  if (run->tier != GW_TIER_FAST || err->code != GW_ERROR_TRAP || run->record->is_full) return false;
+  bool has_compiled = run->tier == GW_TIER_FAST || run->tier == GW_TIER_MIXED;
+  if (!has_compiled || err->code != GW_ERROR_TRAP || run->record->is_full) return false;
   bool is_answered = err->trap == GW_TRAP_HOST && run->record->scope == RECORD_ALL;
   if (!trap_is_guests(err->trap) && !is_answered) return false;
   return run->most_seconds <= 0 || run->seconds < run->most_seconds;

@@ -544,10 +544,24 @@ HANDLER(do_rethrow) {
 
 HANDLER(do_on_exception) { NEXT; }
 
-HANDLER(do_unwind) {
-  static const struct precise_insn leave = {.run = do_finish};
-  PROPAGATE(&leave);
+static const struct precise_insn leave_frame = {.run = do_finish};
+
+HANDLER(do_unwind) { PROPAGATE(&leave_frame); }
+
+/* Compiled code makes no frame here: this one is what it was entered by. Results may lie where the frame was. */
+__attribute__((no_sanitize("function"))) static HANDLER(do_compiled) {
+  struct precise_frame *at = store->precise.frame, frame = *at;
+  NOTE_PLACE;
+  if (__builtin_expect(compiled_is_ahead(vmctx->instance), 0)) precise_attach(vmctx->instance);
+  frame.func->enter(vmctx, frame.depth_in, frame.func->compiled, (union gw_value *)(void *)fp);
+  if (__builtin_expect(store->exec.exception != NULL, 0)) {
+    *at = frame;
+    PROPAGATE(&leave_frame);
+  }
+  LEAVE(frame);
 }
+
+const struct precise_insn precise_compiled = {.run = do_compiled};
 
 HANDLER(do_clause_charge) {
   store->exec.gas -= (int64_t)pc->imm;
@@ -607,23 +621,28 @@ void precise_stack_close(struct precise_stack *s) {
 /* Returns, and so ends the chain of handlers. */
 static HANDLER(do_stop) { (void)pc, (void)fp, (void)store, (void)vmctx, (void)memory; }
 
-void precise_call(struct gw_store *store, struct func_ref *func, union gw_value *values) {
+void precise_run(struct gw_store *store, struct precise_frame *host, const struct func_ref *func) {
   static const struct precise_insn stop[2] = {{.run = do_stop}, {.run = do_stop}};
+  uint8_t *fp = (uint8_t *)(host + 1);
+  store->precise.frame = host;
+  if (is_host(func)) {
+    call_host(store, stop, func, fp);
+    return;
+  }
+  struct precise_frame from = {.return_pc = stop, .return_fp = fp, .caller = host, .depth_in = host->depth};
+  const struct precise_insn *pc = enter(store, &module_of(func->vmctx)->funcs[func->index], func->vmctx, fp, from);
+  pc->run(pc, fp, store, func->vmctx, precise_memory0(func->vmctx));
+}
+
+void precise_call(struct gw_store *store, struct func_ref *func, union gw_value *values) {
   const struct module *m = &func->vmctx->instance->module->decoded;
   const struct func_type *type = &m->types[m->funcs[func->index].type].func;
   struct precise_frame *host = (struct precise_frame *)(void *)store->precise.low;
   *host = (struct precise_frame){.vmctx = func->vmctx, .depth = (int32_t)store->options.max_depth};
-  store->precise.frame = host;
   store->precise.watched = NULL;
   uint8_t *fp = store->precise.low + sizeof *host;
   if (type->n_params) memcpy(fp, values, type->n_params * sizeof *values);
-  if (is_host(func)) {
-    call_host(store, stop, func, fp);
-  } else {
-    struct precise_frame from = {.return_pc = stop, .return_fp = fp, .caller = host, .depth_in = host->depth};
-    const struct precise_insn *pc = enter(store, &module_of(func->vmctx)->funcs[func->index], func->vmctx, fp, from);
-    pc->run(pc, fp, store, func->vmctx, precise_memory0(func->vmctx));
-  }
+  precise_run(store, host, func);
   if (type->n_results && !store->exec.exception) memcpy(values, fp, type->n_results * sizeof *values);
 }
 
@@ -699,18 +718,20 @@ bool precise_find_func(const struct gw_store *store, uintptr_t at, struct precis
 
 /* --- modules ---------------------------------------------------------------------------------------------------------------- */
 
-struct precise_module *precise_module_create(struct gw_module *module, bool is_baseline) {
+struct precise_module *precise_module_create(struct gw_module *module, enum precise_kind kind) {
   const struct module *m = &module->decoded;
   struct precise_module *p = malloc(sizeof *p);
   struct precise_func *funcs = calloc(m->n_funcs ? m->n_funcs : 1, sizeof *funcs);
-  struct baseline *baseline = is_baseline ? baseline_create(m) : NULL;
-  if (!p || !funcs || (is_baseline && !baseline)) {
+  struct baseline *baseline = kind != PRECISE_INTERPRETER ? baseline_create(m) : NULL;
+  struct compiled *compiled = kind == PRECISE_MIXED ? compiled_create(m) : NULL;
+  if (!p || !funcs || (kind != PRECISE_INTERPRETER && !baseline) || (kind == PRECISE_MIXED && !compiled)) {
     free(p);
     free(funcs);
     baseline_destroy(baseline);
+    compiled_destroy(compiled);
     return NULL;
   }
-  *p = (struct precise_module){.module = module, .funcs = funcs, .baseline = baseline};
+  *p = (struct precise_module){.module = module, .funcs = funcs, .baseline = baseline, .compiled = compiled};
   for (uint32_t i = m->n_imported_funcs; i < m->n_funcs; i++) {
     const struct func *f = &m->funcs[i];
     uint32_t n_params = m->types[f->type].func.n_params;
@@ -739,8 +760,9 @@ struct precise_stats precise_module_stats(const struct precise_module *p) {
 void precise_module_destroy(struct precise_module *p) {
   if (!p) return;
   for (uint32_t i = 0; i < p->module->decoded.n_funcs; i++)
-    if (!p->funcs[i].native) free((void *)(uintptr_t)p->funcs[i].code);
+    if (!p->funcs[i].native && p->funcs[i].code != &precise_compiled) free((void *)(uintptr_t)p->funcs[i].code);
   baseline_destroy(p->baseline);
+  compiled_destroy(p->compiled);
   free(p->funcs);
   free(p);
 }

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+struct code_range;
 struct gw_module;
 struct gw_store;
 struct precise_module;
@@ -58,13 +59,31 @@ struct precise_view {
   uint32_t n_operands;
 };
 
+/* MIXED: as the baseline tier, until functions have been compiled (runtime/precise/compiled.c). */
+enum precise_kind { PRECISE_INTERPRETER, PRECISE_BASELINE, PRECISE_MIXED, N_PRECISE_KINDS };
+
 /* Translated functions of one module, made at the first use; functions are translated when first called. Thread-safe. */
-struct precise_module *precise_module_create(struct gw_module *module, bool is_baseline);
+struct precise_module *precise_module_create(struct gw_module *module, enum precise_kind kind);
 void precise_module_destroy(struct precise_module *p);
 
 /* A signal came at pc, when the register of the gas counter held `gas`. True: that is code of this store's baseline tier, and the
  * store knows the place now. For the signal handler. */
 bool precise_fault(struct gw_store *store, uintptr_t pc, int64_t gas);
+
+/* Of the mixed tier: the functions that `code` has are called in it from now on, by all who call them, and callers that run go on
+ * as they are. Takes it over in every case. False: there is no memory, and nothing has changed. Thread-safe. */
+struct code;
+bool precise_module_publish(struct precise_module *p, struct code *code);
+
+/* The instance's references lead to the best code that there is; for the mixed tier alone. On the thread that runs its store. */
+void precise_attach(struct gw_instance *instance);
+
+/* The code that holds pc, of those that were published; NULL: none. Safe in a signal handler. */
+const struct code_range *precise_find_compiled(const struct precise_module *p, uintptr_t pc);
+
+/* The function that runs translated code, with its callers in such code, from the inside outwards; returns how many were put into
+ * funcs[0..], at most `most`. For an invocation that has yielded. */
+uint32_t precise_list_running(const struct gw_store *store, const struct gw_instance *instance, uint32_t *funcs, uint32_t most);
 
 /* Translates all functions at once. Thread-safe. */
 void precise_module_translate(struct precise_module *p);

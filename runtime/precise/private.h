@@ -64,10 +64,11 @@ struct precise_frame {
 enum { HEADER_SLOTS = sizeof(struct precise_frame) / SLOT_SIZE };
 
 struct precise_func {
-  _Atomic(const struct precise_insn *) code; /* NULL until translated; n_insns long, or one that leads to `native` */
-  _Atomic(const void *) fast;                /* where baseline code goes to call it; unused by the interpreter */
-  const uint8_t *native;                     /* its code in the baseline tier, or NULL; native_bytes long */
-  uint32_t native_bytes, native_fast;        /* its size; where in it `fast` is */
+  /* NULL until translated; n_insns long, or one that leads to `native`, or precise_compiled. */
+  _Atomic(const struct precise_insn *) code;
+  _Atomic(const void *) fast;         /* where baseline code goes to call it; unused by the interpreter */
+  const uint8_t *native;              /* its code in the baseline tier, or NULL; native_bytes long */
+  uint32_t native_bytes, native_fast; /* its size; where in it `fast` is */
   uint32_t n_insns;
   uint32_t index;
   uint32_t n_params, n_zero; /* locals that begin as 0 */
@@ -76,6 +77,8 @@ struct precise_func {
   uint32_t frame_bytes;
   int32_t cost; /* of the logical stack; 0 for leaves */
   struct precise_module *module;
+  void *compiled; /* once `code` is precise_compiled: LLVM's code, and what enters it */
+  entry_thunk enter;
 };
 
 /* The most bytes of a frame whose cost is `cost`. Slots beyond the cost's are used by the frame on top alone: results of a host
@@ -85,8 +88,16 @@ struct precise_func {
 struct precise_module {
   struct gw_module *module;
   struct precise_func *funcs; /* [functions]; unused for imports */
-  struct baseline *baseline;  /* of the baseline tier, else NULL */
+  struct baseline *baseline;  /* of the baseline and the mixed tier, else NULL */
+  struct compiled *compiled;  /* of the mixed tier, else NULL */
 };
+
+/* What a function runs instead of translated code when it has been compiled. */
+extern const struct precise_insn precise_compiled;
+
+/* Runs `func` in *host, a frame on the store's stack with vmctx and depth, behind which the arguments lie and then the results.
+ * For the store's fiber. Returns with exec.exception set when an exception was not caught. */
+void precise_run(struct gw_store *store, struct precise_frame *host, const struct func_ref *func);
 
 /* The slots from `offset` on, n of them. Builds with assertions make sure of every slot that any handler reads or writes: it lies
  * inside of what translation accounted for. */
@@ -188,6 +199,12 @@ void precise_translate(struct precise_func *func, struct precise_listing *listin
 
 /* The memory that handlers are given for an instance. */
 struct memory_ctx *precise_memory0(const struct vmctx *vmctx);
+
+/* compiled.c. NULL: there is no memory. */
+struct compiled *compiled_create(const struct module *m);
+void compiled_destroy(struct compiled *c);
+/* Whether functions have been compiled since the instance was given the best code. */
+bool compiled_is_ahead(const struct gw_instance *instance);
 
 /* baseline.c. The code memory of a module; NULL: there is none to be had. */
 struct baseline *baseline_create(const struct module *m);
