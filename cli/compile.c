@@ -9,11 +9,13 @@
 #include "cli/key.h"
 #include "cli/limits.h"
 #include "cli/module.h"
+#include "cli/profile.h"
 #include "cli/progress.h"
 #include "instrument/schedule.h"
 #include "jit/artifact/artifact.h"
 #include "jit/artifact/cache.h"
 #include "jit/artifact/file_kind.h"
+#include "runtime/compile.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +23,7 @@
 #include <sys/resource.h>
 
 struct compile {
-  const char *input, *output, *schedule_path, *cpu, *sign_path, *keep_path;
+  const char *input, *output, *schedule_path, *cpu, *sign_path, *keep_path, *profile_path;
   uint32_t opt_level, threads, max_seconds;
   uint64_t max_memory;
   bool gas, exact, is_nice, wants_stats, wants_json;
@@ -59,8 +61,15 @@ static bool load(struct compile *c, struct gw_error *err) {
   return c->module != NULL;
 }
 
+static bool use_profile(struct compile *c, struct gw_error *err) {
+  if (!c->profile_path) return true;
+  uint64_t *heat = cli_read_profile(gw_module_decoded(c->module), c->profile_path, err);
+  if (heat) module_set_heat(c->module, heat);
+  return heat;
+}
+
 static bool make(struct compile *c, struct gw_error *err) {
-  if (load(c, err)) c->artifact.bytes = gw_module_make_artifact(c->module, c->cpu, &c->artifact.size, err);
+  if (load(c, err) && use_profile(c, err)) c->artifact.bytes = gw_module_make_artifact(c->module, c->cpu, &c->artifact.size, err);
   c->artifact.capacity = c->artifact.size;
   return c->artifact.bytes != NULL;
 }
@@ -130,11 +139,15 @@ static bool write_artifact(struct compile *c, struct gw_error *err) {
   return make_engine(c, err) && make(c, err) && sign(c, err) && write_output(c, err);
 }
 
+static bool check(const struct compile *c, struct gw_error *err) {
+  return !c->keep_path || !c->profile_path || error_set(err, GW_ERROR_USAGE, "--keep and --profile do not go together");
+}
+
 static int compile(struct compile *c) {
   struct gw_error err = {0};
   char *path = c->output ? NULL : default_output(c->input);
   if (path) c->output = strcmp(c->input, "-") == 0 ? "-" : path;
-  bool ok = set_limits(c, &err) && (c->keep_path ? fill_cache(c, &err) : write_artifact(c, &err));
+  bool ok = check(c, &err) && set_limits(c, &err) && (c->keep_path ? fill_cache(c, &err) : write_artifact(c, &err));
   if (ok && c->module && (c->wants_stats || c->wants_json)) show_stats(c);
   gw_module_release(c->module);
   gw_engine_destroy(c->engine);
@@ -158,6 +171,8 @@ int cli_compile(int argc, char **argv) {
        "x86-64-v2, x86-64-v3 or x86-64-v4: for all machines of that level; this one unless told"},
       {"threads", 0, CLI_U32, &c.threads, "N", "one per core unless told; the artifact does not depend on it"},
       {"sign", 0, CLI_TEXT, &c.sign_path, "KEY", "sign with this key (`gasworks key`), for servers that trust it"},
+      {"profile", 0, CLI_TEXT, &c.profile_path, "FILE",
+       "from `run --folded` or `run --profile --json`: what used 99.9 % of the gas gets the level, the rest 0"},
       {"max-seconds", 0, CLI_U32, &c.max_seconds, "N", "CPU time after which compiling is ended; unlimited unless told"},
       {"max-memory", 0, CLI_SIZE, &c.max_memory, "BYTES",
        "address space that compiling may take (K M G allowed); unlimited unless told"},

@@ -88,7 +88,7 @@ cJSON *cli_json_profile(const struct gw_instance *instance) {
 /* --- folded stacks ------------------------------------------------------------------------------------------------ */
 
 /* Blanks and semicolons mean something in the format. */
-static void append_frame(struct buffer *line, const struct module *m, uint32_t func) {
+void cli_append_frame(struct buffer *line, const struct module *m, uint32_t func) {
   char name[NAME];
   name_of(m, func, name, sizeof name);
   for (char *c = name; *c; c++)
@@ -102,7 +102,7 @@ static void append_line(struct buffer *line, const struct module *m, const struc
   for (uint32_t i = node; i; i = p->nodes[i].parent) path[depth++] = i;
   if (!depth) buffer_append_string(line, "(outside)");
   while (depth-- > 0) {
-    append_frame(line, m, p->nodes[path[depth]].func);
+    cli_append_frame(line, m, p->nodes[path[depth]].func);
     if (depth) buffer_append_string(line, ";");
   }
   buffer_format(line, " %" PRIu64 "\n", p->nodes[node].gas);

@@ -437,13 +437,42 @@ static void test_refused(void **state) {
   buffer_clear(&removed);
 }
 
+/* What a run used of gas decides about how its functions are compiled, and about nothing else. */
+static void test_compile_by_profile(void **state) {
+  (void)state;
+  char directory[] = "/tmp/gasworks-profile-XXXXXX";
+  int exit_code;
+  assert_non_null(mkdtemp(directory));
+  struct buffer out = shell(&exit_code,
+                            "cd %s && " GASWORKS " run --folded folded --invoke f %s 300000 && " GASWORKS
+                            " run --profile --json --invoke f %s 300000 2>json && for p in folded json; do " GASWORKS
+                            " compile --profile $p -o $p.gwa %s && " GASWORKS " run --stats --invoke f $p.gwa 3 || exit 1; done",
+                            directory, stepped_wasm, stepped_wasm, stepped_wasm);
+  if (exit_code) fail_msg("%s", out.bytes);
+  buffer_clear(&out);
+  out = shell(&exit_code,
+              "cd %s && " GASWORKS " compile -o all.gwa %s && " GASWORKS " compile -O 0 -o none.gwa %s && cmp folded.gwa json.gwa"
+              " && ! cmp -s folded.gwa all.gwa && ! cmp -s folded.gwa none.gwa",
+              directory, stepped_wasm, stepped_wasm);
+  if (exit_code) fail_msg("%s", out.bytes);
+  buffer_clear(&out);
+  out = shell(&exit_code, "cd %s && echo else 5 >other && " GASWORKS " compile --profile other %s", directory, stepped_wasm);
+  assert_true(exit_code && has(&out, "other is no profile of this module"));
+  buffer_clear(&out);
+  out = shell(&exit_code, GASWORKS " compile --keep %s --profile %s/json %s", directory, directory, stepped_wasm);
+  assert_true(exit_code && has(&out, "--keep and --profile do not go together"));
+  buffer_clear(&out);
+  out = shell(&exit_code, "rm -r %s", directory);
+  buffer_clear(&out);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_tiers),     cmocka_unit_test(test_hand_over),      cmocka_unit_test(test_choice),
       cmocka_unit_test(test_cpu_time),  cmocka_unit_test(test_perf),           cmocka_unit_test(test_short_program),
       cmocka_unit_test(test_traps),     cmocka_unit_test(test_place_of_entry), cmocka_unit_test(test_trace),
       cmocka_unit_test(test_until_gas), cmocka_unit_test(test_debug),          cmocka_unit_test(test_back),
-      cmocka_unit_test(test_ways),      cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_ways),      cmocka_unit_test(test_refused),        cmocka_unit_test(test_compile_by_profile),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
