@@ -29,7 +29,8 @@ struct verb {
   struct gw_module *module;               /* that is run */
   struct gw_module *modules[MAX_MODULES]; /* made so far */
   size_t n_modules;
-  struct gw_module *first; /* that was run, where another is to take its place; else NULL */
+  struct gw_module *first;  /* that was run, where another is to take its place; else NULL */
+  struct state_store *told; /* where many are run; else NULL */
   struct replay_result result;
 };
 
@@ -101,23 +102,26 @@ static void add_difference(cJSON *list, const char *field, const cJSON *receipt,
 }
 
 /* The receipt that this one names as its function's one before, where it can be had: whether it is. */
-static void check_previous(const struct verb *v, cJSON *list, const cJSON *fields) {
+static void check_previous(const struct verb *v, cJSON *list) {
   char function[LEAF_MAX_TEXT + 64];
   if (rerun_has_previous(&v->rerun, function, sizeof function)) return;
-  cJSON *found = cJSON_CreateString(function);
+  cJSON *fields = receipts_fields(&v->rerun.leaf), *found = cJSON_CreateString(function);
   add_difference(list, leaf_field_word(FIELD_PREVIOUS), cJSON_GetObjectItem(fields, leaf_field_word(FIELD_PREVIOUS)), found);
+  cJSON_Delete(fields);
   cJSON_Delete(found);
 }
 
 static cJSON *differences(const struct verb *v) {
   const struct leaf *first = &v->rerun.leaf, *second = &v->result.draft.leaf;
-  cJSON *list = cJSON_CreateArray(), *here = receipts_fields(first), *there = receipts_fields(second);
+  cJSON *list = cJSON_CreateArray(), *here = NULL, *there = NULL;
   enum leaf_field field;
-  for (int at = 0; replay_compare(first, second, &at, &field);)
-    if (is_comparable(first, second, field))
-      add_difference(list, leaf_field_word(field), cJSON_GetObjectItem(here, leaf_field_word(field)),
-                     cJSON_GetObjectItem(there, leaf_field_word(field)));
-  check_previous(v, list, here);
+  for (int at = 0; replay_compare(first, second, &at, &field);) {
+    if (!is_comparable(first, second, field)) continue;
+    if (!here) here = receipts_fields(first), there = receipts_fields(second);
+    add_difference(list, leaf_field_word(field), cJSON_GetObjectItem(here, leaf_field_word(field)),
+                   cJSON_GetObjectItem(there, leaf_field_word(field)));
+  }
+  check_previous(v, list);
   cJSON_Delete(here);
   cJSON_Delete(there);
   return list;
@@ -176,7 +180,7 @@ static int answer(const struct verb *v) {
 static bool run(struct verb *v, struct gw_error *err) {
   static const enum gw_tier tiers[] = {
       [TIER_FAST] = GW_TIER_FAST, [TIER_PRECISE] = GW_TIER_PRECISE, [TIER_BASELINE] = GW_TIER_BASELINE};
-  struct replay replay = {.engine = v->engine, .module = v->module, .tier = tiers[v->tier]};
+  struct replay replay = {.engine = v->engine, .module = v->module, .tier = tiers[v->tier], .told = v->told};
   if (v->first) replay.first = gw_module_decoded(v->first);
   rerun_fill(&v->rerun, &replay);
   return replay_run(&replay, &v->result, err);
@@ -258,13 +262,20 @@ static void remember(struct verb *v, struct gw_module *module) {
   v->modules[v->n_modules++] = module;
 }
 
-/* The module of the leaf. */
-static bool choose_module(struct verb *v, struct gw_error *err) {
-  struct gw_module **which = v->with ? &v->first : &v->module, *found = NULL;
+/* The module of the leaf, if another leaf had it; else NULL. */
+static struct gw_module *known_module(const struct verb *v) {
   const struct leaf_value *digest = &v->rerun.leaf.fields[FIELD_MODULE];
-  for (size_t i = 0; i < v->n_modules && !found; i++)
-    if (digest->size == DIGEST_SIZE && !memcmp(gw_module_digest(v->modules[i]), digest->bytes, DIGEST_SIZE))
-      found = v->modules[i];
+  for (size_t i = 0; i < v->n_modules; i++)
+    if (digest->size == DIGEST_SIZE && !memcmp(gw_module_digest(v->modules[i]), digest->bytes, DIGEST_SIZE)) return v->modules[i];
+  return NULL;
+}
+
+static bool load_rest(struct verb *v, struct gw_error *err) {
+  return rerun_load_inputs(&v->rerun, err) && (known_module(v) || rerun_load_module(&v->rerun, err));
+}
+
+static bool choose_module(struct verb *v, struct gw_error *err) {
+  struct gw_module **which = v->with ? &v->first : &v->module, *found = known_module(v);
   if (!found && !(found = make_module_of(v, &v->rerun.module, err))) return false;
   bool is_known = *which == found;
   if (!is_known) {
@@ -282,7 +293,7 @@ static bool repeat(struct verb *v, struct sum *sum, struct gw_error *err) {
     sum->n_not_run++;
     return true;
   }
-  if (!rerun_load_rest(&v->rerun, &why)) {
+  if (!load_rest(v, &why)) {
     if (why.code == GW_ERROR_INVALID) {
       if (!sum->n_damaged++) sum->damaged = why;
       return true;
@@ -378,7 +389,7 @@ static int replay_many(struct verb *v) {
   uint64_t age = 0, n = 0;
   if (v->since && !parse_age(v->since, &age)) return cli_misuse("replay", "--since wants a time such as 90s, 5m, 1h or 2d");
   if (v->since) walk.not_before = (uint64_t)time(NULL) > age ? (uint64_t)time(NULL) - age : 0;
-  bool ok = make_engine(v, &err) && load_version(v, &err);
+  bool ok = make_engine(v, &err) && load_version(v, &err) && (v->told = state_store_open_told(&err));
   while (ok && (!v->limit || n < v->limit) && rerun_walk_next(&v->rerun, &walk, &err)) {
     n++;
     ok = repeat(v, &sum, &err);
@@ -451,6 +462,7 @@ int cli_replay(int argc, char **argv) {
   gw_module_release(v->module);
   gw_module_release(v->first);
   for (size_t i = 0; i < v->n_modules; i++) gw_module_release(v->modules[i]);
+  state_store_close(v->told);
   gw_engine_destroy(v->engine);
   rerun_clear(&v->rerun);
   free(v);

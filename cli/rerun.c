@@ -67,6 +67,9 @@ static bool read_data_module(struct rerun *r, struct gw_error *err) {
   const struct leaf_value *module = &r->leaf.fields[FIELD_MODULE];
   if (module->size == DIGEST_SIZE) digest_print((const struct digest *)module->bytes, digest);
   snprintf(path, sizeof path, "%s/modules/%s.wasm", r->data, digest);
+  if (access(path, F_OK) && errno == ENOENT)
+    return error_set(err, GW_ERROR_NOT_FOUND,
+                     "the module %.16s... is not kept, as no version has it any more: --module FILE.wasm", digest);
   return buffer_read_file(&r->module, path, MAX_FILE, err);
 }
 
@@ -194,12 +197,16 @@ static bool check_inputs(struct rerun *r, struct gw_error *err) {
   return replay_check(&r->inputs, &r->leaf, err);
 }
 
-bool rerun_load_rest(struct rerun *r, struct gw_error *err) {
-  if (!read_inputs(r, err) || !check_inputs(r, err) || !load_module(r, err) || !check_module(r, err)) return false;
+bool rerun_load_inputs(struct rerun *r, struct gw_error *err) {
+  if (!read_inputs(r, err) || !check_inputs(r, err)) return false;
   if (!r->files_path || r->files >= 0) return true;
   r->files = open(r->files_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   return r->files >= 0 || error_set(err, GW_ERROR_IO, "cannot open the directory %s: %s", r->files_path, strerror(errno));
 }
+
+bool rerun_load_module(struct rerun *r, struct gw_error *err) { return load_module(r, err) && check_module(r, err); }
+
+bool rerun_load_rest(struct rerun *r, struct gw_error *err) { return rerun_load_inputs(r, err) && rerun_load_module(r, err); }
 
 bool rerun_load(struct rerun *r, const char *id, struct gw_error *err) {
   return rerun_load_leaf(r, id, err) && rerun_load_rest(r, err);

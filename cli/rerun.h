@@ -44,6 +44,9 @@ bool rerun_load(struct rerun *r, const char *id, struct gw_error *err);
 /* The leaf alone; and then the rest. */
 bool rerun_load_leaf(struct rerun *r, const char *id, struct gw_error *err);
 bool rerun_load_rest(struct rerun *r, struct gw_error *err);
+/* The rest by its parts: who runs many receipts of one module loads that once. */
+bool rerun_load_inputs(struct rerun *r, struct gw_error *err);
+bool rerun_load_module(struct rerun *r, struct gw_error *err);
 /* Whether the leaf that this one names as its function's one before is that: of the function, and before it. Where it cannot be
  * had, because it was forgotten or there is no log, nothing is said against it. False: `what` says what is there. */
 bool rerun_has_previous(const struct rerun *r, char *what, size_t size);

@@ -23,7 +23,7 @@ struct run {
   struct asked asked;
   struct repeat repeat;
   bool has_repeat;
-  struct state_store *state;
+  struct state_store *state; /* NULL: it has the caller's, or none */
   struct state_txn *txn;
   struct slot *slot;
   struct record host;
@@ -230,11 +230,11 @@ static bool begin_state(struct run *run, struct gw_error *err) {
     memcpy(run->repeat.request, repeat->bytes + REPEAT_DIGEST, REPEAT_DIGEST);
   }
   if (!run->function->uses_state && !run->has_repeat) return true;
-  run->state = state_store_open_told(err);
-  if (!run->state) return false;
+  struct state_store *told = run->replay->told;
+  if (!told && !(told = run->state = state_store_open_told(err))) return false;
   const struct input_value *space = input(run, INPUT_SPACE);
   char name[SETTINGS_SPACE_SIZE];
-  run->txn = state_txn_begin(run->state, space->is_there ? copy_text(space, name, sizeof name) : run->replay->function);
+  run->txn = state_txn_begin(told, space->is_there ? copy_text(space, name, sizeof name) : run->replay->function);
   if (input(run, INPUT_ONLY_READS)->number) state_txn_only_reads(run->txn);
   state_txn_tell(run->txn, reads->bytes, reads->size, &ids, !run->replay->first);
   return true;

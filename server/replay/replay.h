@@ -20,6 +20,7 @@ struct replay {
   const struct module *first; /* the module of the first run, where this is another, which need not ask for the same in the same
                                  order; NULL: it must */
   uint64_t cpu_limit_ns;      /* 0: none */
+  struct state_store *told;   /* of state_store_open_told, for who runs many; NULL: the run opens its own */
   uint64_t slice, slice_ns;   /* after so much gas, or time, `go_on` is asked; 0: by the other alone */
   bool (*go_on)(void *arg, uint64_t gas); /* `gas` more was used; false: the run ends here. NULL: it runs in one */
   void *arg;
