@@ -222,6 +222,15 @@ static bool late_writes_to(const struct store_commit *c, const uint8_t *space) {
   return writes;
 }
 
+static void late_put_seal(struct late_data *data, const struct state_seal *seal) {
+  uint8_t key[SPACE_SIZE + sizeof seal->index];
+  uint64_t index = __builtin_bswap64(seal->index);
+  state_seal_space(key);
+  memcpy(key + SPACE_SIZE, &index, sizeof index);
+  late_put(data, key, sizeof key, false, seal->bytes, seal->size);
+}
+
+/* Its seal cannot fail here. */
 static void late_apply(struct late_store *s, struct store_commit *c) {
   bool is_valid = late_is_same(s->data->newest, c->keys, c->ranges, true);
   for (const struct late_cleared *i = s->cleared; i; i = i->next)
@@ -233,6 +242,7 @@ static void late_apply(struct late_store *s, struct store_commit *c) {
   c->outcome = is_valid ? STATE_COMMITTED : STATE_CONFLICT;
   if (!is_valid) return;
   s->data->version++;
+  if (c->seal && state_seal_make(c)) late_put_seal(s->data, c->seal);
   for (const struct store_key *k = c->keys; k; k = k->next) late_remove_superfluous(s->data, k);
   for (const struct store_key *k = c->keys; k; k = k->next) {
     const struct late_value *v = k->is_add ? late_find(s->data->newest, k->bytes, k->size) : NULL;

@@ -842,13 +842,15 @@ static int reckon(const struct lmdb *store, const struct store_commit *c, MDB_tx
   int rc = read_use(write, store->dbi, c->space, &r->use);
   r->after = r->before = r->use.bytes;
   for (const struct store_key *k = c->keys; k && !rc; k = k->next) {
-    if (!k->is_written || !is_same_space(k->bytes, c->space)) continue;
+    bool counts = is_same_space(k->bytes, c->space);
+    if (!k->is_written || (!counts && !k->is_add)) continue;
     MDB_val key = {k->size, (void *)k->bytes}, old;
     rc = find(write, store->dbi, &key, &old);
+    if (!rc && k->is_add && old.mv_data && old.mv_size != HEADER_SIZE + sizeof k->delta) r->can_add = false;
+    if (!counts) continue;
     if (!rc) rc = each_superfluous(write, store->dbi, k, &old, &r->chunks, r);
     if (!rc && old.mv_data && !k->is_fresh) r->after -= k->size + old.mv_size;
     if (!k->is_delete) r->after += k->size + HEADER_SIZE + (k->is_add ? sizeof k->delta : k->value_size);
-    if (k->is_add && old.mv_data && old.mv_size != HEADER_SIZE + sizeof k->delta) r->can_add = false;
   }
   r->after -= r->chunks;
   return rc;

@@ -108,7 +108,7 @@ bool state_txn_has_room(const struct state_txn *txn, size_t size, struct gw_erro
 
 bool state_txn_count_reads(struct state_txn *txn, size_t n, struct gw_error *err) {
   if (txn->only_reads) return true;
-  if (n <= STATE_MAX_READS + txn->rewound_reads - txn->reads.n) {
+  if (txn->reads.n + n <= STATE_MAX_READS + txn->rewound_reads) {
     txn->reads.n += n;
     return true;
   }
@@ -304,7 +304,7 @@ static void resume_get(struct state_txn *txn) {
 
 enum question { ASK_VALUE, ASK_VERSION, ASK_TO_ADD };
 
-/* ask_store, when it is the transaction's turn. To add is no reading. */
+/* ask_store, when it is the transaction's turn. To add is no reading; but what was read is what is added to. */
 static int ask(struct state_txn *txn, struct txn_key *k, enum question question, struct gw_error *err) {
   txn->asked = k;
   txn->asks_for_version = question == ASK_VERSION;
@@ -318,7 +318,7 @@ static int ask(struct state_txn *txn, struct txn_key *k, enum question question,
     return -1;
   }
   if (entry == LANE_ENTERED) state_txn_renew(txn);
-  if (question != ASK_TO_ADD && txn->n_took && answer_ahead(txn)) return 1;
+  if ((question != ASK_TO_ADD || k->key.ahead) && txn->n_took && answer_ahead(txn)) return 1;
   return ask_store(txn, err);
 }
 
@@ -433,8 +433,17 @@ bool state_txn_may_write(struct state_txn *txn, struct txn_key *k, struct gw_err
   return state_sorted_insert(txn, k, err);
 }
 
+/* What was added to gets a value of its own. The commit looks at numbers where something is added only, so that this was one is
+ * something read from here on. */
+static void read_added(struct state_txn *txn, struct txn_key *k) {
+  if (!k->key.is_add || k->key.is_read) return;
+  k->key.is_read = true;
+  txn->reads.n++;
+}
+
 void state_txn_mark_written(struct state_txn *txn, struct txn_key *k, bool is_delete) {
   state_large_detach(k);
+  read_added(txn, k);
   if (!k->key.is_written) txn->n_writes++;
   k->key.is_written = true;
   k->key.is_delete = is_delete;
@@ -480,6 +489,7 @@ static int fail_add(size_t size, struct gw_error *err) {
 static int add_to_own(struct state_txn *txn, struct txn_key *k, int64_t delta, struct gw_error *err) {
   uint64_t number = 0;
   if (k->key.is_add) {
+    state_large_detach(k); /* who has opened it has the number before */
     k->key.delta = (int64_t)((uint64_t)k->key.delta + (uint64_t)delta);
     return 1;
   }
@@ -512,6 +522,7 @@ int state_txn_add_answer(struct state_txn *txn, struct gw_error *err) {
   if (!is_number(&txn->get)) return fail_add(txn->get.value_size, err);
   if (!state_txn_may_write(txn, k, err)) return -1;
   state_txn_mark_written(txn, k, false);
+  if (!k->key.is_read) k->key.version = txn->get.version;
   k->key.is_add = true;
   k->key.delta = txn->delta;
   return 1;
