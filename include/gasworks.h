@@ -441,7 +441,8 @@ struct gw_wasi_options {
   size_t output_limit; /* bytes of each buffer; 0: 16 MiB */
   bool deterministic;  /* clock and random numbers follow from the seed (docs/wasi.md) */
   uint64_t seed;
-  uint64_t reserved[7]; /* zero */
+  bool has_state;       /* the guest has a directory /state, the last one: gw_wasi_use_state in gasworks_state.h */
+  uint64_t reserved[6]; /* zero */
 };
 
 /* WASI preview 1 for one instance; strings are copied. One thread at a time. */

@@ -38,9 +38,17 @@ check "hello runs" says hello '20 + 22 = 42'
 cp "$source/examples/embed/hello.c" "$dir/hello.cpp"
 build hello_cpp "$dir/hello.cpp" clang++-22 -Wall -Wextra -Werror
 check "hello runs as C++" says hello_cpp '20 + 22 = 42'
+build state "$source/examples/embed/state.c" clang-22 -Wall -Wextra -Werror
+check "state is kept" bash -c "'$dir/state' '$dir/counter' && '$dir/state' '$dir/counter' | grep -qx 'run 2'"
+cp "$source/examples/embed/state.c" "$dir/state.cpp"
+build state_cpp "$dir/state.cpp" clang++-22 -Wall -Wextra -Werror
+# shellcheck disable=SC2046,SC2086
+check "a static state builds" clang-22 $flags -o "$dir/state_static" "$source/examples/embed/state.c" -I"$prefix/include" \
+  "$lib/libgasworks.a" $(pkg-config --libs libsodium libdw lmdb) -lelf -liberty -lpthread -ldl -lm
+check "a static state goes on" bash -c "'$dir/state_static' '$dir/counter' | grep -qx 'run 3'"
 # shellcheck disable=SC2046,SC2086
 check "a static hello builds" clang-22 $flags -o "$dir/hello_static" "$source/examples/embed/hello.c" -I"$prefix/include" \
-  "$lib/libgasworks.a" $(pkg-config --libs libsodium libdw) -lelf -liberty -lpthread -ldl -lm
+  "$lib/libgasworks.a" $(pkg-config --libs libsodium libdw lmdb) -lelf -liberty -lpthread -ldl -lm
 check "a static hello runs" env GASWORKS_COMPILER="$lib/gasworks/gasworks-compiler.so" "$dir/hello_static"
 build lazy "$source/tests/embed/lazy.c" clang-22 -Wall -Wextra -Werror
 check "LLVM is loaded by the first compilation" "$dir/lazy"

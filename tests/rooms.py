@@ -39,6 +39,7 @@ words = {
     "runtime/precise": "precise do",
     "runtime/debug": "gw",
     "runtime/capi": "wasm gw",
+    "runtime/embed": "embed gw",
     "runtime/host": "",
     "runtime/host/wasi": "wasi gw",
     "runtime/state": "state snapshot",

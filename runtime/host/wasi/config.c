@@ -27,7 +27,8 @@ static struct wasi_options translate(const struct gw_wasi_options *o) {
                                .stdin_size = o->stdin_size,
                                .output_limit = o->output_limit,
                                .deterministic = o->deterministic,
-                               .seed = o->seed};
+                               .seed = o->seed,
+                               .has_state = o->has_state};
 }
 
 struct gw_wasi *gw_wasi_create(const struct gw_wasi_options *options, struct gw_error *err) {
