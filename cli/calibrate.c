@@ -377,6 +377,7 @@ int cli_calibrate(int argc, char **argv) {
       {"output", 'o', CLI_TEXT, &k.output_path, "FILE", "write the fitted schedule, one version up"},
       {"json", 0, CLI_FLAG, &k.is_json, NULL, "everything measured and fitted as JSON"},
   };
+  static const struct cli_range ranges[] = {{"rounds", 1, 10000}, {0}};
   const struct cli_command command = {
       .name = "calibrate",
       .arguments = "[FILE.wasm...]",
@@ -385,6 +386,7 @@ int cli_calibrate(int argc, char **argv) {
           "them, and fits the gas schedule to their time.",
       .options = options,
       .n_options = sizeof options / sizeof *options,
+      .ranges = ranges,
       .max_operands = INT32_MAX,
   };
   int exit_code;

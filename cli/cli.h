@@ -38,6 +38,12 @@ struct cli_list {
   size_t n;
 };
 
+/* What a number may be, where its type alone says too little. */
+struct cli_range {
+  const char *option;
+  uint64_t least, most;
+};
+
 struct cli_option {
   const char *name; /* long form */
   char letter;      /* short form, or 0 */
@@ -55,6 +61,7 @@ struct cli_command {
   const char *description; /* a paragraph, lines broken */
   const struct cli_option *options;
   size_t n_options;
+  const struct cli_range *ranges; /* NULL option behind the last one; or NULL */
   int min_operands, max_operands;
   bool ends_at_operand; /* what follows the first operand are operands too, whatever it looks like */
 };
@@ -65,10 +72,13 @@ bool cli_parse(const struct cli_command *command, int *argc, char ***argv, int *
 /* The same, and which rows of the table the arguments gave. */
 bool cli_parse_given(const struct cli_command *command, int *argc, char ***argv, int *exit_code, bool given[CLI_MAX_OPTIONS]);
 
-/* Gives the target the value. False: it is none; cli_expected says what would be. `text` must live as long as the target's user.
- */
-bool cli_set_option(const struct cli_option *option, const char *text);
-const char *cli_expected(enum cli_type type);
+/* Gives the target the value. False: it is none, or out of the command's range for it; cli_expected says what would be. `text`
+ * must live as long as the target's user. */
+bool cli_set_option(const struct cli_command *command, const struct cli_option *option, const char *text);
+enum { CLI_EXPECTED_SIZE = 128 };
+/* `or_else` is what is said of other ways to write large numbers. */
+const char *cli_expected(const struct cli_command *command, const struct cli_option *option, const char *or_else,
+                         char out[CLI_EXPECTED_SIZE]);
 /* What the target has, in words that are the same for the same value. */
 const char *cli_option_text(const struct cli_option *option, struct arena *arena);
 void cli_list_add(struct cli_list *list, const char *item);

@@ -118,12 +118,11 @@ static void unknown(const struct reading *r, const struct config_entry *entry) {
 static bool is_switch(enum cli_type type) { return type == CLI_FLAG || type == CLI_ON_OFF; }
 static bool is_text(enum cli_type type) { return type == CLI_TEXT || type == CLI_MAYBE || type == CLI_LIST || type == CLI_TIER; }
 
-static const char *wanted(enum cli_type type) {
-  if (is_switch(type)) return "true or false";
-  if (type == CLI_TIER) return "\"fast\", \"precise\", \"baseline\" or \"auto\"";
-  if (type == CLI_SIZE) return "a number of bytes, or a string such as \"64M\"";
-  if (type == CLI_NUMBER) return "a number, or a string such as \"10G\"";
-  return is_text(type) ? "a string" : cli_expected(type);
+static const char *wanted(const struct cli_command *c, const struct cli_option *o, char out[CLI_EXPECTED_SIZE]) {
+  if (is_switch(o->type)) return "true or false";
+  if (o->type == CLI_TIER) return "\"fast\", \"precise\", \"baseline\" or \"auto\"";
+  const char *or_else = o->type == CLI_SIZE ? ", or a string such as \"64M\"" : ", or a string such as \"10G\"";
+  return is_text(o->type) ? "a string" : cli_expected(c, o, or_else, out);
 }
 
 /* What the command line would say; NULL: nothing does. */
@@ -153,21 +152,24 @@ static void set(const struct reading *r, const struct cli_option *o, const char 
   try.type = o->type == CLI_FLAG ? CLI_ON_OFF : o->type;
   try.target = o->type == CLI_LIST ? (void *)&none : &scratch;
   const char *text = as_argument(o->type, value);
-  bool ok = text && cli_set_option(&try, text);
+  bool ok = text && cli_set_option(r->command, &try, text);
   cli_list_clear(&none);
   if (!ok) {
+    char expected[CLI_EXPECTED_SIZE];
     const char *quote = value->kind == CONFIG_TEXT ? "\"" : "";
-    config_file_problem(r->file, value->place, "%s wants %s, not %s%.100s%s", name, wanted(o->type), quote, value->text, quote);
+    config_file_problem(r->file, value->place, "%s wants %s, not %s%.100s%s", name, wanted(r->command, o, expected), quote,
+                        value->text, quote);
     return;
   }
   if (is_given) return; /* the command line says it otherwise */
   try.target = o->target;
-  cli_set_option(&try, arena_format(&r->file->arena, "%s", text));
+  cli_set_option(r->command, &try, arena_format(&r->file->arena, "%s", text));
 }
 
 static void each(void *arg, const struct config_entry *entry) {
   const struct reading *r = arg;
   const struct cli_command *c = r->command;
+  char expected[CLI_EXPECTED_SIZE];
   for (size_t i = 0; i < c->n_options; i++) {
     const struct cli_option *o = &c->options[i];
     if (strcmp(o->name, entry->key) != 0) continue;
@@ -175,7 +177,7 @@ static void each(void *arg, const struct config_entry *entry) {
     if (is_refused(r, o->name))
       config_file_problem(r->file, entry->place, "%s is for the command line alone", o->name);
     else if (entry->is_list && o->type != CLI_LIST)
-      config_file_problem(r->file, entry->place, "%s wants %s, not a list", o->name, wanted(o->type));
+      config_file_problem(r->file, entry->place, "%s wants %s, not a list", o->name, wanted(c, o, expected));
     else
       for (size_t k = 0; k < entry->n; k++) set(r, o, o->name, &entry->values[k], r->given[i]);
     return;

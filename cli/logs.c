@@ -77,6 +77,7 @@ int cli_logs(int argc, char **argv) {
       {"lines", 'n', CLI_U32, &l.lines, "N", "the last N lines, 10000 at most; 100 unless told"},
       {"json", 0, CLI_FLAG, &l.is_json, NULL, "each line as JSON"},
   };
+  static const struct cli_range ranges[] = {{"lines", 1, 10000}, {0}};
   const struct cli_command command = {
       .name = "logs",
       .arguments = "NAME",
@@ -84,6 +85,7 @@ int cli_logs(int argc, char **argv) {
                      "version, and the text.",
       .options = options,
       .n_options = sizeof options / sizeof *options,
+      .ranges = ranges,
       .min_operands = 1,
       .max_operands = 1,
   };
@@ -92,6 +94,5 @@ int cli_logs(int argc, char **argv) {
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
   l.name = argv[0];
   if (!client_check_name(l.name, false, &err)) return cli_fail(&err);
-  if (l.lines < 1 || l.lines > 10000) return cli_misuse("logs", "--lines wants a number from 1 to 10000");
   return follow(&l);
 }

@@ -186,10 +186,24 @@ void cli_list_clear(struct cli_list *list) {
   *list = (struct cli_list){0};
 }
 
-static bool set_bounded(const char *text, uint64_t unit, uint64_t max, uint32_t *out) {
+static uint64_t unit_of(enum cli_type type) { return type == CLI_SIZE ? 1024 : 1000; }
+
+/* The table's, or all that the type holds. */
+static struct cli_range range_of(const struct cli_command *c, const struct cli_option *o) {
+  uint64_t most = o->type == CLI_LEVEL ? 3 : o->type == CLI_U32 ? UINT32_MAX : UINT64_MAX;
+  for (const struct cli_range *r = c->ranges; r && r->option; r++)
+    if (strcmp(r->option, o->name) == 0) return *r;
+  return (struct cli_range){o->name, 0, most};
+}
+
+static bool set_number(const struct cli_command *c, const struct cli_option *o, const char *text) {
+  struct cli_range range = range_of(c, o);
   uint64_t value;
-  if (!cli_parse_number(text, unit, &value) || value > max) return false;
-  *out = (uint32_t)value;
+  if (!cli_parse_number(text, unit_of(o->type), &value) || value < range.least || value > range.most) return false;
+  if (o->type == CLI_LEVEL || o->type == CLI_U32)
+    *(uint32_t *)o->target = (uint32_t)value;
+  else
+    *(uint64_t *)o->target = value;
   return true;
 }
 
@@ -209,15 +223,15 @@ static bool set_tier(const char *text, enum tier_choice *out) {
   return false;
 }
 
-bool cli_set_option(const struct cli_option *o, const char *text) {
+bool cli_set_option(const struct cli_command *c, const struct cli_option *o, const char *text) {
   switch (o->type) {
   case CLI_FLAG: *(bool *)o->target = true; return true;
   case CLI_ON_OFF: return set_on_off(text, o->target);
   case CLI_TIER: return set_tier(text, o->target);
-  case CLI_LEVEL: return set_bounded(text, 1000, 3, o->target);
-  case CLI_U32: return set_bounded(text, 1000, UINT32_MAX, o->target);
-  case CLI_NUMBER: return cli_parse_number(text, 1000, o->target);
-  case CLI_SIZE: return cli_parse_number(text, 1024, o->target);
+  case CLI_LEVEL:
+  case CLI_U32:
+  case CLI_NUMBER:
+  case CLI_SIZE: return set_number(c, o, text);
   case CLI_TEXT:
   case CLI_MAYBE: *(const char **)o->target = text ? text : ""; return true;
   case CLI_LIST: cli_list_add(o->target, text); return true;
@@ -225,14 +239,41 @@ bool cli_set_option(const struct cli_option *o, const char *text) {
   return false;
 }
 
-const char *cli_expected(enum cli_type type) {
-  switch (type) {
+/* As short as it can be said exactly: 67108864 bytes are 64M. */
+static void print_number(char *out, size_t size, uint64_t value, uint64_t unit) {
+  static const char suffixes[] = {0, 'K', 'M', 'G', 'T'};
+  size_t n = 0;
+  while (unit == 1024 && value && value % unit == 0 && n + 1 < sizeof suffixes) value /= unit, n++;
+  snprintf(out, size, "%" PRIu64 "%.1s", value, n ? &suffixes[n] : "");
+}
+
+/* Whether a number has room for more than anybody wants: then its most is not worth a word. */
+static bool is_open(uint64_t most) { return most > UINT32_MAX; }
+
+static void append_range(const struct cli_range *range, uint64_t unit, char out[CLI_EXPECTED_SIZE]) {
+  char least[24], most[24], *end = out + strlen(out);
+  size_t room = CLI_EXPECTED_SIZE - strlen(out);
+  print_number(least, sizeof least, range->least, unit);
+  print_number(most, sizeof most, range->most, unit);
+  if (!is_open(range->most))
+    snprintf(end, room, " from %s to %s", least, most);
+  else if (range->least)
+    snprintf(end, room, " from %s on", least);
+}
+
+const char *cli_expected(const struct cli_command *c, const struct cli_option *o, const char *or_else,
+                         char out[CLI_EXPECTED_SIZE]) {
+  struct cli_range range = range_of(c, o);
+  switch (o->type) {
   case CLI_ON_OFF: return "on or off";
   case CLI_TIER: return "fast, precise, baseline or auto";
   case CLI_LEVEL: return "0, 1, 2 or 3";
-  case CLI_SIZE: return "a number of bytes, K M G allowed";
-  default: return "a number";
+  default: break;
   }
+  snprintf(out, CLI_EXPECTED_SIZE, "a number%s", o->type == CLI_SIZE ? " of bytes" : "");
+  append_range(&range, unit_of(o->type), out);
+  if (o->type == CLI_SIZE || o->type == CLI_NUMBER) strncat(out, or_else, CLI_EXPECTED_SIZE - strlen(out) - 1);
+  return out;
 }
 
 /* The value, always in the same words. */
@@ -312,14 +353,15 @@ static bool parse_options(const struct cli_command *c, int argc, char **argv, bo
   fill_tables(c, &tables);
   opterr = 0;
   optind = 0; /* glibc: start afresh */
+  char expected[CLI_EXPECTED_SIZE];
   int answer;
   while ((answer = getopt_long(argc, argv, tables.shorts, tables.longs, NULL)) != -1) {
     const struct cli_option *o = find_option(c, answer);
     if (answer == 'h') return true;
     if (!o && !*problem) unknown_option(answer, argv[optind - 1], problem, size);
     if (!o) continue;
-    if (!cli_set_option(o, optarg) && !*problem)
-      snprintf(problem, size, "--%s wants %s, not %s", o->name, cli_expected(o->type), optarg);
+    if (!cli_set_option(c, o, optarg) && !*problem)
+      snprintf(problem, size, "--%s wants %s, not %s", o->name, cli_expected(c, o, ", k M G allowed", expected), optarg);
     given[o - c->options] = true;
     if (strcmp(o->name, "json") == 0) is_json = true;
   }

@@ -175,6 +175,7 @@ int cli_receipts(int argc, char **argv) {
       {"limit", 'n', CLI_U32, &c.limit, "N", "list: so many at most, 1 to 100; 20 unless told"},
       CLIENT_JSON_OPTION(&c.is_json),
   };
+  static const struct cli_range ranges[] = {{"limit", 1, MAX_LIST}, {0}};
   const struct cli_command command = {
       .name = "receipts",
       .arguments = "list FUNCTION | get ID | leaf ID | proof ID | checkpoint | keys | settings FUNCTION[@VERSION]",
@@ -184,11 +185,11 @@ int cli_receipts(int argc, char **argv) {
           "-v` shows, LOG/INDEX/HASH, or INDEX alone.",
       .options = options,
       .n_options = sizeof options / sizeof *options,
+      .ranges = ranges,
       .min_operands = 1,
       .max_operands = 2,
   };
   int exit_code;
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
-  if (c.limit < 1 || c.limit > MAX_LIST) return cli_misuse("receipts", "--limit wants a number from 1 to 100");
   return find_and_run(&c, argc, argv);
 }

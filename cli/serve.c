@@ -51,6 +51,45 @@ static bool become_worker(struct server_options *o, struct gw_error *err) {
   return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 || error_set(err, GW_ERROR_IO, "a worker cannot be bound to its front's life");
 }
 
+/* Every number that `serve` takes has a row (tested). Where 0 is a word for "none" or "as much as there is", its help says so;
+ * with others nothing could be served. The most is what the server's own sums have room for. */
+static const struct cli_range ranges[] = {
+    {"workers", 0, 256},
+    {"optimize", 0, 3},
+    {"cache-size", 1, UINT64_MAX},
+    {"compile-seconds", 1, 86400},
+    {"compile-wall-seconds", 1, 4 * 86400},
+    {"compile-memory", 64 << 20, UINT64_MAX},
+    {"gas-limit", 0, INT64_MAX},
+    {"slice", 0, INT64_MAX},
+    {"slice-time", 0, 1000000},
+    {"cpu-limit", 0, UINT32_MAX},
+    {"max-memory", 0, INT64_MAX},
+    {"memory-limit", 0, INT64_MAX},
+    {"max-running", 1, UINT32_MAX},
+    {"max-running-each", 0, UINT32_MAX},
+    {"max-wait", 0, UINT32_MAX},
+    {"max-idle", 0, UINT32_MAX},
+    {"max-connections", 1, UINT32_MAX},
+    {"max-body", 0, INT64_MAX},
+    {"max-module", 0, INT64_MAX},
+    {"max-reply", 1, INT64_MAX},
+    {"max-state", 1 << 20, (uint64_t)1 << 46},
+    {"max-function-state", 0, INT64_MAX},
+    {"log-size", 0, INT64_MAX},
+    {"keep-versions", 0, UINT32_MAX},
+    {"idempotency-keep", 0, UINT32_MAX},
+    {"idempotency-size", 0, INT64_MAX},
+    {"receipts-size", 0, INT64_MAX},
+    {"receipts-keep", 0, UINT32_MAX},
+    {"keep-inputs", 0, INT64_MAX},
+    {"keep-inputs-for", 0, UINT32_MAX},
+    {"keep-inputs-each", 0, INT64_MAX},
+    {"drain", 0, INT32_MAX},
+    {"grace", 0, INT32_MAX},
+    {0},
+};
+
 /* What the command line and the configuration file say, and what the server's options point into. */
 struct serving {
   struct server_options o;
@@ -335,6 +374,7 @@ static bool read_options(struct serving *s, int argc, char **argv, bool has_text
           "Serves functions over HTTP until SIGTERM or SIGINT: PUT /v1/functions/NAME deploys one, /f/NAME/... calls it.",
       .options = options,
       .n_options = sizeof options / sizeof *options,
+      .ranges = ranges,
   };
   static const char *const refused[] = {"config", "check", "json", "config-text", "worker-of", NULL};
   s->argc = argc;

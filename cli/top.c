@@ -287,6 +287,7 @@ int cli_top(int argc, char **argv) {
       {"once", 0, CLI_FLAG, &top.is_once, NULL, "one table, of one interval; so it is where the output is no terminal"},
       {"json", 0, CLI_FLAG, &top.is_json, NULL, "the same as JSON"},
   };
+  static const struct cli_range ranges[] = {{"interval", 1, 3600}, {0}};
   const struct cli_command command = {
       .name = "top",
       .arguments = "",
@@ -295,11 +296,11 @@ int cli_top(int argc, char **argv) {
           "its instances, and how long half and 99 of 100 calls took at most.",
       .options = options,
       .n_options = sizeof options / sizeof *options,
+      .ranges = ranges,
   };
   int exit_code;
   struct gw_error err = {0};
   if (!cli_parse(&command, &argc, &argv, &exit_code)) return exit_code;
-  if (top.seconds < 1 || top.seconds > 3600) return cli_misuse("top", "--interval wants a number from 1 to 3600");
   if (!find_sort(top.sort))
     return cli_misuse("top", "--sort wants requests, errors, gas, cpu, memory, p99 or name, not %s", top.sort);
   bool is_live = !top.is_once && !top.is_json && isatty(STDOUT_FILENO);

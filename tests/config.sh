@@ -32,7 +32,7 @@ says() {
 check "all errors of a file, in order" says "1:1: there is no option listn; is it listen?
 2:10: data wants a string, not 5
 3:14: max-memory wants a number of bytes, or a string such as \"64M\", not \"lots\"
-4:16: max-running wants a number, not -1
+4:16: max-running wants a number from 1 to 4294967295, not -1
 5:1: there is no option max_body; is it max-body?
 6:1: there is no option frobnicate; see gasworks serve --help
 7:7: tier wants \"fast\", \"precise\", \"baseline\" or \"auto\", not \"slow\"
@@ -40,7 +40,7 @@ check "all errors of a file, in order" says "1:1: there is no option listn; is i
 9:14: receipts wants true or false, not 1
 10:1: gas-limit wants a number, or a string such as \"10G\", not a list
 11:13: trust wants a string, not a mapping
-12:8: grace wants a number, not \"1.5\"
+12:8: grace wants a number from 0 to 2147483647, not \"1.5\"
 13:1: --isolate wants none or tenant, not all
 14:8: cache wants a string, not nothing" <<'END'
 listn: 127.0.0.1:8080
