@@ -308,7 +308,7 @@ static bool read_options(struct serving *s, int argc, char **argv, bool has_text
       {"max-running", 0, CLI_U32, &o.max_running, "N", "invocations under way per worker, more get 503; 512 unless told"},
       {"max-running-each", 0, CLI_U32, &o.max_running_each, "N", "those of one function, likewise; half as many unless told"},
       {"max-wait", 0, CLI_U32, &o.max_wait_ms, "MS",
-       "requests that would likely wait longer for others of their tenant get 429, 0: any time; 60000 unless told"},
+       "requests that would likely wait longer for others of their caller get 429, 0: any time; 60000 unless told"},
       {"checkpoints", 0, CLI_ON_OFF, &o.checkpoints, "on|off",
        "do what a command does before it first asks for anything once per instance, not per request; on unless told"},
       {"max-idle", 0, CLI_U32, &o.max_idle, "N", "idle instances kept per function and worker; 64 unless told"},

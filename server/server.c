@@ -320,14 +320,11 @@ static void tell_names(void *registry, usage_tell_fn tell, void *to) {
 }
 
 static bool open_usage(struct server *server, struct gw_error *err) {
-  uint32_t cores = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
   struct usage_options options = {.log = server->receipts,
                                   .state = server->state,
                                   .names = tell_names,
                                   .names_arg = server->registry,
-                                  .prices = server->options.prices,
-                                  .n_loops = server->options.n_loops ? server->options.n_loops : cores,
-                                  .n_cores = cores};
+                                  .prices = server->options.prices};
   if (!server->receipts) return true;
   server->usage = usage_open(&options, err);
   return server->usage != NULL;

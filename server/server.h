@@ -78,7 +78,7 @@ struct server_options {
   const char *pressure_file; /* tells when memory is short, in PSI's format; NULL: the control group's, or the system's */
   uint32_t max_running;      /* invocations under way per loop, more get 503; 512 */
   uint32_t max_running_each; /* of one function, likewise; 0: half as many */
-  uint32_t max_wait_ms;      /* that a request may likely wait for others of its tenant; else it gets 429; 0: any time; 60,000 */
+  uint32_t max_wait_ms;      /* that a request may likely wait for others of its caller; else it gets 429; 0: any time; 60,000 */
   bool has_fine_clocks;      /* functions see time as fine as the system does, not in milliseconds and slices; false */
   bool checkpoints;          /* commands begin where they first ask for something from outside; true */
   uint32_t max_idle;         /* idle instances kept per function and loop; 64 */

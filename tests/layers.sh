@@ -29,6 +29,7 @@ rules=(
   'server/function/settings.c|server/function/settings.h server/function/tool.h runtime/host/header.h base/ gasworks|sodium.h cjson/'
   'server/access/*|server/access/ runtime/state/state.h base/ gasworks|sodium.h cjson/'
   'server/usage/*|server/usage/ server/access/access.h runtime/state/state.h runtime/receipt/ base/ gasworks|cjson/'
+  'server/loop/share.c|server/loop/ base/ gasworks|uv.h sodium.h'
   'server/loop/*|server/loop/ server/server.h base/ gasworks|uv.h'
   'server/function/*|server/function/ server/access/access.h server/loop/ server/server.h server/tier.h runtime/ jit/artifact/ frontend/ base/ gasworks|uv.h cjson/'
   'server/http/*|server/http/ server/access/ server/loop/ server/server.h runtime/host/ base/ gasworks|uv.h llhttp.h cjson/'

@@ -19,7 +19,7 @@ static struct waiter crowd_waiters[MANY];
 static void begin(void) {
   fair_init(&fair, SLICE);
   for (int i = 0; i < 3; i++) {
-    flows[i] = (struct flow){0};
+    fair_join(&flows[i], &fair, NULL);
     used[i] = 0;
   }
 }
@@ -105,7 +105,7 @@ static void run_others(int n) {
 static void begin_crowd(void) {
   begin();
   for (int i = 0; i < MANY; i++) {
-    crowd[i] = (struct flow){0};
+    fair_join(&crowd[i], &fair, NULL);
     fair_push(&fair, &crowd[i], &crowd_waiters[i]);
   }
 }

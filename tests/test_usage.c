@@ -3,7 +3,6 @@
 #include "base/buffer.h"
 #include "runtime/receipt/receipt.h"
 #include "runtime/state/state.h"
-#include "server/loop/rate.h"
 #include "server/usage/account.h"
 
 #include <setjmp.h>
@@ -130,7 +129,7 @@ static void open_all(void) {
   assert_non_null(store);
   receipts = receipt_log_open(&options, NULL, 0, &err);
   if (!receipts) fail_msg("%s", err.message);
-  struct usage_options of = {.log = receipts, .state = store, .prices = &prices, .n_loops = 1};
+  struct usage_options of = {.log = receipts, .state = store, .prices = &prices};
   usage = usage_open(&of, &err);
   if (!usage) fail_msg("%s", err.message);
 }
@@ -250,50 +249,47 @@ static void set_budget(const struct budget *budget) {
 static struct account *account_of_t(void) { return usage_account(usage, "t/f"); }
 
 /* The status that another invocation gets; 0: it may. */
-static uint32_t begin(uint64_t memory, uint64_t work, uint64_t most_wait_ns, struct account_refusal *why) {
-  struct account_claim claim = {memory, work, 10000};
-  return account_begin(account_of_t(), &claim, most_wait_ns, why) ? 0 : why->status;
+static uint32_t begin(uint64_t memory, struct account_refusal *why) {
+  return account_begin(account_of_t(), memory, why) ? 0 : why->status;
 }
 
-static void end(uint64_t memory, uint64_t work) {
-  account_end(account_of_t(), &(struct account_claim){.memory = memory, .work = work});
-}
+static void end(uint64_t memory) { account_end(account_of_t(), memory); }
 
 static void test_counts_are_limited(void **state) {
   struct account_refusal why;
   (void)state;
   set_budget(&(struct budget){.concurrency = 2, .memory = 100});
-  assert_int_equal(begin(60, 0, 0, &why), 0);
-  assert_int_equal(begin(60, 0, 0, &why), 429);
-  assert_int_equal(begin(101, 0, 0, &why), 402); /* it never may */
-  assert_int_equal(begin(40, 0, 0, &why), 0);
-  assert_int_equal(begin(0, 0, 0, &why), 429);
-  end(60, 0);
-  assert_int_equal(begin(61, 0, 0, &why), 429);
-  assert_int_equal(begin(60, 0, 0, &why), 0);
+  assert_int_equal(begin(60, &why), 0);
+  assert_int_equal(begin(60, &why), 429);
+  assert_int_equal(begin(101, &why), 402); /* it never may */
+  assert_int_equal(begin(40, &why), 0);
+  assert_int_equal(begin(0, &why), 429);
+  end(60);
+  assert_int_equal(begin(61, &why), 429);
+  assert_int_equal(begin(60, &why), 0);
   set_budget(&(struct budget){0});
-  assert_int_equal(begin(1000, 0, 0, &why), 0);
+  assert_int_equal(begin(1000, &why), 0);
   struct account_view view;
   account_look(account_of_t(), &view);
   assert_int_equal(view.n_running, 3);
-  for (int i = 0; i < 3; i++) end((uint64_t[]){40, 60, 1000}[i], 0);
+  for (int i = 0; i < 3; i++) end((uint64_t[]){40, 60, 1000}[i]);
 }
 
 static void test_a_rate_is_paid_for(void **state) {
   struct account_refusal why;
   (void)state;
   set_budget(&(struct budget){.gas_per_second = 1000});
-  assert_int_equal(begin(0, 0, 0, &why), 0);
+  assert_int_equal(begin(0, &why), 0);
   account_charge(account_of_t(), 50000);
-  assert_int_equal(begin(0, 0, 0, &why), 429);
+  assert_int_equal(begin(0, &why), 429);
   assert_in_range(why.retry_after, 45, 50);
   assert_in_range(account_wait_ns(account_of_t()), 45000000000, 50000000000);
   account_bill(account_of_t(), 50000, NULL);
-  assert_int_equal(begin(0, 0, 0, &why), 429); /* what was charged must be paid, whatever came of it */
+  assert_int_equal(begin(0, &why), 429); /* what was charged must be paid, whatever came of it */
   set_budget(&(struct budget){0});
-  assert_int_equal(begin(0, 0, 0, &why), 0);
-  end(0, 0);
-  end(0, 0);
+  assert_int_equal(begin(0, &why), 0);
+  end(0);
+  end(0);
 }
 
 static void bill(uint64_t gas) {
@@ -318,8 +314,8 @@ static void test_a_balance_is_used_up(void **state) {
   set_budget(&budget);
   expect_spent(0);
   bill(999998);
-  assert_int_equal(begin(0, 0, 0, &why), 0);
-  end(0, 0);
+  assert_int_equal(begin(0, &why), 0);
+  end(0);
   account_charge(account_of_t(), 2);
   assert_true(account_is_spent(account_of_t()));
   account_bill(account_of_t(), 2, NULL);
@@ -336,7 +332,7 @@ static void test_a_balance_is_used_up(void **state) {
   assert_false(account_is_spent(account_of_t()));
   bill(1);
   assert_true(account_is_spent(account_of_t()));
-  assert_int_equal(begin(0, 0, 0, &why), 402);
+  assert_int_equal(begin(0, &why), 402);
   close_all();
   open_all();
   assert_true(account_is_spent(account_of_t()));
@@ -352,70 +348,13 @@ static void test_a_balance_is_used_up(void **state) {
   assert_false(view.budget.has_credit);
 }
 
-static void test_a_queue_is_bounded_by_what_it_will_take(void **state) {
-  enum { MS = 1000000, GAS_OF_MS = 10 * MS };
-  struct account_refusal why;
-  (void)state;
-  assert_int_equal(begin(0, 30 * (uint64_t)GAS_OF_MS, 100 * MS, &why), 0); /* nothing was before it */
-  assert_int_equal(begin(0, 80 * (uint64_t)GAS_OF_MS, 100 * MS, &why), 0);
-  assert_int_equal(begin(0, 1, 100 * MS, &why), 429);
-  assert_int_equal(why.retry_after, 1);
-  assert_int_equal(begin(0, 1, 0, &why), 0);
-  end(0, 1);
-  end(0, 30 * (uint64_t)GAS_OF_MS);
-  assert_int_equal(begin(0, 1, 100 * MS, &why), 0);
-  end(0, 1);
-  end(0, 80 * (uint64_t)GAS_OF_MS);
-}
-
-/* A loop that others keep from working gets less done in the same time. */
-static void test_a_queue_counts_at_the_rate_that_is_reached(void **state) {
-  enum { MS = 1000000, GAS_OF_MS = 10 * MS };
-  struct account_claim claim = {.work = 20 * (uint64_t)GAS_OF_MS, .rate = 10000};
-  struct account_refusal why;
-  struct rate rate = {0};
-  (void)state;
-  assert_true(account_begin(account_of_t(), &claim, 100 * MS, &why));
-  assert_int_equal(rate_per_us(&rate, 1), RATE_USUAL);
-  for (uint64_t i = 1; i <= 1000; i++) rate_add(&rate, GAS_OF_MS, 10 * MS, i * 10 * MS); /* a tenth of the time */
-  assert_in_range(rate_per_us(&rate, 10000 * (uint64_t)MS), 990, 1010);
-  claim.rate = rate_per_us(&rate, 10000 * (uint64_t)MS);
-  assert_false(account_begin(account_of_t(), &claim, 100 * MS, &why));
-  assert_int_equal(why.status, 429);
-  assert_true(account_begin(account_of_t(), &claim, 300 * MS, &why));
-  account_end(account_of_t(), &claim);
-  account_end(account_of_t(), &claim);
-  assert_int_equal(rate_per_us(&rate, 20000 * (uint64_t)MS), RATE_USUAL); /* that was long ago */
-  rate_add(&rate, 0, 1000 * (uint64_t)MS, 20000 * (uint64_t)MS);
-  assert_int_equal(rate_per_us(&rate, 20000 * (uint64_t)MS), 1);
-}
-
-/* Tenants that wait for something else than their turn, however many, keep nobody out. */
-static void test_who_waits_takes_nothing_of_the_others(void **state) {
-  enum { MS = 1000000, GAS_OF_MS = 10 * MS, N = 50 };
-  struct account_claim claim = {.work = 20 * (uint64_t)GAS_OF_MS, .rate = 10000};
-  struct account_refusal why;
-  struct account *others[N];
-  char name[32];
-  (void)state;
-  for (int i = 0; i < N; i++) {
-    snprintf(name, sizeof name, "other%d/f", i);
-    others[i] = usage_account(usage, name);
-    assert_true(account_begin(others[i], &claim, 100 * MS, &why));
-  }
-  assert_true(account_begin(account_of_t(), &claim, 100 * MS, &why));
-  assert_true(account_begin(account_of_t(), &claim, 100 * MS, &why));
-  for (int i = 0; i < 2; i++) account_end(account_of_t(), &claim);
-  for (int i = 0; i < N; i++) account_end(others[i], &claim);
-}
-
 /* Who is given a higher rate does not wait for years, because a low one was set by mistake. */
 static void test_another_rate_counts_for_what_is_not_paid(void **state) {
   struct account_refusal why;
   (void)state;
   set_budget(&(struct budget){.gas_per_second = 1});
   account_charge(account_of_t(), 5000000);
-  assert_int_equal(begin(0, 0, 0, &why), 429);
+  assert_int_equal(begin(0, &why), 429);
   assert_true(why.retry_after > 4000000);
   set_budget(&(struct budget){.gas_per_second = 500000});
   assert_in_range(account_wait_ns(account_of_t()), 8000000000, 10000000000);
@@ -452,9 +391,6 @@ int main(void) {
       WITH_LOG(test_counts_are_limited),
       WITH_LOG(test_a_rate_is_paid_for),
       WITH_LOG(test_a_balance_is_used_up),
-      WITH_LOG(test_a_queue_is_bounded_by_what_it_will_take),
-      WITH_LOG(test_a_queue_counts_at_the_rate_that_is_reached),
-      WITH_LOG(test_who_waits_takes_nothing_of_the_others),
       WITH_LOG(test_another_rate_counts_for_what_is_not_paid),
       WITH_LOG(test_nothing_is_less_than_nothing),
   };

@@ -10,7 +10,9 @@
 #include "base/error.h"
 #include "base/heap.h"
 #include "frontend/module.h"
+#include "server/access/access.h"
 #include "server/function/crash.h"
+#include "server/loop/share.h"
 #include "server/server.h"
 
 #include <stdio.h>
@@ -89,11 +91,20 @@ static void drop_idle(struct pool *pool) {
   }
 }
 
+/* Its tenant. */
+static struct tenant *join(struct loop *loop, const char *address) {
+  const char *slash = strchr(address, '/');
+  return slash ? share_join(loop, address, (size_t)(slash - address))
+               : share_join(loop, DEFAULT_TENANT, sizeof DEFAULT_TENANT - 1);
+}
+
 static struct pool *pool_create(struct loop *loop, const char *address) {
   struct pool *pool = heap_new(1, sizeof *pool), **bucket = bucket_of(loop, address);
   pool->loop = loop;
   pool->work.data = pool;
   memcpy(pool->address, address, strlen(address) + 1);
+  pool->tenant = join(loop, address);
+  fair_join(&pool->flow, &pool->tenant->functions, &pool->turns);
   pool->next = *bucket;
   *bucket = pool;
   return pool;
@@ -136,6 +147,12 @@ struct pool *pool_find(struct loop *loop, const char *address) {
   return f ? pool : NULL;
 }
 
+struct caller *pool_caller(struct pool *pool, uint64_t key) {
+  if (pool->parent) pool = pool->parent;
+  if (!pool->callers) pool->callers = heap_new(SHARE_CALLERS, sizeof *pool->callers);
+  return share_caller(pool->callers, &pool->turns, key);
+}
+
 struct pool *pool_canary(struct pool *pool, uint32_t draw) {
   if (draw >= pool->split.share) return NULL;
   char address[FUNCTION_MAX_ADDRESS + 1];
@@ -158,6 +175,8 @@ static void forget(struct pool **at) {
   if (pool->parent) pool->parent->n_loose--;
   if (pool->parent) pool->loop->n_loose--;
   function_release(pool->function);
+  share_leave(pool->tenant);
+  free(pool->callers);
   free(pool);
 }
 
@@ -529,4 +548,5 @@ void pools_trim(struct loop *loop, uint64_t idle_ms) {
   t.has_much_code = registry_has_much_code(loop->registry);
   for (uint32_t i = 0; i < POOL_BUCKETS; i++) trim_bucket(&loop->pools[i], &t);
   for (uint32_t i = 0; !idle_ms && i < POOL_BUCKETS; i++) trim_bucket(&loop->pools[i], &t); /* parents of those */
+  share_trim(loop, !idle_ms);
 }

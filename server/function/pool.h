@@ -23,7 +23,10 @@ struct pool {
   uint64_t burned;                          /* that an invocation takes, about: gas, or time as gas; 0: none has ended */
   struct log_share lines, failures;         /* what it may log, and what is said of it */
   struct gw_pace pace[N_TIERS];             /* of its slots, by enum gw_tier */
-  struct flow flow;                         /* its invocations that wait for a slice */
+  struct tenant *tenant;                    /* whose it is; server/loop/share.h */
+  struct flow flow;                         /* its invocations that wait for a slice, by their callers, */
+  struct fair turns;                        /* who are inside of it, */
+  struct caller *callers;                   /* and have a table of SHARE_CALLERS; NULL: nobody has called it */
   struct waiter_queue waiting;              /* for the module or a slot */
   void (*on_loaded)(struct waiter *waiter); /* called for each of them */
   uv_work_t work;
@@ -45,8 +48,8 @@ struct pool *pool_canary(struct pool *pool, uint32_t draw);
 struct pool *pool_of_runs(struct loop *loop, const char *name);
 /* A pool of such a function, of which it takes over the reference, until nobody has called it for a while. pool_find finds it. */
 void pool_add_loose(struct loop *loop, const char *address, struct function *function);
-/* Whose turns its invocations take: those of runs share one of their tenant. */
-static inline struct flow *pool_flow(struct pool *pool) { return &(pool->parent ? pool->parent : pool)->flow; }
+/* Whose turns its invocations take that come from this caller (share_key): those of runs share one flow of their tenant. */
+struct caller *pool_caller(struct pool *pool, uint64_t key);
 /* Puts the waiter to those that wait for the module, which a worker thread loads; `on_loaded` is called when that is done or has
  * failed. */
 void pool_load(struct pool *pool, struct waiter *waiter, void (*on_loaded)(struct waiter *waiter));

@@ -16,6 +16,7 @@
 #define _GNU_SOURCE /* POLLRDHUP */
 #include "server/http/reply.h"
 #include "server/http/request.h"
+#include "server/loop/share.h"
 #include "server/server.h"
 
 #include <linux/sockios.h>
@@ -94,6 +95,7 @@ static void connection_free(struct connection *c) {
     loop->connections = c->next;
   if (c->next) c->next->previous = c->previous;
   loop->n_connections--;
+  loop->n_of_address[c->exchange.caller % ADDRESS_BUCKETS]--;
   request_clear(c);
   loop->service->forget(&c->exchange);
   buffer_clear(&c->in);
@@ -140,12 +142,33 @@ static struct connection *connection_create(struct loop *loop) {
   if (c->next) c->next->previous = c;
   loop->connections = c;
   loop->n_connections++;
+  loop->n_of_address[c->exchange.caller % ADDRESS_BUCKETS]++;
   return c;
+}
+
+/* The part of the client's address that it cannot choose: all of IPv4, the network of IPv6. */
+static uint64_t caller_of(const struct connection *c) {
+  enum { NETWORK = 8 };
+  struct sockaddr_storage address;
+  int size = sizeof address;
+  if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&address, &size) != 0) return 0;
+  if (address.ss_family == AF_INET6) return share_key(&((struct sockaddr_in6 *)&address)->sin6_addr, NETWORK);
+  const struct in_addr *v4 = &((struct sockaddr_in *)&address)->sin_addr;
+  return share_key(v4, sizeof *v4);
+}
+
+/* Whether its client may have it beside those that it and others have already. */
+static bool may_stay(struct connection *c) {
+  struct loop *loop = c->loop;
+  loop->n_of_address[c->exchange.caller % ADDRESS_BUCKETS]--;
+  c->exchange.caller = caller_of(c);
+  uint32_t *own = &loop->n_of_address[c->exchange.caller % ADDRESS_BUCKETS];
+  return share_allows((*own)++, loop->n_connections - 1, loop->options->max_connections);
 }
 
 static void begin_connection(struct connection *c, bool is_open) {
   struct loop *loop = c->loop;
-  if (!is_open || loop->n_connections > loop->options->max_connections || loop->is_stopping) {
+  if (!is_open || loop->is_stopping) {
     connection_close(c);
     return;
   }
@@ -156,14 +179,14 @@ static void begin_connection(struct connection *c, bool is_open) {
 
 void connection_accept(struct loop *loop) {
   struct connection *c = connection_create(loop);
-  if (c) begin_connection(c, uv_accept((uv_stream_t *)&loop->listener, (uv_stream_t *)&c->tcp) == 0);
+  if (c) begin_connection(c, uv_accept((uv_stream_t *)&loop->listener, (uv_stream_t *)&c->tcp) == 0 && may_stay(c));
 }
 
 void connection_adopt(struct loop *loop, int fd) {
   struct connection *c = connection_create(loop);
   bool is_open = c && uv_tcp_open(&c->tcp, fd) == 0;
   if (!is_open) close(fd);
-  if (c) begin_connection(c, is_open);
+  if (c) begin_connection(c, is_open && loop->n_connections <= loop->options->max_connections);
 }
 
 /* --- writing ----------------------------------------------------------------------------------------------------- */

@@ -87,6 +87,7 @@ struct exchange {
   struct request request;
   bool is_sandboxed;         /* what it replies has no scripts, as a page */
   struct pass pass;          /* of the token that the connection showed last */
+  uint64_t caller;           /* what its client's address is told apart by (loop/share.h) */
   struct upstream *upstream; /* where a worker answers it; NULL: nowhere */
   struct watch *watch;       /* where it waits for lines of a log (server/api/logs.c); NULL: nowhere */
   struct pending *pending;   /* what a worker thread does for it before it can be answered; NULL: nothing */

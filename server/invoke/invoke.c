@@ -28,10 +28,12 @@
 #include "server/function/tally.h"
 #include "server/http/credentials.h"
 #include "server/http/reply.h"
+#include "server/invoke/admission.h"
 #include "server/invoke/backtrace.h"
 #include "server/invoke/fill.h"
 #include "server/invoke/flame.h"
 #include "server/loop/log_store.h"
+#include "server/loop/share.h"
 #include "server/server.h"
 
 #include <stddef.h>
@@ -110,17 +112,7 @@ static void write_logs(struct invocation *inv) {
 /* No longer among those that run. */
 static void uncount(struct invocation *inv) {
   inv->state = INVOCATION_NONE;
-  if (!inv->is_counted) return;
-  inv->is_counted = false;
-  loop_of(inv)->n_running--;
-  if (inv->home) inv->home->n_running--;
-  if (inv->home && inv->home->parent) inv->home->parent->n_running--;
-  if (inv->limited) function_end(inv->limited);
-  function_release(inv->limited);
-  if (inv->account) account_end(inv->account, &inv->claim);
-  inv->account = NULL;
-  inv->home = NULL;
-  inv->limited = NULL;
+  admission_end(inv);
 }
 
 static bool has_backtrace(const struct invocation *inv, const struct gw_error *err) {
@@ -316,7 +308,7 @@ static void learn_work(struct pool *pool, uint64_t work) {
 
 /* Its tenant: what the receipt says, and no longer what was charged on the way. */
 static void bill(struct invocation *inv) {
-  if (inv->burned && inv->pool) learn_work(inv->pool, inv->burned);
+  if (inv->burned && inv->pool && !inv->flame) learn_work(inv->pool, inv->burned);
   const struct draft *d = &inv->draft;
   struct usage_sum sum;
   if (!inv->account) return;
@@ -818,7 +810,7 @@ static enum gw_status keep_limit(struct invocation *inv, enum gw_status status, 
 
 static void wait_for_slice(struct invocation *inv) {
   struct loop *loop = loop_of(inv);
-  fair_push(&loop->fair, pool_flow(inv->pool), &inv->waiter);
+  fair_push(&loop->fair, &inv->caller->flow, &inv->waiter);
   if (!uv_is_active((uv_handle_t *)&loop->run)) uv_idle_start(&loop->run, on_run);
 }
 
@@ -874,6 +866,12 @@ static void end_spent(struct invocation *inv) {
                                                  .function = inv->exchange->request.address)});
 }
 
+/* Until its tenant may use gas again. */
+static void throttle(struct invocation *inv) {
+  admission_pause(inv);
+  delay(inv, INVOCATION_THROTTLED, &loop_of(inv)->throttled);
+}
+
 /* Behind a slice that was not the last: what its tenant has left says whether and when there is a next one. What the judge runs
  * is not the tenant's wish. */
 static void go_on(struct invocation *inv) {
@@ -881,7 +879,7 @@ static void go_on(struct invocation *inv) {
   if (is_metered && account_is_spent(inv->account))
     end_spent(inv);
   else if (is_metered && account_wait_ns(inv->account))
-    delay(inv, INVOCATION_THROTTLED, &loop_of(inv)->throttled);
+    throttle(inv);
   else
     wait_for_slice(inv);
 }
@@ -904,9 +902,9 @@ static enum gw_status resume(struct invocation *inv, struct gw_error *err) {
   uint64_t used = gw_store_gas_used(slot->store) - before, ns = gw_store_cpu_ns(slot->store) - ns_before;
   uint64_t by_gas = used * slot_slowness(slot), by_time = ns * GAS_PER_NS;
   uint64_t work = by_gas > by_time ? by_gas : by_time;
-  fair_charge(&loop->fair, pool_flow(inv->pool), work);
+  fair_charge(&loop->fair, &inv->caller->flow, work);
   count_rate(loop, work, from);
-  inv->burned += work;
+  admission_count(inv, work);
   function_count(slot->function, slot->tier, used, ns);
   slot_count_memory(slot);
   charge(inv);
@@ -1008,12 +1006,12 @@ static void start_run(struct invocation *inv) {
     end_with_error(inv, &err);
     return;
   }
-  fair_charge(&loop->fair, pool_flow(inv->pool), slot->instance_gas);
+  fair_charge(&loop->fair, &inv->caller->flow, slot->instance_gas);
   gw_store_set_record(slot->store, &inv->record);
   gw_store_set_pace(slot->store, inv->flame ? NULL : &inv->pool->pace[slot->tier]);
   gw_store_set_wake(slot->store, on_wake, inv);
   start_behind(inv, slot_gas_before(slot), first_phase(slot));
-  if (fair_may_begin(&loop->fair, pool_flow(inv->pool)))
+  if (fair_may_begin(&loop->fair, &inv->caller->flow))
     run_slice(inv);
   else
     wait_for_slice(inv);
@@ -1178,10 +1176,11 @@ static bool is_version(const char *address) {
   return at && entry_version_of(at + 1);
 }
 
-static const char WHY_LIMITED[] = "as many invocations of this function are running as it may have";
-
-static void refuse_full(struct invocation *inv, const char *why) {
-  refuse(inv, PROBLEM(.status = 503, .detail = why, .function = inv->exchange->request.address, .retry_after = 1));
+/* As admission says. */
+static void refuse_entry(struct invocation *inv, const struct problem *why) {
+  struct problem problem = *why;
+  problem.function = inv->exchange->request.address;
+  refuse(inv, &problem);
 }
 
 /* A private canary of a public version is for who may call it; others get the version, and no answer that fails. */
@@ -1191,6 +1190,9 @@ static void take_canary(struct invocation *inv) {
   if (!canary) return;
   if (!canary->function->config.is_private || credentials_allow(x, x->request.address, SCOPE_INVOKE)) inv->pool = canary;
 }
+
+/* The front says whose request a worker has. */
+static uint64_t caller_key(const struct exchange *x) { return x->request.peer ? share_key_of_text(x->request.peer) : x->caller; }
 
 /* A private function is, to who may not call it, none: with the same work on the way to the same answer. */
 static void look_up(struct invocation *inv) {
@@ -1205,25 +1207,16 @@ static void look_up(struct invocation *inv) {
     function_release(registry_find(loop->registry, address)); /* where there is no function, pool_find has looked here */
   }
   if (inv->pool) take_canary(inv);
-}
-
-/* It may have been counted as another version's. */
-static bool count_again(struct invocation *inv) {
-  struct function *f = inv->pool ? inv->pool->function : NULL;
-  if (!f || f == inv->limited) return true;
-  if (!function_begin(f)) return false;
-  if (inv->limited) function_end(inv->limited);
-  function_release(inv->limited);
-  inv->limited = function_retain(f);
-  return true;
+  inv->caller = inv->pool ? pool_caller(inv->pool, caller_key(x)) : NULL;
 }
 
 static void find(struct invocation *inv) {
+  struct problem why = {0};
   look_up(inv);
-  if (count_again(inv))
+  if (admission_again(inv, &why))
     invoke_found(inv);
   else
-    refuse_full(inv, WHY_LIMITED);
+    refuse_entry(inv, &why);
 }
 
 const char *invoke_id(const struct invocation *inv, char out[INVOCATION_ID_SIZE]) {
@@ -1246,47 +1239,6 @@ void invoke_note(struct exchange *x, uint32_t status, const char *function, cons
   log_store_add(loop->logs, name, &event, text, strlen(text));
 }
 
-/* Whether one more of the function may run; counts it. */
-static bool may_run(struct invocation *inv, const char **why) {
-  struct loop *loop = loop_of(inv);
-  *why = NULL;
-  if (loop->reply_bytes > loop->options->max_waiting) loop->ops->shed(loop);
-  if (loop->n_running >= loop->options->max_running)
-    *why = "too many functions are running";
-  else if (inv->pool && inv->pool->n_running >= loop->options->max_running_each)
-    *why = "too many invocations of this function are running";
-  else if (inv->pool && !function_begin(inv->pool->function))
-    *why = WHY_LIMITED;
-  if (*why) return false;
-  loop->n_running++;
-  inv->is_counted = true;
-  inv->home = inv->pool;
-  if (inv->home) inv->home->n_running++;
-  if (inv->home && inv->home->parent) inv->home->parent->n_running++;
-  if (inv->home) inv->limited = function_retain(inv->home->function);
-  return true;
-}
-
-/* Whether its tenant may have one more. */
-static bool is_admitted(struct invocation *inv) {
-  struct loop *loop = loop_of(inv);
-  struct pool *pool = inv->pool;
-  struct account_refusal why;
-  if (!pool || !loop->usage) return true;
-  if (!pool->account) pool->account = usage_account(loop->usage, pool->function->name);
-  inv->claim = (struct account_claim){.memory = function_max_memory(pool->function, loop->limits),
-                                      .work = pool->burned,
-                                      .rate = rate_per_us(&loop->rate, uv_hrtime())};
-  if (account_begin(pool->account, &inv->claim, (uint64_t)loop->options->max_wait_ms * 1000000, &why)) {
-    inv->account = pool->account;
-    return true;
-  }
-  metrics_add(&loop->metrics.refused, 1);
-  refuse(inv, PROBLEM(.status = why.status, .title = why.title, .detail = why.detail, .retry_after = why.retry_after,
-                      .function = inv->exchange->request.address));
-  return false;
-}
-
 static void begin(struct exchange *x, struct flame *flame) {
   struct invocation *inv = x->invocation ? x->invocation : heap_new(1, sizeof *inv);
   x->invocation = inv;
@@ -1299,7 +1251,7 @@ static void begin(struct exchange *x, struct flame *flame) {
   inv->flame = flame;
   inv->account = NULL;
   inv->metered = inv->charged = inv->burned = 0;
-  inv->is_cancelled = inv->is_counted = inv->is_woken = inv->is_cold = inv->is_late = false;
+  inv->is_cancelled = inv->is_counted = inv->is_paused = inv->is_woken = inv->is_cold = inv->is_late = false;
   inv->began = uv_hrtime();
   judge_drop(&inv->judge);
   draft_begin(&inv->draft, x->loop->receipts);
@@ -1324,11 +1276,11 @@ static void begin(struct exchange *x, struct flame *flame) {
                         .function = x->request.address, .retry_after = 1));
     return;
   }
-  if (!may_run(inv, &why)) {
-    refuse_full(inv, why);
-    return;
-  }
-  if (is_admitted(inv)) invoke_found(inv);
+  struct problem no = {0};
+  if (admission_begin(inv, &no))
+    invoke_found(inv);
+  else
+    refuse_entry(inv, &no);
 }
 
 void invoke_begin(struct exchange *x) { begin(x, NULL); }
@@ -1368,7 +1320,7 @@ void invoke_cancel(struct exchange *x, bool with_reply) {
   case INVOCATION_LOADING: fair_queue_remove(&inv->pool->waiting, &inv->waiter); break;
   case INVOCATION_DELAYED: fair_queue_remove(&loop->delayed, &inv->waiter); break;
   case INVOCATION_THROTTLED: fair_queue_remove(&loop->throttled, &inv->waiter); break;
-  case INVOCATION_RUNNING: fair_remove(pool_flow(inv->pool), &inv->waiter); break;
+  case INVOCATION_RUNNING: fair_remove(&inv->caller->flow, &inv->waiter); break;
   }
   end_cancelled(inv, with_reply);
 }
@@ -1403,6 +1355,7 @@ static void retry_throttled(struct loop *loop) {
   struct invocation *inv;
   while ((inv = (struct invocation *)fair_queue_pop(&all))) {
     inv->state = INVOCATION_RUNNING;
+    admission_go_on(inv);
     go_on(inv);
   }
 }

@@ -11,6 +11,7 @@
 #include "server/loop/loop.h"
 #include "server/usage/account.h"
 
+struct caller;
 struct exchange;
 struct flame;
 struct problem;
@@ -52,19 +53,21 @@ struct invocation {
   struct message woken;   /* from whoever has what it is parked for */
   struct exchange *exchange;
   enum invocation_state state;
-  struct pool *pool;          /* NULL: no function of the name */
-  struct pool *home;          /* that counts it in n_running */
-  struct function *limited;   /* likewise, with a reference; see function_begin */
-  struct account *account;    /* its tenant's, that counts it; NULL: none does */
-  struct account_claim claim; /* with that */
-  uint64_t burned;            /* what all its slices were charged in its flow */
-  uint64_t metered;           /* gas of this run that was charged */
-  uint64_t charged;           /* and of all runs */
-  uint32_t draw;              /* below ENTRY_WHOLE: whether the canary has it, however often it begins */
-  uint64_t version;           /* that ended, for the log */
-  bool is_gone;               /* its function was deleted meanwhile */
-  uint64_t number;            /* of the loop's requests, for the log */
-  uint64_t began;             /* in nanoseconds */
+  struct pool *pool;        /* NULL: no function of the name */
+  struct pool *home;        /* that counts it in n_running */
+  struct function *limited; /* likewise, with a reference; see function_begin */
+  struct account *account;  /* its tenant's, that counts it; NULL: none does */
+  uint64_t claim;           /* bytes of memory, with that */
+  struct caller *caller;    /* in whose flow it waits: of `pool`; NULL likewise */
+  struct caller *counted;   /* that counts it: of `home` */
+  uint64_t burned;          /* what all its slices were charged in its flow */
+  uint64_t metered;         /* gas of this run that was charged */
+  uint64_t charged;         /* and of all runs */
+  uint32_t draw;            /* below ENTRY_WHOLE: whether the canary has it, however often it begins */
+  uint64_t version;         /* that ended, for the log */
+  bool is_gone;             /* its function was deleted meanwhile */
+  uint64_t number;          /* of the loop's requests, for the log */
+  uint64_t began;           /* in nanoseconds */
   struct slot *slot;
   struct state_txn *txn;
   struct state_turns turns; /* that its attempts had to wait for */
@@ -82,7 +85,8 @@ struct invocation {
   uint64_t left_gas;              /* and its gas */
   struct record record;           /* what the first run read of clocks and random numbers */
   struct judge judge;             /* under way: it runs again in the precise tier, because compiled code trapped */
-  bool is_counted;                /* in n_running of loop and home */
+  bool is_counted;                /* in n_running of loop and home, */
+  bool is_paused;                 /* but for the loop, where it is in n_paused */
   bool is_cold;                   /* counted as a cold start */
   enum phase phase;
   bool is_cancelled; /* the client has gone */

@@ -7,7 +7,11 @@
  * goes gets no more than who stays.
  *
  * Gas is not all that a turn of the loop costs: an invocation of fifty instructions takes it as long as 100,000 gas, for reading
- * a request and replying. Each charge has that on top, or a quantum of such would last a second. */
+ * a request and replying. Each charge has that on top, or a quantum of such would last a second.
+ *
+ * Flows may consist of flows, to any depth: a loop is shared by tenants, what a tenant gets by its functions, and what a function
+ * gets by the addresses that call it (share.h). Each depth is as above, by itself. So it does not help to have more
+ * functions, or more connections. */
 #include "server/loop/fair.h"
 
 #include <stddef.h>
@@ -16,14 +20,19 @@ enum { MAX_QUANTA_OWED = 64, QUANTUM_SLICES = 4, CHARGES_OF_QUANTUM = 200 /* as 
 
 #define MAX_QUANTUM (INT64_MAX / MAX_QUANTA_OWED / 4)
 
-void fair_init(struct fair *fair, uint64_t slice) {
-  *fair = (struct fair){0};
-  fair_set_slice(fair, slice);
+void fair_init(struct fair *loops, uint64_t slice) {
+  *loops = (struct fair){0};
+  fair_set_slice(loops, slice);
 }
 
-void fair_set_slice(struct fair *fair, uint64_t slice) {
+void fair_set_slice(struct fair *loops, uint64_t slice) {
   bool is_limited = slice > 0 && slice < MAX_QUANTUM / QUANTUM_SLICES;
-  fair->quantum = is_limited ? (int64_t)slice * QUANTUM_SLICES : MAX_QUANTUM;
+  loops->quantum = is_limited ? (int64_t)slice * QUANTUM_SLICES : MAX_QUANTUM;
+}
+
+void fair_join(struct flow *flow, struct fair *of, struct fair *inside) {
+  *flow = (struct flow){.of = of, .inside = inside};
+  if (inside) *inside = (struct fair){.owner = flow};
 }
 
 void fair_queue_push(struct waiter_queue *queue, struct waiter *waiter) {
@@ -43,7 +52,7 @@ struct waiter *fair_queue_pop(struct waiter_queue *queue) {
   return waiter;
 }
 
-void fair_queue_remove(struct waiter_queue *queue, struct waiter *waiter) {
+bool fair_queue_remove(struct waiter_queue *queue, struct waiter *waiter) {
   struct waiter *previous = NULL;
   for (struct waiter *i = queue->first; i; previous = i, i = i->next) {
     if (i != waiter) continue;
@@ -52,8 +61,9 @@ void fair_queue_remove(struct waiter_queue *queue, struct waiter *waiter) {
     else
       queue->first = i->next;
     if (queue->last == i) queue->last = previous;
-    return;
+    return true;
   }
+  return false;
 }
 
 static void append(struct flow_list *list, struct flow *flow) {
@@ -75,35 +85,56 @@ static void drop(struct flow_list *list, struct flow *flow) {
   if (list->last == flow) list->last = previous;
 }
 
-static void enter(struct fair *fair, struct flow *flow) {
+/* The one that it is inside of, or NULL. */
+static struct flow *above(const struct flow *flow) { return flow->of->owner; }
+
+static bool is_alone(const struct fair *fair) { return !fair->fresh.first && !fair->ring.first; }
+
+static void enter(struct flow *flow, int64_t quantum) {
   if (flow->is_listed) return;
   flow->is_listed = flow->is_fresh = true;
-  flow->deficit = fair->quantum;
-  append(&fair->fresh, flow);
+  flow->deficit = quantum;
+  append(&flow->of->fresh, flow);
 }
 
 /* Something of its last quantum is left, and it is not its turn. */
-static void come_again(struct fair *fair, struct flow *flow) {
-  if (flow->is_fresh || flow->ready.first || flow->deficit <= 0 || flow == fair->turn) return;
+static void come_again(struct flow *flow) {
+  struct fair *fair = flow->of;
+  if (flow->is_fresh || flow->n_ready || flow->deficit <= 0 || flow == fair->turn) return;
   flow->is_fresh = true;
   drop(&fair->ring, flow);
   append(&fair->fresh, flow);
 }
 
-bool fair_may_begin(const struct fair *fair, const struct flow *flow) {
-  bool is_alone = !fair->fresh.first && !fair->ring.first;
-  return is_alone || !flow->is_listed || (flow->deficit > 0 && !flow->ready.first);
+/* Where flows inside have something that waits, and it has some of its quantum, it is its turn, or the next one is. */
+static bool comes_first(const struct flow *flow) {
+  return is_alone(flow->of) || !flow->is_listed || (flow->deficit > 0 && (flow->inside || !flow->n_ready));
 }
 
-void fair_push(struct fair *fair, struct flow *flow, struct waiter *waiter) {
-  enter(fair, flow);
-  come_again(fair, flow);
+bool fair_may_begin(const struct fair *loops, const struct flow *flow) {
+  if (is_alone(loops)) return true;
+  for (; flow; flow = above(flow))
+    if (!comes_first(flow)) return false;
+  return true;
+}
+
+void fair_push(struct fair *loops, struct flow *flow, struct waiter *waiter) {
   fair_queue_push(&flow->ready, waiter);
+  for (; flow; flow = above(flow)) {
+    enter(flow, loops->quantum);
+    come_again(flow);
+    flow->of->n_busy += !flow->n_ready++;
+  }
 }
 
-void fair_remove(struct flow *flow, struct waiter *waiter) { fair_queue_remove(&flow->ready, waiter); }
+static void count_out(struct flow *flow) { flow->of->n_busy -= !--flow->n_ready; }
 
-static bool is_runnable(const struct flow *flow) { return flow->ready.first && flow->deficit > 0; }
+void fair_remove(struct flow *flow, struct waiter *waiter) {
+  if (!fair_queue_remove(&flow->ready, waiter)) return;
+  for (; flow; flow = above(flow)) count_out(flow);
+}
+
+static bool is_runnable(const struct flow *flow) { return flow->n_ready && flow->deficit > 0; }
 
 /* The first one that may run of those that come before the ring. */
 static struct flow *next_fresh(struct fair *fair) {
@@ -116,35 +147,72 @@ static struct flow *next_fresh(struct fair *fair) {
   return flow;
 }
 
+static void forget_all(struct flow *first);
+
+/* It is idle, and what it and those inside owe is forgotten. */
+static void forget(struct flow *flow) {
+  struct fair *inside = flow->inside;
+  flow->is_listed = flow->is_fresh = false;
+  if (!inside) return;
+  forget_all(inside->fresh.first);
+  forget_all(inside->ring.first);
+  inside->fresh = inside->ring = (struct flow_list){0};
+  inside->turn = NULL;
+}
+
+static void forget_all(struct flow *first) {
+  for (struct flow *flow = first, *next; flow; flow = next) {
+    next = flow->next;
+    forget(flow);
+  }
+}
+
 /* Whose turn it is. One that owes more than a quantum lets its turn pass, one that is idle when it comes is forgotten. */
-static struct flow *next_in_ring(struct fair *fair) {
+static struct flow *next_in_ring(struct fair *fair, int64_t quantum) {
   struct flow *flow;
   while ((flow = fair->ring.first)) {
     bool has_begun = flow == fair->turn;
-    if (!has_begun && flow->deficit <= 0) flow->deficit += fair->quantum;
+    if (!has_begun && flow->deficit <= 0) flow->deficit += quantum;
     fair->turn = flow;
     if (is_runnable(flow)) return flow;
     fair->turn = NULL;
     drop(&fair->ring, flow);
     if (flow->deficit > 0 && !has_begun)
-      flow->is_listed = false;
+      forget(flow);
     else
       append(&fair->ring, flow);
   }
   return NULL;
 }
 
-struct waiter *fair_next(struct fair *fair) {
-  struct flow *flow = next_fresh(fair);
-  if (!flow) flow = next_in_ring(fair);
-  return flow ? fair_queue_pop(&flow->ready) : NULL;
+struct waiter *fair_next(struct fair *loops) {
+  struct waiter *waiter = NULL;
+  for (struct fair *fair = loops; fair && !waiter;) {
+    struct flow *flow = next_fresh(fair);
+    if (!flow) flow = next_in_ring(fair, loops->quantum);
+    if (!flow) return NULL;
+    if (!flow->inside) waiter = fair_queue_pop(&flow->ready);
+    count_out(flow);
+    fair = flow->inside;
+  }
+  return waiter;
 }
 
-void fair_charge(struct fair *fair, struct flow *flow, uint64_t gas) {
-  int64_t least = -MAX_QUANTA_OWED * fair->quantum;
-  bool is_alone = !fair->fresh.first && !fair->ring.first;
-  if (is_alone) return;
-  enter(fair, flow);
-  int64_t left = gas > INT64_MAX / 2 ? least : flow->deficit - (int64_t)gas - fair->quantum / CHARGES_OF_QUANTUM;
+static void charge(struct flow *flow, uint64_t gas, int64_t quantum) {
+  int64_t least = -MAX_QUANTA_OWED * quantum;
+  if (is_alone(flow->of)) return;
+  enter(flow, quantum);
+  int64_t left = gas > INT64_MAX / 2 ? least : flow->deficit - (int64_t)gas - quantum / CHARGES_OF_QUANTUM;
   flow->deficit = left < least ? least : left;
+}
+
+void fair_charge(struct fair *loops, struct flow *flow, uint64_t gas) {
+  if (is_alone(loops)) return;
+  for (; flow; flow = above(flow)) charge(flow, gas, loops->quantum);
+}
+
+uint64_t fair_parts(const struct flow *flow) {
+  uint64_t parts = 1;
+  for (; flow; flow = above(flow)) parts *= flow->of->n_busy + !flow->n_ready;
+  return parts;
 }

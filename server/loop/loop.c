@@ -101,24 +101,25 @@ static void on_wake(uv_async_t *handle) {
 
 /* Memory that was freed goes back to the system when nothing has begun for a while. It takes milliseconds, so not before. */
 static void give_memory_back(struct loop *loop) {
-  if (loop->is_trimmed || loop->n_running || loop_now(loop) - loop->last_begin < TRIM_AFTER_MS) return;
+  if (loop->is_trimmed || loop->n_running || loop->n_paused || loop_now(loop) - loop->last_begin < TRIM_AFTER_MS) return;
   loop->is_trimmed = true;
   malloc_trim(0);
 }
 
 static void set(_Atomic uint64_t *gauge, uint64_t value) { atomic_store_explicit(gauge, value, memory_order_relaxed); }
 
-static uint64_t count_delayed(const struct loop *loop) {
+static uint64_t count(const struct waiter_queue *queue) {
   uint64_t n = 0;
-  for (const struct waiter *w = loop->delayed.first; w; w = w->next) n++;
+  for (const struct waiter *w = queue->first; w; w = w->next) n++;
   return n;
 }
 
 static void tell_gauges(struct loop *loop) {
   struct metrics *m = &loop->metrics;
   set(&m->connections, loop->n_connections);
-  set(&m->running, loop->n_running);
-  set(&m->delayed, count_delayed(loop));
+  set(&m->running, loop->n_running + loop->n_paused);
+  set(&m->throttled, count(&loop->throttled));
+  set(&m->delayed, count(&loop->delayed));
   set(&m->idle, loop->n_idle);
   set(&m->body_bytes, loop->body_bytes);
   set(&m->reply_bytes, loop->reply_bytes);

@@ -22,6 +22,8 @@ struct message {
 
 enum {
   POOL_BUCKETS = 1024,
+  TENANT_BUCKETS = 256,
+  ADDRESS_BUCKETS = 1024,
   READ_BUFFER_SIZE = 64 << 10,
   LOOP_MAX_BODY_BYTES = 512 << 20,
   LOOP_MAX_BEHIND = 64 << 20,
@@ -43,6 +45,7 @@ struct server_options;
 struct slot;
 struct state_store;
 struct supervisor;
+struct tenant;
 struct upstream;
 struct usage;
 struct watch;
@@ -102,19 +105,22 @@ struct loop {
 
   struct connection *connections; /* list */
   uint32_t n_connections;
-  struct connection *ready, *last_ready; /* those with pipelined requests whose turn was over */
-  size_t body_bytes;                     /* of requests being received or executed */
-  size_t behind_bytes;                   /* that connections may keep beyond their limit behind running requests */
+  uint32_t n_of_address[ADDRESS_BUCKETS]; /* of them, by what their clients' addresses are told apart by (share_key) */
+  struct connection *ready, *last_ready;  /* those with pipelined requests whose turn was over */
+  size_t body_bytes;                      /* of requests being received or executed */
+  size_t behind_bytes;                    /* that connections may keep beyond their limit behind running requests */
 
   struct fair fair;
   struct rate rate;                       /* of what runs */
   uint64_t busy_from;                     /* when its last slice ended, while something waits for one; 0: nothing does */
   struct waiter_queue delayed, throttled; /* both until `retry` finds that their time has come */
-  uint32_t n_running;                     /* invocations between begin and end */
+  uint32_t n_running;                     /* invocations between begin and end, but for `n_paused` */
+  uint32_t n_paused;                      /* those whose tenant has used its gas for now, which take no place of others */
   uint64_t last_begin;                    /* loop time in ms of the last one */
   bool is_trimmed;                        /* what was freed since then has gone back to the system */
   size_t reply_bytes;                     /* that wait for clients, about: exact at every tick */
   struct pool *pools[POOL_BUCKETS];
+  struct tenant *tenants[TENANT_BUCKETS];
   uint32_t n_loose;        /* of them for modules that nobody deployed */
   struct slot *used_slots; /* to be reset when the replies are out */
   uint32_t n_idle;

@@ -72,13 +72,13 @@ static bool go_on(void *arg, uint64_t gas) {
   return !must_end(p);
 }
 
-static bool begin_to_pay(struct passage *p, struct account_claim *claim, struct gw_error *err) {
+static bool begin_to_pay(struct passage *p, uint64_t *claim, struct gw_error *err) {
   const struct gate *gate = p->gate;
   struct account_refusal why;
   if (!gate->usage) return true;
   struct account *account = usage_account(gate->usage, gate->before->name);
-  *claim = (struct account_claim){.memory = function_max_memory(gate->before, gate->limits), .rate = 1};
-  if (!account_begin(account, claim, 0, &why))
+  *claim = function_max_memory(gate->before, gate->limits);
+  if (!account_begin(account, *claim, &why))
     return error_set(err, GW_ERROR_LIMIT, "the gate does not run: %s; nothing was deployed", why.detail);
   p->account = account;
   return true;
@@ -100,7 +100,7 @@ static struct leaf leaf_of(const struct passage *p, const char *function) {
 }
 
 /* One receipt of all runs, and the bill of that. False: there is no room for it. */
-static bool pay(struct passage *p, const struct account_claim *claim) {
+static bool pay(struct passage *p, uint64_t claim) {
   struct receipt_log *log = p->gate->receipts;
   struct receipt_place place;
   char function[FUNCTION_MAX_FULL_NAME + 1];
@@ -296,7 +296,7 @@ static bool judge(const struct passage *p, struct gw_error *err) {
 static bool run(struct passage *p, struct gw_error *err) {
   const struct gate *gate = p->gate;
   struct buffer path = {0};
-  struct account_claim claim;
+  uint64_t claim;
   if (!file_is_module(gate->bytes, gate->size, err)) return false;
   p->module = gw_module_create(gate->engine, gate->bytes, gate->size, err);
   if (!p->module || !begin_to_pay(p, &claim, err)) return false;
@@ -309,7 +309,7 @@ static bool run(struct passage *p, struct gw_error *err) {
   walk(p);
   inputs_reader_close(p->reader);
   buffer_clear(&path);
-  if (!pay(p, &claim))
+  if (!pay(p, claim))
     return error_set(err, GW_ERROR_UNAVAILABLE, "there is no room for the gate's receipt; nothing was deployed");
   return judge(p, err);
 }

@@ -13,13 +13,6 @@
 
 #define SECOND UINT64_C(1000000000)
 
-enum {
-  USUAL_RATE = 10000, /* gas in a microsecond: about, of compiled code */
-  SPAN_NS = 200000000,
-  SPAN_BITS = 24, /* of usage.seen, for the number of accounts */
-  LITTLE = SPAN_NS / 1000 * USUAL_RATE / 64,
-};
-
 /* What was agreed: replaced as a whole, and old ones stay as long as the account, since changes are rare. */
 struct terms {
   struct terms *older;
@@ -38,8 +31,7 @@ struct account {
   _Atomic uint64_t former[PRICE_COUNT]; /* of that, what others used who had the name before */
   _Atomic uint64_t charged;             /* gas of what has none yet */
   _Atomic uint64_t full_at;             /* CLOCK_MONOTONIC: when what was charged is paid, at the tenant's rate */
-  _Atomic uint64_t n_running, memory, work, stored;
-  _Atomic uint64_t span, span_gas; /* the last one in which it ran something, and how much */
+  _Atomic uint64_t n_running, memory, stored;
   char name[];
 };
 
@@ -140,36 +132,9 @@ static void pay_later(struct account *a, uint64_t gas, uint64_t rate) {
   } while (!atomic_compare_exchange_weak_explicit(&a->full_at, &before, after, memory_order_relaxed, memory_order_relaxed));
 }
 
-static uint64_t span_now(void) { return clock_ns(CLOCK_MONOTONIC) / SPAN_NS; }
-
-/* It takes time of others in this span: who waits for something, or runs little, does not. Two threads that meet when one begins
- * may count something less. */
-static void be_seen(struct account *a, uint64_t gas) {
-  struct usage *u = a->usage;
-  uint64_t span = span_now(), seen = atomic_load_explicit(&u->seen, memory_order_relaxed), after;
-  if (atomic_exchange_explicit(&a->span, span, memory_order_relaxed) != span)
-    atomic_store_explicit(&a->span_gas, 0, memory_order_relaxed);
-  uint64_t before = atomic_fetch_add_explicit(&a->span_gas, gas, memory_order_relaxed);
-  if (before >= LITTLE || gas < LITTLE - before) return;
-  do after = seen >> SPAN_BITS == span ? seen + 1 : (span << SPAN_BITS) + 1;
-  while (!atomic_compare_exchange_weak_explicit(&u->seen, &seen, after, memory_order_relaxed, memory_order_relaxed));
-  if (seen >> SPAN_BITS != span)
-    atomic_store_explicit(&u->n_active, seen & ((UINT64_C(1) << SPAN_BITS) - 1), memory_order_relaxed);
-}
-
-/* Accounts that ran something lately, at least 1. */
-static uint64_t count_active(const struct usage *u) {
-  uint64_t span = span_now(), seen = atomic_load_explicit(&u->seen, memory_order_relaxed), n = 0;
-  uint64_t now = seen & ((UINT64_C(1) << SPAN_BITS) - 1), before = atomic_load_explicit(&u->n_active, memory_order_relaxed);
-  if (seen >> SPAN_BITS == span) n = now > before ? now : before;
-  if ((seen >> SPAN_BITS) + 1 == span) n = now;
-  return n ? n : 1;
-}
-
 void account_charge(struct account *a, uint64_t gas) {
   uint64_t rate = terms_of(a)->budget.gas_per_second;
   if (!gas) return;
-  be_seen(a, gas);
   atomic_fetch_add_explicit(&a->charged, gas, memory_order_relaxed);
   if (rate) pay_later(a, gas, rate);
 }
@@ -196,16 +161,6 @@ static bool refuse(struct account_refusal *why, uint32_t status, uint64_t retry_
   return false;
 }
 
-/* Loops go on side by side, and tenants that run something share them. */
-static uint64_t expected_wait_ns(const struct account *a, uint64_t rate) {
-  const struct usage *u = a->usage;
-  uint64_t work = atomic_load_explicit(&a->work, memory_order_relaxed);
-  if (!work) return 0;
-  uint64_t each = rate ? rate : USUAL_RATE, all = each * u->n_loops, most = (each > USUAL_RATE ? each : USUAL_RATE) * u->n_cores;
-  unsigned __int128 ns = (unsigned __int128)work * count_active(u) * 1000 / (all < most ? all : most);
-  return ns > INT64_MAX ? INT64_MAX : (uint64_t)ns;
-}
-
 static bool begin_to_run(struct account *a, const struct budget *b, struct account_refusal *why) {
   uint64_t before = atomic_fetch_add_explicit(&a->n_running, 1, memory_order_relaxed);
   if (!b->concurrency || before < b->concurrency) return true;
@@ -223,26 +178,21 @@ static bool take_memory(struct account *a, const struct budget *b, uint64_t memo
   return refuse(why, 429, 1, "too much memory", "running invocations may take as much memory as the tenant may have");
 }
 
-bool account_begin(struct account *a, const struct account_claim *claim, uint64_t most_wait_ns, struct account_refusal *why) {
+bool account_begin(struct account *a, uint64_t memory, struct account_refusal *why) {
   const struct budget *b = &terms_of(a)->budget;
-  uint64_t wait = account_wait_ns(a), queue = most_wait_ns ? expected_wait_ns(a, claim->rate) : 0;
+  uint64_t wait = account_wait_ns(a);
   if (account_is_spent(a)) return refuse(why, 402, 0, "balance used up", "the tenant's prepaid balance is used up");
   if (wait) return refuse(why, 429, (wait + SECOND - 1) / SECOND, "too much gas", "the tenant has used its gas for this time");
-  if (queue > most_wait_ns)
-    return refuse(why, 429, (queue - most_wait_ns + SECOND - 1) / SECOND, "queue full",
-                  "invocations of the tenant that are under way will likely take longer than a request may wait");
-  if (!begin_to_run(a, b, why) || !take_memory(a, b, claim->memory, why)) {
+  if (!begin_to_run(a, b, why) || !take_memory(a, b, memory, why)) {
     end_to_run(a);
     return false;
   }
-  atomic_fetch_add_explicit(&a->work, claim->work, memory_order_relaxed);
   return true;
 }
 
-void account_end(struct account *a, const struct account_claim *claim) {
+void account_end(struct account *a, uint64_t memory) {
   end_to_run(a);
-  atomic_fetch_sub_explicit(&a->memory, claim->memory, memory_order_relaxed);
-  atomic_fetch_sub_explicit(&a->work, claim->work, memory_order_relaxed);
+  atomic_fetch_sub_explicit(&a->memory, memory, memory_order_relaxed);
 }
 
 uint64_t account_state_limit(struct usage *u, struct account *a, const char *function) {

@@ -30,17 +30,9 @@ struct account_refusal {
   const char *title, *detail;   /* static */
 };
 
-/* What an invocation is expected to take. */
-struct account_claim {
-  uint64_t memory; /* bytes, at most */
-  uint64_t work;   /* gas, or time as gas where that is more, as those before took; kept until it ends */
-  uint64_t rate;   /* of such in a microsecond that the loop reaches, at least 1 */
-};
-/* Whether an invocation may begin; counts it. It may not where it would likely wait longer than `most_wait_ns` for its turn (0:
- * any time): what its tenant's others are expected to take, beside as many other tenants as ran something lately, comes first. */
-bool account_begin(struct account *account, const struct account_claim *claim, uint64_t most_wait_ns,
-                   struct account_refusal *why);
-void account_end(struct account *account, const struct account_claim *claim);
+/* Whether an invocation may begin that may take so many bytes of memory; counts it. */
+bool account_begin(struct account *account, uint64_t memory, struct account_refusal *why);
+void account_end(struct account *account, uint64_t memory);
 /* A slice has used gas. */
 void account_charge(struct account *account, uint64_t gas);
 /* It has a receipt, and `charged` was charged for it before. NULL: none, it did not run. */

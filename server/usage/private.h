@@ -66,12 +66,9 @@ struct usage {
   bool is_open;             /* accounts have all that was used before */
   struct account *accounts;
   struct prices prices;
-  uint64_t n_loops, n_cores;
-  _Atomic uint64_t seen;     /* a span of time by its number, and how many accounts ran something in it (account.c) */
-  _Atomic uint64_t n_active; /* and in the one before */
-  pthread_mutex_t changing;  /* held while a budget changes, which blocks */
-  uint64_t rent_at;          /* seconds since 1970: rent was added up to then */
-  uint64_t named_at;         /* likewise: when all names were asked for */
+  pthread_mutex_t changing; /* held while a budget changes, which blocks */
+  uint64_t rent_at;         /* seconds since 1970: rent was added up to then */
+  uint64_t named_at;        /* likewise: when all names were asked for */
 };
 
 /* server/usage/table.c */

@@ -88,8 +88,6 @@ struct usage *usage_open(const struct usage_options *options, struct gw_error *e
   pthread_condattr_t monotonic;
   u->options = *options;
   u->prices = options->prices ? *options->prices : (struct prices){.currency = "XXX"};
-  u->n_loops = options->n_loops ? options->n_loops : 1;
-  u->n_cores = options->n_cores ? options->n_cores : 1;
   pthread_mutex_init(&u->mutex, NULL);
   pthread_mutex_init(&u->changing, NULL);
   pthread_condattr_init(&monotonic);

@@ -52,7 +52,6 @@ struct usage_options {
   usage_names_fn names; /* NULL: nobody knows more names than receipts say */
   void *names_arg;
   const struct prices *prices; /* copied; NULL: all is free */
-  uint32_t n_loops, n_cores;   /* that run functions side by side; 0 counts as 1 */
 };
 
 /* Adds what the log has already, which blocks. */
