@@ -296,7 +296,7 @@ static bool judge(const struct passage *p, struct gw_error *err) {
 static bool run(struct passage *p, struct gw_error *err) {
   const struct gate *gate = p->gate;
   struct buffer path = {0};
-  uint64_t claim;
+  uint64_t claim = 0;
   if (!file_is_module(gate->bytes, gate->size, err)) return false;
   p->module = gw_module_create(gate->engine, gate->bytes, gate->size, err);
   if (!p->module || !begin_to_pay(p, &claim, err)) return false;
