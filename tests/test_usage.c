@@ -348,6 +348,46 @@ static void test_a_balance_is_used_up(void **state) {
   assert_false(view.budget.has_credit);
 }
 
+static void print_table(void *arg, const struct usage_row *row) {
+  uint64_t from;
+  const struct prices *of = usage_prices_at(usage, row->table, &from);
+  assert_non_null(of);
+  assert_true(!row->table == !from);
+  buffer_format(arg, "%u %s %llu at %llu;", row->day, row->function, (unsigned long long)usage_gas(&row->sum),
+                (unsigned long long)of->of[PRICE_GAS]);
+}
+
+/* What was used costs what it did then, on the day of the change, too; also what is added only when prices are others already,
+ * and when an older table comes back. */
+static void test_prices_of_the_past_stay(void **state) {
+  enum { DAY = USAGE_DAY_SECONDS };
+  struct buffer text = {0};
+  struct gw_error err = {0};
+  (void)state;
+  add("t/f", OUTCOME_REPLIED, DAY, 5);
+  close_all();
+  prices = prices_of("{\"currency\":\"EUR\",\"gas\":\"2\"}");
+  open_all();
+  add("t/f", OUTCOME_REPLIED, DAY, 7);
+  settle();
+  close_all();
+  open_all(); /* the same ones */
+  add("t/f", OUTCOME_REPLIED, DAY, 11);
+  add("t/g", OUTCOME_REPLIED, 2 * DAY, 13);
+  close_all();
+  prices = prices_of("{\"currency\":\"EUR\",\"gas\":\"1\"}");
+  open_all();
+  add("t/f", OUTCOME_REPLIED, 3 * DAY, 17);
+  settle();
+  assert_true(usage_each(usage, 0, 9, print_table, &text, &err));
+  buffer_append(&text, "", 1);
+  assert_string_equal((const char *)text.bytes, "1 t/f 5 at 1000000000;1 t/f 18 at 2000000000;2 t/g 13 at 2000000000;"
+                                                "3 t/f 17 at 1000000000;");
+  buffer_clear(&text);
+  uint64_t from;
+  assert_null(usage_prices_at(usage, 4, &from));
+}
+
 /* Who is given a higher rate does not wait for years, because a low one was set by mistake. */
 static void test_another_rate_counts_for_what_is_not_paid(void **state) {
   struct account_refusal why;
@@ -391,6 +431,7 @@ int main(void) {
       WITH_LOG(test_counts_are_limited),
       WITH_LOG(test_a_rate_is_paid_for),
       WITH_LOG(test_a_balance_is_used_up),
+      WITH_LOG(test_prices_of_the_past_stay),
       WITH_LOG(test_another_rate_counts_for_what_is_not_paid),
       WITH_LOG(test_nothing_is_less_than_nothing),
   };

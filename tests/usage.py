@@ -115,6 +115,33 @@ def check_bill(server, usage):
     return focus.total(rows)
 
 
+def bill_rows(server):
+    """All but state, which goes on costing something."""
+    status, body, _ = server.ask("GET", "/v1/usage?from=1970-01-01&format=focus")
+    assert status == 200, body
+    return sorted(tuple(sorted(row.items())) for row in focus.check_file(body.decode()) if row["SkuId"] != "rent")
+
+
+def check_other_prices(options, data, server, prices):
+    """Other prices change no bill for what was used before, and price what is used from then on; also across a kill."""
+    before = bill_rows(server)
+    with open(prices, "w", encoding="utf-8") as f:
+        json.dump({**PRICES, "requests": "7", "currency": "USD"}, f)
+    for end in (server.stop, None):
+        end() if end else server.kill()
+        server = receipts.Server(options.gasworks, data, ["--prices", prices])
+        after = bill_rows(server)
+        if [row for row in after if row in before] != before:
+            sys.exit("FAIL other prices change a bill for what was used before")
+        server.ask("GET", "/f/hello")
+    added = [dict(row) for row in bill_rows(server) if row not in before]
+    requests = [row for row in added if row["SkuId"] == "requests"]
+    if len(requests) != 1 or requests[0]["BillingCurrency"] != "USD" or requests[0]["SkuPriceId"] == "requests" or \
+            decimal.Decimal(requests[0]["BilledCost"]) != 7 * decimal.Decimal(requests[0]["ConsumedQuantity"]) / 10 ** 6:
+        sys.exit(f"FAIL what is used at other prices is billed as {requests}")
+    return server
+
+
 def check_changes(server):
     """Changes of a budget at the same time all count, as each names what it changes."""
     words = ("concurrency", "memory", "storage", "functions", "gas_per_second")
@@ -215,6 +242,7 @@ def main():
     if not usage["total"]["rent"] and options.count >= 10:
         sys.exit("FAIL state has cost nothing")
     bill = check_bill(server, usage)
+    server = check_other_prices(options, data, server, prices)
     check_changes(server)
     server.kill()
     check_balance(options, work)

@@ -45,7 +45,7 @@ struct question {
 struct line {
   char tenant[ACCESS_MAX_NAME + 1], function[USAGE_MAX_NAME + 1];
   uint64_t version;
-  uint32_t day;
+  uint32_t day, table; /* table: of prices; 0 where nothing is priced */
   struct usage_sum sum;
 };
 
@@ -101,6 +101,7 @@ static void on_row(void *arg, const struct usage_row *given) {
   if (q->by & BY_FUNCTION) snprintf(line.function, sizeof line.function, "%s", name);
   if (q->by & BY_VERSION) line.version = row->version;
   if (q->by & BY_DAY) line.day = row->day;
+  if (q->format == FORMAT_FOCUS) line.table = row->table;
   if (q->n == q->capacity) array_grow(q->lines, q->capacity, 64);
   q->lines[q->n++] = line;
 }
@@ -110,7 +111,8 @@ static int compare(const void *a, const void *b) {
   int order = l->day < r->day ? -1 : l->day > r->day;
   if (!order) order = strcmp(l->tenant, r->tenant);
   if (!order) order = strcmp(l->function, r->function);
-  return order ? order : l->version < r->version ? -1 : l->version > r->version;
+  if (!order) order = l->version < r->version ? -1 : l->version > r->version;
+  return order ? order : l->table < r->table ? -1 : l->table > r->table;
 }
 
 static void merge_lines(struct question *q) {
@@ -149,6 +151,27 @@ static cJSON *line_json(const struct question *q, const struct line *line) {
   return json;
 }
 
+/* All that there were, with their numbers as places. */
+static cJSON *prices_json(const struct question *q) {
+  cJSON *list = cJSON_CreateArray();
+  const struct prices *prices;
+  uint64_t from;
+  for (uint32_t table = 0; (prices = usage_prices_at(q->usage, table, &from)); table++) {
+    cJSON *json = cJSON_CreateObject();
+    usage_add_exact(json, "from", from);
+    cJSON_AddStringToObject(json, "currency", prices->currency);
+    for (int price = 0; price < PRICE_COUNT; price++) {
+      struct buffer text = {0};
+      price_append_cost(&text, prices->of[price] * COST_OF_MONEY);
+      buffer_append(&text, "", 1);
+      cJSON_AddStringToObject(json, price_word(price), (const char *)text.bytes);
+      buffer_clear(&text);
+    }
+    cJSON_AddItemToArray(list, json);
+  }
+  return list;
+}
+
 static void print_json(struct question *q) {
   char date[DATE_SIZE];
   struct usage_sum total = {0};
@@ -160,6 +183,7 @@ static void print_json(struct question *q) {
   cJSON_AddStringToObject(json, "from", date_text(q->first, date));
   cJSON_AddStringToObject(json, "to", date_text(q->last, date));
   usage_add_exact(json, "as_of", usage_as_of(q->usage));
+  cJSON_AddItemToObject(json, "prices", prices_json(q));
   cJSON *rows = cJSON_AddArrayToObject(json, "rows");
   for (size_t i = 0; i < q->n; i++) {
     usage_add(&total, &q->lines[i].sum);
@@ -217,19 +241,24 @@ static void append_time(struct buffer *out, uint32_t day) {
   buffer_format(out, "%sT00:00:00Z", date_text(day, date));
 }
 
+/* By which the line is priced, whatever prices are now. */
+static const struct prices *prices_of(const struct charge *c) {
+  uint64_t from;
+  const struct prices *prices = usage_prices_at(c->q->usage, c->line->table, &from);
+  return prices ? prices : usage_prices(c->q->usage);
+}
+
 static void focus_cost(const struct charge *c, struct buffer *out) {
-  price_append_cost(out, price_part(usage_prices(c->q->usage), c->price, c->n));
+  price_append_cost(out, price_part(prices_of(c), c->price, c->n));
 }
 
 static void focus_unit_price(const struct charge *c, struct buffer *out) {
-  price_append_cost(out, usage_prices(c->q->usage)->of[c->price] * COST_OF_MONEY);
+  price_append_cost(out, prices_of(c)->of[c->price] * COST_OF_MONEY);
 }
 
 static void focus_account(const struct charge *c, struct buffer *out) { buffer_append_string(out, usage_log_id(c->q->usage)); }
 
-static void focus_currency(const struct charge *c, struct buffer *out) {
-  buffer_append_string(out, usage_prices(c->q->usage)->currency);
-}
+static void focus_currency(const struct charge *c, struct buffer *out) { buffer_append_string(out, prices_of(c)->currency); }
 
 static void focus_month(const struct charge *c, struct buffer *out) { append_time(out, first_of_month(c->line->day)); }
 
@@ -260,6 +289,13 @@ static void focus_subcategory(const struct charge *c, struct buffer *out) {
 
 static void focus_meter(const struct charge *c, struct buffer *out) { buffer_append_string(out, focus_rows[c->price].meter); }
 static void focus_sku(const struct charge *c, struct buffer *out) { buffer_append_string(out, price_word(c->price)); }
+
+/* A price of its own for each table. */
+static void focus_sku_price(const struct charge *c, struct buffer *out) {
+  buffer_append_string(out, price_word(c->price));
+  if (c->line->table) buffer_format(out, "-%" PRIu32, c->line->table);
+}
+
 static void focus_tenant(const struct charge *c, struct buffer *out) { buffer_append_string(out, c->line->tenant); }
 
 static void focus_resource(const struct charge *c, struct buffer *out) {
@@ -303,7 +339,7 @@ static const struct focus_column focus_columns[] = {{"BilledCost", NULL, focus_c
                                                     {"ServiceSubcategory", NULL, focus_subcategory},
                                                     {"SkuId", NULL, focus_sku},
                                                     {"SkuMeter", NULL, focus_meter},
-                                                    {"SkuPriceId", NULL, focus_sku},
+                                                    {"SkuPriceId", NULL, focus_sku_price},
                                                     {"SubAccountId", NULL, focus_tenant},
                                                     {"SubAccountName", NULL, focus_tenant},
                                                     {"SubAccountType", "Tenant", NULL},

@@ -291,6 +291,12 @@ bool usage_settle_accounts(struct usage *u, const struct prices *before, struct 
 
 const struct prices *usage_prices(const struct usage *u) { return &u->prices; }
 
+const struct prices *usage_prices_at(const struct usage *u, uint32_t table, uint64_t *from) {
+  if (table >= u->n_tables) return NULL;
+  *from = u->tables[table].from;
+  return &u->tables[table].prices;
+}
+
 void account_look(struct account *a, struct account_view *view) {
   const struct terms *t = terms_of(a);
   *view = (struct account_view){

@@ -54,6 +54,9 @@ struct account_view {
 };
 void account_look(struct account *account, struct account_view *view);
 const struct prices *usage_prices(const struct usage *usage);
+/* Those that were in force when a row was used, and from when on in seconds since 1970 (0: ever); NULL: there was no such table.
+ */
+const struct prices *usage_prices_at(const struct usage *usage, uint32_t table, uint64_t *from);
 /* `edit` changes what there is, while nobody else does. Durable when it returns. */
 typedef void (*budget_edit_fn)(const void *arg, struct budget *budget);
 bool usage_change_budget(struct usage *usage, const char *tenant, budget_edit_fn edit, const void *arg, struct gw_error *err);

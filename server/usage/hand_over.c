@@ -35,6 +35,7 @@ static bool note_former(struct usage *u, struct usage_function *f, struct gw_err
   struct usage_former *former = heap_new(1, sizeof *former);
   struct usage_row row = {.day = (uint32_t)(clock_ns(CLOCK_REALTIME) / 1000000000 / USAGE_DAY_SECONDS)};
   memcpy(row.function, f->name, strlen(f->name));
+  row.table = former->table = u->table;
   pthread_mutex_lock(&u->mutex);
   row.version = f->version;
   former->sum = f->sum;

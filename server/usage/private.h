@@ -25,8 +25,9 @@ enum {
 /* What was used under a function's name when the tenant got its own name, after another had it. */
 struct usage_former {
   uint64_t day, version; /* the last of theirs; versions of a name ascend, whosever they are */
+  uint32_t table;        /* of prices, then */
   struct usage_sum sum;  /* since ever, */
-  struct usage_sum last; /* and of that version on that day */
+  struct usage_sum last; /* and of that version on that day, at these prices */
 };
 
 /* A function since ever. */
@@ -66,9 +67,17 @@ struct usage {
   bool is_open;             /* accounts have all that was used before */
   struct account *accounts;
   struct prices prices;
-  pthread_mutex_t changing; /* held while a budget changes, which blocks */
-  uint64_t rent_at;         /* seconds since 1970: rent was added up to then */
-  uint64_t named_at;        /* likewise: when all names were asked for */
+  struct price_table *tables; /* all that there ever were, the present one last; do not change once it is open */
+  uint32_t n_tables, table;   /* table: what is used now is priced by */
+  pthread_mutex_t changing;   /* held while a budget changes, which blocks */
+  uint64_t rent_at;           /* seconds since 1970: rent was added up to then */
+  uint64_t named_at;          /* likewise: when all names were asked for */
+};
+
+/* Prices, and since when. */
+struct price_table {
+  uint64_t from; /* seconds since 1970 */
+  struct prices prices;
 };
 
 /* server/usage/table.c */
@@ -83,7 +92,7 @@ void usage_free_table(struct usage *u);
 /* server/usage/stored.c: what stands in the store. */
 bool usage_load(struct usage *u, struct gw_error *err);
 bool usage_load_row(struct usage *u, struct usage_row *row, struct gw_error *err);
-/* Other prices than before: settles what was used at those. */
+/* Other prices than before: settles what was used at those, and what is used from now on is counted apart. */
 bool usage_take_prices(struct usage *u, struct gw_error *err);
 /* Writes what the former of these functions have used. On a worker thread. */
 bool usage_store_former(struct usage *u, struct usage_function *const *functions, size_t n, struct gw_error *err);

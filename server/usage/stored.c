@@ -3,13 +3,14 @@
  *
  *   "n"                                  the log's id, the index of the first leaf that is not added, and rent_at
  *   "f" FUNCTION                         rent_added, bytes stored, version, and the sums
- *   "o" FUNCTION                         what others used who had the name: day, version, quantities in a sum, two sums
- *   "b" TENANT                           its budget (account.c)
- *   "p"                                  the prices
- *   "d" DAY (32 bits) FUNCTION 0 VERSION the sums of one version on one day
+ *   "o" FUNCTION                         what others used who had the name: day (32 bits), table, version, quantities in a sum,
+ * two sums "b" TENANT                           its budget (account.c) "p"                                  the prices "q" TABLE
+ * (32 bits)                  since when there were which prices, from table 0 on "d" DAY (32 bits) FUNCTION 0 VERSION the sums of
+ * one version on one day, at the prices of table 0 "d" DAY FUNCTION 0 VERSION TABLE     the same, at those of another
  *
  * A value may have fewer sums than there are quantities now: the others are 0. */
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/heap.h"
 #include "server/usage/private.h"
@@ -18,7 +19,7 @@
 #include <string.h>
 
 /* N_OWN, N_FORMER: numbers of a function, and of who had its name before, in front of their sums. */
-enum { KEY_SIZE = 1 + 4 + USAGE_MAX_NAME + 1 + 8, N_OWN = 3, N_FORMER = 3 };
+enum { KEY_SIZE = 1 + 4 + USAGE_MAX_NAME + 1 + 8 + 4, N_OWN = 3, N_FORMER = 3 };
 
 static size_t row_key(uint8_t key[KEY_SIZE], const struct usage_row *row) {
   uint32_t day = __builtin_bswap32(row->day);
@@ -28,7 +29,18 @@ static size_t row_key(uint8_t key[KEY_SIZE], const struct usage_row *row) {
   memcpy(key + 1, &day, sizeof day);
   memcpy(key + 5, row->function, size);
   memcpy(key + 5 + size, &version, sizeof version);
-  return 5 + size + sizeof version;
+  size += 5 + sizeof version;
+  if (!row->table) return size;
+  uint32_t table = __builtin_bswap32(row->table);
+  memcpy(key + size, &table, sizeof table);
+  return size + sizeof table;
+}
+
+static size_t table_key(uint8_t key[KEY_SIZE], uint32_t table) {
+  uint32_t big = __builtin_bswap32(table);
+  key[0] = 'q';
+  memcpy(key + 1, &big, sizeof big);
+  return 1 + sizeof big;
 }
 
 static size_t name_key(uint8_t key[KEY_SIZE], char kind, const char *name) {
@@ -123,7 +135,8 @@ static bool load_former(void *arg, const uint8_t *key, size_t key_size, const ui
   if (head[2] != sum / sizeof(uint64_t)) return true;
   struct usage_function *f = usage_find_function(u, name, true);
   if (!f->former) f->former = heap_new(1, sizeof *f->former);
-  f->former->day = head[0];
+  f->former->day = (uint32_t)head[0];
+  f->former->table = (uint32_t)(head[0] >> 32);
   f->former->version = head[1];
   read_sum(&f->former->sum, value + sizeof head, sum);
   read_sum(&f->former->last, value + sizeof head + sum, sum);
@@ -136,13 +149,52 @@ static bool load_budget(void *arg, const uint8_t *key, size_t key_size, const ui
   return true;
 }
 
-bool usage_take_prices(struct usage *u, struct gw_error *err) {
-  struct prices before = {.currency = "XXX"};
+static void add_table(struct usage *u, const struct price_table *table) {
+  u->tables = heap_resize(u->tables, u->n_tables + 1, sizeof *u->tables);
+  u->tables[u->n_tables++] = *table;
+  u->table = u->n_tables - 1;
+}
+
+/* In the order of their numbers. */
+static bool load_table(void *arg, const uint8_t *key, size_t key_size, const uint8_t *value, size_t size) {
+  struct usage *u = arg;
+  struct price_table table = {.from = 0};
+  uint8_t expected[KEY_SIZE];
+  if (key_size != table_key(expected, u->n_tables) || memcmp(key, expected, key_size) != 0) return true;
+  memcpy(&table, value, size < sizeof table ? size : sizeof table);
+  add_table(u, &table);
+  return true;
+}
+
+/* Prices were not dated once: those that there were are table 0. */
+static bool load_tables(struct usage *u, struct gw_error *err) {
+  struct price_table first = {.prices = {.currency = "XXX"}};
   size_t found;
-  if (!get(u->options.state, "p", 1, &before, sizeof before, &found, err)) return false;
+  if (!each_pair(u->options.state, "q", 1, "r", 1, load_table, u, err)) return false;
+  if (u->n_tables) return true;
+  if (!get(u->options.state, "p", 1, &first.prices, sizeof first.prices, &found, err)) return false;
+  add_table(u, &first);
+  return true;
+}
+
+/* The last two: the one before may not be there yet. */
+static bool store_tables(const struct usage *u, struct gw_error *err) {
+  uint8_t key[KEY_SIZE];
+  struct state_txn *txn = state_txn_begin(u->options.state, USAGE_SPACE);
+  bool ok = state_txn_set(txn, "p", 1, &u->prices, sizeof u->prices, err);
+  for (uint32_t i = u->n_tables - 2; i < u->n_tables && ok; i++)
+    ok = state_txn_set(txn, key, table_key(key, i), &u->tables[i], sizeof u->tables[i], err);
+  if (ok) return state_txn_commit_wait(txn, err);
+  state_txn_abort(txn);
+  return false;
+}
+
+bool usage_take_prices(struct usage *u, struct gw_error *err) {
+  const struct prices before = u->tables[u->table].prices;
   if (!memcmp(&before, &u->prices, sizeof before)) return true;
-  return usage_settle_accounts(u, &before, err) &&
-         state_put(u->options.state, USAGE_SPACE, "p", 1, &u->prices, sizeof u->prices, err);
+  if (!usage_settle_accounts(u, &before, err)) return false;
+  add_table(u, &(struct price_table){.from = clock_ns(CLOCK_REALTIME) / 1000000000, .prices = u->prices});
+  return store_tables(u, err);
 }
 
 /* Where the log goes on. */
@@ -167,7 +219,7 @@ bool usage_load(struct usage *u, struct gw_error *err) {
             (unsigned long long)end, (unsigned long long)u->next);
     u->next = u->stored_next = end;
   }
-  return each_pair(u->options.state, "f", 1, "g", 1, load_function, u, err) &&
+  return load_tables(u, err) && each_pair(u->options.state, "f", 1, "g", 1, load_function, u, err) &&
          each_pair(u->options.state, "o", 1, "p", 1, load_former, u, err) &&
          each_pair(u->options.state, "b", 1, "c", 1, load_budget, u, err);
 }
@@ -179,17 +231,19 @@ struct row_reader {
 
 static bool read_row(void *arg, const uint8_t *key, size_t key_size, const uint8_t *value, size_t size) {
   const struct row_reader *reader = arg;
-  struct usage_row row;
+  struct usage_row row = {.version = 0};
   uint64_t version;
-  uint32_t day;
-  if (key_size < 1 + sizeof day + 1 + 1 + sizeof version || key_size > KEY_SIZE) return true;
-  size_t name_size = key_size - 1 - sizeof day - sizeof version;
+  uint32_t day, table = 0;
+  const uint8_t *end = key_size > 5 ? memchr(key + 5, 0, key_size - 5) : NULL;
+  size_t name_size = end ? (size_t)(end + 1 - key) - 5 : 0, rest = key_size - 5 - name_size;
+  if (!end || name_size > sizeof row.function || (rest != sizeof version && rest != sizeof version + sizeof table)) return true;
   memcpy(&day, key + 1, sizeof day);
   memcpy(row.function, key + 5, name_size);
   memcpy(&version, key + 5 + name_size, sizeof version);
-  if (row.function[name_size - 1]) return true;
+  if (rest > sizeof version) memcpy(&table, key + 5 + name_size + sizeof version, sizeof table);
   row.day = __builtin_bswap32(day);
   row.version = __builtin_bswap64(version);
+  row.table = __builtin_bswap32(table);
   read_sum(&row.sum, value, size);
   reader->each(reader->arg, &row);
   return true;
@@ -234,7 +288,7 @@ bool usage_store_former(struct usage *u, struct usage_function *const *functions
     struct {
       uint64_t head[N_FORMER];
       struct usage_sum sum, last;
-    } value = {{former->day, former->version, USAGE_COUNT}, former->sum, former->last};
+    } value = {{former->day | (uint64_t)former->table << 32, former->version, USAGE_COUNT}, former->sum, former->last};
     ok = state_txn_set(txn, key, name_key(key, 'o', functions[i]->name), &value, sizeof value, err);
   }
   if (ok) return state_txn_commit_wait(txn, err);

@@ -50,6 +50,7 @@ struct usage_row *usage_row_of(struct usage *u, const char *function, uint64_t v
   snprintf(r->row.function, sizeof r->row.function, "%s", function);
   r->row.version = version;
   r->row.day = day;
+  r->row.table = u->table;
   if (!usage_load_row(u, &r->row, err)) {
     free(r);
     return NULL;
@@ -98,7 +99,9 @@ bool usage_is_own(struct usage *u, struct usage_row *row) {
   const struct usage_function *f = usage_find_function(u, row->function, false);
   const struct usage_former *former = f ? f->former : NULL;
   if (former && row->day <= former->day) is_own = row->day == former->day && row->version >= former->version;
-  if (former && row->day == former->day && row->version == former->version) {
+  bool is_last = former && row->day == former->day && row->version == former->version;
+  if (is_last && row->table < former->table) is_own = false;
+  if (is_last && row->table == former->table) {
     static const struct usage_sum nothing;
     row->sum = less(&row->sum, &former->last);
     is_own = memcmp(&row->sum, &nothing, sizeof nothing) != 0;

@@ -70,6 +70,7 @@ static void *run(void *arg) {
 static void usage_free(struct usage *u) {
   usage_free_table(u);
   usage_free_accounts(u);
+  free(u->tables);
   pthread_mutex_destroy(&u->mutex);
   pthread_mutex_destroy(&u->changing);
   pthread_cond_destroy(&u->wake);

@@ -77,11 +77,12 @@ bool usage_of_function(struct usage *usage, const char *function, struct usage_s
 void usage_each_function(struct usage *usage, void (*each)(void *arg, const char *function, const struct usage_sum *sum),
                          void *arg);
 
-/* What one version used on one day, in UTC. */
+/* What one version used on one day, in UTC, at the same prices. */
 struct usage_row {
   char function[USAGE_MAX_NAME + 1];
   uint64_t version; /* 0: rent from a time when it had none */
   uint32_t day;     /* since 1970 */
+  uint32_t table;   /* of prices: see usage_prices_at */
   struct usage_sum sum;
 };
 
