@@ -194,7 +194,7 @@ static double weigh(const struct program *program, const struct schedule *s, str
     const struct gas_block_info *block = &program->entered[i].block;
     if (i == 0 || block->func != program->entered[i - 1].block.func) {
       prices_clear(&prices);
-      price_blocks(gw_module_decoded(program->module), block->func, &rates, &prices);
+      price_blocks(gw_module_decoded(program->module), block->func, &rates, NULL, &prices);
     }
     gas += (double)program->entered[i].count * (double)price_at(&prices, block->offset);
     weigh_block(&program->entered[i], &prices.items[prices.next], s, out);

@@ -29,7 +29,7 @@ static void print_function(const struct module *m, const struct schedule *s, uin
   char name[256];
   struct price_rates rates = schedule_rates(s);
   struct block_prices blocks;
-  price_blocks(m, func, &rates, &blocks);
+  price_blocks(m, func, &rates, NULL, &blocks);
   struct block_price sum = total(&blocks);
   printf("\n%s (function %" PRIu32 "): %" PRIu32 " blocks, %" PRIu32 " instructions, %" PRIu64 " gas\n",
          func_display_name(m, func, name, sizeof name), func, blocks.n, sum.n_instructions, sum.gas);
@@ -51,7 +51,7 @@ static cJSON *json_function(const struct module *m, const struct schedule *s, ui
   char name[256];
   struct price_rates rates = schedule_rates(s);
   struct block_prices priced;
-  price_blocks(m, func, &rates, &priced);
+  price_blocks(m, func, &rates, NULL, &priced);
   struct block_price sum = total(&priced);
   cJSON *json = cJSON_CreateObject();
   cJSON_AddStringToObject(json, "name", func_display_name(m, func, name, sizeof name));

@@ -166,7 +166,9 @@ static void read_two_indices(struct reader *r, struct instruction *in) {
   in->index2 = read_u32(r);
 }
 
-static void read_immediate(struct reader *r, struct instruction *in, enum immediate immediate) {
+/* Once for each kind of opcode: what is read for most of them is a number or nothing. */
+__attribute__((always_inline)) static inline void read_immediate(struct reader *r, struct instruction *in,
+                                                                 enum immediate immediate) {
   switch (immediate) {
   case IMM_NONE: break;
   case IMM_BLOCK: read_block_type(r, in); break;

@@ -28,6 +28,7 @@ enum {
   WINDOW = 512,       /* instructions that the processor looks ahead, about: what is behind runs beside nothing before */
   LOCALS_OF_MOVE = 8, /* declared locals that are set to zero for the price of a move */
   NO_PLACE = 0,       /* the number that none has, so that new memory says it */
+  FEW_BLOCKS = 16,    /* that there is room for at once */
   MOST_REGIONS = 8,   /* loops around an instruction that have places of their own, from the outermost on */
 };
 
@@ -87,24 +88,28 @@ struct pricer {
   const struct price_rates *rates;
   struct block_prices *out;
   struct walk walk;
+  struct price_room *room;
   uint32_t n_locals, n_nodes, n_edges, n_sets, n_places;
-  struct buffer nodes, edges, sets, places;
-  struct buffer regions;           /* all of them: struct region; the first is the function */
-  uint32_t open[MOST_REGIONS + 1]; /* those around the current instruction */
+  uint32_t open[MOST_REGIONS + 1]; /* regions around the current instruction; the first is the function */
   uint32_t n_open;
-  uint32_t *innermost;             /* [n_locals + 1]: number of the place in the innermost region touched last, or NO_PLACE */
-  struct buffer stack, constructs; /* operands, as nodes or NONE; struct construct */
-  struct last_set *last;           /* [n_locals + 1]: of the locals, and of the globals */
+  uint32_t *innermost;   /* [n_locals + 1]: number of the place in the innermost region touched last, or NO_PLACE */
+  struct last_set *last; /* [n_locals + 1]: of the locals, and of the globals */
   uint32_t n_serials;
 };
 
-static struct node *node_at(struct pricer *p, uint32_t i) { return (struct node *)(void *)p->nodes.bytes + i; }
+/* n bytes, the first of them zero, in place of what was there. */
+static void *take(struct buffer *b, size_t n, size_t n_zero) {
+  b->size = 0;
+  return memset(buffer_reserve(b, n + 1), 0, n_zero);
+}
+
+static struct node *node_at(struct pricer *p, uint32_t i) { return (struct node *)(void *)p->room->nodes.bytes + i; }
 
 static uint32_t this_block(const struct pricer *p) { return p->out->n - 1; }
 
 static uint32_t new_node(struct pricer *p, uint32_t block, uint32_t latency) {
   struct node node = {.edges = NONE, .block = block, .latency = latency};
-  buffer_append(&p->nodes, &node, sizeof node);
+  buffer_append(&p->room->nodes, &node, sizeof node);
   return p->n_nodes++;
 }
 
@@ -113,26 +118,31 @@ static uint32_t new_place(struct pricer *p) { return new_node(p, NONE, 0); }
 static void add_edge(struct pricer *p, uint32_t from, uint32_t to) {
   if (from == NONE || to == NONE) return;
   struct edge edge = {from, node_at(p, to)->edges};
-  buffer_append(&p->edges, &edge, sizeof edge);
+  buffer_append(&p->room->edges, &edge, sizeof edge);
   node_at(p, to)->edges = p->n_edges++;
 }
 
 /* --- operands --------------------------------------------------------------------------------------------------------- */
 
-static uint32_t height(const struct pricer *p) { return (uint32_t)(p->stack.size / sizeof(uint32_t)); }
+static uint32_t height(const struct pricer *p) { return (uint32_t)(p->room->stack.size / sizeof(uint32_t)); }
 
 static uint32_t *top(struct pricer *p, uint32_t n) {
   assert(n <= height(p));
-  return (uint32_t *)(void *)p->stack.bytes + height(p) - n;
+  return (uint32_t *)(void *)p->room->stack.bytes + height(p) - n;
 }
 
 static void push_all(struct pricer *p, uint32_t n, uint32_t node) {
-  for (; n > 0; n--) buffer_append(&p->stack, &node, sizeof node);
+  struct buffer *stack = &p->room->stack;
+  size_t size = n * sizeof node;
+  if (stack->capacity - stack->size < size) buffer_reserve(stack, size);
+  uint32_t *to = (uint32_t *)(void *)(stack->bytes + stack->size);
+  for (uint32_t i = 0; i < n; i++) to[i] = node;
+  stack->size += size;
 }
 
 static void cut(struct pricer *p, uint32_t to) {
   assert(to <= height(p));
-  p->stack.size = (size_t)to * sizeof(uint32_t);
+  p->room->stack.size = (size_t)to * sizeof(uint32_t);
 }
 
 static uint32_t pop(struct pricer *p) {
@@ -167,10 +177,10 @@ static void move(struct pricer *p, uint32_t n) { p->out->items[this_block(p)].mo
 
 /* --- places ----------------------------------------------------------------------------------------------------------- */
 
-static uint32_t depth(const struct pricer *p) { return (uint32_t)(p->constructs.size / sizeof(struct construct)); }
+static uint32_t depth(const struct pricer *p) { return (uint32_t)(p->room->constructs.size / sizeof(struct construct)); }
 
 static struct construct *construct_at(struct pricer *p, uint32_t label) {
-  return (struct construct *)(void *)p->constructs.bytes + (depth(p) - 1 - label);
+  return (struct construct *)(void *)p->room->constructs.bytes + (depth(p) - 1 - label);
 }
 
 /* Whether every way here leads through the local's last set, and through no other behind it: the construct around it is still
@@ -181,9 +191,11 @@ static bool is_certain(struct pricer *p, uint32_t local, uint32_t loop) {
   return construct_at(p, depth(p) - last->depth)->serial == last->serial && loop <= last->time;
 }
 
-static struct place *place_numbered(struct pricer *p, uint32_t i) { return (struct place *)(void *)p->places.bytes + i; }
+static struct place *place_numbered(struct pricer *p, uint32_t i) { return (struct place *)(void *)p->room->places.bytes + i; }
 
-static struct region *region_numbered(struct pricer *p, uint32_t i) { return (struct region *)(void *)p->regions.bytes + i; }
+static struct region *region_numbered(struct pricer *p, uint32_t i) {
+  return (struct region *)(void *)p->room->regions.bytes + i;
+}
 
 /* The place of the local in the innermost region around that has one for it, or NO_PLACE. Those of closed regions are forgotten.
  */
@@ -214,7 +226,7 @@ static uint32_t place_of(struct pricer *p, uint32_t local) {
       add_edge(p, value_before(p, local, level, i), place.node);
       add_edge(p, place.node, place_numbered(p, i)->node);
     }
-    buffer_append(&p->places, &place, sizeof place);
+    buffer_append(&p->room->places, &place, sizeof place);
     i = p->innermost[local] = p->n_places++;
   }
   return i;
@@ -239,7 +251,7 @@ static void set_local(struct pricer *p, uint32_t local, uint32_t node) {
   struct last_set before = p->last[local];
   struct set_local one = {this_block(p), set(p, local, node)};
   if (before.block == one.block && before.place == one.place) return;
-  buffer_append(&p->sets, &one, sizeof one);
+  buffer_append(&p->room->sets, &one, sizeof one);
   p->n_sets++;
 }
 
@@ -259,8 +271,8 @@ static void set_global(struct pricer *p, uint32_t node) {
 
 static void open_region(struct pricer *p, uint32_t serial) {
   struct region region = {.serial = serial};
-  p->open[p->n_open++] = (uint32_t)(p->regions.size / sizeof region);
-  buffer_append(&p->regions, &region, sizeof region);
+  p->open[p->n_open++] = (uint32_t)(p->room->regions.size / sizeof region);
+  buffer_append(&p->room->regions, &region, sizeof region);
 }
 
 static void open_construct(struct pricer *p) {
@@ -284,7 +296,7 @@ static void open_construct(struct pricer *p) {
   c.loop = in->op == OP_LOOP ? c.serial : construct_at(p, 0)->loop;
   c.is_region = in->op == OP_LOOP && !c.is_dead && p->n_open <= MOST_REGIONS;
   if (c.is_region) open_region(p, c.serial);
-  buffer_append(&p->constructs, &c, sizeof c);
+  buffer_append(&p->room->constructs, &c, sizeof c);
 }
 
 static const struct func_type *tag_type(const struct pricer *p, uint32_t tag) { return &p->m->types[p->m->tags[tag].type].func; }
@@ -309,9 +321,9 @@ static void split_construct(struct pricer *p) {
 
 static void close_construct(struct pricer *p) {
   struct construct c = *construct_at(p, 0);
-  p->constructs.size -= sizeof c;
+  p->room->constructs.size -= sizeof c;
   p->n_open -= c.is_region;
-  if (p->constructs.size == 0 || c.is_dead) return; /* the body's own end */
+  if (p->room->constructs.size == 0 || c.is_dead) return; /* the body's own end */
   fall_out(p, &c);
   if (c.op == OP_IF) add_edge(p, c.entry, c.exit); /* without else */
   if (c.op == OP_LOOP && !p->walk.is_dead) return; /* straight on */
@@ -409,7 +421,8 @@ static void price_branch(struct pricer *p) {
 
 static void begin_block(struct pricer *p) {
   uint32_t n = p->out->n;
-  if ((n & (n - 1)) == 0) p->out->items = heap_resize(p->out->items, n ? 2 * (size_t)n : 1, sizeof *p->out->items);
+  if (n == 0 || (n >= FEW_BLOCKS && (n & (n - 1)) == 0))
+    p->out->items = heap_resize(p->out->items, n ? 2 * (size_t)n : FEW_BLOCKS, sizeof *p->out->items);
   p->out->items[p->out->n++] = (struct block_price){.offset = p->walk.in.offset};
 }
 
@@ -463,7 +476,7 @@ static void lower_to(struct search *s, uint32_t node, uint32_t low) {
 
 /* The edges of a node are used up as they are followed: `edges` is where it goes on. */
 static void search_from(struct search *s, uint32_t *edges, uint32_t start) {
-  const struct edge *all = (const struct edge *)(const void *)s->p->edges.bytes;
+  const struct edge *all = (const struct edge *)(const void *)s->p->room->edges.bytes;
   enter(s, start);
   while (s->n_path) {
     uint32_t node = s->path[s->n_path - 1], edge = edges[node];
@@ -483,20 +496,19 @@ static void search_from(struct search *s, uint32_t *edges, uint32_t start) {
 }
 
 static void find_components(struct pricer *p) {
-  uint32_t n = p->n_nodes, *room = heap_new(5 * (size_t)n + 1, sizeof *room);
-  struct search s = {.p = p, .index = room, .low = room + n, .path = room + 2 * (size_t)n, .open = room + 3 * (size_t)n};
-  uint32_t *edges = room + 4 * (size_t)n;
+  size_t n = p->n_nodes;
+  uint32_t *words = take(&p->room->work, 5 * n * sizeof *words, n * sizeof *words), *edges = words + 4 * n;
+  struct search s = {.p = p, .index = words, .low = words + n, .path = words + 2 * n, .open = words + 3 * n};
   for (uint32_t i = 0; i < n; i++) edges[i] = node_at(p, i)->edges;
   for (uint32_t i = 0; i < n; i++)
     if (s.index[i] == 0) search_from(&s, edges, i);
-  free(room);
 }
 
 /* --- prices ----------------------------------------------------------------------------------------------------------- */
 
 /* Longest chains of the block that end with the value: on its cycle, and of all. */
 static void chain_to(struct pricer *p, struct node *node) {
-  const struct edge *all = (const struct edge *)(const void *)p->edges.bytes;
+  const struct edge *all = (const struct edge *)(const void *)p->room->edges.bytes;
   for (uint32_t e = node->edges; e != NONE; e = all[e].next) {
     const struct node *from = node_at(p, all[e].from);
     if (from->block != node->block) continue;
@@ -532,7 +544,7 @@ static bool goes_round(struct pricer *p, const struct place *place) {
 
 /* Where more locals go round than registers hold, each that a block sets is moved. */
 static void count_sets(struct pricer *p) {
-  const struct set_local *sets = (const struct set_local *)(const void *)p->sets.bytes;
+  const struct set_local *sets = (const struct set_local *)(const void *)p->room->sets.bytes;
   for (uint32_t i = NO_PLACE + 1; i < p->n_places; i++) {
     const struct place *place = place_numbered(p, i);
     region_numbered(p, place->region)->n_places += goes_round(p, place);
@@ -545,7 +557,8 @@ static void count_sets(struct pricer *p) {
 }
 
 static void sum_up(struct pricer *p) {
-  uint64_t *chains = heap_new((size_t)p->out->n + 1, sizeof *chains);
+  size_t size = p->out->n * sizeof(uint64_t);
+  uint64_t *chains = take(&p->room->work, size, size);
   find_chains(p, chains);
   count_sets(p);
   p->out->items[0].moves += p->func->n_locals / LOCALS_OF_MOVE;
@@ -555,36 +568,27 @@ static void sum_up(struct pricer *p) {
     uint64_t work = b->sum > least ? b->sum : least;
     b->gas = (work > chains[i] ? work : chains[i]) + (uint64_t)b->moves * p->rates->gas[COST_MOVE];
   }
-  free(chains);
 }
 
 static void begin(struct pricer *p) {
-  uint32_t n = p->n_locals + 1;
-  p->innermost = heap_new(n, sizeof *p->innermost);
-  p->last = heap_new(n, sizeof *p->last);
+  size_t n = p->n_locals + (size_t)1, size = n * (sizeof *p->last + sizeof *p->innermost);
+  struct price_room *r = p->room;
+  r->nodes.size = r->edges.size = r->sets.size = r->places.size = 0;
+  r->regions.size = r->stack.size = r->constructs.size = 0;
+  p->last = take(&p->room->locals, size, size);
+  p->innermost = (uint32_t *)(void *)(p->last + n);
   open_region(p, 0);
-  buffer_append(&p->places, &(struct place){0}, sizeof(struct place)); /* NO_PLACE */
+  buffer_append(&p->room->places, &(struct place){0}, sizeof(struct place)); /* NO_PLACE */
   p->n_places = 1;
   struct construct body = {.op = OP_BLOCK, .entry = NONE, .exit = NONE};
-  buffer_append(&p->constructs, &body, sizeof body);
+  buffer_append(&p->room->constructs, &body, sizeof body);
 }
 
-static void end(struct pricer *p) {
-  walk_end(&p->walk);
-  buffer_clear(&p->nodes);
-  buffer_clear(&p->edges);
-  buffer_clear(&p->sets);
-  buffer_clear(&p->places);
-  buffer_clear(&p->regions);
-  free(p->innermost);
-  buffer_clear(&p->stack);
-  buffer_clear(&p->constructs);
-  free(p->last);
-}
-
-void price_blocks(const struct module *m, uint32_t func, const struct price_rates *rates, struct block_prices *out) {
+void price_blocks(const struct module *m, uint32_t func, const struct price_rates *rates, struct price_room *room,
+                  struct block_prices *out) {
   const struct func *f = &m->funcs[func];
-  struct pricer p = {.m = m, .func = f, .rates = rates, .out = out};
+  struct price_room own = {0};
+  struct pricer p = {.m = m, .func = f, .rates = rates, .out = out, .room = room ? room : &own};
   *out = (struct block_prices){0};
   p.n_locals = m->types[f->type].func.n_params + f->n_locals;
   begin(&p);
@@ -592,7 +596,19 @@ void price_blocks(const struct module *m, uint32_t func, const struct price_rate
   while (walk_next(&p.walk)) step(&p);
   find_components(&p);
   sum_up(&p);
-  end(&p);
+  walk_end(&p.walk);
+  price_room_clear(&own);
+}
+
+size_t price_room_bytes(const struct price_room *r) {
+  return r->nodes.capacity + r->edges.capacity + r->sets.capacity + r->places.capacity + r->regions.capacity + r->stack.capacity +
+         r->constructs.capacity + r->locals.capacity + r->work.capacity;
+}
+
+void price_room_clear(struct price_room *r) {
+  struct buffer *all[] = {&r->nodes, &r->edges,      &r->sets,   &r->places, &r->regions,
+                          &r->stack, &r->constructs, &r->locals, &r->work};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) buffer_clear(all[i]);
 }
 
 void prices_clear(struct block_prices *prices) {

@@ -6,6 +6,7 @@
 #ifndef FRONTEND_PRICE_H
 #define FRONTEND_PRICE_H
 
+#include "base/buffer.h"
 #include "frontend/cost.h"
 #include "frontend/module.h"
 
@@ -30,8 +31,17 @@ struct block_prices {
   uint32_t next; /* see price_at */
 };
 
-/* Of a function that is defined in the module and valid. */
-void price_blocks(const struct module *m, uint32_t func, const struct price_rates *rates, struct block_prices *out);
+/* Memory for pricing one function after another, by one thread at a time; all zero: none yet. It keeps what the largest one
+ * needed, some 200 bytes for each of its instructions. */
+struct price_room {
+  struct buffer nodes, edges, sets, places, regions, stack, constructs, locals, work;
+};
+size_t price_room_bytes(const struct price_room *room);
+void price_room_clear(struct price_room *room);
+
+/* Of a function that is defined in the module and valid. `room` may be NULL. */
+void price_blocks(const struct module *m, uint32_t func, const struct price_rates *rates, struct price_room *room,
+                  struct block_prices *out);
 void prices_clear(struct block_prices *prices);
 
 /* Of the block that begins at `offset`; offsets must be asked for in ascending order. */

@@ -17,10 +17,11 @@ static struct walk_construct *construct_at(struct walk *w, uint32_t depth) {
 
 void walk_labels(const struct walk *w, struct walk_labels *labels) {
   enum immediate immediate = op_table[w->in.op].immediate;
-  *labels = (struct walk_labels){.n_left = 1, .label = w->in.index};
-  if (!op_does(w->in.op, FLOW_BRANCHES)) labels->n_left = 0;
-  if (immediate != IMM_BR_TABLE && immediate != IMM_TRY_TABLE) return;
-  labels->is_list = true;
+  labels->n_left = op_does(w->in.op, FLOW_BRANCHES);
+  labels->label = w->in.index;
+  labels->is_list = immediate == IMM_BR_TABLE || immediate == IMM_TRY_TABLE;
+  if (!labels->is_list) return;
+  labels->ignored = (struct gw_error){0};
   labels->has_kinds = immediate == IMM_TRY_TABLE;
   labels->n_left = w->in.count + (immediate == IMM_BR_TABLE); /* the default */
   reader_init(&labels->r, w->m->bytes, w->in.list, w->r.end, &labels->ignored);
@@ -76,7 +77,7 @@ static void close_construct(struct walk *w) {
 /* What the instruction means for the next one. */
 static void follow(struct walk *w) {
   unsigned flow = op_table[w->in.op].flow;
-  if (!w->is_dead) reach_labels(w);
+  if (!w->is_dead && (flow & FLOW_BRANCHES)) reach_labels(w);
   if (!w->is_dead && (flow & FLOW_DEAD_BEHIND)) w->next_is_dead = true;
   if (flow & FLOW_OPENS) open_construct(w);
   if (flow & FLOW_SPLITS) split_construct(w);

@@ -24,7 +24,7 @@ static void expect(const char *what, const char *items, const char *body, const 
   snprintf(text, sizeof text, "(module %s (func $it %s))", items, body);
   struct gw_module *module = wat_module(engine, text);
   const struct module *m = gw_module_decoded(module);
-  price_blocks(m, m->n_funcs - 1, &rates, &got);
+  price_blocks(m, m->n_funcs - 1, &rates, NULL, &got);
   uint32_t n = 0;
   for (uint32_t i = 0; i < got.n; i++) {
     if (!got.items[i].gas) continue;

@@ -164,7 +164,7 @@ static uint64_t count_blocks(const struct gw_instance *instance, uint64_t *instr
     const struct gas_block_info *block = &blocks->items[i];
     struct block_prices prices;
     if (!block->offset) continue;
-    price_blocks(gw_module_decoded(gw_instance_module(instance)), block->func, &rates, &prices);
+    price_blocks(gw_module_decoded(gw_instance_module(instance)), block->func, &rates, NULL, &prices);
     sum += entered[i] * price_at(&prices, block->offset);
     for (int c = 0; c < COST_COUNT; c++) instructions[c] += entered[i] * block->instructions[c];
     prices_clear(&prices);

@@ -281,7 +281,7 @@ static void check_translation(struct gw_module *module) {
   collect(m, &walked);
   for (uint32_t i = m->n_imported_funcs; i < m->n_funcs; i++) {
     struct block_prices prices;
-    price_blocks(m, i, &rates, &prices);
+    price_blocks(m, i, &rates, NULL, &prices);
     compare_prices(&prices, i, &walked);
     compare_charges(precise, i, &prices);
     prices_clear(&prices);
@@ -302,8 +302,9 @@ static void follow_operands(const struct module *m, uint32_t func) {
   struct gw_error err = {0};
   struct validator v = {.m = (struct module *)m, .err = &err};
   struct block_prices prices = {0};
+  struct price_room room = {0};
   struct price_rates rates = schedule_rates(&engine->schedule);
-  struct pricer p = {.m = m, .rates = &rates, .out = &prices};
+  struct pricer p = {.m = m, .rates = &rates, .out = &prices, .room = &room};
   p.n_locals = m->types[m->funcs[func].type].func.n_params + m->funcs[func].n_locals;
   n_funcs++;
   begin(&p);
@@ -317,7 +318,8 @@ static void follow_operands(const struct module *m, uint32_t func) {
       fail_msg("function %u, %s at 0x%x: %u operands, not %u", func, op_table[p.walk.in.op].text, (unsigned)p.walk.in.offset,
                height(&p), v.n_stack);
   }
-  end(&p);
+  walk_end(&p.walk);
+  price_room_clear(&room);
   prices_clear(&prices);
   validator_clear(&v);
 }

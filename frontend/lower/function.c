@@ -375,7 +375,7 @@ void lower_body(struct lower_func *f, bool checks_gas) {
   struct instruction in;
   struct price_rates rates = schedule_rates(f->l->options->schedule);
   begin_body(f);
-  if (f->l->options->gas) price_blocks(f->l->m, f->index, &rates, &f->prices);
+  if (f->l->options->gas) price_blocks(f->l->m, f->index, &rates, NULL, &f->prices);
   profile_enter(f);
   open_gas_block(f, checks_gas);
   reader_init(&r, f->l->m->bytes, f->func->body, f->func->end, &ignored);

@@ -118,11 +118,20 @@ struct memory_ctx *precise_memory0(const struct vmctx *vmctx) {
 
 static struct precise_module *module_of(const struct vmctx *vmctx) { return vmctx->instance->precise; }
 
+/* Interpreted modules keep nothing: there are many, and translating is rare. */
+static void drop_large_room(struct precise_module *p) {
+  enum { MOST_KEPT = 1 << 20 };
+  const struct precise_room *room = &p->room;
+  size_t bytes = price_room_bytes(&room->prices) + room->insns_capacity * sizeof *room->insns;
+  if (!p->baseline || bytes > MOST_KEPT) precise_room_clear(&p->room);
+}
+
 /* n functions from `funcs` on, those that are not yet. Callers hold the lock. */
 static void translate_some(struct precise_module *p, struct precise_func *funcs, uint32_t n) {
   double start = p->baseline ? clock_seconds(CLOCK_MONOTONIC) : 0;
   for (uint32_t i = 0; i < n; i++)
     if (!atomic_load_explicit(&funcs[i].code, memory_order_relaxed)) precise_translate(&funcs[i], NULL);
+  drop_large_room(p);
   if (!p->baseline) return;
   if (!baseline_publish(p->baseline, funcs, n)) translate_some(p, funcs, n); /* without: to be interpreted */
   baseline_add_seconds(p->baseline, clock_seconds(CLOCK_MONOTONIC) - start);
@@ -763,6 +772,7 @@ void precise_module_destroy(struct precise_module *p) {
     if (!p->funcs[i].native && p->funcs[i].code != &precise_compiled) free((void *)(uintptr_t)p->funcs[i].code);
   baseline_destroy(p->baseline);
   compiled_destroy(p->compiled);
+  precise_room_clear(&p->room);
   free(p->funcs);
   free(p);
 }

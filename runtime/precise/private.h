@@ -3,6 +3,7 @@
 #define RUNTIME_PRECISE_PRIVATE_H
 
 #include "frontend/opcode.h"
+#include "frontend/price.h"
 #include "runtime/instance.h"
 #include "runtime/precise/precise.h"
 
@@ -85,11 +86,23 @@ struct precise_func {
  * function in a tail call, and what a clause takes before it branches. */
 #define PRECISE_FRAME_BEYOND(cost) (2 * (size_t)(cost) + (size_t)(ABI_MAX_RESULTS + HEADER_SLOTS + 1) * SLOT_SIZE)
 
+/* Memory for translating one function after another; all zero: none yet. */
+struct precise_room {
+  struct price_room prices;
+  struct precise_insn *insns;
+  struct operand *stack;
+  struct control *controls;
+  uint32_t *locals;
+  uint32_t insns_capacity, stack_capacity, controls_capacity, locals_capacity;
+};
+void precise_room_clear(struct precise_room *room);
+
 struct precise_module {
   struct gw_module *module;
   struct precise_func *funcs; /* [functions]; unused for imports */
   struct baseline *baseline;  /* of the baseline and the mixed tier, else NULL */
   struct compiled *compiled;  /* of the mixed tier, else NULL */
+  struct precise_room room;   /* guarded by module->precise_lock */
 };
 
 /* What a function runs instead of translated code when it has been compiled. */

@@ -1044,12 +1044,17 @@ static void translate_body(struct translator *t) {
   EMIT(unreachable, .a = 0); /* what a last call or throw looks at */
 }
 
-static void lay_out_locals(struct translator *t) {
+static void lay_out_locals(struct translator *t, struct precise_room *room) {
   const struct func_type *type = &t->m->types[t->body->type].func;
   uint32_t n = 0;
   t->n_locals = type->n_params + t->body->n_locals;
-  t->waiting = heap_new(t->n_locals, sizeof *t->waiting);
-  t->local_types = heap_new(t->n_locals, sizeof *t->local_types);
+  if (2 * t->n_locals > room->locals_capacity) {
+    room->locals_capacity = 4 * t->n_locals;
+    room->locals = heap_resize(room->locals, room->locals_capacity, sizeof *room->locals);
+  }
+  t->waiting = room->locals;
+  t->local_types = t->waiting + t->n_locals;
+  if (t->n_locals) memset(t->waiting, 0, t->n_locals * sizeof *t->waiting);
   for (; n < type->n_params; n++) t->local_types[n] = type->params[n];
   for (uint32_t i = 0; i < t->body->n_runs; i++)
     for (uint32_t k = 0; k < t->body->runs[i].count; k++) t->local_types[n++] = t->body->runs[i].type;
@@ -1071,14 +1076,33 @@ static uint32_t count_holds(const struct translator *t) {
 }
 
 /* n instructions are what is run of a function, or become machine code. */
-static void keep(struct precise_func *func, struct precise_insn *insns, uint32_t n) {
+static void keep(struct precise_func *func, const struct precise_insn *insns, uint32_t n) {
   struct baseline *baseline = func->module->baseline;
-  if (baseline && baseline_compile(baseline, func, insns, n)) {
-    free(insns);
-    return;
-  }
-  struct precise_insn *exact = realloc(insns, n * sizeof *exact);
-  atomic_store_explicit(&func->code, exact ? exact : insns, memory_order_release);
+  if (baseline && baseline_compile(baseline, func, insns, n)) return;
+  struct precise_insn *exact = heap_resize(NULL, n, sizeof *exact);
+  memcpy(exact, insns, n * sizeof *exact);
+  atomic_store_explicit(&func->code, exact, memory_order_release);
+}
+
+static void use_room(struct translator *t, const struct precise_room *room) {
+  t->insns = room->insns, t->capacity = room->insns_capacity;
+  t->stack = room->stack, t->stack_capacity = room->stack_capacity;
+  t->controls = room->controls, t->controls_capacity = room->controls_capacity;
+}
+
+static void return_room(const struct translator *t, struct precise_room *room) {
+  room->insns = t->insns, room->insns_capacity = t->capacity;
+  room->stack = t->stack, room->stack_capacity = t->stack_capacity;
+  room->controls = t->controls, room->controls_capacity = t->controls_capacity;
+}
+
+void precise_room_clear(struct precise_room *room) {
+  price_room_clear(&room->prices);
+  free(room->insns);
+  free(room->stack);
+  free(room->controls);
+  free(room->locals);
+  *room = (struct precise_room){0};
 }
 
 void precise_translate(struct precise_func *func, struct precise_listing *listing) {
@@ -1086,24 +1110,26 @@ void precise_translate(struct precise_func *func, struct precise_listing *listin
   const struct module *m = &module->decoded;
   struct translator t = {.func = func, .m = m, .body = &m->funcs[func->index], .charge = NONE, .last = NONE, .last_op = OP_COUNT};
   struct price_rates rates = schedule_rates(&module->engine->schedule);
+  struct precise_room own = {0}, *room = listing ? &own : &func->module->room;
+  use_room(&t, room);
   if (module->engine->options.gas) {
     t.schedule = &module->engine->schedule;
-    price_blocks(m, func->index, &rates, &t.prices);
+    price_blocks(m, func->index, &rates, &room->prices, &t.prices);
   }
   t.keeps_offsets = listing;
   t.watches = module->engine->options.watch;
-  lay_out_locals(&t);
+  lay_out_locals(&t, room);
   t.n_holds = count_holds(&t);
   translate_body(&t);
-  free(t.stack);
-  free(t.waiting);
-  free(t.local_types);
-  free(t.controls);
   prices_clear(&t.prices);
   if (listing) {
     *listing = (struct precise_listing){t.insns, t.offsets, t.n};
+    t.insns = NULL;
+    return_room(&t, room);
+    precise_room_clear(room);
     return;
   }
+  return_room(&t, room);
   func->n_insns = t.n;
   func->operands = operand_base(&t);
   func->frame_bytes = operand_base(&t) + t.max_height * SLOT_SIZE;
