@@ -29,7 +29,7 @@
 /* Traps behind calls, in the middle of blocks, in loops, in handlers and in code of the tier's own. $n: what it fails of. */
 static const char traps[] =
     "(module (memory 1) (table 2 funcref) (elem (i32.const 0) $leaf) (type $t (func (param i32 i32) (result i32))) (tag $e "
-    "(param i32))"
+    "(param i32)) (type $v (func (param i32))) (table $u 4 funcref) (elem (table $u) (i32.const 0) func $leaf $throw $leaf)"
     "  (global $g (mut i32) (i32.const 3)) (global $h (mut f64) (f64.const 1))"
     "  (func $leaf (type $t) (i32.div_s (local.get 0) (local.get 1)))"
     "  (func $middle (param i32 i32) (result i32) (local i32 f64)"
@@ -96,10 +96,23 @@ static const char traps[] =
     "      (local.set 11 (i64.xor (i64.reinterpret_f64 (local.get 12)) (i64.extend_i32_u (i32.clz (local.get 8)))))"
     "      (br_if $l (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 60))))"
     "    (i32.add (i32.add (local.get 7) (i32.wrap_i64 (local.get 10))) (i32.add (local.get 3) (local.get 9))))"
+    "  (func (export \"entry\") (param i32) (result i32)"
+    "    (i32.add (call_indirect $u (type $t) (i32.const 8) (i32.const 2) (i32.rem_u (local.get 0) (i32.const 5)))"
+    "      (ref.is_null (table.get $u (local.get 0)))))"
+    "  (func (export \"thrown_entry\") (param i32) (result i32)"
+    "    (drop (try (result i32) (do (call_indirect $u (type $v) (local.get 0) (i32.const 1)) (i32.const 0)) (catch $e)))"
+    "    (i32.rem_s (i32.const 100) (i32.sub (local.get 0) (i32.const 7))))"
+    "  (func (export \"floats\") (param i32) (result i32) (local f64 f32)"
+    "    (local.set 1 (f64.mul (f64.convert_i32_s (local.get 0)) (f64.const 0x1p61)))"
+    "    (local.set 2 (f32.demote_f64 (f64.copysign (local.get 1) (f64.convert_i32_s (i32.sub (i32.const 3) (local.get 0))))))"
+    "    (i32.xor (i32.xor (i32.trunc_sat_f64_u (f64.min (local.get 1) (f64.const 3e9))) (i32.trunc_sat_f32_s (local.get 2)))"
+    "      (i32.wrap_i64 (i64.add (i64.popcnt (i64.trunc_sat_f64_s (f64.neg (local.get 1))))"
+    "        (i64.xor (i64.trunc_f64_s (f64.neg (local.get 1))) (i64.trunc_f32_s (f32.max (local.get 2) (f32.const "
+    "-0x1p64))))))))"
     "  (func (export \"forever\") (param i32) (result i32) (loop $l (br_if $l (i32.const 1))) (i32.const 1)))";
 
-static const char *const names[] = {"divide", "overflow", "load",   "store",  "trunc",    "indirect", "vector",
-                                    "deep",   "caught",   "thrown", "switch", "pressure", "forever"};
+static const char *const names[] = {"divide", "overflow", "load",   "store",    "trunc", "indirect",     "vector", "deep",
+                                    "caught", "thrown",   "switch", "pressure", "entry", "thrown_entry", "floats", "forever"};
 enum { N_NAMES = sizeof names / sizeof *names, MOST_FRAMES = 50, N_ARGUMENTS = 9 };
 
 struct outcome {

@@ -144,6 +144,7 @@ static size_t reservation(const struct module *m) {
 struct baseline *baseline_create(const struct module *m) {
   struct baseline *b = calloc(1, sizeof *b);
   if (!b) return NULL;
+  baseline_rows_init();
   b->reserved = reservation(m);
   void *base = mmap(NULL, b->reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   struct x86 *x = &b->output.code;
@@ -205,7 +206,8 @@ bool baseline_compile(struct baseline *b, struct precise_func *func, const struc
 }
 
 static size_t kept_bytes(const struct baseline_output *o) {
-  return o->code.capacity + o->scratch_capacity + o->insns_capacity * (sizeof *o->starts + sizeof *o->entries);
+  return o->code.capacity + o->scratch_capacity +
+         o->insns_capacity * (sizeof *o->starts + sizeof *o->entries + sizeof *o->nesting);
 }
 
 /* What a large function needed is ten times its body: too much to wait for the next one. */

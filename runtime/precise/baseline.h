@@ -37,7 +37,10 @@ struct baseline_output {
   size_t scratch_capacity;
   struct cold *colds;
   struct jump *jumps;
-  uint32_t colds_capacity, jumps_capacity;
+  struct saved *saved;
+  int32_t *nesting; /* [n_insns + 1] */
+  uint32_t *uses;   /* by slot */
+  uint32_t colds_capacity, jumps_capacity, saved_capacity, uses_capacity;
 };
 
 void baseline_output_clear(struct baseline_output *out);
@@ -55,14 +58,17 @@ enum baseline_kind {
   BASELINE_EQZ,
   BASELINE_DIV,      /* detail: 0 div, 1 rem; | 2: signed */
   BASELINE_BITCOUNT, /* detail: 0 leading, 1 trailing */
-  BASELINE_EXTEND,   /* detail: bits */
+  BASELINE_POPCOUNT,
+  BASELINE_EXTEND, /* detail: bits */
   BASELINE_WRAP,
   BASELINE_EXTEND_SIGNED,
   BASELINE_EXTEND_UNSIGNED,
   BASELINE_FROM_SIGNED,
   BASELINE_FROM_UNSIGNED,
   BASELINE_BITS,
-  BASELINE_FBIN,  /* detail: opcode */
+  BASELINE_FBIN,    /* detail: opcode */
+  BASELINE_FMINMAX, /* detail: opcode */
+  BASELINE_COPYSIGN,
   BASELINE_FCMP,  /* detail: enum baseline_relation */
   BASELINE_ROUND, /* detail: mode of roundss */
   BASELINE_SQRT,
@@ -71,7 +77,10 @@ enum baseline_kind {
   BASELINE_DEMOTE,
   BASELINE_PROMOTE,
   BASELINE_TRUNC, /* detail: 0 to i32, 1 to u32 */
-  BASELINE_LOAD,  /* detail: enum baseline_access */
+  BASELINE_TRUNC_LONG,
+  BASELINE_TRUNC_SAT, /* detail: as of TRUNC */
+  BASELINE_TRUNC_SAT_LONG,
+  BASELINE_LOAD, /* detail: enum baseline_access */
   BASELINE_STORE,
   /* Of the interpreter's own instructions. */
   BASELINE_CHARGE,
@@ -85,7 +94,12 @@ enum baseline_kind {
   BASELINE_FINISH_ONE,
   BASELINE_LEAVE, /* by a handler that does not come back here */
   BASELINE_CALL,
+  BASELINE_CALL_REF,
   BASELINE_CALL_HANDLER,
+  BASELINE_TABLE_GET, /* detail: whether it is for a call, and so not null */
+  BASELINE_CHECK_TYPE,
+  BASELINE_NON_NULL,
+  BASELINE_REF_FUNC,
   BASELINE_THROW,
   BASELINE_GLOBAL_GET,
   BASELINE_GLOBAL_SET,
@@ -112,6 +126,8 @@ struct baseline_entry {
   uint8_t size; /* of an access, in bytes */
 };
 
+/* Before the first baseline_find. Thread-safe. */
+void baseline_rows_init(void);
 /* The entry for a handler; BASELINE_HANDLER for what has none of its own. */
 const struct baseline_entry *baseline_find(precise_handler *run);
 

@@ -135,18 +135,45 @@ static void emit_finish(struct emitter *e, const struct precise_insn *p, bool ha
   e->is_reachable = false;
 }
 
-static void emit_call(struct emitter *e, const struct precise_insn *p) {
+/* To the function in rax, r12 being loaded at `at`. */
+static void emit_way_to(struct emitter *e, const struct precise_insn *p, uint32_t at) {
   struct x86 *x = e->x;
-  emitter_write_all_back(e);
   x86_rm(x, W64, 0x8d, RCX, FIXED_FP, (int32_t)p->a);
-  uint32_t at = x86_rip(x, W64, 0x8d, R12);
-  x86_constant(x, RAX, (uintptr_t)p->pointer);
   x86_rm(x, W32, 0xff, 4, RAX, offsetof(struct precise_func, fast));
   emitter_forget_all(e);
   struct cold *c = emitter_add_cold(e, COLD_HANDLER, at);
   c->resume = x->n;
   c->detail = 1; /* r12 is what comes behind */
   load_gas(e);
+}
+
+static void emit_call(struct emitter *e, const struct precise_insn *p) {
+  emitter_write_all_back(e);
+  uint32_t at = x86_rip(e->x, W64, 0x8d, R12);
+  x86_constant(e->x, RAX, (uintptr_t)p->pointer);
+  emit_way_to(e, p, at);
+}
+
+/* Functions of other instances and of the host are called by the handler. */
+static void emit_call_ref(struct emitter *e, const struct precise_insn *p) {
+  const struct precise_module *module = e->func->module;
+  uint32_t n_imported = module->module->decoded.n_imported_funcs;
+  struct x86 *x = e->x;
+  emitter_write_all_back(e);
+  x86_move(x, W64, RAX, emitter_use(e, p->c, 'I'));
+  x86_rm(x, W64, 0x3b, emitter_use_vmctx(e), RAX, offsetof(struct func_ref, vmctx));
+  uint32_t at = x86_rip(x, W64, 0x8d, R12);
+  emitter_add_cold(e, COLD_LEAVE, x86_jump_if(x, CC_NE))->detail = 1;
+  x86_rm(x, W32, 0x8b, RAX, RAX, offsetof(struct func_ref, index));
+  if (n_imported) {
+    x86_ri(x, W32, 7, RAX, (int32_t)n_imported);
+    emitter_add_cold(e, COLD_LEAVE, x86_jump_if(x, CC_B))->detail = 1;
+  }
+  x86_rr(x, W64, 0x69, RAX, RAX);
+  x86_u32(x, sizeof(struct precise_func));
+  x86_constant(x, RCX, (uintptr_t)module->funcs);
+  x86_rr(x, W64, 0x03, RAX, RCX);
+  emit_way_to(e, p, at);
 }
 
 /* Like the interpreter's `enter`, for callers that are machine code: r12 is where to return to, r13 the caller's slots, rcx the
@@ -347,6 +374,7 @@ static void emit_insn(struct emitter *e, const struct precise_insn *p) {
   case BASELINE_THROW:
   case BASELINE_LEAVE: emit_leaving_handler(e); return;
   case BASELINE_CALL: emit_call(e, p); return;
+  case BASELINE_CALL_REF: emit_call_ref(e, p); return;
   case BASELINE_ON_EXCEPTION: return; /* it is with the call before */
   default: emitter_value(e, p, k);
   }
@@ -397,6 +425,11 @@ static void prepare(struct emitter *e) {
     out->insns_capacity = 2 * e->n;
     out->starts = heap_resize(out->starts, out->insns_capacity, sizeof *out->starts);
     out->entries = heap_resize(out->entries, out->insns_capacity, sizeof *out->entries);
+    out->nesting = heap_resize(out->nesting, out->insns_capacity + (size_t)1, sizeof *out->nesting);
+  }
+  if (slots > out->uses_capacity) {
+    out->uses_capacity = (uint32_t)(2 * slots);
+    out->uses = heap_resize(out->uses, out->uses_capacity, sizeof *out->uses);
   }
   if (size > out->scratch_capacity) {
     out->scratch_capacity = 2 * size;
@@ -420,12 +453,13 @@ bool baseline_emit(struct baseline_output *out, const struct precise_func *func,
   e.operands = func->operands;
   e.colds = out->colds, e.colds_capacity = out->colds_capacity;
   e.jumps = out->jumps, e.jumps_capacity = out->jumps_capacity;
+  e.saved = out->saved, e.saved_capacity = out->saved_capacity;
   prepare(&e);
   emitter_look_ahead(&e);
   emit_all(&e);
   out->colds = e.colds, out->colds_capacity = e.colds_capacity;
   out->jumps = e.jumps, out->jumps_capacity = e.jumps_capacity;
-  free(e.saved);
+  out->saved = e.saved, out->saved_capacity = e.saved_capacity;
   return !e.has_failed;
 }
 
@@ -436,6 +470,9 @@ void baseline_output_clear(struct baseline_output *out) {
   free(out->scratch);
   free(out->colds);
   free(out->jumps);
+  free(out->saved);
+  free(out->nesting);
+  free(out->uses);
   free(out->marks);
   free(out->cells);
   free(out->stubs);

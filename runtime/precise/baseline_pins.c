@@ -1,8 +1,6 @@
 /* Which locals have a register for the whole function: those that are used most in loops. */
 #include "runtime/precise/emitter.h"
 
-#include <stdlib.h>
-
 enum { MOST_PINS = 5, MOST_XMM_PINS = 10 };
 
 /* In the order in which they are pinned. */
@@ -28,6 +26,8 @@ static void count_insn(struct counts *c, const struct precise_insn *p, const str
   case BASELINE_ICMP:
   case BASELINE_DIV:
   case BASELINE_FBIN:
+  case BASELINE_FMINMAX:
+  case BASELINE_COPYSIGN:
   case BASELINE_FCMP:
     if (k->form <= FORM_CONSTANT) count(c, p->b, k->operand);
     count(c, p->a, k->form <= FORM_CONSTANT ? k->result : k->operand);
@@ -56,12 +56,13 @@ static void count_insn(struct counts *c, const struct precise_insn *p, const str
     return;
   case BASELINE_BRANCH_IF: count(c, p->a, k->detail & 16 ? 'I' : 'i'); return;
   case BASELINE_BRANCH_TABLE: count(c, p->a, 'i'); return;
+  case BASELINE_TABLE_GET: count(c, p->b, p->d ? 'I' : 'i'); return;
   case BASELINE_CONSTANT:
   case BASELINE_FINISH_ONE:
   case BASELINE_GLOBAL_GET:
   case BASELINE_GLOBAL_SET: count(c, p->a, 0); return;
   default:
-    if (k->kind < BASELINE_EQZ || k->kind > BASELINE_TRUNC) return;
+    if (k->kind < BASELINE_EQZ || k->kind > BASELINE_TRUNC_SAT_LONG) return;
     count(c, p->b, k->operand);
     count(c, p->a, k->result);
   }
@@ -119,9 +120,11 @@ static void choose_pins(struct emitter *e, uint32_t *uses) {
 }
 
 void emitter_look_ahead(struct emitter *e) {
-  int32_t *nesting = heap_new(e->n + 1, sizeof *nesting);
+  int32_t *nesting = e->out->nesting;
+  memset(nesting, 0, (e->n + 1) * sizeof *nesting);
   if (find_targets(e, nesting)) {
-    struct counts c = {.e = e, .uses = heap_new(e->n_slots + 1, sizeof *c.uses)};
+    struct counts c = {.e = e, .uses = e->out->uses};
+    memset(c.uses, 0, (e->n_slots + 1) * sizeof *c.uses);
     int32_t level = 0;
     for (uint32_t i = 0; i < e->n; i++) {
       level += nesting[i];
@@ -130,7 +133,5 @@ void emitter_look_ahead(struct emitter *e) {
       count_insn(&c, &e->insns[i], e->out->entries[i]);
     }
     choose_pins(e, c.uses);
-    free(c.uses);
   }
-  free(nesting);
 }

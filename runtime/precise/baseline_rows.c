@@ -41,7 +41,7 @@
 #define BITCOUNT(op) BITCOUNT_##op
 #define BITCOUNT_ctlz ROW_KIND(BITCOUNT, 0)
 #define BITCOUNT_cttz ROW_KIND(BITCOUNT, 1)
-#define BITCOUNT_ctpop ___
+#define BITCOUNT_ctpop ROW_KIND(POPCOUNT, 0)
 #define EXTEND(type) ROW_KIND(EXTEND, EXTEND_##type)
 #define EXTEND_i8 8
 #define EXTEND_i16 16
@@ -59,7 +59,9 @@
 #define FBIN_FMul 0x0f59
 #define FBIN_FDiv 0x0f5e
 #define FCMP(p) ROW_KIND(FCMP, RELATION_##p)
-#define FMINMAX(op) ___
+#define FMINMAX(op) ROW_KIND(FMINMAX, FMINMAX_##op)
+#define FMINMAX_minimum 0x0f5d
+#define FMINMAX_maximum 0x0f5f
 #define FUN(name) FUN_##name
 #define FUN_ceil ROW_KIND(ROUND, 2)
 #define FUN_floor ROW_KIND(ROUND, 1)
@@ -68,15 +70,19 @@
 #define FUN_sqrt ROW_KIND(SQRT, 0)
 #define FABS() ROW_KIND(FABS, 0)
 #define FNEG() ROW_KIND(FNEG, 0)
-#define COPYSIGN() ___
+#define COPYSIGN() ROW_KIND(COPYSIGN, 0)
 #define DEMOTE() ROW_KIND(DEMOTE, 0)
 #define PROMOTE() ROW_KIND(PROMOTE, 0)
 #define TRUNC(to, sign) TRUNC_##to##_##sign
 #define TRUNC_i32_SIGNED ROW_KIND(TRUNC, 0)
 #define TRUNC_i32_UNSIGNED ROW_KIND(TRUNC, 1)
-#define TRUNC_i64_SIGNED ___
+#define TRUNC_i64_SIGNED ROW_KIND(TRUNC_LONG, 0)
 #define TRUNC_i64_UNSIGNED ___
-#define TRUNC_SAT(to, sign) ___
+#define TRUNC_SAT(to, sign) TRUNC_SAT_##to##_##sign
+#define TRUNC_SAT_i32_SIGNED ROW_KIND(TRUNC_SAT, 0)
+#define TRUNC_SAT_i32_UNSIGNED ROW_KIND(TRUNC_SAT, 1)
+#define TRUNC_SAT_i64_SIGNED ROW_KIND(TRUNC_SAT_LONG, 0)
+#define TRUNC_SAT_i64_UNSIGNED ___
 #define WIDE(op) ___
 #define WIDE_MUL(how) ___
 /* detail: opcode, | 1 << 16: with REX.W. */
@@ -141,6 +147,7 @@ static void enter_op(enum op op) {
   const struct precise_handlers *h = &precise_scalar[op];
   const char *operands = strchr(op_table[op].signature, '_');
   if (!h->plain || rows[op].kind == BASELINE_HANDLER) return;
+  if (rows[op].kind == BASELINE_POPCOUNT && !__builtin_cpu_supports("popcnt")) return;
   struct baseline_entry e = {.kind = rows[op].kind, .detail = rows[op].detail, .size = access_size(op)};
   e.result = op_table[op].signature[0];
   e.operand = e.kind == BASELINE_STORE ? operands[2] : operands[1];
@@ -179,10 +186,16 @@ static void enter_all(void) {
   enter_control(do_finish_many, BASELINE_LEAVE, 0);
   enter_control(do_call, BASELINE_CALL, 0);
   enter_control(do_call_import, BASELINE_CALL_HANDLER, 0);
-  enter_control(do_call_ref, BASELINE_CALL_HANDLER, 0);
+  enter_control(do_call_ref, BASELINE_CALL_REF, 0);
   enter_control(do_tail_call, BASELINE_LEAVE, 0);
   enter_control(do_tail_call_import, BASELINE_LEAVE, 0);
   enter_control(do_tail_call_ref, BASELINE_LEAVE, 0);
+  enter_control(do_table_func, BASELINE_TABLE_GET, 1);
+  enter_control(do_table_get, BASELINE_TABLE_GET, 0);
+  enter_control(do_check_type, BASELINE_CHECK_TYPE, 0);
+  enter_control(do_ref_non_null, BASELINE_NON_NULL, 0);
+  enter_control(do_ref_func, BASELINE_REF_FUNC, 0);
+  enter(do_ref_is_null, (struct baseline_entry){.kind = BASELINE_EQZ, .result = 'i', .operand = 'I'});
   enter_control(do_global_get, BASELINE_GLOBAL_GET, 0);
   enter_control(do_global_set, BASELINE_GLOBAL_SET, 0);
   enter_control(do_throw_tag, BASELINE_THROW, 0);
@@ -193,10 +206,13 @@ static void enter_all(void) {
   enter_control(do_clause_tag, BASELINE_CLAUSE_TAG, 0);
 }
 
-const struct baseline_entry *baseline_find(precise_handler *run) {
+void baseline_rows_init(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
-  static const struct baseline_entry handler = {.kind = BASELINE_HANDLER};
   pthread_once(&once, enter_all);
+}
+
+const struct baseline_entry *baseline_find(precise_handler *run) {
+  static const struct baseline_entry handler = {.kind = BASELINE_HANDLER};
   const struct baseline_entry *e = place_of(run);
   return e->run ? e : &handler;
 }

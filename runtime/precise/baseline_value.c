@@ -263,6 +263,12 @@ static void emit_bitcount(struct emitter *e, const struct precise_insn *p, const
   emitter_finish(e, u.to);
 }
 
+static void emit_popcount(struct emitter *e, const struct precise_insn *p, const struct baseline_entry *k) {
+  struct unary u = begin_unary(e, p, k);
+  x86_rr(e->x, width_of(k->operand), PF3(0x0fb8), u.to, u.from);
+  emitter_finish(e, u.to);
+}
+
 static void emit_extend(struct emitter *e, const struct precise_insn *p, const struct baseline_entry *k) {
   struct unary u = begin_unary(e, p, k);
   enum width w = width_of(k->operand);
@@ -354,6 +360,48 @@ static void emit_fbin(struct emitter *e, const struct precise_insn *p, const str
     x86_rr(e->x, W32, opcode, d & 15, r & 15);
   }
   emit_canonical(e, d, k->result);
+  emitter_finish(e, d);
+}
+
+/* Zeroes of either sign are equal: the lesser has all signs that there are. */
+static void emit_fminmax(struct emitter *e, const struct precise_insn *p, const struct baseline_entry *k) {
+  struct x86 *x = e->x;
+  int l = emitter_use(e, p->b, k->operand), r = second_float(e, p, k);
+  bool is_f32 = k->operand == 'f', is_min = k->detail == 0x0f5d;
+  emitter_done_with(e, p->b);
+  if (k->form == FORM_PLAIN) emitter_done_with(e, p->c);
+  int d = emitter_define(e, p->a, k->result);
+  move_xmm(e, XMM0, l);
+  x86_rr(x, W32, is_f32 ? 0x0f2e : P66(0x0f2e), 0, r & 15);
+  struct cold *nan = emitter_add_cold(e, COLD_NAN, x86_jump_if(x, CC_P));
+  uint32_t differs = x86_skip_if(x, CC_NE);
+  x86_rr(x, W32, is_min ? 0x0f56 : 0x0f54, 0, r & 15);
+  uint32_t end = x86_skip(x);
+  x86_land(x, differs);
+  x86_rr(x, W32, scalar_opcode(k->operand, k->detail), 0, r & 15);
+  x86_land(x, end);
+  nan->resume = x->n;
+  nan->reg = XMM0;
+  nan->detail = is_f32;
+  move_xmm(e, d, XMM0);
+  emitter_finish(e, d);
+}
+
+static void emit_copysign(struct emitter *e, const struct precise_insn *p, const struct baseline_entry *k) {
+  enum { SHL = 4, SHR = 5 };
+  struct x86 *x = e->x;
+  int l = emitter_use(e, p->b, k->operand), r = second_float(e, p, k);
+  enum width w = k->operand == 'f' ? W32 : W64;
+  emitter_done_with(e, p->b);
+  if (k->form == FORM_PLAIN) emitter_done_with(e, p->c);
+  int d = emitter_define(e, p->a, k->result);
+  x86_rr(x, w, P66(0x0f7e), l & 15, RAX);
+  x86_rr(x, w, P66(0x0f7e), r & 15, RCX);
+  x86_shift(x, w, SHL, RAX, 1);
+  x86_shift(x, w, SHR, RCX, w == W32 ? 31 : 63);
+  x86_rr(x, w, 0x0b, RAX, RCX);
+  x86_shift(x, w, 1, RAX, 1); /* ror: the sign that was put lowest */
+  x86_rr(x, w, P66(0x0f6e), d & 15, RAX);
   emitter_finish(e, d);
 }
 
@@ -471,6 +519,87 @@ static void emit_trunc(struct emitter *e, const struct precise_insn *p, const st
   emitter_finish(e, to);
 }
 
+/* A number of the row's type, in xmm1. */
+static void load_number(struct emitter *e, char letter, double v) {
+  uint64_t bits = 0;
+  float narrow = (float)v;
+  letter == 'f' ? memcpy(&bits, &narrow, sizeof narrow) : memcpy(&bits, &v, sizeof v);
+  x86_constant(e->x, RCX, bits);
+  x86_rr(e->x, W64, P66(0x0f6e), XMM1 & 15, RCX);
+}
+
+/* Compares as comisd does. */
+static void compare_xmm(struct emitter *e, char letter, int l, int r) {
+  x86_rr(e->x, W32, letter == 'f' ? 0x0f2e : P66(0x0f2e), l & 15, r & 15);
+}
+
+/* The least number is what comes of all that do not fit, too. */
+static void emit_trunc_long(struct emitter *e, const struct precise_insn *p, const struct baseline_entry *k) {
+  struct x86 *x = e->x;
+  int from = emitter_use(e, p->b, k->operand);
+  x86_rr(x, W64, scalar_opcode(k->operand, 0x0f2c), RAX, from & 15);
+  x86_ri(x, W64, 7, RAX, 1);
+  uint32_t over = x86_skip_if(x, CC_NO);
+  load_number(e, k->operand, -0x1p63);
+  compare_xmm(e, k->operand, from, XMM1);
+  emitter_trap_from(e, x86_jump_if(x, CC_P), p->b, from);
+  emitter_trap_from(e, x86_jump_if(x, CC_NE), p->b, from);
+  x86_land(x, over);
+  emitter_done_with(e, p->b);
+  int to = emitter_define(e, p->a, 'I');
+  x86_move(x, W64, to, RAX);
+  emitter_finish(e, to);
+}
+
+/* rax becomes 0 where the operand is a NaN. */
+static void zero_for_nan(struct emitter *e, char letter, int from, enum width w) {
+  x86_constant(e->x, RCX, 0);
+  compare_xmm(e, letter, from, from);
+  x86_rr(e->x, w, 0x0f40 | CC_P, RAX, RCX);
+}
+
+/* As f64, which has all of these numbers. minsd and maxsd give their second operand where one is a NaN; what is too little, and
+ * NaNs, become the least number. */
+static void emit_trunc_sat(struct emitter *e, const struct precise_insn *p, const struct baseline_entry *k) {
+  struct unary u = begin_unary(e, p, k);
+  struct x86 *x = e->x;
+  if (k->operand == 'f') {
+    x86_rr(x, W32, 0x0f57, 0, 0);
+    x86_rr(x, W32, PF3(0x0f5a), 0, u.from & 15);
+  } else {
+    move_xmm(e, XMM0, u.from);
+  }
+  if (k->detail) {
+    x86_rr(x, W32, 0x0f57, XMM1 & 15, XMM1 & 15);
+    x86_rr(x, W32, PF2(0x0f5f), XMM0 & 15, XMM1 & 15);
+    load_number(e, 'F', UINT32_MAX);
+    x86_rr(x, W32, PF2(0x0f5d), XMM0 & 15, XMM1 & 15);
+    x86_rr(x, W64, PF2(0x0f2c), RAX, XMM0 & 15);
+  } else {
+    load_number(e, 'F', INT32_MAX);
+    x86_rr(x, W32, PF2(0x0f5d), XMM1 & 15, XMM0 & 15);
+    x86_rr(x, W32, PF2(0x0f2c), RAX, XMM1 & 15);
+    zero_for_nan(e, 'F', XMM0, W32);
+  }
+  x86_move(x, W32, u.to, RAX);
+  emitter_finish(e, u.to);
+}
+
+/* What does not fit becomes the least number, and one less than that is the greatest. */
+static void emit_trunc_sat_long(struct emitter *e, const struct precise_insn *p, const struct baseline_entry *k) {
+  struct unary u = begin_unary(e, p, k);
+  struct x86 *x = e->x;
+  x86_rr(x, W64, scalar_opcode(k->operand, 0x0f2c), RAX, u.from & 15);
+  load_number(e, k->operand, 0x1p63);
+  x86_constant(x, RCX, 0);
+  compare_xmm(e, k->operand, u.from, XMM1);
+  x86_rr(x, W8, 0x0f90 | CC_AE, 0, RCX);
+  x86_rr(x, W64, 0x2b, RAX, RCX);
+  zero_for_nan(e, k->operand, u.from, W64);
+  x86_move(x, W64, u.to, RAX);
+  emitter_finish(e, u.to);
+}
+
 /* --- memory, globals ----------------------------------------------------------------------------------------------- */
 
 static unsigned log_of(unsigned size) { return (unsigned)__builtin_ctz(size); }
@@ -548,6 +677,52 @@ static void emit_global_get(struct emitter *e, const struct precise_insn *p) {
   emitter_finish(e, to);
 }
 
+/* --- tables, references -------------------------------------------------------------------------------------------- */
+
+/* The index follows from its check: base/speculation.h. Where there is no entry, the handler says why. */
+static void emit_table_get(struct emitter *e, const struct precise_insn *p, bool is_called) {
+  struct x86 *x = e->x;
+  int index = emitter_use(e, p->b, p->d ? 'I' : 'i'), vmctx = emitter_use_vmctx(e);
+  x86_move(x, p->d ? W64 : W32, RCX, index);
+  x86_rm(x, W64, 0x8b, RAX, vmctx, (int32_t)(e->layout.tables + p->c * sizeof(void *)));
+  x86_rm(x, W64, 0x3b, RCX, RAX, offsetof(struct table_ctx, size));
+  emitter_trap_from(e, x86_jump_if(x, CC_AE), p->b, RCX);
+  x86_rm(x, W64, 0x0f43, RCX, RAX, offsetof(struct table_ctx, size));
+  x86_rm(x, W64, 0x8b, RAX, RAX, offsetof(struct table_ctx, entries));
+  emitter_done_with(e, p->b);
+  int to = emitter_define(e, p->a, 'I');
+  x86_rx(x, W64, 0x8b, to, RAX, RCX, 3, 0);
+  if (is_called) {
+    x86_rr(x, W64, 0x85, to, to);
+    emitter_trap_from(e, x86_jump_if(x, CC_E), p->b, RCX);
+  }
+  emitter_finish(e, to);
+}
+
+/* Subtypes are the handler's matter. */
+static void emit_check_type(struct emitter *e, const struct precise_insn *p) {
+  if (!p->c) {
+    emitter_run_handler(e);
+    return;
+  }
+  int ref = emitter_use(e, p->a, 'I');
+  x86_rm(e->x, W32, 0x81, 7, ref, offsetof(struct func_ref, type_id));
+  x86_u32(e->x, e->func->module->module->decoded.types[p->b].canonical);
+  emitter_trap_from(e, x86_jump_if(e->x, CC_NE), p->a, ref);
+}
+
+static void emit_non_null(struct emitter *e, const struct precise_insn *p) {
+  int ref = emitter_use(e, p->a, 'I');
+  x86_rr(e->x, W64, 0x85, ref, ref);
+  emitter_trap_from(e, x86_jump_if(e->x, CC_E), p->a, ref);
+}
+
+static void emit_ref_func(struct emitter *e, const struct precise_insn *p) {
+  int vmctx = emitter_use_vmctx(e), to = emitter_define(e, p->a, 'I');
+  x86_rm(e->x, W64, 0x8b, to, vmctx, (int32_t)(e->layout.funcs + p->c * sizeof(void *)));
+  emitter_finish(e, to);
+}
+
 /* --- all of them --------------------------------------------------------------------------------------------------- */
 
 void emitter_value(struct emitter *e, const struct precise_insn *p, const struct baseline_entry *k) {
@@ -558,6 +733,7 @@ void emitter_value(struct emitter *e, const struct precise_insn *p, const struct
   case BASELINE_EQZ: k->form >= FORM_BRANCH ? emit_icmp_branch(e, p, k) : emit_icmp(e, p, k); return;
   case BASELINE_DIV: emit_div(e, p, k); return;
   case BASELINE_BITCOUNT: emit_bitcount(e, p, k); return;
+  case BASELINE_POPCOUNT: emit_popcount(e, p, k); return;
   case BASELINE_EXTEND: emit_extend(e, p, k); return;
   case BASELINE_WRAP:
   case BASELINE_EXTEND_SIGNED:
@@ -566,6 +742,8 @@ void emitter_value(struct emitter *e, const struct precise_insn *p, const struct
   case BASELINE_FROM_UNSIGNED: emit_from_integer(e, p, k); return;
   case BASELINE_BITS: emit_bits(e, p, k); return;
   case BASELINE_FBIN: emit_fbin(e, p, k); return;
+  case BASELINE_FMINMAX: emit_fminmax(e, p, k); return;
+  case BASELINE_COPYSIGN: emit_copysign(e, p, k); return;
   case BASELINE_FCMP: emit_fcmp(e, p, k); return;
   case BASELINE_ROUND:
   case BASELINE_SQRT:
@@ -574,12 +752,19 @@ void emitter_value(struct emitter *e, const struct precise_insn *p, const struct
   case BASELINE_FABS:
   case BASELINE_FNEG: emit_sign(e, p, k); return;
   case BASELINE_TRUNC: emit_trunc(e, p, k); return;
+  case BASELINE_TRUNC_LONG: emit_trunc_long(e, p, k); return;
+  case BASELINE_TRUNC_SAT: emit_trunc_sat(e, p, k); return;
+  case BASELINE_TRUNC_SAT_LONG: emit_trunc_sat_long(e, p, k); return;
   case BASELINE_LOAD: emit_load(e, p, k); return;
   case BASELINE_STORE: emit_store(e, p, k); return;
   case BASELINE_CONSTANT: emit_constant(e, p); return;
   case BASELINE_COPY: emit_copy(e, p); return;
   case BASELINE_SELECT: emit_select(e, p); return;
   case BASELINE_BRANCH_IF: emit_branch_if(e, p, k); return;
+  case BASELINE_TABLE_GET: emit_table_get(e, p, k->detail); return;
+  case BASELINE_CHECK_TYPE: emit_check_type(e, p); return;
+  case BASELINE_NON_NULL: emit_non_null(e, p); return;
+  case BASELINE_REF_FUNC: emit_ref_func(e, p); return;
   case BASELINE_GLOBAL_GET: emit_global_get(e, p); return;
   case BASELINE_GLOBAL_SET: emit_global_set(e, p); return;
   default: emitter_run_handler(e);
