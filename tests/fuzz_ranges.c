@@ -285,6 +285,7 @@ static struct config {
   struct gw_engine *engine;
 } configs[] = {
     {.name = "precise", .tier = GW_TIER_PRECISE},
+    {.name = "baseline", .tier = GW_TIER_BASELINE},
     {.name = "-O1", .tier = GW_TIER_FAST, .opt_level = 1},
     {.name = "-O2", .tier = GW_TIER_FAST, .opt_level = 2},
     {.name = "-O3", .tier = GW_TIER_FAST, .opt_level = 3},
@@ -390,8 +391,9 @@ static void call(const struct guest *g, int f, int c, struct outcome *o) {
 }
 
 static bool same(const struct config *c, const struct outcome *e, const struct outcome *o) {
-  if (e->trap == GW_TRAP_OUT_OF_GAS) return o->trap != GW_TRAP_NONE;
   bool is_same_state = e->memory == o->memory && e->pages == o->pages;
+  if (c->tier == GW_TIER_BASELINE && (e->trap != o->trap || e->gas != o->gas || !is_same_state)) return false; /* in every case */
+  if (e->trap == GW_TRAP_OUT_OF_GAS) return o->trap != GW_TRAP_NONE;
   if (e->trap != o->trap) return false;
   if (e->trap) return !c->is_exact || is_same_state;
   return e->result == o->result && is_same_state && (c->has_no_gas || e->gas == o->gas);

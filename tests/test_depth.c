@@ -1,4 +1,4 @@
-/* Deep recursion: the same depth and the same gas on every level and in both tiers, and never a crash, whatever the code
+/* Deep recursion: the same depth and the same gas on every level and in every tier, and never a crash, whatever the code
  * generator makes of a function's frame: not in host functions at the deepest point, nor in signal handlers there. */
 #include "runtime/object.h"
 #include "runtime/precise/private.h"
@@ -44,7 +44,15 @@ static const char fixed[] =
                                       "   (call_indirect (type $t) (local.get 0) (i32.const 0)))";
 
 static const char *const names[] = {"plain", "locals", "vectors", "mutual", "indirect", "calls", "loops", "spills", "holds"};
-enum { N_NAMES = sizeof names / sizeof names[0], N_ENGINES = 5, CALLS = 300, LOOPS = 50, SPILLS = 300, HOLDS = 200 };
+enum {
+  N_NAMES = sizeof names / sizeof names[0],
+  N_LEVELS = 4,
+  N_ENGINES = N_LEVELS + 2,
+  CALLS = 300,
+  LOOPS = 50,
+  SPILLS = 300,
+  HOLDS = 200
+};
 
 /* Functions whose frames are far larger than what they have in locals: every call and every loop has its place in the frame
  * without optimisation, and with it products that are the same before and after the call stay on the stack. */
@@ -169,7 +177,10 @@ static bool resolve(void *env, const struct gw_import *import, struct gw_extern 
 static struct gw_engine *engines[N_ENGINES];
 static struct gw_module *modules[N_ENGINES];
 
-static enum gw_tier tier_of(int engine) { return engine == N_ENGINES - 1 ? GW_TIER_PRECISE : GW_TIER_FAST; }
+static enum gw_tier tier_of(int engine) {
+  if (engine < N_LEVELS) return GW_TIER_FAST;
+  return engine == N_LEVELS ? GW_TIER_BASELINE : GW_TIER_PRECISE;
+}
 
 static void expect_same(const char *name, const struct run *first, const struct run *other, int engine) {
   if (other->n_calls != first->n_calls || other->gas != first->gas || other->trap != first->trap)
@@ -252,8 +263,7 @@ static bool resolve_many(void *env, const struct gw_import *import, struct gw_ex
   return true;
 }
 
-static void test_results_of_tail_calls(void **state) {
-  (void)state;
+static void check_results_of_tail_calls(enum gw_tier tier) {
   enum { MOST_LOCALS = 2000, STEP = 125 };
   struct gw_engine *engine = engines[N_ENGINES - 1];
   for (int locals = 0; locals <= MOST_LOCALS; locals += STEP) {
@@ -267,13 +277,13 @@ static void test_results_of_tail_calls(void **state) {
     buffer_append(&b, "", 1);
     struct gw_module *module = wat_module(engine, (char *)b.bytes);
     uint32_t cost = func_frame_cost(gw_module_decoded(module), 1);
-    struct gw_store_options options = {.tier = GW_TIER_PRECISE, .max_depth = cost};
+    struct gw_store_options options = {.tier = tier, .max_depth = cost};
     struct gw_store *store = gw_store_create(engine, &options, &err);
     struct gw_instance *instance = gw_instance_create(store, module, resolve_many, NULL, &err);
     static union gw_value values[1000];
     assert_true(gw_call_export(instance, "last", values, 1000, &err));
     assert_int_equal(values[999].u64, 999);
-    const struct precise_func *func = &module->precise[0]->funcs[1];
+    const struct precise_func *func = &module->precise[tier == GW_TIER_BASELINE]->funcs[1];
     assert_true(func->frame_bytes >= func->header + (HEADER_SLOTS + 1000) * SLOT_SIZE);
     gw_store_destroy(store);
     gw_module_release(module);
@@ -281,9 +291,14 @@ static void test_results_of_tail_calls(void **state) {
   }
 }
 
-/* The arguments of a tail call lie on the frame that it replaces, when there turns out to be no stack for the next one. */
-static void test_tail_call_without_stack(void **state) {
+static void test_results_of_tail_calls(void **state) {
   (void)state;
+  check_results_of_tail_calls(GW_TIER_PRECISE);
+  check_results_of_tail_calls(GW_TIER_BASELINE);
+}
+
+/* The arguments of a tail call lie on the frame that it replaces, when there turns out to be no stack for the next one. */
+static void check_tail_call_without_stack(enum gw_tier tier) {
   struct gw_engine *engine = engines[N_ENGINES - 1];
   struct gw_error err = {0};
   struct buffer b = {0};
@@ -296,7 +311,7 @@ static void test_tail_call_without_stack(void **state) {
   buffer_append_string(&b, ")))");
   buffer_append(&b, "", 1);
   struct gw_module *module = wat_module(engine, (char *)b.bytes);
-  struct gw_store_options options = {.tier = GW_TIER_PRECISE, .max_depth = 4096};
+  struct gw_store_options options = {.tier = tier, .max_depth = 4096};
   struct gw_store *store = gw_store_create(engine, &options, &err);
   struct gw_instance *instance = gw_instance_create(store, module, NULL, NULL, &err);
   assert_false(gw_call_export(instance, "f", NULL, 0, &err));
@@ -304,6 +319,12 @@ static void test_tail_call_without_stack(void **state) {
   gw_store_destroy(store);
   gw_module_release(module);
   buffer_clear(&b);
+}
+
+static void test_tail_call_without_stack(void **state) {
+  (void)state;
+  check_tail_call_without_stack(GW_TIER_PRECISE);
+  check_tail_call_without_stack(GW_TIER_BASELINE);
 }
 
 /* Guests choose how large native frames are; beyond a limit there is no compiled code, and the interpreter runs all the same. */
@@ -337,7 +358,7 @@ static void test_frames_beyond_the_limit(void **state) {
 
 static void test_nested_hosts(void **state) {
   (void)state;
-  for (int e = 0; e < N_ENGINES; e += N_ENGINES - 1) {
+  for (int e = 0; e < N_ENGINES; e += e ? 1 : N_LEVELS) {
     struct gw_instance *instance = open_instance(engines[e], modules[e], tier_of(e), 0);
     uint32_t most = run(instance, "plain", UINT32_MAX).n_calls - 1, before = at_host.n_calls;
     at_host.engine = engines[e];
@@ -425,7 +446,7 @@ static int setup(void **state) {
   make_text(&b);
   text = (char *)b.bytes;
   for (int e = 0; e < N_ENGINES; e++) {
-    uint32_t level = tier_of(e) == GW_TIER_PRECISE ? 0 : (uint32_t)e;
+    uint32_t level = tier_of(e) == GW_TIER_FAST ? (uint32_t)e : 0;
     engines[e] = gw_engine_create(&(struct gw_engine_options){.loose_traps = true, .opt_level = level, .gas = true}, &err);
     if (!engines[e]) wat_fail("engine", err.message);
     modules[e] = wat_module(engines[e], text);
