@@ -106,9 +106,11 @@ static const char traps[] =
     "    (local.set 1 (f64.mul (f64.convert_i32_s (local.get 0)) (f64.const 0x1p61)))"
     "    (local.set 2 (f32.demote_f64 (f64.copysign (local.get 1) (f64.convert_i32_s (i32.sub (i32.const 3) (local.get 0))))))"
     "    (i32.xor (i32.xor (i32.trunc_sat_f64_u (f64.min (local.get 1) (f64.const 3e9))) (i32.trunc_sat_f32_s (local.get 2)))"
-    "      (i32.wrap_i64 (i64.add (i64.popcnt (i64.trunc_sat_f64_s (f64.neg (local.get 1))))"
+    "      (i32.wrap_i64 (i64.add (i64.shr_u (i64.reinterpret_f64 (f64.min (f64.const 0) (f64.mul (local.get 1) (f64.const "
+    "-0)))) (i64.const 63))"
+    "        (i64.add (i64.popcnt (i64.trunc_sat_f64_s (local.get 1)))"
     "        (i64.xor (i64.trunc_f64_s (f64.neg (local.get 1))) (i64.trunc_f32_s (f32.max (local.get 2) (f32.const "
-    "-0x1p64))))))))"
+    "-0x1p64)))))))))"
     "  (func (export \"forever\") (param i32) (result i32) (loop $l (br_if $l (i32.const 1))) (i32.const 1)))";
 
 static const char *const names[] = {"divide", "overflow", "load",   "store",    "trunc", "indirect",     "vector", "deep",
