@@ -104,9 +104,9 @@ struct gw_header {
   const char *name, *value;
 };
 
-/* All strings outlive the invocation. NULL: GET, "/", no query. */
+/* All strings outlive the invocation. NULL: GET, "/", no query; `target` is path and query as they were sent, or NULL. */
 struct gw_request {
-  const char *method, *path, *query;
+  const char *method, *path, *query, *target;
   const struct gw_header *headers;
   size_t n_headers;
   const void *body;
@@ -138,9 +138,21 @@ bool gw_exchange_resolve(void *exchange, const struct gw_import *import, struct 
 /* One invocation: resets the instance, calls its exports `_initialize` (if there is one) and `handle`, and commits what was
  * written, up to GW_STATE_MOST_ATTEMPTS times while there are conflicts. gw_store_gas_used is what the last attempt cost,
  * instance and initialiser included. On a trap nothing is written. state may be NULL: then a function that asks for state traps.
- */
+ * request may be NULL. */
 bool gw_exchange_run(struct gw_exchange *exchange, struct gw_instance *instance, struct gw_state *state, const char *space,
                      const struct gw_request *request, struct gw_reply *reply, struct gw_error *err);
+
+/* The same in steps, for event loops: start, then resume until it is done or has failed, which fills *reply. Parked: resume again
+ * when `wake` was called. While it commits, it is parked. */
+bool gw_exchange_start(struct gw_exchange *exchange, struct gw_instance *instance, struct gw_state *state, const char *space,
+                       const struct gw_request *request, struct gw_error *err);
+enum gw_status gw_exchange_resume(struct gw_exchange *exchange, struct gw_reply *reply, struct gw_error *err);
+/* For invocations that start from now on, which take the store's wake: as gw_store_set_wake. */
+void gw_exchange_set_wake(struct gw_exchange *exchange, void (*wake)(void *arg), void *arg);
+/* Blocks until one that is parked can be resumed. */
+void gw_exchange_wait(struct gw_exchange *exchange);
+/* Ends what is under way, which writes nothing; but a commit that has begun is waited for. */
+void gw_exchange_cancel(struct gw_exchange *exchange);
 /* Within a host function of a run: its transaction, to read and write in it; NULL: there is none. Not to be committed. */
 struct gw_txn *gw_exchange_txn(struct gw_exchange *exchange);
 

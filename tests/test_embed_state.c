@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -372,12 +373,12 @@ static bool resolve(void *env, const struct gw_import *import, struct gw_extern 
   return true;
 }
 
-static void guest_open(struct guest *guest, enum gw_tier tier) {
+static void guest_open(struct guest *guest, enum gw_tier tier, uint64_t slice) {
   struct gw_error err = {0};
   guest->seen = 0;
   guest->module = wat_module(engine, counter);
   guest->exchange = gw_exchange_create(&err);
-  guest->store = gw_store_create(engine, &(struct gw_store_options){.gas_limit = 100000000, .tier = tier}, &err);
+  guest->store = gw_store_create(engine, &(struct gw_store_options){.gas_limit = 100000000, .tier = tier, .slice = slice}, &err);
   guest->instance = gw_instance_create(guest->store, guest->module, resolve, guest, &err);
   no_error(&err);
 }
@@ -397,7 +398,7 @@ static void test_exchange(void **unused) {
     struct gw_error err = {0};
     struct gw_reply reply;
     struct guest guest;
-    guest_open(&guest, tier);
+    guest_open(&guest, tier, 0);
     assert_true(gw_state_clear(state, "tier", &err));
     for (uint64_t i = 1; i < 4; i++) {
       bool ok = gw_exchange_run(guest.exchange, guest.instance, state, "tier", &request, &reply, &err);
@@ -423,7 +424,7 @@ static void test_failures(void **unused) {
   struct gw_error err = {0};
   struct gw_reply reply;
   struct guest guest;
-  guest_open(&guest, GW_TIER_PRECISE);
+  guest_open(&guest, GW_TIER_PRECISE, 0);
   assert_true(gw_exchange_run(guest.exchange, guest.instance, state, "fail", &(struct gw_request){0}, &reply, &err));
   assert_false(
       gw_exchange_run(guest.exchange, guest.instance, state, "fail", &(struct gw_request){.path = "/trap"}, &reply, &err));
@@ -452,7 +453,7 @@ static void *count_by_guest(void *unused) {
   struct gw_error err = {0};
   struct gw_reply reply;
   struct guest guest;
-  guest_open(&guest, GW_TIER_PRECISE);
+  guest_open(&guest, GW_TIER_PRECISE, 0);
   for (int i = 0; i < N_CALLS && !err.code; i++)
     gw_exchange_run(guest.exchange, guest.instance, state, "hot", &(struct gw_request){0}, &reply, &err);
   if (err.code) fprintf(stderr, "%s\n", err.message);
@@ -464,6 +465,65 @@ static void test_hot_counter(void **unused) {
   (void)unused;
   run_threads(count_by_guest);
   assert_int_equal(number("hot"), N_THREADS * N_CALLS);
+}
+
+static void on_wake(void *arg) { atomic_fetch_add((atomic_int *)arg, 1); }
+
+/* Two on one thread in turns, of which one must lose at first. */
+static void test_steps(void **unused) {
+  (void)unused;
+  enum { N = 2 };
+  struct guest guests[N];
+  struct gw_reply replies[N];
+  enum gw_status status[N];
+  atomic_int woken = 0;
+  struct gw_error err = {0};
+  for (int i = 0; i < N; i++) {
+    guest_open(&guests[i], GW_TIER_PRECISE, 1000);
+    gw_exchange_set_wake(guests[i].exchange, on_wake, &woken);
+    assert_true(gw_exchange_start(guests[i].exchange, guests[i].instance, state, "steps", NULL, &err));
+    assert_false(gw_exchange_start(guests[i].exchange, guests[i].instance, state, "steps", NULL, &err));
+    assert_int_equal(err.code, GW_ERROR_USAGE); /* one is under way */
+    err = (struct gw_error){0};
+    status[i] = GW_STATUS_YIELDED;
+  }
+  for (int left = N; left;)
+    for (int i = 0; i < N; i++) {
+      if (status[i] == GW_STATUS_DONE) continue;
+      status[i] = gw_exchange_resume(guests[i].exchange, &replies[i], &err);
+      no_error(&err);
+      left -= status[i] == GW_STATUS_DONE;
+    }
+  assert_int_equal(number("steps"), N);
+  assert_true(replies[0].n_attempts + replies[1].n_attempts > N);
+  assert_true(atomic_load(&woken) >= N);
+  assert_int_equal(gw_exchange_resume(guests[0].exchange, &replies[0], &err), GW_STATUS_FAILED);
+  assert_int_equal(err.code, GW_ERROR_USAGE); /* nothing is under way */
+  for (int i = 0; i < N; i++) guest_close(&guests[i]);
+}
+
+/* At every step that there is: what was cancelled is written as a whole or not at all. */
+static void test_cancel(void **unused) {
+  (void)unused;
+  struct gw_error err = {0};
+  struct gw_reply reply;
+  struct guest guest;
+  uint64_t n = 1;
+  enum gw_status status = GW_STATUS_YIELDED;
+  guest_open(&guest, GW_TIER_PRECISE, 1);
+  gw_exchange_cancel(guest.exchange);
+  assert_true(gw_exchange_run(guest.exchange, guest.instance, state, "cancel", NULL, &reply, &err));
+  for (int steps = 0; status != GW_STATUS_DONE; steps++) {
+    assert_true(gw_exchange_start(guest.exchange, guest.instance, state, "cancel", NULL, &err));
+    for (int i = 0; i < steps && status != GW_STATUS_DONE; i++) status = gw_exchange_resume(guest.exchange, &reply, &err);
+    no_error(&err);
+    gw_exchange_cancel(guest.exchange);
+    uint64_t now = number("cancel");
+    assert_true(now == n || (now == n + 1 && (status == GW_STATUS_PARKED || status == GW_STATUS_DONE)));
+    n = now;
+  }
+  assert_true(gw_exchange_run(guest.exchange, guest.instance, state, "cancel", NULL, &reply, &err));
+  guest_close(&guest);
 }
 
 /* --- files of a WASI program -------------------------------------------------------------------------------------- */
@@ -514,6 +574,7 @@ int main(void) {
       cmocka_unit_test(test_parts),       cmocka_unit_test(test_scan),        cmocka_unit_test(test_transact),
       cmocka_unit_test(test_refusals),    cmocka_unit_test(test_backup),      cmocka_unit_test(test_exchange),
       cmocka_unit_test(test_failures),    cmocka_unit_test(test_hot_counter), cmocka_unit_test(test_files),
+      cmocka_unit_test(test_steps),       cmocka_unit_test(test_cancel),
   };
   return cmocka_run_group_tests(tests, open_state, close_state);
 }

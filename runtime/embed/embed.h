@@ -11,8 +11,8 @@ struct gw_txn {
   struct buffer value; /* one that was put together */
 };
 
-/* Runs fn with a transaction that may be kept from writing, and says how often; NULL: nobody asks. */
-bool embed_transact(struct gw_state *state, const char *space, bool only_reads, gw_transact_fn fn, void *env,
-                    uint32_t *n_attempts, struct gw_error *err);
+bool embed_check_space(const char *space, struct gw_error *err);
+/* The transaction without its handle, which is gone. */
+struct state_txn *embed_txn_release(struct gw_txn *txn);
 
 #endif

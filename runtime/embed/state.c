@@ -25,19 +25,19 @@ void gw_state_close(struct gw_state *state) { state_store_close(store_of(state))
 
 bool gw_state_backup(struct gw_state *state, int fd, struct gw_error *err) { return state_store_copy(store_of(state), fd, err); }
 
-static bool check_space(const char *space, struct gw_error *err) {
+bool embed_check_space(const char *space, struct gw_error *err) {
   if (space && *space && strlen(space) <= GW_STATE_MAX_SPACE) return true;
   return error_set(err, GW_ERROR_USAGE, "a space has a name of 1 to %d bytes", GW_STATE_MAX_SPACE);
 }
 
 bool gw_state_clear(struct gw_state *state, const char *space, struct gw_error *err) {
-  return check_space(space, err) && state_clear(store_of(state), space, err);
+  return embed_check_space(space, err) && state_clear(store_of(state), space, err);
 }
 
 /* --- transactions ------------------------------------------------------------------------------------------------- */
 
 struct gw_txn *gw_txn_begin(struct gw_state *state, const char *space, struct gw_error *err) {
-  if (!check_space(space, err)) return NULL;
+  if (!embed_check_space(space, err)) return NULL;
   struct gw_txn *txn = calloc(1, sizeof *txn);
   if (txn) txn->txn = state_txn_begin(store_of(state), space);
   if (txn && txn->txn) return txn;
@@ -46,15 +46,15 @@ struct gw_txn *gw_txn_begin(struct gw_state *state, const char *space, struct gw
   return NULL;
 }
 
-static void forget(struct gw_txn *txn) {
+struct state_txn *embed_txn_release(struct gw_txn *txn) {
+  struct state_txn *of = txn->txn;
   buffer_clear(&txn->value);
   free(txn);
+  return of;
 }
 
 void gw_txn_abort(struct gw_txn *txn) {
-  if (!txn) return;
-  state_txn_abort(txn->txn);
-  forget(txn);
+  if (txn) state_txn_abort(embed_txn_release(txn));
 }
 
 /* All bytes of the value that is opened. */
@@ -192,28 +192,20 @@ enum gw_outcome gw_txn_commit(struct gw_txn *txn, struct gw_error *err) {
   static const enum gw_outcome outcomes[] = {
       [STATE_COMMITTED] = GW_COMMITTED, [STATE_CONFLICT] = GW_CONFLICT, [STATE_FAILED] = GW_FAILED};
   struct commit commit = {.answer = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false}, .err = err};
-  state_txn_commit(txn->txn, on_commit, &commit);
+  state_txn_commit(embed_txn_release(txn), on_commit, &commit);
   pthread_mutex_lock(&commit.answer.mutex);
   while (!commit.answer.is_given) pthread_cond_wait(&commit.answer.given, &commit.answer.mutex);
   pthread_mutex_unlock(&commit.answer.mutex);
-  forget(txn);
   return outcomes[commit.outcome];
 }
 
-bool embed_transact(struct gw_state *state, const char *space, bool only_reads, gw_transact_fn fn, void *env,
-                    uint32_t *n_attempts, struct gw_error *err) {
+bool gw_state_transact(struct gw_state *state, const char *space, gw_transact_fn fn, void *env, struct gw_error *err) {
   struct state_turns turns = {0};
   enum gw_outcome outcome = GW_CONFLICT;
-  uint32_t n = 0;
-  while (outcome == GW_CONFLICT && n < GW_STATE_MOST_ATTEMPTS) {
+  for (int i = 0; i < GW_STATE_MOST_ATTEMPTS && outcome == GW_CONFLICT; i++) {
     struct gw_txn *txn = gw_txn_begin(state, space, err);
     if (!txn) return false;
-    n++;
-    if (n_attempts) *n_attempts = n;
-    if (only_reads)
-      state_txn_only_reads(txn->txn);
-    else
-      state_txn_take_turns(txn->txn, &turns);
+    state_txn_take_turns(txn->txn, &turns);
     if (!fn(env, txn, err)) {
       gw_txn_abort(txn);
       return false;
@@ -223,10 +215,6 @@ bool embed_transact(struct gw_state *state, const char *space, bool only_reads, 
   if (outcome == GW_CONFLICT)
     error_set(err, GW_ERROR_CONFLICT, "space %s met conflicting writes in each of %d attempts", space, GW_STATE_MOST_ATTEMPTS);
   return outcome == GW_COMMITTED;
-}
-
-bool gw_state_transact(struct gw_state *state, const char *space, gw_transact_fn fn, void *env, struct gw_error *err) {
-  return embed_transact(state, space, false, fn, env, NULL, err);
 }
 
 void gw_wasi_use_state(struct gw_wasi *wasi, struct gw_txn *txn) { wasi_use_state((struct wasi *)wasi, txn ? txn->txn : NULL); }
