@@ -147,6 +147,17 @@ export function replyText(text: string): void {
   reply(encode(text));
 }
 
+export function replyType(mediaType: string): void {
+  replyHeader("Content-Type", mediaType);
+}
+
+/** A reply that is an error: the status and one sentence. */
+export function replyError(status: u32, sentence: string): void {
+  replyStatus(status);
+  replyType("text/plain; charset=utf-8");
+  replyText(sentence + "\n");
+}
+
 /** Reads the function's own state; one invocation is one transaction. */
 export function stateGet(key: string): Uint8Array | null {
   const k = encode(key);
@@ -207,24 +218,49 @@ export class Pair {
   constructor(public key: string, public value: Uint8Array) {}
 }
 
-/** The first pairs with keys from `first` to before `end` in order, or backwards; an empty bound is none. As many as fit in 64 KiB,
- * but one at least and `limit` at most; 0: any number. An empty array: there are none. A value stored in chunks comes empty. */
-export function stateScan(first: string, end: string, isBackward: bool = false, limit: u32 = 0): Pair[] {
-  const a = encode(first), b = encode(end), flags: u32 = isBackward ? 1 : 0;
+/** A key, and the size of its value. */
+export class Key {
+  constructor(public key: string, public size: u32) {}
+}
+
+const SCAN_BACKWARD: u32 = 1, SCAN_KEYS: u32 = 2;
+
+/** What of a scan fits in 64 KiB, but one pair at least. */
+function scanPage(first: string, end: string, flags: u32, limit: u32): Uint8Array {
+  const a = encode(first), b = encode(end);
   let page = new Uint8Array(65536);
   let size = hostStateScan(pointer(a), a.length, pointer(b), b.length, flags, limit, pointer(page), page.length);
   if (size < 0) {
     page = new Uint8Array(-size);
     size = hostStateScan(pointer(a), a.length, pointer(b), b.length, flags, limit, pointer(page), page.length);
   }
+  return page.subarray(0, size);
+}
+
+/** The first pairs with keys from `first` to before `end` in order, or backwards; an empty bound is none. As many as fit in 64 KiB,
+ * but one at least and `limit` at most; 0: any number. An empty array: there are none. A value stored in chunks comes empty. */
+export function stateScan(first: string, end: string, isBackward: bool = false, limit: u32 = 0): Pair[] {
+  const page = scanPage(first, end, isBackward ? SCAN_BACKWARD : 0, limit);
   const pairs: Pair[] = [];
-  for (let at = 0; at < size;) {
+  for (let at = 0; at < page.length;) {
     const size = load<u32>(pointer(page) + at + 4), key = at + 8 + load<u32>(pointer(page) + at);
     const value = key + (size >> 31 ? 0 : size);
     pairs.push(new Pair(decode(page.slice(at + 8, key)), page.slice(key, value)));
     at = value;
   }
   return pairs;
+}
+
+/** The same keys, and the sizes of their values, which are not read. */
+export function stateKeys(first: string, end: string, isBackward: bool = false, limit: u32 = 0): Key[] {
+  const page = scanPage(first, end, SCAN_KEYS | (isBackward ? SCAN_BACKWARD : 0), limit);
+  const keys: Key[] = [];
+  for (let at = 0; at < page.length;) {
+    const key = at + 8 + load<u32>(pointer(page) + at);
+    keys.push(new Key(decode(page.slice(at + 8, key)), load<u32>(pointer(page) + at + 4) & 0x7fffffff));
+    at = key;
+  }
+  return keys;
 }
 
 /** A line for the function's log. */

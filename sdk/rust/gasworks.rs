@@ -84,6 +84,11 @@ pub fn query() -> String {
     copy_text(|out, capacity| unsafe { host::request_query(out, capacity) })
 }
 
+/// The value of NAME=VALUE in the query string, as it was sent.
+pub fn query_parameter(name: &str) -> Option<String> {
+    query().split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
+}
+
 pub fn header(name: &str) -> Option<String> {
     copy_out(|out, capacity| unsafe { host::request_header(name.as_ptr(), name.len(), out, capacity) })
         .map(|value| String::from_utf8_lossy(&value).into_owned())
@@ -115,6 +120,17 @@ pub fn reply_status(status: u32) {
 
 pub fn reply_header(name: &str, value: &str) {
     unsafe { host::reply_header(name.as_ptr(), name.len(), value.as_ptr(), value.len()) }
+}
+
+pub fn reply_type(media_type: &str) {
+    reply_header("Content-Type", media_type)
+}
+
+/// A reply that is an error: the status and one sentence.
+pub fn reply_error(status: u32, sentence: &str) {
+    reply_status(status);
+    reply_type("text/plain; charset=utf-8");
+    reply(format!("{sentence}\n"))
 }
 
 /// Appends to the reply's body.
@@ -189,33 +205,49 @@ fn scan(first: &[u8], end: &[u8], flags: u32, limit: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// Pairs with keys from `first` to before `end` in order, or backwards; an empty bound is none. At most `limit`.
-/// A value that is stored in chunks comes empty.
-pub fn state_scan(first: impl AsRef<[u8]>, end: impl AsRef<[u8]>, is_backward: bool, limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let (mut first, mut end) = (first.as_ref().to_vec(), end.as_ref().to_vec());
-    let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+const SCAN_BACKWARD: u32 = 1;
+const SCAN_KEYS: u32 = 2;
+
+/// Keys, the sizes of their values, and these where `flags` say so.
+fn scan_all(first: &[u8], end: &[u8], flags: u32, limit: usize) -> Vec<(Vec<u8>, usize, Vec<u8>)> {
+    let (mut first, mut end) = (first.to_vec(), end.to_vec());
+    let mut pairs: Vec<(Vec<u8>, usize, Vec<u8>)> = Vec::new();
     while pairs.len() < limit {
         let mut page = vec![0u8; 16384];
-        scan(&first, &end, is_backward as u32, (limit - pairs.len()).min(u32::MAX as usize) as u32, &mut page);
+        scan(&first, &end, flags, (limit - pairs.len()).min(u32::MAX as usize) as u32, &mut page);
         if page.is_empty() {
             break;
         }
         let number = |at: usize| u32::from_le_bytes([page[at], page[at + 1], page[at + 2], page[at + 3]]) as usize;
         let mut at = 0;
         while at < page.len() {
-            let size = if number(at + 4) >> 31 == 0 { number(at + 4) } else { 0 };
-            let (key, value) = (at + 8 + number(at), at + 8 + number(at) + size);
-            pairs.push((page[at + 8..key].to_vec(), page[key..value].to_vec()));
+            let (size, is_large) = (number(at + 4) & 0x7fff_ffff, number(at + 4) >> 31 == 1);
+            let there = if is_large || flags & SCAN_KEYS != 0 { 0 } else { size };
+            let (key, value) = (at + 8 + number(at), at + 8 + number(at) + there);
+            pairs.push((page[at + 8..key].to_vec(), size, page[key..value].to_vec()));
             at = value;
         }
         let last = &pairs[pairs.len() - 1].0;
-        if is_backward {
+        if flags & SCAN_BACKWARD != 0 {
             end = last.clone();
         } else {
             first = [last.as_slice(), &[0]].concat(); // the least key behind it
         }
     }
     pairs
+}
+
+/// Pairs with keys from `first` to before `end` in order, or backwards; an empty bound is none. At most `limit`.
+/// A value that is stored in chunks comes empty.
+pub fn state_scan(first: impl AsRef<[u8]>, end: impl AsRef<[u8]>, is_backward: bool, limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let pairs = scan_all(first.as_ref(), end.as_ref(), is_backward as u32, limit);
+    pairs.into_iter().map(|(key, _, value)| (key, value)).collect()
+}
+
+/// The same keys, and the sizes of their values, which are not read.
+pub fn state_keys(first: impl AsRef<[u8]>, end: impl AsRef<[u8]>, is_backward: bool, limit: usize) -> Vec<(Vec<u8>, usize)> {
+    let pairs = scan_all(first.as_ref(), end.as_ref(), is_backward as u32 | SCAN_KEYS, limit);
+    pairs.into_iter().map(|(key, size, _)| (key, size)).collect()
 }
 
 /// A line for the function's log.
@@ -253,5 +285,23 @@ macro_rules! handler {
     };
 }
 
+/// Makes the function a tool for models (docs/mcp.md): `gasworks::tool!(r#"{"description": "...", "inputSchema": {...}}"#);`. Once,
+/// outside of functions.
+#[macro_export]
+macro_rules! tool {
+    ($json:expr) => {
+        #[link_section = "gasworks.tool"]
+        #[used]
+        static GASWORKS_TOOL: [u8; $json.len()] = {
+            let (mut bytes, mut i) = ([0u8; $json.len()], 0);
+            while i < bytes.len() {
+                bytes[i] = $json.as_bytes()[i];
+                i += 1;
+            }
+            bytes
+        };
+    };
+}
+
 // Where the module is: `gasworks::handler!` beside `handler!`.
-pub use crate::handler;
+pub use crate::{handler, tool};
