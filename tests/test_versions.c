@@ -315,23 +315,29 @@ static void test_changes(void **state) {
 /* --- under load --------------------------------------------------------------------------------------------------- */
 
 struct load {
+  const char *path;
   atomic_bool is_over;
-  atomic_char expected; /* 0: a change is under way */
+  _Atomic uint32_t expected; /* bit i: the letter 'a' + i; 0: a change is under way */
   _Atomic int n, n_failed, n_late;
 };
+
+#define LETTER(c) ((uint32_t)1 << ((c) - 'a'))
+enum { CALLERS = 4, CHANGES = 60 };
 
 /* Calls on one connection. Whatever is asked after a change was acknowledged must see it. */
 static void *call_on(void *arg) {
   struct load *load = arg;
   int fd = dial(port);
   while (!atomic_load(&load->is_over)) {
-    char before = atomic_load(&load->expected);
-    send_text(fd, "GET /f/f HTTP/1.1\r\nHost: t\r\n\r\n");
+    uint32_t before = atomic_load(&load->expected);
+    send_text(fd, "GET ");
+    send_text(fd, load->path);
+    send_text(fd, " HTTP/1.1\r\nHost: t\r\n\r\n");
     struct reply r = receive(fd, true);
-    char after = atomic_load(&load->expected);
+    uint32_t after = atomic_load(&load->expected);
     if (r.status != 200)
       atomic_fetch_add(&load->n_failed, 1);
-    else if (before && before == after && r.body[0] != before)
+    else if (before && before == after && !(before & LETTER(r.body[0])))
       atomic_fetch_add(&load->n_late, 1);
     atomic_fetch_add(&load->n, 1);
     reply_clear(&r);
@@ -340,29 +346,81 @@ static void *call_on(void *arg) {
   return NULL;
 }
 
-static void test_changes_under_load(void **state) {
-  (void)state;
-  enum { THREADS = 4, CHANGES = 60 };
-  struct load load = {0};
-  pthread_t threads[THREADS];
-  deploy_abc();
-  atomic_store(&load.expected, 'c');
-  for (int i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, call_on, &load);
+/* Calls f while `change` makes its n-th change, which says which letters may be answered from then on. */
+static void change_under_load(const char *path, uint32_t expected, uint32_t (*change)(int n)) {
+  struct load load = {.path = path};
+  pthread_t threads[CALLERS];
+  atomic_store(&load.expected, expected);
+  for (int i = 0; i < CALLERS; i++) pthread_create(&threads[i], NULL, call_on, &load);
   for (int i = 0; i < CHANGES; i++) {
-    char body[32];
-    int version = i % 3 + 1;
-    snprintf(body, sizeof body, "{\"version\":%d}", version);
     atomic_store(&load.expected, 0);
-    assert_int_equal(lead("/v1/functions/f/aliases/live", body), 200);
-    if (i % 10 == 9) assert_int_equal(put("/v1/functions/f?alias=side", (char)('h' + i % 7), ""), 200);
-    atomic_store(&load.expected, (char)('a' + version - 1));
+    expected = change(i);
+    atomic_store(&load.expected, expected);
     usleep(5000);
   }
   atomic_store(&load.is_over, true);
-  for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+  for (int i = 0; i < CALLERS; i++) pthread_join(threads[i], NULL);
   assert_int_equal(load.n_failed, 0);
   assert_int_equal(load.n_late, 0);
   assert_true(load.n > CHANGES);
+}
+
+static uint32_t roll(int n) {
+  char body[32];
+  int version = n % 3 + 1;
+  snprintf(body, sizeof body, "{\"version\":%d}", version);
+  assert_int_equal(lead("/v1/functions/f/aliases/live", body), 200);
+  if (n % 10 == 9) assert_int_equal(put("/v1/functions/f?alias=side", (char)('h' + n % 7), ""), 200);
+  return LETTER('a' + version - 1);
+}
+
+static void test_rollbacks_under_load(void **state) {
+  (void)state;
+  deploy_abc();
+  change_under_load("/f/f", LETTER('c'), roll);
+}
+
+/* Two versions share the calls, and another one gets none. */
+static uint32_t shift(int n) {
+  char body[64];
+  int version = n % 3 + 1, canary = (n + 1) % 3 + 1;
+  snprintf(body, sizeof body, "{\"version\":%d,\"canary\":%d,\"percent\":%d}", version, canary, n % 99 + 1);
+  assert_int_equal(lead("/v1/functions/f/aliases/live", body), 200);
+  return LETTER('a' + version - 1) | LETTER('a' + canary - 1);
+}
+
+static void test_canaries_under_load(void **state) {
+  (void)state;
+  deploy_abc();
+  change_under_load("/f/f", LETTER('c'), shift);
+}
+
+/* Replies the first letter of its last variable, S. */
+static const char tells_secret[] =
+    "(module " REPLY "(import \"wasi_snapshot_preview1\" \"environ_get\" (func $get (param i32 i32) (result i32)))"
+    "(import \"wasi_snapshot_preview1\" \"environ_sizes_get\" (func $sizes (param i32 i32) (result i32)))"
+    "(memory (export \"memory\") 1)"
+    "(func (export \"handle\")"
+    "  (drop (call $sizes (i32.const 0) (i32.const 4))) (drop (call $get (i32.const 16) (i32.const 4096)))"
+    "  (call $reply"
+    "    (i32.add (i32.load (i32.add (i32.const 12) (i32.shl (i32.load (i32.const 0)) (i32.const 2)))) (i32.const 2))"
+    "    (i32.const 1))))";
+
+static uint32_t rotate(int n) {
+  char body[64];
+  snprintf(body, sizeof body, "{\"secrets\":{\"S\":\"%c-secret\"}}", 'a' + n % 26);
+  assert_int_equal(answer(ask("PATCH", "/v1/functions/s", "Content-Type: application/json\r\n", body, strlen(body)), NULL), 200);
+  return LETTER('a' + n % 26);
+}
+
+static void test_secrets_under_load(void **state) {
+  (void)state;
+  struct buffer bytes = wat(tells_secret);
+  assert_int_equal(answer(ask("PUT", "/v1/functions/s", "", bytes.bytes, bytes.size), NULL), 201);
+  buffer_clear(&bytes);
+  uint32_t first = rotate(25);
+  assert_int_equal(called("/f/s"), 'z');
+  change_under_load("/f/s", first, rotate);
 }
 
 /* --- records of before -------------------------------------------------------------------------------------------- */
@@ -434,12 +492,20 @@ static void test_damaged_records(void **state) {
 int main(void) {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
   const struct CMUnitTest tests[] = {
-      TEST(test_rollback),       TEST(test_aliases),
-      TEST(test_bad_aliases),    TEST(test_canary),
-      TEST(test_conditions),     TEST(test_tags_of_the_deleted),
-      TEST(test_private_canary), TEST(test_trimming),
-      TEST(test_changes),        TEST(test_changes_under_load),
-      TEST(test_old_record),     TEST(test_damaged_records),
+      TEST(test_rollback),
+      TEST(test_aliases),
+      TEST(test_bad_aliases),
+      TEST(test_canary),
+      TEST(test_conditions),
+      TEST(test_tags_of_the_deleted),
+      TEST(test_private_canary),
+      TEST(test_trimming),
+      TEST(test_changes),
+      TEST(test_rollbacks_under_load),
+      TEST(test_canaries_under_load),
+      TEST(test_secrets_under_load),
+      TEST(test_old_record),
+      TEST(test_damaged_records),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
