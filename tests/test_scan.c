@@ -191,6 +191,70 @@ static bool scan_all(struct state_txn *txn, struct gw_error *err) {
 }
 
 /* The second run may read as much as the first, and no more. */
+static void note_answer(void *answered) { atomic_store((atomic_bool *)answered, true); }
+
+/* The first page, which is answered elsewhere: to sort all that was written would take this thread milliseconds. */
+static void first_page(struct state_txn *txn, struct state_page *page) {
+  struct gw_error err = {0};
+  atomic_bool is_answered = false;
+  assert_int_equal(state_txn_scan_next(txn, UINT32_MAX, 1 << 20, page, &err), STATE_PENDING);
+  state_txn_await(txn, note_answer, &is_answered);
+  while (!atomic_load(&is_answered)) usleep(100);
+  assert_int_equal(state_txn_scan_answer(txn, page, &err), 1);
+}
+
+static void set_number(struct state_txn *txn, uint32_t n) {
+  struct gw_error err = {0};
+  uint8_t key[4] = {(uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n};
+  assert_true(state_txn_set(txn, key, sizeof key, "v", 1, &err));
+}
+
+/* Pages of what is written from the range's one end to the other; returns how many keys. */
+static uint32_t check_order(struct state_txn *txn, const struct state_page *first, bool is_backward) {
+  struct state_page page = *first;
+  struct gw_error err = {0};
+  uint32_t n = 0, before = 0;
+  for (;;) {
+    const uint8_t *at = page.bytes;
+    for (uint32_t i = 0; i < page.n_pairs; i++, n++) {
+      uint32_t sizes[2], now;
+      memcpy(sizes, at, sizeof sizes);
+      at += sizeof sizes;
+      now = (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+      if (n) assert_true(is_backward ? now < before : now > before);
+      before = now;
+      at += sizes[0] + sizes[1];
+    }
+    if (page.is_last) return n;
+    assert_int_equal(state_txn_scan_next_wait(txn, UINT32_MAX, 1 << 20, &page, &err), 1);
+  }
+}
+
+/* As many own keys as there can be, some of them written between the scan's begin and its first page, and between pages. */
+static void test_much_that_is_written(void **state) {
+  enum { LATE_KEYS = 384, FIRST_KEYS = STATE_MAX_WRITES - 2 * LATE_KEYS };
+  struct state_store *store = open_store(MAP_SIZE);
+  struct gw_error err = {0};
+  (void)state;
+  for (int is_backward = 0; is_backward < 2; is_backward++) {
+    struct state_txn *txn = state_txn_begin(store, "f");
+    struct state_range range = {.is_backward = is_backward};
+    struct state_page page = {0};
+    uint32_t number = 0;
+    for (int i = 0; i < FIRST_KEYS; i++) set_number(txn, number += 2654435761u); /* each once, in no order */
+    assert_true(state_txn_scan(txn, &range, &err));
+    for (int i = 0; i < LATE_KEYS; i++) set_number(txn, number += 2654435761u);
+    first_page(txn, &page);
+    assert_int_equal(check_order(txn, &page, is_backward), FIRST_KEYS + LATE_KEYS);
+    for (int i = 0; i < LATE_KEYS; i++) set_number(txn, number += 2654435761u);
+    assert_true(state_txn_scan(txn, &range, &err));
+    assert_int_equal(state_txn_scan_next_wait(txn, UINT32_MAX, 1 << 20, &page, &err), 1);
+    assert_int_equal(check_order(txn, &page, is_backward), STATE_MAX_WRITES);
+    state_txn_abort(txn);
+  }
+  state_store_close(store);
+}
+
 static void test_rewound_scans_do_not_count(void **state) {
   (void)state;
   enum { KEYS = 999, SCANS = 100 };
@@ -697,6 +761,7 @@ static void test_cold(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_scan_is_the_models),
+      TEST(test_much_that_is_written),
       TEST(test_rewound_scans_do_not_count),
       TEST(test_phantoms_conflict),
       TEST(test_what_has_no_room),

@@ -685,7 +685,7 @@ static void lmdb_get(struct store *self, struct store_get *get) {
 static void lmdb_scan(struct store *self, struct store_scan *scan) {
   struct lmdb *store = lmdb_of(self);
   scan->ask.place = NULL;
-  if (takes_long(scan->check) || !scan_range(store, scan, false))
+  if (scan->is_long || takes_long(scan->check) || !scan_range(store, scan, false))
     ask_reader(store, &scan->ask, true);
   else
     scan->done(scan);
@@ -987,18 +987,21 @@ static int collect(const struct lmdb *store, bool *is_left) {
   return rc;
 }
 
-/* Between two times those who commit have the store, for about as long. */
-static void pause_collecting(struct lmdb *store) {
+static void pause_collecting(struct lmdb *store, unsigned ms) {
   struct timespec until;
   clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_nsec += 10000000;
+  until.tv_sec += ms / 1000;
+  until.tv_nsec += (long)(ms % 1000) * 1000000;
   if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
   pthread_cond_timedwait(&store->littered, &store->mutex, &until);
 }
 
-/* On an error, as where the disk is full, it is left until there is more. */
+/* Between two times those who commit have the store, for about as long. After an error, as where the disk is full, it waits, each
+ * time longer, and tries again: nobody else would, before there is more. */
 static void *run_collector(void *arg) {
+  enum { BETWEEN_MS = 10, AFTER_ERROR_MS = 50, LONGEST_MS = 60000 };
   struct lmdb *store = arg;
+  unsigned wait_ms = AFTER_ERROR_MS;
   pthread_mutex_lock(&store->mutex);
   while (!store->is_closing) {
     bool is_left = false;
@@ -1006,10 +1009,12 @@ static void *run_collector(void *arg) {
     if (store->is_closing || !store->has_garbage) continue;
     store->has_garbage = false;
     pthread_mutex_unlock(&store->mutex);
-    if (collect(store, &is_left)) is_left = false;
+    bool has_failed = collect(store, &is_left) != 0;
     pthread_mutex_lock(&store->mutex);
-    store->has_garbage |= is_left;
-    if (is_left && !store->is_closing) pause_collecting(store);
+    store->has_garbage |= is_left || has_failed;
+    if (!has_failed) wait_ms = AFTER_ERROR_MS;
+    if (store->has_garbage && !store->is_closing) pause_collecting(store, has_failed ? wait_ms : BETWEEN_MS);
+    if (has_failed) wait_ms = 2 * wait_ms < LONGEST_MS ? 2 * wait_ms : LONGEST_MS;
   }
   pthread_mutex_unlock(&store->mutex);
   return NULL;

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE_BYTES = 64 << 10, PAGE_MET = 256 };
+enum { PAGE_BYTES = 64 << 10, PAGE_MET = 256, SORTED_AT_ONCE = 1024 };
 
 /* One scan under way; the next one takes its place. */
 struct txn_scan {
@@ -81,7 +81,8 @@ static bool sorted_reserve(struct state_txn *txn, size_t n, struct gw_error *err
 }
 
 bool state_sorted_insert(struct state_txn *txn, struct txn_key *k, struct gw_error *err) {
-  if (!txn->is_sorted || memcmp(k->bytes, txn->sorted_space, SPACE_SIZE) != 0) return true;
+  if (!txn->scan || memcmp(k->bytes, txn->sorted_space, SPACE_SIZE) != 0) return true;
+  if (!txn->is_sorted) return sorted_reserve(txn, txn->n_writes + 1, err); /* the first page will have it */
   if (!sorted_reserve(txn, txn->n_sorted + 1, err)) return false;
   size_t at = sorted_find(txn, k->bytes + SPACE_SIZE, k->key.size - SPACE_SIZE);
   memmove(txn->sorted + at + 1, txn->sorted + at, (txn->n_sorted - at) * sizeof *txn->sorted);
@@ -90,15 +91,26 @@ bool state_sorted_insert(struct state_txn *txn, struct txn_key *k, struct gw_err
   return true;
 }
 
-static bool sort_writes(struct state_txn *txn, struct gw_error *err) {
-  if (txn->is_sorted && !memcmp(txn->space, txn->sorted_space, SPACE_SIZE)) return true;
-  txn->n_sorted = 0;
-  memcpy(txn->sorted_space, txn->space, SPACE_SIZE);
-  if (!sorted_reserve(txn, txn->n_writes, err)) return false;
+static bool is_in_order(const struct state_txn *txn) {
+  return txn->is_sorted && !memcmp(txn->space, txn->sorted_space, SPACE_SIZE);
+}
+
+/* There is room for all. */
+static void sort_writes(struct state_txn *txn) {
   for (struct store_key *k = txn->keys; k; k = k->next)
     if (k->is_written && !memcmp(k->bytes, txn->space, SPACE_SIZE)) txn->sorted[txn->n_sorted++] = (struct txn_key *)k;
   if (txn->n_sorted) qsort(txn->sorted, txn->n_sorted, sizeof *txn->sorted, by_key);
   txn->is_sorted = true;
+}
+
+/* Many keys take milliseconds, in which a loop does nothing else: they are sorted where the first page is answered. */
+static bool begin_sorting(struct state_txn *txn, struct gw_error *err) {
+  if (is_in_order(txn)) return true;
+  txn->n_sorted = 0;
+  txn->is_sorted = false;
+  memcpy(txn->sorted_space, txn->space, SPACE_SIZE);
+  if (!sorted_reserve(txn, txn->n_writes, err)) return false;
+  if (txn->n_keys <= SORTED_AT_ONCE) sort_writes(txn);
   return true;
 }
 
@@ -179,9 +191,24 @@ static int own_order(const struct txn_scan *s, const struct txn_key *k, const vo
   return s->scan.is_backward ? -o : o;
 }
 
+/* The first own key of the page, by its place in txn->sorted. */
+static size_t first_own(const struct txn_scan *s) {
+  const struct state_txn *txn = s->txn;
+  if (!s->scan.is_backward) return sorted_find(txn, s->first, s->first_size);
+  return s->end_size ? sorted_find(txn, s->end, s->end_size) : txn->n_sorted;
+}
+
+/* On the thread that answers; the transaction waits for it. */
+static void sort_late(struct txn_scan *s) {
+  sort_writes(s->txn);
+  s->own = first_own(s);
+  s->scan.is_long = false;
+}
+
 static bool on_key(struct store_scan *scan, const void *key, size_t key_size, const void *value, size_t value_size) {
   struct txn_scan *s = (struct txn_scan *)scan;
   uint8_t whole[SPACE_SIZE + STATE_MAX_KEY];
+  if (scan->is_long) sort_late(s);
   const struct txn_key *k = next_own(s);
   while (!s->is_full && own_order(s, k, key, key_size) < 0) {
     take_own(s, k, NULL, 0);
@@ -213,6 +240,7 @@ static bool on_key(struct store_scan *scan, const void *key, size_t key_size, co
 static void on_done(struct store_scan *scan) {
   struct txn_scan *s = (struct txn_scan *)scan;
   bool failed = scan->err.code || scan->is_stale || s->is_damaged;
+  if (scan->is_long && !failed) sort_late(s);
   for (const struct txn_key *k; !failed && !s->is_full && (k = next_own(s));) take_own(s, k, NULL, 0);
   if (!s->is_full) s->is_over = true, s->answer.is_last = true;
   state_txn_on_answer(s->txn);
@@ -286,7 +314,7 @@ static bool begin_range(struct txn_scan *s, struct gw_error *err) {
 
 bool state_txn_scan(struct state_txn *txn, const struct state_range *range, struct gw_error *err) {
   if (!bound_is_valid(range->first_size, err) || !bound_is_valid(range->end_size, err)) return false;
-  if (!sort_writes(txn, err)) return false;
+  if (!begin_sorting(txn, err)) return false;
   if (!txn->scan) txn->scan = arena_alloc(&txn->arena, sizeof *txn->scan);
   struct txn_scan *s = txn->scan;
   struct buffer page = s->page;
@@ -300,13 +328,6 @@ bool state_txn_scan(struct state_txn *txn, const struct state_range *range, stru
     return true;
   }
   return begin_range(s, err);
-}
-
-/* The first own key of the page, by its place in txn->sorted. */
-static size_t first_own(const struct txn_scan *s) {
-  const struct state_txn *txn = s->txn;
-  if (!s->scan.is_backward) return sorted_find(txn, s->first, s->first_size);
-  return s->end_size ? sorted_find(txn, s->end, s->end_size) : txn->n_sorted;
 }
 
 static int no_more(struct state_page *page) {
@@ -346,7 +367,8 @@ int state_txn_scan_next(struct state_txn *txn, uint32_t most, size_t room, struc
   s->n_new = 0;
   s->new_sum = 0;
   s->at_size = 0;
-  s->own = first_own(s);
+  s->scan.is_long = !is_in_order(txn);
+  s->own = s->scan.is_long ? 0 : first_own(s);
   if (txn->is_told) {
     bool is_over;
     if (!state_told_page(txn, &s->answer, &s->n_new, &is_over, err)) return -1;

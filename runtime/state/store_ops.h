@@ -132,6 +132,7 @@ struct store_scan {
   const void *first, *end; /* NULL: from the first, to the last */
   size_t first_size, end_size;
   bool is_backward;
+  bool is_long;                    /* `each` and `done` take long: not on the caller's thread */
   bool is_for_keys;                /* values are NULL, but have their sizes; records of large ones are there */
   const struct store_reads *check; /* as of a get */
   /* False: enough. On any thread, one call at a time. A damaged value is NULL. */
