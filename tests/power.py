@@ -219,6 +219,14 @@ def wait_with_slots_free(server, disk):
         sys.exit(f"FAIL {cold} of {len(connections)} instances were made while replies waited for the disk")
 
 
+def until_it_runs(server, why):
+    for _ in range(100):
+        if server.ask("GET", "/f/hello")[0] == 200 and server.ask("POST", "/f/counter")[0] == 200:
+            return
+        time.sleep(0.1)
+    sys.exit(f"FAIL {why}, and no function runs")
+
+
 def cut(args, option):
     with tempfile.TemporaryDirectory(prefix="gasworks-power-") as work:
         disk, load = Disk(work), Load(["/f/hello", "once", "/f/counter", "/f/trap", "/v1/log/checkpoint"])
@@ -241,13 +249,15 @@ def cut(args, option):
         load.run(server, 1, False)
         disk.say("")
         full = load.failures[:]
-        for _ in range(100):
-            if server.ask("GET", "/f/hello")[0] == 200 and server.ask("POST", "/f/counter")[0] == 200:
-                break
-            time.sleep(0.1)
-        else:
-            sys.exit("FAIL there is room again, and no function runs")
+        until_it_runs(server, "there is room again")
         check(server, disk, load, work, option == "on")
+        load.failures.clear()
+        disk.say("files")
+        load.run(server, 2.5, False)
+        disk.say("")
+        until_it_runs(server, "the system has descriptors again")
+        check(server, disk, load, work, option == "on")
+        without_files = len(load.failures)
         load.failures.clear()
         disk.say("eio")
         load.run(server, 2.5, False)
@@ -266,7 +276,7 @@ def cut(args, option):
         server = start(args, disk, option)
         check(server, disk, load, work, option == "on")
         server.stop()
-        print(f"a full disk: {len(full)} refused, a failed one: {len(failed)}: nothing is lost")
+        print(f"a full disk: {len(full)} refused, no descriptors: {without_files}, a failed disk: {len(failed)}: nothing is lost")
 
 
 def main():

@@ -4,7 +4,5 @@
 set -eu
 program=$1 shim=$2 source=$3
 shift 3
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-"$source/examples/build" "$folder" >/dev/null
+folder=$("$source/tests/examples.sh" "$source")
 "$source/tests/power.py" "$program" "$shim" "$folder" "$@"

@@ -7,7 +7,7 @@
  * hold now power.py makes what a power failure could have left.
  *
  * POWER_CONTROL=FILE, read at each call: "eio" lets syncs fail, "full" lets what takes room fail, "hang" lets syncs wait until it
- * says something else. */
+ * says something else, "files" lets no file be opened, as where a process has as many descriptors as it may. */
 #define _GNU_SOURCE /* RTLD_NEXT, SEEK_DATA */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -153,6 +153,32 @@ static void keep_write(int fd, const void *bytes, size_t size, off_t at) {
   close(to);
   pthread_mutex_unlock(&mutex);
 }
+
+/* --- descriptors --------------------------------------------------------------------------------------------------- */
+
+static int open_now(int at, const char *path, int flags, va_list rest) {
+  bool is_below = root && strncmp(path, root, strlen(root)) == 0 && !strstr(path, "/.power/");
+  if (is_below && is_told("files")) return errno = EMFILE, -1;
+  return (int)syscall(SYS_openat, at, path, flags, flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0);
+}
+
+int openat64(int at, const char *path, int flags, ...) {
+  va_list rest;
+  va_start(rest, flags);
+  int fd = open_now(at, path, flags, rest);
+  va_end(rest);
+  return fd;
+}
+
+int open64(const char *path, int flags, ...) {
+  va_list rest;
+  va_start(rest, flags);
+  int fd = open_now(AT_FDCWD, path, flags, rest);
+  va_end(rest);
+  return fd;
+}
+int open(const char *path, int flags, ...) __attribute__((alias("open64")));
+int openat(int at, const char *path, int flags, ...) __attribute__((alias("openat64")));
 
 /* --- room ---------------------------------------------------------------------------------------------------------- */
 

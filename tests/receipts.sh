@@ -4,7 +4,5 @@
 set -eu
 program=$1 source=$2
 shift 2
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-"$source/examples/build" "$folder" >/dev/null
+folder=$("$source/tests/examples.sh" "$source")
 "$source/tests/receipts.py" "$program" "$folder" "$@"

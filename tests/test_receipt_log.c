@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -56,8 +57,11 @@ static int setup(void **state) {
   return mkdtemp(directory) ? 0 : -1;
 }
 
+static struct rlimit descriptors; /* as they are */
+
 static int teardown(void **state) {
   (void)state;
+  if (descriptors.rlim_cur) setrlimit(RLIMIT_NOFILE, &descriptors);
   return nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -450,6 +454,45 @@ static void who_waits_hears_of_the_sync(void **state) {
   receipt_log_close(log);
 }
 
+/* No descriptor is left for whoever opens a file. */
+static void take_descriptors(void) {
+  int least = dup(STDERR_FILENO);
+  assert_true(least >= 0 && getrlimit(RLIMIT_NOFILE, &descriptors) == 0);
+  close(least);
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){(rlim_t)least, descriptors.rlim_max}), 0);
+}
+
+/* Without descriptors no checkpoint can be made, and the names of new files cannot be synced. That loses nothing: who waits waits
+ * on, and all is there when there are some again. After some seconds who comes is refused, and who waits hears so. */
+static void what_passes_ends_no_promise(void **state) {
+  (void)state;
+  for (int is_long = 0; is_long < 2; is_long++) {
+    struct waiting w = {.waiter.done = note_answer};
+    struct receipt_log *log = open_log();
+    uint64_t n = receipt_log_end(log);
+    for (uint64_t i = n % FILES_SEGMENT; i < FILES_SEGMENT + 9; i++) {
+      append(log, "f", i);
+      if (i == FILES_SEGMENT - 100) assert_true(receipt_log_settle(log));
+      if (i == FILES_SEGMENT - 100) take_descriptors();
+    }
+    uint64_t durable = receipt_log_durable(log);
+    receipt_log_await(log, &w.waiter);
+    assert_false(receipt_log_settle(log));
+    assert_false(receipt_log_has_failed(log));
+    assert_int_equal(receipt_log_durable(log), durable);
+    assert_int_equal(w.answer, 0);
+    if (is_long) assert_int_equal(answer_of(&w), 2);
+    if (is_long) assert_true(receipt_log_is_late(log) && !receipt_log_has_room(log));
+    setrlimit(RLIMIT_NOFILE, &descriptors);
+    if (!is_long) assert_int_equal(answer_of(&w), 1);
+    assert_true(receipt_log_settle(log));
+    assert_false(receipt_log_is_late(log));
+    append(log, "f", 0);
+    receipt_log_close(log);
+    assert_int_equal(check_all().size, (uint64_t)(is_long + 1) * FILES_SEGMENT + 10);
+  }
+}
+
 /* A log that nobody uses is small, and one that was closed is no larger than its leaves. */
 static void a_log_takes_room_as_it_needs_it(void **state) {
   struct receipt_log *log = open_log();
@@ -803,6 +846,7 @@ int main(void) {
       TEST(a_full_disk_has_no_room_and_loses_nothing),
       TEST(a_failed_sync_ends_the_promises),
       TEST(who_waits_hears_of_the_sync),
+      TEST(what_passes_ends_no_promise),
       TEST(a_log_takes_room_as_it_needs_it),
       TEST(a_crash_loses_nothing_that_was_filled),
       TEST(a_crash_behind_a_segments_end_loses_nothing),

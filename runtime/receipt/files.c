@@ -17,6 +17,10 @@ void files_path(char out[FILES_PATH], const char *directory, uint64_t segment, c
   snprintf(out, FILES_PATH, "%s/%08" PRIu64 ".%s", directory, segment, word);
 }
 
+bool files_is_passing(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN || error == EINTR;
+}
+
 /* As much as there is of `size` bytes from `at` on; -1 where the file is not there. */
 static ssize_t read_at(const char *path, uint64_t at, void *out, size_t size) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -72,7 +76,7 @@ enum files_answer files_read_bundle(const char *directory, uint64_t bundle, size
   files_path(path, directory, segment, "leaves");
   uint8_t *bytes = buffer_reserve(out, MAX_BUNDLE);
   ssize_t size = read_at(path, at, bytes, MAX_BUNDLE);
-  if (size < 0) return FILES_PRUNED;
+  if (size < 0) return errno == ENOENT ? FILES_PRUNED : FILES_DAMAGED; /* who adds leaves up goes on behind pruned ones */
   size_t used = bundle_size(bytes, (size_t)size, n);
   out->size += used;
   return used ? FILES_FOUND : FILES_DAMAGED;

@@ -65,4 +65,7 @@ size_t files_parse_keys(char *text, struct note_key *keys, size_t most, struct g
 /* The public keys; returns how many, 0 with err set. */
 size_t files_read_keys(const char *directory, struct note_key keys[FILES_MAX_KEYS], struct gw_error *err);
 
+/* Whether a call failed for want of descriptors or memory, or was interrupted: what it is about is as it was. */
+bool files_is_passing(int error);
+
 #endif

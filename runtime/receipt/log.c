@@ -76,6 +76,13 @@ bool receipt_log_has_failed(struct receipt_log *log) {
   return has_failed;
 }
 
+bool receipt_log_is_late(struct receipt_log *log) {
+  pthread_mutex_lock(&log->mutex);
+  bool is_late = log->is_late;
+  pthread_mutex_unlock(&log->mutex);
+  return is_late;
+}
+
 /* Where the next index goes; NULL: nowhere. */
 static struct segment *segment_for(struct receipt_log *log, size_t size) {
   struct segment *s = log->current;

@@ -32,6 +32,11 @@ struct segment_room {
   size_t leaves; /* whose hashes have them */
 };
 
+/* How a sync went. LATER: the system had no descriptor or no memory to ask the disk with, so nothing was written that could be
+ * lost, and it may be tried again. LOST: the disk, or its file system, was asked and could not. What it was to write may be gone
+ * from memory, too, and the next sync would not say so; that goes for ENOSPC as for EIO. */
+enum receipt_synced { SYNC_DONE, SYNC_LATER, SYNC_LOST };
+
 /* A pair of files, mapped. */
 struct segment {
   struct segment *next;
@@ -73,6 +78,7 @@ struct receipt_log {
   struct receipt_chain *buckets[CHAIN_BUCKETS];
   struct receipt_chain *chains; /* the newest first */
   bool is_stopping, is_awake, is_idle, wants_now, wants_key, has_failed;
+  bool is_late; /* no checkpoint could be made for some time, for want of descriptors or memory */
   bool room_is_awake, room_is_idle, is_closed;
   struct receipt_waiter *waiters;
   uint64_t bytes;         /* of leaves given out since it was opened */
@@ -85,6 +91,7 @@ struct receipt_log {
   struct segment *settling; /* where the next leaf to be settled is. The writer's */
   uint64_t settled;         /* the writer's: all leaves below are filled */
   bool is_told;             /* why there is no checkpoint. The writer's */
+  uint64_t late_since;      /* CLOCK_MONOTONIC: since when a sync waits for the system; 0: none does. The writer's */
   uint64_t n_chained;       /* at which size `chains` was written */
   uint64_t oldest;          /* segment whose leaves are there */
   uint64_t pruned_at;       /* seconds since 1970 */
@@ -109,7 +116,9 @@ bool receipt_segment_extend(const struct segment *segment, struct segment_room *
 /* Faults pages in up to `wanted`, which has room, so that who fills them need not. */
 void receipt_segment_touch(struct segment *segment, const struct segment_room *wanted);
 /* Names and contents. The writer. */
-bool receipt_segment_sync(struct segment *segment, const char *directory);
+enum receipt_synced receipt_segment_sync(struct segment *segment, const char *directory);
+/* Of a descriptor that is open. */
+enum receipt_synced receipt_sync(int fd);
 /* What is behind the last of `n` leaves becomes zeros. */
 bool receipt_segment_wipe(const struct segment *segment, size_t n, struct gw_error *err);
 /* is_complete: no leaf will follow, for now at least, and room for more is given back. */

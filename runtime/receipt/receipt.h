@@ -61,8 +61,10 @@ uint64_t receipt_log_end(struct receipt_log *log);
 
 /* Whether there is room for some more leaves. If not, `receipt_log_reserve` will soon fail. */
 bool receipt_log_has_room(const struct receipt_log *log);
-/* If not: whether it is because a sync has failed, so that there will be none until the log is opened again. */
+/* If not: whether it is because a sync has failed, so that there will be none until the log is opened again; and whether because
+ * the system has had no descriptors or memory for syncs for some seconds, which passes. */
 bool receipt_log_has_failed(struct receipt_log *log);
+bool receipt_log_is_late(struct receipt_log *log);
 
 struct receipt_place {
   uint64_t index;

@@ -43,7 +43,8 @@ static size_t of_segment(const struct receipt_log *log, size_t wanted, size_t mo
 
 void receipt_room_look(struct receipt_log *log) {
   struct segment_room left = room_left(log);
-  bool has_room = !log->has_failed && left.leaves >= SPARE_LEAVES && left.bytes >= of_segment(log, SPARE_BYTES, LEAF_MAX + 2);
+  bool has_room = !log->has_failed && !log->is_late && left.leaves >= SPARE_LEAVES &&
+                  left.bytes >= of_segment(log, SPARE_BYTES, LEAF_MAX + 2);
   size_t low = of_segment(log, log->low.bytes, log->leaf_bytes) + ROOM_BYTES / 2;
   bool is_short = left.leaves < log->low.leaves || left.bytes < of_segment(log, low, LEAF_MAX + 2);
   if (has_room != receipt_log_has_room(log)) atomic_store_explicit(&log->has_room, has_room, memory_order_relaxed);

@@ -95,9 +95,29 @@ void receipt_segment_touch(struct segment *s, const struct segment_room *wanted)
   s->touched.leaves = wanted->leaves;
 }
 
-bool receipt_segment_sync(struct segment *s, const char *directory) {
-  if (!s->is_listed) s->is_listed = directory_sync(directory);
-  return s->is_listed && fdatasync(s->leaves_fd) == 0 && fdatasync(s->hashes_fd) == 0;
+enum receipt_synced receipt_sync(int fd) {
+  while (fdatasync(fd))
+    if (errno != EINTR) return SYNC_LOST;
+  return SYNC_DONE;
+}
+
+static enum receipt_synced sync_names(const char *directory) {
+  int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return files_is_passing(errno) ? SYNC_LATER : SYNC_LOST;
+  int rc;
+  do rc = fsync(fd);
+  while (rc && errno == EINTR);
+  int saved = errno;
+  close(fd);
+  errno = saved;
+  return rc ? SYNC_LOST : SYNC_DONE;
+}
+
+enum receipt_synced receipt_segment_sync(struct segment *s, const char *directory) {
+  enum receipt_synced synced = s->is_listed ? SYNC_DONE : sync_names(directory);
+  s->is_listed |= synced == SYNC_DONE;
+  if (synced == SYNC_DONE) synced = receipt_sync(s->leaves_fd);
+  return synced == SYNC_DONE ? receipt_sync(s->hashes_fd) : synced;
 }
 
 /* Through the file: to look into a mapping's hole would take a block on some file systems. */

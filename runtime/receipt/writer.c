@@ -18,7 +18,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PRUNE_SECONDS = 10 };
+/* LATE_NS: no longer than that a sync waits for the system without anybody being told. */
+enum { PRUNE_SECONDS = 10, RETRY_NS = 10000000 };
+#define LATE_NS UINT64_C(5000000000)
 
 /* --- settling ----------------------------------------------------------------------------------------------------- */
 
@@ -47,7 +49,7 @@ static bool is_filled(const struct tree_hash *hash) {
   return __atomic_load_n((const uint64_t *)(const void *)hash->bytes, __ATOMIC_ACQUIRE) != 0;
 }
 
-/* For ever. */
+/* For ever: see SYNC_LOST. */
 static bool fail(struct receipt_log *log) {
   pthread_mutex_lock(&log->mutex);
   log->has_failed = true;
@@ -86,17 +88,38 @@ void receipt_writer_settle(struct receipt_log *log) {
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
 
-static bool sync_leaves(struct receipt_log *log) {
-  bool ok = true;
-  for (struct segment *s = log->first; s && ok; s = next_segment(log, s)) ok = receipt_segment_sync(s, log->options.directory);
-  return ok;
+static enum receipt_synced sync_leaves(struct receipt_log *log) {
+  enum receipt_synced synced = SYNC_DONE;
+  for (struct segment *s = log->first; s && synced == SYNC_DONE; s = next_segment(log, s))
+    synced = receipt_segment_sync(s, log->options.directory);
+  return synced;
 }
 
-static bool sync_all(struct receipt_log *log) {
-  bool ok = sync_leaves(log);
-  for (int i = 0; i < TREE_LEVELS && ok; i++)
-    if (log->levels[i] >= 0) ok = fdatasync(log->levels[i]) == 0;
-  return ok;
+static enum receipt_synced sync_all(struct receipt_log *log) {
+  enum receipt_synced synced = sync_leaves(log);
+  for (int i = 0; i < TREE_LEVELS && synced == SYNC_DONE; i++)
+    if (log->levels[i] >= 0) synced = receipt_sync(log->levels[i]);
+  return synced;
+}
+
+static void set_late(struct receipt_log *log, bool is_late) {
+  pthread_mutex_lock(&log->mutex);
+  log->is_late = is_late;
+  receipt_room_look(log);
+  pthread_mutex_unlock(&log->mutex);
+}
+
+/* A sync waits for the system. Always false. */
+static bool note_late(struct receipt_log *log) {
+  uint64_t now = clock_ns(CLOCK_MONOTONIC);
+  if (!log->late_since) log->late_since = now;
+  if (now - log->late_since > LATE_NS) set_late(log, true);
+  return false;
+}
+
+static void note_in_time(struct receipt_log *log) {
+  if (log->late_since) set_late(log, false);
+  log->late_since = 0;
 }
 
 /* Complete segments, all of which a checkpoint covers. */
@@ -129,19 +152,28 @@ bool receipt_writer_checkpoint(struct receipt_log *log, struct gw_error *err) {
   char path[FILES_PATH];
   snprintf(checkpoint.origin, sizeof checkpoint.origin, "%s", log->options.origin);
   snprintf(path, sizeof path, "%s/checkpoint", log->options.directory);
-  if (!sync_all(log)) {
+  enum receipt_synced synced = sync_all(log);
+  if (synced != SYNC_DONE) {
     error_set(err, GW_ERROR_IO, "cannot sync %s: %s", log->options.directory, strerror(errno));
-    return fail(log);
+    return synced == SYNC_LATER ? note_late(log) : fail(log);
   }
+  errno = 0;
   if (!tree_root(&source, checkpoint.size, &checkpoint.root)) {
+    if (files_is_passing(errno)) {
+      error_set(err, GW_ERROR_IO, "cannot read hashes in %s: %s", log->options.directory, strerror(errno));
+      return note_late(log);
+    }
     error_set(err, GW_ERROR_STATE, "hashes are missing in %s", log->options.directory);
     return fail(log);
   }
   sign(log, &checkpoint, &text);
+  errno = 0;
   if (!file_write_durably(path, text.bytes, text.size, 0644, err)) {
+    if (files_is_passing(errno)) note_late(log);
     buffer_clear(&text);
     return false;
   }
+  note_in_time(log);
   sodium_memzero(log->secrets[1], sizeof log->secrets[1]);
   log->has_old_secret = false;
   pthread_mutex_lock(&log->head_mutex);
@@ -183,14 +215,32 @@ static void prune(struct receipt_log *log) {
 
 /* --- those who wait ----------------------------------------------------------------------------------------------- */
 
+static void wait_on(struct receipt_log *log, struct receipt_waiter *waiters) {
+  struct receipt_waiter **end = &waiters;
+  while (*end) end = &(*end)->next;
+  pthread_mutex_lock(&log->mutex);
+  *end = log->waiters;
+  log->waiters = waiters;
+  pthread_mutex_unlock(&log->mutex);
+  nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
+}
+
 /* They filled their leaves before they began to wait. Leaves that are not filled yet may be in front of them: after a crash these
- * are void. No checkpoint is needed: recovery finds what is whole. */
+ * are void. No checkpoint is needed: recovery finds what is whole. What passes they wait for, but not for ever. */
 static void answer_waiters(struct receipt_log *log, struct receipt_waiter *waiters) {
   if (!waiters) return;
-  bool ok = !log->has_failed && (sync_leaves(log) || fail(log));
+  enum receipt_synced synced = log->has_failed ? SYNC_LOST : sync_leaves(log);
+  if (synced == SYNC_LATER) {
+    note_late(log);
+    if (!log->is_late) {
+      wait_on(log, waiters);
+      return;
+    }
+  }
+  if (synced == SYNC_LOST) fail(log);
   for (struct receipt_waiter *w = waiters, *next; w; w = next) {
     next = w->next; /* it may be gone when that returns */
-    w->done(w, ok);
+    w->done(w, synced == SYNC_DONE);
   }
 }
 

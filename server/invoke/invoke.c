@@ -250,7 +250,16 @@ static struct draft_facts facts_of(struct invocation *inv, const struct ending *
 #define NO_ROOM "there is no room for receipts: the server's disk is full"
 #define NO_DISK "no receipts can be written until the server starts again: its disk has failed"
 
+#define NO_SYNC "no receipts can be synced: the system has no file descriptors or memory left for it"
+
+static const struct gw_error no_room = {.code = GW_ERROR_UNAVAILABLE, .message = NO_ROOM};
 static const struct gw_error no_disk = {.code = GW_ERROR_UNAVAILABLE, .message = NO_DISK};
+static const struct gw_error no_sync = {.code = GW_ERROR_UNAVAILABLE, .message = NO_SYNC};
+
+/* Why there is no receipt to be had. */
+static const struct gw_error *why_no_receipt(struct receipt_log *log) {
+  return receipt_log_has_failed(log) ? &no_disk : receipt_log_is_late(log) ? &no_sync : &no_room;
+}
 
 /* What only programs see costs something to find out. */
 static struct asked asked_of(const struct invocation *inv) {
@@ -270,14 +279,12 @@ static void keep_asked(struct invocation *inv) {
 
 /* Before anything of the invocation goes. No reply leaves without its receipt. */
 static void write_receipt(struct invocation *inv, struct ending *ending) {
-  static const struct gw_error no_room = {.code = GW_ERROR_UNAVAILABLE, .message = NO_ROOM};
   struct draft *d = &inv->draft;
   char name[FUNCTION_MAX_FULL_NAME + 1];
   if (!d->is_due && ending->kind != ENDING_REPEATED) return;
   if (d->log && !d->is_made) {
     struct draft_facts facts = facts_of(inv, ending, name);
-    if (!draft_finish(d, &facts, inv->txn))
-      *ending = (struct ending){.kind = ENDING_FAILED, .err = receipt_log_has_failed(d->log) ? &no_disk : &no_room};
+    if (!draft_finish(d, &facts, inv->txn)) *ending = (struct ending){.kind = ENDING_FAILED, .err = why_no_receipt(d->log)};
   }
   if (d->is_made) draft_print(d, inv->exchange->receipt);
   struct metrics *m = &loop_of(inv)->metrics;
@@ -404,7 +411,7 @@ static void deliver_synced(struct message *message) {
   struct invocation *inv = (struct invocation *)((char *)message - offsetof(struct invocation, synced_message));
   if (!inv->is_durable) {
     *inv->exchange->receipt = 0;
-    inv->ending = (struct ending){.kind = ENDING_FAILED, .err = &no_disk};
+    inv->ending = (struct ending){.kind = ENDING_FAILED, .err = why_no_receipt(inv->draft.log)};
   }
   leave(inv, inv->ending);
 }
@@ -1272,8 +1279,8 @@ static void begin(struct exchange *x, struct flame *flame) {
     return;
   }
   if (loop->receipts && !receipt_log_has_room(loop->receipts)) {
-    refuse(inv, PROBLEM(.status = 503, .detail = receipt_log_has_failed(loop->receipts) ? NO_DISK : NO_ROOM,
-                        .function = x->request.address, .retry_after = 1));
+    refuse(inv, PROBLEM(.status = 503, .detail = why_no_receipt(loop->receipts)->message, .function = x->request.address,
+                        .retry_after = 1));
     return;
   }
   struct problem no = {0};
