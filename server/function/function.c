@@ -150,7 +150,7 @@ struct function *function_copy(const struct function *f) {
   copy->size = f->size;
   copy->created_ms = f->created_ms;
   copy->compile_ms = f->compile_ms;
-  if (function_load_state(f) != LOAD_PENDING) copy->interface = f->interface; /* else it is written just now, or later */
+  copy->interface = f->interface;
   copy->tool = f->tool ? strdup(f->tool) : NULL;
   copy->had_state = function_may_write(f);
   copy->quarantine_ms = f->quarantine_ms;
@@ -243,8 +243,9 @@ static bool classify(struct function *f, struct gw_error *err) {
   if (!has_handle && !exports_plain(m, "_start"))
     return error_set(err, GW_ERROR_INTERFACE,
                      "the module exports neither a function handle [] -> [] nor a function _start [] -> []");
-  f->interface = has_handle ? INTERFACE_HANDLE : INTERFACE_CGI;
-  f->uses_wasi = f->interface == INTERFACE_CGI; /* its reply is what it writes, even where it writes nothing */
+  enum interface interface = has_handle ? INTERFACE_HANDLE : INTERFACE_CGI;
+  if (f->interface != interface) f->interface = interface; /* of one with a record it is known, and others read it meanwhile */
+  f->uses_wasi = f->interface == INTERFACE_CGI;            /* its reply is what it writes, even where it writes nothing */
   f->has_initialize = has_handle && exports_plain(m, "_initialize");
   f->initial_memory = initial_memory(m);
   f->initial_data = initial_data(m);

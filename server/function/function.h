@@ -95,7 +95,7 @@ struct function {
   uint64_t size;                        /* bytes of the module */
   uint64_t created_ms;                  /* since 1970 */
   double compile_ms;                    /* of the deployment */
-  enum interface interface;
+  enum interface interface;             /* constant once it was published: records have it */
   char *tool;                           /* what the module says of itself, see tool.h; NULL: nothing */
   const struct function_limits *limits; /* the registry's, which outlives it */
   struct crash_file *crashes;           /* likewise: where a signal handler notes that this function ran */
