@@ -1,9 +1,7 @@
 #include "cli/client.h"
 
 #include "base/error.h"
-
-#include <curl/curl.h>
-#include <dlfcn.h>
+#include "cli/libcurl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,55 +127,26 @@ static size_t receive_body(char *bytes, size_t one, size_t size, void *user) {
   return size;
 }
 
-/* libcurl, with the forty libraries that it needs, is opened at the first request: nothing else should wait for them. */
-#undef curl_easy_setopt
-#undef curl_easy_getinfo
-/* clang-format off */
-#define CURL_FUNCTIONS(F)                                                                                                       \
-  F(curl_global_init)                                                                                                           \
-  F(curl_global_cleanup)                                                                                                        \
-  F(curl_easy_init)                                                                                                             \
-  F(curl_easy_setopt) F(curl_easy_perform) F(curl_easy_getinfo) F(curl_easy_cleanup) F(curl_easy_strerror) F(curl_slist_append) \
-      F(curl_slist_free_all)
-/* clang-format on */
-
-static struct {
-#define FIELD(name) __typeof__(name) *name;
-  CURL_FUNCTIONS(FIELD)
-#undef FIELD
-} lib;
-
-static bool open_libcurl(struct gw_error *err) {
-  void *handle = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
-  if (!handle) return error_set(err, GW_ERROR_UNAVAILABLE, "cannot load libcurl: %.200s", dlerror());
-#define LOAD(name)                                              \
-  if (!(lib.name = (__typeof__(lib.name))dlsym(handle, #name))) \
-    return error_set(err, GW_ERROR_UNAVAILABLE, "libcurl has no " #name);
-  CURL_FUNCTIONS(LOAD)
-#undef LOAD
-  return true;
-}
-
 static void set_body(CURL *curl, const struct buffer *body) {
-  lib.curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body->size ? (const char *)body->bytes : "");
-  lib.curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->size);
+  libcurl.curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body->size ? (const char *)body->bytes : "");
+  libcurl.curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->size);
 }
 
 static struct curl_slist *request_headers(const struct client_request *request, const struct buffer *authorization) {
-  struct curl_slist *list = lib.curl_slist_append(NULL, "Expect:"); /* no waiting for 100 Continue */
-  list = lib.curl_slist_append(list, "Content-Type: application/octet-stream");
+  struct curl_slist *list = libcurl.curl_slist_append(NULL, "Expect:"); /* no waiting for 100 Continue */
+  list = libcurl.curl_slist_append(list, "Content-Type: application/octet-stream");
   for (const char *const *h = request->headers; h && *h; h++) {
     if (header_value(*h, "Content-Type:")) { /* the caller's takes the place of ours */
-      lib.curl_slist_free_all(list);
-      list = lib.curl_slist_append(NULL, "Expect:");
+      libcurl.curl_slist_free_all(list);
+      list = libcurl.curl_slist_append(NULL, "Expect:");
     }
   }
   bool has_own = false;
   for (const char *const *h = request->headers; h && *h; h++) {
     has_own |= header_value(*h, "Authorization:") != NULL;
-    list = lib.curl_slist_append(list, *h);
+    list = libcurl.curl_slist_append(list, *h);
   }
-  if (authorization->size && !has_own) list = lib.curl_slist_append(list, (const char *)authorization->bytes);
+  if (authorization->size && !has_own) list = libcurl.curl_slist_append(list, (const char *)authorization->bytes);
   return list;
 }
 
@@ -192,21 +161,21 @@ static CURLcode perform(CURL *curl, const struct client_request *request, const 
   buffer_append(&url, request->path, strlen(request->path) + 1);
   struct curl_slist *headers = request_headers(request, authorization);
   if (request->body) set_body(curl, request->body);
-  if (strcmp(request->method, "HEAD") == 0) lib.curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
-  lib.curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
-  lib.curl_easy_setopt(curl, CURLOPT_URL, (const char *)url.bytes);
-  lib.curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-  if (is_on_this_machine(client->server)) lib.curl_easy_setopt(curl, CURLOPT_NOPROXY, "*"); /* which would get the token */
-  lib.curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
-  lib.curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-  lib.curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-  lib.curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, message);
-  lib.curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, receive_header);
-  lib.curl_easy_setopt(curl, CURLOPT_HEADERDATA, receiver);
-  lib.curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive_body);
-  lib.curl_easy_setopt(curl, CURLOPT_WRITEDATA, receiver);
-  CURLcode code = lib.curl_easy_perform(curl);
-  lib.curl_slist_free_all(headers);
+  if (strcmp(request->method, "HEAD") == 0) libcurl.curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+  libcurl.curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+  libcurl.curl_easy_setopt(curl, CURLOPT_URL, (const char *)url.bytes);
+  libcurl.curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+  if (is_on_this_machine(client->server)) libcurl.curl_easy_setopt(curl, CURLOPT_NOPROXY, "*"); /* which would get the token */
+  libcurl.curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+  libcurl.curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+  libcurl.curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+  libcurl.curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, message);
+  libcurl.curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, receive_header);
+  libcurl.curl_easy_setopt(curl, CURLOPT_HEADERDATA, receiver);
+  libcurl.curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive_body);
+  libcurl.curl_easy_setopt(curl, CURLOPT_WRITEDATA, receiver);
+  CURLcode code = libcurl.curl_easy_perform(curl);
+  libcurl.curl_slist_free_all(headers);
   buffer_clear(&url);
   return code;
 }
@@ -216,21 +185,21 @@ bool client_send(const struct client_request *request, struct client_reply *repl
   struct receiver receiver = {reply, request->wants_headers, request->max_reply};
   *reply = (struct client_reply){0};
   struct buffer authorization = {0};
-  if (!make_authorization(request->client, &authorization, err) || !open_libcurl(err)) {
+  if (!make_authorization(request->client, &authorization, err) || !libcurl_open(err)) {
     buffer_clear(&authorization);
     return false;
   }
-  lib.curl_global_init(CURL_GLOBAL_DEFAULT);
-  CURL *curl = lib.curl_easy_init();
+  libcurl.curl_global_init(CURL_GLOBAL_DEFAULT);
+  CURL *curl = libcurl.curl_easy_init();
   CURLcode code = curl ? perform(curl, request, &authorization, &receiver, message) : CURLE_OUT_OF_MEMORY;
-  if (curl) lib.curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply->status);
-  if (curl) lib.curl_easy_cleanup(curl);
-  lib.curl_global_cleanup();
+  if (curl) libcurl.curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply->status);
+  if (curl) libcurl.curl_easy_cleanup(curl);
+  libcurl.curl_global_cleanup();
   *buffer_reserve(&reply->body, 1) = 0;
   buffer_clear(&authorization);
   if (code == CURLE_OK) return true;
   return error_set(err, GW_ERROR_UNAVAILABLE, "no answer from %s: %s", request->client->server,
-                   *message ? message : lib.curl_easy_strerror(code));
+                   *message ? message : libcurl.curl_easy_strerror(code));
 }
 
 void client_reply_clear(struct client_reply *reply) {

@@ -3,7 +3,9 @@
 
 #include "base/version.h"
 #include "cli/compile_child.h"
+#include "cli/span_sender.h"
 #include "jit/artifact/child_protocol.h"
+#include "server/observe/sender.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -91,6 +93,7 @@ int main(int argc, char **argv) {
     return gw_error_exit_code(&(struct gw_error){.code = GW_ERROR_USAGE});
   }
   if (strcmp(argv[1], CHILD_VERB) == 0) return cli_compile_child(); /* no verb for people */
+  if (strcmp(argv[1], SENDER_VERB) == 0) return cli_span_sender();  /* likewise */
   if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) argv[1] = (char *)"help", argc = 2;
   if (strcmp(argv[1], "--version") == 0) argv[1] = (char *)"version";
   return cli_end(call(argc - 1, argv + 1));

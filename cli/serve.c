@@ -6,6 +6,7 @@
 #include "cli/config_file.h"
 #include "cli/gas.h"
 #include "cli/key.h"
+#include "cli/tracing.h"
 #include "server/function/function.h"
 #include "server/isolate/supervisor.h"
 #include "server/server.h"
@@ -97,6 +98,7 @@ struct serving {
   char **argv;
   const char *listen, *schedule_path, *prices_path, *isolate;
   const char *config, *config_text;
+  const char *access_log, *access_log_format, *otlp_endpoint;
   bool is_check, is_json;
   struct cli_list trusted, hosts, allowed;
   struct buffer text; /* of the file, NUL behind its end */
@@ -149,6 +151,16 @@ __attribute__((format(printf, 3, 4))) static void refuse(struct serving *s, cons
 static void check_isolate(struct serving *s) {
   if (strcmp(s->isolate, "tenant") != 0 && strcmp(s->isolate, "none") != 0)
     refuse(s, "isolate", "--isolate wants none or tenant, not %s", s->isolate);
+}
+
+/* A worker's requests are the front's. */
+static void check_access_log(struct serving *s) {
+  const char *path = s->access_log, *format = s->access_log_format;
+  s->o.access_log = s->o.worker_of || !path || strcmp(path, "off") == 0 ? NULL : path;
+  s->o.access_log_json = strcmp(format, "json") == 0;
+  if (path && !*path) refuse(s, "access-log", "--access-log wants a file, - or off");
+  if (!s->o.access_log_json && strcmp(format, "combined") != 0)
+    refuse(s, "access-log-format", "--access-log-format wants combined or json, not %s", format);
 }
 
 static void check_listen(struct serving *s) {
@@ -237,6 +249,9 @@ static void check_files(struct serving *s) {
   err = (struct gw_error){0};
   if (!read_prices(s, &err)) refuse_file(s, "prices", &err);
   read_trusted(s);
+  err = (struct gw_error){0};
+  bool has_spans = !s->o.worker_of; /* a worker's are the front's */
+  if (has_spans && !tracing_read(&s->o.tracer, s->otlp_endpoint, &s->file.arena, &err)) refuse_file(s, "otlp-endpoint", &err);
   s->o.schedule = &s->schedule;
   if (s->prices_path) s->o.prices = &s->prices;
 }
@@ -266,7 +281,7 @@ static bool read_options(struct serving *s, int argc, char **argv, bool has_text
   struct server_options o;
   server_options_init(&o);
   o.has_walls = true;
-  s->isolate = "none", s->listen = "127.0.0.1:8080";
+  s->isolate = "none", s->listen = "127.0.0.1:8080", s->access_log_format = "combined";
   max_body = o.max_body, max_module = o.max_module, max_reply = o.max_reply, map_size = o.map_size, inputs_each = o.inputs_each;
   const struct cli_option options[] = {
       {"listen", 'l', CLI_TEXT, &s->listen, "ADDRESS:PORT",
@@ -321,6 +336,12 @@ static bool read_options(struct serving *s, int argc, char **argv, bool has_text
        "limit of one function's state; 2G unless told, 0 is none"},
       {"log-size", 0, CLI_SIZE, &o.log_size, "BYTES",
        "what is kept of each function's log, for `gasworks logs`; 0: nothing; 1M unless told"},
+      {"access-log", 0, CLI_TEXT, &s->access_log, "FILE|-|off",
+       "a line of each request, in a file that SIGHUP opens anew, or on standard output; off unless told"},
+      {"access-log-format", 0, CLI_TEXT, &s->access_log_format, "combined|json",
+       "as other servers have it, with gas, seconds, request and trace behind, or as JSON; combined unless told"},
+      {"otlp-endpoint", 0, CLI_TEXT, &s->otlp_endpoint, "URL",
+       "send a span of each invocation to URL/v1/traces (OTLP as JSON); where $OTEL_EXPORTER_OTLP_ENDPOINT says unless told"},
       {"keep-versions", 0, CLI_U32, &o.keep_versions, "N",
        "versions of each function that are kept; those that an alias leads to always are; 10 unless told"},
       {"idempotency-keep", 0, CLI_U32, &o.idempotency_keep, "SECONDS",
@@ -406,6 +427,7 @@ static bool read_options(struct serving *s, int argc, char **argv, bool has_text
   check_isolate(s);
   check_listen(s);
   check_allowed(s);
+  check_access_log(s);
   return true;
 }
 

@@ -14,7 +14,7 @@ rows = [
     ["cli"],
     ["server"],
     ["server/replay"],
-    ["server/http", "server/api", "server/invoke", "server/inputs", "server/isolate", "server/access", "server/usage", "server/function", "server/loop", "server/ui"],
+    ["server/http", "server/api", "server/invoke", "server/inputs", "server/isolate", "server/access", "server/usage", "server/function", "server/loop", "server/observe", "server/ui"],
     ["runtime/capi", "runtime/embed", "runtime/host", "runtime/host/wasi", "runtime/debug", "runtime/state", "runtime/receipt"],
     ["runtime", "runtime/precise", "runtime/arch/x86_64"],
     ["jit/artifact", "jit"],

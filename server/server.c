@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "base/array.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/heap.h"
@@ -19,6 +20,8 @@
 #include "server/isolate/upstream.h"
 #include "server/loop/log_store.h"
 #include "server/loop/loop.h"
+#include "server/observe/access_log.h"
+#include "server/observe/tracer.h"
 #include "server/usage/usage.h"
 #include "server/walls.h"
 
@@ -68,6 +71,12 @@ struct server {
   struct registry *registry;
   struct log_writer *log;
   struct log_store *logs;
+  struct access_log *access_log;
+  struct tracer *tracer;
+  struct listener {
+    struct log_writer *log;
+    struct log_share lines;
+  } of_access_log, of_tracer; /* what they tell */
   struct loop **loops;
   _Atomic uint32_t n_loops; /* started ones */
   atomic_bool is_draining;
@@ -188,6 +197,15 @@ static bool copy_channel(int *fds, uint32_t n, struct gw_error *err) {
 /* Of "NAME=DIR". */
 static const char *allowed_path(const char *text) { return strchr(text, '=') + 1; }
 
+/* One that whoever rotates logs gives another name to. */
+static bool has_access_file(const struct server_options *o) { return o->access_log && strcmp(o->access_log, "-") != 0; }
+
+static const char *directory_of(struct arena *arena, const char *path) {
+  const char *slash = strrchr(path, '/');
+  if (!slash) return ".";
+  return slash == path ? "/" : arena_format(arena, "%.*s", (int)(slash - path), path);
+}
+
 /* Before any thread, as each has its own Landlock. */
 static bool close_walls(struct server *server, struct gw_error *err) {
   const struct server_options *o = &server->options;
@@ -200,6 +218,7 @@ static bool close_walls(struct server *server, struct gw_error *err) {
   for (size_t i = 0; i < o->n_allowed_dirs; i++) read[n++] = allowed_path(o->allowed_dirs[i]);
   read[n] = NULL;
   struct walls_paths paths = {.written = {o->data_dir, has_cache ? o->cache_dir : NULL}, .read = read};
+  if (has_access_file(o)) paths.appended = directory_of(&arena, o->access_log);
   bool ok = !o->has_walls || (directory_make(o->data_dir, err) && (!has_cache || directory_make(o->cache_dir, err)) &&
                               walls_around_server(&paths, err));
   arena_clear(&arena);
@@ -227,6 +246,20 @@ static void close_allowed(struct server *server) {
     close(server->allowed[i].fd);
   }
   free(server->allowed);
+}
+
+static void tell_log(void *arg, const char *text, size_t size) {
+  struct listener *l = arg;
+  log_function(l->log, &l->lines, clock_ns(CLOCK_MONOTONIC) / 1000000, "server", text, size);
+}
+
+static bool open_observers(struct server *server, struct gw_error *err) {
+  const struct server_options *o = &server->options;
+  server->of_access_log.log = server->of_tracer.log = server->log;
+  struct tell of_log = {tell_log, &server->of_access_log}, of_tracer = {tell_log, &server->of_tracer};
+  if (o->access_log) server->access_log = access_log_open(o->access_log, o->access_log_json, &of_log, err);
+  if (o->access_log && !server->access_log) return false;
+  return !server->tracer || tracer_start(server->tracer, &of_tracer, err);
 }
 
 static bool open_bundles(struct server *server, struct gw_error *err) {
@@ -476,6 +509,8 @@ static bool start_loop(struct server *server, int fd, struct gw_error *err) {
   loop->registry = server->registry;
   loop->log = server->log;
   loop->logs = server->logs;
+  loop->access_log = server->access_log;
+  loop->tracer = server->tracer;
   loop->state = server->state;
   loop->receipts = server->receipts;
   loop->usage = server->usage;
@@ -531,14 +566,17 @@ static void fill_limits(struct function_limits *limits, const struct server_opti
 
 static uint32_t half(uint32_t n) { return n / 2 + n % 2; }
 
+static bool hears_hangup(const struct server_options *o) { return o->hangup || has_access_file(o); }
+
 struct server *server_start(const struct server_options *options, struct gw_error *err) {
   struct server *server = heap_new(1, sizeof *server);
   sigset_t set;
-  block_shutdown_signals(&set, options->hangup != NULL); /* threads made from here on inherit it: only server_run takes the two */
+  block_shutdown_signals(&set, hears_hangup(options)); /* threads made from here on inherit it: only server_run takes the two */
   server->options = *options;
   if (!options->max_running_each) server->options.max_running_each = half(options->max_running);
   server->lock_fd = server->stop_fd = -1;
-  if (!close_walls(server, err)) {
+  if (options->tracer.endpoint) server->tracer = tracer_open(&options->tracer, err); /* it may connect, the server may not */
+  if ((options->tracer.endpoint && !server->tracer) || !close_walls(server, err)) {
     server_destroy(server);
     return NULL;
   }
@@ -548,6 +586,7 @@ struct server *server_start(const struct server_options *options, struct gw_erro
   server->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   bool ok = server->stop_fd >= 0 || error_set(err, GW_ERROR_IO, "cannot make an eventfd: %s", strerror(errno));
   ok = ok && (server->log = log_writer_create(STDERR_FILENO, err));
+  ok = ok && open_observers(server, err);
   if (ok && open_engine(server, err) && open_data(server, err) && enter_worker(server, err) && start_workers(server, err) &&
       start_loops(server, err))
     return server;
@@ -618,11 +657,14 @@ void server_reload(struct server *server, const struct server_options *options, 
 
 bool server_run(struct server *server, struct gw_error *err) {
   sigset_t set;
-  block_shutdown_signals(&set, server->options.hangup != NULL);
+  block_shutdown_signals(&set, hears_hangup(&server->options));
   int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   if (signals < 0) return error_set(err, GW_ERROR_IO, "cannot make a signalfd: %s", strerror(errno));
   uint32_t signal;
-  while ((signal = wait_for_signal(server, signals, -1)) == SIGHUP) server->options.hangup(server->options.hangup_arg, server);
+  while ((signal = wait_for_signal(server, signals, -1)) == SIGHUP) {
+    if (server->access_log) access_log_reopen(server->access_log);
+    if (server->options.hangup) server->options.hangup(server->options.hangup_arg, server);
+  }
   atomic_store_explicit(&server->is_draining, true, memory_order_relaxed);
   if (signal == SIGTERM) wait_for_signal(server, signals, (int)options_now(server)->drain_ms);
   server_stop(server);
@@ -639,6 +681,8 @@ void server_destroy(struct server *server) {
   free(server->loops);
   supervisor_destroy(server->supervisor);
   log_store_close(server->logs);
+  access_log_close(server->access_log);
+  tracer_close(server->tracer);
   log_writer_destroy(server->log);
   usage_close(server->usage);
   registry_close(server->registry);

@@ -12,6 +12,7 @@
 #define SERVER_SERVER_H
 
 #include "gasworks.h"
+#include "server/observe/tracer.h"
 #include "server/tier.h"
 
 struct server;
@@ -83,6 +84,10 @@ struct server_options {
   bool checkpoints;          /* commands begin where they first ask for something from outside; true */
   uint32_t max_idle;         /* idle instances kept per function and loop; 64 */
   uint32_t max_connections;  /* per loop; 8192 */
+
+  const char *access_log;       /* a file that has a line of each request, "-": standard output; NULL: none does */
+  bool access_log_json;         /* its lines are JSON, not the combined format; false */
+  struct tracer_options tracer; /* where spans go; nowhere */
 
   uint64_t log_size;      /* bytes of lines that are kept of each function, about; 0: none; 1 MiB */
   uint32_t keep_versions; /* of each function, those included that no alias leads to; 10 */

@@ -102,20 +102,37 @@ static bool allow_server(int ruleset, const struct ruleset *known, const struct 
   bool ok = allow_program(ruleset, known, err);
   for (const char *const *path = paths->read; *path && ok; path++) ok = allow(ruleset, known, *path, FS_READ, err);
   for (size_t i = 0; i < 2 && ok; i++) ok = allow(ruleset, known, paths->written[i], FS_WRITE, err);
+  ok = ok && allow(ruleset, known, paths->appended, LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG, err);
   for (size_t i = 0; i < sizeof told / sizeof *told && ok; i++) ok = allow(ruleset, known, told[i], FS_READ, err);
   for (size_t i = 0; i < sizeof devices / sizeof *devices && ok; i++)
     ok = allow(ruleset, known, devices[i], LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE, err);
   return ok;
 }
 
-/* `paths` NULL: nothing can be reached. */
-static bool close_files(const struct walls_paths *paths, struct gw_error *err) {
+/* What a process needs that sends to a name over TLS: names, certificates, and the libraries that it opens for them. */
+static bool allow_sender(int ruleset, const struct ruleset *known, const struct walls_paths *paths, struct gw_error *err) {
+  static const char *const read[] = {"/usr", "/lib", "/lib64", "/etc", "/run/systemd/resolve", "/run/resolvconf", "/proc/self"};
+  static const char *const devices[] = {"/dev/null", "/dev/urandom", "/dev/random"};
+  bool ok = true;
+  (void)paths;
+  for (size_t i = 0; i < sizeof read / sizeof *read && ok; i++) ok = allow(ruleset, known, read[i], FS_READ, err);
+  for (size_t i = 0; i < sizeof devices / sizeof *devices && ok; i++)
+    ok = allow(ruleset, known, devices[i], LANDLOCK_ACCESS_FS_READ_FILE, err);
+  ok = ok && allow(ruleset, known, getenv("SSL_CERT_FILE"), LANDLOCK_ACCESS_FS_READ_FILE, err);
+  return ok && allow(ruleset, known, getenv("SSL_CERT_DIR"), FS_READ, err);
+}
+
+/* `allow_paths` NULL: nothing can be reached. */
+static bool close_files(bool (*allow_paths)(int ruleset, const struct ruleset *known, const struct walls_paths *paths,
+                                            struct gw_error *err),
+                        const struct walls_paths *paths, bool may_connect, struct gw_error *err) {
   int version = landlock_version();
   if (version <= 0) return true; /* walls_missing tells */
   struct ruleset known = known_rules(version);
+  if (may_connect) known.net = 0;
   int ruleset = (int)syscall(SYS_landlock_create_ruleset, &known, ruleset_size(version), 0);
   if (ruleset < 0) return error_set(err, GW_ERROR_IO, "Landlock refuses its rules: %s", strerror(errno));
-  bool ok = !paths || allow_server(ruleset, &known, paths, err);
+  bool ok = !allow_paths || allow_paths(ruleset, &known, paths, err);
   if (ok && syscall(SYS_landlock_restrict_self, ruleset, 0) != 0)
     ok = error_set(err, GW_ERROR_IO, "Landlock does not begin: %s", strerror(errno));
   close(ruleset);
@@ -199,10 +216,9 @@ static int fill_for_compiler(scmp_filter_ctx filter) {
   return rc ? rc : allow_threads(filter);
 }
 
-/* A server needs many and its libraries more; these it never does. */
-static int fill_for_server(scmp_filter_ctx filter) {
+/* A server needs many and its libraries more; these it never does, and who sends for it neither. */
+static int fill_for_sender(scmp_filter_ctx filter) {
   static const int calls[] = {
-      SCMP_SYS(connect),
       SCMP_SYS(fork),
       SCMP_SYS(vfork),
       SCMP_SYS(execveat),
@@ -263,6 +279,11 @@ static int fill_for_server(scmp_filter_ctx filter) {
   return rc;
 }
 
+static int fill_for_server(scmp_filter_ctx filter) {
+  int rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(connect), 0);
+  return rc ? rc : fill_for_sender(filter);
+}
+
 static bool close_calls(uint32_t otherwise, int (*fill)(scmp_filter_ctx), struct gw_error *err) {
   scmp_filter_ctx filter = seccomp_init(otherwise);
   if (!filter) return error_set(err, GW_ERROR_IO, "seccomp has no filter for this system");
@@ -304,12 +325,17 @@ static void forget_environment(void) {
 
 bool walls_around_compiler(struct gw_error *err) {
   forget_environment();
-  if (!close_privileges(err) || !close_files(NULL, err)) return false;
+  if (!close_privileges(err) || !close_files(NULL, NULL, false, err)) return false;
   return !has_seccomp() || close_calls(SCMP_ACT_ERRNO(EPERM), fill_for_compiler, err);
 }
 
 bool walls_around_server(const struct walls_paths *paths, struct gw_error *err) {
   forget_environment();
-  if (!close_privileges(err) || !close_files(paths, err)) return false;
+  if (!close_privileges(err) || !close_files(allow_server, paths, false, err)) return false;
   return !has_seccomp() || close_calls(SCMP_ACT_ALLOW, fill_for_server, err);
+}
+
+bool walls_around_sender(struct gw_error *err) {
+  if (!close_privileges(err) || !close_files(allow_sender, NULL, true, err)) return false;
+  return !has_seccomp() || close_calls(SCMP_ACT_ALLOW, fill_for_sender, err);
 }

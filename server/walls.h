@@ -15,11 +15,16 @@ bool walls_around_compiler(struct gw_error *err);
 struct walls_paths {
   const char *written[2];  /* directories, there; NULL: none */
   const char *const *read; /* likewise, NULL-terminated */
+  const char *appended;    /* a directory, there; NULL: none: files are made and written there, and not read */
 };
 
 /* Around this process and the threads and processes that it starts from now on. It starts no program but its own, connects to
  * nothing, looks into no other process and gains no privileges. False with err set likewise. */
 bool walls_around_server(const struct walls_paths *paths, struct gw_error *err);
+
+/* Around this process, which sends a server's spans: it connects, reads what names and certificates need, and writes no file.
+ * False with err set likewise. Before other threads. */
+bool walls_around_sender(struct gw_error *err);
 
 /* What the system lacks for them, as a sentence, or NULL. */
 const char *walls_missing(void);

@@ -10,6 +10,7 @@
 #include "server/isolate/supervisor.h"
 #include "server/loop/log_store.h"
 #include "server/loop/loop.h"
+#include "server/observe/tracer.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,45 +31,88 @@ static void put_labelled(struct buffer *out, const char *name, const char *label
   buffer_format(out, "gasworks_%s{%s=\"%s\"} %" PRIu64 "\n", name, label, value, n);
 }
 
-struct census {
-  uint64_t by_tier[N_TIERS], waiting, failed, quarantine, slow, hasty;
+/* --- what is counted when somebody asks, and what others have: server/api/totals.def ------------------------------------ */
+
+struct totals {
+#define TOTAL(name, type, text, help) uint64_t name;
+#define TOTALS(name, type, text, help, size, label, word) uint64_t name[size];
+#include "server/api/totals.def"
+#undef TOTAL
+#undef TOTALS
 };
 
+enum side { SIDE_SLOW, SIDE_FAST };
+enum result { RESULT_DONE, RESULT_FAILED };
+
+static const char *word_tier(int tier) { return function_tier_name((enum gw_tier)tier); }
+
+static const char *word_side(int side) { return side == SIDE_SLOW ? "slow" : "fast"; }
+
+static const char *word_result(int result) { return result == RESULT_DONE ? "done" : "failed"; }
+
 static void count_function(void *arg, const struct entry *entry) {
-  struct census *census = arg;
+  struct totals *t = arg;
   const struct function *f = entry_live(entry);
   enum code_state state = function_code_state(f);
-  census->by_tier[function_next_tier(f)]++;
-  census->waiting += state == CODE_WAITING;
-  census->failed += state == CODE_FAILED;
-  census->slow += function_band(f) == BAND_SLOW;
-  census->hasty += function_band(f) == BAND_FAST;
-  census->quarantine += function_quarantine(f) != 0;
+  t->functions[function_next_tier(f)]++;
+  t->waiting += state == CODE_WAITING;
+  t->failed += state == CODE_FAILED;
+  t->out_of_band[SIDE_SLOW] += function_band(f) == BAND_SLOW;
+  t->out_of_band[SIDE_FAST] += function_band(f) == BAND_FAST;
+  t->quarantine += function_quarantine(f) != 0;
 }
 
-static void print_functions(struct registry *registry, uint64_t lost, uint64_t dropped, struct buffer *out) {
-  struct census census = {0};
-  registry_each(registry, count_function, &census);
-  struct background_totals totals = registry_compilations(registry);
-  begin(out, "functions", "gauge", "Deployed functions by what runs their next invocation.");
-  for (int tier = 0; tier < N_TIERS; tier++)
-    put_labelled(out, "functions", "tier", function_tier_name((enum gw_tier)tier), census.by_tier[tier]);
-  put_one(out, "functions_waiting_for_code", "gauge", "Functions that are being compiled or wait for it.", census.waiting);
-  put_one(out, "functions_without_code", "gauge", "Functions that could not be compiled.", census.failed);
-  put_one(out, "functions_in_quarantine", "gauge", "Functions that ran when the process died of a fault.", census.quarantine);
-  begin(out, "functions_out_of_band", "gauge",
-        "Functions whose time per gas is more than 20 times what gas stands for, or less.");
-  put_labelled(out, "functions_out_of_band", "side", "slow", census.slow);
-  put_labelled(out, "functions_out_of_band", "side", "fast", census.hasty);
-  put_one(out, "code_bytes", "gauge", "Modules in memory with the code they may take.", registry_code_bytes(registry));
-  put_one(out, "function_log_lines_lost_total", "counter", "Lines of functions' own logs that were lost.", lost);
-  put_one(out, "inputs_dropped_total", "counter", "Invocations whose inputs were not kept: the disk was too slow or full.",
-          dropped);
-  begin(out, "compilations_total", "counter", "Compilations in the background.");
-  put_labelled(out, "compilations_total", "result", "done", totals.n_done);
-  put_labelled(out, "compilations_total", "result", "failed", totals.n_failed);
-  begin(out, "compile_seconds_total", "counter", "Time that they took.");
-  buffer_format(out, "gasworks_compile_seconds_total %.6f\n", (double)totals.microseconds / 1e6);
+static void count_registry(struct registry *registry, struct totals *t) {
+  registry_each(registry, count_function, t);
+  struct background_totals compiled = registry_compilations(registry);
+  t->code_bytes = registry_code_bytes(registry);
+  t->compilations[RESULT_DONE] = compiled.n_done;
+  t->compilations[RESULT_FAILED] = compiled.n_failed;
+  t->compile_us = compiled.microseconds;
+}
+
+/* What needs no worker thread. */
+static void count_loop(const struct loop *loop, struct totals *t) {
+  struct tracer_totals spans = loop->tracer ? tracer_totals(loop->tracer) : (struct tracer_totals){0};
+  t->log_lost = log_store_lost(loop->logs);
+  t->access_lost = loop->access_log ? access_log_lost(loop->access_log) : 0;
+  t->spans_sent = spans.n_sent;
+  t->spans_dropped = spans.n_dropped;
+  t->inputs_dropped = loop->inputs ? inputs_store_dropped(loop->inputs) : 0;
+}
+
+enum total_type { COUNTER, GAUGE, SECONDS };
+
+static const char *end_of(enum total_type type) { return type == GAUGE ? "" : "_total"; }
+
+static const char *name_of(enum total_type type) { return type == GAUGE ? "gauge" : "counter"; }
+
+static void print_total(struct buffer *out, enum total_type type, const char *text, const char *help, uint64_t value) {
+  char name[64];
+  snprintf(name, sizeof name, "%s%s", text, end_of(type));
+  if (type != SECONDS) {
+    put_one(out, name, name_of(type), help, value);
+    return;
+  }
+  begin(out, name, name_of(type), help);
+  buffer_format(out, "gasworks_%s %.6f\n", name, (double)value / 1e6);
+}
+
+static void print_totals_of(struct buffer *out, enum total_type type, const char *text, const char *help, const char *label,
+                            const char *(*word)(int), const uint64_t *values, int n) {
+  char name[64];
+  snprintf(name, sizeof name, "%s%s", text, end_of(type));
+  begin(out, name, name_of(type), help);
+  for (int i = 0; i < n; i++) put_labelled(out, name, label, word(i), values[i]);
+}
+
+static void print_totals(const struct totals *t, struct buffer *out) {
+#define TOTAL(name, type, text, help) print_total(out, type, text, help, t->name);
+#define TOTALS(name, type, text, help, size, label, word) \
+  print_totals_of(out, type, text, help, label, word_##word, t->name, size);
+#include "server/api/totals.def"
+#undef TOTAL
+#undef TOTALS
 }
 
 /* --- what loops count: server/loop/metrics.def ------------------------------------------------------------------------ */
@@ -77,8 +121,6 @@ static const char *word_status(int digit) {
   static const char *const classes[6] = {[2] = "2xx", [3] = "3xx", [4] = "4xx", [5] = "5xx"};
   return classes[digit];
 }
-
-static const char *word_tier(int tier) { return function_tier_name((enum gw_tier)tier); }
 
 static const char *word_trap(int trap) { return trap == GW_TRAP_NONE ? NULL : gw_trap_message((enum gw_trap)trap); }
 
@@ -120,7 +162,7 @@ struct gathering {
   struct exchange *exchange;
   struct supervisor *supervisor; /* NULL: there are no workers */
   struct registry *registry;
-  uint64_t lost, dropped;
+  struct totals totals;
   struct buffer own, sum; /* texts */
 };
 
@@ -194,7 +236,8 @@ static void gather(struct gathering *g) {
 
 static void gather_work(uv_work_t *work) {
   struct gathering *g = work->data;
-  print_functions(g->registry, g->lost, g->dropped, &g->own);
+  count_registry(g->registry, &g->totals);
+  print_totals(&g->totals, &g->own);
   tallies_print(g->registry, &g->own);
   if (g->supervisor)
     gather(g);
@@ -220,12 +263,7 @@ void route_metrics(struct exchange *x, const struct place *place) {
   loop->ops->sum(loop, &sum);
   print_counters(&sum, &text);
   struct gathering *g = heap_new(1, sizeof *g);
-  *g = (struct gathering){.work.data = g,
-                          .exchange = x,
-                          .supervisor = loop->supervisor,
-                          .registry = loop->registry,
-                          .lost = log_store_lost(loop->logs),
-                          .dropped = loop->inputs ? inputs_store_dropped(loop->inputs) : 0,
-                          .own = text};
+  *g = (struct gathering){.work.data = g, .exchange = x, .supervisor = loop->supervisor, .registry = loop->registry, .own = text};
+  count_loop(loop, &g->totals);
   uv_queue_work(&loop->uv, &g->work, gather_work, gather_done);
 }

@@ -273,6 +273,21 @@ static void forward(struct exchange *x, const struct match *m, const char *tenan
   buffer_clear(&target);
 }
 
+static void set_address(struct exchange *x, const struct place *place) {
+  function_full_name(place->tenant, place->name, x->request.address);
+  if (*place->word) {
+    size_t size = strlen(x->request.address);
+    x->request.address[size] = '@';
+    memcpy(x->request.address + size + 1, place->word, strlen(place->word) + 1);
+  }
+}
+
+/* For the access log and a span, which the front makes. */
+static void note_call(struct exchange *x, const struct place *place) {
+  x->trail.is_call = true;
+  set_address(x, place);
+}
+
 static void begin(struct exchange *x) {
   x->word = NULL;
   x->is_sandboxed = false;
@@ -298,10 +313,12 @@ static void begin(struct exchange *x) {
       place.tenant = tenant;
     else if (m.route->who == WHO_TENANT && !place.is_server)
       place.tenant = x->pass.who.tenant;
-    if (x->loop->supervisor && m.route->at == AT_WORKER)
+    if (x->loop->supervisor && m.route->at == AT_WORKER) {
+      if (is_call) note_call(x, &place);
       forward(x, &m, place.tenant);
-    else
+    } else {
       m.route->answer(x, &place);
+    }
   }
 }
 
@@ -348,12 +365,7 @@ void route_call(struct exchange *x, const struct place *place) {
     reply_problem(x, PROBLEM(.status = 400, .detail = "the path holds a broken percent escape"));
     return;
   }
-  function_full_name(place->tenant, place->name, x->request.address);
-  if (*place->word) {
-    size_t size = strlen(x->request.address);
-    x->request.address[size] = '@';
-    memcpy(x->request.address + size + 1, place->word, strlen(place->word) + 1);
-  }
+  set_address(x, place);
   x->request.rest = place->rest;
   invoke_begin(x);
 }

@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "runtime/host/handler.h"
 #include "server/access/access.h"
+#include "server/observe/trail.h"
 
 #include <llhttp.h>
 
@@ -19,8 +20,9 @@ struct outcome;
 struct upstream;
 struct watch;
 
-/* FRONT_HEADERS: what a front adds to a client's head on the way to a worker, or we where an absolute target names the host. */
-enum { MAX_HEADERS = 100, FRONT_HEADERS = 4, EXCHANGE_MAX_ADDRESS = 191, EXCHANGE_RECEIPT_SIZE = 104 };
+/* FRONT_HEADERS: what a front adds to a client's head on the way to a worker, or we where an absolute target names the host, or a
+ * span is made. */
+enum { MAX_HEADERS = 100, FRONT_HEADERS = 5, EXCHANGE_MAX_ADDRESS = 191, EXCHANGE_RECEIPT_SIZE = 104 };
 
 struct request {
   llhttp_method_t method;
@@ -94,6 +96,7 @@ struct exchange {
   void (*word)(struct exchange *x, const struct outcome *outcome); /* who replies for its invocation; NULL: as usual */
   void *wording;                                                   /* for that */
   char receipt[EXCHANGE_RECEIPT_SIZE];                             /* for the reply; "": none */
+  struct trail trail;                                              /* for the access log, and for a span */
   struct invocation *invocation; /* invoke's, kept from request to request; NULL: there was none */
 };
 

@@ -1,5 +1,6 @@
 /* Replies as HTTP/1.1 has them: from an exchange to bytes in its connection's `out`. */
 #include "server/http/connection.h"
+#include "server/http/observe.h"
 #include "server/http/reply.h"
 #include "server/http/text.h"
 #include "server/server.h"
@@ -53,11 +54,16 @@ static void end(struct exchange *x, uint32_t status, const void *body, size_t si
     APPEND_LITERAL(out, "\r\n");
   }
   APPEND_LITERAL(out, "\r\n");
-  if (size && x->request.method != HTTP_HEAD) buffer_append(out, body, size);
+  if (x->request.method == HTTP_HEAD) size = 0;
+  if (size) buffer_append(out, body, size);
+  if (x->trail.is_kept) observe_end(x, status, size);
   connection_replied(c);
 }
 
-static void leave(struct exchange *x) { connection_replied(connection_of(x)); }
+static void leave(struct exchange *x) {
+  if (x->trail.is_kept) observe_end(x, 0, 0);
+  connection_replied(connection_of(x));
+}
 
 static const char *peer(struct exchange *x) {
   struct connection *c = connection_of(x);

@@ -2,6 +2,7 @@
 
 #include "runtime/host/header.h"
 #include "server/http/credentials.h"
+#include "server/http/propagate.h"
 #include "server/http/reply.h"
 #include "server/server.h"
 
@@ -37,6 +38,8 @@ static void begin_request(struct connection *c) {
   r->method = HTTP_GET;
   r->path = NULL;
   r->query = "";
+  c->exchange.trail = (struct trail){.is_kept = c->loop->access_log != NULL};
+  if (c->loop->access_log || c->loop->tracer) c->exchange.trail.began = uv_hrtime();
   c->phase = PHASE_HEAD;
   c->deadline = loop_now(c->loop) + c->loop->options->header_timeout_ms;
 }
@@ -239,6 +242,7 @@ static int on_headers_complete(llhttp_t *parser) {
   parser->upgrade = 0; /* no upgrades */
   if (check_head(c) != 0) return -1;
   credentials_take(r, c->loop->options->worker_of != NULL);
+  propagate_take(&c->exchange);
   bool has_body = (parser->flags & F_CHUNKED) || parser->content_length > 0;
   if (has_body && !c->loop->service->admit(&c->exchange)) {
     c->is_refused = true;

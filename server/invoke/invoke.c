@@ -91,12 +91,14 @@ static uint64_t gas_used(const struct invocation *inv) {
 /* Of all runs: what the store has counts those before, too (start_behind). */
 static uint64_t cpu_used(const struct invocation *inv) { return inv->slot ? gw_store_cpu_ns(inv->slot->store) : 0; }
 
+static const char *trace_of(const struct invocation *inv) { return inv->exchange->trail.context.id; }
+
 /* To the function's own log, and to the server's. */
 static void write_log(struct invocation *inv, const char *kind, const struct buffer *text) {
   struct loop *loop = loop_of(inv);
   const struct function *f = inv->slot->function;
   char id[INVOCATION_ID_SIZE];
-  struct log_event event = {.request = invoke_id(inv, id), .version = f->version, .kind = kind};
+  struct log_event event = {.request = invoke_id(inv, id), .version = f->version, .kind = kind, .trace = trace_of(inv)};
   if (!text->size || f->is_loose) return;
   if (!function_is_deleted(f)) log_store_add(loop->logs, f->name, &event, text->bytes, text->size);
   log_function(loop->log, &inv->pool->lines, loop_now(loop), f->name, text->bytes, text->size);
@@ -358,6 +360,29 @@ static void note_version(struct invocation *inv) {
   inv->is_gone = !f || function_is_deleted(f);
 }
 
+static const char *const outcome_words[] = {[OUTCOME_REPLIED] = "replied",
+                                            [OUTCOME_TRAPPED] = "trapped",
+                                            [OUTCOME_FAILED] = "failed",
+                                            [OUTCOME_CANCELLED] = "cancelled",
+                                            [OUTCOME_REPEATED] = "repeated"};
+
+/* For the access log and the span, while its slot is there. */
+static void note_trail(struct invocation *inv, const struct ending *ending, bool has_gas) {
+  struct trail *trail = &inv->exchange->trail;
+  const struct slot *slot = inv->slot;
+  if (!trail->is_kept) return;
+  bool is_trap = ending->err && ending->err->code == GW_ERROR_TRAP;
+  trail->version = inv->version;
+  trail->is_cold = inv->is_cold;
+  trail->attempts = inv->attempt;
+  trail->has_gas = has_gas;
+  trail->gas = ending->kind == ENDING_REPEATED ? 0 : gas_used(inv);
+  trail->tier = slot ? function_tier_name(slot->tier) : NULL;
+  trail->outcome = ending->kind == ENDING_REFUSED ? "refused" : outcome_words[outcome_of(ending)];
+  trail->trap = is_trap ? gw_trap_message(ending->err->trap) : NULL;
+  trail_leave(trail, TRAIL_EXECUTE);
+}
+
 /* With its receipt written, and on disk where it waited for that. Nothing of it may be used behind the answer. */
 static void leave(struct invocation *inv, struct ending ending) {
   struct exchange *x = inv->exchange;
@@ -367,6 +392,7 @@ static void leave(struct invocation *inv, struct ending ending) {
   bool is_hidden = hides_place(inv, &ending);
   note_version(inv);
   bool is_cancelled = ending.kind == ENDING_CANCELLED, has_gas = (inv->slot || inv->left_function) && !is_cancelled;
+  note_trail(inv, &ending, has_gas);
   const struct handler *reply = reply_of(inv, &ending);
   const struct buffer *headers = headers_of(inv);
   struct function *left = inv->left_function;
@@ -409,6 +435,7 @@ static void on_synced(struct receipt_waiter *waiter, bool is_durable) {
 
 static void deliver_synced(struct message *message) {
   struct invocation *inv = (struct invocation *)((char *)message - offsetof(struct invocation, synced_message));
+  trail_leave(&inv->exchange->trail, TRAIL_SYNC);
   if (!inv->is_durable) {
     *inv->exchange->receipt = 0;
     inv->ending = (struct ending){.kind = ENDING_FAILED, .err = why_no_receipt(inv->draft.log)};
@@ -435,6 +462,8 @@ static void give_slot_back(struct invocation *inv) {
 
 static void wait_for_sync(struct invocation *inv, const struct ending *ending) {
   abort_txn(inv);
+  trail_leave(&inv->exchange->trail, TRAIL_EXECUTE);
+  trail_enter(&inv->exchange->trail, TRAIL_SYNC);
   bool needs_slot = inv->flame || inv->exchange->word;
   if (ending->kind == ENDING_REPLIED && !needs_slot) give_slot_back(inv);
   inv->ending = *ending;
@@ -606,6 +635,7 @@ static void conflicted(struct invocation *inv) {
 }
 
 static void committed(struct invocation *inv) {
+  trail_leave(&inv->exchange->trail, TRAIL_COMMIT);
   draft_settle(&inv->draft, inv->outcome == STATE_COMMITTED);
   if (inv->outcome == STATE_COMMITTED) {
     metrics_add(&loop_of(inv)->metrics.commits, 1);
@@ -651,6 +681,8 @@ static void commit(struct invocation *inv) {
     draft_prepare(&inv->draft, &facts, txn);
   }
   keep_reads(inv);
+  trail_leave(&inv->exchange->trail, TRAIL_EXECUTE);
+  trail_enter(&inv->exchange->trail, TRAIL_COMMIT);
   inv->txn = NULL;
   inv->slot->handler.txn = NULL;
   inv->has_outcome = false;
@@ -961,6 +993,8 @@ static void end_run(struct invocation *inv) {
 
 static void run_slice(struct invocation *inv) {
   struct gw_error err = {0};
+  trail_leave(&inv->exchange->trail, TRAIL_QUEUE);
+  trail_enter(&inv->exchange->trail, TRAIL_EXECUTE);
   crash_enter(inv->slot->function);
   enum gw_status status = resume(inv, &err);
   while (status == GW_STATUS_DONE && inv->phase != PHASE_ENTRY) {
@@ -1018,10 +1052,12 @@ static void start_run(struct invocation *inv) {
   gw_store_set_pace(slot->store, inv->flame ? NULL : &inv->pool->pace[slot->tier]);
   gw_store_set_wake(slot->store, on_wake, inv);
   start_behind(inv, slot_gas_before(slot), first_phase(slot));
-  if (fair_may_begin(&loop->fair, &inv->caller->flow))
+  if (fair_may_begin(&loop->fair, &inv->caller->flow)) {
     run_slice(inv);
-  else
+  } else {
+    trail_enter(&inv->exchange->trail, TRAIL_QUEUE);
     wait_for_slice(inv);
+  }
 }
 
 static void hash_request_work(uv_work_t *work) {
@@ -1085,6 +1121,7 @@ static void attempt(struct invocation *inv) {
   struct gw_error err = {0};
   if (!inv->flame && !pool_is_warm(inv->pool)) count_cold(inv);
   if (!inv->flame && pool_wait(inv->pool, &inv->waiter, on_loaded)) {
+    trail_enter(&inv->exchange->trail, TRAIL_LOAD);
     inv->state = INVOCATION_LOADING;
     return;
   }
@@ -1143,7 +1180,11 @@ static void end_in_quarantine(struct invocation *inv) {
 }
 
 /* Its function may be another by now. */
-static void on_loaded(struct waiter *waiter) { find((struct invocation *)waiter); }
+static void on_loaded(struct waiter *waiter) {
+  struct invocation *inv = (struct invocation *)waiter;
+  trail_leave(&inv->exchange->trail, TRAIL_LOAD);
+  find(inv);
+}
 
 static void invoke_with_module(struct invocation *inv) {
   struct function *f = inv->pool->function;
@@ -1156,6 +1197,7 @@ static void invoke_with_module(struct invocation *inv) {
   case LOAD_FAILED: end_damaged(inv, &f->error); break;
   case LOAD_PENDING:
     count_cold(inv);
+    trail_enter(&inv->exchange->trail, TRAIL_LOAD);
     inv->state = INVOCATION_LOADING;
     pool_load(inv->pool, &inv->waiter, on_loaded);
     break;
@@ -1242,7 +1284,7 @@ void invoke_note(struct exchange *x, uint32_t status, const char *function, cons
   if (!is_call || !inv->pool || inv->is_gone) return;
   char name[FUNCTION_MAX_FULL_NAME + 1];
   function_split_address(function, name);
-  struct log_event event = {.request = id, .version = inv->version, .kind = "failure", .status = status};
+  struct log_event event = {.request = id, .version = inv->version, .kind = "failure", .status = status, .trace = trace_of(inv)};
   log_store_add(loop->logs, name, &event, text, strlen(text));
 }
 
@@ -1269,6 +1311,8 @@ static void begin(struct exchange *x, struct flame *flame) {
   inv->cpu_before = 0;
   inv->number = ++loop->n_requests;
   inv->draw = loop_random(loop) % ENTRY_WHOLE;
+  x->trail.is_call = true;
+  if (x->trail.is_kept) invoke_id(inv, x->trail.id);
   look_up(inv);
   loop->last_begin = loop_now(loop);
   loop->is_trimmed = false;

@@ -9,6 +9,7 @@
 #include "server/invoke/keep.h"
 #include "server/invoke/repeat.h"
 #include "server/loop/loop.h"
+#include "server/observe/trail.h"
 #include "server/usage/account.h"
 
 struct caller;
@@ -124,7 +125,7 @@ struct outcome {
 };
 
 /* A request's name in the log: its loop and number. */
-enum { INVOCATION_ID_SIZE = 40 };
+enum { INVOCATION_ID_SIZE = TRAIL_ID_SIZE };
 const char *invoke_id(const struct invocation *inv, char out[INVOCATION_ID_SIZE]);
 /* Answers the exchange by what request.address leads to, with the path request.rest. */
 void invoke_begin(struct exchange *x);

@@ -116,6 +116,10 @@ static int on_value_complete(llhttp_t *parser) {
   struct upstream *u = of(parser);
   buffer_append(&u->name, "", 1);
   buffer_append(&u->value, "", 1);
+  if (strcasecmp((const char *)u->name.bytes, "gasworks-gas") == 0 && u->exchange) {
+    u->exchange->trail.has_gas = true;
+    u->exchange->trail.gas = strtoull((const char *)u->value.bytes, NULL, 10);
+  }
   if (strcasecmp((const char *)u->name.bytes, "content-length") == 0) {
     u->has_length = true;
     u->length = strtoull((const char *)u->value.bytes, NULL, 10);

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/heap.h"
-#include "base/utf8.h"
+#include "base/json_text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -276,44 +276,23 @@ static uint64_t next_number(struct keeper *k, const struct timespec *now) {
   return k->last = us > k->last ? us : k->last + 1;
 }
 
-/* Text of a guest: any bytes. What is no UTF-8, or a control character, becomes a question mark, so that all of it is JSON. */
-static void append_text(struct buffer *out, const char *text, size_t size) {
-  static const char hex[] = "0123456789abcdef";
-  for (size_t i = 0; i < size; i++) {
-    unsigned char c = (unsigned char)text[i];
-    char escaped[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
-    if (c == '"' || c == '\\')
-      buffer_append(out, (char[]){'\\', (char)c}, 2);
-    else if (c < 32 || c == 127)
-      buffer_append(out, escaped, sizeof escaped);
-    else
-      buffer_append(out, &text[i], 1);
-  }
-}
-
-static void append_utf8(struct buffer *out, const char *text, size_t size) {
-  for (size_t i = 0; i < size;) {
-    size_t n = utf8_sequence((const uint8_t *)text + i, size - i);
-    append_text(out, n ? text + i : "?", n ? n : 1);
-    i += n ? n : 1;
-  }
-}
-
 /* What lines of one event have in common: printed once, because a request may log a line for each of its bytes. */
 struct stamp {
   struct timespec now;
-  char text[192];
+  char text[256];
   size_t size;
 };
 
 static struct stamp stamp_of(const struct timespec *now, const struct log_event *event) {
   struct stamp s = {.now = *now};
   struct tm tm;
-  char when[32], status[32] = "";
+  char when[32], status[32] = "", trace[64] = "";
   strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", gmtime_r(&now->tv_sec, &tm));
   if (event->status) snprintf(status, sizeof status, "\"status\":%u,", event->status);
-  int n = snprintf(s.text, sizeof s.text, ",\"time\":\"%s.%03ldZ\",\"request\":\"%.40s\",\"version\":%llu,\"kind\":\"%.16s\",%s",
-                   when, now->tv_nsec / 1000000, event->request, (unsigned long long)event->version, event->kind, status);
+  if (event->trace && *event->trace) snprintf(trace, sizeof trace, "\"trace_id\":\"%.32s\",", event->trace);
+  int n =
+      snprintf(s.text, sizeof s.text, ",\"time\":\"%s.%03ldZ\",\"request\":\"%.40s\",\"version\":%llu,\"kind\":\"%.16s\",%s%s",
+               when, now->tv_nsec / 1000000, event->request, (unsigned long long)event->version, event->kind, status, trace);
   s.size = (size_t)n;
   return s;
 }
@@ -333,7 +312,7 @@ static void append_line(struct buffer *out, uint64_t number, const struct stamp 
   buffer_append(out, stamp->text, stamp->size);
   if (is_cut) buffer_append_string(out, "\"is_cut\":true,");
   buffer_append_string(out, "\"text\":\"");
-  append_utf8(out, text, is_cut ? LOG_MAX_TEXT : size);
+  json_text_append(out, text, is_cut ? LOG_MAX_TEXT : size);
   buffer_append_string(out, "\"}\n");
 }
 

@@ -20,6 +20,7 @@ struct log_event {
   uint64_t version;    /* of the function */
   const char *kind;    /* "log", "failure" or "trap" */
   uint32_t status;     /* of a failure; 0: none */
+  const char *trace;   /* that the request belongs to: its number; "": none */
 };
 
 /* Makes `directory`. `size`: bytes that are kept of each function, about; 0: nothing is kept. */
@@ -27,8 +28,8 @@ struct log_store *log_store_open(const char *directory, uint64_t size, struct gw
 /* Writes what waits. NULL: nothing. */
 void log_store_close(struct log_store *store);
 
-/* Splits `text` into lines; each is one JSON object with "seq", "time", "request", "version", "kind", "text", cut at LOG_MAX_TEXT
- * bytes ("is_cut"). Never waits for the disk. Any thread. */
+/* Splits `text` into lines; each is one JSON object with "seq", "time", "request", "version", "kind", "text", and perhaps
+ * "trace_id", cut at LOG_MAX_TEXT bytes ("is_cut"). Never waits for the disk. Any thread. */
 void log_store_add(struct log_store *store, const char *function, const struct log_event *event, const void *text, size_t size);
 /* The number of the newest line of the function; numbers ascend, over restarts too. 0: none since the start. Any thread. */
 uint64_t log_store_last(struct log_store *store, const char *function);

@@ -130,6 +130,7 @@ static void on_tick(uv_timer_t *handle) {
   tell_gauges(loop);
   loop->ops->tick(loop);
   loop->ops->shed(loop);
+  if (loop->access_log) access_log_flush(loop->access_log, &loop->access_lines);
   if (++loop->ticks % TRIM_TICKS == 0) {
     loop->ops->trim(loop, IDLE_MS);
     give_memory_back(loop);
@@ -238,6 +239,7 @@ bool loop_start(struct loop *loop, int fd, bool is_channel, struct gw_error *err
   malloc_trim(0);
   pthread_mutex_init(&loop->inbox_lock, NULL);
   loop->random = ((uint64_t)loop->index + 1) * 0x9e3779b97f4a7c15ull ^ uv_hrtime();
+  if (!context_source_init(&loop->traces)) return error_set(err, GW_ERROR_IO, "the system gives no random numbers");
   int failed = uv_loop_init(&loop->uv);
   if (failed) return error_set(err, GW_ERROR_IO, "cannot make an event loop: %s", uv_strerror(failed));
   loop->has_loop = true;
@@ -263,6 +265,8 @@ void loop_join(struct loop *loop) {
   if (!loop->has_loop) return;
   loop->has_loop = loop->has_thread = false;
   loop->ops->trim(loop, 0);
+  if (loop->access_log) access_log_flush(loop->access_log, &loop->access_lines);
+  buffer_clear(&loop->access_lines.text);
   pressure_close(&loop->pressure);
   if (loop->has_channel) close(loop->channel_fd);
   uv_loop_close(&loop->uv);

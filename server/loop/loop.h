@@ -8,6 +8,7 @@
 #include "server/loop/log.h"
 #include "server/loop/metrics.h"
 #include "server/loop/pressure.h"
+#include "server/observe/access_log.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -34,6 +35,7 @@ enum {
 enum { IDLE_MS = 30000, IDLE_UNDER_PRESSURE_MS = 1000 };
 
 struct access;
+struct access_log;
 struct connection;
 struct exchange_service;
 struct function_limits;
@@ -46,6 +48,7 @@ struct slot;
 struct state_store;
 struct supervisor;
 struct tenant;
+struct tracer;
 struct upstream;
 struct usage;
 struct watch;
@@ -128,8 +131,12 @@ struct loop {
   uint64_t random; /* state of loop_random */
 
   struct metrics metrics;
-  struct log_writer *log;       /* the server's */
-  struct log_store *logs;       /* of functions; likewise */
+  struct log_writer *log;           /* the server's */
+  struct log_store *logs;           /* of functions; likewise */
+  struct access_log *access_log;    /* likewise; NULL: there is none */
+  struct access_lines access_lines; /* that it has not got yet */
+  struct tracer *tracer;            /* likewise; NULL: no spans are made */
+  struct context_source traces;
   struct watch *watches;        /* requests that wait for lines of them */
   struct log_share other_lines; /* of failures of no function */
   uint64_t n_requests;          /* of functions; numbers them */
