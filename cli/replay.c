@@ -40,6 +40,8 @@ static bool check_outcome(const struct rerun *r, struct gw_error *err) {
   const struct leaf *leaf = &r->leaf;
   if (strcmp(function_short_name(r->function), FUNCTION_GATE) == 0)
     return error_set(err, GW_ERROR_USAGE, "the leaf has the gas of a gate's runs, which were those of other leaves");
+  if (strcmp(function_short_name(r->function), FUNCTION_LOAD) == 0)
+    return error_set(err, GW_ERROR_USAGE, "the leaf has the gas of a module that was sent, in which nothing ran");
   switch (leaf->fields[FIELD_OUTCOME].number) {
   case OUTCOME_REPLIED:
   case OUTCOME_TRAPPED:

@@ -1,5 +1,6 @@
 /* Who is let in, and who leaves: places of tenants, of callers and of addresses, and clients that go while their request waits,
  * wherever that is. */
+#include "server/usage/price.h"
 #include "tests/http_client.h"
 #include "tests/late_store.h"
 
@@ -161,6 +162,77 @@ static void test_places_of_callers(void **state) {
   close_server();
 }
 
+/* --- modules that are sent ---------------------------------------------------------------------------------------------- */
+
+/* A module of another content each time, with so many bytes of data. */
+static struct buffer module_of(unsigned n, unsigned bytes) {
+  struct buffer text = {0};
+  buffer_format(&text, "(module (memory (export \"memory\") 20) (func (export \"handle\")) (data (i32.const 0) \"%u%0*u\"))", n,
+                (int)bytes, 0);
+  buffer_append(&text, "", 1);
+  struct buffer module = wat((const char *)text.bytes);
+  buffer_clear(&text);
+  return module;
+}
+
+static int send_module(const char *method, const char *path, const struct buffer *module, bool *is_told_when) {
+  char after[16];
+  struct reply r = request(port, method, path, module->bytes, module->size);
+  int status = r.status;
+  *is_told_when = header(&r, "retry-after", after, sizeof after);
+  reply_clear(&r);
+  return status;
+}
+
+/* How many of `most` are taken before the tenant has to wait. */
+static int count_taken(const char *method, const char *path, unsigned bytes, int most, int refusal) {
+  static unsigned serial;
+  int n = 0, status = 0;
+  bool is_told_when = false;
+  for (; n < most && status != refusal; n++) {
+    struct buffer module = module_of(serial++, bytes);
+    status = send_module(method, path, &module, &is_told_when);
+    buffer_clear(&module);
+    if (status >= 300 && status != refusal) fail_msg("%s %s: %d", method, path, status);
+  }
+  assert_true(status != refusal || is_told_when == (refusal == 429));
+  return n;
+}
+
+/* Who sends modules to be decoded and compiled pays for that by their size: many small ones, large ones, deployed, run or
+ * profiled. */
+static void test_modules_are_paid_for(void **state) {
+  struct prices prices = {.currency = "EUR", .of = {[PRICE_GAS] = 1000000000}};
+  bool is_told_when;
+  data_dir = make_data_dir();
+  struct server_options o = test_options(data_dir);
+  (void)state;
+  o.prices = &prices;
+  o.max_memory = 4 << 20;
+  open_server(&o);
+  put("PUT", "/v1/tenants/poor", "", 201);
+  assert_int_equal(count_taken("PUT", "/t/poor/v1/functions/f", 10, 20, 429), 20); /* without a budget nobody counts */
+  put("PATCH", "/t/poor/v1/budget", "{\"gas_per_second\":100000}", 200);
+  usleep(1100000);
+  assert_in_range(count_taken("PUT", "/t/poor/v1/functions/f", 10, 40, 429), 2, 20);
+  assert_int_equal(status_of(port, "GET", "/t/poor/f/f"), 429);
+  assert_int_equal(status_of(port, "GET", "/t/poor/v1/functions/f/profile"), 429);
+  put("PATCH", "/t/poor/v1/functions/f", "{\"env\":{\"A\":\"1\"}}", 429);
+  assert_int_equal(deploy(port, "other", WAT_HELLO), 201); /* of another tenant */
+  put("PATCH", "/t/poor/v1/budget", "{\"gas_per_second\":10000000}", 200);
+  usleep(1100000);
+  assert_in_range(count_taken("POST", "/t/poor/v1/run", 900000, 40, 429), 2, 10);
+  put("PATCH", "/t/poor/v1/budget", "{\"gas_per_second\":null,\"credit\":\"0.0002\"}", 200);
+  assert_in_range(count_taken("POST", "/t/poor/v1/run", 900000, 40, 402), 3, 4);
+  struct buffer module = module_of(0, 10);
+  assert_int_equal(send_module("PUT", "/t/poor/v1/functions/f", &module, &is_told_when), 402);
+  buffer_clear(&module);
+  struct reply r = call(port, "/t/poor/v1/usage?by=function&format=csv");
+  if (!strstr(r.body, "+load")) fail_msg("%s", r.body);
+  reply_clear(&r);
+  close_server();
+}
+
 /* --- leaving ------------------------------------------------------------------------------------------------------ */
 
 enum { N_WAITING = 3 };
@@ -278,8 +350,9 @@ static void test_leaving_a_load(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_places_of_tenants), cmocka_unit_test(test_places_of_callers),
-                                     cmocka_unit_test(test_leaving),           cmocka_unit_test(test_leaving_the_store),
-                                     cmocka_unit_test(test_leaving_a_lane),    cmocka_unit_test(test_leaving_a_load)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_places_of_tenants),    cmocka_unit_test(test_places_of_callers),
+                                     cmocka_unit_test(test_modules_are_paid_for), cmocka_unit_test(test_leaving),
+                                     cmocka_unit_test(test_leaving_the_store),    cmocka_unit_test(test_leaving_a_lane),
+                                     cmocka_unit_test(test_leaving_a_load)};
   return cmocka_run_group_tests_name("admission", tests, NULL, NULL);
 }

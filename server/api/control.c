@@ -6,7 +6,9 @@
 #include "server/api/body.h"
 #include "server/api/query.h"
 #include "server/api/summary.h"
+#include "server/api/toll.h"
 #include "server/api/usage.h"
+#include "server/function/pool.h"
 #include "server/http/reply.h"
 #include "server/loop/log_store.h"
 #include "server/loop/loop.h"
@@ -378,6 +380,29 @@ static bool take_wish(struct control_task *task) {
   return true;
 }
 
+static bool pay(struct control_task *task, const struct toll *toll) {
+  struct problem why = {0};
+  struct exchange *x = task->exchange;
+  if (toll_allows(x->loop, task->tenant, &why)) {
+    toll_take(x->loop, task->tenant, toll);
+    return true;
+  }
+  control_destroy(task);
+  reply_problem(x, &why);
+  return false;
+}
+
+bool control_pay_again(struct control_task *task) {
+  const struct pool *pool = pool_find(task->exchange->loop, task->name);
+  return pay(task, &(struct toll){.bytes = pool ? pool->function->size : 0});
+}
+
+/* For the module that comes with a deployment. */
+static bool pay_for_body(struct control_task *task) {
+  struct toll toll = toll_of(task->exchange->request.body.bytes, task->exchange->request.body.size);
+  return pay(task, &toll);
+}
+
 void route_put(struct exchange *x, const struct place *place) {
   struct control_task *task = control_create(x, place);
   if (!take_wish(task)) {
@@ -387,7 +412,7 @@ void route_put(struct exchange *x, const struct place *place) {
     control_refuse(task);
   } else if (!control_read_condition(&x->request, &task->wish.condition, &task->error)) {
     control_refuse(task);
-  } else {
+  } else if (pay_for_body(task)) {
     task->body = x->request.body; /* the task takes it over, and its share of body_bytes */
     x->request.body = (struct buffer){0};
     control_start(task, put_work, put_done);
@@ -433,10 +458,10 @@ static void configure_work(uv_work_t *work) {
 
 void route_configure(struct exchange *x, const struct place *place) {
   struct control_task *task = control_create(x, place);
-  if (take_patch(task))
-    control_start(task, configure_work, put_done);
-  else
+  if (!take_patch(task))
     control_refuse(task);
+  else if (control_pay_again(task))
+    control_start(task, configure_work, put_done);
 }
 
 static void lift_work(uv_work_t *work) {

@@ -49,6 +49,10 @@ void control_refuse(struct control_task *task);
 /* The function as it is now, or 404. */
 void control_show(struct exchange *x, const char *name);
 
+/* The tenant pays for the function's module to be decoded again. False: it may not now, which was answered, and the task is gone.
+ */
+bool control_pay_again(struct control_task *task);
+
 /* If-Match and If-None-Match (RFC 9110 section 13.1), of requests that change something. GW_ERROR_REQUEST for what is none. */
 bool control_read_condition(const struct request *request, struct registry_condition *condition, struct gw_error *err);
 

@@ -64,6 +64,7 @@ void route_profile(struct exchange *x, const struct place *place) {
     reply_problem(x, PROBLEM(.status = 400, .detail = "the path holds a broken percent escape"));
     return;
   }
+  if (!control_pay_again(task)) return;
   memcpy(r->address, task->name, strlen(task->name) + 1);
   r->rest = place->rest;
   control_start(task, load_work, load_done);

@@ -12,6 +12,7 @@
 #include "server/api/parts.h"
 #include "server/api/query.h"
 #include "server/api/route.h"
+#include "server/api/toll.h"
 #include "server/function/pool.h"
 #include "server/http/reply.h"
 #include "server/invoke/invoke.h"
@@ -274,15 +275,30 @@ static void launch(struct trial *t) {
   struct exchange *x = t->exchange;
   char address[EXCHANGE_MAX_ADDRESS + 1];
   address_of(t, address);
+  struct problem why = {0};
+  if (!toll_allows(x->loop, t->tenant, &why)) {
+    if (!t->has_digest) x->loop->body_bytes -= t->body.size;
+    trial_destroy(t);
+    reply_problem(x, &why);
+    return;
+  }
   make_request(t);
+  bool is_new = !pool_find(x->loop, address);
   if (!find_pool(t, address)) {
     refuse(t);
     return;
   }
   memcpy(x->request.address, address, sizeof address);
   x->word = t->wants_report ? word_report : word_plain;
+  struct loop *loop = x->loop;
+  struct toll toll = {.bytes = t->module.size};
+  char tenant[ACCESS_MAX_NAME + 1];
+  memcpy(tenant, t->tenant, sizeof tenant);
   trial_destroy(t);
   invoke_begin(x);
+  /* a toll taken before would be what the invocation is refused for; the exchange may be the next one by now */
+  const struct pool *pool = pool_find(loop, address);
+  if (is_new && pool && pool->loading) toll_take(loop, tenant, &toll);
 }
 
 static void looked(uv_work_t *work, int status) {

@@ -21,6 +21,8 @@ enum { FUNCTION_MAX_NAME = 63, FUNCTION_MAX_FULL_NAME = 2 * FUNCTION_MAX_NAME + 
 #define FUNCTION_RUN "+run"
 /* The same for the runs of a gate in front of a deployment, which have one receipt together. */
 #define FUNCTION_GATE "+gate"
+/* The same for what was decoded, validated and compiled for a tenant. */
+#define FUNCTION_LOAD "+load"
 /* An address is a full name, or one with "@ALIAS" or "@VERSION" behind it. */
 enum { FUNCTION_MAX_ADDRESS = FUNCTION_MAX_FULL_NAME + 1 + FUNCTION_MAX_NAME, FUNCTION_PATH_SIZE = 224 };
 

@@ -178,11 +178,21 @@ static bool take_memory(struct account *a, const struct budget *b, uint64_t memo
   return refuse(why, 429, 1, "too much memory", "running invocations may take as much memory as the tenant may have");
 }
 
-bool account_begin(struct account *a, uint64_t memory, struct account_refusal *why) {
+bool account_has_limits(const struct account *a) {
   const struct budget *b = &terms_of(a)->budget;
+  return b->gas_per_second || b->has_credit;
+}
+
+bool account_may_spend(const struct account *a, struct account_refusal *why) {
   uint64_t wait = account_wait_ns(a);
   if (account_is_spent(a)) return refuse(why, 402, 0, "balance used up", "the tenant's prepaid balance is used up");
   if (wait) return refuse(why, 429, (wait + SECOND - 1) / SECOND, "too much gas", "the tenant has used its gas for this time");
+  return true;
+}
+
+bool account_begin(struct account *a, uint64_t memory, struct account_refusal *why) {
+  const struct budget *b = &terms_of(a)->budget;
+  if (!account_may_spend(a, why)) return false;
   if (!begin_to_run(a, b, why) || !take_memory(a, b, memory, why)) {
     end_to_run(a);
     return false;

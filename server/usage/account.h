@@ -33,6 +33,10 @@ struct account_refusal {
 /* Whether an invocation may begin that may take so many bytes of memory; counts it. */
 bool account_begin(struct account *account, uint64_t memory, struct account_refusal *why);
 void account_end(struct account *account, uint64_t memory);
+/* Whether its tenant has a rate of gas, or a credit. */
+bool account_has_limits(const struct account *account);
+/* Whether it may spend anything now. */
+bool account_may_spend(const struct account *account, struct account_refusal *why);
 /* A slice has used gas. */
 void account_charge(struct account *account, uint64_t gas);
 /* It has a receipt, and `charged` was charged for it before. NULL: none, it did not run. */
