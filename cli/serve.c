@@ -151,6 +151,8 @@ __attribute__((format(printf, 3, 4))) static void refuse(struct serving *s, cons
 static void check_isolate(struct serving *s) {
   if (strcmp(s->isolate, "tenant") != 0 && strcmp(s->isolate, "none") != 0)
     refuse(s, "isolate", "--isolate wants none or tenant, not %s", s->isolate);
+  if (s->o.store && strcmp(s->isolate, "tenant") == 0)
+    refuse(s, "isolate", "--isolate tenant has a store for each tenant: it does not go with --store yet");
 }
 
 /* A worker's requests are the front's. */
@@ -331,6 +333,9 @@ static bool read_options(struct serving *s, int argc, char **argv, bool has_text
       {"max-body", 0, CLI_SIZE, &max_body, "BYTES", "limit of a request's body; 16M unless told"},
       {"max-module", 0, CLI_SIZE, &max_module, "BYTES", "limit of a deployed module; 64M unless told"},
       {"max-reply", 0, CLI_SIZE, &max_reply, "BYTES", "limit of a function's reply; 64M unless told"},
+      {"store", 0, CLI_TEXT, &o.store, "URL",
+       "keep state in a PostgreSQL database, postgres://USER@HOST/DATABASE; in the data directory unless told"},
+      {"store-connections", 0, CLI_U32, &o.store_connections, "N", "connections that read it, 2 to 200; 16 unless told"},
       {"max-state", 0, CLI_SIZE, &map_size, "BYTES", "limit of the whole state store; 16G unless told"},
       {"max-function-state", 0, CLI_SIZE, &o.max_function_state, "BYTES",
        "limit of one function's state; 2G unless told, 0 is none"},

@@ -15,7 +15,7 @@ rows = [
     ["server"],
     ["server/replay"],
     ["server/http", "server/api", "server/invoke", "server/inputs", "server/isolate", "server/access", "server/usage", "server/function", "server/loop", "server/observe", "server/ui"],
-    ["runtime/capi", "runtime/embed", "runtime/host", "runtime/host/wasi", "runtime/debug", "runtime/state", "runtime/receipt"],
+    ["runtime/capi", "runtime/embed", "runtime/host", "runtime/host/wasi", "runtime/debug", "runtime/state/postgres", "runtime/state", "runtime/receipt"],
     ["runtime", "runtime/precise", "runtime/arch/x86_64"],
     ["jit/artifact", "jit"],
     ["jit/access", "instrument/meter", "frontend/lower"],

@@ -90,6 +90,7 @@ void server_options_init(struct server_options *options) {
       .opt_level = 2,
       .tier = TIER_AUTO,
       .sync = true,
+      .store_connections = 16,
       .map_size = (size_t)16 << 30,
       .max_function_state = (uint64_t)2 << 30,
       .keep_versions = 10,
@@ -217,7 +218,8 @@ static bool close_walls(struct server *server, struct gw_error *err) {
   if (o->config_dir) read[n++] = o->config_dir;
   for (size_t i = 0; i < o->n_allowed_dirs; i++) read[n++] = allowed_path(o->allowed_dirs[i]);
   read[n] = NULL;
-  struct walls_paths paths = {.written = {o->data_dir, has_cache ? o->cache_dir : NULL}, .read = read};
+  struct walls_paths paths = {
+      .written = {o->data_dir, has_cache ? o->cache_dir : NULL}, .read = read, .connects = o->store != NULL};
   if (has_access_file(o)) paths.appended = directory_of(&arena, o->access_log);
   bool ok = !o->has_walls || (directory_make(o->data_dir, err) && (!has_cache || directory_make(o->cache_dir, err)) &&
                               walls_around_server(&paths, err));
@@ -285,7 +287,7 @@ static bool keep_leaf(void *arg, uint64_t index, const void *bytes, size_t size)
   return true;
 }
 
-enum { CHECKPOINT_MS = 1000 };
+enum { CHECKPOINT_MS = 1000, STORE_WAIT_MS = 10000 };
 
 static bool open_receipts(struct server *server, struct gw_error *err) {
   const struct server_options *o = &server->options;
@@ -363,16 +365,30 @@ static bool open_usage(struct server *server, struct gw_error *err) {
   return server->usage != NULL;
 }
 
+static struct state_store *open_state(const struct server_options *o, struct gw_error *err) {
+  struct arena arena = {0};
+  struct state_store *state = NULL;
+  if (o->store) {
+    struct state_postgres options = {
+        .url = o->store, .connections = o->store_connections, .wait_ms = STORE_WAIT_MS, .is_durable = o->sync};
+    if (state_node_read(arena_format(&arena, "%s/node", o->data_dir), options.node, err))
+      state = state_store_open_postgres(&options, err);
+  } else {
+    const char *path = arena_format(&arena, "%s/state", o->data_dir);
+    if (directory_make(path, err)) state = state_store_open(path, o->map_size, o->sync, err);
+  }
+  arena_clear(&arena);
+  return state;
+}
+
 static bool open_data(struct server *server, struct gw_error *err) {
   const char *directory = server->options.data_dir;
   struct arena arena = {0};
   if (!open_bundles(server, err) || !open_allowed(server, err)) return false;
   server->lock_fd = directory_lock(directory, err);
   if (server->lock_fd < 0) return false;
-  const char *state = arena_format(&arena, "%s/state", directory);
   server->state = server->options.state;
-  if (!server->state && directory_make(state, err))
-    server->state = state_store_open(state, server->options.map_size, server->options.sync, err);
+  if (!server->state) server->state = open_state(&server->options, err);
   server->logs = log_store_open(arena_format(&arena, "%s/logs", directory), server->options.log_size, err);
   arena_clear(&arena);
   if (!server->state || !server->logs || !open_receipts(server, err) || !open_inputs(server, err)) return false;

@@ -52,6 +52,8 @@ struct server_options {
   size_t n_trusted;
   enum tier_choice tier;       /* of functions; TIER_AUTO */
   bool sync;                   /* state survives a power failure, not only kill -9; true */
+  const char *store;           /* postgres://...: state is in that database (docs/cluster.md); NULL: in data_dir */
+  uint32_t store_connections;  /* that read it; 16 */
   size_t map_size;             /* upper bound of the state store in bytes; 16 GiB */
   uint64_t max_function_state; /* likewise of one function's keys and values; 0: none; 2 GiB */
   uint32_t

@@ -98,10 +98,15 @@ static bool allow_program(int ruleset, const struct ruleset *known, struct gw_er
 static bool allow_server(int ruleset, const struct ruleset *known, const struct walls_paths *paths, struct gw_error *err) {
   static const char *const told[] = {"/proc/self", "/proc/meminfo", "/proc/pressure", "/sys/fs/cgroup",
                                      "/sys/devices/system/cpu"};
+  static const char *const names[] = {"/etc/hosts",     "/etc/resolv.conf",     "/etc/nsswitch.conf",
+                                      "/etc/host.conf", "/etc/gai.conf",        "/etc/passwd",
+                                      "/etc/ssl",       "/run/systemd/resolve", "/run/resolvconf"};
   static const char *const devices[] = {"/dev/null", "/dev/urandom", "/dev/random"};
   bool ok = allow_program(ruleset, known, err);
   for (const char *const *path = paths->read; *path && ok; path++) ok = allow(ruleset, known, *path, FS_READ, err);
   for (size_t i = 0; i < 2 && ok; i++) ok = allow(ruleset, known, paths->written[i], FS_WRITE, err);
+  for (size_t i = 0; paths->connects && i < sizeof names / sizeof *names && ok; i++)
+    ok = allow(ruleset, known, names[i], FS_READ, err);
   ok = ok && allow(ruleset, known, paths->appended, LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG, err);
   for (size_t i = 0; i < sizeof told / sizeof *told && ok; i++) ok = allow(ruleset, known, told[i], FS_READ, err);
   for (size_t i = 0; i < sizeof devices / sizeof *devices && ok; i++)
@@ -309,12 +314,13 @@ static bool close_privileges(struct gw_error *err) {
 }
 
 /* What the shell that started this knows, keys and tokens among it, is gone from memory: only what is read later stays. */
-static void forget_environment(void) {
-  static const char *const kept[] = {"GASWORKS_COMPILER=", "UV_", "TZ=", "LANG=", "LC_"};
+static void forget_environment(bool keeps_database) {
+  static const char *const kept[] = {"GASWORKS_COMPILER=", "UV_", "TZ=", "LANG=", "LC_", "PG" /* libpq's, if it is used */};
+  size_t n = sizeof kept / sizeof *kept - !keeps_database;
   char **out = environ;
   for (char **at = environ; at && *at; at++) {
     bool is_kept = false;
-    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) is_kept |= strncmp(*at, kept[i], strlen(kept[i])) == 0;
+    for (size_t i = 0; i < n; i++) is_kept |= strncmp(*at, kept[i], strlen(kept[i])) == 0;
     if (is_kept)
       *out++ = *at;
     else
@@ -324,15 +330,15 @@ static void forget_environment(void) {
 }
 
 bool walls_around_compiler(struct gw_error *err) {
-  forget_environment();
+  forget_environment(false);
   if (!close_privileges(err) || !close_files(NULL, NULL, false, err)) return false;
   return !has_seccomp() || close_calls(SCMP_ACT_ERRNO(EPERM), fill_for_compiler, err);
 }
 
 bool walls_around_server(const struct walls_paths *paths, struct gw_error *err) {
-  forget_environment();
-  if (!close_privileges(err) || !close_files(allow_server, paths, false, err)) return false;
-  return !has_seccomp() || close_calls(SCMP_ACT_ALLOW, fill_for_server, err);
+  forget_environment(paths->connects);
+  if (!close_privileges(err) || !close_files(allow_server, paths, paths->connects, err)) return false;
+  return !has_seccomp() || close_calls(SCMP_ACT_ALLOW, paths->connects ? fill_for_sender : fill_for_server, err);
 }
 
 bool walls_around_sender(struct gw_error *err) {

@@ -16,10 +16,11 @@ struct walls_paths {
   const char *written[2];  /* directories, there; NULL: none */
   const char *const *read; /* likewise, NULL-terminated */
   const char *appended;    /* a directory, there; NULL: none: files are made and written there, and not read */
+  bool connects;           /* it may connect to a database, and read what names and certificates need */
 };
 
 /* Around this process and the threads and processes that it starts from now on. It starts no program but its own, connects to
- * nothing, looks into no other process and gains no privileges. False with err set likewise. */
+ * nothing else, looks into no other process and gains no privileges. False with err set likewise. */
 bool walls_around_server(const struct walls_paths *paths, struct gw_error *err);
 
 /* Around this process, which sends a server's spans: it connects, reads what names and certificates need, and writes no file.

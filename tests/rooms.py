@@ -43,6 +43,7 @@ words = {
     "runtime/host": "",
     "runtime/host/wasi": "wasi gw",
     "runtime/state": "state snapshot",
+    "runtime/state/postgres": "postgres pq answers state",
     "runtime/receipt": "receipt",
     "server": "server walls",
 }

@@ -1,4 +1,5 @@
-/* What tests of state share: a store in a directory of its own, or one that answers late (TEST_LATE), transactions that are
+/* What tests of state share: a store in a directory of its own, one that answers late (TEST_LATE), or one in the PostgreSQL that
+ * tests/postgres.sh has started (TEST_POSTGRES), transactions that are
  * waited for, and values as strings. Included by one file of a program. */
 #ifndef TESTS_STATE_KIT_H
 #define TESTS_STATE_KIT_H
@@ -57,13 +58,45 @@ static inline struct state_store *open_late(size_t map_size, struct gw_error *er
 enum { IS_LATE = 0 };
 #endif
 
+#ifdef TEST_POSTGRES
+#include "runtime/state/postgres/pq.h"
+enum { IS_POSTGRES = 1 };
+
+static inline struct state_store *open_postgres(struct gw_error *err) {
+  struct state_postgres options = {.url = getenv("GASWORKS_TEST_POSTGRES"), .connections = 16, .wait_ms = 5000, .node = "one"};
+  return state_store_open_postgres(&options, err);
+}
+
+/* What a test has left. */
+static inline int drop_tables(void **state) {
+  (void)state;
+  static const char drop[] =
+      "psql -q -c 'SET client_min_messages TO error; DROP SCHEMA IF EXISTS gasworks CASCADE' \"$GASWORKS_TEST_POSTGRES\"";
+  return system(drop) || remove_directory(state);
+}
+#define remove_directory drop_tables
+#else
+enum { IS_POSTGRES = 0 };
+#endif
+enum { IS_LMDB = !IS_LATE && !IS_POSTGRES };
+#if !defined TEST_LATE && !defined TEST_POSTGRES
+#define TEST_LMDB
+#endif
+
+static inline struct state_store *try_open_store(size_t map_size, bool sync, struct gw_error *err) {
+  (void)map_size, (void)sync;
+#ifdef TEST_LATE
+  return open_late(map_size, err);
+#elif defined TEST_POSTGRES
+  return open_postgres(err);
+#else
+  return state_store_open(directory, map_size, sync, err);
+#endif
+}
+
 static inline struct state_store *open_store(size_t map_size) {
   struct gw_error err = {0};
-#ifdef TEST_LATE
-  struct state_store *store = open_late(map_size, &err);
-#else
-  struct state_store *store = state_store_open(directory, map_size, false, &err);
-#endif
+  struct state_store *store = try_open_store(map_size, false, &err);
   if (!store) print_error("%s\n", err.message);
   assert_non_null(store);
   return store;
@@ -126,6 +159,12 @@ static inline const char *get(struct state_txn *txn, const char *key) {
   memcpy(text, value, size);
   text[size] = 0;
   return text;
+}
+
+/* The store in PostgreSQL may look at the latest, and say later that it is not what was read before, until a transaction has read
+ * some keys: then its snapshot is one. */
+static inline void fix_snapshot(struct state_txn *txn) {
+  for (int i = 0; IS_POSTGRES && i < 9; i++) assert_string_equal(get(txn, (char[]){'z', (char)('0' + i), 0}), "-");
 }
 
 static inline void remove_key(struct state_txn *txn, const char *key) {

@@ -1,5 +1,5 @@
 /* Scans, numbers that are added to, limits and batches of transactions. Built a second time on a store that answers late
- * (TEST_LATE), without what is LMDB's own. */
+ * (TEST_LATE) or in PostgreSQL (TEST_POSTGRES), without what is LMDB's own. */
 #include "tests/state_kit.h"
 
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 
 /* --- scans against a model ---------------------------------------------------------------------------------------- */
 
-enum { MAX_MODEL = 256, MODEL_KEY = 3, ROUNDS = IS_LATE ? 60 : 600 };
+enum { MAX_MODEL = 256, MODEL_KEY = 3, ROUNDS = IS_LMDB ? 600 : 60 };
 
 struct pair {
   size_t key_size, size;
@@ -257,14 +257,14 @@ static void test_much_that_is_written(void **state) {
 
 static void test_rewound_scans_do_not_count(void **state) {
   (void)state;
-  enum { KEYS = 999, SCANS = 100 };
+  enum { KEYS = 999, SCANS = 100, RUNS = IS_LMDB ? 3 : 1 };
   struct state_store *store = open_store(MAP_SIZE);
   struct gw_error err = {0};
   struct state_txn *txn = state_txn_begin(store, "f");
   for (int i = 0; i < KEYS; i++) assert_true(state_txn_set(txn, &i, sizeof i, "", 0, &err));
   assert_int_equal(commit(txn), STATE_COMMITTED);
   txn = state_txn_begin(store, "f");
-  for (int run = 0; run < 3; run++) {
+  for (int run = 0; run < RUNS; run++) {
     for (int i = 0; i < SCANS; i++) assert_true(scan_all(txn, &err));
     assert_false(scan_all(txn, &err));
     assert_int_equal(err.code, GW_ERROR_LIMIT);
@@ -632,7 +632,7 @@ static void commit_keys(struct state_store *store, int n) {
 static void test_batches(void **state) {
   (void)state;
   static const struct store_ops ops = {.close = noting_close, .moment = noting_moment, .commit = noting_commit};
-  struct noting s = {.store = {&ops}, .mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+  struct noting s = {.store = {.ops = &ops}, .mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
   struct gw_error err = {0};
   struct state_store *store = state_store_create(&s.store, &err);
   assert_non_null(store);
@@ -659,7 +659,7 @@ static void test_batches(void **state) {
 
 /* --- what is not in memory ------------------------------------------------------------------------------------------ */
 
-#ifndef TEST_LATE
+#ifdef TEST_LMDB
 enum { N_COLD = 1500, COLD_BYTES = 600 };
 
 static void cold_pair(int i, char key[16], uint8_t value[COLD_BYTES]) {
@@ -772,7 +772,7 @@ int main(void) {
       TEST(test_keys_are_limited),
       TEST(test_much_to_check),
       TEST(test_batches),
-#ifndef TEST_LATE
+#ifdef TEST_LMDB
       TEST(test_cold),
 #endif
   };

@@ -1,5 +1,5 @@
 /* State: transactions are serializable, durable, bounded, and fail alone. Built a second time on a store that answers late
- * (TEST_LATE), without what is LMDB's own. */
+ * (TEST_LATE) or in PostgreSQL (TEST_POSTGRES), without what is LMDB's own. */
 #define _GNU_SOURCE /* memmem */
 #include "tests/state_kit.h"
 
@@ -176,8 +176,9 @@ static void test_what_does_not_conflict(void **state) {
   put(store, "g", "a", "2");
   set(a, "a", "3");
   assert_int_equal(commit(a), STATE_COMMITTED);
-  /* a transaction that only reads has its snapshot */
+  /* a transaction that only reads has its snapshot; that in PostgreSQL is told before */
   a = state_txn_begin(store, "f");
+  if (IS_POSTGRES) state_txn_only_reads(a);
   assert_string_equal(get(a, "a"), "3");
   put(store, "f", "a", "4");
   put(store, "f", "c", "4");
@@ -267,7 +268,7 @@ static void test_no_update_is_lost(void **state) {
 /* Child: increments for ever and writes each acknowledged one to the pipe. */
 static void write_acknowledgements(int pipe_fd) {
   struct gw_error err = {0};
-  struct state_store *store = state_store_open(directory, MAP_SIZE, true, &err);
+  struct state_store *store = try_open_store(MAP_SIZE, true, &err);
   while (store && increment(store, "n") == STATE_COMMITTED && write(pipe_fd, "+", 1) == 1) {
   }
   _exit(1);
@@ -312,11 +313,11 @@ static void test_reopening(void **state) {
   (void)state;
   struct state_store *store = open_store(MAP_SIZE);
   put(store, "f", "a", "1");
-#ifndef TEST_LATE
-  struct gw_error err = {0};
-  assert_null(state_store_open(directory, MAP_SIZE, false, &err));
-  assert_non_null(strstr(err.message, "open in this process already"));
-#endif
+  if (IS_LMDB) {
+    struct gw_error err = {0};
+    assert_null(state_store_open(directory, MAP_SIZE, false, &err));
+    assert_non_null(strstr(err.message, "open in this process already"));
+  }
   state_store_close(store);
   store = open_store(MAP_SIZE);
   expect(store, "f", "a", "1");
@@ -630,6 +631,7 @@ static void test_old_snapshot_is_given_up(void **state) {
   put(store, "f", "a", "1");
   put(store, "f", "b", "1");
   struct state_txn *txn = state_txn_begin(store, "f");
+  fix_snapshot(txn);
   assert_string_equal(get(txn, "a"), "1");
   assert_string_equal(get(txn, "none"), "-");
   put(store, "f", "b", "2");
@@ -891,7 +893,7 @@ static void test_only_reads_keep_nothing(void **state) {
   state_txn_only_reads(r);
   assert_string_equal(get(r, "here"), "1");
   size_t before = r->arena.used;
-  for (int i = 0; i < (IS_LATE ? 1000 : STATE_MAX_READS + 1000); i++) {
+  for (int i = 0; i < (IS_LMDB ? STATE_MAX_READS + 1000 : 1000); i++) {
     assert_int_equal(state_txn_get_wait(r, &i, sizeof i, &value, &size, &err), 0);
     if (i % 100) continue;
     struct state_page page;
@@ -1020,10 +1022,12 @@ static void not_here(void **state) {
 
 int main(void) {
 #define LMDB(name) \
+  { "test_" #name, IS_LMDB ? test_##name : not_here, make_directory, remove_directory, NULL }
+#define DURABLE(name) \
   { "test_" #name, IS_LATE ? not_here : test_##name, make_directory, remove_directory, NULL }
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, make_directory, remove_directory)
   const struct CMUnitTest tests[] = {
-      LMDB(kill_loses_nothing_acknowledged), /* first: it forks, and no other test's thread may be there */
+      DURABLE(kill_loses_nothing_acknowledged), /* first: it forks, and no other test's thread may be there */
       TEST(reads_its_own_writes),
       TEST(abort_leaves_nothing),
       TEST(limits),
@@ -1036,9 +1040,9 @@ int main(void) {
       TEST(reopening),
       LMDB(directory_errors),
       LMDB(full_store_fails_one),
-      LMDB(space_has_a_limit),
+      DURABLE(space_has_a_limit),
       TEST(rent_is_size_times_seconds),
-      LMDB(rent_is_kept_with_commits),
+      DURABLE(rent_is_kept_with_commits),
       TEST(each_in_order),
       TEST(scans_a_range),
       TEST(close_finishes_commits),

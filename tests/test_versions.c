@@ -317,7 +317,7 @@ static void test_changes(void **state) {
 struct load {
   const char *path;
   atomic_bool is_over;
-  _Atomic uint32_t expected; /* bit i: the letter 'a' + i; 0: a change is under way */
+  _Atomic uint32_t expected;               /* bit i: the letter 'a' + i; 0: a change is under way */
   _Atomic int n_failed, n_late, n_checked; /* checked: between two changes */
 };
 

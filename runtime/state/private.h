@@ -108,6 +108,7 @@ struct state_txn {
   uint64_t taken_ms;  /* when the snapshot was */
   bool must_validate; /* a snapshot was given up: what was read must be the same in the next one */
   bool is_stale;      /* and it was not */
+  bool is_away;       /* the store could not be reached */
   struct sha256 read; /* what was read, if has_read */
   bool has_read;
   struct buffer kept;                  /* the same whole, where it is kept (reads.c) */

@@ -271,6 +271,6 @@ static const struct store_ops store_nothing = {.close = close_nothing,
                                                .clear = clear_nothing};
 
 struct state_store *state_store_open_told(struct gw_error *err) {
-  static struct store nothing = {&store_nothing};
+  static struct store nothing = {.ops = &store_nothing};
   return state_store_create(&nothing, err);
 }

@@ -409,6 +409,7 @@ static bool extend_range(struct txn_scan *s, struct gw_error *err) {
 int state_txn_scan_answer(struct state_txn *txn, struct state_page *page, struct gw_error *err) {
   struct txn_scan *s = txn->scan;
   if (s->scan.err.code) {
+    txn->is_away |= s->scan.err.code == GW_ERROR_UNAVAILABLE;
     error_set(err, s->scan.err.code, "%s", s->scan.err.message);
     s->scan.err = (struct gw_error){0};
     return -1;

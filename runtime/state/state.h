@@ -33,6 +33,19 @@ struct state_store *state_store_open(const char *directory, size_t map_size, boo
 /* To read only, beside a server that has the directory open: another process must have made it. What is committed meanwhile is
  * seen by transactions that begin later. */
 struct state_store *state_store_open_to_read(const char *directory, struct gw_error *err);
+/* On a PostgreSQL server, which several processes share: docs/cluster.md. */
+struct state_postgres {
+  const char *url;      /* postgres://..., as libpq reads it */
+  uint32_t connections; /* that read; one more writes */
+  uint32_t wait_ms;     /* for the server, before opening fails */
+  uint8_t node[16];     /* no two processes at one time, and always the same with the same log of receipts: state_node_read */
+  bool is_durable;      /* as `sync` */
+};
+struct state_store *state_store_open_postgres(const struct state_postgres *options, struct gw_error *err);
+/* Random bytes that are kept in the file, and made where there is none. */
+bool state_node_read(const char *path, uint8_t node[16], struct gw_error *err);
+/* The store cannot be reached just now: what it is asked fails with GW_ERROR_UNAVAILABLE. Any thread. */
+bool state_store_is_away(const struct state_store *store);
 /* The file of a store as it is at one moment, without what is free in it, to a descriptor: it becomes data.mdb of another
  * directory. Writers go on meanwhile. */
 bool state_store_copy(struct state_store *store, int fd, struct gw_error *err);
@@ -166,6 +179,8 @@ bool state_txn_is_read_only(const struct state_txn *txn);
  * running the invocation again helps. */
 void state_txn_refresh(struct state_txn *txn);
 bool state_txn_is_stale(const struct state_txn *txn);
+/* It failed because the store could not be reached: the same may succeed later. */
+bool state_txn_is_away(const struct state_txn *txn);
 /* Consumes txn. A transaction that wrote nothing has read one snapshot and needs no validation: done is called at once, on this
  * thread; unless it has run ahead. */
 void state_txn_commit(struct state_txn *txn, state_done_fn done, void *arg);

@@ -28,6 +28,8 @@
 #include "gasworks.h"
 #include "runtime/state/state.h"
 
+#include <stdatomic.h>
+
 enum {
   SPACE_SIZE = 24, /* digest of a space's name: nobody finds two names with one */
   LARGE_ID = 12,
@@ -114,6 +116,7 @@ struct store_get {
   const struct store_key *key;
   const struct store_reads *check; /* must be the same in this snapshot, but for keys with `ahead`; NULL: no need to look */
   bool is_for_version;             /* the value itself need not be looked at */
+  bool is_of_one_moment;           /* a snapshot of which it is the first must not become stale by itself */
   /* the answer */
   const void *value; /* lives until the next get on the snapshot, or its return; NULL: none, or not asked for */
   size_t value_size;
@@ -201,6 +204,7 @@ struct store_clear {
 /* The first member of every store. */
 struct store {
   const struct store_ops *ops;
+  atomic_bool is_away; /* set by the store while it cannot be reached */
 };
 
 struct store_ops {

@@ -212,6 +212,8 @@ void state_txn_refresh(struct state_txn *txn) {
 
 bool state_txn_is_stale(const struct state_txn *txn) { return txn->is_stale; }
 
+bool state_txn_is_away(const struct state_txn *txn) { return txn->is_away; }
+
 bool state_txn_take_snapshot(struct state_txn *txn, struct gw_error *err) {
   struct store *store = txn->store->store;
   if (txn->snapshot) return true;
@@ -278,6 +280,7 @@ static void send_get(struct state_txn *txn) {
   txn->get.snapshot = txn->snapshot;
   txn->get.key = &txn->asked->key;
   txn->get.is_for_version = txn->asks_for_version;
+  txn->get.is_of_one_moment = txn->only_reads;
   txn->get.check = txn->must_validate ? &txn->reads : NULL;
   txn->store->store->ops->get(txn->store->store, &txn->get);
 }
@@ -324,6 +327,7 @@ static int ask(struct state_txn *txn, struct txn_key *k, enum question question,
 
 static int fail_get(struct state_txn *txn, struct gw_error *err) {
   struct store_get *get = &txn->get;
+  txn->is_away |= get->err.code == GW_ERROR_UNAVAILABLE;
   error_set(err, get->err.code, "%s", get->err.message);
   get->err = (struct gw_error){0};
   return -1;

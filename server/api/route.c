@@ -1,5 +1,6 @@
 #include "server/api/route.h"
 
+#include "runtime/state/state.h"
 #include "server/api/logs.h"
 #include "server/api/query.h"
 #include "server/function/function.h"
@@ -370,18 +371,20 @@ void route_call(struct exchange *x, const struct place *place) {
   invoke_begin(x);
 }
 
-static void answer_health(struct exchange *x, bool is_ready) {
+/* NULL: nothing is wrong. */
+static void answer_health(struct exchange *x, const char *trouble) {
   cJSON *json = cJSON_CreateObject();
-  cJSON_AddStringToObject(json, "status", is_ready ? "ok" : "stopping");
-  reply_json(x, is_ready ? 200 : 503, json);
+  cJSON_AddStringToObject(json, "status", trouble ? trouble : "ok");
+  reply_json(x, trouble ? 503 : 200, json);
 }
 
 void route_healthz(struct exchange *x, const struct place *place) {
   (void)place;
-  answer_health(x, true);
+  answer_health(x, NULL);
 }
 
 void route_readyz(struct exchange *x, const struct place *place) {
   (void)place;
-  answer_health(x, !loop_is_ending(x->loop));
+  bool is_away = x->loop->state && state_store_is_away(x->loop->state);
+  answer_health(x, loop_is_ending(x->loop) ? "stopping" : is_away ? "no database" : NULL);
 }

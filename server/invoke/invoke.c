@@ -1012,6 +1012,9 @@ static void run_slice(struct invocation *inv) {
     inv->state = INVOCATION_PARKED;
   } else if (inv->txn && state_txn_is_stale(inv->txn)) {
     run_again(inv, true);
+  } else if (inv->txn && state_txn_is_away(inv->txn)) {
+    struct gw_error away = unavailable("the function's state cannot be reached just now");
+    end_with_error(inv, &away);
   } else if (judge_is_under_way(&inv->judge)) {
     conclude(inv, &err);
   } else if (status == GW_STATUS_FAILED || !take_reply(inv, &err)) {

@@ -2,8 +2,8 @@
 
 #include <stdbool.h>
 
-/* Long enough for some slices of each flow, and for the system to give others their turns: with thirty others on a core those come
- * once in a tenth of a second, and what is shorter takes the loop's own turn for its rate. */
+/* Long enough for some slices of each flow, and for the system to give others their turns: with thirty others on a core those
+ * come once in a tenth of a second, and what is shorter takes the loop's own turn for its rate. */
 #define WINDOW_NS UINT64_C(200000000)
 #define FRESH_NS UINT64_C(5000000000)
 
