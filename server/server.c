@@ -689,18 +689,9 @@ bool server_run(struct server *server, struct gw_error *err) {
   return true;
 }
 
-void server_destroy(struct server *server) {
-  if (!server) return;
-  if (server->stop_fd >= 0) server_stop(server);
-  join_loops(server);
-  for (uint32_t i = 0; i < server->n_loops; i++) free(server->loops[i]);
-  free(server->loops);
-  supervisor_destroy(server->supervisor);
-  log_store_close(server->logs);
-  access_log_close(server->access_log);
-  tracer_close(server->tracer);
-  log_writer_destroy(server->log);
-  usage_close(server->usage);
+/* What nobody uses any more. */
+static void finish(void *arg) {
+  struct server *server = arg;
   registry_close(server->registry);
   access_close(server->access);
   if (server->state != server->options.state) state_store_close(server->state);
@@ -718,4 +709,18 @@ void server_destroy(struct server *server) {
   if (server->lock_fd >= 0) close(server->lock_fd);
   if (server->stop_fd >= 0) close(server->stop_fd);
   free(server);
+}
+
+void server_destroy(struct server *server) {
+  if (!server) return;
+  if (server->stop_fd >= 0) server_stop(server);
+  join_loops(server);
+  for (uint32_t i = 0; i < server->n_loops; i++) free(server->loops[i]);
+  free(server->loops);
+  supervisor_destroy(server->supervisor);
+  log_store_close(server->logs);
+  access_log_close(server->access_log);
+  tracer_close(server->tracer);
+  log_writer_destroy(server->log);
+  if (usage_close(server->usage, finish, server)) finish(server);
 }

@@ -133,7 +133,9 @@ void server_reload(struct server *server, const struct server_options *options, 
 /* Begins the shutdown. From any thread; not from a signal handler. Without server_run, server_destroy waits for it. */
 void server_stop(struct server *server);
 
-/* Stops if still running, and frees everything. NULL is allowed. */
+/* Stops if still running, and frees everything. NULL is allowed. A state store that does not answer is not waited for longer than
+ * some seconds: then standard error says so, and the rest is freed when it does. Until then the data directory is in use, and
+ * what the options borrow must live; a process that ends before loses nothing that was acknowledged. */
 void server_destroy(struct server *server);
 
 #endif

@@ -135,7 +135,7 @@ static void open_all(void) {
 }
 
 static void close_all(void) {
-  usage_close(usage);
+  assert_true(usage_close(usage, NULL, NULL));
   receipt_log_close(receipts);
   state_store_close(store);
 }

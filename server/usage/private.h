@@ -54,7 +54,9 @@ struct usage {
   pthread_mutex_t mutex;
   pthread_cond_t wake, settled;
   pthread_t thread;
-  bool has_thread, is_stopping;
+  bool has_thread, has_ended, is_stopping; /* has_ended: the thread, but for what it does of `closed` */
+  void (*closed)(void *arg);               /* NULL unless it was left to itself */
+  void *closed_arg;
   bool has_more;              /* a checkpoint was made */
   uint64_t n_asked, n_served; /* times that somebody wanted all to be stored */
   struct gw_error error;      /* of the last time */

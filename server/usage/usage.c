@@ -40,6 +40,30 @@ static void wait_for_work(struct usage *u) {
     if (pthread_cond_timedwait(&u->wake, &u->mutex, &until) == ETIMEDOUT) break;
 }
 
+static void usage_free(struct usage *u) {
+  receipt_log_follow(u->options.log, NULL, NULL, 0);
+  usage_free_table(u);
+  usage_free_accounts(u);
+  free(u->tables);
+  pthread_mutex_destroy(&u->mutex);
+  pthread_mutex_destroy(&u->changing);
+  pthread_cond_destroy(&u->wake);
+  pthread_cond_destroy(&u->settled);
+  free(u);
+}
+
+/* Under the mutex, which it unlocks. What was left to this thread nobody else has any more. */
+static void end(struct usage *u) {
+  void (*closed)(void *arg) = u->closed;
+  void *closed_arg = u->closed_arg;
+  u->has_ended = true;
+  pthread_cond_broadcast(&u->settled);
+  pthread_mutex_unlock(&u->mutex);
+  if (!closed) return;
+  usage_free(u);
+  closed(closed_arg);
+}
+
 static void *run(void *arg) {
   struct usage *u = arg;
   uint64_t stored_at = clock_ns(CLOCK_MONOTONIC);
@@ -61,22 +85,11 @@ static void *run(void *arg) {
     u->n_served = asked;
     pthread_cond_broadcast(&u->settled);
   }
-  pthread_mutex_unlock(&u->mutex);
+  end(u);
   return NULL;
 }
 
 /* --- opening and closing ------------------------------------------------------------------------------------------ */
-
-static void usage_free(struct usage *u) {
-  usage_free_table(u);
-  usage_free_accounts(u);
-  free(u->tables);
-  pthread_mutex_destroy(&u->mutex);
-  pthread_mutex_destroy(&u->changing);
-  pthread_cond_destroy(&u->wake);
-  pthread_cond_destroy(&u->settled);
-  free(u);
-}
 
 static bool start(struct usage *u, struct gw_error *err) {
   int rc = pthread_create(&u->thread, NULL, run, u);
@@ -94,8 +107,8 @@ struct usage *usage_open(const struct usage_options *options, struct gw_error *e
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
   pthread_cond_init(&u->wake, &monotonic);
+  pthread_cond_init(&u->settled, &monotonic);
   pthread_condattr_destroy(&monotonic);
-  pthread_cond_init(&u->settled, NULL);
   bool ok = usage_load(u, err);
   if (ok) receipt_log_follow(u->options.log, on_checkpoint, u, u->next);
   ok = ok && usage_follow(u, receipt_log_durable(u->options.log), err) && usage_add_rent(u, true, err) && usage_store(u, err);
@@ -103,7 +116,6 @@ struct usage *usage_open(const struct usage_options *options, struct gw_error *e
   u->is_open = ok;
   ok = ok && usage_take_prices(u, err) && start(u, err);
   if (ok) return u;
-  receipt_log_follow(u->options.log, NULL, NULL, 0);
   usage_free(u);
   return NULL;
 }
@@ -129,16 +141,34 @@ uint64_t usage_as_of(struct usage *u) {
   return next;
 }
 
-void usage_close(struct usage *u) {
-  struct gw_error ignored = {0};
-  if (!u) return;
-  usage_settle(u, &ignored); /* what could not be stored is added at the next start */
-  receipt_log_follow(u->options.log, NULL, NULL, 0);
+/* Under the mutex: until all that was asked for is stored, or could not be; or until the thread has ended. */
+static void wait_for_thread(struct usage *u, const struct timespec *until, bool is_to_end) {
+  while (!u->has_ended && (is_to_end || u->n_served < u->n_asked))
+    if (pthread_cond_timedwait(&u->settled, &u->mutex, until) == ETIMEDOUT) break;
+}
+
+bool usage_close(struct usage *u, void (*closed)(void *arg), void *arg) {
+  if (!u) return true;
+  receipt_log_settle(u->options.log);
+  uint64_t ns = clock_ns(CLOCK_MONOTONIC) + (uint64_t)USAGE_CLOSE_MS * 1000000;
+  struct timespec until = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
   pthread_mutex_lock(&u->mutex);
+  u->n_asked++;
+  pthread_cond_signal(&u->wake);
+  wait_for_thread(u, &until, false); /* what could not be stored is added at the next start */
   u->is_stopping = true;
   pthread_cond_signal(&u->wake);
-  pthread_cond_broadcast(&u->settled);
+  wait_for_thread(u, &until, true);
+  bool has_ended = u->has_ended;
+  if (!has_ended) {
+    fprintf(stderr, "[server] usage: the state store does not answer; what it has not taken is added at the next start\n");
+    u->closed = closed;
+    u->closed_arg = arg;
+    pthread_detach(u->thread);
+  }
   pthread_mutex_unlock(&u->mutex);
-  if (u->has_thread) pthread_join(u->thread, NULL);
+  if (!has_ended) return false;
+  pthread_join(u->thread, NULL);
   usage_free(u);
+  return true;
 }

@@ -56,8 +56,11 @@ struct usage_options {
 
 /* Adds what the log has already, which blocks. */
 struct usage *usage_open(const struct usage_options *options, struct gw_error *err);
-/* With all that the log has. NULL is allowed. Blocks. */
-void usage_close(struct usage *usage);
+/* With all that the log has. NULL is allowed. Blocks, but no longer than USAGE_CLOSE_MS for the state store: where that does not
+ * answer, the result is false, and `closed` is called when it has answered after all, by the thread that waited for it. Until
+ * then all that `usage` was opened with must live. Nothing is lost: what is not added by then is added at the next start. */
+enum { USAGE_CLOSE_MS = 5000 };
+bool usage_close(struct usage *usage, void (*closed)(void *arg), void *arg);
 
 /* Waits until all receipts of replies that have left are added and stored, and rent up to now. Blocks. */
 bool usage_settle(struct usage *usage, struct gw_error *err);
