@@ -10,6 +10,7 @@
 #include "frontend/types.h"
 #include "jit/artifact/artifact.h"
 #include "jit/artifact/file_kind.h"
+#include "runtime/compile.h"
 #include "runtime/debug/judge.h"
 #include "runtime/engine.h"
 #include "runtime/host/abort.h"
@@ -166,7 +167,7 @@ static bool open_run(struct guest *g, enum gw_tier tier, struct gw_error *err) {
                                      .max_depth = g->max_stack,
                                      .cpu_limit_ns = g->judge_limit_ns ? g->judge_limit_ns : limit_of(g),
                                      .tier = tier};
-  if (g->may_switch) options.slice = SLICE;
+  if (g->may_switch) options.slice = tier == GW_TIER_MIXED ? climb_slice(&g->climb) : SLICE;
   gw_store_destroy(g->store);
   g->instance = NULL;
   g->running = tier;
@@ -206,10 +207,18 @@ static void start_compiler(struct guest *g) {
     g->has_compiler = true;
 }
 
+/* By functions: the run goes on, or begins anew in compiled code. */
+static bool climbs_again(struct guest *g) {
+  enum climb_step step = climb_sample(&g->climb, g->store, g->instance);
+  g->has_compiler = g->climb.has_thread;
+  g->store->options.slice = climb_slice(&g->climb);
+  return step == CLIMB_AGAIN && !g->record.is_full;
+}
+
 /* The guest has yielded: whether it goes on. */
 static bool goes_on(struct guest *g) {
-  start_compiler(g);
-  g->is_switching = wants_switch(g);
+  if (g->running != GW_TIER_MIXED) start_compiler(g);
+  g->is_switching = g->running == GW_TIER_MIXED ? climbs_again(g) : wants_switch(g);
   g->was_dropped = g->on_stop && !g->on_stop(g->watch_env);
   return !g->is_switching && !g->was_dropped;
 }
@@ -276,11 +285,26 @@ bool guest_run(struct guest *g, enum gw_tier tier, struct gw_error *err) { retur
 
 /* --- baseline code first ------------------------------------------------------------------------------------------------ */
 
-/* In the baseline tier, from the end of the first slice on while the compiler works. Compiled code then begins anew, with what
- * the host has answered so far, and so catches up in a fraction of the time before it goes on. */
+/* Function by function, in one run, or in several where a loop does not end: each begins anew with what the host has answered so
+ * far, and so catches up in a fraction of the time before it goes on. */
+static bool run_mixed(struct guest *g, struct gw_error *err) {
+  bool ok;
+  climb_begin(&g->climb, g->module);
+  g->may_switch = true;
+  do {
+    if (g->is_switching) record_replay(&g->record, RECORD_CONTINUES);
+    g->is_switching = false;
+    ok = guest_run(g, GW_TIER_MIXED, err);
+  } while (g->is_switching);
+  g->may_switch = false;
+  return ok;
+}
+
+/* In the baseline tier, from the end of the first slice on while the compiler works. Compiled code then begins anew, as above. */
 static bool run_both(struct guest *g, struct gw_error *err) {
   if (!g->gas) return error_set(err, GW_ERROR_USAGE, "--tier auto needs --gas on: gas is the clock by which tiers change");
   if (module_is_compiled(g->module)) return guest_run(g, GW_TIER_FAST, err);
+  if (module_can_mix(g->module)) return run_mixed(g, err);
   g->may_switch = true;
   bool ok = guest_run(g, GW_TIER_BASELINE, err);
   g->may_switch = false;
@@ -293,7 +317,8 @@ static bool run_both(struct guest *g, struct gw_error *err) {
 /* --- the judge ------------------------------------------------------------------------------------------------------------ */
 
 static bool must_judge(const struct guest *g, const struct gw_error *err) {
-  struct judged run = {.tier = g->running,
+  bool is_exact = g->running == GW_TIER_MIXED && !atomic_load(&g->climb.n_published);
+  struct judged run = {.tier = is_exact ? GW_TIER_BASELINE : g->running,
                        .module = g->module,
                        .record = &g->record,
                        .seconds = g->seconds_run,
@@ -324,7 +349,8 @@ bool guest_run_judged(struct guest *g, struct gw_error *err) {
 }
 
 void guest_clear(struct guest *g) {
-  if (g->has_compiler) pthread_join(g->compiler, NULL);
+  if (g->has_compiler && !g->climb.has_thread) pthread_join(g->compiler, NULL);
+  climb_end(&g->climb);
   gw_store_destroy(g->store);
   gw_module_release(g->module);
   gw_engine_destroy(g->engine);

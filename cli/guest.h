@@ -4,6 +4,7 @@
 #define CLI_GUEST_H
 
 #include "cli/cli.h"
+#include "cli/climb.h"
 #include "instrument/schedule.h"
 #include "runtime/debug/record.h"
 #include "runtime/host/handler.h"
@@ -54,7 +55,8 @@ struct guest {
   double seconds_instantiate, seconds_run;
   bool was_dropped; /* by on_stop */
 
-  /* TIER_AUTO: compiling beside the interpreter. */
+  /* TIER_AUTO: compiling beside baseline code, function by function, or, with tail calls, the module as a whole. */
+  struct climb climb;
   pthread_t compiler;
   bool has_compiler;
   bool may_switch, is_switching; /* the interpreter's run may end, or has ended, for compiled code to take over */

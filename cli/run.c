@@ -63,6 +63,7 @@ struct run_stats {
 /* In which the program ended. */
 static const char *tier_name(const struct run *r) {
   static const char *const names[] = {[GW_TIER_FAST] = "fast", [GW_TIER_PRECISE] = "precise", [GW_TIER_BASELINE] = "baseline"};
+  if (r->guest.running == GW_TIER_MIXED) return atomic_load(&r->guest.climb.n_published) ? "mixed" : "baseline";
   return names[r->guest.running];
 }
 

@@ -148,19 +148,35 @@ static bool run_start(struct gw_instance *instance, struct gw_error *err) {
   return !start || instance->store->options.defers_start || gw_call(instance->store, start, NULL, err);
 }
 
-/* Compiled functions of a module with tail calls would leave the native stack to each other only among themselves. */
+static bool has_exceptions(const struct gw_module *module) { return module->decoded.dialect & DIALECT_EXCEPTIONS; }
+
+static bool store_has_exceptions(const struct gw_store *store) {
+  for (const struct gw_instance *i = store->instances; i; i = i->next)
+    if (has_exceptions(i->module)) return true;
+  return false;
+}
+
+/* In the mixed tier, compiled code looks for exceptions only where its own module has some, so that of a module without stays out
+ * of stores that have them. */
 static enum precise_kind kind_for(const struct gw_store *store, const struct gw_module *module) {
   enum gw_tier tier = store->options.tier;
   if (tier == GW_TIER_PRECISE || store->engine->options.watch) return PRECISE_INTERPRETER;
-  return tier == GW_TIER_MIXED && module_can_mix(module) ? PRECISE_MIXED : PRECISE_BASELINE;
+  if (tier != GW_TIER_MIXED) return PRECISE_BASELINE;
+  bool may_throw = store_has_exceptions(store) && !has_exceptions(module);
+  return module_can_mix(module) && !may_throw ? PRECISE_MIXED : PRECISE_APART;
 }
 
-/* Compiled code looks for exceptions where its own module has some. In a store of the mixed tier, all have or none. */
-static bool check_mixed(const struct gw_store *store, const struct gw_module *module, struct gw_error *err) {
-  uint32_t dialect = module->decoded.dialect & DIALECT_EXCEPTIONS;
-  for (const struct gw_instance *i = store->instances; i && store->options.tier == GW_TIER_MIXED; i = i->next)
-    if ((i->module->decoded.dialect & DIALECT_EXCEPTIONS) != dialect)
-      return error_set(err, GW_ERROR_USAGE, "in a store of the mixed tier either all modules have exceptions or none");
+/* The first module with exceptions joins a store of the mixed tier: the others' functions run no compiled code from now on. */
+static bool part_from_exceptions(struct gw_store *store, struct gw_error *err) {
+  if (store->state == RUN_RUNNING || store_is_suspended(store))
+    return error_set(err, GW_ERROR_USAGE, "a module with exceptions cannot join a store that has an invocation under way");
+  for (struct gw_instance *i = store->instances; i; i = i->next) {
+    struct precise_module *apart = i->precise ? module_interpret(i->module, PRECISE_APART, err) : NULL;
+    if (!i->precise) continue; /* its linking failed */
+    if (!apart) return false;
+    i->precise = apart;
+    precise_attach(i);
+  }
   return true;
 }
 
@@ -168,7 +184,8 @@ static bool check_mixed(const struct gw_store *store, const struct gw_module *mo
 static bool prepare_code(struct gw_store *store, struct gw_module *module, const struct code **code,
                          struct precise_module **precise, struct gw_error *err) {
   if (store->options.tier != GW_TIER_FAST) {
-    if (!check_mixed(store, module, err)) return false;
+    bool is_first = store->options.tier == GW_TIER_MIXED && has_exceptions(module) && !store_has_exceptions(store);
+    if (is_first && !part_from_exceptions(store, err)) return false;
     *precise = module_interpret(module, kind_for(store, module), err);
     return *precise;
   }

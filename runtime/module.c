@@ -187,6 +187,7 @@ void gw_module_stats(const struct gw_module *module, struct gw_module_stats *out
   out->seconds_emit = seconds->emit;
   out->seconds_link = seconds->link;
   if (code) out->code_bytes = code->code_bytes;
+  precise_add_published(m->precise[PRECISE_MIXED], out);
   pthread_mutex_lock(&m->precise_lock);
   bool is_mixed = m->precise[PRECISE_MIXED];
   struct precise_stats baseline = precise_module_stats(m->precise[is_mixed ? PRECISE_MIXED : PRECISE_BASELINE]);

@@ -26,6 +26,7 @@
 #include "runtime/instance.h"
 #include "tests/break_opcode.h"
 #include "tests/for_cpu.h"
+#include "tests/mixed.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -139,7 +140,7 @@ static void run_config(const struct buffer *bytes, const struct config *c, bool 
   struct driver *d = &driver;
   struct gw_error err = {0};
   if (c->tier != GW_TIER_FAST)
-    printf(c->tier == GW_TIER_PRECISE ? "precise\n" : "baseline\n");
+    printf("%s\n", c->tier == GW_TIER_PRECISE ? "precise" : c->tier == GW_TIER_BASELINE ? "baseline" : "-O2 mixed");
   else
     printf("-O%u%s%s%s\n", c->level, c->cpu ? " " : "", c->cpu ? c->cpu : "", c->is_profile ? " profile" : "");
   const struct gw_engine_options options = {
@@ -147,6 +148,8 @@ static void run_config(const struct buffer *bytes, const struct config *c, bool 
   *d = (struct driver){.tier = c->tier, .engine = gw_engine_create(&options, &err)};
   if (d->engine) d->module = gw_module_create(d->engine, bytes->bytes, bytes->size, &err);
   if (d->module && c->cpu) d->module = module_for_cpu(d->engine, d->module, c->cpu, &err);
+  uint64_t random = bytes->size;
+  if (d->module && c->tier == GW_TIER_MIXED) mixed_compile(d->module, &random);
   if (d->module) run(d);
   if (err.code != GW_ERROR_NONE) printf("error: %s\n", err.message);
   gw_store_destroy(d->store);
@@ -166,6 +169,7 @@ static const struct config more_configs[] = {
     {.name = "v2", .level = 2, .cpu = "x86-64-v2"},
     {.name = "v3", .level = 2, .cpu = "x86-64-v3"},
     {.name = "v4", .level = 2, .cpu = "x86-64-v4"},
+    {.name = "mixed", .level = 2, .tier = GW_TIER_MIXED},
     {.name = "profile", .level = 2, .is_profile = true},
 };
 

@@ -150,8 +150,8 @@ function comparable(left, right, tally) {
 }
 
 // More than -O2, -O0 and the two other tiers.
-const levelsOfNans = (module) => (module.profile.hasNanBits ? 'O1,O3,v2' : '');
-const levelsOfPrograms = (module) => ['O1,v2,profile', 'O3,v3', 'v2,v4', 'O1,O3,profile'][module.seed % 4];
+const levelsOfNans = (module) => (module.profile.hasNanBits ? 'O1,O3,v2,mixed' : 'mixed');
+const levelsOfPrograms = (module) => ['O1,v2,profile', 'O3,v3,mixed', 'v2,v4,mixed', 'O1,O3,profile'][module.seed % 4];
 
 // Compiled code notices late that gas ran out (docs/gas.md, section 4), and has gone on writing by then.
 function sure(lines) {

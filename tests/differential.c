@@ -9,9 +9,8 @@
  */
 #include "base/buffer.h"
 #include "frontend/module.h"
-#include "base/heap.h"
 #include "gasworks.h"
-#include "runtime/compile.h"
+#include "tests/mixed.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -90,31 +89,10 @@ static bool resolve(void *env, const struct gw_import *wanted, struct gw_extern 
 
 /* --- functions compiled by themselves ------------------------------------------------------------------------------ */
 
-static uint32_t random_below(struct driver *d, uint32_t n) {
-  d->random = d->random * 6364136223846793005u + 1442695040888963407u;
-  return (uint32_t)((d->random >> 33) % n);
-}
-
-/* Each with the same chance, in any order. */
-static uint32_t choose_functions(struct driver *d, uint32_t *funcs) {
-  uint32_t n = 0, chance = 1 + random_below(d, 3);
-  for (uint32_t i = d->module->n_imported_funcs; i < d->module->n_funcs; i++)
-    if (random_below(d, 4) < chance) funcs[n++] = i;
-  for (uint32_t i = n; i > 1; i--) {
-    uint32_t k = random_below(d, i), func = funcs[k];
-    funcs[k] = funcs[i - 1];
-    funcs[i - 1] = func;
-  }
-  return n;
-}
-
 static void maybe_compile(struct driver *d, uint32_t one_in) {
-  if (d->tier != GW_TIER_MIXED || d->n_sets == MAX_SETS || !module_can_mix(d->compiled) || random_below(d, one_in)) return;
-  struct gw_error err = {0};
-  uint32_t *funcs = heap_new(d->module->n_funcs + 1, sizeof *funcs), n = choose_functions(d, funcs);
+  if (d->tier != GW_TIER_MIXED || d->n_sets == MAX_SETS || mixed_below(&d->random, one_in)) return;
   d->n_sets++;
-  if (!module_compile_functions(d->compiled, funcs, n, &err)) printf("error: %s\n", err.message);
-  free(funcs);
+  mixed_compile(d->compiled, &d->random);
 }
 
 static bool call_in_slices(struct driver *d, struct func_ref *func, struct gw_error *err) {

@@ -8,6 +8,7 @@
  * A case follows from its seed alone. */
 #include "gasworks.h"
 #include "runtime/object.h"
+#include "tests/mixed.h"
 #include "tests/wasm_bytes.h"
 
 #include <inttypes.h>
@@ -598,8 +599,11 @@ static bool run_case(void) {
   struct buffer bytes = make_module();
   struct gw_engine_options options = {.loose_traps = true, .opt_level = below(4), .gas = true};
   struct guest guests[2] = {{0}};
-  enum gw_tier other = below(2) ? GW_TIER_PRECISE : GW_TIER_BASELINE;
+  static const enum gw_tier others[] = {GW_TIER_PRECISE, GW_TIER_BASELINE, GW_TIER_MIXED};
+  enum gw_tier other = others[below(3)];
   bool ok = open_guest(&guests[0], &bytes, &options, GW_TIER_FAST) && open_guest(&guests[1], &bytes, &options, other);
+  uint64_t random = seed;
+  if (ok && other == GW_TIER_MIXED) mixed_compile(guests[1].module, &random);
   start_model(&model);
   start_model(&kept);
   for (int i = 0; ok && i < N_CALLS; i++) {

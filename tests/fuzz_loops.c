@@ -10,6 +10,7 @@
 #include "jit/artifact/cpu.h"
 #include "runtime/debug/judge.h"
 #include "tests/for_cpu.h"
+#include "tests/mixed.h"
 #include "tests/wasm_bytes.h"
 
 #include <inttypes.h>
@@ -420,6 +421,10 @@ static bool try_seed(uint32_t seed) {
     why = difference(&fast, &precise);
     run(engine, module, GW_TIER_BASELINE, limit, p.n, &baseline);
     if (!why && difference(&baseline, &precise)) why = "the baseline tier differs";
+    uint64_t random = seed;
+    if (!is_profile) mixed_compile(module, &random);
+    if (!is_profile) run(engine, module, GW_TIER_MIXED, limit, p.n, &fast);
+    if (!why && difference(&fast, &precise)) why = "the mixed tier differs";
   } else {
     why = err.message;
   }

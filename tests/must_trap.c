@@ -13,6 +13,7 @@
 #include "jit/artifact/cpu.h"
 #include "tests/for_cpu.h"
 #include "tests/fuzz_options.h"
+#include "tests/mixed.h"
 #include "tests/wasm_bytes.h"
 
 #include <inttypes.h>
@@ -886,6 +887,7 @@ struct config {
 static struct config configs[] = {
     {"precise", NULL, GW_TIER_PRECISE, 0, false, false, NULL},
     {"baseline", NULL, GW_TIER_BASELINE, 0, false, true, NULL},
+    {"mixed", NULL, GW_TIER_MIXED, 2, false, false, NULL},
     {"-O0", NULL, GW_TIER_FAST, 0, false, false, NULL},
     {"-O1", NULL, GW_TIER_FAST, 1, false, false, NULL},
     {"-O2", NULL, GW_TIER_FAST, 2, false, false, NULL},
@@ -953,6 +955,8 @@ static int run_config(const struct config *c, const struct buffer *bytes, uint64
   struct gw_store *store = gw_store_create(c->engine, &options, &err);
   struct gw_instance *instance = store ? gw_instance_create(store, m, resolve, NULL, &err) : NULL;
   if (!instance) die("instantiating", &err);
+  uint64_t random = seed;
+  if (c->tier == GW_TIER_MIXED) mixed_compile(m, &random);
   for (int f = 0; f < N_FUNCS; f++)
     for (int i = 0; i < N_CALLS; i++) {
       struct outcome o, *e = &expected[f][i];

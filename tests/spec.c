@@ -21,7 +21,7 @@ static const char help[] = "usage: spec [OPTION...] [SCRIPT...]\n"
                            "  -O LEVEL         optimisation level 0 to 3 (2)\n"
                            "  --gas on|off     meter the code (on)\n"
                            "  --exact          compile so that traps leave everything as specified, as embedders do\n"
-                           "  --tier TIER      fast or precise (fast)\n"
+                           "  --tier TIER      fast, precise, baseline or mixed (fast)\n"
                            "  --suite DIR      the suite's directory\n"
                            "  --all            run scripts that need features which are off, too\n"
                            "  --list-skipped   name the scripts that are skipped and why\n"
@@ -177,7 +177,8 @@ static void visit_script(struct session *s, const cJSON *entry) {
 
 /* --- reports ------------------------------------------------------------------------------------------------------- */
 
-static const char *const tiers[] = {[GW_TIER_FAST] = "fast", [GW_TIER_PRECISE] = "precise", [GW_TIER_BASELINE] = "baseline"};
+static const char *const tiers[] = {
+    [GW_TIER_FAST] = "fast", [GW_TIER_PRECISE] = "precise", [GW_TIER_BASELINE] = "baseline", [GW_TIER_MIXED] = "mixed"};
 
 static void print_table(const struct session *s, const struct tally *total, double seconds) {
   printf("%-20s %14s %8s %8s %8s   %s\n", "feature", "scripts", "passed", "failed", "skipped", "rejections in the suite's words");

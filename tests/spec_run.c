@@ -2,6 +2,7 @@
 #include "tests/spec.h"
 
 #include "base/buffer.h"
+#include "tests/mixed.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@ struct run {
   struct binding *definitions, *instances, *registry;
   struct gw_instance *current;
   union gw_value values[MAX_VALUES];
+  uint64_t random;   /* of the mixed tier */
   char reason[1024]; /* why the command under way failed */
 };
 
@@ -84,6 +86,7 @@ static struct gw_module *load(struct run *run, const cJSON *command, struct gw_e
 }
 
 static struct gw_instance *instantiate(struct run *run, struct gw_module *module, struct gw_error *err) {
+  if (run->settings->tier == GW_TIER_MIXED) mixed_compile(module, &run->random);
   return gw_instance_create(run->store, module, resolve, run, err);
 }
 

@@ -209,30 +209,74 @@ static void test_exceptions(void **state) {
 
 static void test_refused(void **state) {
   (void)state;
-  static const char tail[] = "(module (func $f (export \"f\") (return_call $f)))", plain[] = "(module (func (export \"f\")))";
+  static const char tail[] = "(module (func $f (export \"f\") (return_call $f)))";
   struct gw_error err = {0};
   uint32_t func = 0;
   struct fixture f = open_fixture(tail, GW_TIER_MIXED, 1, true, 0);
   assert_false(module_compile_functions(f.module, &func, 1, &err));
   assert_int_equal(err.code, GW_ERROR_USAGE);
-  struct gw_module *other = wat_module(f.engine, throwing);
-  err = (struct gw_error){0};
-  assert_null(gw_instance_create(f.store, other, resolve, NULL, &err));
-  assert_int_equal(err.code, GW_ERROR_USAGE);
-  gw_module_release(other);
-  other = wat_module(f.engine, plain);
-  err = (struct gw_error){0};
-  assert_non_null(gw_instance_create(f.store, other, resolve, NULL, &err));
-  gw_module_release(other);
   close_fixture(&f);
+}
+
+/* A module that throws when it is called by one that knows no exceptions, and one with tail calls: neither that one's code nor
+ * theirs is compiled where it would not hold. */
+static const char caller[] =
+    "(module (import \"env\" \"f\" (func $f (param i32) (result i64)))"
+    " (func $inner (param i32) (result i64) (call $f (local.get 0)))"
+    " (func (export \"run\") (param i32) (result i64) (i64.add (call $inner (local.get 0)) (i64.const 1))))";
+static const char callee[] = "(module (tag $t) (func $throw (throw $t))"
+                             " (func (export \"f\") (param i32) (result i64)"
+                             "  (if (i32.gt_u (local.get 0) (i32.const 100)) (then (call $throw))) (i64.const 5)))";
+static const char tailing[] = "(module (func $g (param i32) (result i64)"
+                              "  (if (result i64) (local.get 0) (then (return_call $g (i32.sub (local.get 0) (i32.const 1))))"
+                              "   (else (i64.const 6))))"
+                              " (func (export \"f\") (param i32) (result i64) (return_call $g (local.get 0))))";
+
+static bool give_f(void *env, const struct gw_import *import, struct gw_extern *out) {
+  return gw_instance_export(env, import->field, import->field_size, out);
+}
+
+static struct gw_instance *join(const struct fixture *f, struct gw_module *module, struct gw_instance *exporter) {
+  struct gw_error err = {0};
+  struct gw_instance *instance = gw_instance_create(f->store, module, give_f, exporter, &err);
+  if (!instance) fail_msg("%s", err.message);
+  return instance;
+}
+
+static void call_across(const char *text, int32_t n, int64_t result, enum gw_trap trap) {
+  struct fixture f = open_fixture("(module (memory 1) (func (export \"f\")))", GW_TIER_MIXED, 2, true, 0);
+  struct gw_module *exporter = wat_module(f.engine, text), *importer = wat_module(f.engine, caller);
+  struct gw_error err = {0};
+  uint32_t funcs[] = {1, 2};
+  if (!module_compile_functions(importer, funcs, 2, &err)) fail_msg("%s", err.message);
+  struct gw_instance *instance = join(&f, importer, join(&f, exporter, NULL));
+  for (int i = 0; i < 2; i++) {
+    union gw_value v = {.i32 = n};
+    err = (struct gw_error){0};
+    bool ok = gw_call_export(instance, "run", &v, 1, &err);
+    assert_int_equal(ok, !trap);
+    if (ok) assert_int_equal(v.i64, result);
+    if (!ok) assert_int_equal(err.trap, trap);
+    struct gw_module *late = wat_module(f.engine, callee); /* from here on, if not before, the store has exceptions */
+    join(&f, late, NULL);
+    gw_module_release(late);
+  }
+  gw_module_release(exporter);
+  gw_module_release(importer);
+  close_fixture(&f);
+}
+
+static void test_apart(void **state) {
+  (void)state;
+  call_across(callee, 7, 6, GW_TRAP_NONE);
+  call_across(callee, 200, 0, GW_TRAP_EXCEPTION);
+  call_across(tailing, 3000, 7, GW_TRAP_NONE);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_crossing),
-      cmocka_unit_test(test_published_late),
-      cmocka_unit_test(test_exceptions),
-      cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_crossing), cmocka_unit_test(test_published_late), cmocka_unit_test(test_exceptions),
+      cmocka_unit_test(test_refused),  cmocka_unit_test(test_apart),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -199,14 +199,30 @@ void compiled_leave(struct vmctx *vmctx, int32_t depth, uint32_t index, struct c
   precise_run(store, host, &instance->refs[index]);
   if (!store->exec.exception) give_results(store, type, values, crossing);
   store->precise.frame = outer;
+  store->precise.pc = &precise_compiled;
   if (has_gas) crossing->gas = (uint64_t)store->exec.gas;
 }
 
 /* --- who runs ----------------------------------------------------------------------------------------------------------- */
 
-uint32_t precise_list_running(const struct gw_store *store, const struct gw_instance *instance, uint32_t *funcs, uint32_t most) {
+uint32_t precise_list_running(const struct gw_store *store, const struct gw_instance *instance, uint32_t *funcs, uint32_t most,
+                              bool *is_translated) {
   uint32_t n = 0;
-  for (const struct precise_frame *f = store->precise.frame; n < most && f && f->caller; f = f->caller)
+  const struct precise_frame *f = store->precise.frame;
+  *is_translated = store->precise.pc != &precise_compiled;
+  for (; n < most && f && f->caller; f = f->caller)
     if (f->vmctx->instance == instance) funcs[n++] = f->func->index;
   return n;
+}
+
+void precise_add_published(const struct precise_module *p, struct gw_module_stats *out) {
+  const struct compiled_set *set = p && p->compiled ? atomic_load(&p->compiled->sets) : NULL;
+  for (; set; set = set->next) {
+    out->code_bytes += set->code->code_bytes;
+    out->seconds_lower += set->code->seconds.lower;
+    out->seconds_charge += set->code->seconds.charge;
+    out->seconds_optimize += set->code->seconds.optimize;
+    out->seconds_emit += set->code->seconds.emit;
+    out->seconds_link += set->code->seconds.link;
+  }
 }

@@ -732,8 +732,9 @@ struct precise_module *precise_module_create(struct gw_module *module, enum prec
   struct precise_module *p = malloc(sizeof *p);
   struct precise_func *funcs = calloc(m->n_funcs ? m->n_funcs : 1, sizeof *funcs);
   struct baseline *baseline = kind != PRECISE_INTERPRETER ? baseline_create(m) : NULL;
-  struct compiled *compiled = kind == PRECISE_MIXED ? compiled_create(m) : NULL;
-  if (!p || !funcs || (kind != PRECISE_INTERPRETER && !baseline) || (kind == PRECISE_MIXED && !compiled)) {
+  bool is_mixed = kind == PRECISE_MIXED || kind == PRECISE_APART;
+  struct compiled *compiled = is_mixed ? compiled_create(m) : NULL;
+  if (!p || !funcs || (kind != PRECISE_INTERPRETER && !baseline) || (is_mixed && !compiled)) {
     free(p);
     free(funcs);
     baseline_destroy(baseline);

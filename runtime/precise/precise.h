@@ -59,8 +59,9 @@ struct precise_view {
   uint32_t n_operands;
 };
 
-/* MIXED: as the baseline tier, until functions have been compiled (runtime/precise/compiled.c). */
-enum precise_kind { PRECISE_INTERPRETER, PRECISE_BASELINE, PRECISE_MIXED, N_PRECISE_KINDS };
+/* MIXED: as the baseline tier, until functions have been compiled (runtime/precise/compiled.c). APART: they never are, but code
+ * of other modules that was compiled calls them. */
+enum precise_kind { PRECISE_INTERPRETER, PRECISE_BASELINE, PRECISE_MIXED, PRECISE_APART, N_PRECISE_KINDS };
 
 /* Translated functions of one module, made at the first use; functions are translated when first called. Thread-safe. */
 struct precise_module *precise_module_create(struct gw_module *module, enum precise_kind kind);
@@ -81,9 +82,11 @@ void precise_attach(struct gw_instance *instance);
 /* The code that holds pc, of those that were published; NULL: none. Safe in a signal handler. */
 const struct code_range *precise_find_compiled(const struct precise_module *p, uintptr_t pc);
 
-/* The function that runs translated code, with its callers in such code, from the inside outwards; returns how many were put into
- * funcs[0..], at most `most`. For an invocation that has yielded. */
-uint32_t precise_list_running(const struct gw_store *store, const struct gw_instance *instance, uint32_t *funcs, uint32_t most);
+/* The instance's functions that run and were entered from translated code, from the inside outwards; returns how many were put
+ * into funcs[0..], at most `most`. *is_translated: the first of them runs translated code. For an invocation of the mixed tier
+ * that has yielded. */
+uint32_t precise_list_running(const struct gw_store *store, const struct gw_instance *instance, uint32_t *funcs, uint32_t most,
+                              bool *is_translated);
 
 /* Translates all functions at once. Thread-safe. */
 void precise_module_translate(struct precise_module *p);
@@ -94,6 +97,8 @@ struct precise_stats {
   uint64_t bytes, kept;        /* of code; of buffers that the next function's code is made in */
   double seconds;              /* of translating and emitting */
 };
+/* Adds what was published to its code and seconds. */
+void precise_add_published(const struct precise_module *p, struct gw_module_stats *out);
 /* Of a module of the baseline tier, or NULL: nothing. Callers hold module->precise_lock. */
 struct precise_stats precise_module_stats(const struct precise_module *p);
 

@@ -101,7 +101,7 @@ struct precise_module {
   struct gw_module *module;
   struct precise_func *funcs; /* [functions]; unused for imports */
   struct baseline *baseline;  /* of the baseline and the mixed tier, else NULL */
-  struct compiled *compiled;  /* of the mixed tier, else NULL */
+  struct compiled *compiled;  /* in stores of the mixed tier, else NULL */
   struct precise_room room;   /* guarded by module->precise_lock */
 };
 
