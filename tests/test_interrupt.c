@@ -84,6 +84,9 @@ static bool resolve(void *env, const struct gw_import *import, struct gw_extern 
   return true;
 }
 
+/* Tiers, from the first. */
+enum { N_TESTED = GW_TIER_BASELINE + 1 };
+
 static void open_world(enum gw_tier tier, bool gas) {
   struct gw_error err = {0};
   memset(&w, 0, sizeof w);
@@ -130,7 +133,7 @@ static void twice_gives(int x, int wanted) {
 
 static void test_endless(void **state) {
   (void)state;
-  for (int tier = 0; tier < 2; tier++) {
+  for (int tier = 0; tier < N_TESTED; tier++) {
     open_world((enum gw_tier)tier, true);
     interrupted_call("spin", NULL, 0);
     assert_true(gw_store_gas_used(w.store) > 0);
@@ -142,7 +145,7 @@ static void test_endless(void **state) {
 /* Without gas only host calls look. */
 static void test_without_gas(void **state) {
   (void)state;
-  for (int tier = 0; tier < 2; tier++) {
+  for (int tier = 0; tier < N_TESTED; tier++) {
     open_world((enum gw_tier)tier, false);
     interrupted_call("spin_host", NULL, 0);
     close_world();
@@ -151,11 +154,11 @@ static void test_without_gas(void **state) {
 
 static void test_parked_in_a_call(void **state) {
   (void)state;
-  for (int i = 0; i < 4; i++) {
+  for (int i = 0; i < 2 * N_TESTED; i++) {
     union gw_value values[1] = {{.i32 = 3}};
-    open_world((enum gw_tier)(i % 2), true);
+    open_world((enum gw_tier)(i % N_TESTED), true);
     w.is_held = true;
-    w.goes_on = i > 1; /* it ends all the same */
+    w.goes_on = i >= N_TESTED; /* it ends all the same */
     interrupted_call("twice", values, 1);
     assert_int_equal(w.n_cancelled, 1);
     assert_int_equal(w.n_asked, 1);
@@ -214,7 +217,7 @@ static void test_interrupt_wakes(void **state) {
 /* The owner cancels: the host function lets go, and nobody is woken later. */
 static void test_cancel(void **state) {
   (void)state;
-  for (int i = 0; i < 2; i++) {
+  for (int i = 0; i < N_TESTED; i++) {
     struct gw_error err = {0};
     union gw_value values[1] = {{.i32 = 4}};
     open_world((enum gw_tier)i, true);
@@ -252,7 +255,7 @@ static void test_stays(void **state) {
 /* Also one that is over at once. */
 static void test_ends_short_ones(void **state) {
   (void)state;
-  for (int tier = 0; tier < 2; tier++) {
+  for (int tier = 0; tier < N_TESTED; tier++) {
     struct gw_error err = {0};
     union gw_value values[1] = {{.i32 = 4}};
     open_world((enum gw_tier)tier, true);
@@ -272,7 +275,7 @@ static void test_race(void **state) {
     struct gw_error err = {0};
     union gw_value values[1] = {{.i32 = 3}};
     pthread_t thread;
-    open_world((enum gw_tier)(i % 2), true);
+    open_world((enum gw_tier)(i % N_TESTED), true);
     pthread_create(&thread, NULL, interrupt_soon, w.store);
     bool ok = gw_call_export(w.instance, "twice", values, 1, &err);
     pthread_join(thread, NULL);

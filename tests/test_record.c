@@ -113,20 +113,21 @@ static void expect_same(const struct outcome *a, const struct outcome *b) {
   assert_memory_equal(a->memory, b->memory, sizeof a->memory);
 }
 
-static const enum gw_tier tiers[] = {GW_TIER_FAST, GW_TIER_PRECISE};
+static const enum gw_tier tiers[] = {GW_TIER_FAST, GW_TIER_PRECISE, GW_TIER_BASELINE};
+enum { N_TIERS = sizeof tiers / sizeof *tiers };
 
 static void test_second_run(void **state) {
   (void)state;
   struct record record = {0};
   for (int scope = RECORD_UNREPEATABLE; scope <= RECORD_ALL; scope++)
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < N_TIERS * N_TIERS; i++) {
       record_begin(&record, (enum record_scope)scope, 1 << 20);
       n_peeked = 0;
-      struct outcome first = run(tiers[i & 1], &record, "run", 10, 0);
+      struct outcome first = run(tiers[i % N_TIERS], &record, "run", 10, 0);
       assert_true(first.ok);
       int asked = n_asked, peeked = n_peeked;
       record_replay(&record, RECORD_ENDS);
-      struct outcome second = run(tiers[i >> 1], &record, "run", 10, 0);
+      struct outcome second = run(tiers[i / N_TIERS], &record, "run", 10, 0);
       expect_same(&first, &second);
       assert_int_equal(n_asked, asked);
       assert_int_equal(n_peeked - peeked, scope == RECORD_ALL ? 0 : 10);

@@ -62,7 +62,7 @@ tour() { # tour PROGRAM EXIT_CODE
   check "$program: exit code $code" [ $code = "$expected" ]
   check "$program: prints" [ "$(wc -l <fast.out)" -gt 10 ]
   check "$program: nothing outside" outside_is_untouched
-  for tier in precise auto; do
+  for tier in precise baseline auto; do
     run $tier.out "$program.wasm" $tier
     check "$program: $tier as fast" same fast.out $tier.out
     check "$program: exit code $code in $tier" [ $code = "$expected" ]
@@ -118,7 +118,7 @@ check "a seed alone is refused" grep -q -- '--seed goes with --deterministic' us
 # --- effects happen once ---
 
 check "building" build_c wasi_effects
-for tier in fast precise auto; do
+for tier in fast precise baseline auto; do
   for argument in "" trap; do
     fresh
     # shellcheck disable=SC2086

@@ -82,6 +82,28 @@ enum baseline_kind {
   BASELINE_TRUNC_SAT_LONG,
   BASELINE_LOAD, /* detail: enum baseline_access */
   BASELINE_STORE,
+  /* Of vectors; flags: enum vector_flags. */
+  BASELINE_VECTOR_TWO,   /* detail: opcode, as in what follows where nothing else is said */
+  BASELINE_VECTOR_ORDER, /* detail: of the lesser or the greater; flags >> VECTOR_LANES: log of a lane's bytes */
+  BASELINE_VECTOR_SELECT,
+  BASELINE_VECTOR_SHIFT, /* flags: greatest distance */
+  BASELINE_VECTOR_ONE,
+  BASELINE_VECTOR_NOT,
+  BASELINE_VECTOR_NEGATIVE, /* detail: of the difference */
+  BASELINE_VECTOR_TEST,     /* detail: of equality; 0: whether any bit is set */
+  BASELINE_VECTOR_BITMASK,  /* flags: whether lanes are words */
+  BASELINE_VECTOR_FLOAT,
+  BASELINE_VECTOR_FCMP, /* detail: predicate of cmpps */
+  BASELINE_VECTOR_FNEG,
+  BASELINE_VECTOR_SPLAT,   /* detail: bytes of a lane */
+  BASELINE_VECTOR_EXTRACT, /* flags: bytes of a lane */
+  BASELINE_VECTOR_REPLACE, /* likewise */
+  BASELINE_VECTOR_LOAD,
+  BASELINE_VECTOR_LOAD_SPLAT, /* detail: of what loads a lane */
+  BASELINE_VECTOR_STORE,
+  BASELINE_VECTOR_CONSTANT,
+  BASELINE_VECTOR_COPY,
+  BASELINE_VECTOR_CHOICE,
   /* Of the interpreter's own instructions. */
   BASELINE_CHARGE,
   BASELINE_CONSTANT,
@@ -111,9 +133,18 @@ enum baseline_form { FORM_PLAIN, FORM_CONSTANT, FORM_BRANCH, FORM_CONSTANT_BRANC
 
 enum baseline_relation { RELATION_OEQ, RELATION_UNE, RELATION_OLT, RELATION_OGT, RELATION_OLE, RELATION_OGE };
 
+enum vector_flags {
+  VECTOR_SWAPPED = 1, /* operands */
+  VECTOR_NEGATED = 2, /* result */
+  VECTOR_WIDE = 4,    /* lanes of 64 bits */
+  VECTOR_HIGH = 8,    /* of the operand, the upper half */
+  VECTOR_LANES = 4,   /* see BASELINE_VECTOR_ORDER */
+};
+
 struct baseline_row {
   uint8_t kind;
   uint32_t detail;
+  uint8_t flags;
 };
 
 /* Of one handler. */
@@ -124,6 +155,7 @@ struct baseline_entry {
   char result, operand; /* letters of the signature: i I f F */
   uint32_t detail;
   uint8_t size; /* of an access, in bytes */
+  uint8_t flags;
 };
 
 /* Before the first baseline_find. Thread-safe. */

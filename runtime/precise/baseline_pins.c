@@ -44,6 +44,22 @@ static void count_insn(struct counts *c, const struct precise_insn *p, const str
     count(c, p->b, k->operand);
     count(c, base_slot(c->e) * SLOT_SIZE, 'I');
     return;
+  case BASELINE_VECTOR_LOAD:
+  case BASELINE_VECTOR_LOAD_SPLAT:
+    count(c, p->b, 'i');
+    count(c, base_slot(c->e) * SLOT_SIZE, 'I');
+    return;
+  case BASELINE_VECTOR_STORE:
+    count(c, p->a, 'i');
+    count(c, base_slot(c->e) * SLOT_SIZE, 'I');
+    return;
+  case BASELINE_VECTOR_SPLAT: count(c, p->b, k->operand); return;
+  case BASELINE_VECTOR_SHIFT:
+  case BASELINE_VECTOR_REPLACE: count(c, p->c, k->kind == BASELINE_VECTOR_SHIFT ? 'i' : k->operand); return;
+  case BASELINE_VECTOR_EXTRACT:
+  case BASELINE_VECTOR_TEST:
+  case BASELINE_VECTOR_BITMASK: count(c, p->a, k->result); return;
+  case BASELINE_VECTOR_CHOICE: count(c, p->d, 'i'); return;
   case BASELINE_COPY:
     count(c, p->a, 0);
     count(c, p->b, 0);

@@ -4,8 +4,10 @@
 
 #include <pthread.h>
 
-#define ROW_KIND(kind, ...) \
-  { BASELINE_##kind, __VA_ARGS__ }
+/* Kind, detail, flags; what is left out is 0. */
+#define ROW_KIND(kind, ...) ROW_OF(BASELINE_##kind, __VA_ARGS__, 0, 0)
+#define ROW_OF(kind, detail, flags, ...) \
+  { kind, detail, flags }
 #define ___ ROW_KIND(HANDLER, 0)
 #define BIN(op) ROW_KIND(BIN, BIN_##op)
 #define BIN_Add 0x03
@@ -105,10 +107,180 @@
 #define STORE_f32 PF3(0x0f11)
 #define STORE_f64 PF2(0x0f11)
 
+/* Vectors: what SSE4.1 has. */
+#define VLOAD() ROW_KIND(VECTOR_LOAD, 0x0f10)
+#define VLOAD_EXTEND(shape, how) ROW_KIND(VECTOR_LOAD, WIDEN_##how##_##shape)
+#define WIDEN_SExt_i16x8 P66(0x0f3820)
+#define WIDEN_ZExt_i16x8 P66(0x0f3830)
+#define WIDEN_SExt_i32x4 P66(0x0f3823)
+#define WIDEN_ZExt_i32x4 P66(0x0f3833)
+#define WIDEN_SExt_i64x2 P66(0x0f3825)
+#define WIDEN_ZExt_i64x2 P66(0x0f3835)
+#define VLOAD_SPLAT(shape) ROW_KIND(VECTOR_LOAD_SPLAT, LANE_##shape)
+#define LANE_i8x16 0x0fb6
+#define LANE_i16x8 0x0fb7
+#define LANE_i32x4 0x8b
+#define LANE_i64x2 0x8b
+#define VLOAD_ZERO(shape) ROW_KIND(VECTOR_LOAD, ZERO_##shape)
+#define ZERO_i32x4 PF3(0x0f10)
+#define ZERO_i64x2 PF2(0x0f10)
+#define VLOAD_LANE(shape) ___
+#define VSTORE() ROW_KIND(VECTOR_STORE, 0)
+#define VSTORE_LANE(shape) ___
+#define VCONST() ___
+#define VSPLAT(shape) ROW_KIND(VECTOR_SPLAT, BYTES_##shape)
+#define BYTES_i8x16 1
+#define BYTES_i16x8 2
+#define BYTES_i32x4 4
+#define BYTES_i64x2 8
+#define BYTES_f32x4 4
+#define BYTES_f64x2 8
+#define VEXTRACT(shape, how) ROW_KIND(VECTOR_EXTRACT, EXTRACT_##how##_##shape, BYTES_##shape)
+#define EXTRACT_SExt_i8x16 0x0fbe
+#define EXTRACT_ZExt_i8x16 0x0fb6
+#define EXTRACT_SExt_i16x8 0x0fbf
+#define EXTRACT_ZExt_i16x8 0x0fb7
+#define EXTRACT_NONE_i32x4 0x8b
+#define EXTRACT_NONE_i64x2 0x8b
+#define EXTRACT_NONE_f32x4 PF3(0x0f10)
+#define EXTRACT_NONE_f64x2 PF2(0x0f10)
+#define VREPLACE(shape) ROW_KIND(VECTOR_REPLACE, REPLACE_##shape, BYTES_##shape)
+#define REPLACE_i8x16 0x88
+#define REPLACE_i16x8 P66(0x89)
+#define REPLACE_i32x4 0x89
+#define REPLACE_i64x2 0x89
+#define REPLACE_f32x4 PF3(0x0f11)
+#define REPLACE_f64x2 PF2(0x0f11)
+#define VSHUFFLE() ___
+#define VSWIZZLE() ___
+#define VNOT() ROW_KIND(VECTOR_NOT, 0)
+#define VANDNOT() ROW_KIND(VECTOR_TWO, P66(0x0fdf), VECTOR_SWAPPED)
+#define VBITSELECT() ROW_KIND(VECTOR_SELECT, 0)
+#define VANY_TRUE() ROW_KIND(VECTOR_TEST, 0)
+#define VALL_TRUE(shape) ROW_KIND(VECTOR_TEST, EQUAL_##shape)
+#define EQUAL_i8x16 P66(0x0f74)
+#define EQUAL_i16x8 P66(0x0f75)
+#define EQUAL_i32x4 P66(0x0f76)
+#define EQUAL_i64x2 P66(0x0f3829)
+#define VBITMASK(shape) ROW_KIND(VECTOR_BITMASK, BITMASK_##shape)
+#define BITMASK_i8x16 P66(0x0fd7)
+#define BITMASK_i16x8 P66(0x0fd7), 1
+#define BITMASK_i32x4 0x0f50
+#define BITMASK_i64x2 P66(0x0f50)
+#define VICMP(shape, p) VICMP_##p(shape)
+#define VICMP_EQ(shape) ROW_KIND(VECTOR_TWO, EQUAL_##shape)
+#define VICMP_NE(shape) ROW_KIND(VECTOR_TWO, EQUAL_##shape, VECTOR_NEGATED)
+#define VICMP_SGT(shape) GREATER_##shape(0)
+#define VICMP_SLT(shape) GREATER_##shape(VECTOR_SWAPPED)
+#define VICMP_SLE(shape) GREATER_##shape(VECTOR_NEGATED)
+#define VICMP_SGE(shape) GREATER_##shape(VECTOR_SWAPPED | VECTOR_NEGATED)
+#define GREATER_i8x16(flags) ROW_KIND(VECTOR_TWO, P66(0x0f64), flags)
+#define GREATER_i16x8(flags) ROW_KIND(VECTOR_TWO, P66(0x0f65), flags)
+#define GREATER_i32x4(flags) ROW_KIND(VECTOR_TWO, P66(0x0f66), flags)
+#define GREATER_i64x2(flags) ___
+#define VICMP_ULE(shape) ROW_KIND(VECTOR_ORDER, LESSER_##shape)
+#define VICMP_UGT(shape) ROW_KIND(VECTOR_ORDER, LESSER_##shape | VECTOR_NEGATED)
+#define VICMP_UGE(shape) ROW_KIND(VECTOR_ORDER, LARGER_##shape)
+#define VICMP_ULT(shape) ROW_KIND(VECTOR_ORDER, LARGER_##shape | VECTOR_NEGATED)
+#define LESSER_i8x16 P66(0x0fda), 0 << VECTOR_LANES
+#define LESSER_i16x8 P66(0x0f383a), 1 << VECTOR_LANES
+#define LESSER_i32x4 P66(0x0f383b), 2 << VECTOR_LANES
+#define LARGER_i8x16 P66(0x0fde), 0 << VECTOR_LANES
+#define LARGER_i16x8 P66(0x0f383e), 1 << VECTOR_LANES
+#define LARGER_i32x4 P66(0x0f383f), 2 << VECTOR_LANES
+#define VFCMP(shape, p) ROW_KIND(VECTOR_FCMP, VFCMP_##p | WIDE_##shape)
+#define VFCMP_OEQ 0, 0
+#define VFCMP_UNE 4, 0
+#define VFCMP_OLT 1, 0
+#define VFCMP_OLE 2, 0
+#define VFCMP_OGT 1, VECTOR_SWAPPED
+#define VFCMP_OGE 2, VECTOR_SWAPPED
+#define WIDE_f32x4 0
+#define WIDE_f64x2 VECTOR_WIDE
+#define VBIN(shape, op) VBIN_##shape##_##op
+#define VTWO(opcode) ROW_KIND(VECTOR_TWO, P66(opcode))
+#define VBIN_i8x16_Add VTWO(0x0ffc)
+#define VBIN_i16x8_Add VTWO(0x0ffd)
+#define VBIN_i32x4_Add VTWO(0x0ffe)
+#define VBIN_i64x2_Add VTWO(0x0fd4)
+#define VBIN_i8x16_Sub VTWO(0x0ff8)
+#define VBIN_i16x8_Sub VTWO(0x0ff9)
+#define VBIN_i32x4_Sub VTWO(0x0ffa)
+#define VBIN_i64x2_Sub VTWO(0x0ffb)
+#define VBIN_i16x8_Mul VTWO(0x0fd5)
+#define VBIN_i32x4_Mul VTWO(0x0f3840)
+#define VBIN_i64x2_Mul ___
+#define VBIN_i64x2_And VTWO(0x0fdb)
+#define VBIN_i64x2_Or VTWO(0x0feb)
+#define VBIN_i64x2_Xor VTWO(0x0fef)
+#define VNEG(shape) ROW_KIND(VECTOR_NEGATIVE, MINUS_##shape)
+#define MINUS_i8x16 P66(0x0ff8)
+#define MINUS_i16x8 P66(0x0ff9)
+#define MINUS_i32x4 P66(0x0ffa)
+#define MINUS_i64x2 P66(0x0ffb)
+#define VABS(shape) VABS_##shape
+#define VABS_i8x16 ROW_KIND(VECTOR_ONE, P66(0x0f381c))
+#define VABS_i16x8 ROW_KIND(VECTOR_ONE, P66(0x0f381d))
+#define VABS_i32x4 ROW_KIND(VECTOR_ONE, P66(0x0f381e))
+#define VABS_i64x2 ___
+#define VSHIFT(shape, op) VSHIFT_##shape##_##op
+#define VSHIFT_i8x16_Shl ___
+#define VSHIFT_i8x16_LShr ___
+#define VSHIFT_i8x16_AShr ___
+#define VSHIFT_i16x8_Shl ROW_KIND(VECTOR_SHIFT, P66(0x0ff1), 15)
+#define VSHIFT_i16x8_LShr ROW_KIND(VECTOR_SHIFT, P66(0x0fd1), 15)
+#define VSHIFT_i16x8_AShr ROW_KIND(VECTOR_SHIFT, P66(0x0fe1), 15)
+#define VSHIFT_i32x4_Shl ROW_KIND(VECTOR_SHIFT, P66(0x0ff2), 31)
+#define VSHIFT_i32x4_LShr ROW_KIND(VECTOR_SHIFT, P66(0x0fd2), 31)
+#define VSHIFT_i32x4_AShr ROW_KIND(VECTOR_SHIFT, P66(0x0fe2), 31)
+#define VSHIFT_i64x2_Shl ROW_KIND(VECTOR_SHIFT, P66(0x0ff3), 63)
+#define VSHIFT_i64x2_LShr ROW_KIND(VECTOR_SHIFT, P66(0x0fd3), 63)
+#define VSHIFT_i64x2_AShr ___
+#define VFUN(...) ___
+#define VAVGR(shape) VAVGR_##shape
+#define VAVGR_i8x16 VTWO(0x0fe0)
+#define VAVGR_i16x8 VTWO(0x0fe3)
+#define VNARROW(shape, sign) VNARROW_##shape##_##sign
+#define VNARROW_i16x8_SIGNED VTWO(0x0f63)
+#define VNARROW_i16x8_UNSIGNED VTWO(0x0f67)
+#define VNARROW_i32x4_SIGNED VTWO(0x0f6b)
+#define VNARROW_i32x4_UNSIGNED VTWO(0x0f382b)
+#define VEXTEND(shape, half, how) ROW_KIND(VECTOR_ONE, VEXTEND_##how##_##shape, VEXTEND_##half)
+#define VEXTEND_SExt_i8x16 WIDEN_SExt_i16x8
+#define VEXTEND_ZExt_i8x16 WIDEN_ZExt_i16x8
+#define VEXTEND_SExt_i16x8 WIDEN_SExt_i32x4
+#define VEXTEND_ZExt_i16x8 WIDEN_ZExt_i32x4
+#define VEXTEND_SExt_i32x4 WIDEN_SExt_i64x2
+#define VEXTEND_ZExt_i32x4 WIDEN_ZExt_i64x2
+#define VEXTEND_LOW 0
+#define VEXTEND_HIGH VECTOR_HIGH
+#define VEXTMUL(...) ___
+#define VEXTADD(...) ___
+#define VDOT() VTWO(0x0ff5)
+#define VQ15MULR() ___
+#define VRELAXED_DOT() ___
+#define VRELAXED_DOT_ADD() ___
+#define VFBIN(shape, op) ROW_KIND(VECTOR_FLOAT, VFLOAT_##shape(FBIN_##op), WIDE_##shape)
+#define VFLOAT_f32x4(opcode) opcode
+#define VFLOAT_f64x2(opcode) P66(opcode)
+#define VFNEG(shape) ROW_KIND(VECTOR_FNEG, 0, WIDE_##shape)
+#define VFMINMAX(...) ___
+#define VPMIN(shape) ROW_KIND(VECTOR_TWO, VFLOAT_##shape(0x0f5d), VECTOR_SWAPPED)
+#define VPMAX(shape) ROW_KIND(VECTOR_TWO, VFLOAT_##shape(0x0f5f), VECTOR_SWAPPED)
+#define VMADD(...) ___
+#define VCONVERT(to, op) VCONVERT_##to##_##op
+#define VCONVERT_f32x4_SIToFP ROW_KIND(VECTOR_ONE, 0x0f5b)
+#define VCONVERT_f32x4_UIToFP ___
+#define VCONVERT_f64x2_SIToFP ROW_KIND(VECTOR_ONE, PF3(0x0fe6))
+#define VCONVERT_f64x2_UIToFP ___
+#define VTRUNC_SAT(...) ___
+#define VDEMOTE() ___
+#define VPROMOTE() ___
+
 #define PREFIX_0(...) __VA_ARGS__
 #define PREFIX_0xfb(...) ___
 #define PREFIX_0xfc(...) __VA_ARGS__
-#define PREFIX_0xfd(...) ___
+#define PREFIX_0xfd(...) __VA_ARGS__
 #define PREFIX_0xfe(...) ___
 
 static const struct baseline_row rows[OP_COUNT] = {
@@ -144,13 +316,14 @@ static uint8_t access_size(enum op op) {
 }
 
 static void enter_op(enum op op) {
-  const struct precise_handlers *h = &precise_scalar[op];
+  const struct precise_handlers *h = op_table[op].prefix == 0xfd ? &precise_vector[op] : &precise_scalar[op];
   const char *operands = strchr(op_table[op].signature, '_');
   if (!h->plain || rows[op].kind == BASELINE_HANDLER) return;
   if (rows[op].kind == BASELINE_POPCOUNT && !__builtin_cpu_supports("popcnt")) return;
   struct baseline_entry e = {.kind = rows[op].kind, .detail = rows[op].detail, .size = access_size(op)};
+  e.flags = rows[op].flags;
   e.result = op_table[op].signature[0];
-  e.operand = e.kind == BASELINE_STORE ? operands[2] : operands[1];
+  e.operand = e.kind == BASELINE_STORE || e.kind == BASELINE_VECTOR_REPLACE ? operands[2] : operands[1];
   enter(h->plain, e);
   e.form = FORM_CONSTANT;
   enter(h->constant, e);
@@ -173,6 +346,9 @@ static void enter_all(void) {
   enter_control(do_charge, BASELINE_CHARGE, 0);
   enter_control(do_constant, BASELINE_CONSTANT, 0);
   enter_control(do_copy, BASELINE_COPY, 0);
+  enter_control(do_constant_v128, BASELINE_VECTOR_CONSTANT, 0);
+  enter_control(do_copy_v128, BASELINE_VECTOR_COPY, 0);
+  enter_control(do_select_v128, BASELINE_VECTOR_CHOICE, 0);
   enter_control(do_select, BASELINE_SELECT, 0);
   enter_control(do_branch, BASELINE_BRANCH, 0);
   enter_control(do_branch_if, BASELINE_BRANCH_IF, CC_NE);

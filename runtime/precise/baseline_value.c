@@ -604,8 +604,7 @@ static void emit_trunc_sat_long(struct emitter *e, const struct precise_insn *p,
 
 static unsigned log_of(unsigned size) { return (unsigned)__builtin_ctz(size); }
 
-/* Checks the access whose index is in *index, where no guard does. What is accessed is [base + *index + *disp]. */
-static void emit_check(struct emitter *e, uint64_t offset, uint8_t size, int *index, int32_t *disp) {
+void emitter_check(struct emitter *e, uint64_t offset, uint8_t size, int *index, int32_t *disp) {
   struct x86 *x = e->x;
   if (e->is_guarded && offset <= INT32_MAX) {
     *disp = (int32_t)offset;
@@ -623,7 +622,7 @@ static void emit_check(struct emitter *e, uint64_t offset, uint8_t size, int *in
 static void emit_load(struct emitter *e, const struct precise_insn *p, const struct baseline_entry *k) {
   int index = emitter_use(e, p->b, 'i'), base = emitter_use_base(e);
   int32_t disp;
-  emit_check(e, p->imm, k->size, &index, &disp);
+  emitter_check(e, p->imm, k->size, &index, &disp);
   emitter_done_with(e, p->b);
   int to = emitter_define(e, p->a, k->result);
   bool extends = k->detail != 0x8b && k->detail != 0x0fb6 && k->detail != 0x0fb7; /* by its sign */
@@ -635,7 +634,7 @@ static void emit_load(struct emitter *e, const struct precise_insn *p, const str
 static void emit_store(struct emitter *e, const struct precise_insn *p, const struct baseline_entry *k) {
   int index = emitter_use(e, p->a, 'i'), value = emitter_use(e, p->b, k->operand), base = emitter_use_base(e);
   int32_t disp;
-  emit_check(e, p->imm, k->size, &index, &disp);
+  emitter_check(e, p->imm, k->size, &index, &disp);
   enum width w = k->size == 1 ? W8 : k->size == 8 && !is_xmm(value) ? W64 : W32;
   x86_rx(e->x, w, k->detail, value & 15, base, index, 0, disp);
   emitter_done_with(e, p->a);
@@ -767,6 +766,10 @@ void emitter_value(struct emitter *e, const struct precise_insn *p, const struct
   case BASELINE_REF_FUNC: emit_ref_func(e, p); return;
   case BASELINE_GLOBAL_GET: emit_global_get(e, p); return;
   case BASELINE_GLOBAL_SET: emit_global_set(e, p); return;
-  default: emitter_run_handler(e);
+  default:
+    if (k->kind >= BASELINE_VECTOR_TWO && k->kind <= BASELINE_VECTOR_CHOICE)
+      emitter_vector(e, p, k);
+    else
+      emitter_run_handler(e);
   }
 }

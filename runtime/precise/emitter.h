@@ -1,5 +1,5 @@
 /* One function's machine code in the making: registers and slots (baseline_registers.c), what gets a register (baseline_pins.c),
- * values (baseline_value.c), control and the pass itself (baseline_emit.c, with the essay). */
+ * values (baseline_value.c, baseline_vector.c), control and the pass itself (baseline_emit.c, with the essay). */
 #ifndef RUNTIME_PRECISE_EMITTER_H
 #define RUNTIME_PRECISE_EMITTER_H
 
@@ -120,6 +120,11 @@ void emitter_look_ahead(struct emitter *e);
 
 /* Instructions that make values, or branch on them. */
 void emitter_value(struct emitter *e, const struct precise_insn *p, const struct baseline_entry *k);
+
+/* Those of vectors. */
+void emitter_vector(struct emitter *e, const struct precise_insn *p, const struct baseline_entry *k);
+/* Checks the access whose index is in *index, where no guard does. What is accessed is [base of memory 0 + *index + *disp]. */
+void emitter_check(struct emitter *e, uint64_t offset, uint8_t size, int *index, int32_t *disp);
 
 /* The instruction's own handler. */
 void emitter_run_handler(struct emitter *e);
