@@ -792,6 +792,7 @@ struct reckoning {
   struct store_use use;   /* of the space, as it is */
   uint64_t before, after; /* bytes that it takes, and will */
   uint64_t chunks;        /* of that, in chunks that go */
+  bool has_chunks;        /* there are such, also of other spaces */
   bool can_add;           /* where it adds to something, that has the right size */
   bool is_garbage;        /* it leaves chunks that go later, */
   bool removes_now;       /* which it may not */
@@ -842,13 +843,15 @@ static int reckon(const struct lmdb *store, const struct store_commit *c, MDB_tx
   int rc = read_use(write, store->dbi, c->space, &r->use);
   r->after = r->before = r->use.bytes;
   for (const struct store_key *k = c->keys; k && !rc; k = k->next) {
-    bool counts = is_same_space(k->bytes, c->space);
-    if (!k->is_written || (!counts && !k->is_add)) continue;
+    uint64_t chunks = 0;
+    if (!k->is_written) continue;
     MDB_val key = {k->size, (void *)k->bytes}, old;
     rc = find(write, store->dbi, &key, &old);
     if (!rc && k->is_add && old.mv_data && old.mv_size != HEADER_SIZE + sizeof k->delta) r->can_add = false;
-    if (!counts) continue;
-    if (!rc) rc = each_superfluous(write, store->dbi, k, &old, &r->chunks, r);
+    if (!rc) rc = each_superfluous(write, store->dbi, k, &old, &chunks, r);
+    r->has_chunks |= chunks;
+    if (!is_same_space(k->bytes, c->space)) continue;
+    r->chunks += chunks;
     if (!rc && old.mv_data && !k->is_fresh) r->after -= k->size + old.mv_size;
     if (!k->is_delete) r->after += k->size + HEADER_SIZE + (k->is_add ? sizeof k->delta : k->value_size);
   }
@@ -1061,7 +1064,7 @@ static int apply(const struct lmdb *store, struct store_commit *c, MDB_txn *writ
   if (is_told) state_use_told(&r.use);
   r.use.bytes = r.after;
   if (!rc && (r.after != r.before || is_told)) rc = write_use(write, store->dbi, c->space, &r.use);
-  if (!rc && (r.chunks || r.is_garbage)) rc = remove_chunks(store, c, &r, write);
+  if (!rc && (r.has_chunks || r.is_garbage)) rc = remove_chunks(store, c, &r, write);
   *is_garbage |= r.is_garbage;
   for (const struct store_key *k = c->keys; k && !rc; k = k->next)
     if (k->is_written) rc = write_key(store, k, c->place, write);
