@@ -3,6 +3,7 @@
 #include "server/loop/pressure.h"
 #include "server/function/slot.h"
 #include "tests/http_client.h"
+#include "tests/large.h"
 
 #include <sys/resource.h>
 
@@ -129,6 +130,36 @@ static void test_cold_code(void **state) {
   for (int i = 0; i < 100 && (at_end = code_bytes(port)) > 2 * one; i++) usleep(100000);
   assert_true(one > 0);
   assert_int_equal(at_end, 2 * one);
+  server_destroy(server);
+  remove_data_dir(directory);
+}
+
+/* Versions that were replaced before the compiler came to them take no memory while it is busy with another module. */
+static void test_replaced_code(void **state) {
+  (void)state;
+  enum { PADDING = 200000, N = 8 };
+  static char padding[PADDING + 1], text[PADDING + 1000];
+  char *directory = make_data_dir();
+  struct server_options o = test_options(directory);
+  o.tier = TIER_AUTO;
+  o.keep_versions = 1;
+  struct server *server = start(&o);
+  uint16_t port = server_port(server);
+  struct buffer slow = make_large(100);
+  slow.size -= 2; /* its last parenthesis, and the end */
+  buffer_append_string(&slow, "(func (export \"handle\")))");
+  buffer_append(&slow, "", 1);
+  assert_int_equal(deploy(port, "slow", (char *)slow.bytes), 201);
+  unsigned long long before = code_bytes(port);
+  memset(padding, 'a', PADDING);
+  for (int i = 0; i < N; i++) {
+    padding[0] = (char)('a' + i);
+    snprintf(text, sizeof text, "(module (memory (export \"memory\") 4) (data (i32.const 16) \"%s\") (func (export \"handle\")))",
+             padding);
+    assert_int_equal(deploy(port, "a", text), i ? 200 : 201);
+  }
+  assert_in_range(code_bytes(port), before, before + 3 * 20 * PADDING);
+  buffer_clear(&slow);
   server_destroy(server);
   remove_data_dir(directory);
 }
@@ -583,6 +614,6 @@ int main(void) {
       cmocka_unit_test(test_band),         cmocka_unit_test(test_leave_trap),    cmocka_unit_test(test_late_judge),
       cmocka_unit_test(test_initialized),  cmocka_unit_test(test_started),       cmocka_unit_test(test_no_more_addresses),
       cmocka_unit_test(test_pressure),     cmocka_unit_test(test_pressure_file), cmocka_unit_test(test_start_runs_once),
-      cmocka_unit_test(test_instance_gas), cmocka_unit_test(test_cold_code)};
+      cmocka_unit_test(test_instance_gas), cmocka_unit_test(test_cold_code),     cmocka_unit_test(test_replaced_code)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -102,11 +102,38 @@ static void finish(struct job *job) {
   free(job);
 }
 
+/* Nobody else holds its function, so nobody else can come to. */
+static bool is_wanted(const struct job *job) { return atomic_load(&job->function->refs) > 1; }
+
+/* Unlinks those that nobody wants, in front of `others`. `lock` held. */
+static struct job *take_unwanted(struct worker *w, struct job *others) {
+  for (struct job **at = &w->first, *job; (job = *at);) {
+    if (is_wanted(job)) {
+      at = &job->next;
+      continue;
+    }
+    *at = job->next;
+    job->next = others;
+    others = job;
+  }
+  return others;
+}
+
+void background_drop_unwanted(struct background *b) {
+  struct job *unwanted = NULL;
+  pthread_mutex_lock(&b->lock);
+  for (int i = 0; i < LANES; i++) unwanted = take_unwanted(&b->workers[i], unwanted);
+  pthread_mutex_unlock(&b->lock);
+  for (struct job *job; (job = unwanted);) {
+    unwanted = job->next;
+    finish(job);
+  }
+}
+
 static void *run(void *arg) {
   struct worker *w = arg;
   for (struct job *job; (job = take(w));) {
-    bool is_wanted = atomic_load(&job->function->refs) > 1;
-    if (!is_wanted || compile(w, job->function)) {
+    if (!is_wanted(job) || compile(w, job->function)) {
       finish(job);
     } else {
       job->due_us += US_OF_SLOW;
@@ -155,6 +182,7 @@ void background_destroy(struct background *b) {
 }
 
 void background_compile(struct background *b, struct function *f) {
+  background_drop_unwanted(b); /* however often a function is deployed, it waits once */
   struct job *job = heap_new(1, sizeof *job);
   job->function = function_retain(f);
   job->due_us = now_us() + f->size * US_OF_BYTE;

@@ -18,6 +18,9 @@ void background_destroy(struct background *b);
  * turn comes is left out: it has been replaced or deleted. Thread-safe. */
 void background_compile(struct background *b, struct function *f);
 
+/* Leaves those out at once, as their modules take memory while they wait. Thread-safe. */
+void background_drop_unwanted(struct background *b);
+
 struct background_totals {
   uint64_t n_done, n_failed, microseconds;
 };

@@ -506,7 +506,7 @@ static void limit_work(uv_work_t *work) {
 
 /* Loads and deployments do it, too; what was called a moment ago then is not forgotten before. */
 static void limit_code(struct loop *loop) {
-  if (!registry_has_much_code(loop->registry) && !registry_has_failed(loop->registry)) return;
+  if (!registry_is_over_its_part(loop->registry) && !registry_has_failed(loop->registry)) return;
   uv_work_t *work = heap_new(1, sizeof *work);
   work->data = loop->registry;
   uv_queue_work(&loop->uv, work, limit_work, forget_work);

@@ -394,12 +394,20 @@ bool registry_has_much_code(const struct registry *r) {
   return limit && registry_code_bytes(r) > limit / CODE_PART + going;
 }
 
+bool registry_is_over_its_part(const struct registry *r) {
+  uint64_t limit = r->limits->memory_limit;
+  return limit && registry_code_bytes(r) > limit / CODE_PART;
+}
+
 /* `writing` not held. */
 void registry_limit_code(struct registry *r) {
-  if (!registry_has_much_code(r)) return;
-  pthread_mutex_lock(&r->writing);
-  while (registry_has_much_code(r) && unload_coldest(r)) continue;
-  pthread_mutex_unlock(&r->writing);
+  if (!registry_is_over_its_part(r)) return;
+  if (registry_has_much_code(r)) {
+    pthread_mutex_lock(&r->writing);
+    while (registry_has_much_code(r) && unload_coldest(r)) continue;
+    pthread_mutex_unlock(&r->writing);
+  }
+  if (r->background) background_drop_unwanted(r->background); /* among them what was unloaded */
 }
 
 uint64_t registry_code_bytes(const struct registry *r) { return atomic_load_explicit(&r->code.bytes, memory_order_relaxed); }

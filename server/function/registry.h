@@ -123,6 +123,8 @@ bool registry_read_module_of(struct registry *registry, const char *tenant, cons
  * limit. Any thread. */
 uint64_t registry_code_bytes(const struct registry *registry);
 bool registry_has_much_code(const struct registry *registry);
+/* The same, with what is let go of already and somebody still holds. */
+bool registry_is_over_its_part(const struct registry *registry);
 /* Then forgets those that nobody called for the longest time, a second at least; they are read again when they are called. May
  * wait for a deployment. */
 void registry_limit_code(struct registry *registry);
