@@ -266,7 +266,7 @@ static const struct gw_error *why_no_receipt(struct receipt_log *log) {
 /* What only programs see costs something to find out. */
 static struct asked asked_of(const struct invocation *inv) {
   const struct request *r = &inv->exchange->request;
-  struct asked asked = {.max_reply = loop_of(inv)->options->max_reply};
+  struct asked asked = {.max_reply = inv->limits->max_reply};
   if (inv->slot->function->interface != INTERFACE_CGI) return asked;
   asked.port = r->peer ? r->port : loop_of(inv)->port;
   asked.peer = r->peer ? r->peer : inv->exchange->ops->peer(inv->exchange);
@@ -716,7 +716,7 @@ static void run_again(struct invocation *inv, bool may_run_ahead) {
 /* The guest has returned: takes its reply. */
 static bool take_reply(struct invocation *inv, struct gw_error *err) {
   bool has_failed = false;
-  if (!fill_take_reply(inv->slot, loop_of(inv)->options->max_reply, &has_failed, err)) return false;
+  if (!fill_take_reply(inv->slot, inv->limits->max_reply, &has_failed, err)) return false;
   if (has_failed && has_run_ahead(inv)) return false;
   if (has_failed) fail_with_reply(inv);
   if (inv->flame) abort_txn(inv);
@@ -726,7 +726,7 @@ static bool take_reply(struct invocation *inv, struct gw_error *err) {
 /* What ran before is done, now or once: this phase, or what it does behind a checkpoint, gets what gas and CPU time are left. */
 static void start_behind(struct invocation *inv, uint64_t gas_before, enum phase phase) {
   struct slot *slot = inv->slot;
-  uint64_t limit = function_gas_limit(slot->function, loop_of(inv)->limits);
+  uint64_t limit = function_gas_limit(slot->function, inv->limits);
   if (!limit) limit = INT64_MAX;
   if (inv->flame && limit > FLAME_GAS) limit = FLAME_GAS;
   struct func_ref *funcs[] = {slot->start, slot->initialize, slot->entry}, *func = funcs[phase];
@@ -778,7 +778,7 @@ static void judge_in(struct invocation *inv, struct slot *precise, const struct 
   if (inv->txn) state_txn_rewind(inv->txn);
   inv->slot = precise;
   metrics_add(&loop_of(inv)->metrics.judgements, 1);
-  judge_begin(&inv->judge, &inv->record, loop_of(inv)->limits->cpu_limit_ns, err);
+  judge_begin(&inv->judge, &inv->record, inv->limits->cpu_limit_ns, err);
   inv->cpu_before = 0;
   start_run(inv);
 }
@@ -810,7 +810,7 @@ static bool judge(struct invocation *inv, const struct gw_error *err) {
   struct slot *slot = inv->slot;
   struct judged run = {.tier = slot->tier, .module = slot->function->module, .record = &inv->record};
   run.seconds = (double)gw_store_cpu_ns(slot->store) * 1e-9;
-  run.most_seconds = judge_most_seconds(function_cpu_limit(inv->slot->function, loop_of(inv)->limits));
+  run.most_seconds = judge_most_seconds(function_cpu_limit(inv->slot->function, inv->limits));
   struct gw_error ignored = {0};
   if (!judge_wants(&run, err)) return false;
   if (pool_is_long_to_make(loop_of(inv), slot->function)) {
@@ -1133,6 +1133,7 @@ static void attempt(struct invocation *inv) {
   judge_drop(&inv->judge);
   record_begin(&inv->record, RECORD_UNREPEATABLE, MAX_RECORD);
   inv->slot = take_slot(inv, &err);
+  if (inv->slot) inv->limits = inv->slot->limits;
   if (!inv->slot) {
     end_with_error(inv, &err);
     return;

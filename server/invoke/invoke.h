@@ -70,6 +70,7 @@ struct invocation {
   uint64_t number;          /* of the loop's requests, for the log */
   uint64_t began;           /* in nanoseconds */
   struct slot *slot;
+  const struct function_limits *limits; /* that the slot was made with, also where the judge's has others after a reload */
   struct state_txn *txn;
   struct state_turns turns; /* that its attempts had to wait for */
   struct repeat repeat;

@@ -27,13 +27,13 @@ static void set_text(struct inputs *in, enum input_field field, const char *text
   inputs_set_bytes(in, field, text, text ? strlen(text) : 0);
 }
 
+/* That it ran with: the server's may be others by now. */
 static void set_limits(struct inputs *in, const struct invocation *inv) {
-  const struct loop *loop = inv->exchange->loop;
   const struct function *f = inv->slot->function;
-  inputs_set_number(in, INPUT_GAS_LIMIT, function_gas_limit(f, loop->limits));
-  inputs_set_number(in, INPUT_MAX_MEMORY, function_max_memory(f, loop->limits));
-  inputs_set_number(in, INPUT_FINE, loop->options->has_fine_clocks);
-  inputs_set_number(in, INPUT_MAX_REPLY, loop->options->max_reply);
+  inputs_set_number(in, INPUT_GAS_LIMIT, function_gas_limit(f, inv->limits));
+  inputs_set_number(in, INPUT_MAX_MEMORY, function_max_memory(f, inv->limits));
+  inputs_set_number(in, INPUT_FINE, inv->limits->has_fine_clocks);
+  inputs_set_number(in, INPUT_MAX_REPLY, inv->limits->max_reply);
 }
 
 static uint64_t set_request(struct inputs *in, struct invocation *inv) {
