@@ -136,9 +136,10 @@ class Churn:
 
     def configure(self, megagas):
         """The server reads it at its start and at SIGHUP."""
-        with open(self.work + "/config.new", "w", encoding="utf-8") as f:
+        new = f"{self.work}/config.{threading.get_ident()}"
+        with open(new, "w", encoding="utf-8") as f:
             f.write(f"gas-limit: {megagas}M\n")
-        os.rename(self.work + "/config.new", self.work + "/config.yaml")
+        os.rename(new, self.work + "/config.yaml")
 
     def kill(self):
         self.is_killed = True

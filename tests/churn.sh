@@ -4,7 +4,5 @@
 set -eu
 program=$1 source=$2
 shift 2
-folder=$source/build/examples # as ./dev has it: only what changed is built again, by one at a time
-mkdir -p "$folder"
-flock "$folder" "$source/examples/build" "$folder" >/dev/null
+folder=$("$source/tests/examples.sh" "$source")
 "$source/tests/churn.py" "$program" "$folder" "$@"

@@ -293,7 +293,6 @@ void pool_adopt(struct pool *pool, struct slot *slot) {
 static struct slot *create_slot(struct pool *pool, struct function *f, enum gw_tier tier, struct gw_error *err) {
   struct loop *loop = pool->loop;
   struct gw_error first = {0};
-  if (!make_room(loop, f, err)) return NULL;
   struct slot *slot = slot_create(loop->engine, f, tier, loop->limits, &first);
   if (!slot && first.code == GW_ERROR_OUT_OF_MEMORY && loop->n_idle) {
     drop_all_idle(loop);
@@ -333,10 +332,14 @@ struct slot *pool_take(struct pool *pool, struct gw_error *err) {
     return pop_idle(pool);
   }
   struct slot *used = take_used(pool);
-  return used ? used : create_slot(pool, pool->function, function_tier(pool->function), err);
+  if (used) return used;
+  if (!make_room(pool->loop, pool->function, err)) return NULL;
+  return create_slot(pool, pool->function, function_tier(pool->function), err);
 }
 
 struct slot *pool_take_precise(struct pool *pool, struct function *function, struct gw_error *err) {
+  struct gw_error ignored = {0};
+  make_room(pool->loop, function, &ignored);
   return create_slot(pool, function, GW_TIER_PRECISE, err);
 }
 

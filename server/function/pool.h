@@ -60,7 +60,8 @@ bool pool_wait(struct pool *pool, struct waiter *waiter, void (*on_loaded)(struc
 bool pool_is_warm(struct pool *pool);
 /* A fresh slot; it comes back with pool_return or is destroyed by who takes n_out down. */
 struct slot *pool_take(struct pool *pool, struct gw_error *err);
-/* A fresh one of the precise tier, which does not go back into the pool; of this function, which may be the pool's no more. */
+/* A fresh one of the precise tier, which does not go back into the pool; of this function, which may be the pool's no more. The
+ * memory limit does not refuse it: the caller gives up the slot that it judges. */
 struct slot *pool_take_precise(struct pool *pool, struct function *function, struct gw_error *err);
 /* The same in three steps, where it takes long: whether it does, making it, on any thread, and taking it. */
 bool pool_is_long_to_make(const struct loop *loop, const struct function *function);
