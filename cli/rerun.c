@@ -114,12 +114,13 @@ static bool read_leaf_file(struct rerun *r, struct gw_error *err) {
 static bool check_leaf(struct rerun *r, struct gw_error *err) {
   struct tree_hash hash = tree_leaf(r->leaf_bytes, r->leaf_size);
   const struct leaf_value *name = &r->leaf.fields[FIELD_FUNCTION];
+  const struct leaf_value *semantics = &r->leaf.fields[FIELD_SEMANTICS]; /* void leaves have none */
   if (r->id.has_hash && !tree_hash_is(&hash, &r->id.hash))
     return error_set(err, GW_ERROR_INVALID, "the leaf is not the one that the receipt names: its hash is another");
   if (!leaf_decode(&r->leaf, r->leaf_bytes, r->leaf_size, err)) return false;
-  if (r->leaf.fields[FIELD_SEMANTICS].number != LEAF_SEMANTICS)
+  if (semantics->is_there && semantics->number != LEAF_SEMANTICS)
     return error_set(err, GW_ERROR_UNSUPPORTED, "the invocation was one of semantics %" PRIu64 ", and this program has %d",
-                     r->leaf.fields[FIELD_SEMANTICS].number, LEAF_SEMANTICS);
+                     semantics->number, LEAF_SEMANTICS);
   snprintf(r->function, sizeof r->function, "%.*s", (int)name->size, name->size ? (const char *)name->bytes : "");
   return true;
 }

@@ -40,6 +40,7 @@ static struct leaf leaf_of(const char *function, uint64_t gas) {
   leaf_set_number(&leaf, FIELD_FORMAT, LEAF_FORMAT);
   leaf_set_number(&leaf, FIELD_OUTCOME, OUTCOME_REPLIED);
   leaf_set_bytes(&leaf, FIELD_FUNCTION, function, strlen(function));
+  leaf_set_number(&leaf, FIELD_SEMANTICS, LEAF_SEMANTICS);
   leaf_set_number(&leaf, FIELD_TIME, clock_ns(CLOCK_REALTIME) / 1000000000);
   leaf_set_number(&leaf, FIELD_COMPUTE, gas);
   return leaf;
