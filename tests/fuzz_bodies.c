@@ -1,6 +1,6 @@
-/* libFuzzer target: what clients send to the control plane, by those who take it apart. The first byte says who: sections of multipart
- * bodies, settings, prices, the parameters of a deployment, patches, tags, escapes, and the sizes that a module claims. Start it with
- * tests/corpus_bodies as its corpus. */
+/* libFuzzer target: what clients send to the control plane, by those who take it apart. The first byte says who: sections of
+ * multipart bodies, settings, prices, the parameters of a deployment, patches, tags, escapes, and the sizes that a module claims.
+ * Start it with tests/corpus_bodies as its corpus. */
 #include "server/api/control.c" /* its own functions, too */
 #include "server/api/parts.h"
 #include "server/function/settings.h"
@@ -74,7 +74,8 @@ static void take_request(uint8_t kind, const uint8_t *bytes, size_t size) {
   struct control_task task = {.exchange = &x};
   struct registry_condition condition = {0};
   char *text = text_of(bytes, size);
-  x.request = (struct request){.query = kind == 1 ? "alias=a" : text, .body = {.bytes = (uint8_t *)text, .size = kind == 1 ? size : 0}};
+  x.request =
+      (struct request){.query = kind == 1 ? "alias=a" : text, .body = {.bytes = (uint8_t *)text, .size = kind == 1 ? size : 0}};
   if (kind == 0 && take_wish(&task)) must(task.gate <= GATE_MOST && strlen(task.wish.alias) <= FUNCTION_MAX_NAME);
   if (kind == 1) take_patch(&task);
   if (kind == 2 && read_tags(text, &condition, &task.error)) must(condition.n_revisions <= 4);
