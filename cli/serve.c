@@ -88,6 +88,7 @@ static const struct cli_range ranges[] = {
     {"keep-inputs-each", 0, INT64_MAX},
     {"drain", 0, INT32_MAX},
     {"grace", 0, INT32_MAX},
+    {"store-connections", 2, 200},
     {0},
 };
 

@@ -21,6 +21,7 @@ RANGES = {
     "max-state": (1 << 20, 1 << 46), "max-function-state": (0, I64), "log-size": (0, I64), "keep-versions": (0, U32),
     "idempotency-keep": (0, U32), "idempotency-size": (0, I64), "receipts-size": (0, I64), "receipts-keep": (0, U32),
     "keep-inputs": (0, I64), "keep-inputs-for": (0, U32), "keep-inputs-each": (0, I64), "drain": (0, 2**31 - 1), "grace": (0, 2**31 - 1),
+    "store-connections": (2, 200),
 }
 NUMBERS = {"N", "MS", "US", "BYTES", "SECONDS", "0..3"}  # as --help calls values that are numbers
 NEVER = ["-1", "1.5", "lots", '""', "99999999999999999999", "0x10", "1e3", "1 2"]
