@@ -15,8 +15,19 @@ static void append_sequence(struct buffer *out, const char *text, size_t size) {
     buffer_append(out, text, size);
 }
 
+/* How many bytes stand for themselves. */
+static size_t plain_span(const char *text, size_t size) {
+  size_t n = 0;
+  while (n < size && text[n] >= ' ' && text[n] < 127 && text[n] != '"' && text[n] != '\\') n++;
+  return n;
+}
+
 void json_text_append(struct buffer *out, const char *text, size_t size) {
   for (size_t i = 0; i < size;) {
+    size_t plain = plain_span(text + i, size - i);
+    buffer_append(out, text + i, plain);
+    i += plain;
+    if (i == size) return;
     size_t n = utf8_sequence((const uint8_t *)text + i, size - i);
     append_sequence(out, n ? text + i : "?", n ? n : 1);
     i += n ? n : 1;

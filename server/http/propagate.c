@@ -16,7 +16,6 @@ static bool is_named(const struct handler_header *header, const char *name) {
 struct found {
   const char *parent, *state; /* the first ones */
   uint32_t n_parents, n_states;
-  bool is_usable; /* the state */
 };
 
 static struct found find(const struct request *r) {

@@ -38,8 +38,7 @@ static void begin_request(struct connection *c) {
   r->method = HTTP_GET;
   r->path = NULL;
   r->query = "";
-  c->exchange.trail = (struct trail){.is_kept = c->loop->access_log != NULL};
-  if (c->loop->access_log || c->loop->tracer) c->exchange.trail.began = uv_hrtime();
+  trail_begin(&c->exchange.trail, c->loop->access_log, c->loop->access_log || c->loop->tracer);
   c->phase = PHASE_HEAD;
   c->deadline = loop_now(c->loop) + c->loop->options->header_timeout_ms;
 }

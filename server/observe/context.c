@@ -1,6 +1,5 @@
 #include "server/observe/context.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -39,6 +38,8 @@ void context_begin(struct context *context, struct context_source *source) {
 
 /* --- traceparent, section 3.2 -------------------------------------------------------------------------------------------- */
 
+enum { ID_AT = 3, PARENT_AT = 36, FLAGS_AT = 53, END = 55 };
+
 /* Lower case only. */
 static int hex_digit(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
 
@@ -51,7 +52,6 @@ static bool is_hex(const char *text, size_t size) {
 static bool is_zero(const char *text, size_t size) { return strspn(text, "0") >= size; }
 
 bool context_parse(struct context *context, const char *value) {
-  enum { ID_AT = 3, PARENT_AT = 36, FLAGS_AT = 53, END = 55 };
   *context = (struct context){0};
   if (!is_hex(value, 2) || memcmp(value, "ff", 2) == 0 || value[2] != '-') return false;
   if (!is_hex(value + ID_AT, CONTEXT_ID_SIZE) || value[PARENT_AT - 1] != '-' || is_zero(value + ID_AT, CONTEXT_ID_SIZE))
@@ -69,8 +69,13 @@ bool context_parse(struct context *context, const char *value) {
 }
 
 void context_print(const struct context *context, char out[CONTEXT_HEADER_SIZE]) {
-  const char *span = *context->span ? context->span : context->parent;
-  snprintf(out, CONTEXT_HEADER_SIZE, "00-%.32s-%.16s-%02x", context->id, span, (unsigned)(context->flags & 3));
+  memcpy(out, "00-", 3);
+  memcpy(out + ID_AT, context->id, CONTEXT_ID_SIZE);
+  out[PARENT_AT - 1] = out[FLAGS_AT - 1] = '-';
+  memcpy(out + PARENT_AT, *context->span ? context->span : context->parent, CONTEXT_SPAN_SIZE);
+  out[FLAGS_AT] = '0';
+  out[FLAGS_AT + 1] = (char)('0' + (context->flags & (CONTEXT_SAMPLED | CONTEXT_RANDOM)));
+  out[END] = 0;
 }
 
 bool context_is_in_ratio(const struct context *context, double ratio) {

@@ -33,6 +33,16 @@ struct trail {
   char traceparent[CONTEXT_HEADER_SIZE]; /* where the request's header is ours */
 };
 
+/* A request begins. Where nobody wants its trail, what of it is looked at all the same says so. */
+static inline void trail_begin(struct trail *trail, bool is_kept, bool is_timed) {
+  if (!is_timed) {
+    trail->is_kept = trail->is_sampled = false;
+    *trail->context.id = 0;
+    return;
+  }
+  *trail = (struct trail){.is_kept = is_kept, .began = clock_ns(CLOCK_MONOTONIC)};
+}
+
 /* A phase that comes again goes on. */
 static inline void trail_enter(struct trail *trail, enum trail_phase phase) {
   if (trail->is_sampled && !trail->phases[phase].from) trail->phases[phase].from = clock_ns(CLOCK_MONOTONIC);
