@@ -24,6 +24,7 @@ else
   echo "skipped: lintian is not installed"
 fi
 dpkg -x "$package" "$dir/root"
+check "its access log is rotated" test -f "$dir/root/etc/logrotate.d/gasworks"
 program=$dir/root/usr/bin/gasworks
 etc=$dir/root/etc/gasworks/gasworks.yaml
 
