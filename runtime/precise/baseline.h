@@ -95,6 +95,10 @@ enum baseline_kind {
   BASELINE_VECTOR_FLOAT,
   BASELINE_VECTOR_FCMP, /* detail: predicate of cmpps */
   BASELINE_VECTOR_FNEG,
+  BASELINE_VECTOR_FONE, /* of one operand; flags >> VECTOR_LANES: 1 + mode of roundps, or 0 */
+  BASELINE_VECTOR_FABS,
+  BASELINE_VECTOR_SHUFFLE,
+  BASELINE_VECTOR_SWIZZLE,
   BASELINE_VECTOR_SPLAT,   /* detail: bytes of a lane */
   BASELINE_VECTOR_EXTRACT, /* flags: bytes of a lane */
   BASELINE_VECTOR_REPLACE, /* likewise */
@@ -145,6 +149,7 @@ struct baseline_row {
   uint8_t kind;
   uint32_t detail;
   uint8_t flags;
+  const char *name; /* of a vector function, with its shape: see baseline_rows.c; or NULL */
 };
 
 /* Of one handler. */

@@ -24,6 +24,10 @@ struct cold *emitter_add_cold(struct emitter *e, enum cold_kind kind, uint32_t f
   return c;
 }
 
+void emitter_add_constant(struct emitter *e, uint32_t from, enum vector_constant which) {
+  emitter_add_cold(e, COLD_CONSTANT, from)->detail = (uint8_t)which;
+}
+
 void emitter_save(struct emitter *e, struct cold *c, uint32_t slot, int r) {
   if (e->n_saved == e->saved_capacity) array_grow(e->saved, e->saved_capacity, 32);
   e->saved[e->n_saved++] = (struct saved){slot, (uint32_t)r};
@@ -320,6 +324,15 @@ static void place_table(struct emitter *e, const struct cold *c) {
   }
 }
 
+/* Aligned, as functions are. */
+static void place_constant(struct emitter *e, const struct cold *c) {
+  x86_reserve(e->x, X86_ROOM);
+  while (e->x->n % 16) x86_byte(e->x, 0xcc);
+  x86_patch(e->x, c->from, e->x->n);
+  emitter_vector_constant(&e->insns[c->insn], (enum vector_constant)c->detail, e->x->bytes + e->x->n);
+  e->x->n += 16;
+}
+
 static void place_nan(struct emitter *e, const struct cold *c) {
   x86_patch(e->x, c->from, e->x->n);
   x86_constant(e->x, RAX, c->detail ? UINT64_C(0x7fc00000) : UINT64_C(0x7ff8000000000000));
@@ -345,6 +358,7 @@ static void place_cold(struct emitter *e, const struct cold *c) {
     break;
   case COLD_LEAVE: to_stub(e, c->from, c->detail ? STUB_CALL : STUB_LEAVE); break;
   case COLD_TABLE: place_table(e, c); break;
+  case COLD_CONSTANT: place_constant(e, c); break;
   }
 }
 

@@ -7,7 +7,7 @@
 /* Kind, detail, flags; what is left out is 0. */
 #define ROW_KIND(kind, ...) ROW_OF(BASELINE_##kind, __VA_ARGS__, 0, 0)
 #define ROW_OF(kind, detail, flags, ...) \
-  { kind, detail, flags }
+  { kind, detail, flags, NULL }
 #define ___ ROW_KIND(HANDLER, 0)
 #define BIN(op) ROW_KIND(BIN, BIN_##op)
 #define BIN_Add 0x03
@@ -151,8 +151,8 @@
 #define REPLACE_i64x2 0x89
 #define REPLACE_f32x4 PF3(0x0f11)
 #define REPLACE_f64x2 PF2(0x0f11)
-#define VSHUFFLE() ___
-#define VSWIZZLE() ___
+#define VSHUFFLE() ROW_KIND(VECTOR_SHUFFLE, 0)
+#define VSWIZZLE() ROW_KIND(VECTOR_SWIZZLE, 0)
 #define VNOT() ROW_KIND(VECTOR_NOT, 0)
 #define VANDNOT() ROW_KIND(VECTOR_TWO, P66(0x0fdf), VECTOR_SWAPPED)
 #define VBITSELECT() ROW_KIND(VECTOR_SELECT, 0)
@@ -236,7 +236,9 @@
 #define VSHIFT_i64x2_Shl ROW_KIND(VECTOR_SHIFT, P66(0x0ff3), 63)
 #define VSHIFT_i64x2_LShr ROW_KIND(VECTOR_SHIFT, P66(0x0fd3), 63)
 #define VSHIFT_i64x2_AShr ___
-#define VFUN(...) ___
+/* Names have dots, so they are text: see `functions`. */
+#define VFUN(...) \
+  { BASELINE_HANDLER, 0, 0, #__VA_ARGS__ }
 #define VAVGR(shape) VAVGR_##shape
 #define VAVGR_i8x16 VTWO(0x0fe0)
 #define VAVGR_i16x8 VTWO(0x0fe3)
@@ -289,6 +291,47 @@ static const struct baseline_row rows[OP_COUNT] = {
 #undef OP
 };
 
+static const struct baseline_row functions[] = {
+    {BASELINE_VECTOR_TWO, P66(0x0fec), 0, "i8x16, sadd.sat"},
+    {BASELINE_VECTOR_TWO, P66(0x0fdc), 0, "i8x16, uadd.sat"},
+    {BASELINE_VECTOR_TWO, P66(0x0fe8), 0, "i8x16, ssub.sat"},
+    {BASELINE_VECTOR_TWO, P66(0x0fd8), 0, "i8x16, usub.sat"},
+    {BASELINE_VECTOR_TWO, P66(0x0f3838), 0, "i8x16, smin"},
+    {BASELINE_VECTOR_TWO, P66(0x0f383c), 0, "i8x16, smax"},
+    {BASELINE_VECTOR_TWO, P66(0x0fda), 0, "i8x16, umin"},
+    {BASELINE_VECTOR_TWO, P66(0x0fde), 0, "i8x16, umax"},
+    {BASELINE_VECTOR_TWO, P66(0x0fed), 0, "i16x8, sadd.sat"},
+    {BASELINE_VECTOR_TWO, P66(0x0fdd), 0, "i16x8, uadd.sat"},
+    {BASELINE_VECTOR_TWO, P66(0x0fe9), 0, "i16x8, ssub.sat"},
+    {BASELINE_VECTOR_TWO, P66(0x0fd9), 0, "i16x8, usub.sat"},
+    {BASELINE_VECTOR_TWO, P66(0x0fea), 0, "i16x8, smin"},
+    {BASELINE_VECTOR_TWO, P66(0x0fee), 0, "i16x8, smax"},
+    {BASELINE_VECTOR_TWO, P66(0x0f383a), 0, "i16x8, umin"},
+    {BASELINE_VECTOR_TWO, P66(0x0f383e), 0, "i16x8, umax"},
+    {BASELINE_VECTOR_TWO, P66(0x0f3839), 0, "i32x4, smin"},
+    {BASELINE_VECTOR_TWO, P66(0x0f383d), 0, "i32x4, smax"},
+    {BASELINE_VECTOR_TWO, P66(0x0f383b), 0, "i32x4, umin"},
+    {BASELINE_VECTOR_TWO, P66(0x0f383f), 0, "i32x4, umax"},
+    {BASELINE_VECTOR_FABS, 0, 0, "f32x4, fabs"},
+    {BASELINE_VECTOR_FABS, 0, VECTOR_WIDE, "f64x2, fabs"},
+    {BASELINE_VECTOR_FONE, 0x0f51, 0, "f32x4, sqrt"},
+    {BASELINE_VECTOR_FONE, P66(0x0f51), VECTOR_WIDE, "f64x2, sqrt"},
+    {BASELINE_VECTOR_FONE, P66(0x0f3a08), 3 << VECTOR_LANES, "f32x4, ceil"},
+    {BASELINE_VECTOR_FONE, P66(0x0f3a08), 2 << VECTOR_LANES, "f32x4, floor"},
+    {BASELINE_VECTOR_FONE, P66(0x0f3a08), 4 << VECTOR_LANES, "f32x4, trunc"},
+    {BASELINE_VECTOR_FONE, P66(0x0f3a08), 1 << VECTOR_LANES, "f32x4, roundeven"},
+    {BASELINE_VECTOR_FONE, P66(0x0f3a09), 3 << VECTOR_LANES | VECTOR_WIDE, "f64x2, ceil"},
+    {BASELINE_VECTOR_FONE, P66(0x0f3a09), 2 << VECTOR_LANES | VECTOR_WIDE, "f64x2, floor"},
+    {BASELINE_VECTOR_FONE, P66(0x0f3a09), 4 << VECTOR_LANES | VECTOR_WIDE, "f64x2, trunc"},
+    {BASELINE_VECTOR_FONE, P66(0x0f3a09), 1 << VECTOR_LANES | VECTOR_WIDE, "f64x2, roundeven"},
+};
+
+static struct baseline_row row_of(enum op op) {
+  for (size_t i = 0; rows[op].name && i < sizeof functions / sizeof *functions; i++)
+    if (strcmp(functions[i].name, rows[op].name) == 0) return functions[i];
+  return rows[op];
+}
+
 /* Handlers by address: open addressing. */
 enum { N_ENTRIES = 8192 };
 static struct baseline_entry entries[N_ENTRIES];
@@ -318,10 +361,11 @@ static uint8_t access_size(enum op op) {
 static void enter_op(enum op op) {
   const struct precise_handlers *h = op_table[op].prefix == 0xfd ? &precise_vector[op] : &precise_scalar[op];
   const char *operands = strchr(op_table[op].signature, '_');
-  if (!h->plain || rows[op].kind == BASELINE_HANDLER) return;
-  if (rows[op].kind == BASELINE_POPCOUNT && !__builtin_cpu_supports("popcnt")) return;
-  struct baseline_entry e = {.kind = rows[op].kind, .detail = rows[op].detail, .size = access_size(op)};
-  e.flags = rows[op].flags;
+  struct baseline_row row = row_of(op);
+  if (!h->plain || row.kind == BASELINE_HANDLER) return;
+  if (row.kind == BASELINE_POPCOUNT && !__builtin_cpu_supports("popcnt")) return;
+  struct baseline_entry e = {.kind = row.kind, .detail = row.detail, .size = access_size(op)};
+  e.flags = row.flags;
   e.result = op_table[op].signature[0];
   e.operand = e.kind == BASELINE_STORE || e.kind == BASELINE_VECTOR_REPLACE ? operands[2] : operands[1];
   enter(h->plain, e);

@@ -10,6 +10,7 @@ enum { X0 = 0, X1 = 1 };
 #define PANDN P66(0x0fdf)
 #define PCMPEQD P66(0x0f76)
 #define PTEST P66(0x0f3817)
+#define PSHUFB P66(0x0f3800)
 
 static bool is_wide(const struct baseline_entry *k) { return k->flags & VECTOR_WIDE; }
 
@@ -177,6 +178,25 @@ static void emit_float_negative(struct emitter *e, const struct precise_insn *p,
   put(e, X0, p->a);
 }
 
+/* Also of NaNs, roundings and roots make the canonical one. */
+static void emit_float_one(struct emitter *e, const struct precise_insn *p, const struct baseline_entry *k) {
+  unsigned mode = k->flags >> VECTOR_LANES;
+  get(e, X0, p->b);
+  op(e, k->detail, X0, X0);
+  if (mode) x86_byte(e->x, mode - 1);
+  put_canonical(e, p->a, is_wide(k));
+}
+
+static void op_constant(struct emitter *e, uint32_t opcode, int to, enum vector_constant which) {
+  emitter_add_constant(e, x86_rip(e->x, W32, opcode, to), which);
+}
+
+static void emit_float_abs(struct emitter *e, const struct precise_insn *p, const struct baseline_entry *k) {
+  get(e, X0, p->b);
+  op_constant(e, PAND, X0, is_wide(k) ? CONSTANT_ABS_64 : CONSTANT_ABS_32);
+  put(e, X0, p->a);
+}
+
 /* --- lanes ------------------------------------------------------------------------------------------------------------------ */
 
 /* rax, or its lower part, into all lanes of xmm0. */
@@ -184,7 +204,7 @@ static void splat(struct emitter *e, unsigned size) {
   x86_rr(e->x, size == 8 ? W64 : W32, P66(0x0f6e), X0, RAX);
   if (size == 1) {
     op(e, PXOR, X1, X1);
-    op(e, P66(0x0f3800), X0, X1);
+    op(e, PSHUFB, X0, X1);
     return;
   }
   if (size == 2) shuffle(e, PF2(0x0f70), X0);
@@ -216,6 +236,39 @@ static void emit_replace(struct emitter *e, const struct precise_insn *p, const 
   put(e, X0, p->a);
   enum width w = k->flags == 1 ? W8 : k->flags == 8 && !is_xmm(from) ? W64 : W32;
   x86_rm(e->x, w, k->detail, from & 15, FIXED_FP, (int32_t)(p->a + p->d * k->flags));
+}
+
+static uint8_t byte_of(enum vector_constant which, uint8_t lane, int i) {
+  switch (which) {
+  case CONSTANT_FIRST: return lane < 16 ? lane : 128;
+  case CONSTANT_SECOND: return lane < 16 ? 128 : lane - 16;
+  case CONSTANT_INDEX: return 128 - 16;
+  case CONSTANT_ABS_32: return i % 4 == 3 ? 127 : 255;
+  default: return i % 8 == 7 ? 127 : 255;
+  }
+}
+
+void emitter_vector_constant(const struct precise_insn *p, enum vector_constant which, uint8_t out[16]) {
+  const uint8_t *lanes = which <= CONSTANT_SECOND ? p->pointer : NULL;
+  for (int i = 0; i < 16; i++) out[i] = byte_of(which, lanes ? lanes[i] : 0, i);
+}
+
+/* Operands are side by side. */
+static void emit_shuffle(struct emitter *e, const struct precise_insn *p) {
+  get(e, X0, p->b);
+  get(e, X1, p->b + SLOT_SIZE);
+  op_constant(e, PSHUFB, X0, CONSTANT_FIRST);
+  op_constant(e, PSHUFB, X1, CONSTANT_SECOND);
+  op(e, POR, X0, X1);
+  put(e, X0, p->a);
+}
+
+static void emit_swizzle(struct emitter *e, const struct precise_insn *p) {
+  get(e, X0, p->b);
+  get(e, X1, p->c);
+  op_constant(e, P66(0x0fdc), X1, CONSTANT_INDEX);
+  op(e, PSHUFB, X0, X1);
+  put(e, X0, p->a);
 }
 
 /* --- memory, moves ---------------------------------------------------------------------------------------------------------- */
@@ -283,6 +336,10 @@ void emitter_vector(struct emitter *e, const struct precise_insn *p, const struc
   case BASELINE_VECTOR_FLOAT: emit_float(e, p, k); return;
   case BASELINE_VECTOR_FCMP: emit_float_compare(e, p, k); return;
   case BASELINE_VECTOR_FNEG: emit_float_negative(e, p, k); return;
+  case BASELINE_VECTOR_FONE: emit_float_one(e, p, k); return;
+  case BASELINE_VECTOR_FABS: emit_float_abs(e, p, k); return;
+  case BASELINE_VECTOR_SHUFFLE: emit_shuffle(e, p); return;
+  case BASELINE_VECTOR_SWIZZLE: emit_swizzle(e, p); return;
   case BASELINE_VECTOR_SPLAT: emit_splat(e, p, k); return;
   case BASELINE_VECTOR_EXTRACT: emit_extract(e, p, k); return;
   case BASELINE_VECTOR_REPLACE: emit_replace(e, p, k); return;

@@ -23,7 +23,16 @@ struct reg_state {
   char pinned_letter;
 };
 
-enum cold_kind { COLD_CHARGE, COLD_ACCESS, COLD_NAN, COLD_TRAP, COLD_HANDLER, COLD_ZERO, COLD_LEAVE, COLD_TABLE };
+enum cold_kind { COLD_CHARGE, COLD_ACCESS, COLD_NAN, COLD_TRAP, COLD_HANDLER, COLD_ZERO, COLD_LEAVE, COLD_TABLE, COLD_CONSTANT };
+
+/* For COLD_CONSTANT: 16 bytes. */
+enum vector_constant {
+  CONSTANT_FIRST,  /* where a shuffle takes a byte of its first operand, its number; else 128 */
+  CONSTANT_SECOND, /* the same of its second operand */
+  CONSTANT_INDEX,  /* what saturates an index beyond 15 to 128 or more */
+  CONSTANT_ABS_32, /* all but the signs */
+  CONSTANT_ABS_64,
+};
 
 struct cold {
   uint8_t kind, reg, detail;
@@ -130,6 +139,9 @@ void emitter_check(struct emitter *e, uint64_t offset, uint8_t size, int *index,
 void emitter_run_handler(struct emitter *e);
 /* What is put behind the function's code, for what jumps at `from`. */
 struct cold *emitter_add_cold(struct emitter *e, enum cold_kind kind, uint32_t from);
+/* What an address relative to rip at `from` leads to. */
+void emitter_add_constant(struct emitter *e, uint32_t from, enum vector_constant which);
+void emitter_vector_constant(const struct precise_insn *p, enum vector_constant which, uint8_t out[16]);
 /* The slot is to be made right there first. */
 void emitter_save(struct emitter *e, struct cold *c, uint32_t slot, int r);
 /* Traps by the handler where `from` jumps: it does what it does for the operands, which are put where it looks. */
