@@ -4,6 +4,7 @@
 #include "runtime/instance.h"
 #include "tests/wat.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -205,6 +206,58 @@ static void test_exceptions(void **state) {
   check_sets(throwing, 0, true, 100, 13);
 }
 
+/* --- under load ------------------------------------------------------------------------------------------------------- */
+
+struct runner {
+  struct fixture f; /* with a store of its own */
+  const struct seen *want;
+  bool ok;
+};
+
+/* Nothing is asserted on a thread. */
+static void *run_again(void *arg) {
+  struct runner *r = arg;
+  enum { TIMES = 30 };
+  r->ok = true;
+  for (int i = 0; i < TIMES && r->ok; i++) {
+    struct seen got = call(&r->f, "run", 0);
+    r->ok = got.trap == r->want->trap && got.value.i64 == r->want->value.i64 && got.gas == r->want->gas;
+  }
+  return NULL;
+}
+
+static void open_runner(struct runner *r, const struct fixture *shared, const struct seen *want) {
+  struct gw_error err = {0};
+  *r = (struct runner){.f = *shared, .want = want};
+  r->f.store = gw_store_create(shared->engine, &(struct gw_store_options){.tier = GW_TIER_MIXED, .slice = 300}, &err);
+  if (r->f.store) r->f.instance = gw_instance_create(r->f.store, r->f.module, resolve, NULL, &err);
+  if (!r->f.instance) fail_msg("%s", err.message);
+}
+
+/* Stores on other threads run the module while sets of its functions are published, one after the other. All have baseline code
+ * before: TSan does not see how machine code finds what another thread has just translated. */
+static void test_published_under_load(void **state) {
+  (void)state;
+  enum { THREADS = 3 };
+  pthread_t threads[THREADS];
+  struct runner runners[THREADS];
+  struct fixture f = open_fixture(crossing, GW_TIER_PRECISE, 1, true, 0);
+  struct seen want = call(&f, "run", 0);
+  struct gw_error err = {0};
+  precise_module_translate(module_interpret(f.module, PRECISE_MIXED, &err));
+  for (int i = 0; i < THREADS; i++) {
+    open_runner(&runners[i], &f, &want);
+    assert_int_equal(pthread_create(&threads[i], NULL, run_again, &runners[i]), 0);
+  }
+  for (uint32_t func = 0; func < 8; func++) compile_set(&f, 1u << func);
+  for (int i = 0; i < THREADS; i++) {
+    pthread_join(threads[i], NULL);
+    assert_true(runners[i].ok);
+    gw_store_destroy(runners[i].f.store);
+  }
+  close_fixture(&f);
+}
+
 /* --- what is not mixed ------------------------------------------------------------------------------------------------ */
 
 static void test_refused(void **state) {
@@ -276,7 +329,7 @@ static void test_apart(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_crossing), cmocka_unit_test(test_published_late), cmocka_unit_test(test_exceptions),
-      cmocka_unit_test(test_refused),  cmocka_unit_test(test_apart),
+      cmocka_unit_test(test_refused),  cmocka_unit_test(test_apart),          cmocka_unit_test(test_published_under_load),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
