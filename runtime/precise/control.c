@@ -667,10 +667,11 @@ static bool is_of(const struct precise_func *func, const struct precise_insn *in
 
 /* The offset of the instruction that `insn` was made for: the function is translated once more, keeping offsets this time. */
 static void locate(const struct precise_func *func, const struct precise_insn *insn, struct precise_place *place) {
-  struct precise_func copy = *func;
   struct precise_listing listing = {0};
   place->func = func->index;
+  (void)atomic_load_explicit(&func->fast, memory_order_acquire); /* as machine code did that has called it, seen by nobody */
   if (!is_of(func, insn)) return;
+  struct precise_func copy = {.index = func->index, .header = func->header, .module = func->module};
   precise_translate(&copy, &listing);
   size_t index = func->native ? baseline_index(func, listing.insns, listing.n, insn) : (size_t)(insn - func->code);
   place->offset = listing.offsets[index];
