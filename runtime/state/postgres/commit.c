@@ -628,6 +628,8 @@ void postgres_commit(struct store *self, struct store_commit *first) {
 
 /* --- clearing ------------------------------------------------------------------------------------------------------ */
 
+enum { NOTED_AT = 2 /* the answer to `note_cleared` among those to send_clear's */ };
+
 static bool send_clear(struct batch *b, PGconn *conn, const struct store_clear *clear, const uint8_t *space,
                        struct store_use *use) {
   uint8_t first[SPACE_SIZE + 1] = {0}, end[SPACE_SIZE], key[SPACE_SIZE], chunks[SPACE_SIZE];
@@ -650,7 +652,6 @@ static bool send_clear(struct batch *b, PGconn *conn, const struct store_clear *
   clear_key(key, space);
   pq_params_reset(&b->params);
   pq_add_bytes(&b->params, key, SPACE_SIZE);
-  pq_add_int8(&b->params, (int64_t)b->number);
   return ok && pq_send(conn, "note_cleared", &b->params) && send_remove(b, conn) && send_put(b, conn) && send_end(b, conn);
 }
 
@@ -679,8 +680,10 @@ static enum exchange try_clear(struct batch *b, const struct store_clear *clear)
     /* the exchange meets the same */
   }
   result = postgres_writer_exchange(b->store->writer, b->until_ms, &b->answers, &b->err);
-  if (result == EXCHANGE_LOST) return find_out(b);
-  return result == EXCHANGE_OK && !is_committed(&b->answers) ? EXCHANGE_AGAIN : result;
+  if (result == EXCHANGE_LOST) return find_out(b); /* the moment stays old */
+  if (result == EXCHANGE_OK && !is_committed(&b->answers)) return EXCHANGE_AGAIN;
+  if (result == EXCHANGE_OK) atomic_store(&b->store->moment, (uint64_t)pq_int8(b->answers.items[NOTED_AT], 0, 0));
+  return result;
 }
 
 void postgres_clear(struct store *self, struct store_clear *clear) {
@@ -691,7 +694,6 @@ void postgres_clear(struct store *self, struct store_clear *clear) {
     b.until_ms = postgres_now_ms() + DEADLINE_MS;
     result = try_clear(&b, clear);
   }
-  if (result == EXCHANGE_OK && b.number > atomic_load(&b.store->moment)) atomic_store(&b.store->moment, b.number);
   postgres_writer_unlock(b.store->writer);
   if (result != EXCHANGE_OK) {
     error_set(&b.err, GW_ERROR_UNAVAILABLE, "others were in the way");

@@ -22,6 +22,7 @@ static const char *const first_tables[] = {
     "CREATE TABLE gasworks.node (id bytea PRIMARY KEY, batch int8 NOT NULL, seen timestamptz NOT NULL DEFAULT now()) "
     "WITH (fillfactor = 50)",
     "CREATE SEQUENCE gasworks.batch",
+    "CREATE SEQUENCE gasworks.clear",
     NULL,
 };
 
