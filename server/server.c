@@ -20,6 +20,7 @@
 #include "server/isolate/upstream.h"
 #include "server/loop/log_store.h"
 #include "server/loop/loop.h"
+#include "server/others.h"
 #include "server/observe/access_log.h"
 #include "server/observe/tracer.h"
 #include "server/usage/usage.h"
@@ -69,6 +70,7 @@ struct server {
   struct access *access;
   struct supervisor *supervisor;
   struct registry *registry;
+  struct others *others; /* NULL: the store is this process's own */
   struct log_writer *log;
   struct log_store *logs;
   struct access_log *access_log;
@@ -396,7 +398,10 @@ static bool open_data(struct server *server, struct gw_error *err) {
   if (!server->access) return false;
   server->registry = registry_open(directory, server->engine, server->state, &server->limits, err);
   if (server->registry) log_store_sweep(server->logs, has_function, server->registry);
-  return server->registry && open_usage(server, err);
+  if (!server->registry || !open_usage(server, err)) return false;
+  if (state_store_is_shared(server->state))
+    server->others = others_watch(server->state, server->access, server->registry, err);
+  return server->others || !state_store_is_shared(server->state);
 }
 
 static bool open_cache(struct server *server, struct gw_error *err) {
@@ -722,5 +727,6 @@ void server_destroy(struct server *server) {
   access_log_close(server->access_log);
   tracer_close(server->tracer);
   log_writer_destroy(server->log);
+  others_end(server->others);
   if (usage_close(server->usage, finish, server)) finish(server);
 }

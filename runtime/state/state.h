@@ -44,6 +44,8 @@ struct state_postgres {
 struct state_store *state_store_open_postgres(const struct state_postgres *options, struct gw_error *err);
 /* Random bytes that are kept in the file, and made where there is none. */
 bool state_node_read(const char *path, uint8_t node[16], struct gw_error *err);
+/* Other processes may write to it while this one has it open. */
+bool state_store_is_shared(const struct state_store *store);
 /* The store cannot be reached just now: what it is asked fails with GW_ERROR_UNAVAILABLE. Any thread. */
 bool state_store_is_away(const struct state_store *store);
 /* The file of a store as it is at one moment, without what is free in it, to a descriptor: it becomes data.mdb of another
@@ -257,6 +259,15 @@ bool state_txn_written_digest(struct state_txn *txn, uint8_t out[SHA256_SIZE]);
 bool state_put(struct state_store *store, const char *space, const void *key, size_t key_size, const void *value,
                size_t value_size, struct gw_error *err);
 bool state_remove(struct state_store *store, const char *space, const void *key, size_t key_size, struct gw_error *err);
+/* The same of what other processes keep in memory, where the store is shared: state_read_changes tells them. */
+bool state_put_for_all(struct state_store *store, const char *space, const void *key, size_t key_size, const void *value,
+                       size_t value_size, struct gw_error *err);
+bool state_remove_for_all(struct state_store *store, const char *space, const void *key, size_t key_size, struct gw_error *err);
+/* What the transaction writes is such; or something was, that no transaction wrote. */
+bool state_txn_tell_others(struct state_txn *txn, struct gw_error *err);
+bool state_tell_others(struct state_store *store, struct gw_error *err);
+/* A number that is another one when others were told of something. */
+bool state_read_changes(struct state_store *store, uint64_t *number, struct gw_error *err);
 /* Deletes every key of the space. Transactions of the space that began before will conflict, whatever they read. */
 bool state_clear(struct state_store *store, const char *space, struct gw_error *err);
 /* The same and state_remove of a key of another space, in one transaction. */

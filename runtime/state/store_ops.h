@@ -205,6 +205,7 @@ struct store_clear {
 struct store {
   const struct store_ops *ops;
   atomic_bool is_away; /* set by the store while it cannot be reached */
+  bool is_shared;      /* other processes write to it, too */
 };
 
 struct store_ops {

@@ -112,6 +112,58 @@ bool state_remove(struct state_store *store, const char *space, const void *key,
   return false;
 }
 
+/* --- telling others ----------------------------------------------------------------------------------------------- */
+
+#define CHANGES "changes/" /* no function is called so: a random number, which nobody has to read to change it */
+
+static bool set_changes(struct state_txn *txn, struct gw_error *err) {
+  uint64_t number;
+  randombytes_buf(&number, sizeof number);
+  return state_txn_set(txn, "n", 1, &number, sizeof number, err);
+}
+
+bool state_txn_tell_others(struct state_txn *txn, struct gw_error *err) {
+  if (!state_store_is_shared(txn->store)) return true;
+  state_txn_in(txn, CHANGES);
+  bool ok = set_changes(txn, err);
+  state_txn_in(txn, NULL);
+  return ok;
+}
+
+static bool commit_for_all(struct state_txn *txn, bool ok, struct gw_error *err) {
+  if (ok && state_txn_tell_others(txn, err)) return state_txn_commit_wait(txn, err);
+  state_txn_abort(txn);
+  return false;
+}
+
+bool state_put_for_all(struct state_store *store, const char *space, const void *key, size_t key_size, const void *value,
+                       size_t value_size, struct gw_error *err) {
+  struct state_txn *txn = state_txn_begin(store, space);
+  return commit_for_all(txn, state_txn_set(txn, key, key_size, value, value_size, err), err);
+}
+
+bool state_remove_for_all(struct state_store *store, const char *space, const void *key, size_t key_size, struct gw_error *err) {
+  struct state_txn *txn = state_txn_begin(store, space);
+  return commit_for_all(txn, state_txn_delete(txn, key, key_size, err), err);
+}
+
+bool state_tell_others(struct state_store *store, struct gw_error *err) {
+  if (!state_store_is_shared(store)) return true;
+  struct state_txn *txn = state_txn_begin(store, CHANGES);
+  return commit_for_all(txn, true, err);
+}
+
+bool state_read_changes(struct state_store *store, uint64_t *number, struct gw_error *err) {
+  struct state_txn *txn = state_txn_begin(store, CHANGES);
+  const void *value;
+  size_t size;
+  int found = state_txn_get_wait(txn, "n", 1, &value, &size, err);
+  *number = 0;
+  if (found == 1 && size == sizeof *number) memcpy(number, value, size);
+  state_txn_abort(txn);
+  return found >= 0;
+}
+
 /* --- whole spaces ------------------------------------------------------------------------------------------------- */
 
 struct clearer {

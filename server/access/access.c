@@ -246,7 +246,7 @@ bool access_create_tenant(struct access *a, const char *name, const struct tenur
     struct tenant tenant = {.tenure = *tenure};
     tenant.tenure.created_ms = now_ms();
     snprintf(tenant.name, sizeof tenant.name, "%s", name);
-    ok = state_put(a->state, SPACE, key, key_of(key, TENANT_KEY, name), text, print_tenure(&tenant.tenure, text), err);
+    ok = state_put_for_all(a->state, SPACE, key, key_of(key, TENANT_KEY, name), text, print_tenure(&tenant.tenure, text), err);
     struct table *next = ok ? table_copy(a->table) : NULL;
     if (next) next->tenants[next->n_tenants++] = tenant;
     if (next) publish(a, next);
@@ -265,7 +265,7 @@ static bool remove_tenant(struct access *a, const char *name, struct gw_error *e
   bool ok = state_txn_delete(txn, key, key_of(key, TENANT_KEY, name), err);
   for (size_t i = 0; i < t->n_tokens && ok; i++)
     if (is_of(&t->tokens[i], name)) ok = state_txn_delete(txn, key, key_of(key, TOKEN_KEY, t->tokens[i].token.id), err);
-  if (ok) return state_txn_commit_wait(txn, err);
+  if (ok && state_txn_tell_others(txn, err)) return state_txn_commit_wait(txn, err);
   state_txn_abort(txn);
   return false;
 }
@@ -303,7 +303,7 @@ static void make_text(const char *id, char text[TOKEN_SIZE]) {
 /* Durable, then in the table, in the place of what had its id. `changing` held. */
 static bool keep_token(struct access *a, const struct token_record *r, struct gw_error *err) {
   char key[MAX_KEY], *text = access_record_print(r);
-  bool ok = text && state_put(a->state, SPACE, key, key_of(key, TOKEN_KEY, r->token.id), text, strlen(text), err);
+  bool ok = text && state_put_for_all(a->state, SPACE, key, key_of(key, TOKEN_KEY, r->token.id), text, strlen(text), err);
   cJSON_free(text);
   if (!ok) return false;
   struct table *next = table_copy(a->table);
@@ -330,6 +330,7 @@ static bool drop_expired(struct access *a, const char *tenant, struct gw_error *
       next->tokens[kept++] = *r;
   }
   next->n_tokens = kept;
+  ok = ok && state_txn_tell_others(txn, err);
   if (ok) {
     ok = state_txn_commit_wait(txn, err);
   } else {
@@ -414,7 +415,7 @@ bool access_revoke_token(struct access *a, const char *tenant, const char *id, s
   char key[MAX_KEY];
   pthread_mutex_lock(&a->changing);
   const struct token_record *r = find_of(a, tenant, id);
-  bool ok = r ? state_remove(a->state, SPACE, key, key_of(key, TOKEN_KEY, id), err) : no_token(err, id);
+  bool ok = r ? state_remove_for_all(a->state, SPACE, key, key_of(key, TOKEN_KEY, id), err) : no_token(err, id);
   if (ok) {
     struct table *next = table_copy(a->table);
     size_t at = (size_t)(r - a->table->tokens);
@@ -475,10 +476,23 @@ static bool make_admin_token(struct access *a, struct gw_error *err) {
                                      .who = {.scopes = SCOPE_ADMIN},
                                      .created_ms = now_ms()}};
   if (!a->file || file_is_good(a)) return true;
+  if (state_store_is_shared(a->state) && find_token(a->table, ADMIN_TOKEN_ID)) return true; /* another node has its file */
   make_text(ADMIN_TOKEN_ID, text);
   r.digest = digest_of(text, TOKEN_SIZE);
   bool ok = keep_token(a, &r, err) && write_file(a, text, err);
   sodium_memzero(text, sizeof text);
+  return ok;
+}
+
+bool access_refresh(struct access *a, struct gw_error *err) {
+  struct table *table = heap_new(1, sizeof *table);
+  pthread_mutex_lock(&a->changing);
+  bool ok = state_each(a->state, SPACE, read_record, &table, err);
+  if (ok)
+    publish(a, table);
+  else
+    table_destroy(table);
+  pthread_mutex_unlock(&a->changing);
   return ok;
 }
 

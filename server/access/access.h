@@ -71,6 +71,8 @@ struct pass {
 /* Reads tenants and tokens. Where the file of the admin token in `data_dir` is missing or no longer good, makes both; NULL:
  * there is to be none. `state` must outlive it. NULL on failure. */
 struct access *access_open(const char *data_dir, struct state_store *state, struct gw_error *err);
+/* Reads all records again, which another process may have changed. Blocks. */
+bool access_refresh(struct access *access, struct gw_error *err);
 void access_close(struct access *access);
 
 /* Whether the token is good now; then `pass->who` is whom it speaks for. Takes the same time whatever is wrong with it. Any

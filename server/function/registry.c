@@ -20,6 +20,7 @@
 #include "runtime/compile.h"
 #include "server/function/crash.h"
 #include "server/function/slot.h"
+#include "server/function/stored_module.h"
 #include "server/function/tool.h"
 
 #include <cjson/cJSON.h>
@@ -27,6 +28,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char REGISTRY_SPACE[] = "\x01registry";
 static const char KEPT_SPACE[] = "\x01kept";         /* names of deleted functions whose state is still there */
@@ -107,9 +109,28 @@ static char *module_path(const struct registry *r, struct arena *arena, const ch
   return arena_format(arena, "%s/%s.wasm", r->directory, digest);
 }
 
+/* What another node was given, from the store that both have; then it is a file here, too. */
+static bool fetch_module(struct registry *r, const char *digest, struct buffer *out, struct gw_error *err) {
+  struct arena arena = {0};
+  char found[DIGEST_HEX_SIZE];
+  size_t before = out->size;
+  bool ok = stored_module_read(r->state, digest, out, err);
+  if (ok) {
+    struct digest whole = digest_of(out->bytes + before, out->size - before);
+    digest_print(&whole, found);
+    ok = strcmp(found, digest) == 0 || error_set(err, GW_ERROR_STATE, "the module %.16s... in the database is damaged", digest);
+  }
+  ok = ok && file_write_durably(module_path(r, &arena, digest), out->bytes + before, out->size - before, 0600, err);
+  arena_clear(&arena);
+  return ok;
+}
+
 bool registry_read_module(struct registry *r, const char *digest, struct buffer *out, struct gw_error *err) {
   struct arena arena = {0};
-  bool ok = digest_is_hex(digest) && buffer_read_file(out, module_path(r, &arena, digest), MAX_STORED_MODULE, err);
+  if (!digest_is_hex(digest)) return false;
+  const char *path = module_path(r, &arena, digest);
+  bool is_missing = state_store_is_shared(r->state) && access(path, F_OK) != 0;
+  bool ok = is_missing ? fetch_module(r, digest, out, err) : buffer_read_file(out, path, MAX_STORED_MODULE, err);
   arena_clear(&arena);
   return ok;
 }
@@ -118,7 +139,7 @@ bool registry_read_module(struct registry *r, const char *digest, struct buffer 
 static bool read_stored(struct registry *r, const struct function *f, struct buffer *bytes, struct gw_error *err) {
   struct arena arena = {0};
   char found[DIGEST_HEX_SIZE];
-  bool ok = buffer_read_file(bytes, module_path(r, &arena, f->digest), MAX_STORED_MODULE, err);
+  bool ok = registry_read_module(r, f->digest, bytes, err);
   if (ok) {
     struct digest digest = digest_of(bytes->bytes, bytes->size);
     digest_print(&digest, found);
@@ -430,9 +451,38 @@ bool registry_load(struct registry *r, struct function *f) {
 
 /* --- records ----------------------------------------------------------------------------------------------------- */
 
+/* 0: there is no record. */
+static uint64_t record_revision(const void *record, size_t size) {
+  cJSON *json = record ? cJSON_ParseWithLength(record, size) : NULL;
+  double revision = cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(json, "revision"));
+  cJSON_Delete(json);
+  return revision > 0 && revision < 9e15 ? (uint64_t)revision : 0;
+}
+
+static bool met_another(const char *name, struct gw_error *err) {
+  return error_set(err, GW_ERROR_CONFLICT, "another node has just changed function %s: try again", name);
+}
+
+/* Not over what another node has written since this one has read it. `writing` held, or nobody else is there yet. */
+static bool record_put(struct registry *r, const char *name, const char *text, struct gw_error *err) {
+  const struct entry *mine = table_find(r, name);
+  struct state_txn *txn = state_txn_begin(r->state, REGISTRY_SPACE);
+  const void *value = NULL;
+  size_t size = 0;
+  int found = state_txn_get_wait(txn, name, strlen(name), &value, &size, err);
+  bool ok = found >= 0;
+  if (ok && record_revision(found ? value : NULL, size) != (mine ? mine->revision : 0)) ok = met_another(name, err);
+  ok = ok && state_txn_set(txn, name, strlen(name), text, strlen(text), err) && state_txn_tell_others(txn, err);
+  if (ok) return state_txn_commit_wait(txn, err) || met_another(name, err);
+  state_txn_abort(txn);
+  return false;
+}
+
 static bool record_write(struct registry *r, const struct entry *e, struct gw_error *err) {
   char *text = entry_print(e);
-  bool ok = text && state_put(r->state, REGISTRY_SPACE, e->name, strlen(e->name), text, strlen(text), err);
+  bool ok = text && (state_store_is_shared(r->state)
+                         ? record_put(r, e->name, text, err)
+                         : state_put(r->state, REGISTRY_SPACE, e->name, strlen(e->name), text, strlen(text), err));
   if (!ok) error_set(err, GW_ERROR_STATE, "the record of function %s cannot be written", e->name);
   cJSON_free(text);
   return ok;
@@ -629,6 +679,7 @@ static bool publish(struct registry *r, struct function *f, struct entry *e, con
   struct arena arena = {0};
   bool ok = !wish->bytes || file_write_durably(module_path(r, &arena, f->digest), wish->bytes, wish->size, 0600, err);
   arena_clear(&arena);
+  ok = ok && (!wish->bytes || stored_module_keep(r->state, f->digest, wish->bytes, wish->size, err));
   if (!ok) entry_destroy(e);
   ok = ok && replace(r, e, err);
   if (ok)
@@ -1006,6 +1057,7 @@ static bool delete_entry(struct registry *r, const struct entry *e, bool with_st
   struct entry *there = table_replace(r, e->name, NULL); /* before its state goes: nothing that begins later has its name */
   bool ok =
       with_state ? clear_state(r, e->name, REGISTRY_SPACE, err) : state_remove(r->state, REGISTRY_SPACE, e->name, size, err);
+  if (ok) state_tell_others(r->state, &(struct gw_error){0}); /* else they hear of it later */
   if (ok) {
     drop_entry(r, there);
   } else {
@@ -1182,6 +1234,58 @@ struct registry *registry_open(const char *data_dir, struct gw_engine *engine, s
   }
   registry_close(r);
   return NULL;
+}
+
+/* What other nodes have written: names in order, and those records that are new here. */
+struct others {
+  struct registry *registry;
+  struct arena arena;
+  struct other {
+    const char *name, *text; /* text NULL: as it is here */
+    size_t size;
+  } *items;
+  size_t n, capacity;
+};
+
+static bool note_other(void *arg, const void *key, size_t key_size, const void *value, size_t value_size) {
+  struct others *o = arg;
+  if (!function_full_name_is_valid(key, key_size)) return true;
+  if (o->n == o->capacity) array_grow(o->items, o->capacity, 64);
+  struct other *other = &o->items[o->n++];
+  *other = (struct other){.name = arena_format(&o->arena, "%.*s", (int)key_size, (const char *)key), .size = value_size};
+  const struct entry *mine = table_find(o->registry, other->name);
+  if (!mine || mine->revision != record_revision(value, value_size)) other->text = arena_copy(&o->arena, value, value_size);
+  return true;
+}
+
+static int other_order(const void *name, const void *other) { return strcmp(name, ((const struct other *)other)->name); }
+
+/* `writing` held. */
+static void drop_vanished(struct registry *r, const struct others *o) {
+  for (size_t i = r->n_entries; i-- > 0;) {
+    struct entry *e = r->entries[i];
+    if (o->n && bsearch(e->name, o->items, o->n, sizeof *o->items, other_order)) continue;
+    if (e->n_versions) mark_deleted(e, true);
+    table_replace(r, e->name, NULL);
+    drop_entry(r, e);
+  }
+}
+
+bool registry_refresh(struct registry *r, struct gw_error *err) {
+  struct others o = {.registry = r};
+  pthread_mutex_lock(&r->writing);
+  bool ok = state_each(r->state, REGISTRY_SPACE, note_other, &o, err);
+  for (size_t i = 0; ok && i < o.n; i++) {
+    const struct other *other = &o.items[i];
+    if (!other->text) continue;
+    drop_entry(r, table_replace(r, other->name,
+                                entry_parse(other->name, other->text, other->size, r->limits, r->crashes, &r->key)));
+  }
+  if (ok) drop_vanished(r, &o);
+  pthread_mutex_unlock(&r->writing);
+  arena_clear(&o.arena);
+  free(o.items);
+  return ok;
 }
 
 void registry_limit(struct registry *r, const struct function_limits *limits) { r->limits = limits; }

@@ -12,6 +12,8 @@ struct registry;
  * A damaged record or module concerns its function only. */
 struct registry *registry_open(const char *data_dir, struct gw_engine *engine, struct state_store *state,
                                const struct function_limits *limits, struct gw_error *err);
+/* Takes on what other nodes have changed in the store that they share. Blocks; any thread. */
+bool registry_refresh(struct registry *registry, struct gw_error *err);
 /* From now on others count, which must outlive it likewise; tier and bundles are the same. Any thread. */
 void registry_limit(struct registry *registry, const struct function_limits *limits);
 /* Nobody may hold a function any more. */

@@ -107,6 +107,7 @@ struct state_store *state_store_open_postgres(const struct state_postgres *optio
     return NULL;
   }
   store->store.ops = &store_postgres;
+  store->store.is_shared = true;
   store->is_durable = options->is_durable;
   memcpy(store->node, options->node, sizeof store->node);
   pq_print_url(store->url, store->shown, sizeof store->shown);
