@@ -399,8 +399,7 @@ static bool open_data(struct server *server, struct gw_error *err) {
   server->registry = registry_open(directory, server->engine, server->state, &server->limits, err);
   if (server->registry) log_store_sweep(server->logs, has_function, server->registry);
   if (!server->registry || !open_usage(server, err)) return false;
-  if (state_store_is_shared(server->state))
-    server->others = others_watch(server->state, server->access, server->registry, err);
+  if (state_store_is_shared(server->state)) server->others = others_watch(server->state, server->access, server->registry, err);
   return server->others || !state_store_is_shared(server->state);
 }
 

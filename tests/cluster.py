@@ -133,7 +133,7 @@ def check_changes(nodes, work, admin, within):
     if status != 201:
         fail(f"token: {status} {body}")
     token = json.loads(body)
-    took["token"] = until("token", within, lambda: c.ask("GET", "/v1/functions", None, token["token"])[0] == 200)
+    took["token"] = until("token", within, lambda: all(n.ask("GET", "/v1/functions", None, token["token"])[0] == 200 for n in (a, c)))
     status, body = a.ask("DELETE", "/v1/tokens/" + token["id"], None, admin)
     if status not in (200, 204):
         fail(f"revoking on another node: {status} {body}")
@@ -178,6 +178,18 @@ def restart_database():
     run, folder = shlex.split(os.environ["GASWORKS_TEST_POSTGRES_RUN"]), os.environ["GASWORKS_TEST_POSTGRES_DIR"]
     subprocess.run([*run, "pg_ctl", "-D", folder + "/data", "-m", "immediate", "-w", "restart", "-l", folder + "/log"], check=True, cwd="/",
                    stdout=subprocess.DEVNULL)
+
+
+def check_usage(nodes, admin, n):
+    """Each node has counted what it has answered, also where it was killed: together at least all that was acknowledged."""
+    counted = 0
+    for node in nodes:
+        status, body = node.ask("GET", "/v1/usage", None, admin)
+        if status != 200:
+            fail(f"usage of node {node.number}: {status} {body}")
+        counted += json.loads(body)["total"]["requests"]
+    if counted < n:
+        fail(f"{counted} requests were counted, {n} acknowledged")
 
 
 def main():
@@ -229,6 +241,7 @@ def main():
         *balances, counted = struct.unpack("<9q", body)
         if sum(balances) != N_ACCOUNTS * START or counted != n:
             fail(f"node {node.number}: {balances} is {sum(balances)}, {counted} transfers of {n} acknowledged")
+    check_usage(nodes, admin, n)
     print(f"{n} transfers through three nodes, {options.kills} nodes and the database killed: each once; not answered at first "
           f"{errors}, longest {max(c.longest for c in clients):.1f} s")
 

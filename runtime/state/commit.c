@@ -211,6 +211,8 @@ struct state_store *state_store_create(struct store *of, struct gw_error *err) {
 
 bool state_store_is_shared(const struct state_store *store) { return store->store->is_shared; }
 
+const char *state_store_node(const struct state_store *store) { return store->store->node; }
+
 bool state_store_is_away(const struct state_store *store) { return atomic_load(&store->store->is_away); }
 
 bool state_store_copy(struct state_store *store, int fd, struct gw_error *err) {

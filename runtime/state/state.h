@@ -46,6 +46,8 @@ struct state_store *state_store_open_postgres(const struct state_postgres *optio
 bool state_node_read(const char *path, uint8_t node[16], struct gw_error *err);
 /* Other processes may write to it while this one has it open. */
 bool state_store_is_shared(const struct state_store *store);
+/* Which of them this is, for what each keeps for itself; "": the only one. */
+const char *state_store_node(const struct state_store *store);
 /* The store cannot be reached just now: what it is asked fails with GW_ERROR_UNAVAILABLE. Any thread. */
 bool state_store_is_away(const struct state_store *store);
 /* The file of a store as it is at one moment, without what is free in it, to a descriptor: it becomes data.mdb of another

@@ -206,6 +206,7 @@ struct store {
   const struct store_ops *ops;
   atomic_bool is_away; /* set by the store while it cannot be reached */
   bool is_shared;      /* other processes write to it, too */
+  char node[33];       /* then: which one this is, in digits; else "" */
 };
 
 struct store_ops {

@@ -1243,7 +1243,7 @@ struct others {
   struct other {
     const char *name, *text; /* text NULL: as it is here */
     size_t size;
-  } *items;
+  } * items;
   size_t n, capacity;
 };
 
@@ -1278,8 +1278,8 @@ bool registry_refresh(struct registry *r, struct gw_error *err) {
   for (size_t i = 0; ok && i < o.n; i++) {
     const struct other *other = &o.items[i];
     if (!other->text) continue;
-    drop_entry(r, table_replace(r, other->name,
-                                entry_parse(other->name, other->text, other->size, r->limits, r->crashes, &r->key)));
+    drop_entry(r,
+               table_replace(r, other->name, entry_parse(other->name, other->text, other->size, r->limits, r->crashes, &r->key)));
   }
   if (ok) drop_vanished(r, &o);
   pthread_mutex_unlock(&r->writing);

@@ -243,7 +243,7 @@ static bool keep(struct usage *u, const char *tenant, const struct terms *terms,
   kept.budget = terms->budget;
   kept.settled = terms->settled;
   kept.base = terms->base;
-  return state_put(u->options.state, USAGE_SPACE, key, key_of(key, tenant), &kept, sizeof kept, err);
+  return state_put(u->options.state, u->space, key, key_of(key, tenant), &kept, sizeof kept, err);
 }
 
 bool usage_load_budget(struct usage *u, const char *tenant, size_t name_size, const void *value, size_t size) {
@@ -354,7 +354,7 @@ void usage_hand_over_account(struct usage *u, const char *tenant) {
 bool usage_forget_budget(struct usage *u, const char *tenant, struct gw_error *err) {
   char key[KEY_SIZE];
   pthread_mutex_lock(&u->changing);
-  bool ok = state_remove(u->options.state, USAGE_SPACE, key, key_of(key, tenant), err);
+  bool ok = state_remove(u->options.state, u->space, key, key_of(key, tenant), err);
   pthread_mutex_lock(&u->mutex);
   struct account *a = find_account(u, tenant, strlen(tenant));
   pthread_mutex_unlock(&u->mutex);

@@ -51,6 +51,7 @@ struct usage_open_row {
 
 struct usage {
   struct usage_options options;
+  char space[64]; /* where it is stored: in a store that nodes share, the node's own */
   pthread_mutex_t mutex;
   pthread_cond_t wake, settled;
   pthread_t thread;

@@ -72,11 +72,11 @@ static bool each_of_page(const struct state_page *page, pair_fn each, void *arg)
 }
 
 /* Pairs from one key to before another. */
-static bool each_pair(struct state_store *state, const void *first, size_t first_size, const void *end, size_t end_size,
-                      pair_fn each, void *arg, struct gw_error *err) {
+static bool each_pair(const struct usage *u, const void *first, size_t first_size, const void *end, size_t end_size, pair_fn each,
+                      void *arg, struct gw_error *err) {
   enum { PAGE_ROOM = 1 << 16 };
   struct state_range range = {.first = first, .first_size = first_size, .end = end, .end_size = end_size};
-  struct state_txn *txn = state_txn_begin(state, USAGE_SPACE);
+  struct state_txn *txn = state_txn_begin(u->options.state, u->space);
   struct state_page page = {0};
   bool ok = state_txn_scan(txn, &range, err);
   while (ok && !page.is_last) {
@@ -87,9 +87,9 @@ static bool each_pair(struct state_store *state, const void *first, size_t first
   return ok;
 }
 
-static bool get(struct state_store *state, const void *key, size_t key_size, void *out, size_t size, size_t *found,
+static bool get(const struct usage *u, const void *key, size_t key_size, void *out, size_t size, size_t *found,
                 struct gw_error *err) {
-  struct state_txn *txn = state_txn_begin(state, USAGE_SPACE);
+  struct state_txn *txn = state_txn_begin(u->options.state, u->space);
   const void *value;
   size_t value_size;
   int is_there = state_txn_get_wait(txn, key, key_size, &value, &value_size, err);
@@ -103,7 +103,7 @@ bool usage_load_row(struct usage *u, struct usage_row *row, struct gw_error *err
   uint8_t key[KEY_SIZE];
   size_t found;
   row->sum = (struct usage_sum){0};
-  return get(u->options.state, key, row_key(key, row), &row->sum, sizeof row->sum, &found, err);
+  return get(u, key, row_key(key, row), &row->sum, sizeof row->sum, &found, err);
 }
 
 static bool load_function(void *arg, const uint8_t *key, size_t key_size, const uint8_t *value, size_t size) {
@@ -170,9 +170,9 @@ static bool load_table(void *arg, const uint8_t *key, size_t key_size, const uin
 static bool load_tables(struct usage *u, struct gw_error *err) {
   struct price_table first = {.prices = {.currency = "XXX"}};
   size_t found;
-  if (!each_pair(u->options.state, "q", 1, "r", 1, load_table, u, err)) return false;
+  if (!each_pair(u, "q", 1, "r", 1, load_table, u, err)) return false;
   if (u->n_tables) return true;
-  if (!get(u->options.state, "p", 1, &first.prices, sizeof first.prices, &found, err)) return false;
+  if (!get(u, "p", 1, &first.prices, sizeof first.prices, &found, err)) return false;
   add_table(u, &first);
   return true;
 }
@@ -180,7 +180,7 @@ static bool load_tables(struct usage *u, struct gw_error *err) {
 /* The last two: the one before may not be there yet. */
 static bool store_tables(const struct usage *u, struct gw_error *err) {
   uint8_t key[KEY_SIZE];
-  struct state_txn *txn = state_txn_begin(u->options.state, USAGE_SPACE);
+  struct state_txn *txn = state_txn_begin(u->options.state, u->space);
   bool ok = state_txn_set(txn, "p", 1, &u->prices, sizeof u->prices, err);
   for (uint32_t i = u->n_tables - 2; i < u->n_tables && ok; i++)
     ok = state_txn_set(txn, key, table_key(key, i), &u->tables[i], sizeof u->tables[i], err);
@@ -209,7 +209,7 @@ bool usage_load(struct usage *u, struct gw_error *err) {
   struct mark mark = {.next = 0};
   size_t found;
   const char *id = receipt_log_id(u->options.log);
-  if (!get(u->options.state, "n", 1, &mark, sizeof mark, &found, err)) return false;
+  if (!get(u, "n", 1, &mark, sizeof mark, &found, err)) return false;
   bool is_ours = found == sizeof mark && !memcmp(mark.log, id, sizeof mark.log);
   u->next = u->stored_next = is_ours ? mark.next : 0;
   u->rent_at = found == sizeof mark ? mark.rent_at : 0;
@@ -219,9 +219,8 @@ bool usage_load(struct usage *u, struct gw_error *err) {
             (unsigned long long)end, (unsigned long long)u->next);
     u->next = u->stored_next = end;
   }
-  return load_tables(u, err) && each_pair(u->options.state, "f", 1, "g", 1, load_function, u, err) &&
-         each_pair(u->options.state, "o", 1, "p", 1, load_former, u, err) &&
-         each_pair(u->options.state, "b", 1, "c", 1, load_budget, u, err);
+  return load_tables(u, err) && each_pair(u, "f", 1, "g", 1, load_function, u, err) &&
+         each_pair(u, "o", 1, "p", 1, load_former, u, err) && each_pair(u, "b", 1, "c", 1, load_budget, u, err);
 }
 
 struct row_reader {
@@ -256,7 +255,7 @@ bool usage_each(struct usage *u, uint32_t first, uint32_t last, void (*each)(voi
   uint32_t big_first = __builtin_bswap32(first), big_end = __builtin_bswap32(last + 1);
   memcpy(from + 1, &big_first, sizeof big_first);
   memcpy(to + 1, &big_end, sizeof big_end);
-  return each_pair(u->options.state, from, sizeof from, to, sizeof to, read_row, &reader, err);
+  return each_pair(u, from, sizeof from, to, sizeof to, read_row, &reader, err);
 }
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
@@ -280,7 +279,7 @@ static bool put_function(const struct usage_function *f, struct state_txn *txn, 
 }
 
 bool usage_store_former(struct usage *u, struct usage_function *const *functions, size_t n, struct gw_error *err) {
-  struct state_txn *txn = state_txn_begin(u->options.state, USAGE_SPACE);
+  struct state_txn *txn = state_txn_begin(u->options.state, u->space);
   bool ok = true;
   for (size_t i = 0; i < n && ok; i++) {
     uint8_t key[KEY_SIZE];
@@ -320,7 +319,7 @@ bool usage_store(struct usage *u, struct gw_error *err) {
   struct mark mark = {.next = u->next, .rent_at = u->rent_at};
   if (!u->n_rows && u->next == u->stored_next) return true;
   memcpy(mark.log, receipt_log_id(u->options.log), sizeof mark.log);
-  struct state_txn *txn = state_txn_begin(u->options.state, USAGE_SPACE);
+  struct state_txn *txn = state_txn_begin(u->options.state, u->space);
   if (!put_rows(u, txn, err) || !put_functions(u, txn, err) || !state_txn_set(txn, "n", 1, &mark, sizeof mark, err)) {
     state_txn_abort(txn);
     return false;

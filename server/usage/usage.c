@@ -101,6 +101,7 @@ struct usage *usage_open(const struct usage_options *options, struct gw_error *e
   struct usage *u = heap_new(1, sizeof *u);
   pthread_condattr_t monotonic;
   u->options = *options;
+  snprintf(u->space, sizeof u->space, USAGE_SPACE "%s", state_store_node(options->state));
   u->prices = options->prices ? *options->prices : (struct prices){.currency = "XXX"};
   pthread_mutex_init(&u->mutex, NULL);
   pthread_mutex_init(&u->changing, NULL);

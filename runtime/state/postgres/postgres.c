@@ -110,6 +110,7 @@ struct state_store *state_store_open_postgres(const struct state_postgres *optio
   store->store.is_shared = true;
   store->is_durable = options->is_durable;
   memcpy(store->node, options->node, sizeof store->node);
+  sodium_bin2hex(store->store.node, sizeof store->store.node, store->node, sizeof store->node);
   pq_print_url(store->url, store->shown, sizeof store->shown);
   randombytes_buf(&store->seed, sizeof store->seed);
   if (open_writer(store, options->wait_ms, err) && (store->reader = postgres_reader_start(store, options->connections, err)))
