@@ -21,7 +21,7 @@ rules=(
   'jit/access/*|jit/access/ base/ instrument/marker.h instrument/meter/meter.h frontend/module.h frontend/lower/ir.h frontend/lower/values.h gasworks|llvm-c/'
   'jit/orc.cpp|jit/orc.h|llvm/'
   'jit/*|jit/ instrument/ frontend/module.h frontend/instruction.h frontend/lower/lower.h frontend/lower/values.h abi/ base/ gasworks|llvm-c/ elf.h'
-  'runtime/state/postgres/*|runtime/state/postgres/ runtime/state/store_ops.h base/ gasworks|libpq-fe.h sodium.h'
+  'runtime/state/postgres/*|runtime/state/postgres/ runtime/state/store_ops.h base/ gasworks|postgresql/ sodium.h'
   'runtime/state/lmdb.c|runtime/state/store_ops.h base/ gasworks|lmdb.h'
   'runtime/state/*|runtime/state/ base/ gasworks|sodium.h'
   'runtime/receipt/leaf.c|runtime/receipt/ base/ gasworks|cbor/'
@@ -47,7 +47,7 @@ rules=(
   'cli/dev.c|cli/ server/function/function.h base/ gasworks|uv.h cjson/'
   'cli/*|cli/ server/ runtime/ jit/artifact/ instrument/schedule. instrument/blocks.h instrument/fit. instrument/rounds.h frontend/ abi/ base/ gasworks|cjson/ sodium.h sanitizer/'
 )
-libraries='libpq|llvm-c/|llvm/|elfutils/|dwarf\.h|elf\.h|lmdb\.h|sodium|cbor/|uv\.h|llhttp|cjson/|yaml\.h|cmocka'
+libraries='postgresql/|llvm-c/|llvm/|elfutils/|dwarf\.h|elf\.h|lmdb\.h|sodium|cbor/|uv\.h|llhttp|cjson/|yaml\.h|cmocka'
 
 # Headers of one folder: HEADER | who may include it.
 private=(

@@ -7,7 +7,7 @@
 #include "base/buffer.h"
 #include "gasworks.h"
 
-#include <libpq-fe.h>
+#include <postgresql/libpq-fe.h>
 
 /* clang-format off */
 #define PQ_FUNCTIONS(F)                                                                                                     \
