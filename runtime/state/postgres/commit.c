@@ -161,14 +161,14 @@ static bool send_ranges(struct batch *b, PGconn *conn) {
   return true;
 }
 
-static enum asked find(struct batch *b) {
+static enum exchanged find(struct batch *b) {
   PGconn *conn = conn_of(b);
   if (!conn) return EXCHANGE_REFUSED;
   answers_clear(&b->answers);
   if (!send_locks(b, conn) || !send_find(b, conn) || !send_ranges(b, conn)) {
     /* the exchange meets the same */
   }
-  enum asked result = postgres_writer_exchange(b->store->writer, b->until_ms, &b->answers, &b->err);
+  enum exchanged result = postgres_writer_exchange(b->store->writer, b->until_ms, &b->answers, &b->err);
   if (result != EXCHANGE_OK) return result;
   b->number = (uint64_t)pq_int8(b->answers.items[1], 0, 1);
   const PGresult *found = b->answers.items[2];
@@ -290,7 +290,7 @@ static struct chunks *superfluous_chunks(struct batch *b, const struct store_com
 }
 
 /* What they take, of the commit's own space. */
-static enum asked count_chunks(struct batch *b, const struct chunks *list, uint64_t *bytes) {
+static enum exchanged count_chunks(struct batch *b, const struct chunks *list, uint64_t *bytes) {
   PGconn *conn = conn_of(b);
   struct answers answers = {0};
   *bytes = 0;
@@ -301,7 +301,7 @@ static enum asked count_chunks(struct batch *b, const struct chunks *list, uint6
     pq_add_bytes(&b->params, c->end, CHUNK_KEY);
     if (!pq_send(conn, "sum_bytes", &b->params)) break;
   }
-  enum asked result = postgres_writer_exchange(b->store->writer, b->until_ms, &answers, &b->err);
+  enum exchanged result = postgres_writer_exchange(b->store->writer, b->until_ms, &answers, &b->err);
   const struct chunks *c = list;
   for (size_t i = 0; result == EXCHANGE_OK && i < answers.n; i++, c = c->next)
     if (c->counts) *bytes += (uint64_t)pq_int8(answers.items[i], 0, 0);
@@ -466,7 +466,7 @@ static bool is_committed(const struct answers *answers) {
 }
 
 /* What became of a commit whose answer never came. */
-static enum asked find_out(struct batch *b) {
+static enum exchanged find_out(struct batch *b) {
   struct gw_error ignored = {0};
   b->until_ms = postgres_now_ms() + DEADLINE_MS;
   for (int i = 0; i < MOST_TRIES; i++) {
@@ -477,7 +477,7 @@ static enum asked find_out(struct batch *b) {
     pq_params_reset(&b->params);
     pq_add_bytes(&b->params, b->store->node, sizeof b->store->node);
     ok = ok && pq_send(conn, "last_batch", &b->params) && pq_send(conn, "rollback", NULL);
-    enum asked result = postgres_writer_exchange(b->store->writer, b->until_ms, &b->answers, &ignored);
+    enum exchanged result = postgres_writer_exchange(b->store->writer, b->until_ms, &b->answers, &ignored);
     if (!ok || result == EXCHANGE_LOST || result == EXCHANGE_AGAIN) continue;
     if (result != EXCHANGE_OK) break;
     const PGresult *last = b->answers.items[2];
@@ -491,14 +491,14 @@ static enum asked find_out(struct batch *b) {
   return EXCHANGE_LOST;
 }
 
-static enum asked finish(struct batch *b, const struct chunks *chunks) {
+static enum exchanged finish(struct batch *b, const struct chunks *chunks) {
   PGconn *conn = conn_of(b);
   bool ok = conn != NULL;
   answers_clear(&b->answers);
   for (const struct chunks *c = chunks; ok && c; c = c->next)
     ok = send_remove_range(b, conn, c->first, CHUNK_KEY, c->end, CHUNK_KEY);
   ok = ok && send_settled(b, conn) && send_remove(b, conn) && send_put(b, conn) && send_end(b, conn);
-  enum asked result = postgres_writer_exchange(b->store->writer, b->until_ms, &b->answers, &b->err);
+  enum exchanged result = postgres_writer_exchange(b->store->writer, b->until_ms, &b->answers, &b->err);
   if (result == EXCHANGE_LOST) return find_out(b);
   return result == EXCHANGE_OK && !is_committed(&b->answers) ? EXCHANGE_AGAIN : result;
 }
@@ -514,7 +514,7 @@ static void give_up(struct batch *b) {
 /* --- batches ------------------------------------------------------------------------------------------------------- */
 
 /* Validates and applies, up to one that must be a batch of its own: b->end. */
-static enum asked validate(struct batch *b, struct chunks **chunks) {
+static enum exchanged validate(struct batch *b, struct chunks **chunks) {
   size_t range_at = 4;
   for (struct store_commit *c = b->first; c != b->end; c = c->next) {
     uint64_t bytes = 0;
@@ -533,7 +533,7 @@ static enum asked validate(struct batch *b, struct chunks **chunks) {
     }
     if (is_large) {
       *chunks = superfluous_chunks(b, c);
-      enum asked result = count_chunks(b, *chunks, &bytes);
+      enum exchanged result = count_chunks(b, *chunks, &bytes);
       if (result != EXCHANGE_OK) return result;
     }
     apply(b, c, bytes);
@@ -553,12 +553,12 @@ static void batch_reset(struct batch *b) {
   memset(b->lock, 0, sizeof b->lock);
 }
 
-static enum asked try_batch(struct batch *b) {
+static enum exchanged try_batch(struct batch *b) {
   struct chunks *chunks = NULL;
   batch_reset(b);
   b->now = state_use_now();
   note_keys(b);
-  enum asked result = find(b);
+  enum exchanged result = find(b);
   if (result == EXCHANGE_LOST) return EXCHANGE_AGAIN; /* nothing was written yet */
   if (result != EXCHANGE_OK) return result;
   result = validate(b, &chunks);
@@ -591,7 +591,7 @@ static void answer(const struct batch *b, struct store_commit *c, bool ok) {
 
 /* Tries from the first on, as far as one batch goes; b->end is where that is. */
 static bool run_batch(struct batch *b) {
-  enum asked result = EXCHANGE_AGAIN;
+  enum exchanged result = EXCHANGE_AGAIN;
   struct store_commit *end = b->end;
   postgres_writer_lock(b->store->writer);
   for (int i = 0; i < MOST_TRIES && result == EXCHANGE_AGAIN; i++) {
@@ -655,7 +655,7 @@ static bool send_clear(struct batch *b, PGconn *conn, const struct store_clear *
   return ok && pq_send(conn, "note_cleared", &b->params) && send_remove(b, conn) && send_put(b, conn) && send_end(b, conn);
 }
 
-static enum asked try_clear(struct batch *b, const struct store_clear *clear) {
+static enum exchanged try_clear(struct batch *b, const struct store_clear *clear) {
   struct store_key keys[2] = {0};
   struct store_commit of = {.keys = keys};
   struct store_use use;
@@ -671,7 +671,7 @@ static enum asked try_clear(struct batch *b, const struct store_clear *clear) {
   b->end = NULL;
   note_keys(b);
   b->locks_clears = true;
-  enum asked result = find(b);
+  enum exchanged result = find(b);
   if (result != EXCHANGE_OK) return result == EXCHANGE_LOST ? EXCHANGE_AGAIN : result;
   read_use(b, slot_of(b, space, SPACE_SIZE), &use);
   PGconn *conn = conn_of(b);
@@ -688,7 +688,7 @@ static enum asked try_clear(struct batch *b, const struct store_clear *clear) {
 
 void postgres_clear(struct store *self, struct store_clear *clear) {
   struct batch b = {.store = postgres_of(self)};
-  enum asked result = EXCHANGE_AGAIN;
+  enum exchanged result = EXCHANGE_AGAIN;
   postgres_writer_lock(b.store->writer);
   for (int i = 0; i < MOST_TRIES && result == EXCHANGE_AGAIN; i++) {
     b.until_ms = postgres_now_ms() + DEADLINE_MS;

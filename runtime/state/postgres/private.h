@@ -58,7 +58,7 @@ struct answers {
 };
 void answers_clear(struct answers *answers);
 
-enum asked {
+enum exchanged {
   EXCHANGE_OK,
   EXCHANGE_REFUSED, /* the server said why, in err; nothing of it happened, and the transaction is over */
   EXCHANGE_AGAIN,   /* likewise, and the same may succeed */
@@ -71,7 +71,7 @@ void postgres_writer_unlock(struct writer *writer);
 /* A connection, within the time; NULL: err says why. */
 PGconn *postgres_writer_connect(struct writer *writer, uint64_t until_ms, struct gw_error *err);
 /* Sends the end of what was sent, and waits for all answers to it, one for each statement. */
-enum asked postgres_writer_exchange(struct writer *writer, uint64_t until_ms, struct answers *answers, struct gw_error *err);
+enum exchanged postgres_writer_exchange(struct writer *writer, uint64_t until_ms, struct answers *answers, struct gw_error *err);
 uint64_t postgres_now_ms(void);
 
 /* --- schema.c: the writer's connection is new: makes the tables, or brings them to what this program knows. */

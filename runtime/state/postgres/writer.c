@@ -83,7 +83,7 @@ static bool roll_back(PGconn *conn, uint64_t until_ms) {
   return ok;
 }
 
-enum asked postgres_writer_exchange(struct writer *w, uint64_t until_ms, struct answers *answers, struct gw_error *err) {
+enum exchanged postgres_writer_exchange(struct writer *w, uint64_t until_ms, struct answers *answers, struct gw_error *err) {
   bool is_whole = w->conn && pq.PQpipelineSync(w->conn) && receive(w->conn, until_ms, answers);
   const PGresult *error = first_error(answers);
   if (!w->conn || !is_whole || (error && pq_is_gone(w->conn, error))) {
