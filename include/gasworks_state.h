@@ -90,7 +90,8 @@ enum gw_outcome gw_txn_commit(struct gw_txn *txn, struct gw_error *err);
 void gw_txn_abort(struct gw_txn *txn);
 
 /* Runs fn and commits, up to GW_STATE_MOST_ATTEMPTS times while there are conflicts. What conflicted once queues for the same
- * keys, so a counter that many count is counted by one after another. False: fn said so, with err set, or the commit failed. */
+ * keys, so a counter that many count is counted by one after another. False: fn said so, with err set, or the commit failed. What
+ * fn is told may be a conflict already, so where a call fails it returns false, and runs again. */
 typedef bool (*gw_transact_fn)(void *env, struct gw_txn *txn, struct gw_error *err);
 bool gw_state_transact(struct gw_state *state, const char *space, gw_transact_fn fn, void *env, struct gw_error *err);
 
@@ -131,14 +132,15 @@ struct gw_reply {
 struct gw_exchange;
 
 struct gw_exchange *gw_exchange_create(struct gw_error *err);
-/* The instances that import from it must not run any more. NULL is allowed. */
+/* The instances that import from it must not run any more. What is under way in it writes nothing, but a commit that has begun is
+ * waited for. NULL is allowed. */
 void gw_exchange_destroy(struct gw_exchange *exchange);
 /* A gw_resolve_fn; env is the struct gw_exchange. For imports of module "gasworks". */
 bool gw_exchange_resolve(void *exchange, const struct gw_import *import, struct gw_extern *out);
-/* One invocation: resets the instance, calls its exports `_initialize` (if there is one) and `handle`, and commits what was
- * written, up to GW_STATE_MOST_ATTEMPTS times while there are conflicts. gw_store_gas_used is what the last attempt cost,
- * instance and initialiser included. On a trap nothing is written. state may be NULL: then a function that asks for state traps.
- * request may be NULL. */
+/* One invocation: resets the instance, calls its start function and its export `_initialize` (if there are such), and `handle`,
+ * and commits what was written, up to GW_STATE_MOST_ATTEMPTS times while there are conflicts. gw_store_gas_used is what the last
+ * attempt cost, instance, start function and initialiser included; the store's limits are of all that. On a trap nothing is
+ * written. state may be NULL: then a function that asks for state traps. request may be NULL. */
 bool gw_exchange_run(struct gw_exchange *exchange, struct gw_instance *instance, struct gw_state *state, const char *space,
                      const struct gw_request *request, struct gw_reply *reply, struct gw_error *err);
 

@@ -263,7 +263,7 @@ static void restore_drops(struct gw_instance *instance) {
   for (uint32_t i = 0; i < m->n_elems; i++) instance->is_elem_dropped[i] = m->elems[i].mode != SEGMENT_PASSIVE;
 }
 
-bool gw_instance_reset(struct gw_instance *instance, struct gw_error *err) {
+bool instance_reset(struct gw_instance *instance, struct gw_error *err) {
   const struct module *m = &instance->module->decoded;
   if (!check_reset(instance, err)) return false;
   instance->store->n_host_calls = 0;
@@ -273,8 +273,11 @@ bool gw_instance_reset(struct gw_instance *instance, struct gw_error *err) {
     if (!table_restore(instance->tables[i])) return error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a table");
   if (instance->store->exceptions.all) exceptions_collect(instance->store, false);
   restore_drops(instance);
-  if (!reset_memories(instance, err)) return false;
-  return instance->is_kept || run_start(instance, err);
+  return reset_memories(instance, err);
+}
+
+bool gw_instance_reset(struct gw_instance *instance, struct gw_error *err) {
+  return instance_reset(instance, err) && (instance->is_kept || run_start(instance, err));
 }
 
 bool gw_instance_resets_pages(const struct gw_instance *instance) {

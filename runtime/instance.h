@@ -56,6 +56,8 @@ bool segments_apply_datas(struct gw_instance *instance, struct gw_error *err);
 
 /* As gw_instance_keep, in the middle of an invocation whose host calls the caller answers for: memories may have grown. */
 bool instance_can_keep_grown(const struct gw_instance *instance);
+/* gw_instance_reset without the start function, which is the caller's to call, unless the instance is kept. */
+bool instance_reset(struct gw_instance *instance, struct gw_error *err);
 bool instance_keep_grown(struct gw_instance *instance); /* false: it cannot be reset any more */
 
 /* helper.c */

@@ -246,12 +246,10 @@ static void *count_often(void *unused) {
 
 static void run_threads(void *(*fn)(void *)) {
   pthread_t threads[N_THREADS];
+  void *codes[N_THREADS];
   for (int i = 0; i < N_THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, fn, NULL), 0);
-  for (int i = 0; i < N_THREADS; i++) {
-    void *code;
-    pthread_join(threads[i], &code);
-    assert_null(code);
-  }
+  for (int i = 0; i < N_THREADS; i++) pthread_join(threads[i], &codes[i]);
+  for (int i = 0; i < N_THREADS; i++) assert_null(codes[i]);
 }
 
 static uint64_t number(const char *space) {
@@ -270,6 +268,39 @@ static void test_transact(void **unused) {
   (void)unused;
   run_threads(count_often);
   assert_int_equal(number("transact"), 3 * N_THREADS * N_CALLS);
+}
+
+/* Takes from one key and gives to another, either way round: whoever waits for the second has read the first. */
+static bool transfer(void *env, struct gw_txn *txn, struct gw_error *err) {
+  static const char *const keys[] = {"n", "m"};
+  bool is_turned = *(int *)env;
+  for (int i = 0; i < 2; i++) {
+    const char *key = keys[i ^ is_turned];
+    const void *bytes;
+    size_t size;
+    int64_t n = 0;
+    int found = gw_txn_get(txn, key, 1, &bytes, &size, err);
+    if (found < 0) return false;
+    if (found) memcpy(&n, bytes, sizeof n);
+    n += i ? 1 : -1;
+    if (!gw_txn_set(txn, key, 1, &n, sizeof n, err)) return false;
+  }
+  return true;
+}
+
+static void *transfer_often(void *unused) {
+  (void)unused;
+  struct gw_error err = {0};
+  for (int i = 0; i < N_CALLS; i++)
+    if (!gw_state_transact(state, "transfer", transfer, &(int){i & 1}, &err)) break;
+  if (err.code) fprintf(stderr, "%s\n", err.message);
+  return (void *)(uintptr_t)err.code;
+}
+
+static void test_transfers(void **unused) {
+  (void)unused;
+  run_threads(transfer_often);
+  assert_int_equal(number("transfer"), 0);
 }
 
 static void test_refusals(void **unused) {
@@ -526,6 +557,158 @@ static void test_cancel(void **unused) {
   guest_close(&guest);
 }
 
+/* An end of the exchange while its commit is under way. */
+static void test_destroy(void **unused) {
+  (void)unused;
+  struct gw_error err = {0};
+  struct gw_reply reply;
+  for (uint64_t i = 1; i < 20; i++) {
+    struct guest guest;
+    enum gw_status status;
+    guest_open(&guest, GW_TIER_PRECISE, 0);
+    assert_true(gw_exchange_start(guest.exchange, guest.instance, state, "destroy", NULL, &err));
+    while ((status = gw_exchange_resume(guest.exchange, &reply, &err)) == GW_STATUS_YIELDED) continue;
+    no_error(&err);
+    assert_true(status == GW_STATUS_PARKED || status == GW_STATUS_DONE);
+    guest_close(&guest);
+    assert_int_equal(number("destroy"), i);
+  }
+}
+
+/* Who is told is who was, when the invocation started. */
+static void test_wakes(void **unused) {
+  (void)unused;
+  struct gw_error err = {0};
+  struct gw_reply reply;
+  struct guest guest;
+  atomic_int first = 0, second = 0;
+  guest_open(&guest, GW_TIER_PRECISE, 0);
+  gw_exchange_set_wake(guest.exchange, on_wake, &first);
+  for (int i = 0; i < 50; i++) {
+    enum gw_status status;
+    assert_true(gw_exchange_start(guest.exchange, guest.instance, state, "wakes", NULL, &err));
+    do {
+      status = gw_exchange_resume(guest.exchange, &reply, &err);
+      gw_exchange_set_wake(guest.exchange, on_wake, &second);
+    } while (status == GW_STATUS_YIELDED);
+    no_error(&err);
+    gw_exchange_wait(guest.exchange);
+    while (status != GW_STATUS_DONE) status = gw_exchange_resume(guest.exchange, &reply, &err);
+    assert_int_equal(atomic_load(&second), 0);
+    gw_exchange_set_wake(guest.exchange, on_wake, &first);
+  }
+  assert_true(atomic_load(&first) >= 50);
+  guest_close(&guest);
+}
+
+/* Its start function counts to 1,000, looks at the request and adds to a key; handle adds to what it left. */
+static const char starter[] = "(module\
+  (import \"gasworks\" \"request_body_size\" (func $size (result i32)))\
+  (import \"gasworks\" \"request_body\" (func $body (param i32 i32 i32) (result i32)))\
+  (import \"gasworks\" \"state_get\" (func $get (param i32 i32 i32 i32) (result i32)))\
+  (import \"gasworks\" \"state_set\" (func $set (param i32 i32 i32 i32)))\
+  (import \"gasworks\" \"reply\" (func $reply (param i32 i32)))\
+  (memory (export \"memory\") 1) (data (i32.const 0) \"n\")\
+  (func $start (local i32)\
+    (loop (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 1000))))\
+    (if (i32.eqz (call $size)) (then (return)))\
+    (drop (call $body (i32.const 0) (i32.const 64) (i32.const 64)))\
+    (drop (call $get (i32.const 0) (i32.const 1) (i32.const 8) (i32.const 8)))\
+    (i64.store (i32.const 8) (i64.add (i64.load (i32.const 8)) (i64.const 1)))\
+    (call $set (i32.const 0) (i32.const 1) (i32.const 8) (i32.const 8)))\
+  (start $start)\
+  (func (export \"handle\") (call $reply (i32.const 64) (call $size))))";
+
+static void open_starter(struct guest *guest, const struct gw_store_options *options) {
+  struct gw_error err = {0};
+  guest->module = wat_module(engine, starter);
+  guest->exchange = gw_exchange_create(&err);
+  guest->store = gw_store_create(engine, options, &err);
+  guest->instance = gw_instance_create(guest->store, guest->module, gw_exchange_resolve, guest->exchange, &err);
+  no_error(&err);
+}
+
+/* A start function is a step of the invocation, whether the store defers it or not; it is paid for and runs once in each. */
+static void test_start(void **unused) {
+  (void)unused;
+  struct gw_error err = {0};
+  struct gw_reply reply;
+  for (int defers = 0; defers < 2; defers++) {
+    struct guest guest;
+    open_starter(&guest, &(struct gw_store_options){
+                             .gas_limit = 1000000, .tier = GW_TIER_PRECISE, .slice = 100, .defers_start = defers != 0});
+    assert_true(gw_state_clear(state, "start", &err));
+    for (uint64_t i = 1; i < 4; i++) {
+      char *body = strdup("asked"); /* gone behind the run */
+      struct gw_request request = {.body = body, .body_size = 5};
+      bool ok = gw_exchange_run(guest.exchange, guest.instance, state, "start", &request, &reply, &err);
+      no_error(&err);
+      assert_true(ok);
+      free(body);
+      assert_int_equal(reply.body_size, 5);
+      assert_memory_equal(reply.body, "asked", 5);
+      assert_int_equal(number("start"), i);
+      assert_true(gw_store_gas_used(guest.store) > 3000);
+    }
+    /* of another instance: there is no request */
+    struct gw_instance *other = gw_instance_create(guest.store, guest.module, gw_exchange_resolve, guest.exchange, &err);
+    no_error(&err);
+    assert_non_null(other);
+    assert_int_equal(number("start"), 3);
+    guest_close(&guest);
+  }
+}
+
+static void *count_by_starter(void *unused) {
+  (void)unused;
+  struct gw_error err = {0};
+  struct gw_reply reply;
+  struct guest guest;
+  open_starter(&guest, &(struct gw_store_options){.gas_limit = 1000000, .tier = GW_TIER_PRECISE});
+  for (int i = 0; i < N_CALLS && !err.code; i++)
+    gw_exchange_run(guest.exchange, guest.instance, state, "starts", &(struct gw_request){.body = "x", .body_size = 1}, &reply,
+                    &err);
+  if (err.code) fprintf(stderr, "%s\n", err.message);
+  guest_close(&guest);
+  return (void *)(uintptr_t)err.code;
+}
+
+/* What it met in a start function is a conflict as any. */
+static void test_starts(void **unused) {
+  (void)unused;
+  run_threads(count_by_starter);
+  assert_int_equal(number("starts"), N_THREADS * N_CALLS);
+}
+
+/* Two exchanges on one instance: the second is refused while the first runs, and takes nothing from it. */
+static void test_two_exchanges(void **unused) {
+  (void)unused;
+  struct gw_error err = {0};
+  struct gw_reply reply;
+  struct guest guest;
+  atomic_int woken = 0, other_woken = 0;
+  guest_open(&guest, GW_TIER_PRECISE, 1);
+  struct gw_exchange *other = gw_exchange_create(&err);
+  gw_exchange_set_wake(guest.exchange, on_wake, &woken);
+  gw_exchange_set_wake(other, on_wake, &other_woken);
+  assert_true(gw_exchange_start(guest.exchange, guest.instance, state, "two", NULL, &err));
+  assert_int_equal(gw_exchange_resume(guest.exchange, &reply, &err), GW_STATUS_YIELDED);
+  assert_true(gw_exchange_start(other, guest.instance, state, "two", NULL, &err));
+  assert_int_equal(gw_exchange_resume(other, &reply, &err), GW_STATUS_FAILED);
+  assert_int_equal(err.code, GW_ERROR_USAGE);
+  err = (struct gw_error){0};
+  enum gw_status status;
+  do {
+    gw_exchange_wait(guest.exchange);
+    status = gw_exchange_resume(guest.exchange, &reply, &err);
+  } while (status == GW_STATUS_YIELDED || status == GW_STATUS_PARKED);
+  no_error(&err);
+  assert_int_equal(status, GW_STATUS_DONE);
+  assert_int_equal(atomic_load(&other_woken), 0);
+  gw_exchange_destroy(other);
+  guest_close(&guest);
+}
+
 /* --- files of a WASI program -------------------------------------------------------------------------------------- */
 
 static const char writer[] = "(module\
@@ -570,11 +753,13 @@ static void test_files(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_transaction), cmocka_unit_test(test_conflict),    cmocka_unit_test(test_add),
-      cmocka_unit_test(test_parts),       cmocka_unit_test(test_scan),        cmocka_unit_test(test_transact),
-      cmocka_unit_test(test_refusals),    cmocka_unit_test(test_backup),      cmocka_unit_test(test_exchange),
-      cmocka_unit_test(test_failures),    cmocka_unit_test(test_hot_counter), cmocka_unit_test(test_files),
-      cmocka_unit_test(test_steps),       cmocka_unit_test(test_cancel),
+      cmocka_unit_test(test_transaction), cmocka_unit_test(test_conflict),      cmocka_unit_test(test_add),
+      cmocka_unit_test(test_parts),       cmocka_unit_test(test_scan),          cmocka_unit_test(test_transact),
+      cmocka_unit_test(test_transfers),   cmocka_unit_test(test_refusals),      cmocka_unit_test(test_backup),
+      cmocka_unit_test(test_exchange),    cmocka_unit_test(test_failures),      cmocka_unit_test(test_hot_counter),
+      cmocka_unit_test(test_files),       cmocka_unit_test(test_steps),         cmocka_unit_test(test_cancel),
+      cmocka_unit_test(test_destroy),     cmocka_unit_test(test_wakes),         cmocka_unit_test(test_start),
+      cmocka_unit_test(test_starts),      cmocka_unit_test(test_two_exchanges),
   };
   return cmocka_run_group_tests(tests, open_state, close_state);
 }

@@ -1,19 +1,25 @@
 /* gasworks_state.h: requests for the `handle` interface, by runtime/host/handler. An invocation goes through steps, each of which
  * may yield or park:
  *
- *   fresh instance, transaction ─► _initialize ─► handle ─► commit ─► reply
- *        ▲                                                    │
- *        └───────────── what it had read has changed ─────────┘
+ *   fresh instance, transaction ─► start function ─► _initialize ─► handle ─► commit ─► reply
+ *        ▲                                                                      │
+ *        └────────────────────── what it had read has changed ──────────────────┘
  */
 #include "base/error.h"
 #include "runtime/embed/embed.h"
 #include "runtime/host/abort.h"
 #include "runtime/host/handler.h"
+#include "runtime/instance.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
-enum step { STEP_IDLE, STEP_BEGIN, STEP_INITIALIZE, STEP_HANDLE, STEP_COMMIT };
+enum step { STEP_IDLE, STEP_BEGIN, STEP_START, STEP_INITIALIZE, STEP_HANDLE, STEP_COMMIT };
+
+struct waker {
+  void (*wake)(void *arg);
+  void *arg;
+};
 
 struct gw_exchange {
   struct handler handler;
@@ -27,11 +33,10 @@ struct gw_exchange {
   struct gw_txn *txn; /* of the attempt */
   struct state_turns turns;
   uint32_t n_attempts;
-  uint64_t gas; /* of this attempt's steps that have ended */
+  uint64_t gas, cpu_ns; /* of this attempt's steps that have ended */
 
-  void (*wake)(void *arg);
-  void *wake_arg;
-  pthread_mutex_t mutex; /* guards what follows: the committer's thread writes it */
+  struct waker waker, next_waker; /* of the invocation under way, of those to come */
+  pthread_mutex_t mutex;          /* guards what follows: the committer's thread writes it */
   pthread_cond_t committed;
   bool is_committed;
   enum state_outcome outcome;
@@ -49,15 +54,6 @@ struct gw_exchange *gw_exchange_create(struct gw_error *err) {
   return exchange;
 }
 
-void gw_exchange_destroy(struct gw_exchange *exchange) {
-  if (!exchange) return;
-  handler_clear(&exchange->handler);
-  pthread_mutex_destroy(&exchange->mutex);
-  pthread_cond_destroy(&exchange->committed);
-  free(exchange->headers);
-  free(exchange);
-}
-
 bool gw_exchange_resolve(void *exchange, const struct gw_import *import, struct gw_extern *out) {
   return handler_resolve(&((struct gw_exchange *)exchange)->handler, import, out) || abort_resolve(NULL, import, out);
 }
@@ -67,8 +63,7 @@ struct gw_txn *gw_exchange_txn(struct gw_exchange *exchange) {
 }
 
 void gw_exchange_set_wake(struct gw_exchange *exchange, void (*wake)(void *arg), void *arg) {
-  exchange->wake = wake;
-  exchange->wake_arg = arg;
+  exchange->next_waker = (struct waker){wake, arg};
 }
 
 /* --- the transaction ---------------------------------------------------------------------------------------------- */
@@ -103,7 +98,7 @@ static void on_commit(void *arg, enum state_outcome outcome, const struct gw_err
   if (outcome == STATE_FAILED) exchange->commit_error = *err;
   exchange->is_committed = true;
   pthread_cond_signal(&exchange->committed);
-  if (exchange->wake) exchange->wake(exchange->wake_arg);
+  if (exchange->waker.wake) exchange->waker.wake(exchange->waker.arg);
   pthread_mutex_unlock(&exchange->mutex); /* the exchange may be gone from here on */
 }
 
@@ -139,17 +134,23 @@ static struct func_ref *find_plain(struct gw_instance *instance, const char *nam
   return is_plain ? found.of.func : NULL;
 }
 
-static void start_func(struct gw_exchange *exchange, enum step step, struct func_ref *func) {
-  struct gw_store *store = gw_instance_store(exchange->instance);
-  exchange->step = step;
-  gw_store_owe(store, exchange->gas);
-  gw_store_start(store, func, NULL);
+/* NULL: the instance has none for this step. */
+static struct func_ref *func_of(const struct gw_exchange *exchange, enum step step) {
+  struct gw_instance *instance = exchange->instance;
+  if (step == STEP_START) return instance->is_kept ? NULL : gw_instance_start(instance);
+  return find_plain(instance, step == STEP_INITIALIZE ? "_initialize" : "handle");
 }
 
-static bool start_handle(struct gw_exchange *exchange, struct gw_error *err) {
-  struct func_ref *handle = find_plain(exchange->instance, "handle");
-  if (!handle) return error_set(err, GW_ERROR_INTERFACE, "the module exports no function handle without parameters and results");
-  start_func(exchange, STEP_HANDLE, handle);
+/* The next one that the instance has a function for. */
+static bool start_behind(struct gw_exchange *exchange, enum step step, struct gw_error *err) {
+  struct gw_store *store = gw_instance_store(exchange->instance);
+  struct func_ref *func = NULL;
+  while (!func && step < STEP_HANDLE) func = func_of(exchange, ++step);
+  if (!func) return error_set(err, GW_ERROR_INTERFACE, "the module exports no function handle without parameters and results");
+  exchange->step = step;
+  gw_store_owe(store, exchange->gas);
+  gw_store_owe_cpu(store, exchange->cpu_ns);
+  gw_store_start(store, func, NULL);
   return true;
 }
 
@@ -157,16 +158,27 @@ static bool start_attempt(struct gw_exchange *exchange, struct gw_error *err) {
   handler_reset(&exchange->handler);
   exchange->n_attempts++;
   exchange->gas = gw_instance_gas(exchange->instance);
-  if (!begin_txn(exchange, err) || !gw_instance_reset(exchange->instance, err)) return false;
-  struct func_ref *initialize = find_plain(exchange->instance, "_initialize");
-  if (!initialize) return start_handle(exchange, err);
-  start_func(exchange, STEP_INITIALIZE, initialize);
-  return true;
+  exchange->cpu_ns = 0;
+  if (!begin_txn(exchange, err) || !instance_reset(exchange->instance, err)) return false;
+  gw_store_set_wake(gw_instance_store(exchange->instance), exchange->waker.wake, exchange->waker.arg);
+  return start_behind(exchange, STEP_BEGIN, err);
+}
+
+static bool is_in_guest(const struct gw_exchange *exchange) {
+  return exchange->step >= STEP_START && exchange->step <= STEP_HANDLE;
+}
+
+/* The request's strings may be gone from here on, and a start function of the next instance may look. */
+static void end(struct gw_exchange *exchange) {
+  struct handler *h = &exchange->handler;
+  h->method = h->path = h->query = h->target = NULL;
+  h->n_headers = h->body_size = 0;
+  drop_txn(exchange);
+  exchange->step = STEP_IDLE;
 }
 
 static enum gw_status fail(struct gw_exchange *exchange) {
-  drop_txn(exchange);
-  exchange->step = STEP_IDLE;
+  end(exchange);
   return GW_STATUS_FAILED;
 }
 
@@ -184,9 +196,12 @@ static enum gw_status run(struct gw_exchange *exchange, struct gw_error *err) {
   struct gw_store *store = gw_instance_store(exchange->instance);
   struct state_txn *txn = exchange->handler.txn;
   enum gw_status status = gw_store_resume(store, err);
-  exchange->gas = status == GW_STATUS_DONE ? gw_store_gas_used(store) : exchange->gas;
+  if (status == GW_STATUS_DONE) {
+    exchange->gas = gw_store_gas_used(store);
+    exchange->cpu_ns = gw_store_cpu_ns(store);
+  }
   if (txn && status == GW_STATUS_YIELDED) state_txn_refresh(txn);
-  if (txn && status == GW_STATUS_FAILED && state_txn_is_stale(txn)) {
+  if (txn && status == GW_STATUS_FAILED && state_txn_is_stale(txn) && err->trap != GW_TRAP_CANCELLED) {
     *err = (struct gw_error){0};
     state_txn_note_turns(txn);
     return repeat(exchange, err);
@@ -197,7 +212,7 @@ static enum gw_status run(struct gw_exchange *exchange, struct gw_error *err) {
 static enum gw_status end_commit(struct gw_exchange *exchange, struct gw_error *err) {
   if (!is_committed(exchange)) return GW_STATUS_PARKED;
   if (exchange->outcome == STATE_CONFLICT) return repeat(exchange, err);
-  exchange->step = STEP_IDLE;
+  end(exchange);
   if (exchange->outcome == STATE_COMMITTED) return GW_STATUS_DONE;
   *err = exchange->commit_error;
   return GW_STATUS_FAILED;
@@ -205,12 +220,12 @@ static enum gw_status end_commit(struct gw_exchange *exchange, struct gw_error *
 
 /* The next step, behind one that is done. */
 static enum gw_status go_on(struct gw_exchange *exchange, struct gw_error *err) {
-  if (exchange->step == STEP_INITIALIZE) return start_handle(exchange, err) ? GW_STATUS_YIELDED : fail(exchange);
+  if (exchange->step != STEP_HANDLE) return start_behind(exchange, exchange->step, err) ? GW_STATUS_YIELDED : fail(exchange);
   if (exchange->txn) {
     start_commit(exchange);
     return end_commit(exchange, err);
   }
-  exchange->step = STEP_IDLE;
+  end(exchange);
   return GW_STATUS_DONE;
 }
 
@@ -247,15 +262,26 @@ enum gw_status gw_exchange_resume(struct gw_exchange *exchange, struct gw_reply 
 void gw_exchange_wait(struct gw_exchange *exchange) {
   if (exchange->step == STEP_COMMIT)
     wait_for_commit(exchange);
-  else if (exchange->step == STEP_INITIALIZE || exchange->step == STEP_HANDLE)
+  else if (is_in_guest(exchange))
     gw_store_wait(gw_instance_store(exchange->instance));
 }
 
 void gw_exchange_cancel(struct gw_exchange *exchange) {
   if (exchange->step == STEP_COMMIT) wait_for_commit(exchange);
-  if (exchange->step == STEP_INITIALIZE || exchange->step == STEP_HANDLE) gw_store_cancel(gw_instance_store(exchange->instance));
+  if (is_in_guest(exchange)) gw_store_cancel(gw_instance_store(exchange->instance));
+  end(exchange);
+}
+
+/* The instance may be gone already. */
+void gw_exchange_destroy(struct gw_exchange *exchange) {
+  if (!exchange) return;
+  if (exchange->step == STEP_COMMIT) wait_for_commit(exchange);
   drop_txn(exchange);
-  exchange->step = STEP_IDLE;
+  handler_clear(&exchange->handler);
+  pthread_mutex_destroy(&exchange->mutex);
+  pthread_cond_destroy(&exchange->committed);
+  free(exchange->headers);
+  free(exchange);
 }
 
 /* --- the request -------------------------------------------------------------------------------------------------- */
@@ -290,8 +316,8 @@ bool gw_exchange_start(struct gw_exchange *exchange, struct gw_instance *instanc
   exchange->instance = instance;
   exchange->n_attempts = 0;
   exchange->turns = (struct state_turns){0};
+  exchange->waker = exchange->next_waker;
   exchange->step = STEP_BEGIN;
-  gw_store_set_wake(gw_instance_store(instance), exchange->wake, exchange->wake_arg);
   return true;
 }
 

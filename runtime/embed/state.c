@@ -206,11 +206,15 @@ bool gw_state_transact(struct gw_state *state, const char *space, gw_transact_fn
     struct gw_txn *txn = gw_txn_begin(state, space, err);
     if (!txn) return false;
     state_txn_take_turns(txn->txn, &turns);
-    if (!fn(env, txn, err)) {
-      gw_txn_abort(txn);
-      return false;
+    bool ok = fn(env, txn, err), is_stale = state_txn_is_stale(txn->txn);
+    if (ok) {
+      outcome = gw_txn_commit(txn, err);
+      continue;
     }
-    outcome = gw_txn_commit(txn, err);
+    state_txn_note_turns(txn->txn);
+    gw_txn_abort(txn);
+    if (!is_stale) return false;
+    *err = (struct gw_error){0}; /* a conflict that it met before its commit */
   }
   if (outcome == GW_CONFLICT)
     error_set(err, GW_ERROR_CONFLICT, "space %s met conflicting writes in each of %d attempts", space, GW_STATE_MOST_ATTEMPTS);
