@@ -393,6 +393,8 @@ static void enter_all(void) {
   enter_control(do_constant_v128, BASELINE_VECTOR_CONSTANT, 0);
   enter_control(do_copy_v128, BASELINE_VECTOR_COPY, 0);
   enter_control(do_select_v128, BASELINE_VECTOR_CHOICE, 0);
+  enter_control(do_global_get_v128, BASELINE_VECTOR_GLOBAL_GET, 0);
+  enter_control(do_global_set_v128, BASELINE_VECTOR_GLOBAL_SET, 0);
   enter_control(do_select, BASELINE_SELECT, 0);
   enter_control(do_branch, BASELINE_BRANCH, 0);
   enter_control(do_branch_if, BASELINE_BRANCH_IF, CC_NE);

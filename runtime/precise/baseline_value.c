@@ -641,8 +641,7 @@ static void emit_store(struct emitter *e, const struct precise_insn *p, const st
   emitter_done_with(e, p->b);
 }
 
-/* Where global `index` is: of its own in the vmctx, else where that says. */
-static int global_at(struct emitter *e, const struct precise_insn *p, int32_t *disp) {
+int emitter_global_at(struct emitter *e, const struct precise_insn *p, int32_t *disp) {
   uint32_t index = (p->b - e->layout.globals) / (uint32_t)sizeof(void *);
   int vmctx = emitter_use_vmctx(e);
   *disp = 0;
@@ -656,7 +655,7 @@ static int global_at(struct emitter *e, const struct precise_insn *p, int32_t *d
 
 static void emit_global_set(struct emitter *e, const struct precise_insn *p) {
   int32_t disp;
-  int value = emitter_use_any(e, p->a), at = global_at(e, p, &disp);
+  int value = emitter_use_any(e, p->a), at = emitter_global_at(e, p, &disp);
   if (is_xmm(value))
     x86_rm(e->x, W32, PF2(0x0f11), value & 15, at, disp);
   else
@@ -666,7 +665,7 @@ static void emit_global_set(struct emitter *e, const struct precise_insn *p) {
 
 static void emit_global_get(struct emitter *e, const struct precise_insn *p) {
   int32_t disp;
-  int at = global_at(e, p, &disp), pin = e->pin[p->a / SLOT_SIZE];
+  int at = emitter_global_at(e, p, &disp), pin = e->pin[p->a / SLOT_SIZE];
   int to = emitter_define(e, p->a, pin != NO_REG && is_xmm(pin) ? 'F' : 'I');
   if (is_xmm(to))
     x86_rm(e->x, W32, PF2(0x0f10), to & 15, at, disp);

@@ -311,6 +311,14 @@ static void emit_copy(struct emitter *e, const struct precise_insn *p) {
   put(e, X0, p->a);
 }
 
+static void emit_global(struct emitter *e, const struct precise_insn *p, bool is_set) {
+  int32_t disp;
+  int at = emitter_global_at(e, p, &disp);
+  if (is_set) get(e, X0, p->a);
+  x86_rm(e->x, W32, is_set ? 0x0f11 : 0x0f10, X0, at, disp);
+  if (!is_set) put(e, X0, p->a);
+}
+
 static void emit_choice(struct emitter *e, const struct precise_insn *p) {
   int condition = emitter_use(e, p->d, 'i');
   x86_rr(e->x, W32, 0x85, condition, condition);
@@ -348,6 +356,8 @@ void emitter_vector(struct emitter *e, const struct precise_insn *p, const struc
   case BASELINE_VECTOR_STORE: emit_store(e, p, k); return;
   case BASELINE_VECTOR_CONSTANT: emit_constant(e, p); return;
   case BASELINE_VECTOR_COPY: emit_copy(e, p); return;
+  case BASELINE_VECTOR_GLOBAL_GET: emit_global(e, p, false); return;
+  case BASELINE_VECTOR_GLOBAL_SET: emit_global(e, p, true); return;
   default: emit_choice(e, p); return;
   }
 }

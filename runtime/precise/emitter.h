@@ -135,6 +135,9 @@ void emitter_vector(struct emitter *e, const struct precise_insn *p, const struc
 /* Checks the access whose index is in *index, where no guard does. What is accessed is [base of memory 0 + *index + *disp]. */
 void emitter_check(struct emitter *e, uint64_t offset, uint8_t size, int *index, int32_t *disp);
 
+/* The register from which the cell of p's global is *disp away: the vmctx where it is the instance's own, else rax. */
+int emitter_global_at(struct emitter *e, const struct precise_insn *p, int32_t *disp);
+
 /* The instruction's own handler. */
 void emitter_run_handler(struct emitter *e);
 /* What is put behind the function's code, for what jumps at `from`. */
