@@ -103,7 +103,7 @@ static cJSON *scopes_json(const char *text) {
 /* The answer, for whoever shows it in words and deletes it. With --json it is shown as it is, and there is nothing left to do:
  * NULL. */
 static cJSON *show_json(const struct access_verb *v, const struct client_reply *reply) {
-  cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
+  cJSON *json = client_json(reply, !v->is_json);
   if (!v->is_json) return json;
   cli_print_json(json, false);
   return NULL;
@@ -234,7 +234,7 @@ static bool open_dashboard(const struct access_verb *v, const char *operand, str
   cJSON_AddStringToObject(call.body, "name", v->name);
   cJSON_AddNumberToObject(call.body, "expires_in", seconds);
   if (!send(v, &call, reply, err)) return false;
-  cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
+  cJSON *json = client_json(reply, !v->is_json);
   while (size && server[size - 1] == '/') size--;
   struct buffer url = {0};
   buffer_format(&url, "%.*s/ui/#token=%s", (int)size, server, client_text(json, "token"));

@@ -103,6 +103,8 @@ void cli_json_base64(cJSON *object, const char *name, const void *bytes, size_t 
 void cli_print_json(cJSON *json, bool to_stderr);
 /* The same in one line; false: it could not be written. */
 bool cli_print_json_line(cJSON *json);
+/* Takes from all its strings what a terminal would obey (base/plain_text.h), before they are shown as they are. */
+void cli_make_plain(cJSON *json);
 /* The exit code of a verb that ended with this one: another where standard output could not be written, which it says. */
 int cli_end(int exit_code);
 

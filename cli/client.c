@@ -260,6 +260,12 @@ bool client_ask(const struct client_request *request, struct client_reply *reply
   return client_send(request, reply, err) && (reply->status < 400 || client_problem(reply, err));
 }
 
+cJSON *client_json(const struct client_reply *reply, bool for_people) {
+  cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
+  if (json && for_people) cli_make_plain(json);
+  return json;
+}
+
 const char *client_text(const cJSON *object, const char *name) {
   const char *text = cJSON_GetStringValue(cJSON_GetObjectItem(object, name));
   return text ? text : "-";

@@ -64,6 +64,8 @@ bool client_problem(struct client_reply *reply, struct gw_error *err);
 
 /* Sends; a problem becomes the error. */
 bool client_ask(const struct client_request *request, struct client_reply *reply, struct gw_error *err);
+/* A reply's body; `for_people` without what a terminal would obey (cli_make_plain). NULL: it is no JSON. Delete it. */
+cJSON *client_json(const struct client_reply *reply, bool for_people);
 /* Of a reply's object; "-" or 0 where there is none. */
 const char *client_text(const cJSON *object, const char *name);
 double client_number(const cJSON *object, const char *name);

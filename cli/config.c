@@ -31,7 +31,7 @@ static void show_map(const char *title, const cJSON *map) {
 
 static void show(const char *name, const struct client_reply *reply, bool is_json) {
   static const char *const limits[] = {"gas_limit", "max_memory", "cpu_ms", "max_running", "deadline_ms"};
-  cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
+  cJSON *json = client_json(reply, !is_json);
   const cJSON *settings = cJSON_GetObjectItem(json, "settings"), *item;
   if (is_json) {
     cli_print_json(json, false);
@@ -212,7 +212,7 @@ static bool make_secret(cJSON *patch, const char *what, const char *name, struct
 }
 
 static void show_secrets(const struct client_reply *reply, bool is_json) {
-  cJSON *json = cJSON_Parse((const char *)reply->body.bytes), *settings = cJSON_GetObjectItem(json, "settings");
+  cJSON *json = client_json(reply, !is_json), *settings = cJSON_GetObjectItem(json, "settings");
   cJSON *names = cJSON_DetachItemFromObject(settings, "secrets");
   const cJSON *item;
   cJSON_Delete(json);

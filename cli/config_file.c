@@ -1,6 +1,7 @@
 #include "cli/config_file.h"
 
 #include "base/array.h"
+#include "base/plain_text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,8 +16,7 @@ void config_file_problem(struct config_file *f, struct config_place place, const
   va_start(args, format);
   vsnprintf(text, sizeof text, format, args);
   va_end(args);
-  for (char *c = text; *c; c++) /* what the file holds is shown on terminals */
-    if ((unsigned char)*c < ' ' || *c == 0x7f) *c = '?';
+  plain_text(text, strlen(text), "");
   if (f->n_problems == f->capacity) array_grow(f->problems, f->capacity, 8);
   f->problems[f->n_problems++] = (struct config_problem){place, arena_format(&f->arena, "%s", text)};
 }

@@ -22,7 +22,7 @@ static cJSON *ask_version(const struct client *client, const char *name, double 
   snprintf(path, sizeof path, "/v1/functions/%.255s/versions", name);
   struct client_request request = {.client = client, .method = "GET", .path = path};
   bool ok = client_ask(&request, &reply, err);
-  cJSON *json = ok ? cJSON_Parse((const char *)reply.body.bytes) : NULL;
+  cJSON *json = ok ? client_json(&reply, false) : NULL;
   cJSON_ArrayForEach(one, cJSON_GetObjectItem(json, "versions")) {
     if (client_number(one, "version") == version) found = cJSON_Duplicate(one, true);
   }
@@ -182,7 +182,7 @@ int cli_deploy(int argc, char **argv) {
   add_parameter(query, sizeof query, "state_group", group);
   add_parameter(query, sizeof query, "read_only_get", read_only_get);
   bool ok = deploy(&client, argv[0], argv[1], query, &reply, &err);
-  cJSON *json = ok ? cJSON_Parse((const char *)reply.body.bytes) : NULL;
+  cJSON *json = ok ? client_json(&reply, !is_json) : NULL;
   bool is_deployed = ok;
   if (ok && waits) ok = wait_deployed(&client, argv[0], json, &err);
   if (is_deployed) show_deployed(&reply, argv[0], json, is_json);
@@ -337,7 +337,7 @@ static void show_group(const cJSON *group) {
 }
 
 static void show_list(const struct client_reply *reply, bool is_json) {
-  cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
+  cJSON *json = client_json(reply, !is_json);
   const cJSON *functions = cJSON_GetObjectItem(json, "functions"), *f;
   if (is_json) {
     cli_print_json(json, false);

@@ -241,6 +241,7 @@ static bool show(struct inspection *v, struct gw_error *err) {
   bool wants_summary = !v->gas && !v->ir && !v->ir_fresh && !v->assembly && !v->text;
   if (wants_summary) {
     cJSON *json = summary(v);
+    if (!v->is_json) cli_make_plain(json);
     if (!v->is_json) print_summary(json);
     if (v->is_json)
       cli_print_json(json, false);

@@ -23,7 +23,7 @@ static void show_line(const cJSON *line, bool has_colours) {
   printf("%s %s v%.0f ", client_text(line, "time"), client_text(line, "request"), client_number(line, "version"));
   if (is_failure && has_colours) printf("\033[31m");
   if (cJSON_GetObjectItem(line, "status")) printf("%.0f ", client_number(line, "status"));
-  for (const char *c = client_text(line, "text"); *c; c++) putchar((unsigned char)*c < ' ' || *c == 127 ? '?' : *c);
+  fputs(client_text(line, "text"), stdout);
   if (is_failure && has_colours) printf("\033[0m");
   printf("%s\n", cJSON_IsTrue(cJSON_GetObjectItem(line, "is_cut")) ? "... (cut)" : "");
 }
@@ -47,7 +47,7 @@ static bool fetch(const struct logs *l, double *after, struct client_reply *repl
            l->follows && *after > 0 ? WAIT_S : 0);
   struct client_request request = {.client = &l->client, .method = "GET", .path = path};
   if (!client_ask(&request, reply, err)) return false;
-  cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
+  cJSON *json = client_json(reply, !l->is_json);
   if (!l->is_new || *after > 0) show(l, json);
   *after = client_number(json, "next");
   cJSON_Delete(json);

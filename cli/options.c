@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/error.h"
+#include "base/plain_text.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -20,14 +21,6 @@ enum { MAX_OPTIONS = CLI_MAX_OPTIONS, HELP_COLUMN = 26, MAX_FILE = 1 << 30 };
 
 /* Whether the verb was given --json. One verb runs in a process, on one thread. */
 static bool is_json;
-
-/* Messages quote files and servers, whose control characters would be the terminal's. */
-static void put_sentence(const char *text) {
-  for (const char *c = text; *c; c++) {
-    bool is_control = ((unsigned char)*c < ' ' && *c != '\n') || *c == 0x7f;
-    fputc(is_control ? '?' : *c, stderr);
-  }
-}
 
 /* Lines without what indents them. */
 static void add_backtrace(cJSON *json, const char *text) {
@@ -56,15 +49,17 @@ static void put_json(const struct gw_error *err, const char *message, const char
   cJSON_Delete(json);
 }
 
+/* Messages and backtraces quote files and servers, whose control characters would be the terminal's. */
 int cli_fail_at(const struct gw_error *err, const char *backtrace) {
-  const char *message = err->message[0] ? err->message : gw_error_title(err->code);
-  if (is_json) {
-    put_json(err, message, backtrace);
-  } else {
-    fputs("gasworks: ", stderr);
-    put_sentence(message);
-    fprintf(stderr, "\n%s", backtrace);
-  }
+  char *message = strdup(err->message[0] ? err->message : gw_error_title(err->code)), *calls = strdup(backtrace);
+  plain_text(message, strlen(message), "\n");
+  plain_text(calls, strlen(calls), "\n");
+  if (is_json)
+    put_json(err, message, calls);
+  else
+    fprintf(stderr, "gasworks: %s\n%s", message, calls);
+  free(message);
+  free(calls);
   return gw_error_exit_code(err);
 }
 
@@ -403,6 +398,13 @@ void cli_json_base64(cJSON *object, const char *name, const void *bytes, size_t 
   sodium_bin2base64(text, n, bytes, size, sodium_base64_VARIANT_ORIGINAL);
   cJSON_AddStringToObject(object, name, text);
   free(text);
+}
+
+void cli_make_plain(cJSON *json) {
+  if (json->valuestring) plain_text(json->valuestring, strlen(json->valuestring), "");
+  if (json->string) plain_text(json->string, strlen(json->string), "");
+  cJSON *item;
+  cJSON_ArrayForEach(item, json) cli_make_plain(item);
 }
 
 void cli_print_json(cJSON *json, bool to_stderr) {

@@ -51,6 +51,7 @@ static bool list(struct command *c, struct gw_error *err) {
     cli_print_json(json, false);
     return true;
   }
+  cli_make_plain(json);
   show_list(json);
   cJSON_Delete(json);
   return true;
@@ -77,6 +78,7 @@ static bool get(struct command *c, struct gw_error *err) {
     cli_print_json(json, false);
     return true;
   }
+  cli_make_plain(json);
   printf("%-12s %s/%.0f/%s\n", "receipt", client_text(json, "log"), client_number(json, "index"), client_text(json, "hash"));
   cJSON_ArrayForEach(field, cJSON_GetObjectItem(json, "fields")) {
     if (cJSON_IsString(field))

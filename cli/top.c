@@ -40,7 +40,7 @@ struct rows {
 static cJSON *look(const struct client *client, struct gw_error *err) {
   struct client_reply reply = {0};
   struct client_request request = {.client = client, .method = "GET", .path = "/v1/metrics"};
-  cJSON *json = client_ask(&request, &reply, err) ? cJSON_Parse((const char *)reply.body.bytes) : NULL;
+  cJSON *json = client_ask(&request, &reply, err) ? client_json(&reply, true) : NULL;
   if (!json && !err->code) error_set(err, GW_ERROR_IO, "the server's numbers are no JSON");
   client_reply_clear(&reply);
   return json;

@@ -48,7 +48,7 @@ static void print_row(const cJSON *row, const char *by) {
 }
 
 static void print_table(const struct client_reply *reply) {
-  cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
+  cJSON *json = client_json(reply, true);
   const cJSON *row;
   printf("%-10s %-32s %7s %9s %9s %9s %9s %9s %9s\n", "DAY", "FUNCTION", "VERSION", "REQUESTS", "FAILURES", "GAS", "CPU NS",
          "BYTE-S", "BYTES OUT");

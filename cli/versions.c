@@ -46,7 +46,7 @@ static const char *aliases_of(const cJSON *aliases, double version, char *out, s
 
 static void show_versions(const struct client_reply *reply, bool is_json) {
   char words[1024];
-  cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
+  cJSON *json = client_json(reply, !is_json);
   const cJSON *f, *aliases = cJSON_GetObjectItem(json, "aliases");
   if (is_json) {
     cli_print_json(json, false);
@@ -113,7 +113,7 @@ static bool add_versions(cJSON *json, const struct change *c, struct gw_error *e
 }
 
 static void show_alias(const struct change *c, const struct client_reply *reply) {
-  cJSON *json = cJSON_Parse((const char *)reply->body.bytes);
+  cJSON *json = client_json(reply, !c->is_json);
   const cJSON *alias;
   if (c->is_json) {
     cli_print_json(json, false);

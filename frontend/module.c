@@ -1,6 +1,7 @@
 #include "frontend/module.h"
 
 #include "base/demangle.h"
+#include "base/plain_text.h"
 #include "frontend/types.h"
 
 #include <stdio.h>
@@ -39,10 +40,8 @@ uint32_t func_depth_cost(const struct module *m, uint32_t func) {
 static void print_name(const struct name *name, char *out, size_t size) {
   size_t n = name->size < size - 1 ? name->size : size - 1;
   while (n > 0 && n < name->size && ((unsigned char)name->bytes[n] & 0xc0) == 0x80) n--;
-  for (size_t i = 0; i < n; i++) {
-    unsigned char c = (unsigned char)name->bytes[i];
-    out[i] = c < 0x20 || c == 0x7f ? '?' : (char)c;
-  }
+  if (n) memcpy(out, name->bytes, n);
+  plain_text(out, n, "");
   out[n] = 0;
 }
 

@@ -6,6 +6,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/heap.h"
+#include "base/plain_text.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -136,11 +137,9 @@ static bool share_allows(struct log_share *share, uint64_t now_ms, const char *n
 static void append_safe(struct buffer *out, const char *text, size_t size) {
   bool is_cut = size > MAX_LINE;
   if (is_cut) size = MAX_LINE;
-  for (size_t i = 0; i < size; i++) {
-    unsigned char c = (unsigned char)text[i];
-    char safe = (c < 32 && c != '\t') || c == 127 ? '?' : (char)c;
-    buffer_append(out, &safe, 1);
-  }
+  size_t at = out->size;
+  buffer_append(out, text, size);
+  plain_text((char *)out->bytes + at, size, "\t");
   buffer_append_string(out, is_cut ? "... (cut)\n" : "\n");
 }
 

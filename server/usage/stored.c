@@ -3,10 +3,13 @@
  *
  *   "n"                                  the log's id, the index of the first leaf that is not added, and rent_at
  *   "f" FUNCTION                         rent_added, bytes stored, version, and the sums
- *   "o" FUNCTION                         what others used who had the name: day (32 bits), table, version, quantities in a sum,
- * two sums "b" TENANT                           its budget (account.c) "p"                                  the prices "q" TABLE
- * (32 bits)                  since when there were which prices, from table 0 on "d" DAY (32 bits) FUNCTION 0 VERSION the sums of
- * one version on one day, at the prices of table 0 "d" DAY FUNCTION 0 VERSION TABLE     the same, at those of another
+ *   "o" FUNCTION                         what others used who had the name: day (32 bits), table, version, how many quantities
+ *                                        are in a sum, and two sums
+ *   "b" TENANT                           its budget (account.c)
+ *   "p"                                  the prices
+ *   "q" TABLE (32 bits)                  since when there were which prices, from table 0 on
+ *   "d" DAY (32 bits) FUNCTION 0 VERSION the sums of one version on one day, at the prices of table 0
+ *   "d" DAY FUNCTION 0 VERSION TABLE     the same, at those of another
  *
  * A value may have fewer sums than there are quantities now: the others are 0. */
 #include "base/buffer.h"
