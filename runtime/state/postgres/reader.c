@@ -582,7 +582,10 @@ static void steal(struct reader *r, const struct job *job) {
   end_view(oldest);
 }
 
-static bool is_too_late(const struct job *job) { return postgres_now_ms() - job->asked_ms > WAIT_MS; }
+/* Where nothing is known to be wrong, all is slow. */
+static bool is_too_late(const struct reader *r, const struct job *job) {
+  return postgres_now_ms() - job->asked_ms > (r->error.code ? WAIT_MS : DEADLINE_MS);
+}
 
 /* False: it waits for a connection. */
 static bool try_job(struct reader *r, struct job *job) {
@@ -601,7 +604,7 @@ static bool try_job(struct reader *r, struct job *job) {
   struct link *link = s->link ? s->link : wants_view(job) ? find_free(r) : find_shared(r);
   if (link) send_job(r, link, job);
   if (link) return true;
-  if (!is_too_late(job)) return false;
+  if (!is_too_late(r, job)) return false;
   fail_job(job, &r->error);
   return true;
 }
