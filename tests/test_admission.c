@@ -136,6 +136,39 @@ static void test_places_of_tenants(void **state) {
   close_server();
 }
 
+/* Those of two tenants that waited for their next second go on at the same moment, and no more of them than have places. */
+static void test_places_after_a_wait(void **state) {
+  enum { N = 40, PLACES = 32, ALONE = 25 /* of them one tenant gets alone */ };
+  static const char *const loud[] = {"/t/loud/v1/functions/loop", "/t/louder/v1/functions/loop"};
+  static const char *const calls[] = {"/t/loud/f/loop", "/t/louder/f/loop"};
+  static const char *const budgets[] = {"/t/loud/v1/budget", "/t/louder/v1/budget"};
+  int fds[2][N];
+  data_dir = make_data_dir();
+  struct server_options o = test_options(data_dir);
+  (void)state;
+  o.max_running = o.max_running_each = PLACES;
+  open_server(&o);
+  put("PUT", "/v1/tenants/loud", "", 201);
+  put("PUT", "/v1/tenants/louder", "", 201);
+  assert_int_equal(deploy(port, "hello", WAT_HELLO), 201);
+  for (int t = 0; t < 2; t++) {
+    deploy_to(loud[t], WAT_LOOP);
+    for (int i = 0; i < N; i++) fds[t][i] = ask_from("127.0.0.1", calls[t]);
+    wait_for(RUNNING, (t + 1) * ALONE);
+    put("PATCH", budgets[t], "{\"gas_per_second\":1000000}", 200);
+    wait_for("gasworks_invocations_throttled", (t + 1) * ALONE);
+  }
+  for (int t = 0; t < 2; t++) put("PATCH", budgets[t], "{\"gas_per_second\":null}", 200);
+  usleep(200000);
+  for (int i = 0; i < 4; i++) assert_int_equal(status_of(port, "GET", "/f/hello"), 200);
+  assert_true(metric("gasworks_invocations_throttled") > 0);
+  for (int t = 0; t < 2; t++)
+    for (int i = 0; i < N; i++) close(fds[t][i]);
+  wait_for(RUNNING, 0);
+  wait_for("gasworks_invocations_throttled", 0);
+  close_server();
+}
+
 /* One address takes no more than its part of a function's places, and of connections. */
 static void test_places_of_callers(void **state) {
   enum { N = 24, PLACES = 16, CONNECTIONS = 64 };
@@ -350,9 +383,13 @@ static void test_leaving_a_load(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_places_of_tenants),    cmocka_unit_test(test_places_of_callers),
-                                     cmocka_unit_test(test_modules_are_paid_for), cmocka_unit_test(test_leaving),
-                                     cmocka_unit_test(test_leaving_the_store),    cmocka_unit_test(test_leaving_a_lane),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_places_of_tenants),
+                                     cmocka_unit_test(test_places_of_callers),
+                                     cmocka_unit_test(test_places_after_a_wait),
+                                     cmocka_unit_test(test_modules_are_paid_for),
+                                     cmocka_unit_test(test_leaving),
+                                     cmocka_unit_test(test_leaving_the_store),
+                                     cmocka_unit_test(test_leaving_a_lane),
                                      cmocka_unit_test(test_leaving_a_load)};
   return cmocka_run_group_tests_name("admission", tests, NULL, NULL);
 }

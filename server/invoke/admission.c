@@ -73,12 +73,20 @@ bool admission_again(struct invocation *inv, struct problem *why) {
   return true;
 }
 
+static void take_back(struct invocation *inv) {
+  struct loop *loop = loop_of(inv);
+  inv->is_paused = false;
+  loop->n_paused--;
+  loop->n_running++;
+  if (inv->home) inv->home->tenant->n_paused--;
+}
+
 void admission_end(struct invocation *inv) {
   struct pool *home = inv->home;
   if (!inv->is_counted) return;
   inv->is_counted = false;
-  --*(inv->is_paused ? &loop_of(inv)->n_paused : &loop_of(inv)->n_running);
-  inv->is_paused = false;
+  if (inv->is_paused) take_back(inv);
+  loop_of(inv)->n_running--;
   if (home) {
     home->n_running--;
     if (home->parent) home->parent->n_running--;
@@ -106,14 +114,18 @@ void admission_pause(struct invocation *inv) {
   inv->is_paused = true;
   loop->n_running--;
   loop->n_paused++;
+  if (inv->home) inv->home->tenant->n_paused++;
 }
 
-void admission_go_on(struct invocation *inv) {
-  struct loop *loop = loop_of(inv);
-  if (!inv->is_paused) return;
-  inv->is_paused = false;
-  loop->n_paused--;
-  loop->n_running++;
+/* Many are away together, and may go on at the same moment: each as if it began then. */
+bool admission_go_on(struct invocation *inv) {
+  const struct loop *loop = loop_of(inv);
+  if (!inv->is_paused) return true;
+  const struct tenant *tenant = inv->home ? inv->home->tenant : NULL;
+  uint32_t own = tenant ? tenant->n_running - tenant->n_paused : 0;
+  if (!share_allows(own, loop->n_running, loop->options->max_running)) return false;
+  take_back(inv);
+  return true;
 }
 
 /* --- waiting ------------------------------------------------------------------------------------------------------ */

@@ -16,6 +16,7 @@ void admission_end(struct invocation *inv);
 void admission_count(struct invocation *inv, uint64_t work);
 /* Its tenant has used its gas for now: meanwhile the place is another's. At most as many as there are places are away so. */
 void admission_pause(struct invocation *inv);
-void admission_go_on(struct invocation *inv);
+/* False: there is no place for it yet. */
+bool admission_go_on(struct invocation *inv);
 
 #endif

@@ -905,7 +905,7 @@ static void end_spent(struct invocation *inv) {
                                                  .function = inv->exchange->request.address)});
 }
 
-/* Until its tenant may use gas again. */
+/* Until its tenant may use gas again, and it has a place. */
 static void throttle(struct invocation *inv) {
   admission_pause(inv);
   delay(inv, INVOCATION_THROTTLED, &loop_of(inv)->throttled);
@@ -917,7 +917,7 @@ static void go_on(struct invocation *inv) {
   bool is_metered = inv->account && !judge_is_under_way(&inv->judge);
   if (is_metered && account_is_spent(inv->account))
     end_spent(inv);
-  else if (is_metered && account_wait_ns(inv->account))
+  else if ((is_metered && account_wait_ns(inv->account)) || !admission_go_on(inv))
     throttle(inv);
   else
     wait_for_slice(inv);
@@ -1410,7 +1410,6 @@ static void retry_throttled(struct loop *loop) {
   struct invocation *inv;
   while ((inv = (struct invocation *)fair_queue_pop(&all))) {
     inv->state = INVOCATION_RUNNING;
-    admission_go_on(inv);
     go_on(inv);
   }
 }

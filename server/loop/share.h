@@ -24,6 +24,7 @@ struct tenant {
   struct flow flow;
   struct fair functions;
   uint32_t n_running; /* its invocations between begin and end */
+  uint32_t n_paused;  /* of them, those that take no place now */
   uint32_t n_pools;   /* which have it */
   char name[];
 };
