@@ -292,11 +292,30 @@ def test_full_disk(program, folder):
     check("and none is glued to what was torn", any(COMBINED.fullmatch(line) and "?behind" in line for line in lines), lines[:3])
 
 
+def cpu_seconds(pid, thread):
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/stat") as file:
+            name, _, rest = file.read().rpartition(")")
+        if name.endswith("(" + thread):
+            return sum(map(int, rest.split()[11:13])) / os.sysconf("SC_CLK_TCK")
+    raise RuntimeError(f"there is no thread {thread}")
+
+
 def test_standard_output(program, folder):
+    with open(folder + "/config", "w") as file:
+        file.write("drain: 0\n")
     with open(folder + "/stdout", "wb") as file:
-        server = Server(program, folder, "--access-log", "-", modules=["hello"], stdout=file)
+        server = Server(program, folder, "--access-log", "-", "--config", folder + "/config", modules=["hello"], stdout=file)
         server.ask("GET", "/f/hello")
+        server.process.send_signal(signal.SIGHUP)
+        time.sleep(1)
+        before = cpu_seconds(server.process.pid, "gw-access-log")
+        time.sleep(2)
+        spent = cpu_seconds(server.process.pid, "gw-access-log") - before
+        check("which is not opened again, whatever was asked, nor tried for ever", spent < 0.1, spent)
+        server.ask("GET", "/f/hello/behind")
         server.stop()
+    check("lines go on", any("/f/hello/behind" in line for line in lines_of(folder + "/stdout")))
     check("standard output", any("/f/hello" in line for line in lines_of(folder + "/stdout")))
     server = Server(program, folder, "--access-log", folder + "/no/such/file", modules=[])
     check("a file that cannot be is told at once", server.process.wait(30) != 0 and "cannot open the access log" in server.text(), server.text())

@@ -133,7 +133,7 @@ static ssize_t write_some(struct access_log *l, const uint8_t *bytes, size_t siz
 
 /* True when there is one. */
 static bool ready_file(struct access_log *l) {
-  if (l->is_own && wants_reopen(l)) {
+  if (wants_reopen(l)) {
     close_file(l);
     l->is_torn = false;
     return open_file(l);
@@ -227,6 +227,7 @@ void access_log_close(struct access_log *l) {
 }
 
 void access_log_reopen(struct access_log *l) {
+  if (!l->is_own) return;
   pthread_mutex_lock(&l->lock);
   l->wants_reopen = true;
   pthread_mutex_unlock(&l->lock);

@@ -35,7 +35,8 @@ struct access_request {
 struct access_log *access_log_open(const char *path, bool is_json, const struct tell *tell, struct gw_error *err);
 /* Writes what was handed over, but waits no longer than a second for a reader that stalls. NULL is allowed. */
 void access_log_close(struct access_log *log);
-/* Before the next line the file is opened again by its name: who rotates logs has given it another. Any thread. */
+/* Before the next line the file is opened again by its name: who rotates logs has given it another. Standard output
+ * stays. Any thread. */
 void access_log_reopen(struct access_log *log);
 
 /* A request has ended. */
