@@ -541,6 +541,11 @@ def test_gone(program, folder):
             connection.request("GET", "/f/hello")
             connection.getresponse().read()
         check("what the queue has no room for is dropped", until(lambda: server.metric("spans_dropped_total") > 0), server.metric("spans_dropped_total"))
+        server.ask("PUT", "/v1/tenants/other", b"{}")
+        server.ask("PUT", "/t/other/v1/functions/hello", wasm["hello"])
+        before = server.metric("spans_dropped_total")
+        statuses = [server.ask("GET", "/t/other/f/hello")[0] for _ in range(20)]
+        check("another tenant's spans have room", statuses == [200] * 20 and server.metric("spans_dropped_total") == before, statuses)
         children = [pid for pid in os.listdir("/proc") if pid.isdigit() and parent_of(pid) == str(server.process.pid)]
         began = time.time()
         server.stop()

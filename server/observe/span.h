@@ -9,6 +9,7 @@ enum { SPAN_TEXT = 1024 /* bytes of a stranger's string that are kept */ };
 
 struct span {
   struct span *next;
+  unsigned tenant; /* the tracer's, which counts them */
   struct trail trail;
   struct span_request request; /* its strings are behind it */
   uint64_t to, since_1970;     /* to: of the trail's clock; since_1970: what is added to it for the time of day, in nanoseconds */
