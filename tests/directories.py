@@ -31,6 +31,22 @@ READER = """(module
     (local.set $errno (call $read (i32.load (i32.const 64)) (i32.const 72) (i32.const 1) (i32.const 80)))
     (if (local.get $errno) (then (call $fail (local.get $errno)) (return)))
     (call $reply (i32.const 8192) (i32.load (i32.const 80)))))"""
+# Opens "big" and reads all of it into the same megabyte, by one call with 60 vectors.
+GREEDY = """(module
+  (import "wasi_snapshot_preview1" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "gasworks" "reply" (func $reply (param i32 i32)))
+  (memory (export "memory") 32)
+  (data (i32.const 0) "big")
+  (func (export "handle") (local $at i32)
+    (loop $more
+      (i32.store (i32.add (i32.const 1024) (local.get $at)) (i32.const 65536))
+      (i32.store (i32.add (i32.const 1028) (local.get $at)) (i32.const 1048576))
+      (br_if $more (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 8))) (i32.const 480))))
+    (if (call $open (i32.const 3) (i32.const 1) (i32.const 0) (i32.const 3) (i32.const 0) (i64.const 2) (i64.const 2) (i32.const 0) (i32.const 64))
+      (then (unreachable)))
+    (if (call $read (i32.load (i32.const 64)) (i32.const 1024) (i32.const 60) (i32.const 72)) (then (unreachable)))
+    (call $reply (i32.const 75) (i32.const 1))))"""
 NOENT, NOTCAPABLE, ROFS, BADF = "errno 44", "errno 76", "errno 69", "errno 08"
 
 failures = 0
@@ -145,6 +161,27 @@ def try_replay(server):
     check("config changes them", "directory    /more: assets" in done.stdout and "/assets" not in done.stdout, done)
 
 
+def try_price(server):
+    """What is read is paid for: who has no gas for it does not make the server read it."""
+    def bytes_read():
+        with open(f"/proc/{server.process.pid}/io") as file:
+            return int(re.search(r"rchar: (\d+)", file.read())[1])
+    subprocess.run(["wat2wasm", "-", "-o", "greedy.wasm"], input=GREEDY.encode(), check=True)
+    with open("assets/big", "wb") as file:
+        file.truncate(60 << 20)
+    with open("greedy.wasm", "rb") as file:
+        server.ask("PUT", "/v1/functions/greedy", file.read())
+    server.patch("/v1/functions/greedy", {"/assets": "assets"})
+    got = server.ask("GET", "/f/greedy")
+    check("a call reads as much as its vectors have", got[0] == 200 and got[1] == chr((60 << 20) >> 24), got)
+    server.ask("PATCH", "/v1/functions/greedy", b'{"gas_limit": 5000000}')
+    server.ask("GET", "/f/greedy")
+    before, got = bytes_read(), server.ask("GET", "/f/greedy")
+    n = bytes_read() - before
+    check("it ends without gas", got[0] == 402, got)
+    check("it reads no more than its gas, in both tiers that run it", n < 12000000, n)
+
+
 def main():
     program, work = os.path.abspath(sys.argv[1]), tempfile.mkdtemp()
     os.chdir(work)
@@ -171,6 +208,7 @@ def main():
         try_paths(server)
         try_races(server)
         try_replay(server)
+        try_price(server)
         check("a deployment keeps them", server.ask("PUT", "/v1/functions/reader", module)[0] == 200 and server.ask("GET", "/f/reader?0file")[1] == "the file\n")
         server.stop()
         server = Server(program)

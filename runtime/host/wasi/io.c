@@ -3,6 +3,9 @@
 #define _GNU_SOURCE /* pwritev2 */
 #include "runtime/host/wasi/private.h"
 
+#include "instrument/schedule.h"
+#include "runtime/host_api.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <unistd.h>
@@ -65,8 +68,41 @@ static void advance(struct wasi_vector *v, size_t n) {
   if (v->n) v->at[0] = (struct iovec){(char *)v->at[0].iov_base + n, v->at[0].iov_len - n};
 }
 
+enum { READ_PIECE = 128 << 10 };
+
+/* The part of the vector that one system call reads, in `piece`; returns its bytes. */
+static size_t cut(const struct wasi_vector *v, struct wasi_vector *piece) {
+  size_t size = 0;
+  for (piece->n = 0; piece->n < v->n && size < READ_PIECE; piece->n++) {
+    struct iovec part = v->at[piece->n];
+    if (part.iov_len > READ_PIECE - size) part.iov_len = READ_PIECE - size;
+    piece->at[piece->n] = part;
+    size += part.iov_len;
+  }
+  return size;
+}
+
+/* Parts of a vector may be the same memory, so a guest of any size can ask for 4 GiB at once. Each piece is paid for when it is
+ * there, and others may run before the next. What an error leaves unread is told by the next call. */
+static enum wasi_errno read_file(struct wasi_call *c, struct wasi_vector *v, const uint64_t *offset, uint32_t *n) {
+  const uint64_t price = gw_instance_schedule(c->caller)->gas[COST_HOST_BYTE];
+  while (v->n) {
+    struct wasi_vector piece;
+    size_t size = cut(v, &piece);
+    ssize_t got;
+    do got = offset ? preadv(c->f->host, piece.at, piece.n, (off_t)(*offset + *n)) : readv(c->f->host, piece.at, piece.n);
+    while (got < 0 && errno == EINTR);
+    if (got < 0) return *n ? WASI_ESUCCESS : wasi_host_errno(errno);
+    *n += (uint32_t)got;
+    host_api_charge_piece(c->caller, HOST_GAS_BYTES, (uint64_t)got * price);
+    if ((size_t)got < size) break;
+    advance(v, (size_t)got);
+  }
+  return WASI_ESUCCESS;
+}
+
 /* How many bytes a pipe gives at a time depends on the other end: a deterministic guest gets all it asked for, or the end. */
-static enum wasi_errno host_read(struct wasi_call *c, struct wasi_vector *v, const uint64_t *offset, uint32_t *n) {
+static enum wasi_errno read_stream(struct wasi_call *c, struct wasi_vector *v, const uint64_t *offset, uint32_t *n) {
   const struct wasi_fd *f = c->f;
   bool wants_all = f->kind == FD_STREAM && c->wasi->deterministic;
   if (v->n && !wants_all && wasi_would_block(f, POLLIN)) return WASI_EAGAIN;
@@ -79,6 +115,10 @@ static enum wasi_errno host_read(struct wasi_call *c, struct wasi_vector *v, con
     advance(v, (size_t)got);
   }
   return wasi_charge(c, *n) ? WASI_ESUCCESS : WASI_TRAPPED;
+}
+
+static enum wasi_errno host_read(struct wasi_call *c, struct wasi_vector *v, const uint64_t *offset, uint32_t *n) {
+  return c->f->kind == FD_FILE ? read_file(c, v, offset, n) : read_stream(c, v, offset, n);
 }
 
 /* `offset` NULL: at the descriptor's own position, which moves on. */
