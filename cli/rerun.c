@@ -5,6 +5,7 @@
 #include "base/files.h"
 #include "cli/fetch.h"
 #include "jit/artifact/file_kind.h"
+#include "server/access/access.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -231,11 +232,14 @@ void rerun_clear(struct rerun *r) {
 
 /* --- one behind the other ------------------------------------------------------------------------------------------ */
 
+/* Its name as the receipt has it; or the tenant's function of the name, where one is told. */
 static bool is_wanted(const struct rerun *r, const struct rerun_walk *w) {
-  const char *name = r->function, *slash = strchr(name, '/');
-  if (!w->function || strcmp(name, w->function) == 0) return true;
-  return r->client.tenant && slash && strncmp(name, r->client.tenant, (size_t)(slash - name)) == 0 &&
-         !strcmp(slash + 1, w->function);
+  const char *tenant = r->client.tenant, *name = r->function;
+  if (!w->function) return true;
+  if (!tenant || strchr(w->function, '/')) return strcmp(name, w->function) == 0;
+  size_t size = strcmp(tenant, DEFAULT_TENANT) == 0 ? 0 : strlen(tenant);
+  bool is_of_it = !size || (strncmp(name, tenant, size) == 0 && name[size] == '/');
+  return is_of_it && strcmp(name + size + (size != 0), w->function) == 0;
 }
 
 /* Behind the last leaf. */

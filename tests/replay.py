@@ -326,6 +326,9 @@ def no_gate(program, data, work):
     code, said = replay(program, data, "--function", "nobody", "--with", os.path.join(work, "world.wasm"))
     if code != 9 or "nothing was compared" not in said:
         fail(f"nobody: {code} {said}")
+    code, said = replay(program, data, "--tenant", "nobody", "--function", "world", "--with", os.path.join(work, "world.wasm"))
+    if code != 9 or "nothing was compared" not in said:
+        fail(f"world of nobody, which is another's: {code} {said}")
     print("ok   nothing to compare: exit code 9")
 
 

@@ -4,7 +4,10 @@
 
 #include "server/usage/price.h"
 
+#include <fcntl.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 static struct server *server;
 static uint16_t port;
@@ -164,12 +167,33 @@ static void test_several(void **state) {
   port = server_port(server);
 }
 
+/* Half of a core at most, also where nothing runs: here files have names, of which none has the index. Who sleeps gives its core
+ * away. */
+static void test_looking_gives_way(void **state) {
+  (void)state;
+  enum { FILES = 3000, CALLS = 300 };
+  char path[256];
+  struct rusage before, after;
+  expect_put("/v1/functions/idle", NUMBER("1"), 201, "");
+  call_often("/f/idle", CALLS);
+  expect_put("/v1/functions/idle?gate=1", NUMBER("1"), 200, "\"run\":1,"); /* so that all is on disk */
+  for (unsigned i = 1; i < FILES; i++) {
+    snprintf(path, sizeof path, "%s/receipts/inputs/%016x.inputs", data_dir, i);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/receipts/inputs/%016x-ffffffff-ffffffff.inputs", data_dir, i + FILES);
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+  }
+  assert_int_equal(getrusage(RUSAGE_SELF, &before), 0);
+  expect_put("/v1/functions/idle?gate=1000", NUMBER("2"), 412, "has compared nothing: 300 invocations");
+  assert_int_equal(getrusage(RUSAGE_SELF, &after), 0);
+  assert_true(after.ru_nvcsw - before.ru_nvcsw > CALLS / 3);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_nothing_to_compare),
-      cmocka_unit_test(test_what_differs),
-      cmocka_unit_test(test_the_tenant_pays),
-      cmocka_unit_test(test_several),
+      cmocka_unit_test(test_nothing_to_compare), cmocka_unit_test(test_what_differs),
+      cmocka_unit_test(test_the_tenant_pays),    cmocka_unit_test(test_several),
+      cmocka_unit_test(test_looking_gives_way), /* the server keeps no inputs behind it */
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -191,6 +191,23 @@ static void kept_and_found(void **state) {
   inputs_reader_close(reader);
 }
 
+/* Else a reader beside a busy server would read and check all of a file for each entry. */
+static void what_was_read_is_not_read_again(void **state) {
+  (void)state;
+  struct inputs out;
+  char path[400];
+  struct inputs_store *store = open_store(1 << 30, 0);
+  for (uint64_t i = 0; i < 10; i++) keep(store, i, "GET /a \n\n");
+  inputs_store_flush(store);
+  struct inputs_reader *reader = inputs_reader_open(directory);
+  assert_int_equal(inputs_reader_find(reader, 9, &out), INPUTS_FOUND);
+  snprintf(path, sizeof path, "%s/%016x.inputs", directory, 1);
+  assert_int_equal(truncate(path, 0), 0); /* who read it again would find nothing */
+  for (uint64_t i = 0; i < 9; i++) assert_int_equal(inputs_reader_find(reader, i, &out), INPUTS_FOUND);
+  inputs_reader_close(reader);
+  inputs_store_close(store);
+}
+
 static void equal_ones_are_there_once(void **state) {
   (void)state;
   static char request[20001];
@@ -378,6 +395,7 @@ int main(void) {
       cmocka_unit_test(strange_fields),
       cmocka_unit_test(the_page_lists_all),
       cmocka_unit_test_setup_teardown(kept_and_found, setup, teardown),
+      cmocka_unit_test_setup_teardown(what_was_read_is_not_read_again, setup, teardown),
       cmocka_unit_test_setup_teardown(equal_ones_are_there_once, setup, teardown),
       cmocka_unit_test_setup_teardown(the_oldest_go, setup, teardown),
       cmocka_unit_test_setup_teardown(changed_bits, setup, teardown),

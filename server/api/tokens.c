@@ -12,6 +12,7 @@
 #include "server/loop/loop.h"
 #include "server/usage/account.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -268,12 +269,23 @@ static bool begin_tenure(struct change *change, struct tenure *tenure) {
   return true;
 }
 
+/* One at a time is made, or deleted, with all that belongs to it: what is done for a name that somebody has already, or again,
+ * would take that one's usage, budget and functions. */
+static pthread_mutex_t tenants = PTHREAD_MUTEX_INITIALIZER;
+
+static bool create_tenant(struct change *change) {
+  struct tenure tenure;
+  pthread_mutex_lock(&tenants);
+  bool ok = begin_tenure(change, &tenure) &&
+            access_create_tenant(change->access, change->name, &tenure, &change->is_new, &change->error);
+  pthread_mutex_unlock(&tenants);
+  return ok;
+}
+
 static void create_tenant_work(uv_work_t *work) {
   struct change *change = work->data;
-  struct tenure tenure;
-  change->ok = begin_tenure(change, &tenure) &&
-               access_create_tenant(change->access, change->name, &tenure, &change->is_new, &change->error) &&
-               (!change->supervisor || supervisor_start(change->supervisor, change->name, &change->error));
+  change->ok =
+      create_tenant(change) && (!change->supervisor || supervisor_start(change->supervisor, change->name, &change->error));
 }
 
 static void create_tenant_done(uv_work_t *work, int status) {
@@ -342,13 +354,8 @@ static void delete_isolated(struct change *change) {
   buffer_clear(&list);
 }
 
-static void delete_tenant_work(uv_work_t *work) {
-  struct change *change = work->data;
+static void delete_tenant(struct change *change) {
   struct found found, late = {0};
-  if (change->supervisor) {
-    delete_isolated(change);
-    return;
-  }
   change->ok = find_all(change, &found);
   change->is_used = change->ok && (found.n || found.has_groups) && access_has_tenant(change->access, change->name);
   change->ok = change->ok && !change->is_used && access_delete_tenant(change->access, change->name, &change->error);
@@ -357,6 +364,17 @@ static void delete_tenant_work(uv_work_t *work) {
   for (size_t i = 0; i < late.n; i++) registry_delete(change->registry, late.names[i], true, &(struct gw_error){0});
   free(found.names);
   free(late.names);
+}
+
+static void delete_tenant_work(uv_work_t *work) {
+  struct change *change = work->data;
+  if (change->supervisor) {
+    delete_isolated(change);
+    return;
+  }
+  pthread_mutex_lock(&tenants);
+  delete_tenant(change);
+  pthread_mutex_unlock(&tenants);
 }
 
 static void delete_tenant_done(uv_work_t *work, int status) {

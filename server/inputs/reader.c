@@ -195,12 +195,16 @@ static enum inputs_answer read_entry(const struct inputs_reader *r, size_t at, s
   return ok ? INPUTS_FOUND : INPUTS_DAMAGED;
 }
 
-static enum inputs_answer look_in(struct inputs_reader *r, const char *name, uint64_t index, struct inputs *out) {
+/* In what is read already. */
+static enum inputs_answer look(const struct inputs_reader *r, uint64_t index, struct inputs *out) {
   struct found wanted = {.index = index};
-  if (!load(r, name)) return INPUTS_NONE;
   const struct found *f = r->n ? bsearch(&wanted, r->entries, r->n, sizeof *r->entries, by_index) : NULL;
   if (f) return read_entry(r, f->at, out);
   return r->is_damaged ? INPUTS_DAMAGED : INPUTS_NONE;
+}
+
+static enum inputs_answer look_in(struct inputs_reader *r, const char *name, uint64_t index, struct inputs *out) {
+  return load(r, name) ? look(r, index, out) : INPUTS_NONE;
 }
 
 struct inputs_reader *inputs_reader_open(const char *directory) {
@@ -236,7 +240,7 @@ static enum inputs_answer look_in_all(struct inputs_reader *r, uint64_t index, s
 /* A file may be renamed or go between the list and the look, so then there is a new list. */
 enum inputs_answer inputs_reader_find(struct inputs_reader *r, uint64_t index, struct inputs *out) {
   enum inputs_answer answer = INPUTS_NONE;
-  if (*r->name && look_in(r, r->name, index, out) == INPUTS_FOUND) return INPUTS_FOUND;
+  if (*r->name && look(r, index, out) == INPUTS_FOUND) return INPUTS_FOUND; /* it does not matter that the file has grown since */
   for (int i = 0; i < MOST_LISTS; i++) {
     answer = look_in_all(r, index, out);
     if (answer == INPUTS_FOUND || !r->has_missed) break;

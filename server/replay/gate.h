@@ -1,8 +1,8 @@
 /* The gate before a deployment: the newest invocations of a function run again with a new version, and what it does otherwise is
  * counted (docs/replay.md). On a worker thread: it blocks, for GATE_SECONDS at most and a little longer.
  *
- * It takes half of a core at most: behind each slice it sleeps as long as that took. Its tenant pays: slices are charged to the
- * account, and one receipt of FUNCTION_GATE has the gas of all runs. */
+ * It takes half of a core at most: behind each slice and leaf it sleeps as long as that took. Its tenant pays: slices are charged
+ * to the account, and one receipt of FUNCTION_GATE has the gas of all runs. */
 #ifndef SERVER_REPLAY_GATE_H
 #define SERVER_REPLAY_GATE_H
 
