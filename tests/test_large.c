@@ -3,7 +3,7 @@
  * and a third on PostgreSQL. */
 #include "tests/state_kit.h"
 
-enum { N_KEYS = 5, MAX_SIZE = 9 * STATE_CHUNK, N_STEPS = IS_LMDB ? 20000 : 700 };
+enum { N_KEYS = 5, MAX_SIZE = 9 * STATE_CHUNK, N_STEPS = IS_LMDB ? 20000 : IS_LATE ? 700 : 250 };
 
 struct model {
   struct {

@@ -11,7 +11,7 @@
 
 /* --- scans against a model ---------------------------------------------------------------------------------------- */
 
-enum { MAX_MODEL = 256, MODEL_KEY = 3, ROUNDS = IS_LMDB ? 600 : 60 };
+enum { MAX_MODEL = 256, MODEL_KEY = 3, ROUNDS = IS_LMDB ? 600 : IS_LATE ? 60 : 20 };
 
 struct pair {
   size_t key_size, size;
