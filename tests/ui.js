@@ -420,6 +420,19 @@ async function neighbours() {
   await context.close();
 }
 
+// By plain HTTP browsers do not keep pages apart: then it says so.
+async function plainly() {
+  const context = await browser.newContext(), page = await context.newPage(), warning = page.getByText('This address is plain HTTP');
+  for (const [host, n] of [['127.0.0.1', 0], ['gasworks.test', 1]])
+    for (const given of ['', `#token=${token}`]) {
+      await page.goto('about:blank');
+      await page.goto(`${base.replace('127.0.0.1', host)}/ui/${given}`);
+      await page.getByRole('button', { name: 'Sign in' }).waitFor();
+      check(`${host} ${given ? 'with' : 'without'} a token: ${n ? 'a' : 'no'} warning`, (await warning.count()) === n);
+    }
+  await context.close();
+}
+
 const PLACES = [['', 'sign-in'], ['/', 'functions'], ['/f/hello', 'live'], ['/f/trap/invoke', 'invoke'], ['/f/fresh/versions', 'versions'], ['/f/hostile/logs', 'logs'], ['/f/hello/receipts', 'receipts-of'],
   ['/f/fresh/settings', 'settings'], ['/deploy', 'deploy'], ['/receipts', 'receipts'], ['/receipt/1', 'receipt'], ['/usage', 'usage'], ['/tools', 'tools'], ['/tokens', 'tokens'], ['/nothing', 'nothing']];
 
@@ -446,12 +459,12 @@ async function looking(theme, width) {
 }
 
 async function main() {
-  token = await startServer();
+  token = await startServer('--host', 'gasworks.test');
   for (const [name, text] of Object.entries(FUNCTIONS)) await api('PUT', `/v1/functions/${name}`, fs.readFileSync(assemble(name, text)));
   await api('GET', '/f/hello');
   await api('GET', '/f/hostile');
-  browser = await chromium.launch({ executablePath: browserPath, args: process.getuid() === 0 ? ['--no-sandbox'] : [] });
-  for (const test of [signingIn, deploying, calling, recording, livening, typing, tooling, neighbours]) {
+  browser = await chromium.launch({ executablePath: browserPath, args: ['--host-resolver-rules=MAP gasworks.test 127.0.0.1', ...(process.getuid() === 0 ? ['--no-sandbox'] : [])] });
+  for (const test of [signingIn, deploying, calling, recording, livening, typing, tooling, neighbours, plainly]) {
     try { await test(); } catch (e) { check(test.name, false, e.stack); }
   }
   for (const [theme, width] of [['light', 1280], ['dark', 1280], ['light', 390], ['dark', 390]]) {

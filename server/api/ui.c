@@ -4,7 +4,8 @@
  * page with scripts. What keeps those from the token (docs/http.md tells why so):
  *   - The token is in the memory of the page, in no cookie. It is kept in the tab's storage, where the user wishes, only by a
  * name of its own: pages of functions have no scripts there.
- *   - No page can frame this one, and none keeps a handle to it (Cross-Origin-Opener-Policy; app.js looks, too).
+ *   - No page can frame this one, and none keeps a handle to it (Cross-Origin-Opener-Policy; app.js looks, too). Browsers
+ * heed that in secure contexts alone: by plain HTTP elsewhere the page warns (signin.js).
  *   - A function cannot put a service worker between (`Service-Worker-Allowed` is the server's, runtime/host/header.c), nor
  *     before another function (route.c).
  *   - A token in an address is taken only when the user says so: else a link would sign somebody in as another.

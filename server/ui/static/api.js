@@ -24,6 +24,9 @@ export const whenDenied = (f) => { onDenied = f; };
 
 // Whether nobody else has pages with scripts here (`serve --ui-host`).
 export const hasOwnOrigin = () => isOwn;
+// Browsers heed Cross-Origin-Opener-Policy by HTTPS and on the machine itself alone. Elsewhere a page of a function that has opened
+// this one can read it, and hide from `window.opener` that it did.
+export const isExposed = () => !isOwn && !window.isSecureContext;
 export async function learnOrigin() {
   try { isOwn = (await fetch(new URL('.', import.meta.url), { method: 'HEAD', credentials: 'omit' })).headers.get('Gasworks-Origin') === 'own'; } catch { /* nothing is kept */ }
 }

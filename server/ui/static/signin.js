@@ -2,6 +2,10 @@
 import * as api from './api.js';
 import { h, field, say } from './dom.js';
 
+const exposedNote = () => api.isExposed() && h('div', { class: 'panel warning', role: 'note' }, h('p', {},
+  'This address is plain HTTP, and functions share it: their pages may be able to read a token that you give here, and so may the network. ',
+  'Type the address into a new tab yourself, or better use HTTPS, localhost through a tunnel, or a name of the dashboard\u2019s own (', h('code', {}, 'serve --ui-host'), ').'));
+
 export function signInPage(word, enter) {
   const input = h('input', { type: 'password', name: 'token', autocomplete: 'off', spellcheck: 'false', required: true, placeholder: 'gw_…' });
   const keep = h('input', { type: 'checkbox', id: 'keep' });
@@ -10,6 +14,7 @@ export function signInPage(word, enter) {
   return h('main', { id: 'main', class: 'alone', tabindex: '-1' },
     h('img', { src: 'icon.svg', alt: '', width: 48, height: 48 }),
     h('h1', { tabindex: '-1' }, 'Gasworks'),
+    exposedNote(),
     h('form', { onsubmit: async (event) => {
       event.preventDefault();
       button.disabled = true;
@@ -45,5 +50,6 @@ export function givenPage(token, hasOther, use, leave) {
     h('p', {}, 'The address brought the token ', h('code', {}, id), '. What you do here is then done as its owner, who can see it.',
       hasOther ? ' You are signed in with another one.' : ''),
     h('p', {}, 'Go on only if the address is your own, from gasworks ui.'),
+    exposedNote(),
     problem, button, h('button', { class: 'wide', onclick: leave }, hasOther ? 'Stay as I am' : 'Do not'));
 }
