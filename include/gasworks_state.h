@@ -155,6 +155,8 @@ void gw_exchange_set_wake(struct gw_exchange *exchange, void (*wake)(void *arg),
 void gw_exchange_wait(struct gw_exchange *exchange);
 /* Ends what is under way, which writes nothing; but a commit that has begun is waited for. */
 void gw_exchange_cancel(struct gw_exchange *exchange);
+/* Whether its commit is under way: whoever wants to know if that succeeds resumes it instead of cancelling. */
+bool gw_exchange_is_committing(const struct gw_exchange *exchange);
 /* Within a host function of a run: its transaction, to read and write in it; NULL: there is none. Not to be committed. */
 struct gw_txn *gw_exchange_txn(struct gw_exchange *exchange);
 

@@ -259,6 +259,8 @@ enum gw_status gw_exchange_resume(struct gw_exchange *exchange, struct gw_reply 
   return status;
 }
 
+bool gw_exchange_is_committing(const struct gw_exchange *exchange) { return exchange->step == STEP_COMMIT; }
+
 void gw_exchange_wait(struct gw_exchange *exchange) {
   if (exchange->step == STEP_COMMIT)
     wait_for_commit(exchange);

@@ -12,6 +12,9 @@ export class GasworksError extends Error {
   /** What a WASI program had written. */
   readonly stdout?: Buffer;
   readonly stderr?: Buffer;
+  /** Of requests. */
+  readonly log?: string;
+  readonly attempts?: number;
 }
 
 export interface Frame {
@@ -75,6 +78,9 @@ export interface InstanceOptions {
   gasLimit?: number | bigint;
   /** Bytes of all memories and tables together. */
   maxMemory?: number;
+  /** What a function for the `handle` interface reads and writes: a space of it, apart from others. */
+  state?: State;
+  space?: string;
   /** Makes it a WASI program: run its "_start", or "_initialize" by itself. */
   wasi?: WasiOptions;
 }
@@ -120,10 +126,38 @@ export interface Result<T> {
   exitCode?: number;
 }
 
+/** For functions that export `handle` (docs/interface.md). Method, path and query are GET, "/" and "" unless given. */
+export interface HandlerRequest {
+  method?: string;
+  path?: string;
+  query?: string;
+  /** Path and query as they were sent. */
+  target?: string;
+  headers?: Record<string, string | number | readonly string[] | undefined> | Iterable<readonly [string, string]>;
+  body?: string | ArrayBufferView | ArrayBuffer;
+  /** It can write no state, and so meets no conflict. */
+  readonly?: boolean;
+}
+
+export interface HandlerReply {
+  status: number;
+  /** By names in small letters. */
+  headers: Record<string, string | string[]>;
+  body: Buffer;
+  /** Of the last attempt. */
+  gas: number;
+  /** 1 without conflicts. */
+  attempts: number;
+  /** Lines that the function logged. */
+  log: string;
+}
+
 export interface Callable {
   readonly exports: Readonly<Record<string, Export>>;
   call<T = any>(name: string, args?: readonly Argument[], options?: CallOptions): Promise<T>;
   run<T = any>(name: string, args?: readonly Argument[], options?: CallOptions): Promise<Result<T>>;
+  /** A request for the export `handle`: a fresh instance, and a transaction that begins again where it met a conflict. */
+  handle(request?: HandlerRequest, options?: CallOptions): Promise<HandlerReply>;
   /** Cancels what is under way; takes no more calls. */
   close(): void;
 }
@@ -149,4 +183,38 @@ export interface Memory {
 export interface Pool extends Callable {
   /** Instances that there are. */
   readonly size: number;
+}
+
+export interface StateOptions {
+  /** The file grows up to so many; 64 GiB unless given. */
+  maxBytes?: number;
+  /** False: what is committed survives the end of the process, but not a power failure; true unless given. */
+  sync?: boolean;
+}
+
+/** A directory of keys and values, in spaces. One process has it open once at a time. */
+export function openState(directory: string, options?: StateOptions): Promise<State>;
+
+export class State {
+  private constructor();
+  /**
+   * Runs the callback in a transaction and commits it; gives what the callback gave. Where what it has read was changed meanwhile, it
+   * runs again, 16 times at most. What it throws ends the transaction without effect.
+   */
+  transact<T>(space: string, callback: (txn: Transaction) => T | Promise<T>): Promise<T>;
+  /** Takes nothing more, and closes when what is under way has ended. */
+  close(): Promise<void>;
+}
+
+export type Bytes = string | ArrayBufferView;
+
+/** Its operations happen in the order in which they were called. Where one fails, the transaction does. */
+export interface Transaction {
+  get(key: Bytes): Promise<Buffer | undefined>;
+  set(key: Bytes, value: Bytes): Promise<void>;
+  delete(key: Bytes): Promise<void>;
+  /** To the number that the value's 8 bytes are, least first; no value is 0. It conflicts with no other addition. */
+  add(key: Bytes, delta: number | bigint): Promise<void>;
+  /** Pairs from `first` to before `end` in the order of their keys. A value that was written by parts is null. */
+  scan(range?: { first?: Bytes; end?: Bytes; backward?: boolean; limit?: number }): Promise<[Buffer, Buffer | null][]>;
 }

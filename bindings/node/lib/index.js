@@ -2,6 +2,8 @@
 const os = require('node:os');
 const native = require('../build/gasworks.node');
 const { readWorld, pollOneoff, WASI } = require('./wasi.js');
+const { State, openState, readState } = require('./state.js');
+const { readRequest, finishReply } = require('./request.js');
 const { readSignatures, parseSignature, flatten, flattenImport } = require('./signature.js');
 
 const WANTS_GAS = 1, IS_FRESH = 2; // flags of native.call
@@ -138,11 +140,14 @@ class Module {
     }).filter(Boolean);
   }
 
+  #handles() { return this.exports.some((e) => e.name === 'handle' && e.kind === 'function' && !e.params && !e.results); }
+
   /** An instance: calls of its exports run one after another. */
   async instantiate(imports = {}, options = {}) {
     const memory = new Memory(), world = readWorld(options.wasi);
     const links = this.#links(imports, memory, world);
-    const handle = await native.instantiate(this.#handle, links, gasOf(options), number(options, 'maxMemory', 0, 0, 2 ** 53), world);
+    const handle = await native.instantiate(this.#handle, links, gasOf(options), number(options, 'maxMemory', 0, 0, 2 ** 53), world,
+      this.#handles(), ...readState(options));
     functions.set(handle, links);
     memory.open(handle);
     return new Instance(handle, memory, this.#plans);
@@ -241,11 +246,11 @@ class Memory {
 
 let nextId = 0;
 
-// Starts a call that `signal` ends.
-function callWithSignal(handle, plan, gasLimit, flags, signal, input, args) {
+// Starts a call that `signal` ends: begin(id) does.
+function callWithSignal(handle, signal, begin) {
   if (signal.aborted) return Promise.reject(signal.reason);
   const id = (nextId = (nextId + 1) >>> 0 || 1);
-  const promise = native.call(handle, plan.handle, gasLimit, flags, id, input, ...args);
+  const promise = begin(id);
   const abort = () => native.abort(handle, id);
   if (signal.aborted) abort(); // by a host function, meanwhile
   signal.addEventListener('abort', abort, { once: true });
@@ -263,9 +268,15 @@ function inputOf({ stdin }) {
 
 function start(handle, plan, flags, args, options) {
   const gasLimit = gasOf(options), input = inputOf(options), signal = signalOf(options), flat = lower(plan, args);
-  const promise = signal ? callWithSignal(handle, plan, gasLimit, flags, signal, input, flat)
-    : native.call(handle, plan.handle, gasLimit, flags, 0, input, ...flat);
-  return lift(plan, flags, promise);
+  const begin = (id) => native.call(handle, plan.handle, gasLimit, flags, id, input, ...flat);
+  return lift(plan, flags, signal ? callWithSignal(handle, signal, begin) : begin(0));
+}
+
+// One request: a fresh instance, a transaction.
+function startRequest(handle, request, options) {
+  const gasLimit = gasOf(options), input = inputOf(options), signal = signalOf(options), row = readRequest(request);
+  const begin = (id) => native.handle(handle, row, gasLimit, id, input);
+  return (signal ? callWithSignal(handle, signal, begin) : begin(0)).then(finishReply);
 }
 
 function find(plans, name) {
@@ -277,7 +288,7 @@ function find(plans, name) {
 
 const NONE = Object.freeze({});
 
-let callFresh, isBroken; // for Pool
+let callFresh, handleFresh, isBroken; // for Pool
 
 class Instance {
   #handle;
@@ -300,6 +311,9 @@ class Instance {
   /** The same: a promise of {value, gas}. */
   run(name, args = [], options = NONE) { return start(this.#handle, find(this.#plans, name), WANTS_GAS, args, options); }
 
+  /** Gives the export `handle` a request, in a fresh instance and a transaction: a promise of the reply. */
+  async handle(request = NONE, options = NONE) { return startRequest(this.#handle, request, options); }
+
   /** Calls an export on this thread, which waits for it; wants a gas limit, here or of the instance. */
   callSync(name, args = [], options = NONE) {
     const plan = find(this.#plans, name);
@@ -315,6 +329,7 @@ class Instance {
 
   static {
     callFresh = (instance, plan, flags, args, options) => start(instance.#handle, plan, flags | IS_FRESH, args, options);
+    handleFresh = (instance, request, options) => startRequest(instance.#handle, request, options);
     isBroken = (instance) => native.isBroken(instance.#handle);
   }
 }
@@ -336,12 +351,13 @@ class Pool {
     this.#plans = plans;
     this.#max = number(options, 'max', 64, 1, 8192);
     const exports = Object.create(null);
-    for (const [name, plan] of plans) exports[name] = (...args) => this.#start(plan, 0, args, NONE);
+    for (const [name, plan] of plans) exports[name] = (...args) => this.#start((instance) => callFresh(instance, plan, 0, args, NONE), NONE);
     this.exports = Object.freeze(exports);
   }
 
-  call(name, args = [], options = NONE) { return this.#start(find(this.#plans, name), 0, args, options); }
-  run(name, args = [], options = NONE) { return this.#start(find(this.#plans, name), WANTS_GAS, args, options); }
+  call(name, args = [], options = NONE) { return this.#call(find(this.#plans, name), 0, args, options); }
+  run(name, args = [], options = NONE) { return this.#call(find(this.#plans, name), WANTS_GAS, args, options); }
+  async handle(request = NONE, options = NONE) { return this.#start((instance) => handleFresh(instance, request, options), options); }
 
   get size() { return this.#n; }
 
@@ -353,17 +369,20 @@ class Pool {
 
   #closed() { return new GasworksError('the pool is closed', 'ERR_GASWORKS_CLOSED'); }
 
-  #start(plan, flags, args, options) {
+  #call(plan, flags, args, options) { return this.#start((instance) => callFresh(instance, plan, flags, args, options), options); }
+
+  // begin(instance) starts the call.
+  #start(begin, options) {
     if (this.#isClosed) return Promise.reject(this.#closed());
     const instance = this.#idle.pop();
-    if (instance) return this.#use(instance, plan, flags, args, options);
-    return this.#take(signalOf(options)).then((taken) => this.#use(taken, plan, flags, args, options));
+    if (instance) return this.#use(instance, begin);
+    return this.#take(signalOf(options)).then((taken) => this.#use(taken, begin));
   }
 
-  #use(instance, plan, flags, args, options) {
+  #use(instance, begin) {
     let promise;
     try {
-      promise = callFresh(instance, plan, flags, args, options);
+      promise = begin(instance);
     } catch (error) {
       this.#giveBack(instance, error);
       throw error;
@@ -427,4 +446,4 @@ class Pool {
   }
 }
 
-module.exports = { Engine, GasworksError };
+module.exports = { Engine, GasworksError, State, openState };

@@ -155,15 +155,29 @@ NAPI_MODULE_INIT() {
     const char *name;
     napi_callback function;
   } functions[] = {
-      {"prepare", prepare},        {"create", create},
-      {"compile", js_compile},     {"types", js_types},
-      {"plan", js_plan},           {"instantiate", js_instantiate},
-      {"call", js_call},           {"callSync", js_call_sync},
-      {"abort", js_abort},         {"settle", js_settle},
-      {"endTurn", js_end_turn},    {"gasUsed", gas_used},
-      {"close", js_close},         {"isBroken", is_broken},
-      {"readMemory", read_memory}, {"writeMemory", write_memory},
+      {"prepare", prepare},
+      {"create", create},
+      {"compile", js_compile},
+      {"types", js_types},
+      {"plan", js_plan},
+      {"instantiate", js_instantiate},
+      {"call", js_call},
+      {"callSync", js_call_sync},
+      {"abort", js_abort},
+      {"settle", js_settle},
+      {"endTurn", js_end_turn},
+      {"gasUsed", gas_used},
+      {"close", js_close},
+      {"isBroken", is_broken},
+      {"readMemory", read_memory},
+      {"writeMemory", write_memory},
       {"memorySize", memory_size},
+      {"handle", js_handle},
+      {"openState", js_open_state},
+      {"closeState", js_close_state},
+      {"beginTxn", js_begin_txn},
+      {"txnOp", js_txn_op},
+      {"abortTxn", js_abort_txn},
   };
   for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
     napi_value function;

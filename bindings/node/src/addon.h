@@ -6,6 +6,8 @@
  *   call.c      one call as steps, each of which runs in slices on whatever thread has it
  *   host.c      JavaScript functions that guests call: the fiber parks, Node's thread answers
  *   module.c    modules and instances
+ *   state.c     stores and transactions
+ *   request.c   functions for the `handle` interface, each of whose calls is a transaction
  *   wasi.c      what WASI programs see of the world
  *   convert.c   values between JavaScript and Wasm
  *
@@ -15,7 +17,7 @@
 #define GASWORKS_NODE_ADDON_H
 
 #define NAPI_VERSION 8
-#include <gasworks.h>
+#include <gasworks_state.h>
 #include <node_api.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -122,7 +124,12 @@ struct instance {
   struct func_ref *alloc, *free, *start, *initialize;
   struct host_import *imports;
   size_t n_imports;
-  struct world *world; /* NULL: no WASI */
+  struct world *world;          /* NULL: no WASI */
+  struct gw_exchange *exchange; /* NULL: it exports no handle */
+  struct state *state;          /* NULL: none */
+  char *space;
+  struct call *asleep; /* waits for the store, and no thread holds it; with the engine's mutex */
+  bool is_woken;       /* what a call waits for may be there; with the engine's mutex */
   uint64_t gas_limit;
   double gas_used; /* by the last call */
   bool has_started, is_used, is_closed;
@@ -145,7 +152,12 @@ napi_value js_instantiate(napi_env env, napi_callback_info info);
 /* --- calls -------------------------------------------------------------------------------------------------------- */
 
 enum step { STEP_RESET, STEP_START, STEP_INITIALIZE, STEP_ALLOC, STEP_CALL, STEP_FREE_RESULT, STEP_FREE_ARGUMENTS, STEP_END };
-enum progress { PROGRESS_ENDED, PROGRESS_YIELDED, PROGRESS_PARKED };
+enum progress {
+  PROGRESS_ENDED,
+  PROGRESS_YIELDED,
+  PROGRESS_PARKED, /* a host function is wanted */
+  PROGRESS_ASLEEP  /* the store is to answer */
+};
 
 struct bytes {
   uint8_t *data;
@@ -157,10 +169,20 @@ struct answer {
   struct call *call; /* NULL: nobody waits any more */
 };
 
+struct request {
+  struct gw_request of; /* owns its strings */
+  struct gw_header *headers;
+  void *body;
+  struct gw_state *state; /* which the call uses; NULL: none */
+  struct gw_reply reply;  /* the exchange's */
+  bool has_gas;           /* an attempt has begun */
+};
+
 struct call {
   struct call *next;
   struct instance *instance;
-  const struct plan *plan;
+  const struct plan *plan; /* NULL: it is a request's */
+  struct request *request; /* NULL: a call of an export */
   enum step step;
   bool is_begun;  /* the store runs this step */
   bool is_fresh;  /* the instance is reset before */
@@ -198,6 +220,7 @@ struct call {
 };
 
 napi_value js_call(napi_env env, napi_callback_info info);
+napi_value js_handle(napi_env env, napi_callback_info info);
 napi_value js_call_sync(napi_env env, napi_callback_info info);
 napi_value js_abort(napi_env env, napi_callback_info info);
 napi_value js_close(napi_env env, napi_callback_info info);
@@ -210,6 +233,38 @@ void call_drop(struct call *call);
 void call_cancel(struct call *call);
 /* Its host function has the answer. */
 void call_resume(struct call *call);
+
+/* --- requests ----------------------------------------------------------------------------------------------------- */
+
+bool request_prepare(struct instance *instance, struct gw_error *err);
+/* Any thread that holds the call. */
+enum gw_status request_run(struct call *call);
+void request_cancel(struct call *call);
+/* A worker with the engine's mutex: lets a parked call sleep, unless it is woken already. */
+bool request_sleep(struct call *call);
+/* True: it slept, and is held by who calls this. */
+bool request_rouse(struct call *call);
+/* [method, path, query, target, [[name, value]], body or null, whether it only reads], or no object: a call of an export. False:
+ * an exception is pending. */
+bool request_read(napi_env env, struct call *call, napi_value value);
+void request_free(struct call *call);
+napi_value request_reply(napi_env env, const struct call *call);
+/* Adds log and attempts. */
+void request_log(napi_env env, const struct call *call, napi_value object);
+
+/* --- state -------------------------------------------------------------------------------------------------------- */
+
+void state_retain(struct state *state);
+void state_release(struct state *state); /* NULL is allowed */
+/* Until state_unuse it is not closed; NULL: it is already. */
+struct gw_state *state_use(struct state *state);
+/* is_ending: the environment does, and nobody waits for the close. */
+void state_unuse(struct state *state, bool is_ending);
+napi_value js_open_state(napi_env env, napi_callback_info info);
+napi_value js_close_state(napi_env env, napi_callback_info info);
+napi_value js_begin_txn(napi_env env, napi_callback_info info);
+napi_value js_txn_op(napi_env env, napi_callback_info info);
+napi_value js_abort_txn(napi_env env, napi_callback_info info);
 
 /* --- host functions ----------------------------------------------------------------------------------------------- */
 

@@ -147,7 +147,9 @@ static void note_frames(struct call *call) {
 }
 
 static void cancel(struct call *call) {
-  if (call->is_begun) {
+  if (call->request) {
+    request_cancel(call);
+  } else if (call->is_begun) {
     if (call->step < STEP_ALLOC) call->instance->is_broken = true;
     gw_store_cancel(call->instance->store);
     end_step(call);
@@ -158,11 +160,25 @@ static void cancel(struct call *call) {
   }
 }
 
+static enum progress run_request(struct call *call) {
+  enum gw_status status = request_run(call);
+  if (status == GW_STATUS_YIELDED) return PROGRESS_YIELDED;
+  if (status == GW_STATUS_PARKED) return call->host.park ? PROGRESS_PARKED : PROGRESS_ASLEEP;
+  if (status == GW_STATUS_FAILED) note_frames(call);
+  return PROGRESS_ENDED;
+}
+
+/* Whether it has had an effect is known when its commit has ended. */
+static bool is_committing(const struct call *call) {
+  return call->request && call->is_begun && gw_exchange_is_committing(call->instance->exchange);
+}
+
 enum progress call_run(struct call *call) {
-  if (atomic_load_explicit(&call->is_cancelled, memory_order_relaxed)) {
+  if (atomic_load_explicit(&call->is_cancelled, memory_order_relaxed) && !is_committing(call)) {
     cancel(call);
     return PROGRESS_ENDED;
   }
+  if (call->request) return run_request(call);
   while (advance(call)) {
     enum gw_status status = gw_store_resume(call->instance->store, &call->err);
     if (status == GW_STATUS_YIELDED) return PROGRESS_YIELDED;
@@ -187,6 +203,7 @@ static struct call *take_call(struct instance *instance) {
 }
 
 static void call_free(struct call *call) {
+  request_free(call);
   free(call->block.data);
   free(call->result.data);
   free(call->input.data);
@@ -203,6 +220,7 @@ static napi_value error_of(napi_env env, struct call *call) {
       call->err.code ? convert_error(env, &call->err, (double)call->gas) : convert_failure(env, &call->result, (double)call->gas);
   if (call->n_frames) napi_set_named_property(env, error, "frames", convert_frames(env, call->frames, call->n_frames));
   if (call->instance->world) world_describe(env, call->instance->world, error);
+  if (call->request) request_log(env, call, error);
   return error;
 }
 
@@ -222,6 +240,7 @@ static napi_value outcome(napi_env env, struct call *call, napi_value *error) {
     *error = error_of(env, call);
     return NULL;
   }
+  if (call->request) return request_reply(env, call);
   napi_value value = convert_results(env, call);
   if (value) return call->wants_gas ? with_gas(env, call, value) : value;
   napi_get_and_clear_last_exception(env, error);
@@ -305,7 +324,8 @@ static enum progress run_here(napi_env env, struct call *call, uint64_t deadline
 static uint64_t may_run_here(struct call *call) {
   struct instance *instance = call->instance;
   struct engine *engine = instance->module->engine;
-  if (!engine->starts_here || engine->is_stopping || gw_store_memory_bytes(instance->store) > MOST_BYTES_HERE) return 0;
+  if (call->request || !engine->starts_here || engine->is_stopping || gw_store_memory_bytes(instance->store) > MOST_BYTES_HERE)
+    return 0;
   return call->block.size > MOST_BYTES_HERE ? 0 : engine_deadline(engine);
 }
 
@@ -329,7 +349,7 @@ void call_returned(napi_env env, struct call *call) {
 
 void call_cancel(struct call *call) {
   atomic_store(&call->is_cancelled, true);
-  if (!call->host.answer) return; /* somebody holds it, and will see */
+  if (!call->host.answer && !request_rouse(call)) return; /* somebody holds it, and will see */
   give_up_answer(call);
   hand_over(call);
 }
@@ -338,6 +358,7 @@ void call_resume(struct call *call) { hand_over(call); }
 
 void call_drop(struct call *call) {
   struct instance *instance = call->instance;
+  request_rouse(call);
   give_up_answer(call);
   cancel(call);
   call_free(call);
@@ -391,10 +412,9 @@ static bool is_usable(napi_env env, const struct instance *instance) {
   return false;
 }
 
-napi_value js_call(napi_env env, napi_callback_info info) {
-  napi_value promise, object;
-  struct call *call = read_call(env, info, &object);
-  if (!call) return NULL;
+/* A promise of what the call gives, when its instance has time for it; frees it with an exception. */
+static napi_value begin_call(napi_env env, struct call *call) {
+  napi_value promise;
   struct instance *instance = call->instance;
   if (!is_usable(env, instance) || napi_create_promise(env, &call->deferred, &promise)) {
     call_free(call);
@@ -409,6 +429,31 @@ napi_value js_call(napi_env env, napi_callback_info info) {
   instance_busy(instance);
   go_on(env, call);
   return promise;
+}
+
+napi_value js_call(napi_env env, napi_callback_info info) {
+  napi_value object;
+  struct call *call = read_call(env, info, &object);
+  return call ? begin_call(env, call) : NULL;
+}
+
+/* instance, request (request.c), gas limit (0: the instance's), id, input or null */
+napi_value js_handle(napi_env env, napi_callback_info info) {
+  napi_value v[5];
+  size_t n = 5;
+  void *instance;
+  double gas_limit = 0;
+  uint32_t id = 0;
+  napi_get_cb_info(env, info, &n, v, NULL, NULL);
+  if (napi_get_value_external(env, v[0], &instance) || napi_get_value_double(env, v[2], &gas_limit) ||
+      napi_get_value_uint32(env, v[3], &id))
+    return NULL;
+  struct call *call = take_call(instance);
+  call->gas_limit = gas_limit > 0 ? (uint64_t)gas_limit : call->instance->gas_limit;
+  call->id = id;
+  if (request_read(env, call, v[1]) && read_input(env, v[4], &call->input)) return begin_call(env, call);
+  call_free(call);
+  return NULL;
 }
 
 static void run_to_end(napi_env env, struct call *call) {

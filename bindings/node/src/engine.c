@@ -119,10 +119,12 @@ static void *work(void *arg) {
       pthread_cond_wait(&engine->has_work, &engine->mutex);
       continue;
     }
+    call->instance->is_woken = false;
     pthread_mutex_unlock(&engine->mutex);
     enum progress progress = call_run(call);
     pthread_mutex_lock(&engine->mutex);
-    if (progress == PROGRESS_YIELDED)
+    if (progress == PROGRESS_ASLEEP && request_sleep(call)) continue;
+    if (progress == PROGRESS_YIELDED || progress == PROGRESS_ASLEEP)
       list_push(&engine->ready, call);
     else
       give_back(engine, call);

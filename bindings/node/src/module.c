@@ -30,7 +30,10 @@ void instance_release(struct instance *instance) {
   *instance->link = instance->next;
   if (instance->next) instance->next->link = instance->link;
   gw_store_destroy(instance->store);
+  gw_exchange_destroy(instance->exchange);
   world_destroy(instance->world);
+  state_release(instance->state);
+  free(instance->space);
   for (size_t i = 0; i < instance->n_imports; i++) {
     struct host_import *import = &instance->imports[i];
     if (import->function) napi_delete_reference(module->engine->env, import->function);
@@ -244,6 +247,7 @@ static bool resolve(void *env, const struct gw_import *wanted, struct gw_extern 
     *out = (struct gw_extern){.kind = GW_EXTERN_HOST_FUNC, .of.host = {f, import}};
     return true;
   }
+  if (instance->exchange && gw_exchange_resolve(instance->exchange, wanted, out)) return true;
   return instance->world && gw_wasi_resolve(instance->world->wasi, wanted, out);
 }
 
@@ -323,11 +327,13 @@ static struct gw_store *create_store(const struct engine *engine, double gas_lim
                          err);
 }
 
-/* module, imports, gas limit (0: none), bytes of memory (0: the default limit), world (wasi.c) or null */
+/* module, imports, gas limit (0: none), bytes of memory (0: the default limit), world (wasi.c) or null, whether it handles
+ * requests, their state and its space or null */
 napi_value js_instantiate(napi_env env, napi_callback_info info) {
-  napi_value v[5];
-  size_t n = 5;
-  void *data;
+  napi_value v[8];
+  size_t n = 8;
+  void *data, *state = NULL;
+  bool handles = false;
   double gas_limit = 0, max_memory = 0;
   napi_get_cb_info(env, info, &n, v, NULL, NULL);
   if (napi_get_value_external(env, v[0], &data) || napi_get_value_double(env, v[2], &gas_limit) ||
@@ -347,5 +353,11 @@ napi_value js_instantiate(napi_env env, napi_callback_info info) {
   engine_open(module->engine);
   instance->store = create_store(module->engine, gas_limit, max_memory, &job->err);
   instance->world = world_create(env, v[4], &job->err);
+  napi_get_value_bool(env, v[5], &handles);
+  if (handles && !job->err.code) request_prepare(instance, &job->err);
+  if (napi_get_value_external(env, v[6], &state) == napi_ok) {
+    state_retain(instance->state = state);
+    instance->space = convert_string(env, v[7]);
+  }
   return start_job(env, job, run_instantiate, end_instantiate);
 }

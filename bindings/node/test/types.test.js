@@ -21,11 +21,11 @@ test('the types are what TypeScript programs need', { skip: !compiler && 'typesc
 });
 
 test('what the types declare is there', async () => {
-  const { Engine, GasworksError } = require('gasworks');
+  const { Engine, GasworksError, State } = require('gasworks');
   const text = fs.readFileSync(path.join(path.dirname(require.resolve('gasworks/package.json')), 'lib/index.d.ts'), 'utf8');
   const bytes = Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
   const module_ = await new Engine({ workers: 1 }).compile(bytes);
-  const objects = { Engine: Engine.prototype, Module: module_, Instance: await module_.instantiate(), Pool: module_.pool(), Callable: module_.pool() };
+  const objects = { Engine: Engine.prototype, Module: module_, Instance: await module_.instantiate(), Pool: module_.pool(), Callable: module_.pool(), State: State.prototype };
   objects.Memory = objects.Instance.memory;
   for (const [name, object] of Object.entries(objects)) {
     const body = new RegExp(`(?:class|interface) ${name}\\b[^{]*\\{([\\s\\S]*?)\\n\\}`).exec(text)[1];

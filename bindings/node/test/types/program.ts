@@ -1,5 +1,5 @@
 // What TypeScript must accept, and what it must refuse. test/types.test.js gives it to tsc.
-import { Engine, GasworksError, type Instance, type Pool } from 'gasworks';
+import { Engine, GasworksError, openState, type HandlerReply, type Instance, type Pool, type State } from 'gasworks';
 
 async function main(bytes: Uint8Array): Promise<void> {
   const engine = new Engine({ workers: 2, optLevel: 3, tier: 'fast', cache: '/tmp/cache' });
@@ -17,6 +17,20 @@ async function main(bytes: Uint8Array): Promise<void> {
   try { instance.close(); } catch (error) {
     if (error instanceof GasworksError) console.log(error.code, error.trap?.length, error.gas, results, names);
   }
+  const state: State = await openState('/tmp/state', { maxBytes: 1 << 30, sync: false });
+  const size: number = await state.transact('space', async (txn) => {
+    await txn.set('key', new Uint8Array(1));
+    await txn.add('n', 1n);
+    return ((await txn.get('key'))?.length ?? 0) + (await txn.scan({ first: 'a', limit: 1 })).length;
+  });
+  const handlers = module.pool({}, { state, space: 'space' });
+  const reply: HandlerReply = await handlers.handle({ path: '/', headers: { a: ['b'] }, body: 'text' }, { gasLimit: 1e9 });
+  console.log(size, reply.status, reply.body.length, reply.headers.a, reply.attempts);
+  await state.close();
+  // @ts-expect-error
+  new State();
+  // @ts-expect-error
+  await state.transact('space', async (txn) => txn.set('key', 1));
   // @ts-expect-error
   new Engine({ optLevel: 4 });
   // @ts-expect-error
