@@ -9,10 +9,12 @@ const { build, environment, out, root } = require('./build.js');
 
 const wasm = path.join(out, 'functions.wasm');
 fs.writeFileSync(wasm, build('rust', path.join(root, 'bindings/node/examples/functions.rs')));
+const hits = path.join(out, 'hits.wasm');
+fs.writeFileSync(hits, build('rust', path.join(root, 'bindings/node/examples/hits.rs')));
 
 async function serve(t, name) {
   const script = path.join(__dirname, '../examples', name);
-  const server = spawn(process.execPath, [script, wasm, '0'], { stdio: ['ignore', 'pipe', 'inherit'], env: environment });
+  const server = spawn(process.execPath, [script, wasm, '0', ...(name === 'service.js' ? [hits, path.join(out, 'hits')] : [])], { stdio: ['ignore', 'pipe', 'inherit'], env: environment });
   t.after(() => server.kill());
   const line = await new Promise((done, fail) => {
     server.stdout.once('data', (data) => done(String(data)));
@@ -42,6 +44,10 @@ for (const name of ['service.js', 'fastify.js'])
     for (const reply of many) assert.deepEqual([reply.status, reply.body, reply.gas], [200, [['a', 2], ['b', 1]], many[0].gas]);
     assert.deepEqual([(await endless).status, (await endless).gas], [402, 20e9]);
     if (name === 'fastify.js') return;
+    assert.deepEqual((await Promise.all(Array.from({ length: 30 }, () => post(`${url}/hits/page`, '')))).map(({ body }) => body).sort((a, b) => a - b),
+      Array.from({ length: 30 }, (_, i) => i + 1));
+    const read = await fetch(`${url}/hits/page`);
+    assert.deepEqual([read.status, read.headers.get('content-type'), await read.json()], [200, 'application/json', 30]);
     const accounts = await (await fetch(`${url}/accounts`)).json();
     assert.equal(accounts.ann, words.gas + 50 * many[0].gas);
     assert.equal(accounts.eve, 20e9);
