@@ -52,7 +52,7 @@ bool gw_state_clear(struct gw_state *state, const char *space, struct gw_error *
 struct gw_txn;
 
 /* On a space of keys, each of which is apart from the others; the name is copied. It sees one moment of the space, that of its
- * first read, and its own writes. */
+ * first read, and its own writes. It waits for no other one, so a thread may have several. */
 struct gw_txn *gw_txn_begin(struct gw_state *state, const char *space, struct gw_error *err);
 /* 1: found, and *value is valid until the next call on txn; 0: no such key; -1: failed. A value that was written by parts is put
  * together, so that *size may be GW_STATE_MAX_LARGE. */
@@ -91,7 +91,8 @@ void gw_txn_abort(struct gw_txn *txn);
 
 /* Runs fn and commits, up to GW_STATE_MOST_ATTEMPTS times while there are conflicts. What conflicted once queues for the same
  * keys, so a counter that many count is counted by one after another. False: fn said so, with err set, or the commit failed. What
- * fn is told may be a conflict already, so where a call fails it returns false, and runs again. */
+ * fn is told may be a conflict already, so where a call fails it returns false, and runs again. Others may queue behind it, so fn
+ * waits for none of them: it calls neither this nor gw_exchange_run for the same state, nor does a host function of a run. */
 typedef bool (*gw_transact_fn)(void *env, struct gw_txn *txn, struct gw_error *err);
 bool gw_state_transact(struct gw_state *state, const char *space, gw_transact_fn fn, void *env, struct gw_error *err);
 

@@ -115,6 +115,20 @@ static void test_conflict(void **unused) {
   gw_txn_abort(first);
 }
 
+/* On one thread, where each conflicts with the other again and again: none waits for the other. */
+static void test_two_open(void **unused) {
+  (void)unused;
+  for (int i = 0; i < 10; i++) {
+    struct gw_txn *txns[] = {begin("open"), begin("open")};
+    for (int j = 0; j < 2; j++) {
+      expect(txns[j], "k", i ? "1" : NULL);
+      set(txns[j], "k", "1");
+    }
+    assert_int_equal(commit(txns[0]), GW_COMMITTED);
+    assert_int_equal(commit(txns[1]), GW_CONFLICT);
+  }
+}
+
 static void test_add(void **unused) {
   (void)unused;
   struct gw_error err = {0};
@@ -753,13 +767,13 @@ static void test_files(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_transaction), cmocka_unit_test(test_conflict),      cmocka_unit_test(test_add),
-      cmocka_unit_test(test_parts),       cmocka_unit_test(test_scan),          cmocka_unit_test(test_transact),
-      cmocka_unit_test(test_transfers),   cmocka_unit_test(test_refusals),      cmocka_unit_test(test_backup),
-      cmocka_unit_test(test_exchange),    cmocka_unit_test(test_failures),      cmocka_unit_test(test_hot_counter),
-      cmocka_unit_test(test_files),       cmocka_unit_test(test_steps),         cmocka_unit_test(test_cancel),
-      cmocka_unit_test(test_destroy),     cmocka_unit_test(test_wakes),         cmocka_unit_test(test_start),
-      cmocka_unit_test(test_starts),      cmocka_unit_test(test_two_exchanges),
+      cmocka_unit_test(test_transaction), cmocka_unit_test(test_conflict),  cmocka_unit_test(test_two_open),
+      cmocka_unit_test(test_add),         cmocka_unit_test(test_parts),     cmocka_unit_test(test_scan),
+      cmocka_unit_test(test_transact),    cmocka_unit_test(test_transfers), cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_backup),      cmocka_unit_test(test_exchange),  cmocka_unit_test(test_failures),
+      cmocka_unit_test(test_hot_counter), cmocka_unit_test(test_files),     cmocka_unit_test(test_steps),
+      cmocka_unit_test(test_cancel),      cmocka_unit_test(test_destroy),   cmocka_unit_test(test_wakes),
+      cmocka_unit_test(test_start),       cmocka_unit_test(test_starts),    cmocka_unit_test(test_two_exchanges),
   };
   return cmocka_run_group_tests(tests, open_state, close_state);
 }

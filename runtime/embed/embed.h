@@ -12,6 +12,8 @@ struct gw_txn {
 };
 
 bool embed_check_space(const char *space, struct gw_error *err);
+/* As gw_txn_begin, but it may wait in lanes, and others for it. */
+struct gw_txn *embed_txn_begin(struct gw_state *state, const char *space, struct gw_error *err);
 /* The transaction without its handle, which is gone. */
 struct state_txn *embed_txn_release(struct gw_txn *txn);
 

@@ -75,7 +75,7 @@ static void use_txn(struct gw_exchange *exchange, struct gw_txn *txn) {
 
 static bool begin_txn(struct gw_exchange *exchange, struct gw_error *err) {
   if (!exchange->state) return true;
-  struct gw_txn *txn = gw_txn_begin(exchange->state, exchange->space, err);
+  struct gw_txn *txn = embed_txn_begin(exchange->state, exchange->space, err);
   if (!txn) return false;
   if (exchange->only_reads)
     state_txn_only_reads(txn->txn);

@@ -36,7 +36,7 @@ bool gw_state_clear(struct gw_state *state, const char *space, struct gw_error *
 
 /* --- transactions ------------------------------------------------------------------------------------------------- */
 
-struct gw_txn *gw_txn_begin(struct gw_state *state, const char *space, struct gw_error *err) {
+struct gw_txn *embed_txn_begin(struct gw_state *state, const char *space, struct gw_error *err) {
   if (!embed_check_space(space, err)) return NULL;
   struct gw_txn *txn = calloc(1, sizeof *txn);
   if (txn) txn->txn = state_txn_begin(store_of(state), space);
@@ -44,6 +44,13 @@ struct gw_txn *gw_txn_begin(struct gw_state *state, const char *space, struct gw
   free(txn);
   error_set(err, GW_ERROR_OUT_OF_MEMORY, "no memory for a transaction");
   return NULL;
+}
+
+/* Who holds several at a time, or one for long, must not wait for itself, nor others for it: so it is in no lane. */
+struct gw_txn *gw_txn_begin(struct gw_state *state, const char *space, struct gw_error *err) {
+  struct gw_txn *txn = embed_txn_begin(state, space, err);
+  if (txn) state_txn_expect_no_writes(txn->txn);
+  return txn;
 }
 
 struct state_txn *embed_txn_release(struct gw_txn *txn) {
@@ -203,7 +210,7 @@ bool gw_state_transact(struct gw_state *state, const char *space, gw_transact_fn
   struct state_turns turns = {0};
   enum gw_outcome outcome = GW_CONFLICT;
   for (int i = 0; i < GW_STATE_MOST_ATTEMPTS && outcome == GW_CONFLICT; i++) {
-    struct gw_txn *txn = gw_txn_begin(state, space, err);
+    struct gw_txn *txn = embed_txn_begin(state, space, err);
     if (!txn) return false;
     state_txn_take_turns(txn->txn, &turns);
     bool ok = fn(env, txn, err), is_stale = state_txn_is_stale(txn->txn);
