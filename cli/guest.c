@@ -177,12 +177,14 @@ static bool open_run(struct guest *g, enum gw_tier tier, struct gw_error *err) {
   if (!g->store) return false;
   gw_store_set_record(g->store, &g->record);
   if (tier == GW_TIER_PRECISE) precise_set_watch(g->store, g->watch, g->watch_env);
+  gw_store_owe_cpu(g->store, g->cpu_before);
   double start = clock_seconds(CLOCK_MONOTONIC);
   g->instance = gw_instance_create(g->store, g->module, resolve, g, err);
   g->seconds_instantiate = clock_seconds(CLOCK_MONOTONIC) - start;
   if (!g->instance) return false;
   bool has_start = gw_module_decoded(g->module)->start != NO_INDEX;
   g->gas_before = gw_instance_gas(g->instance) + (has_start ? gw_store_gas_used(g->store) : 0);
+  if (has_start) g->cpu_before = gw_store_cpu_ns(g->store);
   return true;
 }
 
@@ -192,8 +194,11 @@ static const struct func_type *find_function(struct guest *g, const char *name) 
   return e && e->kind == EXTERN_FUNC ? &m->types[m->funcs[e->index].type].func : NULL;
 }
 
-/* Whether this run goes on in compiled code: the interpreter's is dropped then. */
-static bool wants_switch(const struct guest *g) { return g->may_switch && g->compiled == 1 && !g->record.is_full; }
+/* Whether this run goes on in compiled code: the interpreter's is dropped then. Not in the middle of a host call: the record has
+ * that one when it is over, and another run would make it a second time. */
+static bool wants_switch(const struct guest *g) {
+  return g->may_switch && g->compiled == 1 && !g->record.is_full && !g->record.is_inside;
+}
 
 static void *compile(void *arg) {
   struct guest *g = arg;
@@ -207,8 +212,10 @@ static void start_compiler(struct guest *g) {
     g->has_compiler = true;
 }
 
-/* By functions: the run goes on, or begins anew in compiled code. */
+/* By functions: the run goes on, or begins anew in compiled code. In a host call it goes on, as
+ * above, and what the host works on is no mark of the guest's. */
 static bool climbs_again(struct guest *g) {
+  if (g->record.is_inside) return false;
   enum climb_step step = climb_sample(&g->climb, g->store, g->instance);
   g->has_compiler = g->climb.has_thread;
   g->store->options.slice = climb_slice(&g->climb);
@@ -230,6 +237,7 @@ static bool call(struct guest *g, const char *name, union gw_value *values, stru
   double start = clock_seconds(CLOCK_MONOTONIC);
   enum gw_status status;
   gw_store_owe(g->store, g->gas_before);
+  gw_store_owe_cpu(g->store, g->cpu_before);
   gw_store_start(g->store, found.of.func, values);
   do {
     gw_store_wait(g->store);
@@ -237,6 +245,7 @@ static bool call(struct guest *g, const char *name, union gw_value *values, stru
   } while (status == GW_STATUS_PARKED || (status == GW_STATUS_YIELDED && goes_on(g)));
   g->seconds_run += clock_seconds(CLOCK_MONOTONIC) - start;
   g->gas_before = gw_store_gas_used(g->store);
+  g->cpu_before = gw_store_cpu_ns(g->store);
   if (status != GW_STATUS_YIELDED) return status == GW_STATUS_DONE;
   gw_store_cancel(g->store);
   return false;
@@ -281,7 +290,15 @@ static bool call_all(struct guest *g, struct gw_error *err) {
   return error_set(err, GW_ERROR_INTERFACE, "the module exports neither _start nor handle; name a function with --invoke");
 }
 
-bool guest_run(struct guest *g, enum gw_tier tier, struct gw_error *err) { return open_run(g, tier, err) && call_all(g, err); }
+/* A run that begins anew where another one left off owes its CPU time: the limit is of both together. */
+static bool run_on(struct guest *g, enum gw_tier tier, struct gw_error *err) {
+  return open_run(g, tier, err) && call_all(g, err);
+}
+
+bool guest_run(struct guest *g, enum gw_tier tier, struct gw_error *err) {
+  g->cpu_before = 0;
+  return run_on(g, tier, err);
+}
 
 /* --- baseline code first ------------------------------------------------------------------------------------------------ */
 
@@ -294,7 +311,7 @@ static bool run_mixed(struct guest *g, struct gw_error *err) {
   do {
     if (g->is_switching) record_replay(&g->record, RECORD_CONTINUES);
     g->is_switching = false;
-    ok = guest_run(g, GW_TIER_MIXED, err);
+    ok = run_on(g, GW_TIER_MIXED, err);
   } while (g->is_switching);
   g->may_switch = false;
   return ok;
@@ -311,14 +328,20 @@ static bool run_both(struct guest *g, struct gw_error *err) {
   if (!g->is_switching) return ok;
   g->is_switching = false;
   record_replay(&g->record, RECORD_CONTINUES);
-  return guest_run(g, GW_TIER_FAST, err);
+  return run_on(g, GW_TIER_FAST, err);
 }
 
 /* --- the judge ------------------------------------------------------------------------------------------------------------ */
 
+bool guest_is_exact(const struct guest *g) {
+  struct gw_module_stats stats;
+  if (g->running != GW_TIER_MIXED) return g->running != GW_TIER_FAST;
+  gw_module_stats(g->module, &stats); /* asked last: what the thread publishes runs before it says so */
+  return !stats.code_bytes;
+}
+
 static bool must_judge(const struct guest *g, const struct gw_error *err) {
-  bool is_exact = g->running == GW_TIER_MIXED && !atomic_load(&g->climb.n_published);
-  struct judged run = {.tier = is_exact ? GW_TIER_BASELINE : g->running,
+  struct judged run = {.tier = guest_is_exact(g) ? GW_TIER_BASELINE : g->running,
                        .module = g->module,
                        .record = &g->record,
                        .seconds = g->seconds_run,

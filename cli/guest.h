@@ -50,6 +50,7 @@ struct guest {
   struct gw_store *store;
   struct gw_instance *instance;
   uint64_t gas_before;          /* what the next call is billed for already: the instance and what ran in it */
+  uint64_t cpu_before;          /* likewise, ns, and by runs that this one takes the place of */
   const struct func_type *type; /* of the export that was named, once it has been found */
   union gw_value *values;       /* its arguments, then its results */
   double seconds_instantiate, seconds_run;
@@ -96,6 +97,9 @@ bool guest_run(struct guest *g, enum gw_tier tier, struct gw_error *err);
 /* A run as the user wants it: by g->tier, begun by the interpreter and handed over to compiled code, and judged if it trapped.
  * *err is the verdict. */
 bool guest_run_judged(struct guest *g, struct gw_error *err);
+
+/* Whether the last run was of no compiled code: then all calls that led to a trap are known. */
+bool guest_is_exact(const struct guest *g);
 
 void guest_clear(struct guest *g);
 

@@ -63,7 +63,7 @@ struct run_stats {
 /* In which the program ended. */
 static const char *tier_name(const struct run *r) {
   static const char *const names[] = {[GW_TIER_FAST] = "fast", [GW_TIER_PRECISE] = "precise", [GW_TIER_BASELINE] = "baseline"};
-  if (r->guest.running == GW_TIER_MIXED) return atomic_load(&r->guest.climb.n_published) ? "mixed" : "baseline";
+  if (r->guest.running == GW_TIER_MIXED) return guest_is_exact(&r->guest) ? "baseline" : "mixed";
   return names[r->guest.running];
 }
 
@@ -128,10 +128,10 @@ static void show_stats(const struct run *r, int exit_code) {
 
 /* --- the verb ---------------------------------------------------------------------------------------------------- */
 
-/* The precise tier knows the calls that led to a trap. */
+/* Where compiled code ran, some of the calls that led to a trap are not known. */
 static int fail(const struct run *r, const struct gw_error *err) {
   struct buffer backtrace = {0};
-  if (err->code == GW_ERROR_TRAP && r->guest.running != GW_TIER_FAST) backtrace_append(r->guest.store, &backtrace);
+  if (err->code == GW_ERROR_TRAP && guest_is_exact(&r->guest)) backtrace_append(r->guest.store, &backtrace);
   buffer_append(&backtrace, "", 1);
   int exit_code = cli_fail_at(err, (const char *)backtrace.bytes);
   buffer_clear(&backtrace);

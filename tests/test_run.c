@@ -466,13 +466,105 @@ static void test_compile_by_profile(void **state) {
   buffer_clear(&out);
 }
 
+/* --- beginning anew ----------------------------------------------------------------------------------------------- */
+
+/* Opens the directory again and again, and looks at its third name: sorting it, on the host's side, is where slices end. */
+static const char lister[] =
+    "(module (import \"wasi_snapshot_preview1\" \"path_open\""
+    "  (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))"
+    " (import \"wasi_snapshot_preview1\" \"fd_readdir\" (func $list (param i32 i32 i32 i64 i32) (result i32)))"
+    " (import \"wasi_snapshot_preview1\" \"fd_close\" (func $close (param i32) (result i32)))"
+    " (memory (export \"memory\") 1) (data (i32.const 100) \".\")"
+    " (func (export \"f\") (param i32) (result i32) (local $first i32)"
+    "  (loop $l"
+    "   (if (call $open (i32.const 3) (i32.const 0) (i32.const 100) (i32.const 1) (i32.const 2) (i64.const 0x4000) (i64.const 0)"
+    "     (i32.const 0) (i32.const 16)) (then unreachable))"
+    "   (if (call $list (i32.load (i32.const 16)) (i32.const 1024) (i32.const 40) (i64.const 2) (i32.const 20))"
+    "     (then unreachable))"
+    "   (drop (call $close (i32.load (i32.const 16))))"
+    "   (if (i32.eqz (local.get $first)) (then (local.set $first (i32.load (i32.const 1048)))))"
+    "   (if (i32.ne (local.get $first) (i32.load (i32.const 1048))) (then (return (local.get 0))))"
+    "   (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))"
+    "  (i32.const -1)))";
+
+/* Not in the middle of a host call, which would be made twice: a listing that was half sorted stayed so. */
+static void test_anew_beside_host_calls(void **state) {
+  (void)state;
+  char directory[] = "/tmp/gasworks-lister-XXXXXX", path[64];
+  int exit_code;
+  assert_non_null(mkdtemp(directory));
+  assert_int_equal(assemble(lister, sizeof lister - 1, path, sizeof path), 0);
+  struct buffer out = shell(&exit_code,
+                            "cd %s && seq 1000 4499 | rev | xargs touch && " GASWORKS
+                            " run --tier auto --cache off --dir .::. --invoke f %s 200; cd / && rm -r %s %s",
+                            directory, path, directory, path);
+  assert_string_equal((const char *)out.bytes, "-1\n");
+  buffer_clear(&out);
+}
+
+/* The limit of CPU time, and what is said of it, are of a run as a whole: also of its start function and its initialiser. */
+static void test_cpu_time_of_all(void **state) {
+  (void)state;
+  static const char *const modules[] = {"(func $f (export \"_initialize\") (call $spin))", "(start $spin)"};
+  static const char spin[] = "(func $spin (local i32) (loop (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0)"
+                             " (i32.const 1))) (i32.const 30000000)))))";
+  char path[64];
+  for (int i = 0; i < 4; i++) {
+    int exit_code;
+    struct buffer text = {0};
+    buffer_format(&text, "(module %s %s (func (export \"f\")))", spin, modules[i / 2]);
+    assert_int_equal(assemble((const char *)text.bytes, text.size, path, sizeof path), 0);
+    struct buffer out = shell(&exit_code,
+                              GASWORKS " run --cache off --tier %s --stats --json --invoke f %s 2>&1 |"
+                                       " sed -n 's/.*\"cpu_ns\":[^0-9]*\\([0-9]*\\).*/\\1/p'",
+                              i % 2 ? "auto" : "baseline", path);
+    if (strtoull((const char *)out.bytes, NULL, 10) < 1000000) fail_msg("%d: %s", i, (const char *)out.bytes);
+    buffer_clear(&out);
+    buffer_clear(&text);
+    unlink(path);
+  }
+}
+
+/* The trap is in compiled code and comes too late for the judge: no calls are told rather than some of them, or none's places. */
+static void test_unjudged_in_mixed(void **state) {
+  (void)state;
+  static const char text[] =
+      "(module (memory 1)"
+      " (func $spin (param i32) (loop $l (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))"
+      " (func $load (param i32) (result i64) (call $spin (i32.const 10000)) (i64.load (i32.shl (local.get 0) (i32.const 3))))"
+      " (func (export \"f\") (local i32) (loop $l (drop (call $load (i32.shr_u (local.get 0) (i32.const 2))))"
+      "  (local.set 0 (i32.add (local.get 0) (i32.const 1))) (br $l))))";
+  char path[64];
+  int exit_code;
+  assert_int_equal(assemble(text, sizeof text - 1, path, sizeof path), 0);
+  struct buffer out =
+      shell(&exit_code, GASWORKS " run --tier auto --cache off --judge off --stats --invoke f %s | sed '/^gas/d'", path);
+  bool is_mixed = has(&out, "mixed"), has_calls = has(&out, "   0: ");
+  if (!has(&out, "out of bounds memory access") || is_mixed == has_calls || has(&out, " 0x0\n")) fail_msg("%s", out.bytes);
+  buffer_clear(&out);
+  unlink(path);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_tiers),     cmocka_unit_test(test_hand_over),      cmocka_unit_test(test_choice),
-      cmocka_unit_test(test_cpu_time),  cmocka_unit_test(test_perf),           cmocka_unit_test(test_short_program),
-      cmocka_unit_test(test_traps),     cmocka_unit_test(test_place_of_entry), cmocka_unit_test(test_trace),
-      cmocka_unit_test(test_until_gas), cmocka_unit_test(test_debug),          cmocka_unit_test(test_back),
-      cmocka_unit_test(test_ways),      cmocka_unit_test(test_refused),        cmocka_unit_test(test_compile_by_profile),
+      cmocka_unit_test(test_tiers),
+      cmocka_unit_test(test_hand_over),
+      cmocka_unit_test(test_choice),
+      cmocka_unit_test(test_cpu_time),
+      cmocka_unit_test(test_perf),
+      cmocka_unit_test(test_short_program),
+      cmocka_unit_test(test_traps),
+      cmocka_unit_test(test_place_of_entry),
+      cmocka_unit_test(test_trace),
+      cmocka_unit_test(test_until_gas),
+      cmocka_unit_test(test_debug),
+      cmocka_unit_test(test_back),
+      cmocka_unit_test(test_ways),
+      cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_compile_by_profile),
+      cmocka_unit_test(test_anew_beside_host_calls),
+      cmocka_unit_test(test_cpu_time_of_all),
+      cmocka_unit_test(test_unjudged_in_mixed),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

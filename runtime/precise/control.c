@@ -665,11 +665,13 @@ static bool is_of(const struct precise_func *func, const struct precise_insn *in
                       : code && insn >= code && insn < code + func->n_insns;
 }
 
-/* The offset of the instruction that `insn` was made for: the function is translated once more, keeping offsets this time. */
+/* The offset of the instruction that `insn` was made for: the function is translated once more, keeping offsets this time. Code
+ * of the compiler's has none. */
 static void locate(const struct precise_func *func, const struct precise_insn *insn, struct precise_place *place) {
   struct precise_listing listing = {0};
   place->func = func->index;
   (void)atomic_load_explicit(&func->fast, memory_order_acquire); /* as machine code did that has called it, seen by nobody */
+  place->offset = GW_NO_OFFSET;
   if (!is_of(func, insn)) return;
   struct precise_func copy = {.index = func->index, .header = func->header, .module = func->module};
   precise_translate(&copy, &listing);
