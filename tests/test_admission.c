@@ -195,6 +195,35 @@ static void test_places_of_callers(void **state) {
   close_server();
 }
 
+/* Who sends many large bodies, and never their ends, leaves room for another's. */
+static void test_room_for_bodies(void **state) {
+  enum { BODY = 16 << 20, N = 34 };
+  char head[128];
+  int fds[N];
+  data_dir = make_data_dir();
+  struct server_options o = test_options(data_dir);
+  (void)state;
+  o.max_body = BODY;
+  open_server(&o);
+  assert_int_equal(deploy(port, "hello", WAT_HELLO), 201);
+  char *bytes = calloc(1, BODY - 1);
+  snprintf(head, sizeof head, "POST /f/hello HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n", BODY);
+  for (int i = 0; i < N; i++) {
+    fds[i] = dial_from("127.0.0.2");
+    send_text(fds[i], head);
+    size_t sent = 0;
+    for (ssize_t n; sent < BODY - 1 && (n = send(fds[i], bytes + sent, BODY - 1 - sent, MSG_NOSIGNAL)) > 0;) sent += (size_t)n;
+  }
+  int other = dial_from("127.0.0.3");
+  send_text(other, "POST /f/hello HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n\r\nx");
+  assert_int_equal(status_soon(other), 200);
+  for (int i = 0; i < N; i++) close(fds[i]);
+  wait_for("gasworks_request_bytes", 0); /* a client that may send more has nothing there */
+  close(other);
+  free(bytes);
+  close_server();
+}
+
 /* --- modules that are sent ---------------------------------------------------------------------------------------------- */
 
 /* A module of another content each time, with so many bytes of data. */
@@ -383,13 +412,10 @@ static void test_leaving_a_load(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_places_of_tenants),
-                                     cmocka_unit_test(test_places_of_callers),
-                                     cmocka_unit_test(test_places_after_a_wait),
-                                     cmocka_unit_test(test_modules_are_paid_for),
-                                     cmocka_unit_test(test_leaving),
-                                     cmocka_unit_test(test_leaving_the_store),
-                                     cmocka_unit_test(test_leaving_a_lane),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_places_of_tenants),    cmocka_unit_test(test_places_of_callers),
+                                     cmocka_unit_test(test_places_after_a_wait),  cmocka_unit_test(test_room_for_bodies),
+                                     cmocka_unit_test(test_modules_are_paid_for), cmocka_unit_test(test_leaving),
+                                     cmocka_unit_test(test_leaving_the_store),    cmocka_unit_test(test_leaving_a_lane),
                                      cmocka_unit_test(test_leaving_a_load)};
   return cmocka_run_group_tests_name("admission", tests, NULL, NULL);
 }

@@ -372,6 +372,7 @@ void connection_replied(struct connection *c) {
   c->has_request = false;
   c->n_replied++;
   forget_behind(c);
+  request_forget_body(c); /* the next request may be long in coming */
   if (c->phase == PHASE_CLOSING) {
     if (c->is_closed) connection_free(c);
     return;

@@ -19,6 +19,7 @@ struct intake {
       value_at[MAX_HEADERS + FRONT_HEADERS]; /* offsets in head, which moves while it grows */
   size_t head_bytes;                         /* received so far, spaces and all */
   size_t extension_bytes, trailer_bytes;
+  size_t coming; /* of the body, as the loop counts it until it is complete */
   bool has_line; /* the request line went to the parser */
   struct head_lines lines;
   bool is_in_name, is_in_value, is_head_complete, expects_continue;

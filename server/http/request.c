@@ -4,6 +4,7 @@
 #include "server/http/credentials.h"
 #include "server/http/propagate.h"
 #include "server/http/reply.h"
+#include "server/loop/share.h"
 #include "server/server.h"
 
 #include <string.h>
@@ -17,8 +18,26 @@ static int refuse(struct connection *c, uint32_t status, const char *detail) {
   return -1;
 }
 
-static void body_forget(struct connection *c) {
+/* Bytes of bodies that are still received, by their clients' addresses. */
+static size_t *coming(struct connection *c) { return &c->loop->coming_of_address[c->exchange.caller % ADDRESS_BUCKETS]; }
+
+/* It is no longer received. */
+static void body_has_come(struct connection *c) {
+  *coming(c) -= c->intake.coming;
+  c->intake.coming = 0;
+}
+
+/* Whether there is room for more of its body: who sends several slowly leaves some to others. */
+static bool has_room(struct connection *c, size_t more) {
+  const struct loop *loop = c->loop;
+  bool is_only = *coming(c) == c->intake.coming || loop->options->worker_of;
+  if (loop->body_bytes + more > LOOP_MAX_BODY_BYTES) return false;
+  return is_only || share_allows(*coming(c) + more, loop->body_bytes, LOOP_MAX_BODY_BYTES);
+}
+
+void request_forget_body(struct connection *c) {
   struct request *r = &c->exchange.request;
+  body_has_come(c);
   c->loop->body_bytes -= r->body.size;
   r->body.size = 0;
   if (r->body.capacity > KEEP_BODY) buffer_clear(&r->body);
@@ -27,7 +46,7 @@ static void body_forget(struct connection *c) {
 /* The first byte of a request is there. */
 static void begin_request(struct connection *c) {
   struct request *r = &c->exchange.request;
-  body_forget(c);
+  request_forget_body(c);
   arena_clear(&r->arena);
   c->intake.line.size = c->intake.head.size = 0;
   c->intake.head_bytes = c->intake.extension_bytes = c->intake.trailer_bytes = 0;
@@ -281,8 +300,10 @@ static int on_body(llhttp_t *parser, const char *at, size_t size) {
   struct request *r = &c->exchange.request;
   if (r->body.size + size > c->loop->service->body_limit(&c->exchange))
     return refuse(c, 413, "the request's body is larger than allowed");
-  if (c->loop->body_bytes + size > LOOP_MAX_BODY_BYTES) return refuse(c, 503, "too many large requests are under way");
+  if (!has_room(c, size)) return refuse(c, 503, "too many large requests are under way");
   c->loop->body_bytes += size;
+  c->intake.coming += size;
+  *coming(c) += size;
   buffer_append(&r->body, at, size);
   return 0;
 }
@@ -291,6 +312,7 @@ static int on_message_complete(llhttp_t *parser) {
   struct connection *c = parser->data;
   c->is_keep_alive = llhttp_should_keep_alive(parser);
   c->is_complete = true;
+  body_has_come(c);
   return HPE_PAUSED;
 }
 
@@ -318,7 +340,7 @@ void request_init(struct connection *c) {
 }
 
 void request_clear(struct connection *c) {
-  body_forget(c);
+  request_forget_body(c);
   buffer_clear(&c->exchange.request.body);
   buffer_clear(&c->intake.head);
   buffer_clear(&c->intake.line);

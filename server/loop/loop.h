@@ -108,10 +108,11 @@ struct loop {
 
   struct connection *connections; /* list */
   uint32_t n_connections;
-  uint32_t n_of_address[ADDRESS_BUCKETS]; /* of them, by what their clients' addresses are told apart by (share_key) */
-  struct connection *ready, *last_ready;  /* those with pipelined requests whose turn was over */
-  size_t body_bytes;                      /* of requests being received or executed */
-  size_t behind_bytes;                    /* that connections may keep beyond their limit behind running requests */
+  uint32_t n_of_address[ADDRESS_BUCKETS];    /* of them, by what their clients' addresses are told apart by (share_key) */
+  size_t coming_of_address[ADDRESS_BUCKETS]; /* bytes of bodies that are still received, likewise */
+  struct connection *ready, *last_ready;     /* those with pipelined requests whose turn was over */
+  size_t body_bytes;                         /* of requests being received or executed */
+  size_t behind_bytes;                       /* that connections may keep beyond their limit behind running requests */
 
   struct fair fair;
   struct rate rate;                       /* of what runs */
