@@ -215,7 +215,8 @@ static void test_room_for_bodies(void **state) {
     for (ssize_t n; sent < BODY - 1 && (n = send(fds[i], bytes + sent, BODY - 1 - sent, MSG_NOSIGNAL)) > 0;) sent += (size_t)n;
   }
   int other = dial_from("127.0.0.3");
-  send_text(other, "POST /f/hello HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n\r\nx");
+  send_text(other, "POST /f/hello HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\n\r\n");
+  assert_int_equal(send(other, bytes, 1000000, MSG_NOSIGNAL), 1000000);
   assert_int_equal(status_soon(other), 200);
   for (int i = 0; i < N; i++) close(fds[i]);
   wait_for("gasworks_request_bytes", 0); /* a client that may send more has nothing there */
