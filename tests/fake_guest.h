@@ -8,6 +8,7 @@
 #include "runtime/park.h"
 #include "instrument/schedule.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,20 +105,32 @@ uint64_t gw_store_gas_limit(const struct gw_store *store) {
   return guest.limit;
 }
 
-/* Nothing here answers late. */
+/* What is asked of the store's other threads is waited for. One wait at a time. */
+static struct {
+  pthread_mutex_t mutex;
+  pthread_cond_t cond;
+  bool is_woken;
+} guest_park = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+
 struct park *park_begin(struct gw_store *store) {
   (void)store;
-  abort();
+  guest_park.is_woken = false;
+  return NULL;
 }
 
 void park_here(struct gw_store *store) {
   (void)store;
-  abort();
+  pthread_mutex_lock(&guest_park.mutex);
+  while (!guest_park.is_woken) pthread_cond_wait(&guest_park.cond, &guest_park.mutex);
+  pthread_mutex_unlock(&guest_park.mutex);
 }
 
 void park_wake(void *park) {
   (void)park;
-  abort();
+  pthread_mutex_lock(&guest_park.mutex);
+  guest_park.is_woken = true;
+  pthread_cond_signal(&guest_park.cond);
+  pthread_mutex_unlock(&guest_park.mutex);
 }
 
 /* --- calling host functions --------------------------------------------------------------------------------------- */

@@ -947,6 +947,12 @@ static struct config any_config(uint64_t seed, enum broken broken) {
                      .broken = broken,
                      .cold_ms = colds[below(&at, 3)]};
   if (below(&at, 3) == 0) c.kinds &= ~(uint32_t)BY_PARTS;
+  if (broken == BROKEN_CHUNKS) { /* or it takes a minute to meet it */
+    c.kinds = 1 << OP_READ | 1 << OP_WRITE;
+    c.n_clients = MAX_CLIENTS;
+    c.n_txns = MAX_TXNS;
+    c.clears = false;
+  }
   return c;
 }
 
