@@ -162,7 +162,8 @@ def test_combined(program, folder):
 def test_json(program, folder):
     path = folder + "/json/access.log"
     os.mkdir(folder + "/json")
-    server = Server(program, folder, "--access-log", path, "--access-log-format", "json", modules=["hello", "trap", "echo", "loop"])
+    server = Server(program, folder, "--access-log", path, "--access-log-format", "json", "--gas-limit", "100T",  # who leaves ends the loop
+                    modules=["hello", "trap", "echo", "loop"])
     server.ask("GET", "/f/hello/x?y=1", headers={"User-Agent": "z", "Referer": "r", "traceparent": f"00-{1:032x}-{2:016x}-01"})
     server.ask("POST", "/f/echo", b"123")
     server.ask("GET", "/f/trap")

@@ -5,6 +5,7 @@
 const fs = require('fs');
 const os = require('os');
 const path = require('path');
+const { once } = require('events');
 const { spawn, execFileSync } = require('child_process');
 const [modules, browserPath, program, ...options] = process.argv.slice(2);
 const { chromium } = require(path.join(modules, 'playwright-core'));
@@ -343,8 +344,10 @@ async function typing() {
   await page.locator('.reply').waitFor();
   check('and a call is made', (await page.locator('.reply pre').textContent()) === 'hello\n');
   await page.keyboard.press('Control+K');
+  await page.locator('dialog').waitFor();
   await page.keyboard.press('Escape');
-  check('Escape closes what is above', await page.locator('dialog').count() === 0);
+  await page.locator('dialog').waitFor({ state: 'detached' });
+  check('Escape closes what is above', true);
   await page.context().close();
 }
 
@@ -472,6 +475,7 @@ async function main() {
   }
   server.removeAllListeners('exit');
   server.kill('SIGKILL');
+  await once(server, 'exit'); // it has the data directory until then
   token = await startServer('--ui-host', 'localhost');
   await api('PUT', '/v1/functions/page', fs.readFileSync(assemble('page', FUNCTIONS.page)));
   try { await apart(); } catch (e) { check('apart', false, e.stack); }
