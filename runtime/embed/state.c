@@ -3,7 +3,6 @@
 #include "runtime/embed/embed.h"
 #include "runtime/host/wasi/wasi.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 static const uint64_t default_bytes = UINT64_C(64) << 30;
@@ -94,38 +93,8 @@ bool gw_txn_delete(struct gw_txn *txn, const void *key, size_t key_size, struct 
   return state_txn_delete(txn->txn, key, key_size, err);
 }
 
-/* --- what the store answers later --- */
-
-/* A thread that waits for one answer. */
-struct answer {
-  pthread_mutex_t mutex;
-  pthread_cond_t given;
-  bool is_given;
-};
-
-static void on_answer(void *arg) {
-  struct answer *answer = arg;
-  pthread_mutex_lock(&answer->mutex);
-  answer->is_given = true;
-  pthread_cond_signal(&answer->given);
-  pthread_mutex_unlock(&answer->mutex);
-}
-
-static void wait_for_answer(struct gw_txn *txn) {
-  struct answer answer = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
-  state_txn_await(txn->txn, on_answer, &answer);
-  pthread_mutex_lock(&answer.mutex);
-  while (!answer.is_given) pthread_cond_wait(&answer.given, &answer.mutex);
-  pthread_mutex_unlock(&answer.mutex);
-}
-
 bool gw_txn_add(struct gw_txn *txn, const void *key, size_t key_size, int64_t delta, struct gw_error *err) {
-  int done = state_txn_add(txn->txn, key, key_size, delta, err);
-  if (done == STATE_PENDING) {
-    wait_for_answer(txn);
-    done = state_txn_add_answer(txn->txn, err);
-  }
-  return done > 0;
+  return state_txn_add_wait(txn->txn, key, key_size, delta, err) > 0;
 }
 
 /* --- parts of values --- */
@@ -182,28 +151,10 @@ bool gw_txn_scan(struct gw_txn *txn, const struct gw_range *range, gw_pair_fn fn
 
 /* --- commits ------------------------------------------------------------------------------------------------------ */
 
-struct commit {
-  struct answer answer;
-  enum state_outcome outcome;
-  struct gw_error *err;
-};
-
-static void on_commit(void *arg, enum state_outcome outcome, const struct gw_error *err) {
-  struct commit *commit = arg;
-  commit->outcome = outcome;
-  if (outcome == STATE_FAILED) *commit->err = *err;
-  on_answer(&commit->answer);
-}
-
 enum gw_outcome gw_txn_commit(struct gw_txn *txn, struct gw_error *err) {
   static const enum gw_outcome outcomes[] = {
       [STATE_COMMITTED] = GW_COMMITTED, [STATE_CONFLICT] = GW_CONFLICT, [STATE_FAILED] = GW_FAILED};
-  struct commit commit = {.answer = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false}, .err = err};
-  state_txn_commit(embed_txn_release(txn), on_commit, &commit);
-  pthread_mutex_lock(&commit.answer.mutex);
-  while (!commit.answer.is_given) pthread_cond_wait(&commit.answer.given, &commit.answer.mutex);
-  pthread_mutex_unlock(&commit.answer.mutex);
-  return outcomes[commit.outcome];
+  return outcomes[state_txn_commit_outcome(embed_txn_release(txn), err)];
 }
 
 bool gw_state_transact(struct gw_state *state, const char *space, gw_transact_fn fn, void *env, struct gw_error *err) {

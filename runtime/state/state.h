@@ -109,6 +109,8 @@ int state_txn_exists(struct state_txn *txn, const void *key, size_t key_size, st
  * and then state_txn_add_answer says it. */
 int state_txn_add(struct state_txn *txn, const void *key, size_t key_size, int64_t delta, struct gw_error *err);
 int state_txn_add_answer(struct state_txn *txn, struct gw_error *err);
+/* state_txn_add for threads that may block. */
+int state_txn_add_wait(struct state_txn *txn, const void *key, size_t key_size, int64_t delta, struct gw_error *err);
 
 /* --- large values
  *
@@ -193,7 +195,9 @@ void state_txn_rewind(struct state_txn *txn);
 /* Consumes txn, nothing happened. A get may be pending. */
 void state_txn_abort(struct state_txn *txn);
 
-/* state_txn_commit of a transaction that only wrote, for threads that may block. */
+/* state_txn_commit for threads that may block; err is set when FAILED. */
+enum state_outcome state_txn_commit_outcome(struct state_txn *txn, struct gw_error *err);
+/* The same of a transaction that only wrote: whether it is committed. */
 bool state_txn_commit_wait(struct state_txn *txn, struct gw_error *err);
 
 /* What a commit stores beside the transaction's keys, in the same transaction of the store: a receipt of it. */

@@ -35,21 +35,19 @@ static bool take_over(const struct gw_error *from, struct gw_error *err) {
   return !from->code || error_set(err, from->code, "%s", from->message);
 }
 
-int state_txn_get_wait(struct state_txn *txn, const void *key, size_t key_size, const void **value, size_t *value_size,
-                       struct gw_error *err) {
-  struct waiter w = WAITER;
-  int found = state_txn_get(txn, key, key_size, value, value_size, err);
-  if (found != STATE_PENDING) return found;
-  state_txn_await(txn, waiter_wake, &w);
-  waiter_wait(&w);
-  return state_txn_answer(txn, value, value_size, err);
-}
-
 static void block(void *arg, struct state_txn *txn) {
   struct waiter w = WAITER;
   (void)arg;
   state_txn_await(txn, waiter_wake, &w);
   waiter_wait(&w);
+}
+
+int state_txn_get_wait(struct state_txn *txn, const void *key, size_t key_size, const void **value, size_t *value_size,
+                       struct gw_error *err) {
+  int found = state_txn_get(txn, key, key_size, value, value_size, err);
+  if (found != STATE_PENDING) return found;
+  block(NULL, txn);
+  return state_txn_answer(txn, value, value_size, err);
 }
 
 void state_txn_on_wait(struct state_txn *txn, state_wait_fn wait, void *arg) {
@@ -66,12 +64,17 @@ int state_txn_get_waiting(struct state_txn *txn, struct txn_key *k, const void *
 }
 
 int state_txn_scan_next_wait(struct state_txn *txn, uint32_t most, size_t room, struct state_page *page, struct gw_error *err) {
-  struct waiter w = WAITER;
   int done = state_txn_scan_next(txn, most, room, page, err);
   if (done != STATE_PENDING) return done;
-  state_txn_await(txn, waiter_wake, &w);
-  waiter_wait(&w);
+  block(NULL, txn);
   return state_txn_scan_answer(txn, page, err);
+}
+
+int state_txn_add_wait(struct state_txn *txn, const void *key, size_t key_size, int64_t delta, struct gw_error *err) {
+  int done = state_txn_add(txn, key, key_size, delta, err);
+  if (done != STATE_PENDING) return done;
+  block(NULL, txn);
+  return state_txn_add_answer(txn, err);
 }
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
@@ -89,12 +92,17 @@ static void on_commit(void *arg, enum state_outcome outcome, const struct gw_err
   waiter_wake(&w->waiter);
 }
 
-/* Blind writes never conflict, so committed and failed are the only outcomes here. */
-bool state_txn_commit_wait(struct state_txn *txn, struct gw_error *err) {
+enum state_outcome state_txn_commit_outcome(struct state_txn *txn, struct gw_error *err) {
   struct writer w = {.waiter = WAITER};
   state_txn_commit(txn, on_commit, &w);
   waiter_wait(&w.waiter);
-  return take_over(&w.err, err) && w.outcome == STATE_COMMITTED;
+  take_over(&w.err, err);
+  return w.outcome;
+}
+
+/* Blind writes never conflict, so committed and failed are the only outcomes here. */
+bool state_txn_commit_wait(struct state_txn *txn, struct gw_error *err) {
+  return state_txn_commit_outcome(txn, err) == STATE_COMMITTED;
 }
 
 bool state_put(struct state_store *store, const char *space, const void *key, size_t key_size, const void *value,
