@@ -8,7 +8,6 @@ import argparse
 import glob
 import json
 import os
-import re
 import shutil
 import socket
 import statistics
@@ -87,12 +86,7 @@ def count(way, args, work):
     switch("off")
     server.close()
     for name in glob.glob(out + "*"):
-        text = subprocess.run(["callgrind_annotate", "--inclusive=yes", "--threshold=100", name], capture_output=True, text=True).stdout
-        rows = {}
-        for line in text.splitlines():
-            m = re.match(r"\s*([\d,]+) \([^)]*\)\s+\S*?:(\S+)", line)
-            if m:
-                rows.setdefault(m[2].split("'")[0], int(m[1].replace(",", "")))
+        rows = callgrind.rows_of(name)
         if "invoke_begin" in rows:
             return (callgrind.total_of(name) - rows.get(callgrind.SHA, 0)) / (args.requests // 100 * 100)
     sys.exit("bench: callgrind has nothing of the loop")

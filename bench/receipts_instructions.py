@@ -34,6 +34,17 @@ def ask(client, n, text):
             sys.exit("bench: a request failed")
 
 
+def rows_of(name):
+    """Instructions of each function, with all that it calls."""
+    text = subprocess.run(["callgrind_annotate", "--inclusive=yes", "--threshold=100", name], capture_output=True, text=True).stdout
+    rows = {}
+    for line in text.splitlines():
+        m = re.match(r"\s*([\d,]+) \([^)]*\)\s+\S*?:(\S+)", line)
+        if m:
+            rows.setdefault(m[2].split("'")[0], int(m[1].replace(",", "")))
+    return rows
+
+
 def total_of(name):
     with open(name, encoding="utf-8") as f:
         return next(int(line.split()[1]) for line in f if line.startswith("totals:"))
@@ -69,12 +80,7 @@ def measure(args, way, work):
     process.terminate()
     process.wait()
     for name in glob.glob(out + "*"):
-        text = subprocess.run(["callgrind_annotate", "--inclusive=yes", "--threshold=100", name], capture_output=True, text=True).stdout
-        rows = {}
-        for line in text.splitlines():
-            m = re.match(r"\s*([\d,]+) \([^)]*\)\s+\S*?:(\S+)", line)
-            if m:
-                rows.setdefault(m[2].split("'")[0], int(m[1].replace(",", "")))
+        rows = rows_of(name)
         if "invoke_begin" in rows or "begin" in rows:
             return total_of(name), rows
     sys.exit("bench: callgrind has nothing of the loop")

@@ -109,13 +109,19 @@ bool usage_load_row(struct usage *u, struct usage_row *row, struct gw_error *err
   return get(u, key, row_key(key, row), &row->sum, sizeof row->sum, &found, err);
 }
 
+/* Of a key's letter and a function's name the name; false: it is no such key. */
+static bool read_name(char name[USAGE_MAX_NAME + 1], const uint8_t *key, size_t key_size) {
+  if (key_size < 2 || key_size - 1 > USAGE_MAX_NAME) return false;
+  memcpy(name, key + 1, key_size - 1);
+  name[key_size - 1] = 0;
+  return true;
+}
+
 static bool load_function(void *arg, const uint8_t *key, size_t key_size, const uint8_t *value, size_t size) {
   struct usage *u = arg;
   uint64_t own[N_OWN];
   char name[USAGE_MAX_NAME + 1];
-  if (key_size < 2 || key_size - 1 > USAGE_MAX_NAME || size < sizeof own) return true;
-  memcpy(name, key + 1, key_size - 1);
-  name[key_size - 1] = 0;
+  if (!read_name(name, key, key_size) || size < sizeof own) return true;
   memcpy(own, value, sizeof own);
   struct usage_function *f = usage_find_function(u, name, true);
   f->rent_added = own[0];
@@ -130,9 +136,7 @@ static bool load_former(void *arg, const uint8_t *key, size_t key_size, const ui
   struct usage *u = arg;
   uint64_t head[N_FORMER];
   char name[USAGE_MAX_NAME + 1];
-  if (key_size < 2 || key_size - 1 > USAGE_MAX_NAME || size < sizeof head) return true;
-  memcpy(name, key + 1, key_size - 1);
-  name[key_size - 1] = 0;
+  if (!read_name(name, key, key_size) || size < sizeof head) return true;
   memcpy(head, value, sizeof head);
   size_t sum = (size - sizeof head) / 2;
   if (head[2] != sum / sizeof(uint64_t)) return true;
